@@ -1,0 +1,272 @@
+"""The shape of a decoder-only transformer → exact parameter counts and training FLOPs per token.
+
+Counts follow what a checkpoint stores: every weight, bias and norm gain, and nothing else. They reproduce the
+published counts of sixteen models to the last parameter (tests/test_architecture.py).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+from pydantic import Field, StrictBool, model_validator
+
+from .fields import FieldError, Frozen, Whole, whole_schema
+
+__all__ = ["Architecture", "ParameterCounts"]
+
+# Bounds some hundred times beyond any published model: they catch slips of unit and keep all arithmetic finite.
+_Small = Annotated[Whole, Field(ge=1, le=100_000), whole_schema(1, 100_000)]
+_Size = Annotated[Whole, Field(ge=1, le=100_000_000), whole_schema(1, 100_000_000)]
+_Length = Annotated[Whole, Field(ge=1, le=1_000_000_000), whole_schema(1, 1_000_000_000)]
+_Number = Annotated[Whole, Field(ge=0, le=100_000), whole_schema(0, 100_000)]
+
+_FAMILY_DEFAULTS: dict[str, dict[str, Any]] = {
+    # Llama report (Touvron et al. 2023, arXiv:2302.13971), section 2.2.
+    "llama": {
+        "ffn_gated": True,
+        "biases": False,
+        "norm": "rms",
+        "learned_positions": False,
+        "tied_embeddings": False,
+    },
+    # GPT-2 (Radford et al. 2019) and GPT-3 (Brown et al. 2020, arXiv:2005.14165), section 2.1.
+    "gpt": {
+        "ffn_gated": False,
+        "biases": True,
+        "norm": "layer",
+        "learned_positions": True,
+        "tied_embeddings": True,
+    },
+}
+_MLA_FIELDS = ("kv_lora_rank", "qk_rope_width", "qk_nope_width", "v_head_width")
+
+
+class ParameterCounts(NamedTuple):
+    """How many parameters a model has.
+
+    `total` counts everything stored; `active` leaves out the experts that a token isn't routed to (embeddings stay in:
+    equal to `total` for a dense model); `embedding` is the part of both in token and position tables and, unless
+    tied, in the output head.
+    """
+
+    total: int
+    active: int
+    embedding: int
+
+
+class _Weights(NamedTuple):
+    """Parameters in matrices (which cost FLOPs) and in vectors: biases and norms (which cost next to none)."""
+
+    matrices: int
+    vectors: int
+
+
+class Architecture(Frozen):
+    """A decoder-only transformer. `family` sets the defaults of what is left out among the style fields.
+
+    >>> shape = Architecture(layers=32, width=4096, heads=32, ffn_width=11008, vocab_size=32000, context_length=4096)
+    >>> shape.params_total
+    6738415616
+    """
+
+    family: Literal["llama", "gpt"] = Field(
+        default="llama", description="Style whose defaults fill the fields left out."
+    )
+    layers: _Small = Field(description="Number of transformer blocks.")
+    width: _Size = Field(description="Size of the residual stream (d_model).")
+    heads: _Small = Field(description="Number of query heads.")
+    ffn_width: _Size = Field(description="Inner size of the dense feed-forward network.")
+    vocab_size: _Size = Field(description="Rows of the token embedding table, padding included.")
+    context_length: _Length = Field(description="Tokens per training sequence.")
+
+    kv_heads: _Small | None = Field(default=None, description="Number of key-value heads (default: as many as heads).")
+    head_width: _Size | None = Field(default=None, description="Size of one head (default: width / heads).")
+    ffn_gated: StrictBool = Field(default=True, description="Three matrices (SwiGLU and kin) instead of two.")
+    tied_embeddings: StrictBool = Field(default=False, description="The output head is the token embedding table.")
+    learned_positions: StrictBool = Field(default=False, description="A learned position table of context_length rows.")
+    norm: Literal["rms", "layer", "none"] = Field(
+        default="rms",
+        description="Norm parameters: rms has a gain, layer a gain and a bias, none has neither (OLMo 1).",
+    )
+    biases: StrictBool = Field(default=False, description="Linear layers of attention and feed-forward have biases.")
+    qkv_biases: StrictBool | None = Field(default=None, description="Query, key, value biases (default: as biases).")
+
+    num_experts: _Small | None = Field(default=None, description="Routed experts per mixture-of-experts layer.")
+    experts_per_token: _Small | None = Field(default=None, description="Routed experts that a token visits.")
+    shared_experts: _Number = Field(default=0, description="Experts that every token visits.")
+    expert_ffn_width: _Size | None = Field(default=None, description="Inner size of one expert (default: ffn_width).")
+    dense_layers: _Number = Field(default=0, description="First layers that stay dense in a mixture-of-experts model.")
+    moe_every: _Small = Field(default=1, description="After those, every k-th layer is a mixture of experts.")
+
+    q_lora_rank: _Size | None = Field(default=None, description="Latent attention: rank of queries (default: full).")
+    kv_lora_rank: _Size | None = Field(default=None, description="Latent attention (MLA): rank of keys and values.")
+    qk_rope_width: _Size | None = Field(default=None, description="Latent attention: rotary part of a head.")
+    qk_nope_width: _Size | None = Field(default=None, description="Latent attention: part of a head without rotation.")
+    v_head_width: _Size | None = Field(default=None, description="Latent attention: value part of a head.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_family(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        family = data.get("family", "llama")
+        # An unknown family is reported by the field itself.
+        return {**(_FAMILY_DEFAULTS.get(family, {}) if isinstance(family, str) else {}), **data}
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> Self:
+        if self.kv_lora_rank is not None:
+            return self._check_latent_attention()
+        for key in ("q_lora_rank", *_MLA_FIELDS):
+            if getattr(self, key) is not None:
+                raise FieldError(key, f"got {getattr(self, key)} without kv_lora_rank; expected both or neither")
+        if self.head_width is None and self.width % self.heads:
+            raise FieldError("heads", f"got {self.heads}, which doesn't divide width {self.width}; state head_width")
+        if self.kv_heads is not None and self.heads % self.kv_heads:
+            raise FieldError("kv_heads", f"got {self.kv_heads}; expected a divisor of heads {self.heads}")
+        return self
+
+    def _check_latent_attention(self) -> Self:
+        for key in _MLA_FIELDS:
+            if getattr(self, key) is None:
+                raise FieldError(key, "is missing; latent attention (kv_lora_rank) needs it")
+        for key in ("kv_heads", "head_width"):
+            if getattr(self, key) is not None:
+                raise FieldError(key, f"got {getattr(self, key)}; latent attention (kv_lora_rank) doesn't have it")
+        for key in ("biases", "qkv_biases"):
+            if getattr(self, key):
+                raise FieldError(key, "got True; latent attention (kv_lora_rank) is counted without biases")
+        return self
+
+    @model_validator(mode="after")
+    def _check_experts(self) -> Self:
+        if (self.num_experts is None) != (self.experts_per_token is None):
+            missing = "num_experts" if self.num_experts is None else "experts_per_token"
+            raise FieldError(missing, "is missing; num_experts and experts_per_token come together")
+        if self.num_experts is None or self.experts_per_token is None:
+            for key in ("shared_experts", "expert_ffn_width", "dense_layers", "moe_every"):
+                if getattr(self, key) != type(self).model_fields[key].default:
+                    raise FieldError(key, f"got {getattr(self, key)} without num_experts; expected both or neither")
+            return self
+        if self.experts_per_token > self.num_experts:
+            expected = f"expected at most num_experts {self.num_experts}"
+            raise FieldError("experts_per_token", f"got {self.experts_per_token}; {expected}")
+        if self.moe_layers == 0:
+            raise FieldError("dense_layers", f"got {self.dense_layers}; leaves no mixture-of-experts layer")
+        return self
+
+    @property
+    def moe_layers(self) -> int:
+        """Number of mixture-of-experts layers; 0 for a dense model."""
+        if self.num_experts is None:
+            return 0
+        return max(0, self.layers - self.dense_layers) // self.moe_every
+
+    @property
+    def parameter_counts(self) -> ParameterCounts:
+        """Total, active and embedding parameters, exact."""
+        embedding = self._table * (1 if self.tied_embeddings else 2)
+        embedding += self.width * self.context_length if self.learned_positions else 0
+        total, active = sum(self._body(self.num_experts or 0)), sum(self._body(self.experts_per_token or 0))
+        return ParameterCounts(total=embedding + total, active=embedding + active, embedding=embedding)
+
+    @property
+    def params_total(self) -> int:
+        """All parameters."""
+        return self.parameter_counts.total
+
+    @property
+    def params_active(self) -> int:
+        """Parameters that one token uses, embeddings included."""
+        return self.parameter_counts.active
+
+    @property
+    def params_embedding(self) -> int:
+        """Parameters in token and position tables and, unless tied, in the output head."""
+        return self.parameter_counts.embedding
+
+    @property
+    def params_non_embedding(self) -> int:
+        """Total parameters less the embedding ones: N of Kaplan et al. 2020 (arXiv:2001.08361), section 2.1."""
+        counts = self.parameter_counts
+        return counts.total - counts.embedding
+
+    def forward_flops_per_token(self) -> float:
+        """Return the FLOPs of one token's forward pass, averaged over a training sequence.
+
+        2 FLOPs per weight of each matrix that the token meets: attention projections, feed-forward or its routed and
+        shared experts, router, and output head (tied or not). Looking up an embedding is free. Attention scores and
+        their weighted sum of values cost 2·heads·(key width + value width) per key, and under a causal mask a token
+        of a sequence of T meets (T + 1) / 2 keys on average. Norms, softmax and biases are left out, below 1 %.
+
+        Sources: Kaplan et al. 2020 (arXiv:2001.08361), table 1; PaLM (arXiv:2204.02311), appendix B; Chinchilla
+        (arXiv:2203.15556), appendix F. They count T keys, causal or not, and Chinchilla the embedding lookup too.
+        """
+        keys = (self.context_length + 1) / 2
+        key_width, value_width = self._score_widths
+        scores = 2 * self.layers * self.heads * (key_width + value_width) * keys
+        return 2 * (self._body(self.experts_per_token or 0).matrices + self._table) + scores
+
+    def training_flops_per_token(self) -> float:
+        """Return the FLOPs of training on one token: 3 × forward, as the backward pass costs twice the forward.
+
+        Recomputed activations aren't counted: this is model FLOPs, the numerator of MFU.
+        """
+        return 3 * self.forward_flops_per_token()
+
+    @property
+    def _table(self) -> int:
+        """Parameters of the token embedding table, and of the output head."""
+        return self.vocab_size * self.width
+
+    @property
+    def _score_widths(self) -> tuple[int, int]:
+        """Width of a key and of a value in one head, as attention scores see them."""
+        if self.kv_lora_rank is not None:
+            return (self.qk_nope_width or 0) + (self.qk_rope_width or 0), self.v_head_width or 0
+        width = self.head_width or self.width // self.heads
+        return width, width
+
+    def _norm(self, width: int) -> int:
+        """Parameters of one norm over `width` numbers."""
+        return width * {"rms": 1, "layer": 2, "none": 0}[self.norm]
+
+    def _attention(self) -> _Weights:
+        """Weights of one attention layer, its own norms aside from those of latent attention."""
+        if self.kv_lora_rank is not None:
+            return self._latent_attention(self.kv_lora_rank, self.qk_rope_width or 0)
+        head_width, _ = self._score_widths
+        queries, keys = self.heads * head_width, (self.kv_heads or self.heads) * head_width
+        qkv_biases = self.biases if self.qkv_biases is None else self.qkv_biases
+        vectors = (queries + 2 * keys) * qkv_biases + self.width * self.biases
+        return _Weights(self.width * (2 * queries + 2 * keys), vectors)
+
+    def _latent_attention(self, kv_rank: int, rope_width: int) -> _Weights:
+        """Weights of multi-head latent attention: DeepSeek-V2 (arXiv:2405.04434), section 2.1 and appendix C."""
+        key_width, value_width = self._score_widths
+        queries = self.width * self.heads * key_width
+        if self.q_lora_rank is not None:
+            queries = self.q_lora_rank * (self.width + self.heads * key_width)
+        down = self.width * (kv_rank + rope_width)
+        up = kv_rank * self.heads * (key_width - rope_width + value_width)
+        output = self.heads * value_width * self.width
+        return _Weights(queries + down + up + output, self._norm((self.q_lora_rank or 0) + kv_rank))
+
+    def _feed_forward(self, inner: int) -> _Weights:
+        """Weights of one feed-forward network, or one expert, of inner size `inner`."""
+        projections = 2 if self.ffn_gated else 1
+        return _Weights(
+            matrices=(projections + 1) * self.width * inner,
+            vectors=(projections * inner + self.width) * self.biases,
+        )
+
+    def _body(self, experts: int) -> _Weights:
+        """Weights of all blocks and the last norm, with `experts` routed experts counted per expert layer."""
+        attention, dense = self._attention(), self._feed_forward(self.ffn_width)
+        expert = self._feed_forward(self.expert_ffn_width or self.ffn_width)
+        dense_layers, copies = self.layers - self.moe_layers, self.moe_layers * (experts + self.shared_experts)
+        router = self.width * (self.num_experts or 0)
+        matrices = self.layers * attention.matrices + dense_layers * dense.matrices + copies * expert.matrices
+        vectors = self.layers * attention.vectors + dense_layers * dense.vectors + copies * expert.vectors
+        norms = (2 * self.layers + 1) * self._norm(self.width)
+        return _Weights(matrices + self.moe_layers * router, vectors + norms)

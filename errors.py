@@ -1,0 +1,81 @@
+"""The error tree. Everything that foretrain raises on purpose is one of these.
+
+    ForetrainError                exit code 5
+    ├── UsageError                2   the command line itself is wrong
+    ├── InputError                3   something the user gave us is wrong
+    │   ├── ConfigError               a run configuration or an override
+    │   ├── RunTableError             a table of runs
+    │   ├── PredictorError            a predictor directory: missing, damaged, foreign
+    │   └── FitError                  the data can't support what was asked
+    └── InfeasibleError           4   nothing satisfies the stated constraints
+
+A message says what was wrong, where (file, line, column, key), which value, and what would be accepted.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ConfigError",
+    "DataWarning",
+    "ExtrapolationWarning",
+    "FitError",
+    "ForetrainError",
+    "ForetrainWarning",
+    "InfeasibleError",
+    "InputError",
+    "PredictorError",
+    "RunTableError",
+    "UsageError",
+]
+
+
+class ForetrainError(Exception):
+    """Base of every error that foretrain raises on purpose."""
+
+    exit_code: int = 5
+
+
+class UsageError(ForetrainError):
+    """The command line or the call is wrong, whatever the data say."""
+
+    exit_code = 2
+
+
+class InputError(ForetrainError, ValueError):
+    """Something the user gave us is wrong. Also a ValueError, so that plain Python code may catch it as one."""
+
+    exit_code = 3
+
+
+class ConfigError(InputError):
+    """A run configuration, or a `--set` override, is wrong."""
+
+
+class RunTableError(InputError):
+    """A table of runs is wrong."""
+
+
+class PredictorError(InputError):
+    """A predictor directory is missing, damaged, or not one of ours."""
+
+
+class FitError(InputError):
+    """The table can't support the fit that was asked for."""
+
+
+class InfeasibleError(ForetrainError):
+    """No configuration satisfies the constraints; the message names the binding one."""
+
+    exit_code = 4
+
+
+class ForetrainWarning(UserWarning):
+    """Base of every warning that foretrain issues."""
+
+
+class DataWarning(ForetrainWarning):
+    """The data look wrong or were changed (unit slips, dropped rows, renormalised mixes)."""
+
+
+class ExtrapolationWarning(ForetrainWarning):
+    """A prediction lies beyond, or beside, what the law was fitted on."""

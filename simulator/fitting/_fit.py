@@ -1,0 +1,156 @@
+"""Fit one law to one target: starts, robust Newton, the prior's weight from the noise, and draws of the parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..laws import Columns, Law, Reference
+from ._newton import DELTA, Problem, curvature, minimise
+from .prior import Prior
+
+_CONTINUATION = (0.1, 0.01)  # Huber thresholds before DELTA: far starts see a smooth objective first
+_START_ROWS = 2000  # starts are compared on at most this many runs, spread over compute
+_DRAW_ROWS = 2000  # bootstraps of a larger table resample this many runs: wider, never narrower
+_CHUNK = 1_200_000  # numbers in one gradient block, so that it stays in cache
+_TRUSTED_EFFECT = 3e-3  # a term's effect on log loss that halves a run's weight; see benchmarks/extrapolation.py
+_NOISE_FLOOR = 1e-3  # no table is fitted closer than 0.1 %: the repeat-run noise of well-kept ladders (OLMo ladder C4)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted law. `theta: (P,)` is the optimum, `draws: (K, P)` what the data and the prior leave open."""
+
+    law: Law
+    reference: Reference
+    theta: np.ndarray
+    draws: np.ndarray
+    noise: float
+    """Mean absolute residual of log loss, corrected for the number of free parameters."""
+    objective: float
+    """Weighted Huber sum at the optimum, without the prior."""
+
+    def log_loss(self, columns: Columns) -> np.ndarray:
+        """Log of the predicted loss, `(n,)`."""
+        return np.log(self.law.loss(self.theta[None], self.law.prepare(columns, self.reference))[0])
+
+    def log_loss_draws(self, columns: Columns) -> np.ndarray:
+        """The same for every draw, `(K, n)`."""
+        return np.log(self.law.loss(self.draws, self.law.prepare(columns, self.reference)))
+
+
+def fit_law(
+    law: Law,
+    columns: Columns,
+    loss: np.ndarray,
+    *,
+    weights: np.ndarray | None = None,
+    prior: Prior | None = None,
+    draws: int = 0,
+    seed: int = 0,
+) -> Fit:
+    """Fit `law` to runs (each column and `loss`, in nats, `(n,)`). No starting point is needed.
+
+    Without `prior`, this is the plain robust fit. With one, the prior is weighed against the runs by their residual
+    noise, and `draws` are bootstraps with the prior's centre redrawn each time, so that what the runs can't tell
+    stays as wide as the prior.
+    """
+    log_loss = np.log(np.asarray(loss, dtype=float))
+    n = len(log_loss)
+    weights = np.ones(n) if weights is None else np.asarray(weights, dtype=float) * (n / np.sum(weights))
+    reference = law.reference(columns)
+    features = law.prepare(columns, reference)
+    dims = len(law.parameters)
+    mean, shape = (np.zeros(dims), np.zeros((dims, dims))) if prior is None else prior.for_law(law, reference)
+    problem = Problem(law, features, log_loss, np.zeros((dims, dims)))
+    noise, theta, trusted = 0.01, None, weights
+    for _ in range(3 if prior is not None else 2 if any(term.strays for term in law.terms) else 1):
+        problem.precision = shape * (DELTA * noise)
+        theta = _optimum(problem, trusted, mean, theta, prior)
+        trusted = weights * _trust(problem, theta)
+        noise = _noise(problem, theta, trusted)
+    weights = trusted * (n / trusted.sum())
+    residual, _ = problem.linearise(theta[None])
+    value = problem.objective(residual, theta[None], weights[None], theta[None])[0]
+    drawn = _draws(problem, theta, weights, mean, prior, draws, np.random.default_rng(seed)) if draws else theta[None]
+    return Fit(law, reference, theta, drawn, noise, float(value))
+
+
+def _trust(problem, theta):
+    """How far each run may be believed, `(n,)`: 1/(1 + effect/τ), with the effect of the straying terms on log loss."""
+    law, features = problem.law, problem.features
+    if not any(term.strays for term in law.terms):
+        return np.ones(len(problem.log_loss))
+    calm = [features[0], *({} if t.strays else f for t, f in zip(law.terms, features[1:], strict=True))]
+    effect = np.log(law.loss(theta[None], features)[0]) - np.log(law.loss(theta[None], calm)[0])
+    return 1.0 / (1.0 + np.abs(effect) / _TRUSTED_EFFECT)
+
+
+def starts(problem: Problem, weights: np.ndarray, mean: np.ndarray | None) -> np.ndarray:
+    """Starting points `(K, P)`: the prior's centre (else the generic one) and moves along its soft directions."""
+    law = problem.law
+    base = np.array([p.mean for p in law.parameters]) if mean is None else mean.copy()
+    level = problem.log_loss[np.argsort(problem.log_loss, kind="stable")[: max(1, len(problem.log_loss) // 5)]]
+    base[0] = np.median(level)
+    moves = np.zeros((4, len(base)))
+    moves[1, 1] = moves[1, 3] = moves[1, 4] = -1.0  # lower floor share, flatter
+    moves[2, 1] = moves[2, 3] = moves[2, 4] = 1.0  # steeper
+    moves[3, 2] = -1.5  # limited by data rather than by size
+    scale = np.array([p.sd for p in law.parameters])
+    lower, upper = law.box()
+    return law.complete(np.clip(base + moves * np.minimum(scale, 1.0) * 0.7, lower, upper))
+
+
+def thin(problem: Problem, weights: np.ndarray, rows: int) -> tuple[Problem, np.ndarray]:
+    """The same problem on at most `rows` runs, evenly spread over their weighted order of loss."""
+    n = len(problem.log_loss)
+    if n <= rows:
+        return problem, weights
+    order = np.argsort(problem.log_loss, kind="stable")
+    keep = np.sort(order[np.linspace(0, n - 1, rows).round().astype(int)])
+    features = [{k: v[keep] for k, v in block.items()} for block in problem.features]
+    return replace(problem, features=features, log_loss=problem.log_loss[keep]), weights[keep] * (n / rows)
+
+
+def _optimum(problem, weights, mean, theta, prior):
+    """The best optimum over the starts; a known `theta` is only refined."""
+    if theta is None:
+        some, w = thin(problem, weights, _START_ROWS)
+        theta = starts(some, w, None if prior is None else mean)
+        for delta in _CONTINUATION:
+            theta, value = minimise(some, theta, w, mean, delta=delta, iterations=15, tolerance=1e-3, exact=False)
+        theta, value = minimise(some, theta, w, mean, iterations=8, tolerance=1e-6)
+        theta, value = minimise(some, theta[np.argsort(value)[:2]], w, mean, tolerance=1e-11)
+        theta = theta[np.argmin(value)]
+        if some is problem:
+            return theta
+    return minimise(problem, theta[None], weights, mean, iterations=50, tolerance=1e-9)[0][0]
+
+
+def _noise(problem, theta, weights):
+    residual = np.abs(np.log(problem.law.loss(theta[None], problem.features)[0]) - problem.log_loss)
+    n = len(residual)
+    freedom = max(n - int(problem.law.free.sum()), min(3, n))
+    return max(float(weights @ residual) / weights.sum() * n / freedom, _NOISE_FLOOR)
+
+
+def _draws(problem, theta, weights, mean, prior, count, rng):
+    """Bayesian bootstrap: Dirichlet weights on the runs and, with a prior, its centre redrawn for each draw."""
+    some, w = thin(problem, weights, _DRAW_ROWS)
+    n = len(some.log_loss)
+    centres = np.broadcast_to(mean, (count, len(mean)))
+    if prior is not None:
+        centres = centres + prior.spread(problem.law, rng, count)
+    bend = curvature(some, theta)
+    size = max(1, _CHUNK // (n * len(theta)))
+    out = []
+    for at in range(0, count, size):
+        k = min(size, count - at)
+        resampled = rng.dirichlet(np.ones(n), size=k) * n * w
+        start = np.repeat(theta[None], k, axis=0)
+        found, _ = minimise(
+            some, start, resampled, centres[at : at + k], iterations=60, tolerance=1e-5, frozen=bend
+        )
+        out.append(found)
+    return np.concatenate(out)

@@ -1,0 +1,155 @@
+"""Damped Newton on a robust objective, for many problems over the same runs at once.
+
+Each problem k minimises  F(θ) = Σ_i w_ki·H_δ(log L_i(θ) - log y_i) + ½ (θ - μ_k)ᵀ Λ (θ - μ_k)
+with H_δ the Huber function (quadratic below δ, linear above) and an optional Gaussian prior. Problems differ in their
+start, their weights (a bootstrap is integer weights) and their prior mean; they share runs, law and precision Λ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..laws import Law
+
+DELTA = 1e-3  # Huber threshold on log loss, as in Hoffmann et al. 2022, appendix D.2
+_STEP = 1e-5  # finite-difference step for second derivatives, in the law's unit-free coordinates
+
+
+@dataclass
+class Problem:
+    """The runs to fit: `features` from `law.prepare`, `log_loss: (n,)`, and a prior (`precision: (P, P)`) or None."""
+
+    law: Law
+    features: list[dict[str, np.ndarray]]
+    log_loss: np.ndarray
+    precision: np.ndarray
+
+    def objective(self, residual, theta, weights, mean, delta=DELTA):
+        """F for each problem, `(K,)`. `residual, weights: (K, n)`, `theta, mean: (K, P)`."""
+        step = theta - mean
+        prior = 0.5 * np.einsum("kp,pq,kq->k", step, self.precision, step)
+        return np.einsum("kn,kn->k", weights, huber(residual, delta)) + prior
+
+    def linearise(self, theta):
+        """Residuals `(K, n)` and the gradient of log L `(K, P, n)`."""
+        value, grad = self.law.loss(theta, self.features, gradient=True)
+        value = np.maximum(value, 1e-300)
+        grad /= value[:, None]
+        return np.log(value) - self.log_loss, grad
+
+
+def huber(residual: np.ndarray, delta: float) -> np.ndarray:
+    """Huber's function: r²/2 up to δ, δ(|r| - δ/2) beyond."""
+    size = np.abs(residual)
+    inner = np.minimum(size, delta)
+    return inner * (size - 0.5 * inner)
+
+
+def minimise(problem, theta, weights, mean, *, delta=DELTA, iterations=100, tolerance=1e-12, frozen=None, exact=True):
+    """Newton from each start. Returns `theta: (K, P)`, objectives `(K,)`.
+
+    `tolerance` is relative to the objective. `frozen: (n, P·P)` replaces the second derivatives of log L by those at
+    one point: right for bootstraps, whose optima lie close to it, and P times cheaper. Without `exact` they are left
+    out (Gauss-Newton), which is enough while the Huber threshold is wide.
+    """
+    theta = problem.law.complete(theta)
+    mean = np.broadcast_to(mean, theta.shape)
+    weights = np.broadcast_to(weights, (len(theta), len(problem.log_loss)))
+    residual, grad = problem.linearise(theta)
+    value = problem.objective(residual, theta, weights, mean, delta)
+    damping = np.full(len(theta), 1e-3)
+    active = np.arange(len(theta))
+    here, w, mu = theta, weights, mean
+    for _ in range(iterations):
+        trial, predicted = _propose(problem, here, w, mu, residual, grad, delta, damping[active], frozen, exact)
+        new_residual, new_grad = problem.linearise(trial)
+        new = problem.objective(new_residual, trial, w, mu, delta)
+        gain = value[active] - new
+        better = gain > 0
+        here, residual, grad = (
+            np.where(better[:, None], trial, here),
+            np.where(better[:, None], new_residual, residual),
+            np.where(better[:, None, None], new_grad, grad),
+        )
+        theta[active], value[active] = here, np.where(better, new, value[active])
+        factor = np.where(better & (gain > 0.25 * predicted), 0.1, np.where(better, 1.0, 10.0))
+        damping[active] = np.maximum(damping[active] * factor, 1e-14)
+        small = tolerance * (np.abs(value[active]) + 1e-300)
+        going = (predicted >= small) & ~(better & (gain < 0.1 * small)) & (damping[active] < 1e12)
+        if not going.all():
+            active = active[going]
+            here, w, mu, residual, grad = (a[going] for a in (here, w, mu, residual, grad))
+            if not len(active):
+                break
+    return theta, value
+
+
+def _propose(problem, theta, weights, mean, residual, grad, delta, damping, frozen, exact):
+    """A damped Newton step inside the box, and the fall of F that it promises."""
+    free = problem.law.free
+    lower, upper = problem.law.box()
+    slope = weights * np.clip(residual, -delta, delta)
+    gradient = _weighted(grad, slope) + (theta - mean) @ problem.precision
+    size = np.abs(residual)
+    hessian = (grad * (weights * (size <= delta))[:, None]) @ grad.transpose(0, 2, 1) + problem.precision
+    if exact:
+        hessian += _second_order(problem, theta, grad, slope, frozen)
+    bend = weights * (delta / np.maximum(size, delta))
+    metric = (grad * bend[:, None]) @ grad.transpose(0, 2, 1)
+    # parameters at their bound that want to leave the box stay there
+    stuck = ((theta <= lower) & (gradient > 0)) | ((theta >= upper) & (gradient < 0)) | ~free
+    gradient[stuck] = 0.0
+    step, predicted = _step(hessian, metric, gradient, stuck, damping)
+    return np.where(free, np.clip(theta + step, lower, upper), theta), predicted
+
+
+def _weighted(grad, slope):
+    return (grad @ slope[:, :, None])[..., 0]
+
+
+def _second_order(problem, theta, grad, slope, frozen):
+    """Σ_i slope_i ∂² log L_i, `(K, P, P)`: by differences of the exact gradient, or from the frozen curvature."""
+    k, p = theta.shape
+    if frozen is not None:
+        return (slope @ frozen).reshape(k, p, p)
+    base = _weighted(grad, slope)
+    out = np.zeros((k, p, p))
+    for j in np.flatnonzero(problem.law.free):
+        moved = theta.copy()
+        moved[:, j] += _STEP
+        _, other = problem.linearise(moved)
+        out[:, j] = (_weighted(other, slope) - base) / _STEP
+    return 0.5 * (out + out.transpose(0, 2, 1))
+
+
+def _step(hessian, metric, gradient, stuck, damping):
+    """Solve (H + d·M) p = -g with M the majorising metric; fall back to the metric alone where H makes p ascend."""
+    p = gradient.shape[1]
+    eye = np.eye(p, dtype=bool)
+    ridge = 1e-12 * np.einsum("kii->ki", metric).max(-1)[:, None] + 1e-300
+    blocked = stuck[:, :, None] | stuck[:, None, :]
+    one = np.where(eye, 1.0, 0.0)
+    metric = metric + np.einsum("kp,pq->kpq", np.einsum("kii->ki", metric) + ridge, one) * 1e-6
+    full = np.where(blocked, one * stuck[:, :, None], hessian + damping[:, None, None] * metric)
+    step = -np.linalg.solve(full, gradient[..., None])[..., 0]
+    slope = np.einsum("kp,kp->k", gradient, step)
+    bad = ~(slope < 0)
+    if bad.any():
+        safe = np.where(blocked, one * stuck[:, :, None], metric * (1 + damping[:, None, None]))[bad]
+        step[bad] = -np.linalg.solve(safe, gradient[bad][..., None])[..., 0]
+        slope = np.einsum("kp,kp->k", gradient, step)
+    return step, -0.5 * slope
+
+
+def curvature(problem, theta):
+    """Second derivatives of log L at one point, `(n, P·P)`, for bootstraps around it. `theta: (P,)`."""
+    _, base = problem.linearise(theta[None])
+    n, p = len(problem.log_loss), len(theta)
+    out = np.zeros((n, p, p))
+    for j in np.flatnonzero(problem.law.free):
+        moved = theta.copy()
+        moved[j] += _STEP
+        out[:, j] = (problem.linearise(moved[None])[1][0] - base[0]).T / _STEP
+    return (0.5 * (out + out.transpose(0, 2, 1))).reshape(n, p * p)

@@ -1,0 +1,21 @@
+"""Parametric scaling laws: a core family, terms that plug into it, and a registry that finds both by name."""
+
+from ._law import CORE, Law, Member
+from ._registry import get_law, members, register_member, register_term, terms
+from ._term import Columns, Effect, Parameter, Reference, Term
+
+__all__ = [
+    "CORE",
+    "Columns",
+    "Effect",
+    "Law",
+    "Member",
+    "Parameter",
+    "Reference",
+    "Term",
+    "get_law",
+    "members",
+    "register_member",
+    "register_term",
+    "terms",
+]

@@ -1,0 +1,69 @@
+"""The registry: one file per member in this folder, found by name; nothing else changes when one is added."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from functools import cache
+
+from ...errors import FitError
+from ._law import Law, Member
+from ._term import Term
+
+_MEMBERS: dict[str, Member] = {}
+_TERMS: dict[str, type[Term]] = {}
+
+
+def register_member(member: Member) -> Member:
+    """Add a member of the core family under its name."""
+    _MEMBERS[member.name] = member
+    return member
+
+
+def register_term(name: str) -> Callable[[type[Term]], type[Term]]:
+    """Class decorator: add a term under `name`."""
+
+    def add(cls: type[Term]) -> type[Term]:
+        cls.name = name
+        _TERMS[name] = cls
+        return cls
+
+    return add
+
+
+@cache
+def _discover() -> None:
+    package = __package__ or ""
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        if not module.name.startswith("_"):
+            importlib.import_module(f"{package}.{module.name}")
+
+
+def members() -> dict[str, Member]:
+    """All core members by name."""
+    _discover()
+    return dict(_MEMBERS)
+
+
+def terms() -> dict[str, type[Term]]:
+    """All terms by name."""
+    _discover()
+    return dict(_TERMS)
+
+
+def get_law(name: str) -> Law:
+    """Build a law from its name, a member and any terms joined by '+': `chinchilla`, `general+repetition`.
+
+    Raises FitError that lists what exists if a part is unknown.
+    """
+    _discover()
+    first, *rest = [part.strip() for part in name.split("+")]
+    if first not in _MEMBERS:
+        raise FitError(f"unknown law {name!r}: {first!r} is none of {', '.join(sorted(_MEMBERS))}")
+    for part in rest:
+        if part not in _TERMS:
+            raise FitError(f"unknown law {name!r}: term {part!r} is none of {', '.join(sorted(_TERMS))}")
+    if len(set(rest)) < len(rest):
+        raise FitError(f"law {name!r} names a term twice")
+    return Law(_MEMBERS[first], [_TERMS[part]() for part in rest])

@@ -1,0 +1,98 @@
+"""What a law is made of: parameters, and terms that change the effective size, the effective data or the loss.
+
+Shapes used in this package: K parameter vectors (starts, bootstraps) times n runs.
+`theta: (K, P)`, values `(K, n)`, gradients `(K, P, n)`; runs are the last, contiguous axis.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ...errors import FitError
+
+Columns = Mapping[str, np.ndarray]
+"""Raw columns of runs by their run-table name, each `(n,)`: params, tokens, num_experts, lr, …"""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One unconstrained parameter, its weak generic prior N(mean, sd²), and the box that keeps the arithmetic finite."""
+
+    name: str
+    mean: float
+    sd: float
+    lower: float
+    upper: float
+
+
+@dataclass
+class Effect:
+    """What a term does to every run: each part is `(value (K, n), gradient (K, p, n))` or None.
+
+    `log_params` and `log_tokens` are added to log N and log D (so N_eff = N·exp(value));
+    `stretch` is added to the factor on the reducible loss; `penalty` is added to the loss itself, as a fraction of
+    the loss level at the reference point.
+    """
+
+    log_params: tuple[np.ndarray, np.ndarray] | None = None
+    log_tokens: tuple[np.ndarray, np.ndarray] | None = None
+    stretch: tuple[np.ndarray, np.ndarray] | None = None
+    penalty: tuple[np.ndarray, np.ndarray] | None = None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The point at which parameters are expressed: N, D and whatever else a term centres on, stored with the fit."""
+
+    values: Mapping[str, float] = field(default_factory=dict)
+
+    def log(self, column: str) -> float:
+        """Natural log of the reference value of `column`."""
+        return float(np.log(self.values[column]))
+
+
+class Term(ABC):
+    """One effect that plugs into the general law. Members live in one file each and register themselves."""
+
+    name: str
+    columns: tuple[str, ...]
+    """Run-table columns that the term reads, beyond params and tokens."""
+    parameters: tuple[Parameter, ...]
+    strays: bool = False
+    """True if the term describes a departure from good practice (repeats, a wrong learning rate). The further a run
+    strays, the less it tells about the others, so fitting trusts it less."""
+
+    @abstractmethod
+    def prepare(self, columns: Columns, reference: Reference) -> dict[str, np.ndarray]:
+        """Turn raw columns into the arrays that `effect` needs, once per data set."""
+
+    @abstractmethod
+    def effect(self, theta: np.ndarray, features: dict[str, np.ndarray]) -> Effect:
+        """Evaluate the term. `theta: (K, p)` are this term's parameters in the order of `parameters`."""
+
+    def centre(self, columns: Columns, rows: np.ndarray) -> dict[str, float]:
+        """Reference values that the term needs beyond params and tokens, from the runs at `rows`. Default: none."""
+        return {}
+
+    def identifiable(self, columns: Columns) -> str | None:
+        """None if the runs can identify the term, else the reason, naming the column that varies too little."""
+        for name in self.columns:
+            if name not in columns:
+                return f"column {name!r} is absent"
+        return None
+
+
+def need(columns: Columns, name: str) -> np.ndarray:
+    """The column as a float array `(n,)` of positive numbers; FitError that names it if it is absent or is not."""
+    if name not in columns:
+        raise FitError(f"column {name!r} is needed and absent; there are: {', '.join(sorted(columns))}")
+    values = np.asarray(columns[name], dtype=float)
+    wrong = ~(np.isfinite(values) & (values > 0))
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise FitError(f"column {name!r}, run {row}: got {values[row]}; expected a positive finite number")
+    return values

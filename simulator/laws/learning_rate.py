@@ -1,0 +1,114 @@
+"""Learning rate and batch size: a bowl around an optimum that moves with N and D."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._registry import register_term
+from ._term import Effect, Parameter, Term, need
+
+# Generic prior for how the optimum moves: DeepSeek LLM (arXiv 2401.02954), eq. 1: lr* ∝ C^-0.125, batch* ∝ C^0.3271, C = 6ND.
+_LR_SLOPE, _BATCH_SLOPE = -0.125, 0.3271
+
+
+def _bowl(z, height, left, right):
+    """h·[(e^{rz} - 1)/r + (e^{-lz} - 1)/l] with h, l, r from their logs: zero and flat at z = 0, steeper on each side.
+
+    Returns the value and its derivatives by z, log h, log l, log r, each `(K, n)`.
+    """
+    h, a, b = np.exp(height), np.exp(left), np.exp(right)
+    up, down = np.exp(np.clip(b * z, -40, 40)), np.exp(np.clip(-a * z, -40, 40))
+    value = h * ((up - 1) / b + (down - 1) / a)
+    by_right = h * (up * z - (up - 1) / b)
+    by_left = h * (-down * z - (down - 1) / a)
+    return value, h * (up - down), value, by_left, by_right
+
+
+class _Bowl(Term):
+    """Shared by both members: reading logs, centring, and how much a column must vary.
+
+    The bowl stretches the reducible loss, so it flattens in nats as runs grow: on StepLaw's table this does as well
+    as heights with free exponents in N and D, with four parameters fewer.
+    """
+
+    strays = True
+
+    def prepare(self, columns, reference):
+        out = {
+            "x": np.log(need(columns, "params")) - reference.log("params"),
+            "t": np.log(need(columns, "tokens")) - reference.log("tokens"),
+        }
+        for name in self.columns:
+            out[name] = np.log(need(columns, name)) - reference.log(name)
+        return out
+
+    def centre(self, columns, rows):
+        return {name: float(np.exp(np.log(need(columns, name))[rows].mean())) for name in self.columns}
+
+    def identifiable(self, columns):
+        reason = super().identifiable(columns)
+        if reason:
+            return reason
+        logs = [np.log(np.asarray(columns[c], dtype=float)) for c in ("params", "tokens")]
+        design = np.stack([np.ones(len(logs[0])), *logs], axis=1)
+        if len(design) < 3 * len(self.parameters):
+            return f"{len(design)} runs are too few for {len(self.parameters)} parameters of {self.name!r}"
+        for name in self.columns:
+            values = np.log(np.asarray(columns[name], dtype=float))
+            rest = values - design @ np.linalg.lstsq(design, values, rcond=None)[0]
+            if np.std(rest) < 0.2:
+                return (
+                    f"column {name!r} varies too little beside params and tokens "
+                    f"(spread {np.std(rest):.2f} in log, 0.2 is needed)"
+                )
+        return None
+
+
+@register_term("lr")
+class LearningRate(_Bowl):
+    """A bowl in log lr around log lr* = l₀ + l_N·log N + l_D·log D; the loss at the optimum is the law without it."""
+
+    columns = ("lr",)
+    parameters = (
+        Parameter("lr_centre", 0.0, 1.0, -8.0, 8.0),
+        Parameter("lr_by_params", _LR_SLOPE, 0.3, -2.0, 2.0),
+        Parameter("lr_by_tokens", _LR_SLOPE, 0.3, -2.0, 2.0),
+        Parameter("lr_log_height", -4.0, 1.5, -14.0, 3.0),
+        Parameter("lr_log_left", 0.0, 0.5, -3.0, 2.0),
+        Parameter("lr_log_right", 0.0, 0.5, -3.0, 2.0),
+    )
+
+    def effect(self, theta, features):
+        x, t = features["x"], features["t"]
+        z = features["lr"] - (theta[:, 0:1] + theta[:, 1:2] * x + theta[:, 2:3] * t)
+        value, by_z, by_h, by_l, by_r = _bowl(z, theta[:, 3:4], theta[:, 4:5], theta[:, 5:6])
+        grad = np.stack([-by_z, -by_z * x, -by_z * t, by_h, by_l, by_r], axis=1)
+        return Effect(stretch=(value, grad))
+
+
+@register_term("lr_batch")
+class LearningRateBatch(_Bowl):
+    """Two bowls: batch around log b* = b₀ + b_N·log N + b_D·log D, and lr around an optimum that also follows the batch."""
+
+    columns = ("lr", "batch_tokens")
+    parameters = (
+        *LearningRate.parameters,
+        Parameter("lr_by_batch", 0.3, 0.3, -2.0, 2.0),
+        Parameter("batch_centre", 0.0, 1.0, -8.0, 8.0),
+        Parameter("batch_by_params", _BATCH_SLOPE, 0.3, -2.0, 2.0),
+        Parameter("batch_by_tokens", _BATCH_SLOPE, 0.3, -2.0, 2.0),
+        Parameter("batch_log_height", -4.0, 1.5, -14.0, 3.0),
+        Parameter("batch_log_left", 0.0, 0.5, -3.0, 2.0),
+        Parameter("batch_log_right", 0.0, 0.5, -3.0, 2.0),
+    )
+
+    def effect(self, theta, features):
+        x, t = features["x"], features["t"]
+        zb = features["batch_tokens"] - (theta[:, 7:8] + theta[:, 8:9] * x + theta[:, 9:10] * t)
+        z = features["lr"] - (theta[:, 0:1] + theta[:, 1:2] * x + theta[:, 2:3] * t + theta[:, 6:7] * zb)
+        lr, by_z, by_h, by_l, by_r = _bowl(z, theta[:, 3:4], theta[:, 4:5], theta[:, 5:6])
+        batch, by_b, by_bh, by_bl, by_br = _bowl(zb, theta[:, 10:11], theta[:, 11:12], theta[:, 12:13])
+        moves = -by_z * -theta[:, 6:7] - by_b  # b* moves both bowls
+        grad = [-by_z, -by_z * x, -by_z * t, by_h, by_l, by_r, -by_z * zb]
+        grad += [moves, moves * x, moves * t, by_bh, by_bl, by_br]
+        return Effect(stretch=(lr + batch, np.stack(grad, axis=1)))

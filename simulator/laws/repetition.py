@@ -1,0 +1,105 @@
+"""Repeated data: each further epoch is worth less, and too many epochs on too little data do harm."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._registry import register_term
+from ._term import Effect, Parameter, Term, need
+
+_PUBLISHED_R_TOKENS = 15.387756  # R_D*, Muennighoff et al. 2023 (arXiv 2305.16264), fit on C4
+_PUBLISHED_R_PARAMS = 5.309743  # R_N*, same fit
+_EVEN_PARAMS_PER_TOKEN = 0.051  # compute-optimal N/U of the same fit: (A/B)^(1/α), A=520.8 B=1487.7 α=β=0.35266
+
+
+class _Repeats(Term):
+    """What both repetition terms share: D_eff = U·(1 + R*·(1 - exp(-R/R*))) for R = epochs - 1 repeats."""
+
+    columns = ("unique_tokens",)
+    strays = True
+
+    def prepare(self, columns, reference):
+        tokens, unique = need(columns, "tokens"), need(columns, "unique_tokens")
+        unique = np.minimum(unique, tokens)
+        return {
+            "repeats": tokens / unique - 1.0,
+            "unique_per_token": unique / tokens,
+            "log_params_per_unique": np.log(need(columns, "params") / unique),
+        }
+
+    def identifiable(self, columns):
+        reason = super().identifiable(columns)
+        if reason:
+            return reason
+        epochs = np.asarray(columns["tokens"]) / np.asarray(columns["unique_tokens"])
+        repeated = epochs > 1.5
+        if repeated.sum() < 5:
+            return f"column 'unique_tokens': {int(repeated.sum())} runs see their data more than 1.5 times; 5 are needed"
+        return None
+
+
+def _saturating(features, log_star):
+    """log D_eff - log D `(K, n)` and its derivative by log R*."""
+    star = np.exp(log_star)[:, None]
+    repeats = features["repeats"]
+    decay = np.exp(-repeats / star)
+    worth = 1.0 + star * (1.0 - decay)
+    slope = star * (1.0 - decay) - repeats * decay
+    return np.log(features["unique_per_token"] * worth), slope / worth
+
+
+@register_term("repetition")
+class Repetition(_Repeats):
+    """Saturating effective tokens plus an over-fitting penalty exp(c + g₁·log(N/U) + g₂·log R).
+
+    The saturating part is Muennighoff et al. 2023, eq. 5; it cannot follow runs whose loss rises with epochs, so
+    a penalty that grows with parameters per unique token and with repeats is added (our form; zero at one epoch).
+    """
+
+    parameters = (
+        Parameter("log_repeat_star", np.log(_PUBLISHED_R_TOKENS), 0.7, -1.5, 6.0),
+        Parameter("overfit_log_scale", -7.0, 2.0, -25.0, 3.0),
+        Parameter("overfit_params_per_unique", 0.7, 0.4, 0.0, 3.0),
+        Parameter("overfit_repeats", 1.0, 0.4, 0.05, 4.0),
+    )
+
+    def effect(self, theta, features):
+        shift, slope = _saturating(features, theta[:, 0])
+        by_tokens = np.zeros((len(theta), 4, shift.shape[1]))
+        by_tokens[:, 0] = slope
+        log_repeats = np.log(np.maximum(features["repeats"], 1e-12))
+        ratio = features["log_params_per_unique"]
+        exponent = theta[:, 1:2] + theta[:, 2:3] * ratio + theta[:, 3:4] * log_repeats
+        penalty = np.exp(np.minimum(exponent, 5.0))
+        by_penalty = np.zeros_like(by_tokens)
+        inside = penalty * (exponent < 5.0)
+        by_penalty[:, 1], by_penalty[:, 2], by_penalty[:, 3] = inside, inside * ratio, inside * log_repeats
+        return Effect(log_tokens=(shift, by_tokens), penalty=(penalty, by_penalty))
+
+
+@register_term("muennighoff")
+class Muennighoff(_Repeats):
+    """Muennighoff et al. 2023, eq. 5-7: both effective tokens and effective parameters saturate, nothing turns up.
+
+    U_N, the parameters that U unique tokens can use, is k·U with k near its compute-optimal value; excess
+    parameters count as repeats: N_eff = U_N·(1 + R_N*·(1 - exp(-R_N/R_N*))), R_N = max(N/U_N - 1, 0).
+    """
+
+    parameters = (
+        Parameter("log_repeat_star", np.log(_PUBLISHED_R_TOKENS), 0.7, -1.5, 6.0),
+        Parameter("log_excess_star", np.log(_PUBLISHED_R_PARAMS), 0.7, -1.5, 6.0),
+        Parameter("log_params_per_unique", np.log(_EVEN_PARAMS_PER_TOKEN), 0.5, -8.0, 3.0),
+    )
+
+    def effect(self, theta, features):
+        shift, slope = _saturating(features, theta[:, 0])
+        by_tokens = np.zeros((len(theta), 3, shift.shape[1]))
+        by_tokens[:, 0] = slope
+        ratio = np.exp(np.maximum(features["log_params_per_unique"] - theta[:, 2:3], 0.0))  # N / U_N, at least 1
+        star = np.exp(theta[:, 1])[:, None]
+        decay = np.exp(-(ratio - 1.0) / star)
+        worth = 1.0 + star * (1.0 - decay)
+        by_params = np.zeros_like(by_tokens)
+        by_params[:, 1] = (star * (1.0 - decay) - (ratio - 1.0) * decay) / worth
+        by_params[:, 2] = np.where(ratio > 1.0, 1.0 - decay * ratio / worth, 0.0)
+        return Effect(log_params=(np.log(worth / ratio), by_params), log_tokens=(shift, by_tokens))

@@ -1,0 +1,217 @@
+"""Numbers as people write them: "7B" parameters, "1.4T" tokens, "30d" of wall clock.
+
+Parsers return plain floats in base units (a count, seconds) and raise `ConfigError` with a message of the form
+``got …; expected …``, so that a caller can put the place in front. Formatters are for people and round; never parse
+what they return back into a result.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import re
+import reprlib
+from decimal import Decimal
+from typing import Any
+
+from .errors import ConfigError
+
+__all__ = [
+    "COUNT_PATTERN",
+    "DURATION_PATTERN",
+    "format_count",
+    "format_duration",
+    "format_flops",
+    "parse_count",
+    "parse_duration_s",
+    "parse_whole",
+    "shown",
+]
+
+_COUNT_EXPONENTS = {"": 0, "k": 3, "m": 6, "b": 9, "t": 12}
+_DURATION_S = {
+    "w": 604_800.0,
+    "d": 86_400.0,
+    "h": 3_600.0,
+    "min": 60.0,
+    "s": 1.0,
+}
+_NUMBER = r"(?:[0-9]+(?:_[0-9]{3})*(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,4})?"
+
+COUNT_PATTERN = rf"^\s*\+?{_NUMBER}\s*[kKmMbBtT]?\s*$"
+"""Regular expression (also valid in JSON Schema) of the text that `parse_count` reads."""
+
+DURATION_PATTERN = rf"^\s*(?:{_NUMBER}\s*(?:w|d|h|min|s)\s*)+$"
+"""Regular expression (also valid in JSON Schema) of the text that `parse_duration_s` reads."""
+
+_COUNT = re.compile(rf"\s*\+?(?P<number>{_NUMBER})\s*(?P<suffix>[kmbt]?)\s*", re.IGNORECASE)
+_DURATION_PART = re.compile(rf"\s*(?P<number>{_NUMBER})\s*(?P<unit>[a-zA-Z]+)\s*")
+_COUNT_EXPECTED = "a number that isn't negative, such as 7e9, 300k, 7B or 1.4T (k, M, B, T)"
+_DURATION_EXPECTED = "a duration with its unit, such as 45s, 90min, 12h, 30d, 2w or 1d12h"
+# Nobody writes a number this long on purpose; the bound keeps hostile input cheap.
+_MAX_TEXT = 64
+
+
+def shown(value: object, limit: int = 60) -> str:
+    """Return `value` as a message may quote it: a repr of bounded length, safe for any size or depth.
+
+    >>> shown("7 Bn")
+    "'7 Bn'"
+    >>> shown(10**400)
+    'an integer of about 401 digits'
+    """
+    if isinstance(value, int) and value.bit_length() > 128:
+        return f"an integer of about {int(value.bit_length() * math.log10(2)) + 1} digits"
+    brief = reprlib.Repr()
+    brief.maxstring = brief.maxother = limit
+    try:
+        text = brief.repr(value)
+    except Exception:
+        # A repr is foreign code; a message about bad input must not fail because of it.
+        return f"a {type(value).__name__}"
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def parse_count(value: Any) -> float:
+    """Read a count (parameters, tokens, dollars): a number, or text with the suffix k, M, B or T in either case.
+
+    Thousands may be grouped by underscores. Raises `ConfigError` for booleans, NaN, infinities, negative numbers,
+    numbers beyond the range of a float, and any other text or type.
+
+    >>> parse_count("1.4T"), parse_count("300k"), parse_count(7_000_000_000)
+    (1400000000000.0, 300000.0, 7000000000.0)
+    """
+    number = _text_to_count(value) if isinstance(value, str) else _real(value)
+    if number is None or not math.isfinite(number) or number < 0:
+        raise ConfigError(f"got {shown(value)}; expected {_COUNT_EXPECTED}")
+    # Turns -0.0 into 0.0, so that a count never prints with a sign.
+    return number + 0.0
+
+
+def parse_whole(value: Any) -> int:
+    """Read a whole number: anything `parse_count` reads that has no fractional part.
+
+    >>> parse_whole("32k")
+    32000
+    """
+    number = parse_count(value)
+    if not number.is_integer():
+        raise ConfigError(f"got {shown(value)}; expected a whole number")
+    # An int is kept as it is: beyond 2**53 the way through a float would change it.
+    return int(value) if isinstance(value, int) else int(number)
+
+
+def parse_duration_s(value: Any) -> float:
+    """Read a duration in seconds: text such as "30d", "90min" or "1d12h", or a plain number of seconds.
+
+    Text needs a unit: w, d, h, min or s. "m" is refused, since it could be minutes or months. Raises `ConfigError`
+    for what `parse_count` refuses, and for any other text.
+
+    >>> parse_duration_s("1d12h")
+    129600.0
+    """
+    seconds = _text_to_seconds(value) if isinstance(value, str) else _real(value)
+    if seconds is None or not math.isfinite(seconds) or seconds < 0:
+        hint = "; write min for minutes, d for days" if isinstance(value, str) and _unit_is_m(value) else ""
+        raise ConfigError(f"got {shown(value)}; expected {_DURATION_EXPECTED}{hint}")
+    return seconds + 0.0
+
+
+def format_count(count: float) -> str:
+    """Return a count with three significant digits and a suffix.
+
+    >>> format_count(7e9), format_count(512), format_count(1_557_611_200)
+    ('7.00B', '512', '1.56B')
+    """
+    if not math.isfinite(count):
+        return str(float(count))
+    if count < 0:
+        return "-" + format_count(-count)
+    if count < 1000 and float(count).is_integer():
+        return str(int(count))
+    # Rounded first: 999_999 is "1.00M", not "1000k".
+    rounded = float(f"{count:.2e}")
+    if 0.1 <= rounded < 1:
+        return f"{rounded:.3f}"
+    for suffix, exponent in reversed(_COUNT_EXPONENTS.items()):
+        if 10.0**exponent <= rounded < 10.0 ** (exponent + 3):
+            mantissa = rounded / 10.0**exponent
+            return f"{mantissa:.{2 - int(math.log10(mantissa))}f}{suffix.upper() if suffix != 'k' else suffix}"
+    return _scientific(count)
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration in its two largest units, or in seconds with three digits below a minute.
+
+    >>> format_duration(129_600), format_duration(5_400), format_duration(7.25)
+    ('1d12h', '1h30min', '7.25s')
+    """
+    if not math.isfinite(seconds):
+        return str(float(seconds))
+    if seconds < 0:
+        return "-" + format_duration(-seconds)
+    if float(f"{seconds:.3g}") < 60:
+        return f"{seconds:.3g}s"
+    for large, small in (("d", "h"), ("h", "min"), ("min", "s")):
+        # Rounded to the small unit first, so that 23h59min59s becomes "1d" and not "24h".
+        units = round(seconds / _DURATION_S[small])
+        whole, rest = divmod(units, round(_DURATION_S[large] / _DURATION_S[small]))
+        if whole:
+            return f"{whole}{large}" + (f"{rest}{small}" if rest else "")
+    return f"{seconds:.3g}s"
+
+
+def format_flops(flops: float) -> str:
+    """Return an amount of arithmetic with three significant digits.
+
+    >>> format_flops(3.14e23)
+    '3.14e23 FLOPs'
+    """
+    return f"{_scientific(flops)} FLOPs"
+
+
+def _scientific(number: float) -> str:
+    """Return `number` as 3.14e23: three digits, no padding in the exponent."""
+    if not math.isfinite(number):
+        return str(float(number))
+    mantissa, exponent = f"{number:.2e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def _real(value: Any) -> float | None:
+    """Return a real number as a float, or None for a boolean, another type, or one too large for a float."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None
+
+
+def _text_to_count(text: str) -> float | None:
+    """Return the count that `text` spells, or None."""
+    match = _COUNT.fullmatch(text) if len(text) <= _MAX_TEXT else None
+    if match is None:
+        return None
+    # Shifting the decimal exponent keeps "1.4T" the float nearest to 1.4e12; multiplying could be one bit off.
+    shifted = Decimal(match["number"].replace("_", "")).scaleb(_COUNT_EXPONENTS[match["suffix"].lower()])
+    return float(shifted)
+
+
+def _text_to_seconds(text: str) -> float | None:
+    """Return the seconds that `text` spells, or None."""
+    if len(text) > _MAX_TEXT:
+        return None
+    position, seconds = 0, 0.0
+    while position < len(text):
+        match = _DURATION_PART.match(text, position)
+        if match is None or match["unit"] not in _DURATION_S:
+            return None
+        seconds += float(match["number"].replace("_", "")) * _DURATION_S[match["unit"]]
+        position = match.end()
+    return seconds if position else None
+
+
+def _unit_is_m(text: str) -> bool:
+    """Say whether a duration uses the ambiguous unit "m"."""
+    return any(match["unit"].lower() == "m" for match in _DURATION_PART.finditer(text[:_MAX_TEXT]))
