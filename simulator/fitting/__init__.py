@@ -1,7 +1,36 @@
-"""Robust fits of laws to runs: starts, Newton, priors, bootstraps."""
+"""Robust fits of laws to runs: starts, Newton, priors, back-tests, and the choice of a law."""
 
 from ._fit import Fit, fit_law
 from ._newton import DELTA, huber
-from .prior import Prior, public_prior, weak_prior
+from .backtest import Scores, backtest, draw_spread, error_scale, fit_observations, gap_decades, ranges
+from .choose import AUTO, Choice, candidates, choose, collinearity, require
+from .empirical_bayes import learn_prior
+from .observations import Observations, known_columns
+from .prior import SHAPE, Prior, public_prior, weak_prior
 
-__all__ = ["DELTA", "Fit", "Prior", "fit_law", "huber", "public_prior", "weak_prior"]
+__all__ = [
+    "AUTO",
+    "DELTA",
+    "SHAPE",
+    "Choice",
+    "Fit",
+    "Observations",
+    "Prior",
+    "Scores",
+    "backtest",
+    "candidates",
+    "choose",
+    "collinearity",
+    "draw_spread",
+    "error_scale",
+    "fit_law",
+    "fit_observations",
+    "gap_decades",
+    "huber",
+    "known_columns",
+    "learn_prior",
+    "public_prior",
+    "ranges",
+    "require",
+    "weak_prior",
+]

@@ -7,9 +7,12 @@ start, their weights (a bootstrap is integer weights) and their prior mean; they
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from ..laws import Law
 
@@ -54,7 +57,11 @@ def minimise(problem, theta, weights, mean, *, delta=DELTA, iterations=100, tole
     one point: right for bootstraps, whose optima lie close to it, and P times cheaper. Without `exact` they are left
     out (Gauss-Newton), which is enough while the Huber threshold is wide.
     """
-    theta = problem.law.complete(theta)
+    with _one_thread():
+        return _minimise(problem, problem.law.complete(theta), weights, mean, delta, iterations, tolerance, frozen, exact)
+
+
+def _minimise(problem, theta, weights, mean, delta, iterations, tolerance, frozen, exact):
     mean = np.broadcast_to(mean, theta.shape)
     weights = np.broadcast_to(weights, (len(theta), len(problem.log_loss)))
     residual, grad = problem.linearise(theta)
@@ -84,6 +91,16 @@ def minimise(problem, theta, weights, mean, *, delta=DELTA, iterations=100, tole
             if not len(active):
                 break
     return theta, value
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def _one_thread() -> AbstractContextManager:
+    """BLAS on one thread: on stacks of small matrices its threads cost more than they bring (4 to 50 times here)."""
+    return _controller().limit(limits=1, user_api="blas")
 
 
 def _propose(problem, theta, weights, mean, residual, grad, delta, damping, frozen, exact):

@@ -74,6 +74,10 @@ class Term(ABC):
     def effect(self, theta: np.ndarray, features: dict[str, np.ndarray]) -> Effect:
         """Evaluate the term. `theta: (K, p)` are this term's parameters in the order of `parameters`."""
 
+    def rebase(self, theta: np.ndarray, x: float, t: float, level: np.ndarray) -> np.ndarray:
+        """This term's parameters `(K, p)` after log N₀ moves by `x`, log D₀ by `t` and log λ by `level: (K,)`."""
+        return theta
+
     def centre(self, columns: Columns, rows: np.ndarray) -> dict[str, float]:
         """Reference values that the term needs beyond params and tokens, from the runs at `rows`. Default: none."""
         return {}

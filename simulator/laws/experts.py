@@ -38,6 +38,11 @@ class Experts(Term):
             return f"column 'num_experts' takes {len(kinds)} value(s), {kinds[:2].tolist()}; 3 are needed"
         return None
 
+    def rebase(self, theta, x, t, level):
+        moved = theta.copy()
+        moved[:, 0] += moved[:, 1] * x
+        return moved
+
     def effect(self, theta, features):
         extra, x = features["extra"], features["x"]
         log_e, slopes = _log_saturating(extra, theta[:, 2:3], theta[:, 3:4])

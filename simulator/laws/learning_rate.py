@@ -78,6 +78,11 @@ class LearningRate(_Bowl):
         Parameter("lr_log_right", 0.0, 0.5, -3.0, 2.0),
     )
 
+    def rebase(self, theta, x, t, level):
+        moved = theta.copy()
+        moved[:, 0] += moved[:, 1] * x + moved[:, 2] * t
+        return moved
+
     def effect(self, theta, features):
         x, t = features["x"], features["t"]
         z = features["lr"] - (theta[:, 0:1] + theta[:, 1:2] * x + theta[:, 2:3] * t)
@@ -101,6 +106,12 @@ class LearningRateBatch(_Bowl):
         Parameter("batch_log_left", 0.0, 0.5, -3.0, 2.0),
         Parameter("batch_log_right", 0.0, 0.5, -3.0, 2.0),
     )
+
+    def rebase(self, theta, x, t, level):
+        moved = theta.copy()
+        moved[:, 0] += moved[:, 1] * x + moved[:, 2] * t
+        moved[:, 7] += moved[:, 8] * x + moved[:, 9] * t
+        return moved
 
     def effect(self, theta, features):
         x, t = features["x"], features["t"]

@@ -63,6 +63,11 @@ class Repetition(_Repeats):
         Parameter("overfit_repeats", 1.0, 0.4, 0.05, 4.0),
     )
 
+    def rebase(self, theta, x, t, level):
+        moved = theta.copy()
+        moved[:, 1] -= level  # the penalty is a share of the level
+        return moved
+
     def effect(self, theta, features):
         shift, slope = _saturating(features, theta[:, 0])
         by_tokens = np.zeros((len(theta), 4, shift.shape[1]))

@@ -1,0 +1,93 @@
+"""What a fit sees of a run table: plain arrays of the columns that laws read, one target, and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...errors import FitError
+from ..laws import Columns
+
+if TYPE_CHECKING:
+    from ...datasets.run_table import RunTable
+
+OPTIONAL = ("unique_tokens", "num_experts", "lr", "batch_tokens")
+"""Columns beyond params and tokens that some term reads."""
+_WEIGHT_BY_COMPUTE = 1 / 3  # tuned leave-one-table-out on rolling cuts (benchmarks/extrapolation.py): 0.25 to 0.4 is flat
+_ENOUGH_TOKENS_PER_PARAM = 5.0  # below this, runs are under-trained and follow another curve (same source)
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Runs to fit: `columns[name]: (n,)`, `loss: (n,)` in nats, and the user's `weights: (n,)` (ones by default)."""
+
+    columns: Mapping[str, np.ndarray]
+    loss: np.ndarray
+    weights: np.ndarray
+
+    @classmethod
+    def from_table(cls, table: RunTable, target: str) -> Observations:
+        """The `ok` rows of a run table that have a finite `target`. Raises FitError if there are none."""
+        rows = table.fit_rows(target)
+        if not len(rows):
+            raise FitError(f"{table.where}: no row with status ok has a {target!r}; there is nothing to fit")
+        return cls.from_columns(known_columns(rows), rows.column(target), _column(rows, "weight"))
+
+    @classmethod
+    def from_columns(cls, columns: Columns, loss: np.ndarray, weights: np.ndarray | None = None) -> Observations:
+        """From arrays that are already clean."""
+        loss = np.asarray(loss, dtype=float)
+        weights = np.ones(len(loss)) if weights is None else np.asarray(weights, dtype=float)
+        if not np.all(np.isfinite(weights) & (weights >= 0)) or not weights.sum() > 0:
+            raise FitError("weights must be finite, none negative, and not all zero")
+        return cls(dict(columns), loss, weights)
+
+    def __len__(self) -> int:
+        return len(self.loss)
+
+    @property
+    def compute(self) -> np.ndarray:
+        """6·N·D of each run `(n,)`, by the law's own N and D."""
+        return 6.0 * self.columns["params"] * self.columns["tokens"]
+
+    def take(self, rows: np.ndarray) -> Observations:
+        """The runs at `rows` (a mask or indices)."""
+        return Observations({k: v[rows] for k, v in self.columns.items()}, self.loss[rows], self.weights[rows])
+
+    def thinned(self, rows: int) -> Observations:
+        """At most `rows` runs, evenly spread over the order of compute."""
+        n = len(self)
+        if n <= rows:
+            return self
+        order = np.argsort(self.compute, kind="stable")
+        return self.take(np.sort(order[np.linspace(0, n - 1, rows).round().astype(int)]))
+
+    def extrapolation_weights(self) -> np.ndarray:
+        """Weights for a fit that is to extrapolate: more to large runs, less to under-trained ones, `(n,)`."""
+        ratio = self.columns["tokens"] / self.columns["params"]
+        enough = np.minimum(1.0, ratio / _ENOUGH_TOKENS_PER_PARAM)
+        # a table of nothing but under-trained runs must not be weighed down as a whole
+        return self.weights * (self.compute / self.compute.max()) ** _WEIGHT_BY_COMPUTE * enough / enough.max()
+
+
+def known_columns(table: RunTable) -> dict[str, np.ndarray]:
+    """The columns that laws read, completed: blank unique_tokens means one pass, blank num_experts a dense model.
+
+    A learning rate or batch size that is blank in some rows is left out: no default would be honest.
+    """
+    columns = {name: table.column(name) for name in ("params", "tokens")}
+    fill = {"unique_tokens": columns["tokens"], "num_experts": np.ones(len(table))}
+    for name in OPTIONAL:
+        values = _column(table, name)
+        if values is not None and name in fill:
+            values = np.where(np.isfinite(values), values, fill[name])
+        if values is not None and np.isfinite(values).all():
+            columns[name] = values
+    return columns
+
+
+def _column(table: RunTable, name: str) -> np.ndarray | None:
+    return table.column(name) if table.has(name) else None

@@ -1,0 +1,51 @@
+"""Between a fit's scale-free coordinates and the textbook parameters E, A, B, α, β, γ."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .fitting import Fit
+from .laws import CORE, Law, Reference
+
+
+def natural_parameters(fit: Fit) -> dict[str, float]:
+    """Textbook parameters of a fit: L = E + (A·N^-α + B·D^-β)^γ, E in nats; terms keep their own names."""
+    log_level, logit_rho, logit_w, a, b, log_gamma = fit.theta[: len(CORE)]
+    gamma = float(np.exp(log_gamma))
+    rho, weight = (1.0 / (1.0 + np.exp(-v)) for v in (logit_rho, logit_w))
+    reducible = (np.exp(log_level) * rho) ** (1.0 / gamma)
+    values = {"E": float(np.exp(log_level) / (1.0 + np.exp(logit_rho))) if logit_rho < 39 else 0.0}
+    if "params" in fit.law.member.uses:
+        values["A"] = float(reducible * weight * fit.reference.values["params"] ** (a / gamma))
+        values["alpha"] = float(a / gamma)
+    if "tokens" in fit.law.member.uses:
+        values["B"] = float(reducible * (1.0 - weight) * fit.reference.values["tokens"] ** (b / gamma))
+        values["beta"] = float(b / gamma)
+    values["gamma"] = gamma
+    extra = zip(fit.law.names[len(CORE) :], fit.theta[len(CORE) :], strict=True)
+    return {**values, **{name: float(value) for name, value in extra}}
+
+
+def rebase(law: Law, theta: np.ndarray, old: Reference, new: Reference) -> np.ndarray:
+    """The same curves expressed at another N₀ and D₀, exactly. `theta: (K, P)` → `(K, P)`.
+
+    The level becomes the loss at the new point, ρ its reducible share there, w the share of N in that.
+    """
+    x = new.log("params") - old.log("params")
+    t = new.log("tokens") - old.log("tokens")
+    out = np.array(theta, dtype=float, ndmin=2)
+    level, logit_rho, logit_w, a, b, log_gamma = out[:, : len(CORE)].T.copy()
+    gamma = np.exp(log_gamma)
+    u = -np.logaddexp(0.0, -logit_w) - a / gamma * x
+    v = -np.logaddexp(0.0, logit_w) - b / gamma * t
+    log_reducible = level - np.logaddexp(0.0, -logit_rho) + gamma * np.logaddexp(u, v)
+    log_floor = level - np.logaddexp(0.0, logit_rho)
+    out[:, 0] = np.logaddexp(log_reducible, log_floor)
+    out[:, 1] = log_reducible - log_floor
+    out[:, 2] = u - v
+    at = len(CORE)
+    for term in law.terms:
+        place = slice(at, at + len(term.parameters))
+        out[:, place] = term.rebase(out[:, place], x, t, out[:, 0] - level)
+        at = place.stop
+    return out
