@@ -61,6 +61,11 @@ class Calibration:
         step = self.quantiles[-1] - self.quantiles[-10]  # 90 % to 99 %: ln 10 of it
         return np.interp(level, GRID, self.quantiles) + np.maximum(tail, 0.0) * max(step, 0.1) / np.log(10.0)
 
+    def level(self, z: float) -> float:
+        """The inverse of `width`: the level whose interval just reaches |z|."""
+        levels = np.concatenate([GRID, 1.0 - np.geomspace(0.009, 1e-6, 40)])
+        return float(np.interp(abs(z), self.width(levels), levels, left=0.0, right=1.0))
+
     def sample(self, rng: np.random.Generator, size: int) -> np.ndarray:
         """Random signed z, `(size,)`: symmetric, with |z| drawn from the scores."""
         return np.where(rng.random(size) < 0.5, -1.0, 1.0) * self.width(rng.random(size))

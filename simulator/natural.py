@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .fitting import Fit
-from .laws import CORE, Law, Reference
+from .laws import CORE, Columns, Law, Reference
 
 
 def natural_parameters(fit: Fit) -> dict[str, float]:
@@ -24,6 +24,31 @@ def natural_parameters(fit: Fit) -> dict[str, float]:
     values["gamma"] = gamma
     extra = zip(fit.law.names[len(CORE) :], fit.theta[len(CORE) :], strict=True)
     return {**values, **{name: float(value) for name, value in extra}}
+
+
+def decompose(fit: Fit, columns: Columns) -> dict[str, np.ndarray]:
+    """Where the loss comes from, nats `(n,)` each; the parts add up to the predicted loss.
+
+    `irreducible` is E; `capacity` and `data` share the reducible loss of a plain run by their weight inside the
+    γ-sum; each term then adds what switching it on changes, in the law's order.
+    """
+    theta, law = fit.theta[None], fit.law
+    features = law.prepare(columns, fit.reference)
+    on = [features[0], *({} for _ in law.terms)]
+    total = law.loss(theta, on)[0]
+    irreducible = natural_parameters(fit)["E"]
+    gamma, (a, b) = np.exp(theta[0, 5]), theta[0, 3:5]
+    tilt = theta[0, 2] - a / gamma * features[0]["x"] + b / gamma * features[0]["t"]
+    of_params = 1.0 / (1.0 + np.exp(-tilt))
+    reducible = total - irreducible
+    parts = {"irreducible": np.full(len(total), irreducible)}
+    parts |= {"capacity": reducible * of_params, "data": reducible * (1.0 - of_params)}
+    for number, term in enumerate(law.terms, start=1):
+        on[number] = features[number]
+        after = law.loss(theta, on)[0]
+        parts[term.name] = after - total
+        total = after
+    return parts
 
 
 def rebase(law: Law, theta: np.ndarray, old: Reference, new: Reference) -> np.ndarray:

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,9 @@ from .natural import natural_parameters
 if TYPE_CHECKING:
     from ..datasets.run_table import RunTable
 
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the share done so far, 0 to 1."""
+
 DRAWS = 200
 _BACKTEST_DRAWS = 64
 _COLLINEAR = 0.98
@@ -66,6 +69,11 @@ class LossPrediction:
             raise UsageError(f"interval level: got {level}; expected a fraction between 0 and 1, such as 0.9")
         half = self.calibration.width(level) * self.scale
         return np.exp(self.log_loss - half), np.exp(self.log_loss + half)
+
+    def probability_at_most(self, loss_nats: float) -> np.ndarray:
+        """Chance that each run's loss is at most `loss_nats`, `(n,)`."""
+        z = (np.log(loss_nats) - self.log_loss) / self.scale
+        return np.array([0.5 + 0.5 * np.sign(v) * self.calibration.level(v) for v in z])
 
     def sample(self, rng: np.random.Generator, size: int) -> np.ndarray:
         """Random losses `(size, n)`, one |z| for all runs of a draw: they share the law's error."""
@@ -135,6 +143,7 @@ class Predictor:
         seed: int = 0,
         name: str = "predictor",
         about: Mapping[str, object] | None = None,
+        progress: Progress | None = None,
     ) -> Predictor:
         """Fit every target of a run table.
 
@@ -144,10 +153,11 @@ class Predictor:
         """
         chosen_prior = _prior(prior, law)
         notes = tuple(_doubts(table))
-        models = {
-            target: fit_target(Observations.from_table(table, target), law, chosen_prior, seed=seed)
-            for target in table.targets
-        }
+        models = {}
+        for number, target in enumerate(table.targets):
+            if progress is not None:
+                progress(target, number / len(table.targets))
+            models[target] = fit_target(Observations.from_table(table, target), law, chosen_prior, seed=seed)
         facts = {"table": table.where, "digest": table.digest(), "seed": seed, **_table_facts(table), **(about or {})}
         facts.setdefault("params_kind", "total")
         facts["prior"] = None if chosen_prior is None else chosen_prior.name

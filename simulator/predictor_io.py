@@ -54,7 +54,7 @@ def save(predictor: Predictor, folder: str | os.PathLike[str]) -> None:
     models = list(predictor.targets.values())
     # float32 keeps seven digits, far more than a draw means, and hides the last bits that differ between machines
     np.savez(buffer, **{f"draws_{i}": m.fit.draws.astype(np.float32) for i, m in enumerate(models)})  # type: ignore[arg-type]
-    write_json(folder / "predictor.json", _to_dict(predictor))
+    write_json(folder / "predictor.json", to_dict(predictor))
     write_bytes(folder / "draws.npz", buffer.getvalue())
     write_text(folder / "MODEL_CARD.md", model_card(predictor))
     write_manifest(folder)
@@ -93,7 +93,8 @@ def _or(names: list[str]) -> str:
     return "one of " + ", ".join(names) if names else "a shipped name"
 
 
-def _to_dict(predictor: Predictor) -> dict[str, Any]:
+def to_dict(predictor: Predictor) -> dict[str, Any]:
+    """A predictor as plain values, everything but the draws: what `predictor.json` and `simulate fit --json` hold."""
     return {
         "format": FORMAT,
         "name": predictor.name,

@@ -1,0 +1,240 @@
+"""From a planned run and a predictor to the forecast that a user reads: `forecast(config, predictor)`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from ..units import format_count
+from .config import RunConfig
+from .natural import decompose
+from .predictor import LossPrediction, Predictor
+
+LEVELS = (0.5, 0.8, 0.9, 0.95)
+"""Levels of the intervals that a forecast reports."""
+_FAR_DECADES = 2.0
+_TOO_FEW_TOKENS = 5.0  # tokens per parameter below which laws fitted on trained-out runs are off
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A forecast number: its median, and central intervals by level."""
+
+    median: float
+    intervals: Mapping[float, tuple[float, float]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """`{"median": …, "intervals": {"0.9": [low, high], …}}`."""
+        return {"median": self.median, "intervals": {f"{k:g}": list(v) for k, v in self.intervals.items()}}
+
+
+@dataclass(frozen=True)
+class DomainForecast:
+    """The forecast of one target: loss and perplexity per token, bits per byte where bytes per token are known."""
+
+    loss_nats: Quantity
+    perplexity: Quantity
+    bits_per_byte: Quantity | None
+    decomposition_nats: Mapping[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "loss_nats": self.loss_nats.to_dict(),
+            "perplexity": self.perplexity.to_dict(),
+            "bits_per_byte": None if self.bits_per_byte is None else self.bits_per_byte.to_dict(),
+            "decomposition_nats": dict(self.decomposition_nats),
+        }
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a planned run will reach, with how sure that is and what it rests on."""
+
+    config: RunConfig
+    predictor: Mapping[str, Any]
+    main: str
+    """The target that the headline speaks of."""
+    domains: Mapping[str, DomainForecast]
+    params_fitted: float
+    """The N that went into the law, in the predictor's own convention."""
+    extrapolation_gap_decades: float
+    p_target: float | None
+    """Chance of reaching `targets.perplexity` or `targets.loss_nats`; None if neither is stated."""
+    warnings: tuple[str, ...] = field(default_factory=tuple)
+
+    @property
+    def headline(self) -> DomainForecast:
+        """The forecast of the main target."""
+        return self.domains[self.main]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values with stable keys and units in the names, for JSON."""
+        model, data = self.config.model, self.config.data
+        return {
+            "name": self.config.name,
+            **self.headline.to_dict(),
+            "domains": {name: domain.to_dict() for name, domain in self.domains.items()},
+            "p_target": self.p_target,
+            "extrapolation_gap_decades": self.extrapolation_gap_decades,
+            "training_flops": self.config.training_flops,
+            "params_total": model.params_total,
+            "params_active": model.params_active,
+            "params_fitted": self.params_fitted,
+            "tokens": data.tokens,
+            "epochs": data.epochs,
+            "predictor": dict(self.predictor),
+            "warnings": list(self.warnings),
+            "config": self.config.to_mapping(),
+            "seed": self.config.seed,
+            "version": __version__,
+        }
+
+
+def forecast(config: RunConfig, predictor: Predictor) -> Forecast:
+    """Forecast one planned run. Raises InputError if the predictor can't speak of it at all."""
+    warnings: list[str] = []
+    columns = run_columns(config, predictor, warnings)
+    domains, gap = {}, 0.0
+    for name, model in predictor.targets.items():
+        prediction = model.predict(columns)
+        parts = {key: float(value[0]) for key, value in decompose(model.fit, columns).items()}
+        domains[name] = _domain(prediction, parts, config.data.bytes_per_token)
+        gap = max(gap, float(prediction.gap[0]))
+    main = _main_target(config, predictor)
+    warnings += _doubts(config, predictor, gap)
+    return Forecast(
+        config=config,
+        predictor=_about(predictor, main),
+        main=main,
+        domains=domains,
+        params_fitted=float(columns["params"][0]),
+        extrapolation_gap_decades=gap,
+        p_target=_p_target(config, predictor.targets[main].predict(columns)),
+        warnings=tuple(dict.fromkeys([*warnings, *predictor.notes])),
+    )
+
+
+def run_columns(config: RunConfig, predictor: Predictor, warnings: list[str]) -> dict[str, np.ndarray]:
+    """The columns that the predictor's laws read, `(1,)` each; appends to `warnings` what is assumed or left out."""
+    laws = [model.fit.law for model in predictor.targets.values()]
+    reads = {column for law in laws for column in law.columns}
+    columns = {"params": _fitted_params(config, predictor, warnings), "tokens": config.data.tokens}
+    if config.data.epochs > 1.0:
+        if "unique_tokens" in reads and config.data.unique_tokens is not None:
+            columns["unique_tokens"] = config.data.unique_tokens
+        else:
+            warnings.append(
+                f"the data are seen {config.data.epochs:.3g} times, but this predictor knows no repeats: its loss is "
+                "that of fresh tokens, so it is too low (--predictor repeats-c4 or web-text has them)"
+            )
+    experts = config.model.num_experts
+    if experts is not None and experts > 1:
+        if "num_experts" in reads:
+            # per token, as in Clark et al., whose runs visit one expert each
+            columns["num_experts"] = experts / (config.model.experts_per_token or 1)
+            warnings.append("the effect of experts comes from routed models of at most 370M parameters per token")
+        else:
+            warnings.append(
+                "this predictor knows dense models only: the forecast is that of a dense model of the active size, "
+                "so it is too high (--predictor web-text has experts)"
+            )
+    for name in ("lr", "batch_tokens"):
+        stated = getattr(config.optim, name)
+        if name in reads and stated is not None:
+            columns[name] = stated
+    missing = [n for n in ("lr", "batch_tokens") if n in reads and n not in columns]
+    if missing:
+        warnings.append(f"optim.{' and optim.'.join(missing)} not stated: learning rate and batch are taken as tuned")
+    return {name: np.array([float(value)]) for name, value in columns.items()}
+
+
+def _fitted_params(config, predictor, warnings):
+    """N in the predictor's convention. A routed model counts by what one token uses; its experts enter by their term."""
+    kind = predictor.about.get("params_kind", "total")
+    model = config.model
+    if kind != "non_embedding":
+        return model.params_active
+    if model.params_embedding is None:
+        warnings.append(
+            "this predictor counts parameters without embeddings; model.params_embedding isn't stated, so all are counted"
+        )
+        return model.params_active
+    return model.params_active - model.params_embedding
+
+
+def _domain(prediction: LossPrediction, parts: dict[str, float], bytes_per_token: float | None) -> DomainForecast:
+    loss = Quantity(
+        float(prediction.loss_nats[0]),
+        {level: (float(low[0]), float(high[0])) for level in LEVELS for low, high in [prediction.interval(level)]},
+    )
+    bits = None
+    if bytes_per_token is not None:
+        bits = _mapped(loss, lambda nats: nats / (math.log(2.0) * bytes_per_token))
+    return DomainForecast(loss, _mapped(loss, lambda nats: math.exp(min(nats, 700.0))), bits, parts)
+
+
+def _mapped(quantity: Quantity, monotone) -> Quantity:
+    intervals = {level: (monotone(low), monotone(high)) for level, (low, high) in quantity.intervals.items()}
+    return Quantity(monotone(quantity.median), intervals)
+
+
+def _main_target(config: RunConfig, predictor: Predictor) -> str:
+    named = f"loss.{config.data.val_domain}"
+    return named if config.data.val_domain and named in predictor.targets else predictor.main_target
+
+
+def _p_target(config: RunConfig, prediction: LossPrediction) -> float | None:
+    targets = config.targets
+    if targets.loss_nats is None and targets.perplexity is None:
+        return None
+    nats = targets.loss_nats if targets.loss_nats is not None else math.log(targets.perplexity or 1.0)
+    return float(prediction.probability_at_most(nats)[0])
+
+
+def _about(predictor: Predictor, main: str) -> dict[str, Any]:
+    model = predictor.targets[main]
+    keys = ("title", "source", "corpus", "val_domain", "tokenizer", "params_kind", "table", "digest", "command")
+    return {
+        "name": predictor.name,
+        **{key: predictor.about.get(key) for key in keys},
+        "law": model.fit.law.name,
+        "why": model.choice.get("why"),
+        "parameters": model.parameters,
+        "rows": model.rows,
+        "backtest_cuts": model.calibration.own_cuts,
+        "fitted_params": list(model.seen["params"]),
+        "fitted_tokens": list(model.seen["tokens"]),
+        "fitted_flops": list(model.seen["compute"]),
+    }
+
+
+def _doubts(config: RunConfig, predictor: Predictor, gap: float) -> list[str]:
+    """What a careful reader should know before believing the numbers."""
+    doubts = []
+    for key, stated in (("corpus", config.data.corpus), ("tokenizer", config.data.tokenizer)):
+        known = predictor.about.get(key)
+        if stated and known and not _alike(stated, str(known)):
+            doubts.append(f"data.{key} is {stated!r}; the predictor's runs used {known!r}, and losses differ between them")
+    if config.data.mix:
+        doubts.append("data.mix is not used: no shipped law reads mixture shares")
+    if gap > 0:
+        far = "far " if gap > _FAR_DECADES else ""
+        doubts.append(f"{far}beyond the fitted runs by {gap:.2g} decades; the interval has been widened for it")
+    ratio = config.data.tokens / config.model.params_active
+    if ratio < _TOO_FEW_TOKENS:
+        doubts.append(
+            f"{ratio:.2g} tokens per parameter ({format_count(config.data.tokens)} for "
+            f"{format_count(config.model.params_active)}): such under-trained runs follow the law poorly"
+        )
+    return doubts
+
+
+def _alike(stated: str, known: str) -> bool:
+    one, other = stated.casefold().strip(), known.casefold().strip()
+    return one in other or other in one

@@ -1,0 +1,158 @@
+"""Results as rich tables for a terminal. Each function takes a result and returns something rich can print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from ...units import format_count, format_flops
+from ..forecast import DomainForecast, Forecast, Quantity
+from ..predictor import Predictor, TargetModel
+
+_PARTS = {
+    "irreducible": "irreducible (E)",
+    "capacity": "limited size",
+    "data": "limited data",
+    "repetition": "repeated data",
+    "muennighoff": "repeated data",
+    "experts": "experts",
+    "lr": "learning rate off its optimum",
+    "lr_batch": "learning rate, batch off their optimum",
+}
+
+
+def forecast_view(result: Forecast) -> RenderableType:
+    """The forecast of one run: what was planned, the numbers with intervals, what they rest on, warnings."""
+    model, data = result.config.model, result.config.data
+    repeats = f" ({data.epochs:.3g} epochs)" if data.epochs > 1 else ""
+    size = format_count(model.params_total)
+    if model.params_active != model.params_total:
+        size += f" ({format_count(model.params_active)} active)"
+    title = (
+        f"{result.config.name or 'run'}: {size} parameters, {format_count(data.tokens)} tokens{repeats}, "
+        f"{format_flops(result.config.training_flops)}"
+    )
+    blocks: list[RenderableType] = [Text(title, style="bold"), _numbers(result)]
+    if result.p_target is not None:
+        blocks.append(Text(f"chance of reaching the target ({_target(result)}): {_percent(result.p_target)}"))
+    blocks += [_breakdown(result.headline), _basis(result)]
+    blocks += [Text(f"! {text}", style="yellow") for text in result.warnings]
+    return Group(*blocks)
+
+
+def _numbers(result: Forecast) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("", "predicted", "50 % interval", "90 % interval"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for name, domain in result.domains.items():
+        label = "" if len(result.domains) == 1 else f" on {name.removeprefix('loss.')}"
+        table.add_row(*_row(f"perplexity per token{label}", domain.perplexity, 2))
+        if name == result.main:
+            table.add_row(*_row(f"loss, nats per token{label}", domain.loss_nats, 3))
+            if domain.bits_per_byte is not None:
+                table.add_row(*_row(f"bits per byte{label}", domain.bits_per_byte, 3))
+    return table
+
+
+def _row(label: str, quantity: Quantity, digits: int) -> list[str]:
+    cells = [f"{low:.{digits}f} to {high:.{digits}f}" for low, high in (quantity.intervals[0.5], quantity.intervals[0.9])]
+    return [label, f"{quantity.median:.{digits}f}", *cells]
+
+
+def _breakdown(domain: DomainForecast) -> Text:
+    parts = [f"{_PARTS.get(k, k)} {v:+.3f}" for k, v in domain.decomposition_nats.items() if abs(v) >= 5e-4]
+    return Text("loss, nats = " + ", ".join(parts).replace("+", "", 1))
+
+
+def _basis(result: Forecast) -> Text:
+    about = result.predictor
+    params, tokens, flops = about["fitted_params"], about["fitted_tokens"], about["fitted_flops"]
+    lines = [
+        f"rests on {about['name']}: {about['title'] or about['table']}",
+        f"  {about['rows']} runs, {format_count(params[0])} to {format_count(params[1])} parameters, "
+        f"{format_count(tokens[0])} to {format_count(tokens[1])} tokens, up to {format_flops(flops[1])}",
+        f"  law {about['law']}, N counts {str(about['params_kind']).replace('_', '-')} parameters",
+    ]
+    return Text("\n".join(lines), style="dim")
+
+
+def _target(result: Forecast) -> str:
+    targets = result.config.targets
+    return f"perplexity {targets.perplexity:g}" if targets.perplexity is not None else f"loss {targets.loss_nats:g}"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if 0.01 <= share <= 0.99 else ("under 1 %" if share < 0.01 else "over 99 %")
+
+
+def fit_view(predictor: Predictor, where: str | None) -> RenderableType:
+    """What was fitted, for each target, and where it was written."""
+    blocks: list[RenderableType] = []
+    for name, model in predictor.targets.items():
+        blocks += [Text(f"{name}: {model.fit.law.name}", style="bold"), Padding(_fit_facts(model), (0, 0, 0, 2))]
+    blocks += [Text(f"! {note}", style="yellow") for note in predictor.notes]
+    if where is None:
+        blocks.append(Text("not saved: give --out DIR to keep this predictor", style="dim"))
+    else:
+        blocks.append(Text(f"wrote {where}: simulate predict --predictor {where} --config run.yaml"))
+    return Group(*blocks)
+
+
+def _fit_facts(model: TargetModel) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    values = ", ".join(f"{k} {v:.5g}" for k, v in model.parameters.items())
+    seen = model.seen
+    table.add_row("law", model.fit.law.member.title)
+    table.add_row("why", str(model.choice.get("why")))
+    table.add_row("parameters", values)
+    table.add_row("runs", f"{model.rows}, up to {format_flops(seen['compute'][1])}")
+    table.add_row("residual", f"{model.fit.noise:.2%} of the loss (mean absolute), objective {model.fit.objective:.10g}")
+    own = model.calibration
+    table.add_row("90 % interval", f"± {own.width(0.9):.2f} s; {own.own_scores} own back-test errors, {own.own_cuts} cuts")
+    left_out = model.choice.get("left_out")
+    if isinstance(left_out, Mapping) and left_out:
+        table.add_row("left out", "; ".join(f"{name}: {reason}" for name, reason in left_out.items()))
+    return table
+
+
+def score_view(result: Mapping[str, Any]) -> RenderableType:
+    """Errors and coverage by target."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    headings = ("target", "rows", "median error", "p90", "max", "bias, nats", "R²", "Spearman")
+    for heading in (*headings, "cover 50 %", "80 %", "90 %", "95 %", "90 % width, nats"):
+        table.add_column(heading, justify="left" if heading == "target" else "right")
+    for name, r in result["targets"].items():
+        table.add_row(
+            name, str(r["rows"]), *(f"{r[k]:.2%}" for k in ("median_relative_error", "p90_relative_error", "max_relative_error")),
+            f"{r['bias_nats']:+.4f}", _maybe(r["r2"]), _maybe(r["spearman"]),
+            *(f"{share:.0%}" for share in r["coverage"].values()), f"{r['median_interval_width_nats']['0.9']:.4f}",
+        )  # fmt: skip
+    return table
+
+
+def backtest_view(results: Mapping[str, Mapping[str, Any]]) -> RenderableType:
+    """Back-tests of every applicable law, by target."""
+    blocks: list[RenderableType] = []
+    for target, result in results.items():
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title=target, title_justify="left")
+        for heading in ("law", "median error", "max", "90 % interval covers", "cuts"):
+            table.add_column(heading, justify="left" if heading == "law" else "right")
+        for name, r in result["laws"].items():
+            mark = " (chosen)" if name == result["chosen"] else ""
+            cover = "–" if r["coverage"] is None else f"{r['coverage']['0.9']:.0%}"
+            errors = [_maybe(r[k], "{:.2%}") for k in ("median_relative_error", "max_relative_error")]
+            table.add_row(name + mark, *errors, cover, str(r["cuts"]))
+        blocks += [table, Text(f"{result['chosen']}: {result['why']}", style="dim")]
+    return Group(*blocks)
+
+
+def _maybe(value: float | None, form: str = "{:.3f}") -> str:
+    return "–" if value is None else form.format(value)
+
+
+__all__ = ["backtest_view", "fit_view", "forecast_view", "score_view"]
