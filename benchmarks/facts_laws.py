@@ -21,7 +21,7 @@ from _tables import Task, best_per_cell, read, tasks
 from foretrain.datasets.run_table import RunTable
 from foretrain.files import write_json
 from foretrain.simulator import calibration as calibration_module
-from foretrain.simulator.calibration import Calibration
+from foretrain.simulator.calibration import Calibration, public_calibration
 from foretrain.simulator.fitting import Prior, Scores, backtest, learn_prior
 from foretrain.simulator.fitting import prior as prior_module
 from foretrain.simulator.laws import get_law
@@ -166,7 +166,8 @@ def web_text(found: list[Task], made: dict[str, Predictor]) -> Predictor:
             models.setdefault(source, []).append(model)
             items.setdefault(source, []).append((model, top.columns, top.loss))
     extra = {"repetition": made["repeats-c4"].targets["loss"], "experts": made["routing-moe"].targets["loss"]}
-    pooled = replace(pool(models, extra), calibration=Calibration.pooled(held_out_scores(items)))
+    scores = held_out_scores(items)
+    pooled = replace(pool(models, extra), calibration=Calibration.from_scores(scores, public_calibration()))
     about = {
         "title": "English web text, pooled over the public tables: corpus and tokenizer unknown",
         "source": "; ".join(f"{s} ({', '.join(n.split('/')[1] for n in names)})" for s, names in WEB.items()),

@@ -55,18 +55,17 @@ Item = tuple[TargetModel, Columns, np.ndarray]
 """A fitted table, and the columns and losses of the runs that a pool of other tables must predict."""
 
 
-def held_out_scores(groups: Mapping[str, Sequence[Item]]) -> dict[str, list[Scores]]:
-    """Leave each source out and predict its runs with the pool of the others; one cut for each item."""
-    found: dict[str, list[Scores]] = {}
+def held_out_scores(groups: Mapping[str, Sequence[Item]]) -> Scores:
+    """Leave each source out and predict its runs with the pool of the others; each item is one cut."""
+    parts = []
     for left, items in groups.items():
         rest = pool({name: [m for m, _, _ in others] for name, others in groups.items() if name != left})
         for _, columns, loss in items:
             centre = rest.fit.log_loss(columns)
             spread = draw_spread(rest.fit, columns, centre)
-            flat = np.zeros(len(loss))
-            noise, gap = flat + rest.fit.noise, gap_decades(dict(rest.seen), columns)
-            found.setdefault(left, []).append(Scores(centre - np.log(loss), spread, noise, gap, flat))
-    return found
+            gap, noise = gap_decades(dict(rest.seen), columns), np.full(len(loss), rest.fit.noise)
+            parts.append((centre - np.log(loss), spread, noise, gap, np.full(len(loss), len(parts))))
+    return Scores(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def _stratified(blocks, shares):

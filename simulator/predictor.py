@@ -115,8 +115,9 @@ class TargetModel:
             if np.any(off > np.log(_SINGLE_VALUE_SLACK)):
                 wrong = float(np.asarray(columns[name]).flat[int(off.argmax())])
                 raise InputError(
-                    f"{name}: got {wrong:.3g}; every fitted run has about {only:.3g}, so this predictor can't say what "
-                    f"another {name} does (within a factor {_SINGLE_VALUE_SLACK:g} it can); fit runs in which it varies"
+                    f"{name}: got {wrong:.3g}; every fitted run has about {only:.3g}, so this predictor can't say how the "
+                    f"loss changes with {name}; expected a value within a factor {_SINGLE_VALUE_SLACK:g}, or a predictor "
+                    f"fitted on runs in which {name} varies"
                 )
 
 

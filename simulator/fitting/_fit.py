@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ...errors import FitError
 from ..laws import Columns, Law, Reference
 from ._newton import DELTA, Problem, curvature, minimise
 from .prior import Prior
@@ -15,6 +16,7 @@ _START_ROWS = 2000  # starts are compared on at most this many runs, spread over
 _DRAW_ROWS = 2000  # bootstraps of a larger table resample this many runs: wider, never narrower
 _CHUNK = 1_200_000  # numbers in one gradient block, so that it stays in cache
 _TRUSTED_EFFECT = 3e-3  # a term's effect on log loss that halves a run's weight; see benchmarks/extrapolation.py
+_USUAL_NOISE, _USUAL_RUNS = 5e-3, 2.0  # what residuals are like across the public tables, worth this many runs
 _NOISE_FLOOR = 1e-3  # no table is fitted closer than 0.1 %: the repeat-run noise of well-kept ladders (OLMo ladder C4)
 
 
@@ -56,9 +58,8 @@ def fit_law(
     noise, and `draws` are bootstraps with the prior's centre redrawn each time, so that what the runs can't tell
     stays as wide as the prior.
     """
-    log_loss = np.log(np.asarray(loss, dtype=float))
+    log_loss, weights = _checked(law, columns, loss, weights)
     n = len(log_loss)
-    weights = np.ones(n) if weights is None else np.asarray(weights, dtype=float) * (n / np.sum(weights))
     reference = law.reference(columns)
     features = law.prepare(columns, reference)
     dims = len(law.parameters)
@@ -77,6 +78,25 @@ def fit_law(
     return Fit(law, reference, theta, drawn, noise, float(value))
 
 
+def _checked(law, columns, loss, weights):
+    """Log losses and weights (mean 1) as arrays; FitError for what can't be fitted."""
+    loss = np.asarray(loss, dtype=float)
+    n = len(loss)
+    weights = np.ones(n) if weights is None else np.asarray(weights, dtype=float)
+    lengths = {name: len(columns[name]) for name in law.columns if name in columns} | {"weights": len(weights)}
+    wrong = [name for name, length in lengths.items() if length != n]
+    if wrong or n == 0:
+        raise FitError(f"{n} losses" + "".join(f", {lengths[name]} values of {name}" for name in wrong) + "; expected runs")
+    if not np.all(np.isfinite(loss) & (loss > 0)):
+        raise FitError(f"loss: got {loss[~(np.isfinite(loss) & (loss > 0))][0]}; expected positive finite nats")
+    if not np.all(np.isfinite(weights) & (weights >= 0)) or not weights.sum() > 0:
+        raise FitError("weights: expected finite numbers, none negative and not all zero")
+    floor = law.fixed.get("E", 0.0)
+    if floor >= loss[weights > 0].min():
+        raise FitError(f"can't fix E at {floor:g}: the lowest loss is {loss[weights > 0].min():g}, and E lies below all")
+    return np.log(loss), weights * (n / weights.sum())
+
+
 def _trust(problem, theta):
     """How far each run may be believed, `(n,)`: 1/(1 + effect/τ), with the effect of the straying terms on log loss."""
     law, features = problem.law, problem.features
@@ -93,13 +113,14 @@ def starts(problem: Problem, weights: np.ndarray, mean: np.ndarray | None) -> np
     base = np.array([p.mean for p in law.parameters]) if mean is None else mean.copy()
     level = problem.log_loss[np.argsort(problem.log_loss, kind="stable")[: max(1, len(problem.log_loss) // 5)]]
     base[0] = np.median(level)
-    moves = np.zeros((4, len(base)))
+    moves = np.zeros((5, len(base)))
     moves[1, 1] = moves[1, 3] = moves[1, 4] = -1.0  # lower floor share, flatter
     moves[2, 1] = moves[2, 3] = moves[2, 4] = 1.0  # steeper
     moves[3, 2] = -1.5  # limited by data rather than by size
+    moves[4, 5] = -2.5  # far from additive
     scale = np.array([p.sd for p in law.parameters])
     lower, upper = law.box()
-    return law.complete(np.clip(base + moves * np.minimum(scale, 1.0) * 0.7, lower, upper))
+    return np.unique(law.complete(np.clip(base + moves * np.minimum(scale, 1.0) * 0.7, lower, upper)), axis=0)
 
 
 def thin(problem: Problem, weights: np.ndarray, rows: int) -> tuple[Problem, np.ndarray]:
@@ -130,9 +151,10 @@ def _optimum(problem, weights, mean, theta, prior):
 
 def _noise(problem, theta, weights):
     residual = np.abs(np.log(problem.law.loss(theta[None], problem.features)[0]) - problem.log_loss)
-    n = len(residual)
-    freedom = max(n - int(problem.law.free.sum()), min(3, n))
-    return max(float(weights @ residual) / weights.sum() * n / freedom, _NOISE_FLOOR)
+    freedom = max(len(residual) - int(problem.law.free.sum()), 0)
+    # a fit with as many parameters as runs leaves no residual, which says nothing of the noise
+    total = float(weights @ residual) / weights.sum() * len(residual) + _USUAL_RUNS * _USUAL_NOISE
+    return max(total / (freedom + _USUAL_RUNS), _NOISE_FLOOR)
 
 
 def _draws(problem, theta, weights, mean, prior, count, rng):

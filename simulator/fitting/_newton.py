@@ -90,7 +90,7 @@ def _minimise(problem, theta, weights, mean, delta, iterations, tolerance, froze
             here, w, mu, residual, grad = (a[going] for a in (here, w, mu, residual, grad))
             if not len(active):
                 break
-    return theta, value
+    return problem.law.complete(theta), value
 
 
 @cache

@@ -41,8 +41,6 @@ class Observations:
         """From arrays that are already clean."""
         loss = np.asarray(loss, dtype=float)
         weights = np.ones(len(loss)) if weights is None else np.asarray(weights, dtype=float)
-        if not np.all(np.isfinite(weights) & (weights >= 0)) or not weights.sum() > 0:
-            raise FitError("weights must be finite, none negative, and not all zero")
         return cls(dict(columns), loss, weights)
 
     def __len__(self) -> int:

@@ -26,7 +26,7 @@ Features = list[dict[str, np.ndarray]]
 
 CORE = (
     Parameter("log_level", 1.0, 10.0, -6.0, 6.0),
-    Parameter("logit_reducible", -0.6, 1.0, -6.0, 40.0),
+    Parameter("logit_reducible", -0.6, 1.0, -6.0, 8.0),
     Parameter("logit_capacity", 0.0, 1.5, -12.0, 12.0),
     Parameter("params_exponent", 0.35, 0.15, 1e-3, 3.0),
     Parameter("tokens_exponent", 0.36, 0.15, 1e-3, 3.0),
@@ -61,15 +61,20 @@ class Law:
         self.member = member
         self.terms = tuple(terms)
         self.parameters = CORE + tuple(p for term in self.terms for p in term.parameters)
-        self.fixed = {**member.fixed, **(fixed or {})}
+        self.fixed = _checked({**member.fixed, **(fixed or {})})
         places = {name: i for i, name in enumerate(self.names)}
         unknown = sorted(set(self.fixed) - set(places) - set(_TEXTBOOK))
         if unknown:
             raise FitError(f"can't fix {unknown[0]!r}: no such parameter; there are {', '.join([*_TEXTBOOK, *places])}")
         self.dependent = tuple(_TEXTBOOK[n] for n in ("E", "alpha", "beta") if n in self.fixed)
         self.free = np.ones(len(places), dtype=bool)
+        if len(places) < len(self.parameters):
+            raise FitError(f"{self.name!r}: two of its terms describe the same effect; take one of them")
         for name in self.fixed:
-            self.free[_TEXTBOOK.get(name, places.get(name))] = False
+            place = _TEXTBOOK.get(name, places.get(name))
+            if not self.free[place]:
+                raise FitError(f"can't fix {name!r}: law {self.name!r} has {self.names[place]!r} fixed already")
+            self.free[place] = False
 
     @property
     def name(self) -> str:
@@ -84,7 +89,7 @@ class Law:
     @property
     def columns(self) -> tuple[str, ...]:
         """Run-table columns that the law reads."""
-        return tuple(dict.fromkeys([*self.member.uses, *(c for t in self.terms for c in t.columns)]))
+        return tuple(dict.fromkeys(["params", "tokens", *(c for t in self.terms for c in t.columns)]))
 
     def box(self) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper bounds of all parameters, each `(P,)`."""
@@ -204,6 +209,18 @@ class Law:
             if feature:  # a term whose columns are absent is switched off
                 out.append((term.effect(theta[:, place], feature), place))
         return out
+
+
+def _checked(fixed: Mapping[str, float]) -> dict[str, float]:
+    """Fixed values as floats; FitError for one that no law can have."""
+    values = {}
+    for name, value in fixed.items():
+        number = float(value)
+        if not np.isfinite(number) or (name in _TEXTBOOK and (number < 0 or (number == 0 and name != "E"))):
+            expected = "a number of at least 0" if name == "E" else "a positive number"
+            raise FitError(f"can't fix {name} at {value!r}; expected {expected if name in _TEXTBOOK else 'a number'}")
+        values[name] = number
+    return values
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:

@@ -75,7 +75,7 @@ class Repetition(_Repeats):
         log_repeats = np.log(np.maximum(features["repeats"], 1e-12))
         ratio = features["log_params_per_unique"]
         exponent = theta[:, 1:2] + theta[:, 2:3] * ratio + theta[:, 3:4] * log_repeats
-        penalty = np.exp(np.minimum(exponent, 5.0))
+        penalty = np.exp(np.minimum(exponent, 5.0)) * (features["repeats"] > 1e-9)  # one epoch does no harm
         by_penalty = np.zeros_like(by_tokens)
         inside = penalty * (exponent < 5.0)
         by_penalty[:, 1], by_penalty[:, 2], by_penalty[:, 3] = inside, inside * ratio, inside * log_repeats

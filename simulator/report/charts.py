@@ -45,7 +45,8 @@ def forecast_chart(result: Forecast, predictor: Predictor) -> alt.LayerChart:
 
     rows = _curve(result, predictor)
     data = alt.Data(values=rows)  # type: ignore[call-arg]
-    x = alt.X("tokens:Q", scale=alt.Scale(type="log"), title="training tokens", axis=alt.Axis(format="~s"))
+    billions = alt.Axis(labelExpr="replace(format(datum.value, '~s'), 'G', 'B')", labelOverlap=True)
+    x = alt.X("tokens:Q", scale=alt.Scale(type="log", nice=False), title="training tokens", axis=billions)
     y_title = "perplexity per token"
 
     def band(low: str, high: str, opacity: float, label: str) -> alt.Chart:

@@ -13,12 +13,12 @@ def _loss(columns) -> np.ndarray:
     return 1.7 + 480 * columns["params"] ** -0.35 + 2100 * columns["tokens"] ** -0.37
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def true_loss() -> Callable[[dict[str, np.ndarray]], np.ndarray]:
     return _loss
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def simulate() -> Callable[..., Runs]:
     """`simulate(n, noise, seed)`: params, tokens and loss of n runs between 2e7 and 3e9 parameters."""
 
@@ -32,7 +32,7 @@ def simulate() -> Callable[..., Runs]:
     return make
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def grow() -> Callable[..., dict[str, np.ndarray]]:
     """`grow(columns, factor)`: the same runs with `factor` times the parameters and the tokens."""
     return lambda columns, factor=4.0: {key: values * factor for key, values in columns.items()}

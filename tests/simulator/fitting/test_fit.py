@@ -154,13 +154,13 @@ def test_six_runs_leave_wide_draws(simulate):
 
 @pytest.mark.parametrize(("n", "noise"), [(10, 0.005), (40, 0.02)])
 def test_draws_cover_the_truth_as_often_as_they_claim(n, noise, simulate, true_loss):
-    """40 tables of one true law: the 90 % interval one decade out holds it in 75 % or more of them."""
+    """30 tables of one true law: the 90 % interval one decade out holds it in 75 % or more of them."""
     held = 0
-    for seed in range(40):
-        fit = fit_law(get_law("chinchilla"), *simulate(n, noise, seed), prior=weak_prior(), draws=60)
+    for seed in range(30):
+        fit = fit_law(get_law("chinchilla"), *simulate(n, noise, seed), prior=weak_prior(), draws=40)
         low, high = np.quantile(fit.log_loss_draws(at_decades(1))[:, 0], [0.05, 0.95])
         held += low <= np.log(true_loss(at_decades(1))[0]) <= high
-    assert held >= 30
+    assert held >= 23
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from foretrain.simulator.fitting._fit import thin
 from foretrain.simulator.fitting._newton import DELTA, Problem, curvature, huber, minimise
 from foretrain.simulator.laws import Law, get_law, members
 
@@ -211,3 +212,19 @@ def test_prior_alone_is_minimised_at_its_centre(make_problem):
     theta, value = minimise(problem, FAR_STARTS, np.zeros(60), mean)
     np.testing.assert_allclose(theta, np.broadcast_to(mean, theta.shape), atol=1e-6)
     assert (value < 1e-12).all()
+
+
+def test_thinning_spreads_over_the_losses_and_keeps_the_weight_against_the_prior(make_problem):
+    problem = make_problem(n=600, noise=0.01)
+    some, weights = thin(problem, np.ones(600), 200)
+    assert len(some.log_loss) == len(weights) == 200
+    assert weights.sum() == pytest.approx(600)
+    assert all(len(values) == 200 for block in some.features for values in block.values())
+    levels = np.linspace(0, 1, 11)
+    np.testing.assert_allclose(np.quantile(some.log_loss, levels), np.quantile(problem.log_loss, levels), atol=0.02)
+    theta = TRUTH[None]
+    kept = np.isin(problem.log_loss, some.log_loss)
+    np.testing.assert_array_equal(predict(some, theta)[0], predict(problem, theta)[0][kept])
+    same, everything = thin(problem, np.ones(600), 600)
+    assert same is problem
+    assert everything.sum() == 600

@@ -1,0 +1,139 @@
+"""Extrapolation on every shared table: train C ≤ Cmax/10^1.5, score C > Cmax/10^0.5; Chinchilla, Kaplan, ours.
+
+    python benchmarks/extrapolation.py
+
+Nothing of a table reaches its own fit but the training rows: the public prior and the public scores that "ours" uses
+are learned again for each source with that source left out.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from _tables import Task, tasks
+from facts_laws import leave_one_out_priors, public_scores
+
+from foretrain.simulator.calibration import Calibration
+from foretrain.simulator.fitting import (
+    Fit,
+    Observations,
+    backtest,
+    choose,
+    draw_spread,
+    error_scale,
+    fit_observations,
+    gap_decades,
+    ranges,
+)
+from foretrain.simulator.laws import get_law
+
+TRAIN_BELOW, SCORE_ABOVE = 10**1.5, 10**0.5
+FEWEST = 6
+
+
+@dataclass(frozen=True)
+class Result:
+    """Errors of one law on one task: signed log errors, and for ours whether the 90 % interval held and how wide."""
+
+    task: Task
+    law: str
+    error: np.ndarray
+    inside: np.ndarray | None = None
+    width: np.ndarray | None = None
+
+    @property
+    def median(self) -> float:
+        """Median relative error, %."""
+        return 100 * float(np.median(np.abs(np.expm1(self.error))))
+
+    @property
+    def largest(self) -> float:
+        """Largest relative error, %."""
+        return 100 * float(np.abs(np.expm1(self.error)).max())
+
+
+def split(task: Task) -> tuple[Observations, Observations] | None:
+    """Small runs and large runs; None where fewer than six small runs are left."""
+    flops = task.flops
+    small, large = flops <= flops.max() / TRAIN_BELOW, flops > flops.max() / SCORE_ABOVE
+    return None if small.sum() < FEWEST else (task.observations.take(small), task.observations.take(large))
+
+
+def plain(name: str, task: Task, small: Observations, large: Observations) -> Result:
+    """A law as published: no prior, no weights."""
+    fit = fit_observations(get_law(name), small, None)
+    return Result(task, name, fit.log_loss(large.columns) - np.log(large.loss))
+
+
+def ours(task: Task, small: Observations, large: Observations, prior, public: Calibration) -> Result:
+    """law="auto" with a prior and public scores that have not seen this source."""
+    name = choose(small, prior).law
+    fit: Fit = fit_observations(get_law(name), small, prior, draws=200)
+    calibration = Calibration.from_scores(backtest(get_law(name), small, prior, draws=64), public)
+    centre = fit.log_loss(large.columns)
+    gap = gap_decades(ranges(small), large.columns)
+    half = calibration.width(0.9) * error_scale(draw_spread(fit, large.columns, centre), fit.noise, gap)
+    error = centre - np.log(large.loss)
+    return Result(task, "ours(auto)", error, np.abs(error) <= half, np.exp(half) - np.exp(-half))
+
+
+def run() -> Iterator[tuple[Task, list[Result]]]:
+    """Every task that can be split, with its three results."""
+    found = tasks()
+    priors = leave_one_out_priors(found)
+    scores = public_scores(found, priors)
+    for task in found:
+        parts = split(task)
+        if parts is None:
+            print(f"{task.name}: left out, fewer than {FEWEST} runs below the cut")
+            continue
+        public = Calibration.pooled({s: v for s, v in scores.items() if s != task.source})
+        yield task, [
+            plain("chinchilla", task, *parts),
+            plain("kaplan", task, *parts),
+            ours(task, *parts, priors[task.source], public),
+        ]
+
+
+def main() -> None:
+    """Print the table."""
+    warnings.simplefilter("ignore")
+    print(f"{'table/target':42s}{'train':>6s}{'score':>6s} | median error, %: {'chinchilla':>11s}{'kaplan':>8s}{'ours':>7s}"
+          f" | max: {'chinchilla':>11s}{'kaplan':>8s}{'ours':>7s} | 90 % covers, width %")  # fmt: skip
+    rows = list(run())
+    for task, results in rows:
+        parts = split(task)
+        assert parts is not None
+        inside, width = results[2].inside, results[2].width
+        assert inside is not None
+        assert width is not None
+        print(f"{task.name:42s}{len(parts[0]):6d}{len(parts[1]):6d} | {'':16s}"
+              + "".join(f"{r.median:9.2f}" for r in results) + " |      " + "".join(f"{r.largest:9.2f}" for r in results)
+              + f" | {inside.mean():6.0%} {100 * np.median(width):6.1f}")  # fmt: skip
+    summarise(rows)
+
+
+def summarise(rows: list[tuple[Task, list[Result]]]) -> None:
+    """Means over tables and tasks, and pooled coverage."""
+    tables = sorted({task.table for task, _ in rows})
+    names = [r.law for r in rows[0][1]]
+    print()
+    for i, name in enumerate(names):
+        per_table = [np.mean([r[i].median for t, r in rows if t.table == table]) for table in tables]
+        per_task = [r[i].median for _, r in rows]
+        worst = max(r[i].largest for _, r in rows)
+        print(f"{name:11s} mean of per-table medians {np.mean(per_table):5.2f} % ({len(tables)} tables), "
+              f"of per-task medians {np.mean(per_task):5.2f} % ({len(rows)} tasks), max {worst:.1f} %")  # fmt: skip
+    inside = np.concatenate([r[2].inside for _, r in rows])  # type: ignore[list-item]
+    width = np.concatenate([r[2].width for _, r in rows])  # type: ignore[list-item]
+    by_table = [np.mean(np.concatenate([r[2].inside for t, r in rows if t.table == x])) for x in tables]  # type: ignore[misc]
+    print(f"90 % interval of ours: covers {inside.mean():.1%} of {len(inside)} scored runs "
+          f"(by table: {', '.join(f'{x} {c:.0%}' for x, c in zip(tables, by_table, strict=True))}), "
+          f"median full width {100 * np.median(width):.1f} % of the loss")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
