@@ -76,9 +76,7 @@ def predict(config: str, overrides: tuple[str, ...], predictor: str, chart: str 
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Seed of the draws.")
 @columns_option
 @json_option
-def fit(
-    runs: str, out: str | None, law: str, prior: str, seed: int, columns: str | None, as_json: bool
-) -> None:
+def fit(runs: str, out: str | None, law: str, prior: str, seed: int, columns: str | None, as_json: bool) -> None:
     """Fit scaling laws to a table of runs (CSV or Parquet, also W&B and MLflow exports).
 
     With law auto, the terms are those that the columns can identify, and the public tables' prior keeps a dozen small
@@ -98,7 +96,11 @@ def fit(
         save(fitted, out)
     from .simulator.predictor_io import to_dict
 
-    _show(as_json, {**to_dict(fitted), "out": out, "table_notes": list(table.notes)}, lambda: _tables().fit_view(fitted, out))
+    _show(
+        as_json,
+        {**to_dict(fitted), "out": out, "table_notes": list(table.notes)},
+        lambda: _tables().fit_view(fitted, out),
+    )
 
 
 @simulate.command()

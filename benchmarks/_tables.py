@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-
 from foretrain.datasets.run_table import RunTable
 from foretrain.simulator.fitting.observations import Observations
 

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from _tables import Task, tasks
 from facts_laws import leave_one_out_priors, public_scores
-
 from foretrain.simulator.calibration import Calibration
 from foretrain.simulator.fitting import (
     Fit,
@@ -41,8 +40,8 @@ class Result:
     task: Task
     law: str
     error: np.ndarray
-    inside: np.ndarray | None = None
-    width: np.ndarray | None = None
+    inside: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    width: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     @property
     def median(self) -> float:
@@ -80,7 +79,7 @@ def ours(task: Task, small: Observations, large: Observations, prior, public: Ca
     return Result(task, "ours(auto)", error, np.abs(error) <= half, np.exp(half) - np.exp(-half))
 
 
-def run() -> Iterator[tuple[Task, list[Result]]]:
+def run() -> Iterator[tuple[Task, Observations, Observations, list[Result]]]:
     """Every task that can be split, with its three results."""
     found = tasks()
     priors = leave_one_out_priors(found)
@@ -91,28 +90,25 @@ def run() -> Iterator[tuple[Task, list[Result]]]:
             print(f"{task.name}: left out, fewer than {FEWEST} runs below the cut")
             continue
         public = Calibration.pooled({s: v for s, v in scores.items() if s != task.source})
-        yield task, [
-            plain("chinchilla", task, *parts),
-            plain("kaplan", task, *parts),
-            ours(task, *parts, priors[task.source], public),
-        ]
+        mine = ours(task, *parts, priors[task.source], public)
+        yield task, *parts, [plain("chinchilla", task, *parts), plain("kaplan", task, *parts), mine]
 
 
 def main() -> None:
     """Print the table."""
     warnings.simplefilter("ignore")
-    print(f"{'table/target':42s}{'train':>6s}{'score':>6s} | median error, %: {'chinchilla':>11s}{'kaplan':>8s}{'ours':>7s}"
-          f" | max: {'chinchilla':>11s}{'kaplan':>8s}{'ours':>7s} | 90 % covers, width %")  # fmt: skip
-    rows = list(run())
-    for task, results in rows:
-        parts = split(task)
-        assert parts is not None
-        inside, width = results[2].inside, results[2].width
-        assert inside is not None
-        assert width is not None
-        print(f"{task.name:42s}{len(parts[0]):6d}{len(parts[1]):6d} | {'':16s}"
-              + "".join(f"{r.median:9.2f}" for r in results) + " |      " + "".join(f"{r.largest:9.2f}" for r in results)
-              + f" | {inside.mean():6.0%} {100 * np.median(width):6.1f}")  # fmt: skip
+    names = f"{'chinchilla':>12s}{'kaplan':>8s}{'ours':>8s}"
+    print(f"{'':40s}{'runs':>12s} | {'median error, %':>28s} | {'largest error, %':>28s} | 90 % interval")
+    print(f"{'table/target':40s}{'train':>6s}{'score':>6s} | {names} | {names} | covers  width, %")
+    rows = []
+    for task, small, large, results in run():
+        rows.append((task, results))
+        medians, largest = (
+            f"{v[0]:12.2f}{v[1]:8.2f}{v[2]:8.2f}" for v in ([r.median for r in results], [r.largest for r in results])
+        )
+        mine = results[2]
+        covers = f"{mine.inside.mean():6.0%} {100 * np.median(mine.width):9.1f}"
+        print(f"{task.name:40s}{len(small):6d}{len(large):6d} | {medians} | {largest} | {covers}")
     summarise(rows)
 
 
@@ -127,9 +123,9 @@ def summarise(rows: list[tuple[Task, list[Result]]]) -> None:
         worst = max(r[i].largest for _, r in rows)
         print(f"{name:11s} mean of per-table medians {np.mean(per_table):5.2f} % ({len(tables)} tables), "
               f"of per-task medians {np.mean(per_task):5.2f} % ({len(rows)} tasks), max {worst:.1f} %")  # fmt: skip
-    inside = np.concatenate([r[2].inside for _, r in rows])  # type: ignore[list-item]
-    width = np.concatenate([r[2].width for _, r in rows])  # type: ignore[list-item]
-    by_table = [np.mean(np.concatenate([r[2].inside for t, r in rows if t.table == x])) for x in tables]  # type: ignore[misc]
+    inside = np.concatenate([r[2].inside for _, r in rows])
+    width = np.concatenate([r[2].width for _, r in rows])
+    by_table = [np.mean(np.concatenate([r[2].inside for t, r in rows if t.table == x])) for x in tables]
     print(f"90 % interval of ours: covers {inside.mean():.1%} of {len(inside)} scored runs "
           f"(by table: {', '.join(f'{x} {c:.0%}' for x, c in zip(tables, by_table, strict=True))}), "
           f"median full width {100 * np.median(width):.1f} % of the loss")  # fmt: skip

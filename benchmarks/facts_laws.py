@@ -16,8 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from _tables import Task, best_per_cell, read, tasks
-
+from _tables import Task, read, tasks
 from foretrain.datasets.run_table import RunTable
 from foretrain.files import write_json
 from foretrain.simulator import calibration as calibration_module
@@ -112,7 +111,9 @@ def make_predictors(out: Path, found: list[Task]) -> None:
     repeats = read("datablations/runs.csv")
     steps = read("steplaw/dense_runs.csv")
     routed = read("routing_moe/runs.csv")
-    routed = routed[(routed.router_type.isin(["S-Base", "Dense"])) & (routed.k == 1) & (routed.routing_frequency == 0.5)]
+    routed = routed[
+        (routed.router_type.isin(["S-Base", "Dense"])) & (routed.k == 1) & (routed.routing_frequency == 0.5)
+    ]
     made = {
         "chinchilla-massivetext": one(
             chinchilla[["run_id", "params", "tokens", "flops", "loss"]], "chinchilla", corpus="MassiveText",

@@ -1,0 +1,1 @@
+"""Everything that is data: run tables, and facts published elsewhere."""

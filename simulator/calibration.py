@@ -1,9 +1,9 @@
 """Intervals that hold: normalised conformal scores from back-tests, this table's and those of the public tables.
 
-A prediction's scale is s² = spread² + noise² + (κ·gap)²: what the draws leave open, what the fit misses in sample, and a
-term that grows with the decades of extrapolation. Back-test errors over their own s give scores |z|; the interval is
-the prediction ± q(level)·s with q the quantile of the scores. A parametric bootstrap alone (q = 1.64 at 90 %, s the
-spread) covered 52 % of extrapolated runs on the public tables, so q is measured, never assumed.
+A prediction's scale is s² = spread² + noise² + (κ·gap)²: what the draws leave open, what the fit misses in sample,
+and a term that grows with the decades of extrapolation. Back-test errors over their own s give scores |z|; the
+interval is the prediction ± q(level)·s with q the quantile of the scores. A parametric bootstrap alone (q = 1.64 at
+90 %, s the spread) covered 52 % of extrapolated runs on the public tables, so q is measured, never assumed.
 """
 
 from __future__ import annotations

@@ -155,14 +155,14 @@ def run_columns(config: RunConfig, predictor: Predictor, warnings: list[str]) ->
 
 
 def _fitted_params(config, predictor, warnings):
-    """N in the predictor's convention. A routed model counts by what one token uses; its experts enter by their term."""
+    """N in the predictor's convention. A routed model counts by what a token uses; experts enter by their term."""
     kind = predictor.about.get("params_kind", "total")
     model = config.model
     if kind != "non_embedding":
         return model.params_active
     if model.params_embedding is None:
         warnings.append(
-            "this predictor counts parameters without embeddings; model.params_embedding isn't stated, so all are counted"
+            "this predictor counts parameters without embeddings; model.params_embedding isn't stated: all are counted"
         )
         return model.params_active
     return model.params_active - model.params_embedding
@@ -220,7 +220,9 @@ def _doubts(config: RunConfig, predictor: Predictor, gap: float) -> list[str]:
     for key, stated in (("corpus", config.data.corpus), ("tokenizer", config.data.tokenizer)):
         known = predictor.about.get(key)
         if stated and known and not _alike(stated, str(known)):
-            doubts.append(f"data.{key} is {stated!r}; the predictor's runs used {known!r}, and losses differ between them")
+            doubts.append(
+                f"data.{key} is {stated!r}; the predictor's runs used {known!r}, and losses differ between them"
+            )
     if config.data.mix:
         doubts.append("data.mix is not used: no shipped law reads mixture shares")
     if gap > 0:

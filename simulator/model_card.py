@@ -35,8 +35,14 @@ def model_card(predictor: Predictor) -> str:
         lines += ["", f"## Target `{name}`", "", *_target(model)]
     if predictor.notes:
         lines += ["", "## Doubts", "", *(f"- {note}" for note in predictor.notes)]
-    lines += ["", "Intervals come from back-tests of this table mixed with those of the public tables; beyond the ranges"]
-    lines += ["above they widen with the decades of extrapolation. Losses are nats per token of the tokenizer above.", ""]
+    lines += [
+        "",
+        "Intervals come from back-tests of this table mixed with those of the public tables; beyond the ranges",
+    ]
+    lines += [
+        "above they widen with the decades of extrapolation. Losses are nats per token of the tokenizer above.",
+        "",
+    ]
     return "\n".join(lines)
 
 

@@ -42,9 +42,7 @@ def pool(groups: Mapping[str, Sequence[TargetModel]], extra: Mapping[str, Target
     law = get_law("+".join(["general", *extra]))
     models = [model for group in groups.values() for model in group]
     noise = float(np.average([m.fit.noise for m in models], weights=shares))
-    seen = {
-        key: (min(m.seen[key][0] for m in models), max(m.seen[key][1] for m in models)) for key in models[0].seen
-    }
+    seen = {key: (min(m.seen[key][0] for m in models), max(m.seen[key][1] for m in models)) for key in models[0].seen}
     facts = {"why": "pooled over the public tables, each source counted once", "left_out": {}, "backtest_errors": {}}
     fit = Fit(law, REFERENCE, centre, draws, noise, objective=0.0)
     empty = Calibration(np.zeros(1))

@@ -10,12 +10,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import DataWarning, FitError, InputError, UsageError
 from .calibration import Calibration, public_calibration
+from .doubts import fit_doubts, table_doubts
 from .fitting import (
     AUTO,
     Fit,
@@ -23,7 +24,6 @@ from .fitting import (
     Prior,
     backtest,
     choose,
-    collinearity,
     draw_spread,
     error_scale,
     fit_observations,
@@ -44,9 +44,7 @@ Progress = Callable[[str, float], None]
 
 DRAWS = 200
 _BACKTEST_DRAWS = 64
-_COLLINEAR = 0.98
 _SINGLE_VALUE_SLACK = 2.0  # a law without N (or D) still holds this many times off the one value it was fitted at
-_MIXED = ("dataset", "corpus", "source", "tokenizer", "family", "architecture", "val_domain", "router_type")
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ class TargetModel:
     seen: Mapping[str, tuple[float, float]]
     """Lowest and highest params, tokens and compute (6·N·D) of the fitted runs."""
     rows: int
-    choice: Mapping[str, object] = field(default_factory=dict)
+    choice: Mapping[str, Any] = field(default_factory=dict)
     """Why this law, each candidate's back-test error, and which terms were left out."""
 
     @property
@@ -115,9 +113,9 @@ class TargetModel:
             if np.any(off > np.log(_SINGLE_VALUE_SLACK)):
                 wrong = float(np.asarray(columns[name]).flat[int(off.argmax())])
                 raise InputError(
-                    f"{name}: got {wrong:.3g}; every fitted run has about {only:.3g}, so this predictor can't say how the "
-                    f"loss changes with {name}; expected a value within a factor {_SINGLE_VALUE_SLACK:g}, or a predictor "
-                    f"fitted on runs in which {name} varies"
+                    f"{name}: got {wrong:.3g}; every fitted run has about {only:.3g}, so this predictor can't say how "
+                    f"the loss changes with {name}; expected a value within a factor {_SINGLE_VALUE_SLACK:g} of it, "
+                    f"or a predictor fitted on runs in which {name} varies"
                 )
 
 
@@ -153,7 +151,7 @@ class Predictor:
         the table can't identify what was asked; warns DataWarning on what looks like a mistake.
         """
         chosen_prior = _prior(prior, law)
-        notes = tuple(_doubts(table))
+        notes = tuple(table_doubts(table))
         models = {}
         for number, target in enumerate(table.targets):
             if progress is not None:
@@ -162,8 +160,7 @@ class Predictor:
         facts = {"table": table.where, "digest": table.digest(), "seed": seed, **_table_facts(table), **(about or {})}
         facts.setdefault("params_kind", "total")
         facts["prior"] = None if chosen_prior is None else chosen_prior.name
-        for model in models.values():
-            notes += tuple(n for n in model.choice.get("doubts", ()) if n not in notes)  # type: ignore[union-attr]
+        notes += tuple(dict.fromkeys(doubt for model in models.values() for doubt in model.choice["doubts"]))
         for note in notes:
             warnings.warn(note, DataWarning, stacklevel=2)
         return cls(name, models, facts, notes)
@@ -195,7 +192,7 @@ def fit_target(observations: Observations, law: str, prior: Prior | None, *, see
     fit = fit_observations(built, observations, prior, draws=DRAWS, seed=seed)
     scores = backtest(built, observations, prior, draws=_BACKTEST_DRAWS, seed=seed)
     facts = {"why": why, "left_out": left_out, "backtest_errors": errors, "cuts": scores.cuts}
-    facts["doubts"] = _fit_doubts(observations, left_out, prior, built.member.uses)
+    facts["doubts"] = fit_doubts(observations, left_out, prior, built.member.uses)
     calibration = Calibration.from_scores(scores, public_calibration())
     return TargetModel(fit, calibration, ranges(observations), len(observations), facts)
 
@@ -211,32 +208,10 @@ def _prior(prior: str | Prior | None, law: str) -> Prior | None:
     return known[prior]()
 
 
-def _fit_doubts(observations, left_out, prior, uses):
-    doubts = []
-    for column in ("params", "tokens"):
-        if column in left_out:
-            doubts.append(f"{left_out[column]}: the law leaves {column} out and refuses runs far from that value")
-    if len(uses) == 2 and collinearity(observations) > _COLLINEAR:
-        rests = "rest on the public tables' prior" if prior is not None else "can't be told apart"
-        doubts.append(f"params and tokens rise together in every run: their separate effects {rests}")
-    return doubts
-
-
-def _doubts(table: RunTable):
-    """What a table says that one law can't express."""
-    ok = table.frame[table.frame["status"] == "ok"]
-    for column in _MIXED:
-        if column in ok.columns and 1 < ok[column].nunique() <= 20:
-            kinds = ", ".join(str(v) for v in sorted(ok[column].dropna().astype(str).unique())[:4])
-            yield f"column {column!r} takes {ok[column].nunique()} values ({kinds}): one law is fitted over all of them"
-    mixes = [f"mix.{d}" for d in table.domains]
-    if mixes and float(ok[mixes].std().max()) > 0.01:
-        yield "the mix columns vary, but no law here reads them: their effect ends up in the noise"
-
-
 def _table_facts(table: RunTable) -> dict[str, object]:
     facts = {}
     for column in ("val_domain", "tokenizer"):
-        if column in table.frame.columns and table.frame[column].nunique() == 1:
-            facts[column] = str(table.frame[column].dropna().iloc[0])
+        kinds = set(table.frame[column].dropna().astype(str)) if column in table.frame.columns else set()
+        if len(kinds) == 1:
+            facts[column] = kinds.pop()
     return facts

@@ -66,7 +66,9 @@ def load(where: str | os.PathLike[str]) -> Predictor:
     if str(where) in shipped() and not folder.is_dir():
         folder = Path(str(_facts())) / str(where)
     if not folder.is_dir():
-        raise PredictorError(f"{where}: no such predictor; expected a folder made by `simulate fit`, or {_or(shipped())}")
+        raise PredictorError(
+            f"{where}: no such predictor; expected a folder made by `simulate fit`, or {_or(shipped())}"
+        )
     if not (folder / "predictor.json").is_file():
         raise PredictorError(f"{folder}: has no predictor.json; expected a folder made by `simulate fit --out`")
     check_manifest(folder)
@@ -82,7 +84,9 @@ def load(where: str | os.PathLike[str]) -> Predictor:
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, FitError) as error:
         if isinstance(error, PredictorError):
             raise
-        raise PredictorError(f"{folder / 'predictor.json'}: is not one of ours ({type(error).__name__}: {error})") from None
+        raise PredictorError(
+            f"{folder / 'predictor.json'}: is not one of ours ({type(error).__name__}: {error})"
+        ) from None
 
 
 def _facts():
@@ -178,5 +182,5 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
     if isinstance(value, float | np.floating):
-        return _digits(value) if math.isfinite(value) else None
+        return _digits(float(value)) if math.isfinite(value) else None
     return int(value) if isinstance(value, np.integer) else value

@@ -41,9 +41,8 @@ def matching_targets(predictor: Predictor, table: RunTable) -> dict[str, str]:
         if len(domains) == 1 and f"loss.{domains[0]}" in predictor.targets:
             pairs[f"loss.{domains[0]}"] = "loss"
     if not pairs:
-        raise RunTableError(
-            f"{table.where}: its targets are {', '.join(table.targets)}; the predictor has {', '.join(predictor.targets)}"
-        )
+        theirs, ours = ", ".join(table.targets), ", ".join(predictor.targets)
+        raise RunTableError(f"{table.where}: its targets are {theirs}; the predictor has {ours}")
     return pairs
 
 
@@ -67,7 +66,9 @@ def _score_target(model: TargetModel, table: RunTable, column: str) -> dict[str,
         "max_relative_error": float(relative.max()),
         "r2": _r2(error, observed),
         "spearman": _spearman(prediction.loss_nats, observed),
-        "coverage": {f"{k:g}": float(((low <= observed) & (observed <= high)).mean()) for k, (low, high) in intervals.items()},
+        "coverage": {
+            f"{level:g}": float(np.mean((a <= observed) & (observed <= b))) for level, (a, b) in intervals.items()
+        },
         "median_interval_width_nats": {"0.9": float(np.median(width))},
     }
 
@@ -81,6 +82,6 @@ def _spearman(predicted: np.ndarray, observed: np.ndarray) -> float | None:
     """Rank correlation; None where one side doesn't vary."""
     if len(observed) < 2 or np.ptp(predicted) == 0 or np.ptp(observed) == 0:
         return None
-    from scipy.stats import spearmanr
+    from scipy.stats import rankdata
 
-    return float(spearmanr(predicted, observed).statistic)
+    return float(np.corrcoef(rankdata(predicted), rankdata(observed))[0, 1])

@@ -1,0 +1,1 @@
+"""Published figures and fitted parameters as small data files with their sources."""

@@ -15,7 +15,7 @@ _CONTINUATION = (0.1, 0.01)  # Huber thresholds before DELTA: far starts see a s
 _START_ROWS = 2000  # starts are compared on at most this many runs, spread over compute
 _DRAW_ROWS = 2000  # bootstraps of a larger table resample this many runs: wider, never narrower
 _CHUNK = 1_200_000  # numbers in one gradient block, so that it stays in cache
-_TRUSTED_EFFECT = 3e-3  # a term's effect on log loss that halves a run's weight; see benchmarks/extrapolation.py
+_TRUSTED_EFFECT = 2e-3  # a term's effect on log loss that halves a run's weight; see benchmarks/extrapolation.py
 _USUAL_NOISE, _USUAL_RUNS = 5e-3, 2.0  # what residuals are like across the public tables, worth this many runs
 _NOISE_FLOOR = 1e-3  # no table is fitted closer than 0.1 %: the repeat-run noise of well-kept ladders (OLMo ladder C4)
 
@@ -65,20 +65,28 @@ def fit_law(
     dims = len(law.parameters)
     mean, shape = (np.zeros(dims), np.zeros((dims, dims))) if prior is None else prior.for_law(law, reference)
     problem = Problem(law, features, log_loss, np.zeros((dims, dims)))
-    noise, theta, trusted = 0.01, None, weights
-    for _ in range(3 if prior is not None else 2 if any(term.strays for term in law.terms) else 1):
-        problem.precision = shape * (DELTA * noise)
-        theta = _optimum(problem, trusted, mean, theta, prior)
-        trusted = weights * _trust(problem, theta)
-        noise = _noise(problem, theta, trusted)
+    theta, trusted, noise = _settle(problem, weights, mean, shape, prior)
     weights = trusted * (n / trusted.sum())
     residual, _ = problem.linearise(theta[None])
-    value = problem.objective(residual, theta[None], weights[None], theta[None])[0]
+    value = problem.objective(residual, theta[None], weights[None], mean=theta[None])[0]  # at its mean a prior is zero
     drawn = _draws(problem, theta, weights, mean, prior, draws, np.random.default_rng(seed)) if draws else theta[None]
     return Fit(law, reference, theta, drawn, noise, float(value))
 
 
-def _checked(law, columns, loss, weights):
+def _settle(problem, weights, mean, shape, prior) -> tuple[np.ndarray, np.ndarray, float]:
+    """Fit, then again with what the fit says of the noise (how heavy the prior is) and of how far runs stray."""
+    strays = any(term.strays for term in problem.law.terms)
+    problem.precision = shape * (DELTA * _USUAL_NOISE)
+    theta = _optimum(problem, weights, mean, prior)
+    for _ in range(2 if prior is not None else 1 if strays else 0):
+        trusted = weights * _trust(problem, theta)
+        problem.precision = shape * (DELTA * _noise(problem, theta, trusted))
+        theta = minimise(problem, theta[None], trusted, mean, tolerance=1e-9)[0][0]
+    trusted = weights * _trust(problem, theta)
+    return theta, trusted, _noise(problem, theta, trusted)
+
+
+def _checked(law, columns, loss, weights) -> tuple[np.ndarray, np.ndarray]:
     """Log losses and weights (mean 1) as arrays; FitError for what can't be fitted."""
     loss = np.asarray(loss, dtype=float)
     n = len(loss)
@@ -86,14 +94,19 @@ def _checked(law, columns, loss, weights):
     lengths = {name: len(columns[name]) for name in law.columns if name in columns} | {"weights": len(weights)}
     wrong = [name for name, length in lengths.items() if length != n]
     if wrong or n == 0:
-        raise FitError(f"{n} losses" + "".join(f", {lengths[name]} values of {name}" for name in wrong) + "; expected runs")
-    if not np.all(np.isfinite(loss) & (loss > 0)):
-        raise FitError(f"loss: got {loss[~(np.isfinite(loss) & (loss > 0))][0]}; expected positive finite nats")
+        raise FitError(
+            f"{n} losses" + "".join(f", {lengths[name]} values of {name}" for name in wrong) + "; expected runs"
+        )
+    bad = np.flatnonzero(~(np.isfinite(loss) & (loss > 0)))
+    if len(bad):
+        raise FitError(f"loss, run {bad[0]}: got {loss[bad[0]]}; expected positive finite nats")
     if not np.all(np.isfinite(weights) & (weights >= 0)) or not weights.sum() > 0:
         raise FitError("weights: expected finite numbers, none negative and not all zero")
     floor = law.fixed.get("E", 0.0)
     if floor >= loss[weights > 0].min():
-        raise FitError(f"can't fix E at {floor:g}: the lowest loss is {loss[weights > 0].min():g}, and E lies below all")
+        raise FitError(
+            f"can't fix E at {floor:g}: the lowest loss is {loss[weights > 0].min():g}, and E lies below all"
+        )
     return np.log(loss), weights * (n / weights.sum())
 
 
@@ -134,18 +147,17 @@ def thin(problem: Problem, weights: np.ndarray, rows: int) -> tuple[Problem, np.
     return replace(problem, features=features, log_loss=problem.log_loss[keep]), weights[keep] * (n / rows)
 
 
-def _optimum(problem, weights, mean, theta, prior):
-    """The best optimum over the starts; a known `theta` is only refined."""
-    if theta is None:
-        some, w = thin(problem, weights, _START_ROWS)
-        theta = starts(some, w, None if prior is None else mean)
-        for delta in _CONTINUATION:
-            theta, value = minimise(some, theta, w, mean, delta=delta, iterations=15, tolerance=1e-3, exact=False)
-        theta, value = minimise(some, theta, w, mean, iterations=8, tolerance=1e-6)
-        theta, value = minimise(some, theta[np.argsort(value)[:2]], w, mean, tolerance=1e-11)
-        theta = theta[np.argmin(value)]
-        if some is problem:
-            return theta
+def _optimum(problem, weights, mean, prior) -> np.ndarray:
+    """The best optimum over the starts."""
+    some, w = thin(problem, weights, _START_ROWS)
+    theta = starts(some, w, None if prior is None else mean)
+    for delta in _CONTINUATION:
+        theta, value = minimise(some, theta, w, mean, delta=delta, iterations=15, tolerance=1e-3, exact=False)
+    theta, value = minimise(some, theta, w, mean, iterations=8, tolerance=1e-6)
+    theta, value = minimise(some, theta[np.argsort(value)[:2]], w, mean, tolerance=1e-11)
+    theta = theta[np.argmin(value)]
+    if some is problem:
+        return theta
     return minimise(problem, theta[None], weights, mean, iterations=50, tolerance=1e-9)[0][0]
 
 
@@ -171,8 +183,6 @@ def _draws(problem, theta, weights, mean, prior, count, rng):
         k = min(size, count - at)
         resampled = rng.dirichlet(np.ones(n), size=k) * n * w
         start = np.repeat(theta[None], k, axis=0)
-        found, _ = minimise(
-            some, start, resampled, centres[at : at + k], iterations=60, tolerance=1e-5, frozen=bend
-        )
+        found, _ = minimise(some, start, resampled, centres[at : at + k], iterations=60, tolerance=1e-5, frozen=bend)
         out.append(found)
     return np.concatenate(out)

@@ -50,7 +50,9 @@ def huber(residual: np.ndarray, delta: float) -> np.ndarray:
     return inner * (size - 0.5 * inner)
 
 
-def minimise(problem, theta, weights, mean, *, delta=DELTA, iterations=100, tolerance=1e-12, frozen=None, exact=True):
+def minimise(
+    problem, theta, weights, mean, *, delta=DELTA, iterations=100, tolerance=1e-12, frozen=None, exact=True
+) -> tuple[np.ndarray, np.ndarray]:
     """Newton from each start. Returns `theta: (K, P)`, objectives `(K,)`.
 
     `tolerance` is relative to the objective. `frozen: (n, P·P)` replaces the second derivatives of log L by those at
@@ -58,7 +60,9 @@ def minimise(problem, theta, weights, mean, *, delta=DELTA, iterations=100, tole
     out (Gauss-Newton), which is enough while the Huber threshold is wide.
     """
     with _one_thread():
-        return _minimise(problem, problem.law.complete(theta), weights, mean, delta, iterations, tolerance, frozen, exact)
+        return _minimise(
+            problem, problem.law.complete(theta), weights, mean, delta, iterations, tolerance, frozen, exact
+        )
 
 
 def _minimise(problem, theta, weights, mean, delta, iterations, tolerance, frozen, exact):

@@ -72,9 +72,7 @@ def error_scale(spread: np.ndarray, noise: np.ndarray | float, gap: np.ndarray) 
     return np.sqrt(spread**2 + (_NOISE_SCALE * np.asarray(noise)) ** 2 + (_GAP_SCALE * gap) ** 2)
 
 
-def backtest(
-    law: Law, observations: Observations, prior: Prior | None, *, draws: int = 0, seed: int = 0
-) -> Scores:
+def backtest(law: Law, observations: Observations, prior: Prior | None, *, draws: int = 0, seed: int = 0) -> Scores:
     """Fit `law` below each cut in compute and predict what lies above. With `draws`, also the spread."""
     observations = observations.thinned(_MOST_ROWS)
     parts = []
@@ -94,12 +92,12 @@ def backtest(
     return Scores(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def fit_observations(law: Law, observations: Observations, prior: Prior | None, *, draws: int = 0, seed: int = 0) -> Fit:
+def fit_observations(
+    law: Law, observations: Observations, prior: Prior | None, *, draws: int = 0, seed: int = 0
+) -> Fit:
     """`fit_law` with the weights that belong to the purpose: plain without a prior, for extrapolation with one."""
     weights = observations.weights if prior is None else observations.extrapolation_weights()
-    return fit_law(
-        law, observations.columns, observations.loss, weights=weights, prior=prior, draws=draws, seed=seed
-    )
+    return fit_law(law, observations.columns, observations.loss, weights=weights, prior=prior, draws=draws, seed=seed)
 
 
 def cuts(law: Law, observations: Observations) -> list[np.ndarray]:

@@ -91,7 +91,9 @@ def choose(observations: Observations, prior: Prior | None, *, seed: int = 0) ->
     errors = {name: s.median_relative_error for name, s in scores.items() if s.cuts}
     if best not in errors:
         return Choice(best, why + "; too few runs for a back-test", scores, left_out)
-    same_core = [n for n in errors if n.split("+")[0] == best.split("+")[0] and len(n.split("+")) == len(best.split("+"))]
+    same_core = [
+        n for n in errors if n.split("+")[0] == best.split("+")[0] and len(n.split("+")) == len(best.split("+"))
+    ]
     nearest = min(same_core, key=lambda name: errors[name])
     best = nearest if errors[nearest] < _PREFER * errors[best] else best
     rival = min(errors, key=lambda name: errors[name])

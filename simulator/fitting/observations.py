@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 OPTIONAL = ("unique_tokens", "num_experts", "lr", "batch_tokens")
 """Columns beyond params and tokens that some term reads."""
-_WEIGHT_BY_COMPUTE = 1 / 3  # tuned leave-one-table-out on rolling cuts (benchmarks/extrapolation.py): 0.25 to 0.4 is flat
+_WEIGHT_BY_COMPUTE = (
+    1 / 3
+)  # tuned leave-one-table-out on rolling cuts (benchmarks/extrapolation.py): 0.25 to 0.4 is flat
 _ENOUGH_TOKENS_PER_PARAM = 5.0  # below this, runs are under-trained and follow another curve (same source)
 
 

@@ -77,7 +77,7 @@ class Prior:
 
 
 def weak_prior() -> Prior:
-    """The generic prior: independent, centred on textbook exponents (notes: α .35 ± .15, β .36 ± .15, log γ 0 ± .35)."""
+    """The generic prior: independent, centred on textbook exponents (α .35 ± .15, β .36 ± .15, log γ 0 ± .35)."""
     return Prior("weak", np.array([p.mean for p in CORE[1:]]), np.diag([p.sd**2 for p in CORE[1:]]))
 
 

@@ -71,7 +71,7 @@ class Law:
         if len(places) < len(self.parameters):
             raise FitError(f"{self.name!r}: two of its terms describe the same effect; take one of them")
         for name in self.fixed:
-            place = _TEXTBOOK.get(name, places.get(name))
+            place = _TEXTBOOK[name] if name in _TEXTBOOK else places[name]
             if not self.free[place]:
                 raise FitError(f"can't fix {name!r}: law {self.name!r} has {self.names[place]!r} fixed already")
             self.free[place] = False
@@ -107,7 +107,7 @@ class Law:
         return Reference(values)
 
     def prepare(self, columns: Columns, reference: Reference) -> list[dict[str, np.ndarray]]:
-        """Features of the core and of each term, computed once per data set; empty for a term whose columns are absent."""
+        """Features of the core and each term, computed once per data set; empty for a term whose columns are absent."""
         n = len(next(iter(columns.values())))
         core = {}
         for key, column in (("x", "params"), ("t", "tokens")):

@@ -20,7 +20,7 @@ Columns = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Parameter:
-    """One unconstrained parameter, its weak generic prior N(mean, sd²), and the box that keeps the arithmetic finite."""
+    """One parameter, its weak generic prior N(mean, sd²), and the box that keeps the arithmetic finite."""
 
     name: str
     mean: float

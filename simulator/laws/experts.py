@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from typing_extensions import override
 
 from ._registry import register_term
 from ._term import Effect, Parameter, Term, need
@@ -25,10 +26,12 @@ class Experts(Term):
         Parameter("log_experts_max", 6.0, 1.0, 4.2, 12.0),
     )
 
+    @override
     def prepare(self, columns, reference):
         experts = need(columns, "num_experts")
         return {"extra": experts - 1.0, "x": np.log(need(columns, "params")) - reference.log("params")}
 
+    @override
     def identifiable(self, columns):
         reason = super().identifiable(columns)
         if reason:
@@ -38,11 +41,13 @@ class Experts(Term):
             return f"column 'num_experts' takes {len(kinds)} value(s), {kinds[:2].tolist()}; 3 are needed"
         return None
 
+    @override
     def rebase(self, theta, x, t, level):
         moved = theta.copy()
         moved[:, 0] += moved[:, 1] * x
         return moved
 
+    @override
     def effect(self, theta, features):
         extra, x = features["extra"], features["x"]
         log_e, slopes = _log_saturating(extra, theta[:, 2:3], theta[:, 3:4])

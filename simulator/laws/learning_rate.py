@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from typing_extensions import override
 
 from ._registry import register_term
 from ._term import Effect, Parameter, Term, need
 
-# Generic prior for how the optimum moves: DeepSeek LLM (arXiv 2401.02954), eq. 1: lr* ∝ C^-0.125, batch* ∝ C^0.3271, C = 6ND.
+# Generic prior for how the optimum moves, DeepSeek LLM (arXiv 2401.02954), eq. 1: lr* ∝ C^-0.125, batch* ∝ C^0.3271.
 _LR_SLOPE, _BATCH_SLOPE = -0.125, 0.3271
 
 
@@ -33,6 +34,7 @@ class _Bowl(Term):
 
     strays = True
 
+    @override
     def prepare(self, columns, reference):
         out = {
             "x": np.log(need(columns, "params")) - reference.log("params"),
@@ -42,9 +44,11 @@ class _Bowl(Term):
             out[name] = np.log(need(columns, name)) - reference.log(name)
         return out
 
+    @override
     def centre(self, columns, rows):
         return {name: float(np.exp(np.log(need(columns, name))[rows].mean())) for name in self.columns}
 
+    @override
     def identifiable(self, columns):
         reason = super().identifiable(columns)
         if reason:
@@ -78,11 +82,13 @@ class LearningRate(_Bowl):
         Parameter("lr_log_right", 0.0, 0.5, -3.0, 2.0),
     )
 
+    @override
     def rebase(self, theta, x, t, level):
         moved = theta.copy()
         moved[:, 0] += moved[:, 1] * x + moved[:, 2] * t
         return moved
 
+    @override
     def effect(self, theta, features):
         x, t = features["x"], features["t"]
         z = features["lr"] - (theta[:, 0:1] + theta[:, 1:2] * x + theta[:, 2:3] * t)
@@ -93,7 +99,7 @@ class LearningRate(_Bowl):
 
 @register_term("lr_batch")
 class LearningRateBatch(_Bowl):
-    """Two bowls: batch around log b* = b₀ + b_N·log N + b_D·log D, and lr around an optimum that also follows the batch."""
+    """Two bowls: batch around log b* = b₀ + b_N·log N + b_D·log D, lr around an optimum that also follows the batch."""
 
     columns = ("lr", "batch_tokens")
     parameters = (
@@ -107,12 +113,14 @@ class LearningRateBatch(_Bowl):
         Parameter("batch_log_right", 0.0, 0.5, -3.0, 2.0),
     )
 
+    @override
     def rebase(self, theta, x, t, level):
         moved = theta.copy()
         moved[:, 0] += moved[:, 1] * x + moved[:, 2] * t
         moved[:, 7] += moved[:, 8] * x + moved[:, 9] * t
         return moved
 
+    @override
     def effect(self, theta, features):
         x, t = features["x"], features["t"]
         zb = features["batch_tokens"] - (theta[:, 7:8] + theta[:, 8:9] * x + theta[:, 9:10] * t)

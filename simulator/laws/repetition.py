@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from typing_extensions import override
 
 from ._registry import register_term
 from ._term import Effect, Parameter, Term, need
@@ -18,6 +19,7 @@ class _Repeats(Term):
     columns = ("unique_tokens",)
     strays = True
 
+    @override
     def prepare(self, columns, reference):
         tokens, unique = need(columns, "tokens"), need(columns, "unique_tokens")
         unique = np.minimum(unique, tokens)
@@ -27,6 +29,7 @@ class _Repeats(Term):
             "log_params_per_unique": np.log(need(columns, "params") / unique),
         }
 
+    @override
     def identifiable(self, columns):
         reason = super().identifiable(columns)
         if reason:
@@ -34,7 +37,9 @@ class _Repeats(Term):
         epochs = np.asarray(columns["tokens"]) / np.asarray(columns["unique_tokens"])
         repeated = epochs > 1.5
         if repeated.sum() < 5:
-            return f"column 'unique_tokens': {int(repeated.sum())} runs see their data more than 1.5 times; 5 are needed"
+            return (
+                f"column 'unique_tokens': {int(repeated.sum())} runs see their data more than 1.5 times; 5 are needed"
+            )
         return None
 
 
@@ -63,11 +68,13 @@ class Repetition(_Repeats):
         Parameter("overfit_repeats", 1.0, 0.4, 0.05, 4.0),
     )
 
+    @override
     def rebase(self, theta, x, t, level):
         moved = theta.copy()
         moved[:, 1] -= level  # the penalty is a share of the level
         return moved
 
+    @override
     def effect(self, theta, features):
         shift, slope = _saturating(features, theta[:, 0])
         by_tokens = np.zeros((len(theta), 4, shift.shape[1]))
@@ -96,6 +103,7 @@ class Muennighoff(_Repeats):
         Parameter("log_params_per_unique", np.log(_EVEN_PARAMS_PER_TOKEN), 0.5, -8.0, 3.0),
     )
 
+    @override
     def effect(self, theta, features):
         shift, slope = _saturating(features, theta[:, 0])
         by_tokens = np.zeros((len(theta), 3, shift.shape[1]))

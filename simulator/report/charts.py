@@ -22,7 +22,7 @@ _SPAN = 30.0  # the curve runs from this many times fewer to this many times mor
 _POINTS = 61
 
 
-def save_chart(chart: alt.Chart | alt.LayerChart, path: str | os.PathLike[str]) -> None:
+def save_chart(chart: alt.TopLevelMixin, path: str | os.PathLike[str]) -> None:
     """Write a chart whole, in the format of the extension. UsageError for another extension."""
     import vl_convert as vlc
 
@@ -39,8 +39,8 @@ def save_chart(chart: alt.Chart | alt.LayerChart, path: str | os.PathLike[str]) 
     write_bytes(path, data)
 
 
-def forecast_chart(result: Forecast, predictor: Predictor) -> alt.LayerChart:
-    """Perplexity of the planned model against training tokens, with its bands, the plan, the target and the fitted range."""
+def forecast_chart(result: Forecast, predictor: Predictor) -> alt.TopLevelMixin:
+    """Perplexity of the planned model against training tokens, with its bands, the plan and the target."""
     import altair as alt
 
     rows = _curve(result, predictor)
@@ -59,15 +59,26 @@ def forecast_chart(result: Forecast, predictor: Predictor) -> alt.LayerChart:
     plan = alt.Chart(alt.Data(values=[_plan(result)]))  # type: ignore[call-arg]
     bar = plan.mark_rule(color="#d62728", strokeWidth=2).encode(x="tokens:Q", y="low:Q", y2="high:Q")
     dot = plan.mark_point(color="#d62728", filled=True, size=90).encode(x="tokens:Q", y="median:Q")
-    label = plan.mark_text(align="left", dx=8, dy=-10, color="#d62728").encode(x="tokens:Q", y="median:Q", text="label:N")
-    layers: list[Any] = [band("low90", "high90", 0.2, "90 %"), band("low50", "high50", 0.35, "50 %"), line, bar, dot, label]
+    label = plan.mark_text(align="left", dx=8, dy=-10, color="#d62728").encode(
+        x="tokens:Q", y="median:Q", text="label:N"
+    )
+    layers: list[Any] = [
+        band("low90", "high90", 0.2, "90 %"),
+        band("low50", "high50", 0.35, "50 %"),
+        line,
+        bar,
+        dot,
+        label,
+    ]
     target = result.config.targets.perplexity
     if target is not None:
         rule = alt.Chart(alt.Data(values=[{"y": target, "label": f"target {target:g}"}]))  # type: ignore[call-arg]
         layers.append(rule.mark_rule(strokeDash=[6, 4], color="#2ca02c").encode(y="y:Q"))
         layers.append(rule.mark_text(align="left", dy=-7, x=5, color="#2ca02c").encode(y="y:Q", text="label:N"))
     name = result.config.name or "run"
-    subtitle = f"{format_count(result.params_fitted)} parameters; bands: 50 % and 90 %; rests on {result.predictor['name']}"
+    subtitle = (
+        f"{format_count(result.params_fitted)} parameters; bands: 50 % and 90 %; rests on {result.predictor['name']}"
+    )
     title = alt.TitleParams(f"{name}: predicted perplexity", subtitle=subtitle, anchor="start")
     return alt.layer(*layers).properties(width=640, height=380, title=title)
 
@@ -84,9 +95,7 @@ def _curve(result: Forecast, predictor: Predictor) -> list[dict[str, float]]:
     (low50, high50), (low90, high90) = prediction.interval(0.5), prediction.interval(0.9)
     series = {"tokens": tokens, "median": prediction.loss_nats}
     series |= {"low50": low50, "high50": high50, "low90": low90, "high90": high90}
-    return [
-        {k: float(v[i] if k == "tokens" else np.exp(v[i])) for k, v in series.items()} for i in range(_POINTS)
-    ]
+    return [{k: float(v[i] if k == "tokens" else np.exp(v[i])) for k, v in series.items()} for i in range(_POINTS)]
 
 
 def _plan(result: Forecast) -> dict[str, Any]:

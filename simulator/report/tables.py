@@ -60,7 +60,9 @@ def _numbers(result: Forecast) -> Table:
 
 
 def _row(label: str, quantity: Quantity, digits: int) -> list[str]:
-    cells = [f"{low:.{digits}f} to {high:.{digits}f}" for low, high in (quantity.intervals[0.5], quantity.intervals[0.9])]
+    cells = [
+        f"{low:.{digits}f} to {high:.{digits}f}" for low, high in (quantity.intervals[0.5], quantity.intervals[0.9])
+    ]
     return [label, f"{quantity.median:.{digits}f}", *cells]
 
 
@@ -111,9 +113,13 @@ def _fit_facts(model: TargetModel) -> Table:
     table.add_row("why", str(model.choice.get("why")))
     table.add_row("parameters", values)
     table.add_row("runs", f"{model.rows}, up to {format_flops(seen['compute'][1])}")
-    table.add_row("residual", f"{model.fit.noise:.2%} of the loss (mean absolute), objective {model.fit.objective:.10g}")
+    table.add_row(
+        "residual", f"{model.fit.noise:.2%} of the loss (mean absolute), objective {model.fit.objective:.10g}"
+    )
     own = model.calibration
-    table.add_row("90 % interval", f"± {own.width(0.9):.2f} s; {own.own_scores} own back-test errors, {own.own_cuts} cuts")
+    table.add_row(
+        "90 % interval", f"± {own.width(0.9):.2f} s; {own.own_scores} own back-test errors, {own.own_cuts} cuts"
+    )
     left_out = model.choice.get("left_out")
     if isinstance(left_out, Mapping) and left_out:
         table.add_row("left out", "; ".join(f"{name}: {reason}" for name, reason in left_out.items()))
@@ -127,11 +133,10 @@ def score_view(result: Mapping[str, Any]) -> RenderableType:
     for heading in (*headings, "cover 50 %", "80 %", "90 %", "95 %", "90 % width, nats"):
         table.add_column(heading, justify="left" if heading == "target" else "right")
     for name, r in result["targets"].items():
-        table.add_row(
-            name, str(r["rows"]), *(f"{r[k]:.2%}" for k in ("median_relative_error", "p90_relative_error", "max_relative_error")),
-            f"{r['bias_nats']:+.4f}", _maybe(r["r2"]), _maybe(r["spearman"]),
-            *(f"{share:.0%}" for share in r["coverage"].values()), f"{r['median_interval_width_nats']['0.9']:.4f}",
-        )  # fmt: skip
+        errors = [f"{r[k]:.2%}" for k in ("median_relative_error", "p90_relative_error", "max_relative_error")]
+        fits = [f"{r['bias_nats']:+.4f}", _maybe(r["r2"]), _maybe(r["spearman"])]
+        covers = [f"{share:.0%}" for share in r["coverage"].values()]
+        table.add_row(name, str(r["rows"]), *errors, *fits, *covers, f"{r['median_interval_width_nats']['0.9']:.4f}")
     return table
 
 

@@ -200,7 +200,6 @@ def test_overfitting_is_negligible_at_one_epoch_for_typical_parameters(data):
     assert (found.penalty[0] < 1e-9).all()
 
 
-@pytest.mark.xfail(strict=True, reason="log R is clamped at 1e-12, and 1e-12 to a small power is not small")
 def test_overfitting_is_zero_at_one_epoch_for_all_parameters():
     """A fit on runs with repeats may choose a small exponent; single-epoch runs must stay as the core predicts them."""
     theta = own("repetition", overfit_repeats=0.05)

@@ -63,7 +63,8 @@ def test_objective_is_the_huber_sum_of_the_published_formula(chinchilla):
     size = np.abs(np.log(predicted) - np.log(loss))
     huber = np.where(size <= 1e-3, size**2 / 2, 1e-3 * (size - 5e-4)).sum()
     assert fit.objective == pytest.approx(huber, rel=1e-9)
-    assert fit.noise == pytest.approx(size.sum() / (240 - 5), rel=1e-9)
+    # five parameters; the usual noise of a table, 0.5 %, counts like two more runs
+    assert fit.noise == pytest.approx((size.sum() + 2 * 5e-3) / (240 - 5 + 2), rel=1e-9)
 
 
 def test_general_form_fits_the_table_no_worse_than_its_special_cases(chinchilla):
@@ -325,7 +326,6 @@ def test_weak_prior_is_the_core_parameters_own():
     assert prior.to_dict()["parameters"] == [p.name for p in CORE[1:]]
 
 
-@pytest.mark.xfail(strict=True, reason="dependent parameters keep their starting values in Fit.theta and Fit.draws")
 @pytest.mark.parametrize(
     ("member", "fixed"), [("kaplan", {}), ("general", {"E": 1.7}), ("general", {"alpha": 0.35, "beta": 0.37})]
 )
@@ -337,7 +337,6 @@ def test_stored_parameters_already_hold_their_fixed_values(member, fixed, simula
     np.testing.assert_allclose(fit.draws, law.complete(fit.draws), atol=1e-12)
 
 
-@pytest.mark.xfail(strict=True, reason="log level may sink below log E, where E is no longer the one asked for")
 def test_no_prediction_is_below_a_fixed_floor(simulate):
     columns, loss = simulate(40, noise=0.005)
     law = Law(members()["general"], (), {"E": 4.0})  # above the best runs: a user's slip, or bits taken for nats
@@ -349,7 +348,6 @@ def test_no_prediction_is_below_a_fixed_floor(simulate):
     assert np.exp(fit.log_loss(columns)).min() >= 4.0
 
 
-@pytest.mark.xfail(strict=True, reason="losses aren't checked: one bad value makes the start the answer")
 @pytest.mark.parametrize("bad", [0.0, -1.0, np.nan, np.inf])
 def test_an_impossible_loss_is_refused_by_row(bad, simulate):
     columns, loss = simulate(20)
@@ -358,7 +356,6 @@ def test_an_impossible_loss_is_refused_by_row(bad, simulate):
         fit_law(get_law("chinchilla"), columns, loss)
 
 
-@pytest.mark.xfail(strict=True, reason="weights and lengths aren't checked")
 @pytest.mark.parametrize(
     "weights", [np.zeros(20), -np.ones(20), np.full(20, np.nan), np.ones(19)], ids=["zero", "negative", "nan", "short"]
 )
@@ -367,7 +364,6 @@ def test_impossible_weights_are_refused(weights, simulate):
         fit_law(get_law("chinchilla"), *simulate(20), weights=weights)
 
 
-@pytest.mark.xfail(strict=True, reason="weights and lengths aren't checked")
 @pytest.mark.parametrize(("rows", "losses"), [(0, 0), (10, 20)], ids=["empty", "lengths differ"])
 def test_impossible_tables_are_refused(rows, losses, simulate):
     columns, loss = simulate(20)

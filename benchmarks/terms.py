@@ -1,0 +1,100 @@
+"""The terms on held-out runs: repeated data, mixture of experts, learning rate × batch.
+
+    python benchmarks/terms.py
+
+Every row fits the smaller runs as `simulate fit` does and predicts the larger ones. The public prior is learned again
+without the table in question.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pandas as pd
+from _tables import read, tasks
+from facts_laws import GENERAL, groups
+from foretrain.datasets.run_table import RunTable
+from foretrain.simulator.fitting import Fit, Observations, Prior, choose, fit_observations, learn_prior
+from foretrain.simulator.laws import get_law
+
+
+def observe(frame: pd.DataFrame) -> Observations:
+    """A frame's runs as the fit sees them."""
+    return Observations.from_table(RunTable.from_frame(frame.reset_index(drop=True)), "loss")
+
+
+def auto(train: pd.DataFrame, prior: Prior) -> Fit:
+    """law="auto" on these rows."""
+    observations = observe(train)
+    return fit_observations(get_law(choose(observations, prior).law), observations, prior)
+
+
+def relative_error(fit: Fit, test: pd.DataFrame) -> np.ndarray:
+    """|predicted / observed - 1| on these rows."""
+    seen = observe(test)
+    return np.abs(np.expm1(fit.log_loss(seen.columns) - np.log(seen.loss)))
+
+
+def repeats(prior: Prior) -> None:
+    """Data-constrained runs: fit N ≤ 1.2B, predict larger models on repeated data."""
+    columns = ["params", "tokens", "unique_tokens", "loss"]
+    table = read("datablations/runs.csv")
+    for label, rows in (("all rows", table), ("loss ≤ 5", table[table.diverged_or_overfit == 0])):
+        fit = auto(rows[rows.params <= 1.2e9][columns], prior)
+        large = rows[(rows.params > 1.2e9) & (rows.epochs > 1.01) & (rows.diverged_or_overfit == 0)]
+        error = relative_error(fit, large[columns])
+        mild = error[(large.epochs <= 60).to_numpy()]
+        print(f"repeated data, {label}: {fit.law.name}, {len(error)} runs above 1.2B, {_summary(error)}")
+        print(f"    up to 60 epochs: {len(mild)} runs, {_summary(mild)}")
+
+
+def experts(prior: Prior) -> None:
+    """Routed transformers: leave the largest size out, router by router, and all rows together."""
+    columns = ["params", "tokens", "num_experts", "loss"]
+    table = read("routing_moe/runs.csv")
+    dense = (table.router_type == "Dense") & (table.k == 1)
+    plain = (table.routing_frequency == 0.5) & (table.k == 1) & (table.seed == 42)
+    subsets = {router: plain & (table.router_type == router) | dense for router in ("S-Base", "RL-R", "Hash")}
+    for label, mask in {**subsets, "every row, routers mixed": table.params > 0}.items():
+        rows = table[mask]
+        fit = auto(rows[rows.params < rows.params.max()][columns], prior)
+        error = relative_error(fit, rows[rows.params == rows.params.max()][columns])
+        print(f"experts, {label}: {fit.law.name}, fit ≤ 130M, {len(error)} runs at 370M, {_summary(error)}")
+
+
+def learning_rate(prior: Prior) -> None:
+    """StepLaw: hold the five largest (N, D) cells out; predict them and pick their learning rate and batch."""
+    columns = ["params", "tokens", "lr", "batch_tokens", "loss"]
+    table = read("steplaw/dense_runs.csv")
+    table = table[table.diverged == 0]
+    compute = table.params * table.tokens
+    held = compute.isin(sorted(compute.unique())[-5:])
+    fit = auto(table[~held][columns], prior)
+    test = table[held]
+    error = relative_error(fit, test[columns])
+    excess = []
+    for _, cell in test.groupby(["params", "tokens"]):
+        pick = np.argmin(fit.log_loss(observe(cell[columns]).columns))
+        excess.append(cell.loss.to_numpy()[pick] / cell.loss.min() - 1)
+    residual = np.exp(fit.log_loss(observe(test[columns]).columns)) - test.loss.to_numpy()
+    r2 = 1 - (residual**2).sum() / ((test.loss - test.loss.mean()) ** 2).sum()
+    print(f"learning rate × batch: {fit.law.name}, {len(error)} runs in 5 cells, {_summary(error)}, R² {r2:.3f}")
+    print(f"    picked run's excess over its cell's best: mean {np.mean(excess):.3%}, max {np.max(excess):.3%}")
+
+
+def _summary(error: np.ndarray) -> str:
+    return f"median {np.median(error):.2%}, mean {error.mean():.2%}, max {error.max():.2%}"
+
+
+def main() -> None:
+    """Print one line for each held-out set."""
+    warnings.simplefilter("ignore")
+    found = tasks()
+    repeats(learn_prior(GENERAL, groups(found, "datablations")))
+    experts(learn_prior(GENERAL, groups(found)))
+    learning_rate(learn_prior(GENERAL, groups(found, "steplaw")))
+
+
+if __name__ == "__main__":
+    main()
