@@ -107,7 +107,7 @@ def make_prior(out: Path, found: list[Task]) -> None:
 def make_predictors(out: Path, found: list[Task]) -> None:
     """One folder for each shipped predictor."""
     chinchilla = read("chinchilla/runs.csv")
-    olmo = read("olmo_ladder/runs.csv")
+    olmo = read("olmo_ladder/runs.csv").query("val_domain == 'c4_en'")
     repeats = read("datablations/runs.csv")
     steps = read("steplaw/dense_runs.csv")
     routed = read("routing_moe/runs.csv")
@@ -121,20 +121,20 @@ def make_predictors(out: Path, found: list[Task]) -> None:
             tokenizer="SentencePiece, 32k", params_kind="total",
         ),
         "olmo-c4": one(
-            olmo[olmo.val_domain == "c4_en"][["run_id", "params", "tokens", "flops", "loss", "seed"] if "seed" in olmo
-            else ["params", "tokens", "flops", "loss"]], "olmo_ladder", corpus="OLMo-2 pretraining mix",
+            olmo[["params", "tokens", "flops", "loss"]], "olmo_ladder", corpus="OLMo-2 pretraining mix",
             title="OLMo-2 ladder (190M to 1B) on C4", val_domain="C4 (English)", tokenizer="dolma2, 100k",
             params_kind="non_embedding",
         ),
         "repeats-c4": one(
             repeats[["run_id", "params", "tokens", "unique_tokens", "loss"]], "datablations", corpus="C4",
+            law="general+repetition",
             title="Data-constrained runs (7M to 9B, up to 1500 epochs) on C4", val_domain="C4", tokenizer="GPT-2, 50k",
             params_kind="total",
         ),
         "steplaw": one(
             steps[["run_id", "params", "tokens", "lr", "batch_tokens", "loss", "diverged"]], "steplaw",
             corpus="StepLaw pretraining data", title="StepLaw: learning rate and batch size (215M to 1.1B)",
-            val_domain="training loss", tokenizer="StepLaw, 65k", params_kind="non_embedding",
+            val_domain="training loss", params_kind="non_embedding",
         ),
         "routing-moe": one(
             routed[["run_id", "params", "tokens", "num_experts", "loss"]], "routing_moe", corpus="MassiveText",
@@ -148,10 +148,10 @@ def make_predictors(out: Path, found: list[Task]) -> None:
         print(f"{name}: {', '.join(m.fit.law.name for m in predictor.targets.values())}")
 
 
-def one(frame, source: str, **about) -> Predictor:
-    """A predictor of one table, fitted as `simulate fit` does."""
+def one(frame, source: str, law: str = "auto", **about) -> Predictor:
+    """A predictor of one table, fitted as `simulate fit --prior public` does."""
     table = RunTable.from_frame(frame.reset_index(drop=True), where=f"{source}/runs.csv")
-    return Predictor.fit(table, about={**SOURCES[source], **about})
+    return Predictor.fit(table, law, prior="public", about={**SOURCES[source], **about})
 
 
 def web_text(found: list[Task], made: dict[str, Predictor]) -> Predictor:

@@ -299,7 +299,7 @@ def edit(folder: Path, *keys: str, value: object) -> None:
 
 
 LOSS = ("targets", "loss")
-UNCHECKED = pytest.mark.xfail(strict=True, reason="predictor_io checks theta, draws, quantiles and noise only")
+UNCHECKED = pytest.mark.xfail(strict=True, reason="predictor_io checks no ranges, and nothing of `seen` and `notes`")
 EDITS = [
     (("format",), 2, "has format 2; this version reads format 1"),
     (("format",), "1", "has format '1'"),

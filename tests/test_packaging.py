@@ -1,7 +1,9 @@
 """What an installation gets: the wheel holds the whole package and nothing else, and works away from its source."""
 
+import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -47,6 +49,25 @@ def test_the_package_list_is_the_tree():
     assert sorted(PYPROJECT["tool"]["setuptools"]["packages"]) == expected_packages()
 
 
+def test_every_library_that_is_imported_is_asked_for():
+    """One that only comes along with another vanishes when that other no longer needs it."""
+    project = PYPROJECT["project"]
+    extras = [line for name, lines in project["optional-dependencies"].items() if name != "dev" for line in lines]
+    lines = [*project["dependencies"], *extras]
+    asked = {re.split(r"[^\w.-]", line)[0].replace("-", "_").casefold() for line in lines}
+    other_names = {"yaml": "pyyaml", "vl_convert": "vl_convert_python"}
+    imported = set()
+    for file in expected_files():
+        if file.endswith(".py"):
+            for node in ast.walk(ast.parse((ROOT / file.removeprefix("foretrain/")).read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Import):
+                    imported |= {alias.name.split(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and not node.level:
+                    imported.add(str(node.module).split(".")[0])
+    libraries = imported - set(sys.stdlib_module_names) - {"foretrain"}
+    assert {other_names.get(name, name) for name in libraries} <= asked
+
+
 def run(*words: object, folder: Path, check: bool = True) -> str:
     """Standard output of a command in `folder`, with nothing in the environment that points at the source."""
     names = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "FORCE_COLOR", "COLUMNS")
@@ -88,14 +109,14 @@ def has_setuptools() -> bool:
 
 @pytest.fixture(scope="module")
 def installed(wheel, tmp_path_factory) -> Path:
-    """The Python of a fresh environment with the wheel in it, and this environment's libraries but not its foretrain."""
+    """The Python of a fresh environment: the wheel, and this environment's libraries but not its foretrain."""
     folder = tmp_path_factory.mktemp("installed") / "venv"
     venv.create(folder, with_pip=False, symlinks=os.name != "nt")
     scripts = folder / ("Scripts" if os.name == "nt" else "bin")
     python = scripts / ("python.exe" if os.name == "nt" else "python")
     pip = [sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", "--no-compile"]
     run(*pip, wheel, folder=folder)
-    # A folder that a .pth file names is searched, but its own .pth files, an editable foretrain's among them, don't run.
+    # A folder that a .pth file names is searched, but its own .pth files, such as an editable foretrain's, don't run.
     purelib = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", folder=folder).strip())
     libraries = dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib"))
     (purelib / "libraries.pth").write_text("\n".join(libraries) + "\n", encoding="utf-8")

@@ -66,10 +66,10 @@ def fit_law(
     mean, shape = (np.zeros(dims), np.zeros((dims, dims))) if prior is None else prior.for_law(law, reference)
     problem = Problem(law, features, log_loss, np.zeros((dims, dims)))
     theta, trusted, noise = _settle(problem, weights, mean, shape, prior)
-    weights = trusted * (n / trusted.sum())
+    final = trusted * (n / trusted.sum())
     residual, _ = problem.linearise(theta[None])
-    value = problem.objective(residual, theta[None], weights[None], mean=theta[None])[0]  # at its mean a prior is zero
-    drawn = _draws(problem, theta, weights, mean, prior, draws, np.random.default_rng(seed)) if draws else theta[None]
+    value = problem.objective(residual, theta[None], final[None], mean=theta[None])[0]  # at its mean a prior is zero
+    drawn = _draws(problem, theta, final, mean, prior, draws, np.random.default_rng(seed)) if draws else theta[None]
     return Fit(law, reference, theta, drawn, noise, float(value))
 
 

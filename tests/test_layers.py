@@ -1,0 +1,315 @@
+"""The rules of the house, read off the source: who may import whom, what starts fast, what is never called."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NOT_OURS = {"tests", "benchmarks", "docs", "build", "dist", "__pycache__"}
+LONGEST = 500  # lines of a module; past it, split by concept
+
+GROUND = ("units", "errors", "files", "yaml_io", "fields", "architecture", "schedules")
+# Floors of the house, lowest first. A module imports from its own floor and from those below; a name stands for
+# itself and everything under it, and the longest name that fits counts.
+FLOORS = [
+    ("", *GROUND),
+    ("datasets", "examples"),
+    ("simulator.laws",),
+    ("simulator.fitting",),
+    ("simulator", "proxies"),
+    ("simulator.forecast",),
+    ("simulator.search",),
+    ("simulator.report", "simulator.web"),
+    ("cli", "commands", "__main__"),
+]
+# Beyond the floors: (who, must not import).
+NEVER = [
+    ("datasets", "simulator"),
+    ("datasets", "proxies"),
+    ("simulator", "proxies"),
+    ("proxies", "simulator"),
+    ("simulator.laws", "datasets"),
+    ("simulator.laws", "simulator.fitting"),
+    ("simulator.fitting", "simulator.predictor"),
+    ("simulator.config", "simulator.predictor"),
+    ("simulator.predictor", "simulator.config"),
+]
+# Libraries that show things to people stay at the top of the house.
+FRONT = {"click", "rich", "altair", "vl_convert", "fastapi", "uvicorn"}
+FRONT_FLOORS = ("cli", "commands", "simulator.report", "simulator.web")
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import: the full name of what is imported, its line, and whether it runs when the module is loaded."""
+
+    name: str
+    line: int
+    at_load: bool
+
+
+def paths() -> list[Path]:
+    """Every source file of the package, relative to the root."""
+    found = (p.relative_to(ROOT) for p in sorted(ROOT.rglob("*.py")))
+    return [p for p in found if not any(part in NOT_OURS or part[0] == "." for part in p.parts)]
+
+
+def module_name(path: Path) -> str:
+    """`simulator/laws/__init__.py` → `simulator.laws`; the root's `__init__.py` → ``."""
+    parts = path.with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in paths()}
+EVERY = pytest.mark.parametrize("module", MODULES, ids=lambda name: name or "foretrain")
+
+
+@cache
+def tree(module: str) -> ast.Module:
+    return ast.parse((ROOT / MODULES[module]).read_text(encoding="utf-8"))
+
+
+@cache
+def imports(module: str) -> list[Import]:
+    """All imports of a module, those inside functions and under TYPE_CHECKING too."""
+    return list(_imports(module, tree(module), True))
+
+
+def _imports(module: str, node: ast.AST, at_load: bool) -> Iterator[Import]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from (Import(alias.name, child.lineno, at_load) for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            base = _base(module, child)
+            # `from .laws import get_law` names a module or something inside one
+            names = [f"{base}.{alias.name}" for alias in child.names]
+            yield from (Import(n if _ours(n) in MODULES else base, child.lineno, at_load) for n in names)
+        else:
+            later = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or _only_for_types(child)
+            yield from _imports(module, child, at_load and not later)
+
+
+def _base(module: str, node: ast.ImportFrom) -> str:
+    if not node.level:
+        return node.module or ""
+    package = ["foretrain", *module.split(".")] if module else ["foretrain"]
+    if MODULES[module].name != "__init__.py":
+        package = package[:-1]
+    package = package[: len(package) - node.level + 1]
+    return ".".join([*package, node.module] if node.module else package)
+
+
+def _only_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+
+
+def _ours(name: str) -> str | None:
+    """Our own short name of an imported module, None if it is somebody else's."""
+    return None if name.split(".")[0] != "foretrain" else name.removeprefix("foretrain").removeprefix(".")
+
+
+def inner_imports(module: str) -> list[tuple[str, Import]]:
+    """Imports of our own modules, with their short names."""
+    named = ((_ours(item.name), item) for item in imports(module))
+    return [(name, item) for name, item in named if name is not None]
+
+
+def below(module: str, name: str) -> bool:
+    """Whether `module` is `name` or inside it. Siblings that carry on the name count: config_errors is of config."""
+    return module == name or module.startswith((name + ".", name + "_"))
+
+
+def floor(module: str) -> int:
+    fits = [(len(name), n) for n, names in enumerate(FLOORS) for name in names if name == module or below(module, name)]
+    assert fits, f"{module}: is on no floor; name it in FLOORS"
+    return max(fits)[1]
+
+
+def places(module: str, items) -> list[str]:
+    return [f"{MODULES[module]}:{item.line}: {what}" for what, item in items]
+
+
+def test_the_walk_sees_the_imports():
+    """The rules below say nothing if the walk is blind."""
+    seen = {(module, name) for module in MODULES for name, _ in inner_imports(module)}
+    assert seen >= {
+        ("cli", "simulator.predictor_io"),
+        ("cli", ""),
+        ("units", "errors"),
+        ("simulator.predictor", "simulator.laws"),
+        ("simulator.predictor", "datasets.run_table"),
+        ("simulator.laws", "simulator.laws._registry"),
+        ("simulator.laws.power", "simulator.laws._law"),
+    }
+    assert any(item.name == "altair" and not item.at_load for item in imports("simulator.report.charts"))
+
+
+@EVERY
+def test_arrows_point_one_way(module):
+    upward = [pair for pair in inner_imports(module) if floor(pair[0]) > floor(module)]
+    assert not places(module, upward), "imports from a floor above its own"
+
+
+@pytest.mark.parametrize(("who", "what"), NEVER, ids=lambda name: name)
+def test_who_never_imports_what(who, what):
+    wrong = [
+        place
+        for module in MODULES
+        if below(module, who)
+        for place in places(module, [pair for pair in inner_imports(module) if below(pair[0], what)])
+    ]
+    assert not wrong
+
+
+def test_the_ground_floor_stands_on_nothing_of_ours():
+    for module in GROUND:
+        if module in MODULES:
+            assert not [name for name, _ in inner_imports(module) if name not in GROUND], module
+    assert inner_imports("errors") == []
+
+
+def test_no_circle_of_imports():
+    """A circle works until somebody imports its modules in another order."""
+    edges = {
+        module: {name for name, item in inner_imports(module) if item.at_load and name not in ("", module)}
+        for module in MODULES
+    }
+    while free := [module for module, needs in edges.items() if not needs & edges.keys()]:
+        for module in free:
+            del edges[module]
+    assert not edges, "these import each other when loaded"
+
+
+@EVERY
+def test_what_shows_things_stays_on_top(module):
+    if any(below(module, name) for name in FRONT_FLOORS):
+        return
+    wrong = [(i.name, i) for i in imports(module) if i.name.split(".")[0] in FRONT]
+    assert not places(module, wrong), f"only {', '.join(FRONT_FLOORS)} may"
+
+
+@EVERY
+def test_nobody_imports_the_command_line(module):
+    if module.split(".")[0] not in ("cli", "commands", "__main__"):
+        assert not places(
+            module, [pair for pair in inner_imports(module) if pair[0].split(".")[0] in ("cli", "commands")]
+        )
+
+
+# every module
+
+
+@EVERY
+def test_no_module_is_too_long(module):
+    lines = len((ROOT / MODULES[module]).read_text(encoding="utf-8").splitlines())
+    assert lines <= LONGEST, f"{lines} lines; split it by concept"
+
+
+@EVERY
+def test_public_names_have_docstrings(module):
+    found = tree(module)
+    bare = [] if ast.get_docstring(found) or not found.body else ["the module"]
+    assert not bare + list(_bare(found, ""))
+
+
+def _bare(node: ast.Module | ast.ClassDef, prefix: str) -> Iterator[str]:
+    for child in node.body:
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or child.name[0] == "_":
+            continue
+        # who overrides a method need not say again what it does
+        decorators = {ast.unparse(decorator).split(".")[-1] for decorator in child.decorator_list}
+        if not ast.get_docstring(child) and not decorators & {"override", "overload"}:
+            yield f"{prefix}{child.name}"
+        if isinstance(child, ast.ClassDef):
+            yield from _bare(child, f"{prefix}{child.name}.")
+
+
+# what is never called, because a file from somebody else could then run code
+
+
+@EVERY
+def test_nothing_that_could_run_a_file_is_used(module):
+    unpicklers = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
+    wrong = [(item.name, item) for item in imports(module) if item.name.split(".")[0] in unpicklers]
+    assert not places(module, wrong)
+    calls = [node for node in ast.walk(tree(module)) if isinstance(node, ast.Call)]
+    assert not [f"{MODULES[module]}:{call.lineno}: {ast.unparse(call)}" for call in calls if _runs_code(call)]
+
+
+def _runs_code(call: ast.Call) -> bool:
+    name = ast.unparse(call.func)
+    words = {k.arg: k.value for k in call.keywords}
+    if name in ("eval", "exec", "compile", "__import__", "os.system", "builtins.eval", "builtins.exec"):
+        return True
+    if any(isinstance(words.get(k), ast.Constant) and words[k].value for k in ("allow_pickle", "shell")):
+        return True
+    if name in ("np.load", "numpy.load") and "allow_pickle" not in words:
+        return True  # said aloud, though it is the default
+    if name.endswith(("read_pickle", "torch.load", "unsafe_load", "full_load", "FullLoader", "UnsafeLoader")):
+        return not (name.endswith("torch.load") and ast.unparse(words.get("weights_only", call)) == "True")
+    # our own loader alone refuses duplicate keys, tags and aliases
+    return name in ("yaml.load", "yaml.load_all", "yaml.safe_load", "yaml.safe_load_all")
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("eval(x)", True),
+        ("exec(x)", True),
+        ("np.load(f, allow_pickle=True)", True),
+        ("np.load(f)", True),
+        ("np.load(f, allow_pickle=False)", False),
+        ("yaml.load(f, Loader=yaml.SafeLoader)", True),
+        ("subprocess.run(x, shell=True)", True),
+        ("torch.load(f, weights_only=True)", False),
+        ("torch.load(f)", True),
+        ("re.compile(x)", False),
+        ("model.eval()", False),
+    ],
+)
+def test_the_search_for_such_calls_finds_them(text, wrong):
+    assert _runs_code(ast.parse(text).body[0].value) is wrong
+
+
+# what starts fast
+
+HEAVY = {"torch", "sklearn", "lightgbm", "optuna", "pandas", "pyarrow", "scipy"}
+HELP = HEAVY | {"numpy", "pydantic", "altair", "vl_convert", "rich", "yaml"}
+COMMANDS = ("predict", "fit", "score", "backtest", "init")
+PROGRAM = """
+import contextlib, io, json, sys
+from foretrain.cli import main
+with contextlib.redirect_stdout(io.StringIO()):
+    try:
+        main(sys.argv[1:])
+    except SystemExit as stopped:
+        code = stopped.code
+print(json.dumps([code, sorted({name.split(".")[0] for name in sys.modules})]))
+"""
+
+
+STARTS = [
+    (["--help"], HELP),
+    (["--version"], HELP),
+    *(([command, "--help"], HELP) for command in COMMANDS),
+    (["predict", "--config", "examples/llama-7b.yaml"], HEAVY | {"altair", "vl_convert"}),
+    (["predict", "--config", "examples/llama-7b.yaml", "--json"], HEAVY | {"altair", "vl_convert", "rich"}),
+    (["init", "--schema"], HEAVY | {"numpy"}),
+]
+
+
+@pytest.mark.parametrize(("words", "kept_out"), STARTS, ids=[" ".join(words) for words, _ in STARTS])
+def test_commands_start_without_libraries_that_they_do_not_need(words, kept_out):
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *words], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    code, modules = json.loads(done.stdout)
+    assert (code, kept_out & set(modules)) == (0, set())
