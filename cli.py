@@ -5,8 +5,10 @@ Libraries are imported inside the commands, so that `simulate --help` and `simul
 
 from __future__ import annotations
 
+import io
 import json
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ from .errors import ForetrainError, ForetrainWarning, UsageError
 
 _EXIT_INTERNAL = 5
 _EXIT_INTERRUPTED = 130
+_WHOLE_LINES = 10_000
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON with the same facts as the table.")
 columns_option = click.option(
@@ -87,15 +90,16 @@ def fit(runs: str, out: str | None, law: str, prior: str, seed: int, columns: st
               simulate predict --predictor mine --config run.yaml
     """
     from .simulator.predictor import Predictor
-    from .simulator.predictor_io import save
+    from .simulator.predictor_format import to_dict
+    from .simulator.predictor_io import check_destination, save
 
+    if out is not None:
+        check_destination(out)  # before minutes of work, not after
     table = _read(runs, columns)
     with _progress("fitting") as step:
         fitted = Predictor.fit(table, law, prior=prior, seed=seed, name=out or "predictor", progress=step)
     if out is not None:
         save(fitted, out)
-    from .simulator.predictor_io import to_dict
-
     _show(
         as_json,
         {**to_dict(fitted), "out": out, "table_notes": list(table.notes)},
@@ -180,6 +184,8 @@ def _mapping(columns: str | None) -> dict[str, str] | None:
     for standard, equals, name in pairs:
         if not (standard.strip() and equals and name.strip()):
             raise UsageError(f"--columns: got {standard + equals + name!r}; expected STANDARD=COLUMN, such as params=N")
+    if len({standard.strip() for standard, _, _ in pairs}) < len(pairs):
+        raise UsageError(f"--columns: {columns!r} names a standard column twice")
     return {standard.strip(): name.strip() for standard, _, name in pairs}
 
 
@@ -195,9 +201,9 @@ def _show(as_json: bool, facts: dict[str, Any], view: Callable[[], Any]) -> None
         return
     from rich.console import Console
 
-    console = Console(highlight=False)
+    terminal = sys.stdout.isatty()
     # off a terminal a line must not be broken where a reader or a grep expects it whole
-    console.print(view(), soft_wrap=not console.is_terminal)
+    Console(highlight=False, width=None if terminal else _WHOLE_LINES).print(view())
 
 
 @contextmanager
@@ -217,6 +223,9 @@ def _progress(what: str) -> Iterator[Callable[[str, float], None] | None]:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 ok, 2 usage, 3 bad input, 4 infeasible, 5 internal, 130 interrupted."""
     debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a pipe's encoding may lack α and ±
     warnings.simplefilter("default", ForetrainWarning)
     warnings.showwarning = _show_warning
     try:
@@ -229,19 +238,19 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         click.echo("interrupted; nothing was left half-written", err=True)
         code = _EXIT_INTERRUPTED
     except ForetrainError as error:
-        if debug:
-            raise
-        click.echo(f"simulate: {error}", err=True)
+        _say(debug, f"simulate: {error}")
         code = error.exit_code
-    except BrokenPipeError:
-        sys.stderr.close()
-        code = 0
     except Exception as error:
-        if debug:
-            raise
-        click.echo(f"simulate: internal error: {type(error).__name__}: {error} (--debug shows where)", err=True)
+        _say(debug, f"simulate: internal error: {type(error).__name__}: {error} (`simulate --debug …` shows where)")
         code = _EXIT_INTERNAL
     sys.exit(code)
+
+
+def _say(debug: bool, message: str) -> None:
+    """One line on standard error; before it the traceback, if asked for."""
+    if debug:
+        traceback.print_exc()
+    click.echo(message, err=True)
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -47,12 +47,14 @@ class Calibration:
     def from_scores(cls, scores: Scores, public: Calibration) -> Calibration:
         """Mix a table's own scores with the public ones; each own cut counts once, however many runs lie above it."""
         if not scores.cuts:
-            return cls(public.quantiles)
+            return cls(public.width(np.minimum(GRID * (1.0 + 1.0 / _PUBLIC_CUTS), 0.99)))
         z = scores.z()
         # the public quantile function as equally likely points
         points = np.interp(np.linspace(0.005, 0.985, 99), GRID, public.quantiles)
         weight = np.concatenate([scores.cut_weights(), np.full(99, _PUBLIC_CUTS / 99)])
-        values = weighted_quantiles(np.concatenate([z, points]), weight, GRID)
+        # split conformal's finite-sample level, with a cut as the exchangeable unit
+        levels = np.minimum(GRID * (1.0 + 1.0 / (scores.cuts + _PUBLIC_CUTS)), 1.0)
+        values = weighted_quantiles(np.concatenate([z, points]), weight, levels)
         return cls(values, scores.cuts, len(z))
 
     def width(self, level: float | np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ..units import shown
 from .fitting import Observations, Prior, collinearity
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def table_doubts(table: RunTable) -> Iterator[str]:
     for column in _KINDS:
         kinds = sorted(set(ok[column].dropna().astype(str))) if column in ok.columns else []
         if 1 < len(kinds) <= 20:
-            named = ", ".join(kinds[:4])
+            named = ", ".join(shown(kind) for kind in kinds[:4])
             yield f"column {column!r} takes {len(kinds)} values ({named}): one law is fitted over all of them"
     spreads = [float(table.column(f"mix.{domain}").std()) for domain in table.domains]
     if spreads and max(spreads) > _MIX_SPREAD:

@@ -156,7 +156,10 @@ class Predictor:
         for number, target in enumerate(table.targets):
             if progress is not None:
                 progress(target, number / len(table.targets))
-            models[target] = fit_target(Observations.from_table(table, target), law, chosen_prior, seed=seed)
+            try:
+                models[target] = fit_target(Observations.from_table(table, target), law, chosen_prior, seed=seed)
+            except FitError as error:
+                raise FitError(f"{table.where}: target {target!r}: {error}") from None
         facts = {"table": table.where, "digest": table.digest(), "seed": seed, **_table_facts(table), **(about or {})}
         facts.setdefault("params_kind", "total")
         facts["prior"] = None if chosen_prior is None else chosen_prior.name

@@ -43,7 +43,7 @@ def run_in(plain_environment) -> Run:
             env={**plain_environment, **environment},
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            encoding="utf-8",
+            encoding=environment.get("PYTHONIOENCODING", "utf-8"),
             timeout=120,
         )
         assert "\x1b" not in done.stdout + done.stderr, "escape codes off a terminal"

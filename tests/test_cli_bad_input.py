@@ -147,7 +147,7 @@ def test_usage_errors(call, words, fragment):
         (["predict", "--config", SEVEN_B, "--set", "data.tokens=-1"], "got -1; expected"),
         (
             ["predict", "--config", SEVEN_B, "--predictor", "web-txt"],
-            "expected a folder made by `simulate fit`, or one of",
+            "expected a folder made by `simulate fit --out`, or one of",
         ),
         (["predict", "--config", SEVEN_B, "--predictor", SEVEN_B], "no such predictor"),
         (["predict", "--config", SEVEN_B, "--predictor", "../web-text"], "no such predictor"),
@@ -158,15 +158,14 @@ def test_usage_errors(call, words, fragment):
         (["score", "absent", "absent.csv"], "absent: no such predictor"),
         (["score", "web-text", "absent.csv"], "absent.csv: there is no such file"),
         (["backtest", "absent.csv"], "absent.csv: there is no such file"),
-        (["init", SEVEN_B], "can't be made"),
-        (["init", SEVEN_B / "below"], "can't be made"),
+        (["init", SEVEN_B], "can't be"),
+        (["init", SEVEN_B / "below"], "can't be"),
     ],
 )
 def test_files_that_are_not_what_is_needed(call, words, fragment):
     check_refused(call(*words), fragment)
 
 
-@pytest.mark.xfail(strict=True, reason="Path.is_dir of a name beyond the system's limit raises OSError: exit code 5")
 def test_a_predictor_name_that_no_system_allows(call):
     check_refused(call("predict", "--config", SEVEN_B, "--predictor", "x" * 5000), "no such predictor")
 
@@ -210,7 +209,6 @@ def test_tables_that_cannot_support_the_law(call, tmp_path, write_runs, grid, la
     assert os.listdir(tmp_path) == ["runs.csv"]
 
 
-@pytest.mark.xfail(strict=True, reason="what the fit says doesn't name the table")
 def test_a_table_that_cannot_support_the_law_is_named(call, tmp_path, write_runs):
     write_runs(tmp_path / "runs.csv", **ONE_SIZE)
     check_refused(call("fit", "runs.csv", "--law", "chinchilla"), "simulate: runs.csv")
@@ -299,7 +297,6 @@ def edit(folder: Path, *keys: str, value: object) -> None:
 
 
 LOSS = ("targets", "loss")
-UNCHECKED = pytest.mark.xfail(strict=True, reason="predictor_io checks no ranges, and nothing of `seen` and `notes`")
 EDITS = [
     (("format",), 2, "has format 2; this version reads format 1"),
     (("format",), "1", "has format '1'"),
@@ -315,23 +312,23 @@ EDITS = [
     ((*LOSS, "theta", "log_level"), float("nan"), "a parameter is not finite"),
     ((*LOSS, "theta", "log_level"), float("inf"), "a parameter is not finite"),
     ((*LOSS, "theta", "log_level"), "one", "is not one of ours"),
-    ((*LOSS, "noise"), float("nan"), "a parameter is not finite"),
-    ((*LOSS, "reference", "params"), float("nan"), "a parameter is not finite"),
+    ((*LOSS, "noise"), float("nan"), "noise: got nan"),
+    ((*LOSS, "reference", "params"), float("nan"), "params: got nan"),
     ((*LOSS, "rows"), "many", "is not one of ours"),
     ((*LOSS, "choice"), 7, "is not one of ours"),
     ((*LOSS, "calibration", "quantiles"), [1.0], "1 quantiles"),
-    ((*LOSS, "calibration", "quantiles"), [float("nan")] * 46, "a parameter is not finite"),
-    pytest.param((*LOSS, "theta", "log_level"), 800.0, "bad", marks=UNCHECKED),
-    pytest.param((*LOSS, "seen"), {}, "bad", marks=UNCHECKED),
-    pytest.param((*LOSS, "seen", "params"), [float("nan"), 1.0], "bad", marks=UNCHECKED),
-    pytest.param((*LOSS, "seen", "compute"), [0.0, 0.0], "bad", marks=UNCHECKED),
-    pytest.param((*LOSS, "reference"), {}, "bad", marks=UNCHECKED),
-    pytest.param((*LOSS, "reference", "params"), 0.0, "bad", marks=UNCHECKED),
-    pytest.param((*LOSS, "noise"), -1.0, "bad", marks=UNCHECKED),
-    pytest.param((*LOSS, "noise"), 1e300, "bad", marks=UNCHECKED),
-    pytest.param((*LOSS, "calibration", "quantiles"), [-1.0] * 46, "bad", marks=UNCHECKED),
-    pytest.param((*LOSS, "calibration", "quantiles"), [1e308] * 46, "bad", marks=UNCHECKED),
-    pytest.param(("notes",), [["a"], {}], "bad", marks=UNCHECKED),
+    ((*LOSS, "calibration", "quantiles"), [float("nan")] * 46, "quantiles must rise from 0"),
+    ((*LOSS, "theta", "log_level"), 800.0, "is not one of ours"),
+    ((*LOSS, "seen"), {}, "is not one of ours"),
+    ((*LOSS, "seen", "params"), [float("nan"), 1.0], "is not one of ours"),
+    ((*LOSS, "seen", "compute"), [0.0, 0.0], "is not one of ours"),
+    ((*LOSS, "reference"), {}, "is not one of ours"),
+    ((*LOSS, "reference", "params"), 0.0, "is not one of ours"),
+    ((*LOSS, "noise"), -1.0, "is not one of ours"),
+    ((*LOSS, "noise"), 1e300, "is not one of ours"),
+    ((*LOSS, "calibration", "quantiles"), [-1.0] * 46, "is not one of ours"),
+    ((*LOSS, "calibration", "quantiles"), [1e308] * 46, "is not one of ours"),
+    (("notes",), [["a"], {}], "is not one of ours"),
 ]
 
 
@@ -382,8 +379,6 @@ def npy(shape: tuple[int, ...]) -> bytes:
     return b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header + bytes(96)
 
 
-UNCAUGHT = pytest.mark.xfail(strict=True, reason="predictor_io._arrays lets this exception through: exit code 5")
-UNTYPED = pytest.mark.xfail(strict=True, reason="draws of a type that no predictor has are taken for numbers")
 ARCHIVES = {
     "no archive": (b"not a zip file", "is not an array archive"),
     "empty": (b"", "is not an array archive"),
@@ -395,7 +390,7 @@ ARCHIVES = {
     "one dimension": (archive(draws_0=np.zeros(6)), "draws of shape (6,)"),
     "no rows": (archive(draws_0=np.zeros((0, 6))), "draws of shape (0, 6)"),
     "nan": (archive(draws_0=np.full((9, 6), np.nan)), "a parameter is not finite"),
-    "text": (archive(draws_0=np.full((9, 6), "x")), "is not one of ours"),
+    "text": (archive(draws_0=np.full((9, 6), "x")), "is not an array archive"),
     "objects": (archive(draws_0=np.full((9, 6), None)), "is not an array archive"),
     "no array inside": (stored(b"hello"), "is not one of ours"),
     "bomb": (archive(draws_0=np.zeros((2_000_000, 6))), "unpacks to 96000"),
@@ -407,11 +402,9 @@ ARCHIVES = {
     "complex": (archive(draws_0=np.zeros((9, 6), complex)), "bad"),
     "dates": (archive(draws_0=np.zeros((9, 6), "M8[s]")), "bad"),
 }
-KNOWN = dict.fromkeys(["claims much", "claims more than a number", "encrypted", "unknown compression"], UNCAUGHT)
-KNOWN |= dict.fromkeys(["complex", "dates"], UNTYPED)
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=KNOWN.get(name, ())) for name in ARCHIVES])
+@pytest.mark.parametrize("name", ARCHIVES)
 def test_archives_that_are_none_of_ours(call, copy, name):
     data, fragment = ARCHIVES[name]
     (copy / "draws.npz").write_bytes(data)
@@ -463,14 +456,12 @@ def test_out_at_a_folder_that_holds_other_files(call, fitted, tmp_path, name):
     assert path.read_text() == "years of work"
 
 
-@pytest.mark.xfail(strict=True, reason="predictor_io.save lets the OSError of mkdir through: exit code 5")
 @pytest.mark.parametrize("out", ["notes.txt/mine", "x" * 5000])
 def test_out_where_no_folder_can_be(call, fitted, tmp_path, out):
     (tmp_path / "notes.txt").write_text("mine")
-    check_refused(call(*fit_words(fitted, out)), "can't be made")
+    check_refused(call(*fit_words(fitted, out)), "can't be")
 
 
-@pytest.mark.xfail(strict=True, reason="an empty --out means the current folder")
 def test_out_without_a_name(call, fitted):
     check_refused(call(*fit_words(fitted, "")), "--out", code=2)
 
@@ -481,7 +472,6 @@ def test_out_in_a_folder_that_cannot_be_written(call, fitted, tmp_path):
     check_refused(call(*fit_words(fitted, "locked")), "can't be written")
 
 
-@pytest.mark.xfail(strict=True, reason="text of tables and predictors reaches the terminal with its control characters")
 def test_text_from_a_predictor_cannot_steer_the_terminal(call, copy):
     edit(copy, "name", value="\x1b]0;owned\x07")
     write_manifest(copy)

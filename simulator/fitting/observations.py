@@ -35,7 +35,7 @@ class Observations:
         """The `ok` rows of a run table that have a finite `target`. Raises FitError if there are none."""
         rows = table.fit_rows(target)
         if not len(rows):
-            raise FitError(f"{table.where}: no row with status ok has a {target!r}; there is nothing to fit")
+            raise FitError("no row with status ok has a loss; there is nothing to fit")
         return cls.from_columns(known_columns(rows), rows.column(target), _column(rows, "weight"))
 
     @classmethod

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import cache
 
 from ...errors import FitError
+from ...units import shown
 from ._law import Law, Member
 from ._term import Term
 
@@ -60,10 +61,10 @@ def get_law(name: str) -> Law:
     _discover()
     first, *rest = [part.strip() for part in name.split("+")]
     if first not in _MEMBERS:
-        raise FitError(f"unknown law {name!r}: {first!r} is none of {', '.join(sorted(_MEMBERS))}")
+        raise FitError(f"unknown law {shown(name)}: {shown(first)} is none of {', '.join(sorted(_MEMBERS))}")
     for part in rest:
         if part not in _TERMS:
-            raise FitError(f"unknown law {name!r}: term {part!r} is none of {', '.join(sorted(_TERMS))}")
+            raise FitError(f"unknown law {shown(name)}: term {shown(part)} is none of {', '.join(sorted(_TERMS))}")
     if len(set(rest)) < len(rest):
         raise FitError(f"law {name!r} names a term twice")
     return Law(_MEMBERS[first], [_TERMS[part]() for part in rest])

@@ -27,12 +27,15 @@ def save_chart(chart: alt.TopLevelMixin, path: str | os.PathLike[str]) -> None:
     import vl_convert as vlc
 
     path = Path(path)
-    spec = chart.to_json()
-    if path.suffix == ".html":
+    spec = chart.to_json().replace(
+        "<", "‹"
+    )  # vl-convert writes text into the page as it is, and a name must not end its script
+    kind = path.suffix.lower()
+    if kind == ".html":
         data = vlc.vegalite_to_html(spec, bundle=True).encode("utf-8")
-    elif path.suffix == ".svg":
+    elif kind == ".svg":
         data = vlc.vegalite_to_svg(spec).encode("utf-8")
-    elif path.suffix == ".png":
+    elif kind == ".png":
         data = vlc.vegalite_to_png(spec, scale=2)
     else:
         raise UsageError(f"--chart {path}: unknown format {path.suffix!r}; expected {', '.join(FORMATS)}")

@@ -46,9 +46,7 @@ def forecast_view(result: Forecast) -> RenderableType:
 
 
 def _numbers(result: Forecast) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("", "predicted", "50 % interval", "90 % interval"):
-        table.add_column(heading, justify="left" if not heading else "right")
+    table = _table("", "predicted", "50 % interval", "90 % interval")
     for name, domain in result.domains.items():
         label = "" if len(result.domains) == 1 else f" on {name.removeprefix('loss.')}"
         table.add_row(*_row(f"perplexity per token{label}", domain.perplexity, 2))
@@ -127,16 +125,22 @@ def _fit_facts(model: TargetModel) -> Table:
 
 
 def score_view(result: Mapping[str, Any]) -> RenderableType:
-    """Errors and coverage by target."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    headings = ("target", "rows", "median error", "p90", "max", "bias, nats", "R²", "Spearman")
-    for heading in (*headings, "cover 50 %", "80 %", "90 %", "95 %", "90 % width, nats"):
-        table.add_column(heading, justify="left" if heading == "target" else "right")
+    """Errors and coverage by target, in two tables that fit 80 columns."""
+    errors = _table("target", "rows", "median error", "p90", "max", "bias, nats", "R²", "rank ρ")
+    covers = _table("interval covers", "50 %", "80 %", "90 %", "95 %", "90 % width, nats")
     for name, r in result["targets"].items():
-        errors = [f"{r[k]:.2%}" for k in ("median_relative_error", "p90_relative_error", "max_relative_error")]
-        fits = [f"{r['bias_nats']:+.4f}", _maybe(r["r2"]), _maybe(r["spearman"])]
-        covers = [f"{share:.0%}" for share in r["coverage"].values()]
-        table.add_row(name, str(r["rows"]), *errors, *fits, *covers, f"{r['median_interval_width_nats']['0.9']:.4f}")
+        shares = [f"{r[k]:.2%}" for k in ("median_relative_error", "p90_relative_error", "max_relative_error")]
+        errors.add_row(name, str(r["rows"]), *shares, f"{r['bias_nats']:+.4f}", _maybe(r["r2"]), _maybe(r["spearman"]))
+        held = [f"{share:.0%}" for share in r["coverage"].values()]
+        covers.add_row(name, *held, f"{r['median_interval_width_nats']['0.9']:.4f}")
+    return Group(errors, Text(""), covers)
+
+
+def _table(*headings: str) -> Table:
+    """A plain table: the first column to the left, the others to the right."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for i, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if i else "left", no_wrap=bool(i))
     return table
 
 
@@ -144,9 +148,7 @@ def backtest_view(results: Mapping[str, Mapping[str, Any]]) -> RenderableType:
     """Back-tests of every applicable law, by target."""
     blocks: list[RenderableType] = []
     for target, result in results.items():
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title=target, title_justify="left")
-        for heading in ("law", "median error", "max", "90 % interval covers", "cuts"):
-            table.add_column(heading, justify="left" if heading == "law" else "right")
+        table = _table(target, "median error", "max", "90 % interval covers", "cuts")
         for name, r in result["laws"].items():
             mark = " (chosen)" if name == result["chosen"] else ""
             cover = "–" if r["coverage"] is None else f"{r['coverage']['0.9']:.0%}"
