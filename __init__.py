@@ -1,3 +1,67 @@
-"""foretrain: simulate an LLM pretraining run before anyone pays for it."""
+"""foretrain: simulate an LLM pretraining run before anyone pays for it.
+
+>>> import foretrain
+>>> config = foretrain.RunConfig.from_mapping({"model": {"params": "7B"}, "data": {"tokens": "2T"}})
+>>> result = foretrain.forecast(config, foretrain.load_predictor("web-text"))
+>>> low, high = result.headline.perplexity.intervals[0.9]
+>>> low < result.headline.perplexity.median < high
+True
+
+Names are imported when they are first used, so that `import foretrain` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .architecture import Architecture
+    from .datasets.run_table import RunTable
+    from .simulator.config import RunConfig
+    from .simulator.estimator import ScalingLawRegressor
+    from .simulator.forecast import Forecast, forecast
+    from .simulator.predictor import Predictor
+    from .simulator.predictor_io import load as load_predictor
+    from .simulator.predictor_io import save as save_predictor
+    from .simulator.scoring import score
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Architecture": ("architecture", "Architecture"),
+    "Forecast": ("simulator.forecast", "Forecast"),
+    "Predictor": ("simulator.predictor", "Predictor"),
+    "RunConfig": ("simulator.config", "RunConfig"),
+    "RunTable": ("datasets.run_table", "RunTable"),
+    "ScalingLawRegressor": ("simulator.estimator", "ScalingLawRegressor"),
+    "forecast": ("simulator.forecast", "forecast"),
+    "load_predictor": ("simulator.predictor_io", "load"),
+    "save_predictor": ("simulator.predictor_io", "save"),
+    "score": ("simulator.scoring", "score"),
+}
+
+__all__ = [
+    "Architecture",
+    "Forecast",
+    "Predictor",
+    "RunConfig",
+    "RunTable",
+    "ScalingLawRegressor",
+    "__version__",
+    "forecast",
+    "load_predictor",
+    "save_predictor",
+    "score",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    value = getattr(import_module(f".{module}", __name__), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -150,7 +150,7 @@ class Predictor:
         prior with `law="auto"`, none for a law that is named), `public`, `weak`, None or a Prior. Raises FitError if
         the table can't identify what was asked; warns DataWarning on what looks like a mistake.
         """
-        chosen_prior = _prior(prior, law)
+        chosen_prior = resolve_prior(prior, law)
         notes = tuple(table_doubts(table))
         models = {}
         for number, target in enumerate(table.targets):
@@ -200,7 +200,8 @@ def fit_target(observations: Observations, law: str, prior: Prior | None, *, see
     return TargetModel(fit, calibration, ranges(observations), len(observations), facts)
 
 
-def _prior(prior: str | Prior | None, law: str) -> Prior | None:
+def resolve_prior(prior: str | Prior | None, law: str) -> Prior | None:
+    """The prior that a name stands for: `auto` is the public one with law auto, none with a law that is named."""
     if prior is None or isinstance(prior, Prior):
         return prior
     if prior == AUTO:
