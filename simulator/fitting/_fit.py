@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...errors import FitError
-from ..laws import Columns, Law, Reference
+from ..laws import Columns, Features, Law, Reference
 from ._newton import DELTA, Problem, curvature, minimise
 from .prior import Prior
 
@@ -36,6 +36,10 @@ class Fit:
     def log_loss(self, columns: Columns) -> np.ndarray:
         """Log of the predicted loss, `(n,)`."""
         return np.log(self.law.loss(self.theta[None], self.law.prepare(columns, self.reference))[0])
+
+    def strays(self, columns: Columns) -> np.ndarray:
+        """How far repeats or a wrong learning rate move each run's log loss, in absolute value `(n,)`."""
+        return straying(self.law, self.theta, self.law.prepare(columns, self.reference))
 
     def log_loss_draws(self, columns: Columns) -> np.ndarray:
         """The same for every draw, `(K, n)`."""
@@ -112,12 +116,15 @@ def _checked(law, columns, loss, weights) -> tuple[np.ndarray, np.ndarray]:
 
 def _trust(problem, theta):
     """How far each run may be believed, `(n,)`: 1/(1 + effect/τ), with the effect of the straying terms on log loss."""
-    law, features = problem.law, problem.features
+    return 1.0 / (1.0 + straying(problem.law, theta, problem.features) / _TRUSTED_EFFECT)
+
+
+def straying(law: Law, theta: np.ndarray, features: Features) -> np.ndarray:
+    """Absolute effect on log loss of the terms that describe departures from good practice, `(n,)`. `theta: (P,)`."""
     if not any(term.strays for term in law.terms):
-        return np.ones(len(problem.log_loss))
+        return np.zeros(len(features[0]["x"]))
     calm = [features[0], *({} if t.strays else f for t, f in zip(law.terms, features[1:], strict=True))]
-    effect = np.log(law.loss(theta[None], features)[0]) - np.log(law.loss(theta[None], calm)[0])
-    return 1.0 / (1.0 + np.abs(effect) / _TRUSTED_EFFECT)
+    return np.abs(np.log(law.loss(theta[None], features)[0]) - np.log(law.loss(theta[None], calm)[0]))
 
 
 def starts(problem: Problem, weights: np.ndarray, mean: np.ndarray | None) -> np.ndarray:

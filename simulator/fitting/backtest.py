@@ -18,6 +18,7 @@ _CUTS_SHARE = (0.5, 0.7, 0.85)  # for tables that span too little compute for de
 _FEWEST_ROWS = 6
 _FAR_DECADES = 0.3  # errors nearer than this are interpolation in all but name
 _GAP_SCALE = 0.004  # κ per decade; keeps very clean tables (0.1 % noise) from claiming the same far out
+_EFFECT_SHARE = 0.15  # of the effect of a departure that is taken as unknown; repeats beyond 60 epochs show the need
 _NOISE_SCALE = 1.25  # sd of a normal with mean absolute value 1
 _MOST_ROWS = 600  # more runs than this are thinned: the back-test judges forms, not the last digit
 
@@ -119,10 +120,15 @@ def _usable(law, observations, train):
 
 
 def draw_spread(fit: Fit, columns, centre: np.ndarray) -> np.ndarray:
-    """Root mean square distance of the draws from the point prediction, in log loss `(n,)`; 5 % of tails clipped."""
+    """What the fit leaves open at each run, in log loss `(n,)`.
+
+    The root mean square distance of the draws from the point prediction (5 % of tails clipped), and a share of what
+    repeats or a wrong learning rate do to the run: the law of a departure is known less well than the law itself.
+    """
     drawn = fit.log_loss_draws(columns)
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
-    return np.sqrt(np.mean((np.clip(drawn, low, high) - centre) ** 2, axis=0))
+    between = np.mean((np.clip(drawn, low, high) - centre) ** 2, axis=0)
+    return np.sqrt(between + (_EFFECT_SHARE * fit.strays(columns)) ** 2)
 
 
 def extrapolation_gap(seen: Observations, columns) -> np.ndarray:

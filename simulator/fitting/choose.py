@@ -21,7 +21,6 @@ _RIVALS = (("repetition", "muennighoff"), ("experts",), ("lr_batch", "lr"))
 """Terms that describe the same thing, preferred first; at most one of each group enters a law."""
 _SWITCH = 0.5  # a rival form must halve the back-test error: choosing by smaller margins lost accuracy out of sample
 _SWITCH_CUTS = 4
-_PREFER = 0.8  # between terms for the same thing the first named stays unless the other is a fifth better
 
 
 @dataclass(frozen=True)
@@ -91,11 +90,6 @@ def choose(observations: Observations, prior: Prior | None, *, seed: int = 0) ->
     errors = {name: s.median_relative_error for name, s in scores.items() if s.cuts}
     if best not in errors:
         return Choice(best, why + "; too few runs for a back-test", scores, left_out)
-    same_core = [
-        n for n in errors if n.split("+")[0] == best.split("+")[0] and len(n.split("+")) == len(best.split("+"))
-    ]
-    nearest = min(same_core, key=lambda name: errors[name])
-    best = nearest if errors[nearest] < _PREFER * errors[best] else best
     rival = min(errors, key=lambda name: errors[name])
     if errors[rival] < _SWITCH * errors[best] and scores[rival].cuts >= _SWITCH_CUTS:
         why = f"it at least halves the back-test error of {best} ({errors[rival]:.2%} against {errors[best]:.2%})"

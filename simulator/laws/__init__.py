@@ -1,6 +1,6 @@
 """Parametric scaling laws: a core family, terms that plug into it, and a registry that finds both by name."""
 
-from ._law import CORE, Law, Member
+from ._law import CORE, Features, Law, Member
 from ._registry import get_law, members, register_member, register_term, terms
 from ._term import Columns, Effect, Parameter, Reference, Term
 
@@ -8,6 +8,7 @@ __all__ = [
     "CORE",
     "Columns",
     "Effect",
+    "Features",
     "Law",
     "Member",
     "Parameter",

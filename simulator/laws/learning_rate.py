@@ -6,10 +6,27 @@ import numpy as np
 from typing_extensions import override
 
 from ._registry import register_term
-from ._term import Effect, Parameter, Term, need
+from ._term import Columns, Effect, Parameter, Term, need
 
 # Generic prior for how the optimum moves, DeepSeek LLM (arXiv 2401.02954), eq. 1: lr* ∝ C^-0.125, batch* ∝ C^0.3271.
 _LR_SLOPE, _BATCH_SLOPE = -0.125, 0.3271
+
+
+_NEIGHBOURS, _APART, _SHARE_OF_RUNS, _MOST_RUNS = 3, 0.2, 0.5, 600
+
+
+def _own_variation(columns: Columns, name: str) -> float:
+    """Share of runs with a neighbour in (log N, log D) whose `name` differs by more than 0.2 in log.
+
+    A learning rate that is set by size says nothing of its own effect, however much it varies over the table.
+    """
+    every = np.linspace(0, len(columns["params"]) - 1, min(_MOST_RUNS, len(columns["params"]))).round().astype(int)
+    place = np.stack([np.log(np.asarray(columns[c], dtype=float))[every] for c in ("params", "tokens")], axis=1)
+    distance = ((place[:, None] - place[None]) ** 2).sum(-1)
+    np.fill_diagonal(distance, np.inf)
+    near = np.argsort(distance, axis=1, kind="stable")[:, :_NEIGHBOURS]
+    values = np.log(np.asarray(columns[name], dtype=float))[every]
+    return float((np.abs(values[near] - values[:, None]) > _APART).any(axis=1).mean())
 
 
 def _bowl(z, height, left, right):
@@ -53,17 +70,14 @@ class _Bowl(Term):
         reason = super().identifiable(columns)
         if reason:
             return reason
-        logs = [np.log(np.asarray(columns[c], dtype=float)) for c in ("params", "tokens")]
-        design = np.stack([np.ones(len(logs[0])), *logs], axis=1)
-        if len(design) < 3 * len(self.parameters):
-            return f"{len(design)} runs are too few for {len(self.parameters)} parameters of {self.name!r}"
+        if len(columns["params"]) < 3 * len(self.parameters):
+            return f"{len(columns['params'])} runs are too few for {len(self.parameters)} parameters of {self.name!r}"
         for name in self.columns:
-            values = np.log(np.asarray(columns[name], dtype=float))
-            rest = values - design @ np.linalg.lstsq(design, values, rcond=None)[0]
-            if np.std(rest) < 0.2:
+            share = _own_variation(columns, name)
+            if share < _SHARE_OF_RUNS:
                 return (
-                    f"column {name!r} varies too little beside params and tokens "
-                    f"(spread {np.std(rest):.2f} in log, 0.2 is needed)"
+                    f"column {name!r} varies too little among runs of like params and tokens "
+                    f"({share:.0%} of the runs have such a neighbour; {_SHARE_OF_RUNS:.0%} are needed)"
                 )
         return None
 

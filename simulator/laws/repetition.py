@@ -11,6 +11,7 @@ from ._term import Effect, Parameter, Term, need
 _PUBLISHED_R_TOKENS = 15.387756  # R_D*, Muennighoff et al. 2023 (arXiv 2305.16264), fit on C4
 _PUBLISHED_R_PARAMS = 5.309743  # R_N*, same fit
 _EVEN_PARAMS_PER_TOKEN = 0.051  # compute-optimal N/U of the same fit: (A/B)^(1/α), A=520.8 B=1487.7 α=β=0.35266
+_MOST_HARM = 2.0  # where the penalty saturates, in loss levels: a guess among all tokens is about three levels
 
 
 class _Repeats(Term):
@@ -55,7 +56,7 @@ def _saturating(features, log_star):
 
 @register_term("repetition")
 class Repetition(_Repeats):
-    """Saturating effective tokens plus an over-fitting penalty exp(c + g₁·log(N/U) + g₂·log R).
+    """Saturating effective tokens plus an over-fitting penalty P = exp(c + g₁·log(N/U) + g₂·log R), as P/(1 + P/P_max).
 
     The saturating part is Muennighoff et al. 2023, eq. 5; it cannot follow runs whose loss rises with epochs, so
     a penalty that grows with parameters per unique token and with repeats is added (our form; zero at one epoch).
@@ -66,26 +67,30 @@ class Repetition(_Repeats):
         Parameter("overfit_log_scale", -7.0, 2.0, -25.0, 3.0),
         Parameter("overfit_params_per_unique", 0.7, 0.4, 0.0, 3.0),
         Parameter("overfit_repeats", 1.0, 0.4, 0.05, 4.0),
+        Parameter("overfit_log_most", np.log(_MOST_HARM), 0.3, -2.0, 3.0),
     )
 
     @override
     def rebase(self, theta, x, t, level):
         moved = theta.copy()
-        moved[:, 1] -= level  # the penalty is a share of the level
+        moved[:, [1, 4]] -= np.reshape(level, (-1, 1))  # the penalty is a share of the level
         return moved
 
     @override
     def effect(self, theta, features):
         shift, slope = _saturating(features, theta[:, 0])
-        by_tokens = np.zeros((len(theta), 4, shift.shape[1]))
+        by_tokens = np.zeros((len(theta), 5, shift.shape[1]))
         by_tokens[:, 0] = slope
         log_repeats = np.log(np.maximum(features["repeats"], 1e-12))
         ratio = features["log_params_per_unique"]
         exponent = theta[:, 1:2] + theta[:, 2:3] * ratio + theta[:, 3:4] * log_repeats
-        penalty = np.exp(np.minimum(exponent, 5.0)) * (features["repeats"] > 1e-9)  # one epoch does no harm
+        grown = np.exp(np.minimum(exponent, 50.0)) * (features["repeats"] > 1e-9)  # one epoch does no harm
+        most = np.exp(theta[:, 4:5])
+        penalty = grown / (1.0 + grown / most)
+        inside = penalty * (1.0 - penalty / most) * (exponent < 50.0)
         by_penalty = np.zeros_like(by_tokens)
-        inside = penalty * (exponent < 5.0)
         by_penalty[:, 1], by_penalty[:, 2], by_penalty[:, 3] = inside, inside * ratio, inside * log_repeats
+        by_penalty[:, 4] = penalty**2 / most
         return Effect(log_tokens=(shift, by_tokens), penalty=(penalty, by_penalty))
 
 

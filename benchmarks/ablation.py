@@ -1,0 +1,90 @@
+"""What each choice behind `law="auto"` is worth: the extrapolation benchmark with one thing changed at a time.
+
+    python benchmarks/ablation.py
+
+Same split and same left-out priors as extrapolation.py; figures are means of per-table medians, %.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from _tables import Task, tasks
+from extrapolation import split
+from facts_laws import leave_one_out_priors
+from foretrain.simulator.fitting import Observations, Prior, backtest, fit_law, fit_observations, weak_prior
+from foretrain.simulator.laws import get_law
+
+Variant = Callable[[Observations, Prior], np.ndarray]
+"""Predicts the large runs' log loss from the small ones; bound to the large runs' columns in `main`."""
+FORMS = ("general", "chinchilla", "kaplan")
+
+
+def variants(large: Observations) -> dict[str, Variant]:
+    """Every variant by name, for one task."""
+
+    def form(name: str, with_prior: Callable[[Prior], Prior | None] = lambda prior: prior) -> Variant:
+        return lambda small, prior: fit_observations(get_law(name), small, with_prior(prior)).log_loss(large.columns)
+
+    def unweighted(small: Observations, prior: Prior) -> np.ndarray:
+        return fit_law(get_law("general"), small.columns, small.loss, prior=prior).log_loss(large.columns)
+
+    def switched(threshold: float) -> Variant:
+        def predict(small: Observations, prior: Prior) -> np.ndarray:
+            error = {name: backtest(get_law(name), small, prior).median_relative_error for name in FORMS}
+            rival = min(FORMS[1:], key=lambda name: error[name])
+            name = rival if error[rival] < threshold * error["general"] else "general"
+            return form(name)(small, prior)
+
+        return predict
+
+    return {
+        "general form, learned prior, weights": form("general"),
+        "  without the weights": unweighted,
+        "  without the prior's correlations": form("general", _independent),
+        "  with the weak generic prior": form("general", lambda _: weak_prior()),
+        "  with no prior": form("general", lambda _: None),
+        "Chinchilla's form, learned prior, weights": form("chinchilla"),
+        "Chinchilla's form, no prior": form("chinchilla", lambda _: None),
+        "Kaplan's form, no prior": form("kaplan", lambda _: None),
+        "form switched by back-test, any gain": switched(1.0),
+        "form switched by back-test, a gain of 30 %": switched(0.7),
+        "form switched by back-test, a gain of half": switched(0.5),
+    }  # fmt: skip
+
+
+def _independent(prior: Prior) -> Prior:
+    return replace(prior, covariance=np.diag(np.diag(prior.covariance)))
+
+
+def main() -> None:
+    """Print one line for each variant."""
+    warnings.simplefilter("ignore")
+    found = tasks()
+    priors = leave_one_out_priors(found)
+    medians: dict[str, dict[str, list[float]]] = {}
+    for task in found:
+        parts = split(task)
+        if parts is not None:
+            for name, error in _errors(task, *parts, priors[task.source]).items():
+                medians.setdefault(name, {}).setdefault(task.table, []).append(error)
+    for name, by_table in medians.items():
+        tables = [float(np.mean(values)) for values in by_table.values()]
+        every = [value for values in by_table.values() for value in values]
+        of_tables = f"mean over {len(tables)} tables {np.mean(tables):5.2f} %"
+        print(f"{name:44s} {of_tables}, over {len(every)} tasks {np.mean(every):5.2f} %")
+
+
+def _errors(task: Task, small: Observations, large: Observations, prior: Prior) -> dict[str, float]:
+    truth = np.log(large.loss)
+    return {
+        name: 100 * float(np.median(np.abs(np.expm1(predict(small, prior) - truth))))
+        for name, predict in variants(large).items()
+    }
+
+
+if __name__ == "__main__":
+    main()

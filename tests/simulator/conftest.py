@@ -1,0 +1,53 @@
+"""Run tables of a known law, shared by the tests of this folder."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from foretrain.datasets.run_table import RunTable
+from foretrain.simulator.config import RunConfig
+
+
+def _loss(params, tokens) -> np.ndarray:
+    """A Chinchilla law with typical coefficients, in nats."""
+    return 1.7 + 480 * np.asarray(params, float) ** -0.35 + 2100 * np.asarray(tokens, float) ** -0.37
+
+
+@pytest.fixture(scope="session")
+def true_loss_at() -> Callable[..., np.ndarray]:
+    """`true_loss_at(params, tokens)`: the loss of the known law, nats."""
+    return _loss
+
+
+@pytest.fixture(scope="session")
+def make_frame() -> Callable[..., pd.DataFrame]:
+    """`make_frame(n, noise, seed, **columns)`: n runs between 1e7 and 1e9 parameters, 5 to 160 tokens for each."""
+
+    def make(n: int, noise: float = 0.003, seed: int = 0, decades=(7.0, 9.0), **columns) -> pd.DataFrame:
+        rng = np.random.default_rng(seed)
+        params = 10 ** rng.uniform(*decades, n)
+        tokens = params * 10 ** rng.uniform(0.7, 2.2, n)
+        loss = _loss(params, tokens) * np.exp(rng.normal(0, noise, n))
+        frame = pd.DataFrame({"params": params, "tokens": tokens, "loss": loss})
+        return frame.assign(**columns)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_table(make_frame) -> Callable[..., RunTable]:
+    """`make_table(n, noise, seed, **columns)`: `make_frame` as a run table."""
+    return lambda *args, **kwargs: RunTable.from_frame(make_frame(*args, **kwargs), where="runs.csv")
+
+
+@pytest.fixture(scope="session")
+def plan() -> Callable[..., RunConfig]:
+    """`plan("7B", "2T", unique_tokens=…, model={…}, targets={…})`: a configuration; other keywords are of `data`."""
+
+    def make(params=None, tokens="1T", model=None, optim=None, targets=None, name=None, **data) -> RunConfig:
+        model = {**({} if params is None else {"params": params}), **(model or {})}
+        sections = {"model": model, "data": {"tokens": tokens, **data}, "optim": optim or {}, "targets": targets or {}}
+        return RunConfig.from_mapping(sections | ({} if name is None else {"name": name}))
+
+    return make
