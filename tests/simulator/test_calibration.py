@@ -4,12 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from foretrain.simulator import calibration as module
 from foretrain.simulator.calibration import GRID, Calibration, public_calibration, weighted_quantiles
 from foretrain.simulator.fitting import Scores, error_scale
 from foretrain.simulator.predictor import LossPrediction
 
 LEVELS = np.array([0.1, 0.3, 0.5, 0.8, 0.9, 0.95, 0.99])
-PUBLIC_CUTS = 8.0  # what the public scores weigh, in cuts of a table's own
+PUBLIC_CUTS = module._PUBLIC_CUTS  # what the public scores weigh, in cuts of a table's own
 NONE = Scores(*(np.zeros(0) for _ in range(5)))
 ONE = 0.8  # noise at which the scale of an error without spread and gap is one, so that |z| is the error
 
@@ -110,7 +111,7 @@ def test_without_own_scores_the_public_ones_are_widened_for_their_number():
     public = public_calibration()
     mixed = Calibration.from_scores(NONE, public)
     assert (mixed.width(LEVELS[:-1]) >= public.width(LEVELS[:-1])).all()
-    assert mixed.width(0.8) == pytest.approx(public.width(0.9), rel=0.02)
+    assert mixed.width(0.8) == pytest.approx(public.width(0.8 * (1 + 1 / PUBLIC_CUTS)), rel=0.02)
     assert (mixed.own_cuts, mixed.own_scores) == (0, 0)
 
 
@@ -130,7 +131,7 @@ def test_own_scores_pull_harder_as_cuts_grow(own, rising):
 @pytest.mark.parametrize("cuts", [1, 2, 4, 8, 20])
 @pytest.mark.parametrize("seed", range(3))
 def test_never_narrower_than_if_every_own_error_were_zero(cuts, seed):
-    """The public scores weigh 8 cuts, so a share 8/(8+k) of the mass stays theirs however good k own cuts look."""
+    """The public scores weigh P cuts, so a share P/(P+k) of the mass stays theirs however good k own cuts look."""
     public = public_calibration()
     rng = np.random.default_rng(seed)
     own = scores(rng.exponential(rng.choice([0.01, 0.3, 3.0]), 5 * cuts), np.repeat(np.arange(cuts), 5))
@@ -157,7 +158,7 @@ def test_one_cut_with_many_runs_counts_once():
     many = Calibration.from_scores(scores(np.repeat([6.0, 7.0], 500), 0), public)
     assert (few.own_cuts, many.own_cuts) == (1, 1)
     assert (few.own_scores, many.own_scores) == (2, 1000)
-    low = LEVELS[:3]  # a ninth of the mass lies above
+    low = LEVELS[:3]  # the own scores lie at the top
     np.testing.assert_allclose(many.width(low), few.width(low), rtol=0.02)
     spread_out = Calibration.from_scores(scores(np.repeat([6.0, 7.0], 500), np.arange(1000)), public)
     assert spread_out.width(0.5) > 3 * many.width(0.5)

@@ -34,7 +34,7 @@ def learned(population):
 
 
 def test_the_prior_speaks_of_the_shape():
-    assert SHAPE == tuple(p.name for p in CORE)[1:]
+    assert tuple(p.name for p in CORE)[1:] == SHAPE
     assert len(SHAPE) == len(MEAN)
 
 
