@@ -203,7 +203,7 @@ def _show(as_json: bool, facts: dict[str, Any], view: Callable[[], Any]) -> None
 
     terminal = sys.stdout.isatty()
     # off a terminal a line must not be broken where a reader or a grep expects it whole
-    Console(highlight=False, width=None if terminal else _WHOLE_LINES).print(view())
+    Console(highlight=False, markup=False, width=None if terminal else _WHOLE_LINES).print(view())
 
 
 @contextmanager

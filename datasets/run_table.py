@@ -15,7 +15,7 @@ import hashlib
 import io
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +65,7 @@ class RunTable:
     `frame` has one row per run, unique `run_id`s, the standard columns (`run_columns`) that are known, a `status`, and
     any extra columns of the source. Numeric standard columns are float64, in counts, FLOPs and nats per token;
     `params`, `tokens` and `flops` are complete in `ok` rows. `notes` says in plain sentences what was renamed, derived
-    or dropped; `where` names the source in messages.
+    or dropped; `where` names the source in messages; `labels` maps a renamed column to its name there.
 
     >>> frame = pd.DataFrame({"N": ["7B", "13B"], "D": ["1.4T", "1.4T"], "val_loss": [2.0, 1.9]})
     >>> table = RunTable.from_frame(frame)
@@ -78,6 +78,7 @@ class RunTable:
     frame: pd.DataFrame
     notes: tuple[str, ...] = ()
     where: str = field(default="table")
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: str | Path, columns: Mapping[str, str] | None = None) -> RunTable:
@@ -104,7 +105,7 @@ class RunTable:
             raise RunTableError(f"{raw.where}: can't be read ({str(error)[:200]}); expected numbers and text") from None
         frame = complete(raw, one_row_per_run(raw, frame))
         warn_unit_slips(raw, frame)
-        return cls(frame.reset_index(drop=True), tuple(raw.notes), raw.where)
+        return cls(frame.reset_index(drop=True), tuple(raw.notes), raw.where, dict(raw.labels))
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -156,7 +157,7 @@ class RunTable:
         keep = np.asarray(mask)
         if keep.shape != (len(self),) or keep.dtype != bool:
             raise UsageError(f"select: expected {len(self)} booleans, got {keep.dtype} of shape {keep.shape}")
-        return RunTable(self.frame.loc[keep].reset_index(drop=True), self.notes, self.where)
+        return replace(self, frame=self.frame.loc[keep].reset_index(drop=True))
 
     def fit_rows(self, target: str) -> RunTable:
         """The rows that may be fitted: status ok and a finite `target`. Raises RunTableError for an unknown target."""

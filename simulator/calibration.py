@@ -75,7 +75,7 @@ class Calibration:
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
         return {
-            "quantiles": [float(f"{q:.5g}") for q in self.quantiles],
+            "quantiles": [float(f"{q:.8g}") for q in self.quantiles],
             "own_cuts": self.own_cuts,
             "own_scores": self.own_scores,
         }

@@ -12,12 +12,13 @@ import numpy as np
 from .. import __version__
 from ..units import format_count
 from .config import RunConfig
+from .fitting import sparsity
 from .natural import decompose
 from .predictor import LossPrediction, Predictor
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 """Levels of the intervals that a forecast reports."""
-_FAR_DECADES = 2.0
+_NOTABLE_DECADES, _FAR_DECADES = 0.05, 2.0
 _TOO_FEW_TOKENS = 5.0  # tokens per parameter below which laws fitted on trained-out runs are off
 
 
@@ -136,8 +137,8 @@ def run_columns(config: RunConfig, predictor: Predictor, warnings: list[str]) ->
     experts = config.model.num_experts
     if experts is not None and experts > 1:
         if "num_experts" in reads:
-            # per token, as in Clark et al., whose runs visit one expert each
-            columns["num_experts"] = experts / (config.model.experts_per_token or 1)
+            visited = np.array([float(config.model.experts_per_token or 1)])
+            columns["num_experts"] = float(sparsity(np.array([float(experts)]), visited)[0])
             warnings.append("the effect of experts comes from routed models of at most 370M parameters per token")
         else:
             warnings.append(
@@ -158,6 +159,8 @@ def _fitted_params(config, predictor, warnings):
     """N in the predictor's convention. A routed model counts by what a token uses; experts enter by their term."""
     kind = predictor.about.get("params_kind", "total")
     model = config.model
+    if kind == "total" and any("num_experts" in m.fit.law.columns for m in predictor.targets.values()):
+        return model.params_total  # the law was fitted on the totals of routed runs
     if kind != "non_embedding":
         return model.params_active
     if model.params_embedding is None:
@@ -225,7 +228,11 @@ def _doubts(config: RunConfig, predictor: Predictor, gap: float) -> list[str]:
             )
     if config.data.mix:
         doubts.append("data.mix is not used: no shipped law reads mixture shares")
-    if gap > 0:
+    domain = config.data.val_domain
+    known = [str(predictor.about.get("val_domain") or ""), *(name.removeprefix("loss.") for name in predictor.targets)]
+    if domain and not any(name and _alike(domain, name) for name in known if name != "loss"):
+        doubts.append(f"data.val_domain is {domain!r}; the predictor speaks of {', '.join(n for n in known if n)}")
+    if gap > _NOTABLE_DECADES:
         far = "far " if gap > _FAR_DECADES else ""
         doubts.append(f"{far}beyond the fitted runs by {gap:.2g} decades; the interval has been widened for it")
     ratio = config.data.tokens / config.model.params_active

@@ -161,7 +161,6 @@ class Predictor:
             except FitError as error:
                 raise FitError(f"{table.where}: target {target!r}: {error}") from None
         facts = {"table": table.where, "digest": table.digest(), "seed": seed, **_table_facts(table), **(about or {})}
-        facts.setdefault("params_kind", "total")
         facts["prior"] = None if chosen_prior is None else chosen_prior.name
         notes += tuple(dict.fromkeys(doubt for model in models.values() for doubt in model.choice["doubts"]))
         for note in notes:
@@ -213,9 +212,23 @@ def resolve_prior(prior: str | Prior | None, law: str) -> Prior | None:
 
 
 def _table_facts(table: RunTable) -> dict[str, object]:
-    facts = {}
+    facts: dict[str, object] = {"params_kind": _params_kind(table)}
     for column in ("val_domain", "tokenizer"):
         kinds = set(table.frame[column].dropna().astype(str)) if column in table.frame.columns else set()
         if len(kinds) == 1:
             facts[column] = kinds.pop()
     return facts
+
+
+def _params_kind(table: RunTable) -> str:
+    """What the table's `params` count: `non_embedding` by its name there, else `total`, or `active` for routed runs.
+
+    Routed runs count by what one token uses unless the table has that in a column of its own.
+    """
+    if "nonemb" in table.labels.get("params", "params").lower().replace("_", "").replace("-", ""):
+        return "non_embedding"
+    routed = table.has("num_experts") and bool(np.nanmax(table.column("num_experts")) > 1)
+    if not routed or not table.has("params_active"):
+        return "active" if routed else "total"
+    differ = np.abs(table.column("params_active") / table.column("params") - 1.0) > 0.01
+    return "total" if differ.any() else "active"

@@ -31,6 +31,7 @@ def to_dict(predictor: Predictor) -> dict[str, Any]:
         "name": predictor.name,
         "about": _plain({"versions": _versions(), **predictor.about}),
         "notes": list(predictor.notes),
+        "order": list(predictor.targets),
         "targets": {name: _target_to_dict(model) for name, model in predictor.targets.items()},
     }
 
@@ -43,7 +44,7 @@ def _target_to_dict(model: TargetModel) -> dict[str, Any]:
         "reference": _plain(fit.reference.values),
         "theta": {name: _digits(v) for name, v in zip(fit.law.names, fit.theta, strict=True)},
         "parameters": {name: _digits(v, 6) for name, v in model.parameters.items()},
-        "noise": _digits(fit.noise, 5),
+        "noise": _digits(fit.noise),
         "objective": _digits(fit.objective),
         "seen": {name: [_digits(low), _digits(high)] for name, (low, high) in model.seen.items()},
         "rows": model.rows,
@@ -54,12 +55,13 @@ def _target_to_dict(model: TargetModel) -> dict[str, Any]:
 
 def from_dict(data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Predictor:
     """The inverse of `to_dict`, with the draws by number. ValueError, KeyError or TypeError for what isn't ours."""
+    # the files' keys are sorted; the order says which target comes first and whose draws are whose
+    if sorted(data["order"]) != sorted(data["targets"]) or not data["targets"]:
+        raise ValueError("there is no target, or the order names others")
     targets = {
-        str(name): _target_from_dict(str(name), entry, arrays[f"draws_{number}"])
-        for number, (name, entry) in enumerate(data["targets"].items())
+        name: _target_from_dict(name, data["targets"][name], arrays[f"draws_{number}"])
+        for number, name in enumerate(data["order"])
     }
-    if not targets:
-        raise ValueError("there is no target")
     notes = tuple(data["notes"])
     predictor = Predictor(str(data["name"]), targets, dict(data["about"]), notes)
     for text in (predictor.name, *targets, *notes, *_strings(predictor.about)):

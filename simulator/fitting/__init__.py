@@ -5,7 +5,7 @@ from ._newton import DELTA, huber
 from .backtest import Scores, backtest, draw_spread, error_scale, fit_observations, gap_decades, ranges
 from .choose import AUTO, Choice, candidates, choose, collinearity, require
 from .empirical_bayes import learn_prior
-from .observations import OPTIONAL, Observations, known_columns
+from .observations import OPTIONAL, Observations, known_columns, sparsity
 from .prior import SHAPE, Prior, public_prior, weak_prior
 
 __all__ = [
@@ -33,5 +33,6 @@ __all__ = [
     "public_prior",
     "ranges",
     "require",
+    "sparsity",
     "weak_prior",
 ]

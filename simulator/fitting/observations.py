@@ -74,7 +74,7 @@ class Observations:
 
 
 def known_columns(table: RunTable) -> dict[str, np.ndarray]:
-    """The columns that laws read, completed: blank unique_tokens means one pass, blank num_experts a dense model.
+    """The columns that laws read, completed: blank unique_tokens means one pass, blank or 0 num_experts a dense model.
 
     A learning rate or batch size that is blank in some rows is left out: no default would be honest.
     """
@@ -86,7 +86,15 @@ def known_columns(table: RunTable) -> dict[str, np.ndarray]:
             values = np.where(np.isfinite(values), values, fill[name])
         if values is not None and np.isfinite(values).all():
             columns[name] = values
+    if "num_experts" in columns:
+        columns["num_experts"] = sparsity(columns["num_experts"], _column(table, "experts_per_token"))
     return columns
+
+
+def sparsity(num_experts: np.ndarray, experts_per_token: np.ndarray | None) -> np.ndarray:
+    """The expert count that laws read, `(n,)`: experts per visited expert, as in runs that visit one. Dense is 1."""
+    visited = 1.0 if experts_per_token is None else np.maximum(np.nan_to_num(experts_per_token, nan=1.0), 1.0)
+    return np.maximum(num_experts / visited, 1.0)
 
 
 def _column(table: RunTable, name: str) -> np.ndarray | None:

@@ -12,7 +12,15 @@ from ._term import Columns, Effect, Parameter, Term, need
 _LR_SLOPE, _BATCH_SLOPE = -0.125, 0.3271
 
 
+_MOST_HARM = 5.0  # a uniform guess is this many times the reducible loss above the best of a mid-sized run
 _NEIGHBOURS, _APART, _SHARE_OF_RUNS, _MOST_RUNS = 3, 0.2, 0.5, 600
+
+
+def _left_by_size(columns: Columns, name: str) -> float:
+    """Spread of log `name` around the power law in params and tokens that fits it best."""
+    logs = [np.log(np.asarray(columns[c], dtype=float)) for c in ("params", "tokens", name)]
+    design = np.stack([np.ones(len(logs[0])), *logs[:2]], axis=1)
+    return float(np.std(logs[2] - design @ np.linalg.lstsq(design, logs[2], rcond=None)[0]))
 
 
 def _own_variation(columns: Columns, name: str) -> float:
@@ -30,16 +38,20 @@ def _own_variation(columns: Columns, name: str) -> float:
 
 
 def _bowl(z, height, left, right):
-    """h·[(e^{rz} - 1)/r + (e^{-lz} - 1)/l] with h, l, r from their logs: zero and flat at z = 0, steeper on each side.
+    """B = h·[(e^{rz} - 1)/r + (e^{-lz} - 1)/l], as B/(1 + B/5), with h, l, r from their logs.
 
-    Returns the value and its derivatives by z, log h, log l, log r, each `(K, n)`.
+    Zero and flat at z = 0, steeper on each side, and never more than five times the reducible loss: far off, a run
+    diverges or learns nothing, and its loss no longer grows. Returns the value and its derivatives by z, log h, log l,
+    log r, each `(K, n)`.
     """
     h, a, b = np.exp(height), np.exp(left), np.exp(right)
     up, down = np.exp(np.clip(b * z, -40, 40)), np.exp(np.clip(-a * z, -40, 40))
     value = h * ((up - 1) / b + (down - 1) / a)
     by_right = h * (up * z - (up - 1) / b)
     by_left = h * (-down * z - (down - 1) / a)
-    return value, h * (up - down), value, by_left, by_right
+    slope = 1.0 / (1.0 + value / _MOST_HARM)
+    bent = slope**2
+    return value * slope, h * (up - down) * bent, value * bent, by_left * bent, by_right * bent
 
 
 class _Bowl(Term):
@@ -73,6 +85,9 @@ class _Bowl(Term):
         if len(columns["params"]) < 3 * len(self.parameters):
             return f"{len(columns['params'])} runs are too few for {len(self.parameters)} parameters of {self.name!r}"
         for name in self.columns:
+            left = _left_by_size(columns, name)
+            if left < _APART:
+                return f"column {name!r} follows params and tokens (its log strays by {left:.2f}; {_APART} is needed)"
             share = _own_variation(columns, name)
             if share < _SHARE_OF_RUNS:
                 return (

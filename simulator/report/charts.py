@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,9 +74,9 @@ def forecast_chart(result: Forecast, predictor: Predictor) -> alt.TopLevelMixin:
         dot,
         label,
     ]
-    target = result.config.targets.perplexity
+    target = _target(result)
     if target is not None:
-        rule = alt.Chart(alt.Data(values=[{"y": target, "label": f"target {target:g}"}]))  # type: ignore[call-arg]
+        rule = alt.Chart(alt.Data(values=[{"y": target, "label": f"target {target:.4g}"}]))  # type: ignore[call-arg]
         layers.append(rule.mark_rule(strokeDash=[6, 4], color="#2ca02c").encode(y="y:Q"))
         layers.append(rule.mark_text(align="left", dy=-7, x=5, color="#2ca02c").encode(y="y:Q", text="label:N"))
     name = result.config.name or "run"
@@ -89,16 +90,23 @@ def forecast_chart(result: Forecast, predictor: Predictor) -> alt.TopLevelMixin:
 def _curve(result: Forecast, predictor: Predictor) -> list[dict[str, float]]:
     """The planned model at other token counts; a stated stock of unique tokens stays as it is."""
     config = result.config
-    tokens = config.data.tokens * np.geomspace(1 / _SPAN, _SPAN, _POINTS)
+    law = predictor.targets[result.main].fit.law
+    # a law without tokens knows only the token count of its runs
+    tokens = config.data.tokens * np.geomspace(1 / _SPAN, _SPAN, _POINTS) ** ("tokens" in law.member.uses)
     columns = {k: np.repeat(v, _POINTS) for k, v in run_columns(config, predictor, []).items()}
     columns["tokens"] = tokens
-    if "unique_tokens" in columns:
-        columns["unique_tokens"] = np.minimum(columns["unique_tokens"], tokens)
+    if "unique_tokens" in law.columns and config.data.unique_tokens is not None:
+        columns["unique_tokens"] = np.minimum(config.data.unique_tokens, tokens)
     prediction = predictor.targets[result.main].predict(columns)
     (low50, high50), (low90, high90) = prediction.interval(0.5), prediction.interval(0.9)
     series = {"tokens": tokens, "median": prediction.loss_nats}
     series |= {"low50": low50, "high50": high50, "low90": low90, "high90": high90}
     return [{k: float(v[i] if k == "tokens" else np.exp(v[i])) for k, v in series.items()} for i in range(_POINTS)]
+
+
+def _target(result: Forecast) -> float | None:
+    targets = result.config.targets
+    return math.exp(targets.loss_nats) if targets.loss_nats is not None else targets.perplexity
 
 
 def _plan(result: Forecast) -> dict[str, Any]:

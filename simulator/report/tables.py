@@ -49,11 +49,11 @@ def _numbers(result: Forecast) -> Table:
     table = _table("", "predicted", "50 % interval", "90 % interval")
     for name, domain in result.domains.items():
         label = "" if len(result.domains) == 1 else f" on {name.removeprefix('loss.')}"
-        table.add_row(*_row(f"perplexity per token{label}", domain.perplexity, 2))
+        _add(table, *_row(f"perplexity per token{label}", domain.perplexity, 2))
         if name == result.main:
-            table.add_row(*_row(f"loss, nats per token{label}", domain.loss_nats, 3))
+            _add(table, *_row(f"loss, nats per token{label}", domain.loss_nats, 3))
             if domain.bits_per_byte is not None:
-                table.add_row(*_row(f"bits per byte{label}", domain.bits_per_byte, 3))
+                _add(table, *_row(f"bits per byte{label}", domain.bits_per_byte, 3))
     return table
 
 
@@ -107,20 +107,18 @@ def _fit_facts(model: TargetModel) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     values = ", ".join(f"{k} {v:.5g}" for k, v in model.parameters.items())
     seen = model.seen
-    table.add_row("law", model.fit.law.member.title)
-    table.add_row("why", str(model.choice.get("why")))
-    table.add_row("parameters", values)
-    table.add_row("runs", f"{model.rows}, up to {format_flops(seen['compute'][1])}")
-    table.add_row(
-        "residual", f"{model.fit.noise:.2%} of the loss (mean absolute), objective {model.fit.objective:.10g}"
-    )
+    _add(table, "law", model.fit.law.member.title)
+    _add(table, "why", str(model.choice.get("why")))
+    _add(table, "parameters", values)
+    _add(table, "runs", f"{model.rows}, up to {format_flops(seen['compute'][1])}")
+    _add(table, "residual", f"{model.fit.noise:.2%} of the loss (mean absolute), objective {model.fit.objective:.10g}")
     own = model.calibration
-    table.add_row(
-        "90 % interval", f"± {own.width(0.9):.2f} s; {own.own_scores} own back-test errors, {own.own_cuts} cuts"
+    _add(
+        table, "90 % interval", f"± {own.width(0.9):.2f} s; {own.own_scores} own back-test errors, {own.own_cuts} cuts"
     )
     left_out = model.choice.get("left_out")
     if isinstance(left_out, Mapping) and left_out:
-        table.add_row("left out", "; ".join(f"{name}: {reason}" for name, reason in left_out.items()))
+        _add(table, "left out", "; ".join(f"{name}: {reason}" for name, reason in left_out.items()))
     return table
 
 
@@ -140,8 +138,13 @@ def _table(*headings: str) -> Table:
     """A plain table: the first column to the left, the others to the right."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for i, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if i else "left", no_wrap=bool(i))
+        table.add_column(Text(heading), justify="right" if i else "left", no_wrap=bool(i), overflow="fold")
     return table
+
+
+def _add(table: Table, *cells: str) -> None:
+    """A row of literal text: a name in square brackets is no markup."""
+    table.add_row(*(Text(cell) for cell in cells))
 
 
 def backtest_view(results: Mapping[str, Mapping[str, Any]]) -> RenderableType:
@@ -153,7 +156,7 @@ def backtest_view(results: Mapping[str, Mapping[str, Any]]) -> RenderableType:
             mark = " (chosen)" if name == result["chosen"] else ""
             cover = "–" if r["coverage"] is None else f"{r['coverage']['0.9']:.0%}"
             errors = [_maybe(r[k], "{:.2%}") for k in ("median_relative_error", "max_relative_error")]
-            table.add_row(name + mark, *errors, cover, str(r["cuts"]))
+            _add(table, name + mark, *errors, cover, str(r["cuts"]))
         blocks += [table, Text(f"{result['chosen']}: {result['why']}", style="dim")]
     return Group(*blocks)
 

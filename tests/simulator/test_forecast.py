@@ -169,7 +169,6 @@ def test_embeddings_that_are_not_stated_are_counted_with_a_warning(plan):
     assert [t for t in result.warnings if "model.params_embedding isn't stated: all are counted" in t]
 
 
-@pytest.mark.xfail(strict=True, reason="known bug: N of a routed run is total in this table, active in the forecast")
 def test_a_table_whose_n_is_the_total_of_routed_models(make_frame, plan, true_loss_at):
     """A table may hold both counts; the law is fitted on `params`, so the forecast must count the same."""
     frame = make_frame(40)
@@ -182,7 +181,6 @@ def test_a_table_whose_n_is_the_total_of_routed_models(make_frame, plan, true_lo
     assert predicted == pytest.approx(true_loss_at(8e8 * 8**0.3, 3e10), rel=0.03)
 
 
-@pytest.mark.xfail(strict=True, reason="known bug: a fit counts experts, a forecast experts per visited expert")
 def test_a_planned_run_is_predicted_as_the_same_run_of_a_table(make_frame, plan):
     frame = make_frame(40).assign(num_experts=np.tile([1, 4, 8, 16], 10))
     frame = frame.assign(experts_per_token=np.where(frame.num_experts > 1, 2, 1), loss=frame.loss * 0.97)
@@ -262,7 +260,6 @@ def test_warnings_appear_exactly_when_they_should(name, changes, expected, plan)
     assert len(set(found)) == len(found)
 
 
-@pytest.mark.xfail(strict=True, reason="known bug: an unknown validation domain is passed over in silence")
 def test_a_domain_that_the_predictor_does_not_know_is_warned_about(make_frame, plan):
     frame = make_frame(20).rename(columns={"loss": "loss.web"})
     predictor = Predictor.fit(RunTable.from_frame(frame), "chinchilla")

@@ -365,7 +365,6 @@ def test_a_saved_predictor_keeps_its_facts(two_targets, tmp_path):
         assert after.targets[name].parameters == pytest.approx(model.parameters, rel=1e-7)
 
 
-@pytest.mark.xfail(strict=True, reason="known bug: JSON sorts the targets, draws are numbered by the fitted order")
 def test_targets_keep_their_order_and_their_own_draws_on_disk(pair, tmp_path, elsewhere):
     """Two targets out of alphabetical order exchanged their draws, so that every interval became huge."""
     save(pair, tmp_path / "two")

@@ -105,12 +105,7 @@ def test_a_batch_that_never_changes_leaves_the_learning_rate(table):
     assert "'batch_tokens' varies too little" in left_out["lr_batch"]
 
 
-SMALL = pytest.mark.xfail(
-    strict=True, reason="known bug: in a small table runs of like size are too far apart to show that lr follows size"
-)
-
-
-@pytest.mark.parametrize("n", [pytest.param(20, marks=SMALL), 200])
+@pytest.mark.parametrize("n", [20, 200])
 @pytest.mark.parametrize(("by_params", "by_tokens"), [(-0.3, 0.1), (-0.5, 0.0)])
 def test_a_learning_rate_that_follows_size_and_data_is_not_taken(n, by_params, by_tokens, table):
     """Such a learning rate varies a lot over the table and still says nothing about its own effect."""

@@ -47,7 +47,6 @@ def test_blank_experts_mean_a_dense_model():
     np.testing.assert_array_equal(observe(num_experts=[8, BLANK, 1, BLANK]).columns["num_experts"], [8, 1, 1, 1])
 
 
-@pytest.mark.xfail(strict=True, reason="known bug: tables may write dense as 0 experts, which no law accepts")
 def test_zero_experts_mean_a_dense_model():
     """The run table lets dense runs be written as 0 experts, but fitting then refuses the whole table."""
     np.testing.assert_array_equal(observe(num_experts=[8, 0, 1, 0]).columns["num_experts"], [8, 1, 1, 1])

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from foretrain.errors import ForetrainError, UsageError
+from foretrain.errors import UsageError
 from foretrain.simulator.forecast import forecast
 from foretrain.simulator.predictor_io import load
 from foretrain.simulator.report.charts import FORMATS, forecast_chart, save_chart
@@ -63,7 +63,6 @@ def test_the_target_is_in_the_chart_if_there_is_one(target, web, plan):
     assert bool(lines) == (target is not None)
 
 
-@pytest.mark.xfail(strict=True, reason="known bug: only a target stated as perplexity is drawn")
 def test_a_target_stated_as_loss_is_in_the_chart_too(web, plan):
     spec = spec_of(plan("7B", "2T", targets={"loss_nats": 2.0}), web)
     assert any("y" in rows[0] and rows[0]["y"] == pytest.approx(np.exp(2.0)) for rows in datasets(spec))
@@ -77,7 +76,6 @@ def test_a_stock_that_is_already_repeated_stays_as_it_is(web, plan):
     assert curve[-1]["median"] > 1.05 * fresh[-1]["median"], "300 epochs are not"
 
 
-@pytest.mark.xfail(strict=True, reason="known bug: a stock that the plan itself doesn't repeat is forgotten")
 def test_a_stock_that_the_plan_uses_up_stays_as_it_is(web, plan):
     """Beyond the plan the curve must repeat the stock: it fell as if there were thirty times as much text."""
     curve = rows_with(spec_of(plan("1B", "10B", unique_tokens="10B"), web), "low90")
@@ -85,7 +83,6 @@ def test_a_stock_that_the_plan_uses_up_stays_as_it_is(web, plan):
     assert curve[-1]["median"] > fresh[-1]["median"]
 
 
-@pytest.mark.xfail(strict=True, raises=ForetrainError, reason="known bug: the curve leaves the law's tokens")
 def test_a_law_without_tokens_has_a_chart(plan):
     """`simulate predict --predictor routing-moe --chart x.svg` ended with an error about tokens nobody had stated."""
     routed = load("routing-moe")

@@ -200,22 +200,16 @@ def test_a_fits_names_are_printed_as_they_are(odd):
     assert f"wrote {MARKUP}:" in shown(fit_view(odd[0], MARKUP))
 
 
-MARKUP_BUG = pytest.mark.xfail(strict=True, reason="known bug: names in table cells are read as markup")
-
-
-@MARKUP_BUG
 def test_a_scores_names_are_printed_as_they_are(odd):
     """A target named `loss.[/red]` made `simulate score` end with an internal error."""
     assert f"loss.{MARKUP}" in shown(score_view(score(*odd)))
 
 
-@MARKUP_BUG
 def test_a_back_tests_names_are_printed_as_they_are(odd):
     few = odd[1].select(np.arange(30) < 8)
     assert f"loss.{MARKUP}" in shown(backtest_view(backtest_table(few)))
 
 
-@MARKUP_BUG
 def test_a_domains_name_is_printed_as_it_is(odd, plan):
     assert f"token on {MARKUP}" in shown(forecast_view(forecast(plan("1B", "20B"), two_of(odd[0]))))
 
@@ -225,7 +219,6 @@ def two_of(predictor: Predictor) -> Predictor:
     return Predictor(predictor.name, {**predictor.targets, "loss.web": model}, predictor.about)
 
 
-@pytest.mark.xfail(strict=True, reason="known bug: a long target name is cut off at 80 columns")
 def test_a_long_target_name_is_printed_whole(fitted):
     scores = {"loss.stackexchange-questions": {
         "rows": 1000, "median_relative_error": 0.01, "p90_relative_error": 0.1, "max_relative_error": 0.2,
