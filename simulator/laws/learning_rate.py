@@ -87,7 +87,10 @@ class _Bowl(Term):
         for name in self.columns:
             left = _left_by_size(columns, name)
             if left < _APART:
-                return f"column {name!r} follows params and tokens (its log strays by {left:.2f}; {_APART} is needed)"
+                return (
+                    f"column {name!r} varies too little beside params and tokens "
+                    f"(its log strays by {left:.2f} from a power law in them; {_APART} is needed)"
+                )
             share = _own_variation(columns, name)
             if share < _SHARE_OF_RUNS:
                 return (

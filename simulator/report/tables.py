@@ -128,9 +128,9 @@ def score_view(result: Mapping[str, Any]) -> RenderableType:
     covers = _table("interval covers", "50 %", "80 %", "90 %", "95 %", "90 % width, nats")
     for name, r in result["targets"].items():
         shares = [f"{r[k]:.2%}" for k in ("median_relative_error", "p90_relative_error", "max_relative_error")]
-        errors.add_row(name, str(r["rows"]), *shares, f"{r['bias_nats']:+.4f}", _maybe(r["r2"]), _maybe(r["spearman"]))
+        _add(errors, name, str(r["rows"]), *shares, f"{r['bias_nats']:+.4f}", _maybe(r["r2"]), _maybe(r["spearman"]))
         held = [f"{share:.0%}" for share in r["coverage"].values()]
-        covers.add_row(name, *held, f"{r['median_interval_width_nats']['0.9']:.4f}")
+        _add(covers, name, *held, f"{r['median_interval_width_nats']['0.9']:.4f}")
     return Group(errors, Text(""), covers)
 
 

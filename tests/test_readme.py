@@ -1,0 +1,35 @@
+"""What the README shows is what the program does."""
+
+import re
+from pathlib import Path
+
+import foretrain
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_forecast_in_the_readme_is_the_one_that_is_printed(run_in):
+    shown = README.partition("$ simulate predict --config examples/llama-7b.yaml\n")[2].partition("\n\n")[0]
+    printed = run_in(ROOT, "predict", "--config", "examples/llama-7b.yaml").stdout
+    assert [line.strip() for line in shown.splitlines()] == [line.strip() for line in printed.splitlines()]
+
+
+def test_the_first_shell_block_holds_exactly_the_two_commands():
+    commands = re.findall(r"^```sh\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)[0].splitlines()
+    assert len(commands) == 2
+    assert commands[0].endswith("simulate predict --config examples/llama-7b.yaml")
+    assert commands[1].endswith("pytest")
+
+
+def test_every_shipped_predictor_is_in_the_readme():
+    from foretrain.simulator.predictor_io import shipped
+
+    assert all(f"`{name}`" in README for name in shipped())
+
+
+def test_the_public_door_offers_what_it_names():
+    for name in foretrain.__all__:
+        assert getattr(foretrain, name) is not None
+    assert set(foretrain._HOMES) | {"__version__"} == set(foretrain.__all__)
+    assert set(foretrain.__all__) <= set(dir(foretrain))
