@@ -45,7 +45,7 @@ def _target_to_dict(model: TargetModel) -> dict[str, Any]:
         "theta": {name: _digits(v) for name, v in zip(fit.law.names, fit.theta, strict=True)},
         "parameters": {name: _digits(v, 6) for name, v in model.parameters.items()},
         "noise": _digits(fit.noise),
-        "objective": _digits(fit.objective),
+        "objective": _digits(fit.objective, 13),
         "seen": {name: [_digits(low), _digits(high)] for name, (low, high) in model.seen.items()},
         "rows": model.rows,
         "calibration": model.calibration.to_dict(),

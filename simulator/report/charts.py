@@ -49,7 +49,9 @@ def forecast_chart(result: Forecast, predictor: Predictor) -> alt.TopLevelMixin:
 
     rows = _curve(result, predictor)
     data = alt.Data(values=rows)  # type: ignore[call-arg]
-    billions = alt.Axis(labelExpr="replace(format(datum.value, '~s'), 'G', 'B')", labelOverlap=True)
+    billions = alt.Axis(
+        labelExpr="replace(format(datum.value, '~s'), 'G', 'B')", labelOverlap="greedy", labelSeparation=12
+    )
     x = alt.X("tokens:Q", scale=alt.Scale(type="log", nice=False), title="training tokens", axis=billions)
     y_title = "perplexity per token"
 

@@ -78,6 +78,11 @@ def _basis(result: Forecast) -> Text:
         f"{format_count(tokens[0])} to {format_count(tokens[1])} tokens, up to {format_flops(flops[1])}",
         f"  law {about['law']}, N counts {str(about['params_kind']).replace('_', '-')} parameters",
     ]
+    if about["table"] == "pooled":
+        lines.append(
+            "  most of the interval is the spread between corpora and tokenizers: --predictor with one closer to"
+        )
+        lines.append("  your data, or one fitted on a dozen small runs of your own (simulate fit), narrows it")
     return Text("\n".join(lines), style="dim")
 
 
@@ -94,7 +99,10 @@ def fit_view(predictor: Predictor, where: str | None) -> RenderableType:
     """What was fitted, for each target, and where it was written."""
     blocks: list[RenderableType] = []
     for name, model in predictor.targets.items():
-        blocks += [Text(f"{name}: {model.fit.law.name}", style="bold"), Padding(_fit_facts(model), (0, 0, 0, 2))]
+        blocks += [
+            Text(f"{name}: {model.fit.law.name}", style="bold"),
+            Padding(_fit_facts(model), (0, 0, 0, 2), expand=False),
+        ]
     blocks += [Text(f"! {note}", style="yellow") for note in predictor.notes]
     if where is None:
         blocks.append(Text("not saved: give --out DIR to keep this predictor", style="dim"))
