@@ -76,10 +76,11 @@ def predict(config: str, overrides: tuple[str, ...], predictor: str, chart: str 
 @click.option("--out", metavar="DIR", help="Write the predictor here.")
 @click.option("--law", default="auto", show_default=True, metavar="NAME", help=law_help)
 @click.option("--prior", default="auto", show_default=True, metavar="NAME", help="auto, public, weak or none.")
+@click.option("--fix", "fixed", multiple=True, metavar="NAME=VALUE", help="Hold a parameter: E, alpha, beta, gamma, …")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Seed of the draws.")
 @columns_option
 @json_option
-def fit(runs: str, out: str | None, law: str, prior: str, seed: int, columns: str | None, as_json: bool) -> None:
+def fit(runs: str, out: str | None, as_json: bool, fixed: tuple[str, ...], columns: str | None, **how: Any) -> None:
     """Fit scaling laws to a table of runs (CSV or Parquet, also W&B and MLflow exports).
 
     With law auto, the terms are those that the columns can identify, and the public tables' prior keeps a dozen small
@@ -97,7 +98,7 @@ def fit(runs: str, out: str | None, law: str, prior: str, seed: int, columns: st
         check_destination(out)  # before minutes of work, not after
     table = _read(runs, columns)
     with _progress("fitting") as step:
-        fitted = Predictor.fit(table, law, prior=prior, seed=seed, name=out or "predictor", progress=step)
+        fitted = Predictor.fit(table, fixed=_fixed(fixed), name=out or "predictor", progress=step, **how)
     if out is not None:
         save(fitted, out)
     _show(
@@ -187,6 +188,18 @@ def _mapping(columns: str | None) -> dict[str, str] | None:
     if len({standard.strip() for standard, _, _ in pairs}) < len(pairs):
         raise UsageError(f"--columns: {columns!r} names a standard column twice")
     return {standard.strip(): name.strip() for standard, _, name in pairs}
+
+
+def _fixed(pairs: tuple[str, ...]) -> dict[str, float]:
+    """`("gamma=1", "E=1.7")` as a dictionary of numbers."""
+    values = {}
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        try:
+            values[name.strip()] = float(value)
+        except ValueError:
+            raise UsageError(f"--fix: got {pair!r}; expected NAME=NUMBER, such as gamma=1") from None
+    return values
 
 
 def _tables() -> Any:

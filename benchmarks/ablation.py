@@ -1,18 +1,20 @@
 """What each choice behind `law="auto"` is worth: the extrapolation benchmark with one thing changed at a time.
 
-    python benchmarks/ablation.py
+    python benchmarks/ablation.py              fit all small runs of each table
+    python benchmarks/ablation.py --runs 12    fit a dozen of them, drawn three times
 
 Same split and same left-out priors as extrapolation.py; figures are means of per-table medians, %.
 """
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from _tables import Task, tasks
+from _tables import tasks
 from extrapolation import split
 from facts_laws import leave_one_out_priors
 from foretrain.simulator.fitting import Observations, Prior, backtest, fit_law, fit_observations, weak_prior
@@ -65,20 +67,29 @@ def main() -> None:
     warnings.simplefilter("ignore")
     found = tasks()
     priors = leave_one_out_priors(found)
+    dozen = int(sys.argv[sys.argv.index("--runs") + 1]) if "--runs" in sys.argv else None
     medians: dict[str, dict[str, list[float]]] = {}
     for task in found:
         parts = split(task)
-        if parts is not None:
-            for name, error in _errors(task, *parts, priors[task.source]).items():
+        for small in [] if parts is None else _drawn(parts[0], dozen):
+            for name, error in _errors(small, parts[1], priors[task.source]).items():
                 medians.setdefault(name, {}).setdefault(task.table, []).append(error)
     for name, by_table in medians.items():
         tables = [float(np.mean(values)) for values in by_table.values()]
         every = [value for values in by_table.values() for value in values]
         of_tables = f"mean over {len(tables)} tables {np.mean(tables):5.2f} %"
-        print(f"{name:44s} {of_tables}, over {len(every)} tasks {np.mean(every):5.2f} %")
+        print(f"{name:44s} {of_tables}, over {len(every)} fits {np.mean(every):5.2f} %")
 
 
-def _errors(task: Task, small: Observations, large: Observations, prior: Prior) -> dict[str, float]:
+def _drawn(small: Observations, runs: int | None) -> list[Observations]:
+    """The small runs whole, or three random draws of so many of them."""
+    if runs is None or runs >= len(small):
+        return [small]
+    rng = np.random.default_rng(0)
+    return [small.take(np.sort(rng.choice(len(small), runs, replace=False))) for _ in range(3)]
+
+
+def _errors(small: Observations, large: Observations, prior: Prior) -> dict[str, float]:
     truth = np.log(large.loss)
     return {
         name: 100 * float(np.median(np.abs(np.expm1(predict(small, prior) - truth))))

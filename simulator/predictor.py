@@ -33,7 +33,7 @@ from .fitting import (
     require,
     weak_prior,
 )
-from .laws import Columns, get_law
+from .laws import Columns, Law, get_law
 from .natural import natural_parameters
 
 if TYPE_CHECKING:
@@ -139,6 +139,7 @@ class Predictor:
         law: str = AUTO,
         *,
         prior: str | Prior | None = AUTO,
+        fixed: Mapping[str, float] | None = None,
         seed: int = 0,
         name: str = "predictor",
         about: Mapping[str, object] | None = None,
@@ -147,8 +148,10 @@ class Predictor:
         """Fit every target of a run table.
 
         `law` is `auto` or a name such as `chinchilla` or `general+repetition`. `prior` is `auto` (the public tables'
-        prior with `law="auto"`, none for a law that is named), `public`, `weak`, None or a Prior. Raises FitError if
-        the table can't identify what was asked; warns DataWarning on what looks like a mistake.
+        prior with `law="auto"`, none for a law that is named), `public`, `weak`, None or a Prior. `fixed` holds
+        parameters that fitting must not change: E (nats), alpha, beta, gamma, or any of the law's own. A column
+        `weight` in the table weighs its rows. Raises FitError if the table can't identify what was asked; warns
+        DataWarning on what looks like a mistake.
         """
         chosen_prior = resolve_prior(prior, law)
         notes = tuple(table_doubts(table))
@@ -157,7 +160,8 @@ class Predictor:
             if progress is not None:
                 progress(target, number / len(table.targets))
             try:
-                models[target] = fit_target(Observations.from_table(table, target), law, chosen_prior, seed=seed)
+                observations = Observations.from_table(table, target)
+                models[target] = fit_target(observations, law, chosen_prior, fixed=fixed, seed=seed)
             except FitError as error:
                 raise FitError(f"{table.where}: target {target!r}: {error}") from None
         facts = {"table": table.where, "digest": table.digest(), "seed": seed, **_table_facts(table), **(about or {})}
@@ -181,7 +185,14 @@ class Predictor:
         return replace(self, name=name, about={**self.about, **about})
 
 
-def fit_target(observations: Observations, law: str, prior: Prior | None, *, seed: int = 0) -> TargetModel:
+def fit_target(
+    observations: Observations,
+    law: str,
+    prior: Prior | None,
+    *,
+    fixed: Mapping[str, float] | None = None,
+    seed: int = 0,
+) -> TargetModel:
     """Choose (or check) the law of one target, fit it with draws, and calibrate it by its own back-test."""
     if law == AUTO:
         choice = choose(observations, prior, seed=seed)
@@ -190,7 +201,8 @@ def fit_target(observations: Observations, law: str, prior: Prior | None, *, see
     else:
         name, why, left_out, errors = law, "as asked", {}, {}
         require(get_law(law), observations)
-    built = get_law(name)
+    plain = get_law(name)
+    built = Law(plain.member, plain.terms, fixed) if fixed else plain
     fit = fit_observations(built, observations, prior, draws=DRAWS, seed=seed)
     scores = backtest(built, observations, prior, draws=_BACKTEST_DRAWS, seed=seed)
     facts = {"why": why, "left_out": left_out, "backtest_errors": errors, "cuts": scores.cuts}

@@ -198,6 +198,30 @@ def test_a_name_cannot_run_code_in_the_chart(run, tmp_path):
 # fit, score, backtest
 
 
+def test_a_parameter_can_be_held(run_in, workshop):
+    entry = parsed(run_in(workshop, "fit", "runs.csv", "--fix", "gamma=0.5", "--fix", "E=1.5", "--json"))["targets"][
+        "loss"
+    ]
+    assert entry["parameters"]["gamma"] == pytest.approx(0.5)
+    assert entry["parameters"]["E"] == pytest.approx(1.5)
+    assert entry["fixed"] == {"gamma": 0.5, "E": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "fragment"),
+    [
+        (["--fix", "gamma"], 2, "expected NAME=NUMBER"),
+        (["--fix", "gama=1"], 3, "can't fix 'gama'"),
+        (["--fix", "E=30"], 3, "E lies below all"),
+        (["--law", "chinchilla", "--fix", "gamma=0.5"], 3, "law 'chinchilla' holds it at 1 itself"),
+    ],
+)
+def test_a_parameter_that_cannot_be_held(run_in, workshop, words, code, fragment):
+    done = run_in(workshop, "fit", "runs.csv", *words)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert fragment in done.stderr
+
+
 def test_a_fitted_predictor_predicts(run_in, workshop):
     plan = ["--set", "model={params: 4B}", "--set", "data={tokens: 60B}"]
     result = parsed(run_in(workshop, "predict", "--config", SEVEN_B, "--predictor", "mine", "--json", *plan))

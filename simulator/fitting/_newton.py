@@ -10,6 +10,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -50,48 +51,71 @@ def huber(residual: np.ndarray, delta: float) -> np.ndarray:
     return inner * (size - 0.5 * inner)
 
 
-def minimise(
-    problem, theta, weights, mean, *, delta=DELTA, iterations=100, tolerance=1e-12, frozen=None, exact=True
-) -> tuple[np.ndarray, np.ndarray]:
-    """Newton from each start. Returns `theta: (K, P)`, objectives `(K,)`.
+@dataclass(frozen=True)
+class Method:
+    """How to minimise. `delta` is the Huber threshold, `tolerance` relative to the objective.
 
-    `tolerance` is relative to the objective. `frozen: (n, P·P)` replaces the second derivatives of log L by those at
-    one point: right for bootstraps, whose optima lie close to it, and P times cheaper. Without `exact` they are left
-    out (Gauss-Newton), which is enough while the Huber threshold is wide.
+    `frozen: (n, P·P)` replaces the second derivatives of log L by those at one point: right for bootstraps, whose
+    optima lie close to it, and P times cheaper. Without `exact` they are left out (Gauss-Newton), which is enough while
+    the threshold is wide.
+    """
+
+    delta: float = DELTA
+    iterations: int = 100
+    tolerance: float = 1e-12
+    frozen: np.ndarray | None = None
+    exact: bool = True
+
+
+@dataclass
+class _State:
+    """The problems that still move: parameters, their own weights and prior means, and log L linearised there."""
+
+    theta: np.ndarray
+    weights: np.ndarray
+    mean: np.ndarray
+    residual: np.ndarray
+    grad: np.ndarray
+
+    def accept(self, better: np.ndarray, trial: np.ndarray, residual: np.ndarray, grad: np.ndarray) -> None:
+        self.theta = np.where(better[:, None], trial, self.theta)
+        self.residual = np.where(better[:, None], residual, self.residual)
+        self.grad = np.where(better[:, None, None], grad, self.grad)
+
+    def take(self, going: np.ndarray) -> _State:
+        return _State(*(a[going] for a in (self.theta, self.weights, self.mean, self.residual, self.grad)))
+
+
+def minimise(
+    problem: Problem, theta: np.ndarray, weights: np.ndarray, mean: np.ndarray, **method: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Newton from each start, as `Method(**method)` says. Returns `theta: (K, P)`, objectives `(K,)`.
+
+    `weights: (n,)` or `(K, n)`, `mean: (P,)` or `(K, P)`.
     """
     with _one_thread():
-        return _minimise(
-            problem, problem.law.complete(theta), weights, mean, delta, iterations, tolerance, frozen, exact
-        )
+        return _minimise(problem, problem.law.complete(theta), weights, mean, Method(**method))
 
 
-def _minimise(problem, theta, weights, mean, delta, iterations, tolerance, frozen, exact):
-    mean = np.broadcast_to(mean, theta.shape)
+def _minimise(problem, theta, weights, mean, method):
     weights = np.broadcast_to(weights, (len(theta), len(problem.log_loss)))
-    residual, grad = problem.linearise(theta)
-    value = problem.objective(residual, theta, weights, mean, delta)
-    damping = np.full(len(theta), 1e-3)
-    active = np.arange(len(theta))
-    here, w, mu = theta, weights, mean
-    for _ in range(iterations):
-        trial, predicted = _propose(problem, here, w, mu, residual, grad, delta, damping[active], frozen, exact)
-        new_residual, new_grad = problem.linearise(trial)
-        new = problem.objective(new_residual, trial, w, mu, delta)
+    state = _State(theta, weights, np.broadcast_to(mean, theta.shape), *problem.linearise(theta))
+    value = problem.objective(state.residual, theta, weights, state.mean, method.delta)
+    damping, active = np.full(len(theta), 1e-3), np.arange(len(theta))
+    for _ in range(method.iterations):
+        trial, predicted = _propose(problem, state, method, damping[active])
+        residual, grad = problem.linearise(trial)
+        new = problem.objective(residual, trial, state.weights, state.mean, method.delta)
         gain = value[active] - new
         better = gain > 0
-        here, residual, grad = (
-            np.where(better[:, None], trial, here),
-            np.where(better[:, None], new_residual, residual),
-            np.where(better[:, None, None], new_grad, grad),
-        )
-        theta[active], value[active] = here, np.where(better, new, value[active])
+        state.accept(better, trial, residual, grad)
+        theta[active], value[active] = state.theta, np.where(better, new, value[active])
         factor = np.where(better & (gain > 0.25 * predicted), 0.1, np.where(better, 1.0, 10.0))
         damping[active] = np.maximum(damping[active] * factor, 1e-14)
-        small = tolerance * (np.abs(value[active]) + 1e-300)
+        small = method.tolerance * (np.abs(value[active]) + 1e-300)
         going = (predicted >= small) & ~(better & (gain < 0.1 * small)) & (damping[active] < 1e12)
         if not going.all():
-            active = active[going]
-            here, w, mu, residual, grad = (a[going] for a in (here, w, mu, residual, grad))
+            active, state = active[going], state.take(going)
             if not len(active):
                 break
     return problem.law.complete(theta), value
@@ -107,17 +131,18 @@ def _one_thread() -> AbstractContextManager:
     return _controller().limit(limits=1, user_api="blas")
 
 
-def _propose(problem, theta, weights, mean, residual, grad, delta, damping, frozen, exact):
+def _propose(problem, state, method, damping):
     """A damped Newton step inside the box, and the fall of F that it promises."""
+    theta, grad, delta = state.theta, state.grad, method.delta
     free = problem.law.free
     lower, upper = problem.law.box()
-    slope = weights * np.clip(residual, -delta, delta)
-    gradient = _weighted(grad, slope) + (theta - mean) @ problem.precision
-    size = np.abs(residual)
-    hessian = (grad * (weights * (size <= delta))[:, None]) @ grad.transpose(0, 2, 1) + problem.precision
-    if exact:
-        hessian += _second_order(problem, theta, grad, slope, frozen)
-    bend = weights * (delta / np.maximum(size, delta))
+    slope = state.weights * np.clip(state.residual, -delta, delta)
+    gradient = _weighted(grad, slope) + (theta - state.mean) @ problem.precision
+    size = np.abs(state.residual)
+    hessian = (grad * (state.weights * (size <= delta))[:, None]) @ grad.transpose(0, 2, 1) + problem.precision
+    if method.exact:
+        hessian += _second_order(problem, theta, grad, slope, method.frozen)
+    bend = state.weights * (delta / np.maximum(size, delta))
     metric = (grad * bend[:, None]) @ grad.transpose(0, 2, 1)
     # parameters at their bound that want to leave the box stay there
     stuck = ((theta <= lower) & (gradient > 0)) | ((theta >= upper) & (gradient < 0)) | ~free

@@ -61,7 +61,10 @@ class Law:
         self.member = member
         self.terms = tuple(terms)
         self.parameters = CORE + tuple(p for term in self.terms for p in term.parameters)
-        self.fixed = _checked({**member.fixed, **(fixed or {})})
+        given = _checked(fixed or {})
+        for name in set(given) & set(member.fixed):
+            raise FitError(f"can't fix {name!r}: law {member.name!r} holds it at {member.fixed[name]:g} itself")
+        self.fixed = {**member.fixed, **given}
         places = {name: i for i, name in enumerate(self.names)}
         unknown = sorted(set(self.fixed) - set(places) - set(_TEXTBOOK))
         if unknown:
