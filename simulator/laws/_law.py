@@ -62,7 +62,7 @@ class Law:
         self.terms = tuple(terms)
         self.parameters = CORE + tuple(p for term in self.terms for p in term.parameters)
         given = _checked(fixed or {})
-        for name in set(given) & set(member.fixed):
+        for name in [n for n, value in member.fixed.items() if given.get(n, value) != value]:
             raise FitError(f"can't fix {name!r}: law {member.name!r} holds it at {member.fixed[name]:g} itself")
         self.fixed = {**member.fixed, **given}
         places = {name: i for i, name in enumerate(self.names)}
