@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -17,7 +17,8 @@ from .prior import Prior
 AUTO = "auto"
 _FEWEST_RUNS = 4
 _VARIES = 1.5  # a column whose largest value is less than this many times its smallest can't carry an exponent
-_RIVALS = (("repetition", "muennighoff"), ("experts",), ("lr_batch", "lr"))
+_LEARNING_RATE = ("lr_batch", "lr")
+_RIVALS = (("repetition", "muennighoff"), ("experts",), _LEARNING_RATE)
 """Terms that describe the same thing, preferred first; at most one of each group enters a law."""
 _SWITCH = 0.5  # a rival form must halve the back-test error: choosing by smaller margins lost accuracy out of sample
 _SWITCH_CUTS = 4
@@ -35,9 +36,7 @@ class Choice:
 
 def require(law: Law, observations: Observations) -> None:
     """Raise FitError, naming the column that varies too little, if the runs can't identify `law`."""
-    need = max(_FEWEST_RUNS, 3)
-    if len(observations) < need:
-        raise FitError(f"{len(observations)} run(s) to fit; at least {need} are needed")
+    _enough(observations)
     for column in law.member.uses:
         reason = _constant(observations, column)
         if reason:
@@ -52,8 +51,7 @@ def require(law: Law, observations: Observations) -> None:
 def candidates(observations: Observations) -> tuple[list[str], dict[str, str]]:
     """Names of the applicable laws, the preferred one first, and the reason why each other term is left out."""
     fixed = {c: _constant(observations, c) for c in ("params", "tokens")}
-    if len(observations) < _FEWEST_RUNS:
-        raise FitError(f"{len(observations)} run(s) to fit; at least {_FEWEST_RUNS} are needed")
+    _enough(observations)
     if all(fixed.values()):
         raise FitError(f"nothing to fit a law on: {fixed['params']}, and {fixed['tokens']}")
     if any(fixed.values()):
@@ -70,7 +68,7 @@ def candidates(observations: Observations) -> tuple[list[str], dict[str, str]]:
                 usable.append(name)
             elif "is absent" not in reason:
                 left_out[name] = reason
-        if group == _RIVALS[2]:
+        if group == _LEARNING_RATE:
             usable = usable[:1]  # lr alone is for tables where the batch size says nothing
         if usable:
             groups.append(usable)
@@ -97,7 +95,12 @@ def choose(observations: Observations, prior: Prior | None, *, seed: int = 0) ->
     return Choice(best, f"{why}; back-test error {errors[best]:.2%} over {scores[best].cuts} cuts", scores, left_out)
 
 
-def _groups():
+def _enough(observations: Observations) -> None:
+    if len(observations) < _FEWEST_RUNS:
+        raise FitError(f"{len(observations)} run(s) to fit; at least {_FEWEST_RUNS} are needed")
+
+
+def _groups() -> Iterator[tuple[str, ...]]:
     grouped = {name for group in _RIVALS for name in group}
     yield from _RIVALS
     yield from ((name,) for name in sorted(set(terms()) - grouped))
