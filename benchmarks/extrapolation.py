@@ -16,18 +16,9 @@ import numpy as np
 from _tables import Task, tasks
 from facts_laws import leave_one_out_priors, public_scores
 from foretrain.simulator.calibration import Calibration
-from foretrain.simulator.fitting import (
-    Fit,
-    Observations,
-    backtest,
-    choose,
-    draw_spread,
-    error_scale,
-    fit_observations,
-    gap_decades,
-    ranges,
-)
+from foretrain.simulator.fitting import Observations, fit_observations
 from foretrain.simulator.laws import get_law
+from foretrain.simulator.predictor import fit_target
 
 TRAIN_BELOW, SCORE_ABOVE = 10**1.5, 10**0.5
 FEWEST = 6
@@ -69,14 +60,12 @@ def plain(name: str, task: Task, small: Observations, large: Observations) -> Re
 
 def ours(task: Task, small: Observations, large: Observations, prior, public: Calibration) -> Result:
     """law="auto" with a prior and public scores that have not seen this source."""
-    name = choose(small, prior).law
-    fit: Fit = fit_observations(get_law(name), small, prior, draws=200)
-    calibration = Calibration.from_scores(backtest(get_law(name), small, prior, draws=64), public)
-    centre = fit.log_loss(large.columns)
-    gap = gap_decades(ranges(small), large.columns)
-    half = calibration.width(0.9) * error_scale(draw_spread(fit, large.columns, centre), fit.noise, gap)
-    error = centre - np.log(large.loss)
-    return Result(task, "ours(auto)", error, np.abs(error) <= half, np.exp(half) - np.exp(-half))
+    prediction = fit_target(small, "auto", prior, public=public).predict(large.columns)
+    low, high = prediction.interval(0.9)
+    inside = (low <= large.loss) & (large.loss <= high)
+    return Result(
+        task, "ours(auto)", prediction.log_loss - np.log(large.loss), inside, (high - low) / prediction.loss_nats
+    )
 
 
 def run() -> Iterator[tuple[Task, Observations, Observations, list[Result]]]:

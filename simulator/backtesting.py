@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .calibration import Calibration, public_calibration
-from .fitting import Observations, Prior, Scores, backtest, choose, error_scale, public_prior
+from .calibration import LEVELS, Calibration, public_calibration
+from .fitting import Observations, Prior, Scores, backtest, choose, public_prior
 from .laws import get_law
 from .predictor import Progress
 
 if TYPE_CHECKING:
     from ..datasets.run_table import RunTable
-
-LEVELS = (0.5, 0.8, 0.9, 0.95)
 
 
 def backtest_table(
@@ -57,10 +55,8 @@ def coverage(scores: Scores) -> dict[str, float] | None:
     inside = np.zeros((len(LEVELS), len(scores.error)), dtype=bool)
     for cut in np.unique(scores.cut):
         here = scores.cut == cut
-        rest = Scores(*(getattr(scores, k)[~here] for k in ("error", "spread", "noise", "gap", "cut")))
-        calibration = Calibration.from_scores(rest, public_calibration())
-        z = np.abs(scores.error[here]) / error_scale(scores.spread[here], scores.noise[here], scores.gap[here])
-        inside[:, here] = z <= np.array([calibration.width(level) for level in LEVELS])[:, None]
+        calibration = Calibration.from_scores(scores.take(~here), public_calibration())
+        inside[:, here] = scores.take(here).z() <= np.array([calibration.width(level) for level in LEVELS])[:, None]
     return {f"{level:g}": float(share) for level, share in zip(LEVELS, inside.mean(axis=1), strict=True)}
 
 

@@ -11,13 +11,12 @@ import numpy as np
 
 from .. import __version__
 from ..units import format_count
+from .calibration import LEVELS
 from .config import RunConfig
 from .fitting import sparsity
 from .natural import decompose
 from .predictor import LossPrediction, Predictor
 
-LEVELS = (0.5, 0.8, 0.9, 0.95)
-"""Levels of the intervals that a forecast reports."""
 _NOTABLE_DECADES, _FAR_DECADES = 0.05, 2.0
 _TOO_FEW_TOKENS = 5.0  # tokens per parameter below which laws fitted on trained-out runs are off
 

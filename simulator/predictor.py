@@ -192,8 +192,12 @@ def fit_target(
     *,
     fixed: Mapping[str, float] | None = None,
     seed: int = 0,
+    public: Calibration | None = None,
 ) -> TargetModel:
-    """Choose (or check) the law of one target, fit it with draws, and calibrate it by its own back-test."""
+    """Choose (or check) the law of one target, fit it with draws, and calibrate it by its own back-test.
+
+    `public` replaces the shipped scores of the public tables, for judging on a table that they have seen.
+    """
     if law == AUTO:
         choice = choose(observations, prior, seed=seed)
         name, why, left_out = choice.law, choice.why, dict(choice.left_out)
@@ -207,7 +211,7 @@ def fit_target(
     scores = backtest(built, observations, prior, draws=_BACKTEST_DRAWS, seed=seed)
     facts = {"why": why, "left_out": left_out, "backtest_errors": errors, "cuts": scores.cuts}
     facts["doubts"] = fit_doubts(observations, left_out, prior, built.member.uses)
-    calibration = Calibration.from_scores(scores, public_calibration())
+    calibration = Calibration.from_scores(scores, public_calibration() if public is None else public)
     return TargetModel(fit, calibration, ranges(observations), len(observations), facts)
 
 

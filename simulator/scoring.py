@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import RunTableError
+from .calibration import LEVELS
 from .fitting import known_columns
 from .predictor import Predictor, TargetModel
 
 if TYPE_CHECKING:
     from ..datasets.run_table import RunTable
-
-LEVELS = (0.5, 0.8, 0.9, 0.95)
 
 
 def score(predictor: Predictor, table: RunTable) -> dict[str, Any]:

@@ -127,7 +127,7 @@ def straying(law: Law, theta: np.ndarray, features: Features) -> np.ndarray:
     return np.abs(np.log(law.loss(theta[None], features)[0]) - np.log(law.loss(theta[None], calm)[0]))
 
 
-def starts(problem: Problem, weights: np.ndarray, mean: np.ndarray | None) -> np.ndarray:
+def starts(problem: Problem, mean: np.ndarray | None) -> np.ndarray:
     """Starting points `(K, P)`: the prior's centre (else the generic one) and moves along its soft directions."""
     law = problem.law
     base = np.array([p.mean for p in law.parameters]) if mean is None else mean.copy()
@@ -144,7 +144,7 @@ def starts(problem: Problem, weights: np.ndarray, mean: np.ndarray | None) -> np
 
 
 def thin(problem: Problem, weights: np.ndarray, rows: int) -> tuple[Problem, np.ndarray]:
-    """The same problem on at most `rows` runs, evenly spread over their weighted order of loss."""
+    """The same problem on at most `rows` runs, evenly spread over the order of their losses."""
     n = len(problem.log_loss)
     if n <= rows:
         return problem, weights
@@ -157,7 +157,7 @@ def thin(problem: Problem, weights: np.ndarray, rows: int) -> tuple[Problem, np.
 def _optimum(problem, weights, mean, prior) -> np.ndarray:
     """The best optimum over the starts."""
     some, w = thin(problem, weights, _START_ROWS)
-    theta = starts(some, w, None if prior is None else mean)
+    theta = starts(some, None if prior is None else mean)
     for delta in _CONTINUATION:
         theta, value = minimise(some, theta, w, mean, delta=delta, iterations=15, tolerance=1e-3, exact=False)
     theta, value = minimise(some, theta, w, mean, iterations=8, tolerance=1e-6)

@@ -56,6 +56,10 @@ class Scores:
         """Absolute errors over their own scale, `(m,)`."""
         return np.abs(self.error) / error_scale(self.spread, self.noise, self.gap)
 
+    def take(self, rows: np.ndarray) -> Scores:
+        """The entries where the mask `rows: (m,)` holds."""
+        return Scores(self.error[rows], self.spread[rows], self.noise[rows], self.gap[rows], self.cut[rows])
+
     def cut_weights(self) -> np.ndarray:
         """Weights `(m,)` with which every cut counts once: errors above one cut share their cause."""
         _, place, count = np.unique(self.cut, return_inverse=True, return_counts=True)
