@@ -13,11 +13,11 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from ..config_errors import Origins, explain
 from ..errors import ConfigError
 from ..fields import FieldError, Frozen, Label, Whole, whole_schema
 from ..units import shown
 from ..yaml_io import load_document
-from .config_errors import Origins, explain
 from .config_overrides import merge_overrides
 from .config_sections import DataConfig, HardwareConfig, ModelConfig, OptimConfig, TargetConfig
 

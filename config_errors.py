@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from ..fields import FieldError
-from ..units import shown
-from .config_overrides import description, suggestion
+from .fields import FieldError
+from .units import shown
 
-__all__ = ["Origins", "explain"]
+__all__ = ["Origins", "description", "explain", "known_keys", "suggestion"]
 
+_MAX_LISTED = 12
 _MAX_PROBLEMS = 20
 
 _EXPECTED = {
@@ -80,6 +81,38 @@ def explain(error: ValidationError, root: type[BaseModel], origins: Origins) -> 
     return "\n".join(lines)
 
 
+def known_keys(root: type[BaseModel], path: tuple[str, ...] = ()) -> list[str] | None:
+    """Return the keys that a configuration accepts at `path`, or None where any is accepted or none at all.
+
+    >>> from foretrain.simulator.config import TargetConfig
+    >>> known_keys(TargetConfig)
+    ['perplexity', 'loss_nats', 'deadline', 'budget_usd']
+    """
+    section = _section_at(root, path)
+    return None if section is None else [field.alias or name for name, field in section.model_fields.items()]
+
+
+def description(root: type[BaseModel], path: tuple[str, ...]) -> str | None:
+    """Return what the key at `path` means, or None if there is no such key or no more to say."""
+    section = _section_at(root, path[:-1])
+    fields = section.model_fields.items() if section is not None else ()
+    return next((field.description for name, field in fields if (field.alias or name) == path[-1]), None)
+
+
+def suggestion(root: type[BaseModel], path: tuple[str, ...]) -> str:
+    """Return what the author of an unknown key at `path` may have meant, or the keys that are accepted there."""
+    *parents, key = path
+    siblings = known_keys(root, tuple(parents)) or []
+    prefix = "".join(f"{parent}." for parent in parents)
+    close = difflib.get_close_matches(key, siblings, n=1, cutoff=0.7)
+    # A right key in the wrong section is as common as a misspelt one.
+    elsewhere = [known for known in _all_paths(root) if known.split(".")[-1] == key]
+    if close or elsewhere:
+        return f"did you mean {prefix + close[0] if close else ' or '.join(elsewhere[:2])}?"
+    listed = ", ".join(siblings[:_MAX_LISTED]) + (", …" if len(siblings) > _MAX_LISTED else "")
+    return f"expected one of {listed}"
+
+
 def _line(problem: Any, root: type[BaseModel], origins: Origins) -> str:
     """Return one problem as one line."""
     path = tuple(str(part) for part in problem["loc"] if part != "[key]")
@@ -106,3 +139,40 @@ def _message(problem: Any, path: tuple[str, ...], root: type[BaseModel]) -> str:
     if expected is None:
         return f"got {shown(problem['input'])}; {problem['msg']}"
     return f"got {shown(problem['input'])}; expected {expected.format(**problem.get('ctx', {}))}"
+
+
+def _section_at(root: type[BaseModel], path: tuple[str, ...]) -> type[BaseModel] | None:
+    """Return the model that describes `path`, or None if no model does."""
+    section: type[BaseModel] | None = root
+    named = False
+    for part in path:
+        if named:
+            # A key that the author chose, such as the name of a domain.
+            named = False
+        elif section is not None:
+            named = part in _named_sections(section)
+            section = dict(_subsections(section)).get(part)
+    return None if named else section
+
+
+def _subsections(section: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
+    """Yield key and model of each field that is a section itself, optional or not, or a mapping of sections."""
+    for name, field in section.model_fields.items():
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield field.alias or name, kind
+
+
+def _named_sections(section: type[BaseModel]) -> set[str]:
+    """Return the keys of the fields that are mappings of sections, whose own keys are the author's."""
+    fields = section.model_fields.items()
+    return {field.alias or name for name, field in fields if get_origin(field.annotation) is dict}
+
+
+def _all_paths(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted path of every key, sections before what is in them."""
+    inner, named = dict(_subsections(section)), _named_sections(section)
+    for key in known_keys(section) or []:
+        yield prefix + key
+        if key in inner:
+            yield from _all_paths(inner[key], f"{prefix}{key}.<name>." if key in named else f"{prefix}{key}.")
