@@ -5,6 +5,8 @@
     ├── InputError                3   something the user gave us is wrong
     │   ├── ConfigError               a run configuration or an override
     │   ├── RunTableError             a table of runs
+    │   ├── CorpusError               text to train on: missing, damaged, in the wrong form
+    │   ├── CampaignError             a campaign of proxies: its folder, its data, groups that failed
     │   ├── PredictorError            a predictor directory: missing, damaged, foreign
     │   └── FitError                  the data can't support what was asked
     └── InfeasibleError           4   nothing satisfies the stated constraints
@@ -15,7 +17,9 @@ A message says what was wrong, where (file, line, column, key), which value, and
 from __future__ import annotations
 
 __all__ = [
+    "CampaignError",
     "ConfigError",
+    "CorpusError",
     "DataWarning",
     "ExtrapolationWarning",
     "FitError",
@@ -53,6 +57,14 @@ class ConfigError(InputError):
 
 class RunTableError(InputError):
     """A table of runs is wrong."""
+
+
+class CorpusError(InputError):
+    """Text to train on is missing, damaged, or not in the form that was promised."""
+
+
+class CampaignError(InputError):
+    """A campaign's folder isn't what is needed, is in use, its tokens have changed, or some of its groups failed."""
 
 
 class PredictorError(InputError):
