@@ -90,6 +90,10 @@ class Architecture(Frozen):
     )
     biases: StrictBool = Field(default=False, description="Linear layers of attention and feed-forward have biases.")
     qkv_biases: StrictBool | None = Field(default=None, description="Query, key, value biases (default: as biases).")
+    short_conv: _Number = Field(
+        default=0,
+        description="Taps of a causal convolution along the sequence, per channel, before attention (0: none).",
+    )
 
     num_experts: _Small | None = Field(default=None, description="Routed experts per mixture-of-experts layer.")
     experts_per_token: _Small | None = Field(default=None, description="Routed experts that a token visits.")
@@ -266,7 +270,10 @@ class Architecture(Frozen):
         expert = self._feed_forward(self.expert_ffn_width or self.ffn_width)
         dense_layers, copies = self.layers - self.moe_layers, self.moe_layers * (experts + self.shared_experts)
         router = self.width * (self.num_experts or 0)
-        matrices = self.layers * attention.matrices + dense_layers * dense.matrices + copies * expert.matrices
+        convolution = self.short_conv * self.width  # a weight meets every token once, as in a matrix
+        matrices = (
+            self.layers * (attention.matrices + convolution) + dense_layers * dense.matrices + copies * expert.matrices
+        )
         vectors = self.layers * attention.vectors + dense_layers * dense.vectors + copies * expert.vectors
         norms = (2 * self.layers + 1) * self._norm(self.width)
         return _Weights(matrices + self.moe_layers * router, vectors + norms)
