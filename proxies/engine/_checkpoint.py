@@ -1,0 +1,70 @@
+"""A group's checkpoint: one safetensors file, written whole; what isn't a tensor is JSON in its header."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from ...files import write_bytes
+from ..results import CurvePoint, DomainLoss, Evaluation
+from ._group import Group
+
+__all__ = ["load_checkpoint", "save_checkpoint"]
+
+_FORMAT = 1
+
+
+def save_checkpoint(group: Group, path: Path) -> None:
+    """Write the group's state to `path`, whole. InputError if it can't be written; the old file is then still there."""
+    from safetensors.torch import save
+
+    facts = {
+        "format": _FORMAT,
+        "fingerprint": _fingerprint(group),
+        "step": group.step,
+        "curves": [[list(point) for point in curve] for curve in group.curves],
+        "evaluations": [[_evaluation_facts(e) for e in evaluations] for evaluations in group.evaluations],
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in group.tensors.items()}
+    write_bytes(path, save(tensors, metadata={"foretrain": json.dumps(facts)}))
+
+
+def load_checkpoint(group: Group, path: Path) -> bool:
+    """Continue `group` from `path` if there is a checkpoint of these very runs, data and plan; say whether.
+
+    A checkpoint of another campaign, device or number format, or a damaged one, isn't used: the group starts anew,
+    which costs time and never mixes two ways of computing in one result.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as archive:
+            facts = json.loads((archive.metadata() or {}).get("foretrain", "{}"))
+            if facts.get("format") != _FORMAT or facts.get("fingerprint") != _fingerprint(group):
+                return False
+            tensors = {name: archive.get_tensor(name) for name in group.tensors}
+    except (OSError, SafetensorError, ValueError):
+        return False
+    group.restore(tensors, facts["step"])
+    group.curves = [[CurvePoint(*point) for point in curve] for curve in facts["curves"]]
+    group.evaluations = [[_evaluation(e) for e in evaluations] for evaluations in facts["evaluations"]]
+    return True
+
+
+def _fingerprint(group: Group) -> str:
+    """Digest of everything that decides the group's result."""
+    runs = [run.model_dump(mode="json") for run in group.runs]
+    text = json.dumps([runs, group.store.digest, group.plan.to_dict()], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _evaluation_facts(evaluation: Evaluation) -> list[Any]:
+    losses = {domain: list(loss) for domain, loss in evaluation.losses.items()}
+    return [evaluation.step, evaluation.tokens, losses, evaluation.train_tokens, evaluation.unique_tokens]
+
+
+def _evaluation(facts: list[Any]) -> Evaluation:
+    step, tokens, losses, train_tokens, unique_tokens = facts
+    return Evaluation(step, tokens, {d: DomainLoss(*pair) for d, pair in losses.items()}, train_tokens, unique_tokens)

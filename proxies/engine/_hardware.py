@@ -1,0 +1,86 @@
+"""What this machine computes proxies with: device, number format, compiled or not. Detected and recorded."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from ...errors import ConfigError
+from ._settings import EngineSettings
+
+__all__ = ["Plan", "resolve"]
+
+# Compilation costs some ten seconds per shape and process; a group shorter than this many FLOPs is trained sooner
+# without (30 GFLOP/s is what one core without wide vectors reaches: benchmarks/proxy_throughput.py).
+_WORTH_COMPILING_FLOPS = 30e9 * 60
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a group is computed. Groups with equal plans on equal machines give equal bits."""
+
+    device: str
+    device_name: str
+    precision: str
+    compiled: bool
+    threads: int
+    torch_version: str
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of weights and activations inside the matrix products."""
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return asdict(self)
+
+
+def resolve(settings: EngineSettings, group_flops: float) -> Plan:
+    """Turn `auto` into what this machine has; `group_flops` are the training FLOPs of the whole group.
+
+    Raises ConfigError if a GPU or a compiler is asked for and there is none.
+    """
+    cuda = torch.cuda.is_available()
+    if settings.device == "cuda" and not cuda:
+        raise ConfigError("engine.device: got 'cuda', but torch sees no GPU here; expected cpu or auto")
+    device = "cuda" if cuda and settings.device != "cpu" else "cpu"
+    precision = settings.precision
+    if precision == "auto":
+        precision = "bf16" if _has_fast_bf16(device) else "fp32"
+    return Plan(
+        device=device,
+        device_name=torch.cuda.get_device_name() if device == "cuda" else _processor(),
+        precision=precision,
+        compiled=_compiles(settings, group_flops),
+        threads=torch.get_num_threads(),
+        torch_version=str(torch.__version__),
+    )
+
+
+def _has_fast_bf16(device: str) -> bool:
+    """Whether bf16 products run in hardware; emulated ones are ten times slower than fp32."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    tiles = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return bool(tiles and tiles())
+
+
+def _compiles(settings: EngineSettings, group_flops: float) -> bool:
+    """Whether to compile; on a CPU that takes a C++ compiler."""
+    compiler = shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++")
+    if settings.compile == "always" and compiler is None:
+        raise ConfigError("engine.compile: got 'always', but no C++ compiler (g++, clang++ or $CXX) is on the path")
+    if settings.compile == "auto":
+        return compiler is not None and group_flops >= _WORTH_COMPILING_FLOPS
+    return settings.compile == "always"
+
+
+def _processor() -> str:
+    """Name of the processor and its vector instructions, as losses can differ between them in the last bits."""
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"

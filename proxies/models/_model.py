@@ -1,0 +1,86 @@
+"""What an architecture is to the engine: a list of weights, and losses computed from them, for several copies at once.
+
+A model holds no weights. The engine keeps those of all copies in one flat buffer and hands them in by name, each with
+a leading axis of copies. Letters in shapes: K copies, B sequences, T tokens, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ...architecture import Architecture
+
+__all__ = ["BASE_WIDTH", "ProxyModel", "Role", "Weight"]
+
+BASE_WIDTH = 64
+"""Width at which a recipe's learning rate is meant; other widths scale from here."""
+
+Role = Literal["embedding", "hidden", "head", "vector"]
+"""What a weight is, which decides how its learning rate scales with width and whether it decays."""
+
+
+class Weight(NamedTuple):
+    """One weight of a model: its shape in one copy, its role, and the deviation of its normal initial values.
+
+    `start` is their mean: 1 for gains, else 0.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    role: Role
+    deviation: float
+    start: float = 0.0
+
+    @property
+    def size(self) -> int:
+        """Numbers in it, per copy."""
+        return math.prod(self.shape)
+
+
+class ProxyModel(ABC):
+    """An architecture in one shape. A member of the registry is a subclass in a file of its own.
+
+    Learning rates follow maximal-update parametrisation for Adam (Yang et al. 2022, arXiv:2203.03466, table 3):
+    hidden matrices and the output head scale as 1 / width, embeddings and vectors don't, so that one base learning
+    rate serves a ladder of widths.
+    """
+
+    name: ClassVar[str] = ""
+
+    def __init__(self, shape: Architecture) -> None:
+        """Raise ConfigError if this architecture can't have the shape."""
+        self.shape = shape
+
+    @property
+    @abstractmethod
+    def weights(self) -> Sequence[Weight]:
+        """Every weight of one copy; their sizes add up to `shape.params_total`."""
+
+    @abstractmethod
+    def logits(self, weights: Mapping[str, Tensor], tokens: Tensor) -> Tensor:
+        """Return scores of the next token, (K, B, T, V), from weights (K, …) and tokens (K, B, T); causal in T."""
+
+    def losses(self, weights: Mapping[str, Tensor], tokens: Tensor) -> Tensor:
+        """Return the mean cross-entropy of each sequence, nats per token, (K, B) fp32; tokens are (K, B, T + 1)."""
+        return cross_entropy(self.logits(weights, tokens[..., :-1]), tokens[..., 1:])
+
+    def compile(self) -> None:
+        """Compile what repeats. By default all of `logits`; override to compile a block once for all layers."""
+        self.logits = torch.compile(self.logits, dynamic=False)
+
+    def learning_rate_scale(self, role: Role) -> float:
+        """Return what a weight of this role multiplies the recipe's learning rate by."""
+        return BASE_WIDTH / self.shape.width if role in ("hidden", "head") else 1.0
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean over T of the cross-entropy in nats, (K, B) fp32, of logits (K, B, T, V), targets (K, B, T)."""
+    scores = logits.float()
+    right = scores.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+    return (scores.logsumexp(-1) - right).mean(-1)

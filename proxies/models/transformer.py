@@ -1,0 +1,169 @@
+"""The decoder-only transformer of our proxies: rotary positions, a short causal convolution, pre-norm, gated or not.
+
+With learned positions small models stay on a bigram plateau and their ladders predict nothing; rotary positions and a
+convolution of four taps before attention remove it. The convolution is that of So et al. 2021 (Primer,
+arXiv:2109.08668, section 4) and of linear-attention models since, applied once to the normed input.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from typing_extensions import override
+
+from ...architecture import Architecture
+from ...errors import ConfigError
+from ...units import shown
+from ._model import ProxyModel, Weight, cross_entropy
+from ._registry import register_model
+
+_ROTARY_BASE = 10_000.0  # Su et al. 2021 (RoFormer, arXiv:2104.09864), section 3.2.2
+_NORM_EPSILON = 1e-6
+_LAYER_WEIGHTS = ("norm_1", "convolution", "qkv", "out", "norm_2", "up", "down")
+# What the shape may not ask for, and the value that it must have.
+_FIXED = {"norm": "rms", "biases": False, "learned_positions": False, "num_experts": None, "kv_lora_rank": None}
+
+
+@register_model("transformer")
+class Transformer(ProxyModel):
+    """Llama-like, with `shape.short_conv` taps before attention; any width, depth, heads, ffn, tied or not."""
+
+    def __init__(self, shape: Architecture) -> None:
+        super().__init__(shape)
+        for field, value in {**_FIXED, "qkv_biases": False}.items():
+            if (getattr(shape, field) or False) != (value or False):
+                raise ConfigError(f"shape.{field}: got {shown(getattr(shape, field))}; a proxy transformer has {value}")
+        self.head_width = shape.head_width or shape.width // shape.heads
+        if self.head_width % 2:
+            raise ConfigError(f"shape.heads: a head is {self.head_width} wide; expected an even number (it is rotated)")
+        self.kv_heads = shape.kv_heads or shape.heads
+        self._block = _block
+
+    @property
+    @override
+    def weights(self) -> Sequence[Weight]:
+        shape, width = self.shape, self.shape.width
+        inner = shape.ffn_width
+        queries, keys = shape.heads * self.head_width, self.kv_heads * self.head_width
+        residual = 1 / math.sqrt(2 * shape.layers)  # keeps the stream's size whatever the depth: Radford et al. 2019
+        found = [Weight("embedding", (shape.vocab_size, width), "embedding", 1.0)]
+        for layer in range(shape.layers):
+            parts = [
+                Weight("norm_1", (width,), "vector", 0.0, 1.0),
+                Weight("convolution", (shape.short_conv, width), "vector", 0.0),
+                Weight("qkv", (width, queries + 2 * keys), "hidden", width**-0.5),
+                Weight("out", (queries, width), "hidden", residual * queries**-0.5),
+                Weight("norm_2", (width,), "vector", 0.0, 1.0),
+                Weight("up", (width, inner * (2 if shape.ffn_gated else 1)), "hidden", width**-0.5),
+                Weight("down", (inner, width), "hidden", residual * inner**-0.5),
+            ]
+            found += [part._replace(name=f"{layer}.{part.name}") for part in parts if part.size]
+        found.append(Weight("norm", (width,), "vector", 0.0, 1.0))
+        if not shape.tied_embeddings:
+            found.append(Weight("head", (width, shape.vocab_size), "head", 0.0))
+        return found
+
+    @override
+    def logits(self, weights: Mapping[str, Tensor], tokens: Tensor) -> Tensor:
+        copies, _, length = tokens.shape
+        stream = weights["embedding"][torch.arange(copies, device=tokens.device)[:, None, None], tokens]
+        turn = _rotation(length, self.head_width, stream)
+        heads = (self.shape.heads, self.kv_heads, self.head_width)
+        for layer in range(self.shape.layers):
+            names = ((name, f"{layer}.{name}") for name in _LAYER_WEIGHTS)
+            stream = self._block({k: weights[full] for k, full in names if full in weights}, stream, turn, heads)
+        stream = _norm(stream, weights["norm"])
+        if self.shape.tied_embeddings:
+            # The table's rows have length √width, so scores come out of order 1 / √width, as the zero head's do.
+            return _matmul(stream / self.shape.width, weights["embedding"].transpose(1, 2))
+        return _matmul(stream, weights["head"])
+
+    @override
+    def losses(self, weights: Mapping[str, Tensor], tokens: Tensor) -> Tensor:
+        return self._tail(self.logits(weights, tokens[..., :-1]), tokens[..., 1:])
+
+    _tail = staticmethod(cross_entropy)
+
+    @override
+    def compile(self) -> None:
+        self._block = torch.compile(_block, dynamic=False)  # one compilation serves every layer
+        self._tail = torch.compile(cross_entropy, dynamic=False)
+
+
+def _block(weights: Mapping[str, Tensor], stream: Tensor, turn: tuple[Tensor, Tensor], heads: tuple[int, int, int]):
+    """One layer: stream (K, B, T, D) → (K, B, T, D)."""
+    normed = _norm(stream, weights["norm_1"])
+    if "convolution" in weights:
+        normed = normed + _convolve(normed, weights["convolution"])
+    stream = stream + _matmul(_attention(_matmul(normed, weights["qkv"]), turn, heads), weights["out"])
+    inner = _matmul(_norm(stream, weights["norm_2"]), weights["up"])
+    if inner.shape[-1] == weights["down"].shape[1]:
+        return stream + _matmul(functional.gelu(inner), weights["down"])
+    gate, up = inner.chunk(2, -1)
+    return stream + _matmul(functional.silu(gate) * up, weights["down"])
+
+
+def _attention(qkv: Tensor, turn: tuple[Tensor, Tensor], heads: tuple[int, int, int]) -> Tensor:
+    """Causal attention: (K, B, T, (H + 2·KV)·head width) → (K, B, T, H·head width)."""
+    copies, batch, length, _ = qkv.shape
+    query_heads, kv_heads, head_width = heads
+    parts = qkv.view(copies * batch, length, query_heads + 2 * kv_heads, head_width).transpose(1, 2)
+    query, key, value = parts.split((query_heads, kv_heads, kv_heads), 1)
+    query, key = _rotate(query, turn), _rotate(key, turn)
+    if kv_heads != query_heads:
+        key, value = (part.repeat_interleave(query_heads // kv_heads, 1) for part in (key, value))
+    mixed = _attend(query, key, value)
+    return mixed.transpose(1, 2).reshape(copies, batch, length, query_heads * head_width)
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Softmax attention of (N, H, T, head width) each; written out on a CPU, where the fused kernel is no faster.
+
+    There it compiles in twice the time, and its bf16 backward pass takes half a step (benchmarks/README.md).
+    """
+    if query.is_cuda:
+        return functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+    length, head_width = query.shape[-2:]
+    scores = (query * head_width**-0.5) @ key.transpose(-1, -2)
+    later = torch.ones(length, length, dtype=torch.bool, device=query.device).triu(1)
+    return scores.masked_fill(later, -torch.inf).softmax(-1) @ value
+
+
+def _matmul(inputs: Tensor, matrix: Tensor) -> Tensor:
+    """Each copy's inputs times its own matrix: (K, B, T, D) × (K, D, E) → (K, B, T, E)."""
+    copies, batch, length, width = inputs.shape
+    return torch.bmm(inputs.reshape(copies, batch * length, width), matrix).view(copies, batch, length, -1)
+
+
+def _norm(stream: Tensor, gain: Tensor) -> Tensor:
+    """Root-mean-square norm, in fp32, with a gain (K, D)."""
+    wide = stream.float()
+    scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + _NORM_EPSILON)
+    return (wide * scale * gain.float()[:, None, None]).to(stream.dtype)
+
+
+def _convolve(inputs: Tensor, taps: Tensor) -> Tensor:
+    """Causal convolution along T, each channel by itself: inputs (K, B, T, D), taps (K, taps, D); tap 0 is now."""
+    length = inputs.shape[2]
+    total = inputs * taps[:, None, None, 0]
+    for back in range(1, taps.shape[1]):
+        total = total + functional.pad(inputs, (0, 0, back, 0))[:, :, :length] * taps[:, None, None, back]
+    return total
+
+
+def _rotation(length: int, head_width: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of rotary positions, (T, head width / 2) each."""
+    half = torch.arange(0, head_width, 2, device=like.device, dtype=torch.float32) / head_width
+    angles = torch.outer(torch.arange(length, device=like.device, dtype=torch.float32), _ROTARY_BASE**-half)
+    return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
+
+
+def _rotate(heads: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+    """Turn the halves of each head's vector against each other by position: (N, H, T, head width)."""
+    cos, sin = turn
+    first, second = heads.chunk(2, -1)
+    return torch.cat((first * cos - second * sin, first * sin + second * cos), -1)

@@ -1,0 +1,58 @@
+"""What training a proxy gives: losses per domain at each evaluation, the training curve, and how it was computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple
+
+__all__ = ["CurvePoint", "DomainLoss", "Evaluation", "RunResult", "Status"]
+
+Status = Literal["ok", "diverged"]
+
+
+class DomainLoss(NamedTuple):
+    """Cross-entropy on one domain's validation tokens: mean and its standard error over sequences, nats per token."""
+
+    mean_nats: float
+    standard_error_nats: float
+
+
+class CurvePoint(NamedTuple):
+    """Mean training loss over the steps since the last point, and the learning rate (at width 64) of the last step."""
+
+    step: int
+    tokens: int
+    loss_nats: float
+    lr: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Validation after `step` steps: loss by domain; tokens, distinct tokens and epochs so far, by domain."""
+
+    step: int
+    tokens: int
+    losses: dict[str, DomainLoss]
+    train_tokens: dict[str, int]
+    unique_tokens: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """One proxy's outcome. A diverged run has the evaluations that came before, and the step at which it diverged."""
+
+    run_id: str
+    status: Status
+    evaluations: tuple[Evaluation, ...]
+    curve: tuple[CurvePoint, ...]
+    diverged_step: int | None
+    engine: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON, without the curve (which is a file of its own)."""
+        facts = asdict(self)
+        del facts["curve"]
+        for evaluation, source in zip(facts["evaluations"], self.evaluations, strict=True):
+            evaluation["losses"] = {domain: loss._asdict() for domain, loss in source.losses.items()}
+        return facts

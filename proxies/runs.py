@@ -1,0 +1,121 @@
+"""`ProxyRun`: one proxy to train, complete: shape, data, optimisation, seed. Two equal runs give equal losses."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, NamedTuple, Self
+
+from pydantic import Field, model_validator
+
+from ..architecture import Architecture
+from ..fields import FieldError, Frozen, Label, PositiveCount, PositiveReal, Real, Share, Whole, whole_schema
+from ..schedules import Schedule, ScheduleName
+
+__all__ = ["ProxyRun", "Recipe", "Shared"]
+
+_MIX_TOLERANCE = 0.01
+_UpToMillion = Annotated[Whole, Field(ge=1, le=10**6), whole_schema(1, 10**6)]
+
+
+class Recipe(Frozen):
+    """How a proxy is optimised: AdamW with decoupled decay, clipped gradients, averaged weights.
+
+    `lr` is the peak learning rate of a model of width 64; the engine scales each kind of weight from there, so that
+    one value serves a whole ladder of widths (models/_scaling.py).
+    """
+
+    lr: Annotated[PositiveReal, Field(le=100)] = Field(default=0.01, description="Peak learning rate at width 64.")
+    schedule: ScheduleName = Field(default="constant", description="Shape of the learning rate after warm-up.")
+    lr_final: Annotated[Real, Field(ge=0, le=100)] | None = Field(
+        default=None, description="Learning rate of the last step, at width 64 (default: a tenth of lr)."
+    )
+    warmup_tokens: Annotated[Real, Field(ge=0, le=1e12)] = Field(
+        default=50_000, description="Tokens of linear warm-up; at most a fifth of the run is used for it."
+    )
+    weight_decay: Annotated[Real, Field(ge=0, le=100)] = Field(default=0.1, description="Decoupled weight decay.")
+    beta1: Annotated[Share, Field(lt=1)] = Field(default=0.9, description="Decay of AdamW's first moment per step.")
+    beta2: Annotated[Share, Field(lt=1)] = Field(default=0.95, description="Decay of AdamW's second moment per step.")
+    clip_norm: PositiveReal = Field(default=1.0, description="Norm that gradients are clipped to.")
+    averaging: Share = Field(
+        default=0.1, description="Validate weights averaged over about this last share of the run so far; 0: the last."
+    )
+
+    @model_validator(mode="after")
+    def _check_lr(self) -> Self:
+        if self.lr_final is not None and self.lr_final > self.lr:
+            raise FieldError("lr_final", f"got {self.lr_final:g}; expected at most lr {self.lr:g}")
+        return self
+
+
+class Shared(NamedTuple):
+    """What runs must share to be trained together, in one set of tensor operations."""
+
+    model: str
+    shape: Architecture
+    steps: int
+    batch_sequences: int
+    evaluate_steps: tuple[int, ...]
+
+
+class ProxyRun(Frozen):
+    """One proxy to train. The mix's shares sum to 1 within 0.01; a domain that isn't named has none."""
+
+    run_id: Label = Field(description="Unique name within a campaign.")
+    model: Label = Field(default="transformer", description="Kind of model, by its name in proxies/models.")
+    shape: Architecture = Field(description="Shape of the model: exact parameter and FLOP counts.")
+    recipe: Recipe = Field(default=Recipe(), description="Optimisation.")
+    tokens: PositiveCount = Field(description="Training tokens; rounded up to whole steps.")
+    evaluate_at: tuple[PositiveCount, ...] = Field(
+        default=(), description="Token counts at which the model is validated on the way, each a row of the run table."
+    )
+    batch_sequences: _UpToMillion = Field(default=8, description="Sequences of context_length tokens per step.")
+    mix: dict[Label, Share] = Field(description="Share of training tokens by domain.")
+    unique_tokens: dict[Label, PositiveCount] = Field(
+        default={}, description="Restricts a domain to this many distinct tokens, to study repetition."
+    )
+    seed: Annotated[Whole, Field(ge=0, le=2**32 - 1), whole_schema(0, 2**32 - 1)] = Field(
+        default=0, description="Seed of initial weights and of the order of the data."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        total = math.fsum(self.mix.values())
+        if abs(total - 1) > _MIX_TOLERANCE + 1e-9:
+            raise FieldError("mix", f"got shares that sum to {total:.6g}; expected 1 within 0.01")
+        if late := [tokens for tokens in self.evaluate_at if tokens > self.tokens]:
+            raise FieldError("evaluate_at", f"got {late[0]:g}; expected at most tokens {self.tokens:g}")
+        return self
+
+    @property
+    def batch_tokens(self) -> int:
+        """Training tokens per step."""
+        return self.batch_sequences * self.shape.context_length
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps."""
+        return math.ceil(self.tokens / self.batch_tokens)
+
+    @property
+    def evaluate_steps(self) -> tuple[int, ...]:
+        """Steps after which the model is validated, ascending; the last one is the end of the run."""
+        on_the_way = {max(1, round(tokens / self.batch_tokens)) for tokens in self.evaluate_at}
+        return tuple(sorted({min(step, self.steps) for step in on_the_way} | {self.steps}))
+
+    @property
+    def training_flops(self) -> float:
+        """FLOPs of training: 3 × forward, by the architecture; validation isn't counted."""
+        return self.shape.training_flops_per_token() * self.steps * self.batch_tokens
+
+    @property
+    def schedule(self) -> Schedule:
+        """The learning rate along the run, as a share of the peak."""
+        recipe = self.recipe
+        final = 0.1 if recipe.lr_final is None else recipe.lr_final / recipe.lr
+        warmup = min(round(recipe.warmup_tokens / self.batch_tokens), self.steps // 5)
+        return Schedule(name=recipe.schedule, steps=self.steps, warmup_steps=warmup, final=final)
+
+    @property
+    def shared(self) -> Shared:
+        """What must be equal for runs to be trained together."""
+        return Shared(self.model, self.shape, self.steps, self.batch_sequences, self.evaluate_steps)
