@@ -14,7 +14,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, ValidationError
@@ -180,6 +180,27 @@ class TokenStore:
         """Read every shard and check it against its digest. Raises CorpusError that names the first damaged file."""
         for shard in self.index.shards():
             verify_shard(self.folder, shard, self._dtype, self.vocab_size)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the store holds as plain data: digest, vocabulary, and counts by domain and split."""
+        return {
+            "folder": str(self.folder),
+            "name": self.index.name,
+            "digest": self.digest,
+            "tokenizer": None if self.tokenizer is None else self.tokenizer.kind,
+            "vocab_size": self.vocab_size,
+            "domains": {name: self._domain_facts(name) for name in self.domains},
+        }
+
+    def _domain_facts(self, name: str) -> dict[str, Any]:
+        domain = self.index.domains[name]
+        splits = {
+            f"{side}_{key}": getattr(split, key)
+            for side, split in (("train", domain.train), ("valid", domain.valid))
+            for key in ("tokens", "documents", "text_bytes", "dropped")
+        }
+        stock = {key: getattr(domain, key) for key in ("unique_tokens", "max_epochs", "entropy_nats")}
+        return {**splits, "bytes_per_token": self.bytes_per_token(name), **stock}
 
     def _domain(self, name: str) -> DomainIndex:
         try:

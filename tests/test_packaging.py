@@ -32,8 +32,8 @@ def package_folders() -> list[Path]:
 
 
 def expected_packages() -> list[str]:
-    """The folders with modules, and that of the examples, under their import names."""
-    folders = [f for f in package_folders() if list((ROOT / f).glob("*.py")) or f == Path("examples")]
+    """The folders with modules, and those of the examples, under their import names."""
+    folders = [f for f in package_folders() if list((ROOT / f).glob("*.py")) or f.parts[:1] == ("examples",)]
     return sorted(".".join(["foretrain", *folder.parts]) for folder in folders)
 
 

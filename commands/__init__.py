@@ -1,0 +1,11 @@
+"""The commands of `simulate`: parse, call one library function, show what it returns. No logic lives here."""
+
+from .data import data
+from .predicting import backtest, fit, predict, score
+from .proxies import proxies
+from .starting import init
+
+__all__ = ["COMMANDS"]
+
+COMMANDS = (predict, fit, score, backtest, data, proxies, init)
+"""Every command and group of commands, in the order of the help."""

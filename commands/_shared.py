@@ -1,0 +1,73 @@
+"""What the commands share: options, reading a table, showing a result, a progress bar."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from ..errors import UsageError
+
+_WHOLE_LINES = 10_000
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON with the same facts as the table.")
+columns_option = click.option(
+    "--columns", metavar="STD=COL,…", help="Which column is which, e.g. params=N,tokens=D,loss=val_loss."
+)
+
+
+def read_table(path: str, columns: str | None):
+    from ..datasets.run_table import RunTable
+
+    table = RunTable.read(path, columns_mapping(columns))
+    for note in table.notes:
+        click.echo(f"{table.where}: {note}", err=True)
+    return table
+
+
+def columns_mapping(columns: str | None) -> dict[str, str] | None:
+    """`params=N,tokens=D` as a dictionary."""
+    if columns is None:
+        return None
+    pairs = [part.partition("=") for part in columns.split(",")]
+    for standard, equals, name in pairs:
+        if not (standard.strip() and equals and name.strip()):
+            raise UsageError(f"--columns: got {standard + equals + name!r}; expected STANDARD=COLUMN, such as params=N")
+    if len({standard.strip() for standard, _, _ in pairs}) < len(pairs):
+        raise UsageError(f"--columns: {columns!r} names a standard column twice")
+    return {standard.strip(): name.strip() for standard, _, name in pairs}
+
+
+def tables() -> Any:
+    from ..simulator.report import tables
+
+    return tables
+
+
+def show(as_json: bool, facts: dict[str, Any], view: Callable[[], Any]) -> None:
+    if as_json:
+        click.echo(json.dumps(facts, indent=2, allow_nan=False))
+        return
+    from rich.console import Console
+
+    terminal = sys.stdout.isatty()
+    # off a terminal a line must not be broken where a reader or a grep expects it whole
+    Console(highlight=False, markup=False, width=None if terminal else _WHOLE_LINES).print(view())
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[str, float], None] | None]:
+    """A progress bar on standard error; nothing when that is not a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=1.0)
+        yield lambda text, share: bar.update(task, description=f"{what}: {text}", completed=share)

@@ -1,0 +1,125 @@
+"""`simulate predict`, `fit`, `score`, `backtest`: the laws."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ..errors import UsageError
+from ._shared import columns_option, json_option, progress_bar, read_table, show, tables
+
+law_help = "auto, or a name: chinchilla, general, kaplan, general+repetition, general+lr_batch, …"
+
+
+@click.command()
+@click.option("--config", required=True, metavar="FILE", help="The planned run, YAML or JSON.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value, e.g. data.tokens=2T.")
+@click.option("--predictor", default="web-text", show_default=True, metavar="NAME|DIR", help="See below.")
+@click.option("--chart", metavar="FILE", help="Also draw perplexity against tokens: .html, .svg or .png.")
+@json_option
+def predict(config: str, overrides: tuple[str, ...], predictor: str, chart: str | None, as_json: bool) -> None:
+    """Predict a planned run's perplexity, with an interval, and say what it rests on.
+
+    PREDICTOR is a folder made by `simulate fit`, or one that ships with foretrain: web-text (pooled, corpus and
+    tokenizer unknown), chinchilla-massivetext, olmo-c4, repeats-c4, routing-moe, steplaw.
+
+    \b
+    Example:  simulate predict --config examples/llama-7b.yaml --set data.tokens=1T --predictor olmo-c4
+    """
+    from ..simulator.config import RunConfig
+    from ..simulator.forecast import forecast
+    from ..simulator.predictor_io import load
+
+    plan, fitted = RunConfig.load(config, overrides), load(predictor)
+    result = forecast(plan, fitted)
+    if chart is not None:
+        from ..simulator.report.charts import forecast_chart, save_chart
+
+        save_chart(forecast_chart(result, fitted), chart)
+    show(as_json, result.to_dict(), lambda: tables().forecast_view(result))
+
+
+@click.command()
+@click.argument("runs", metavar="RUNS")
+@click.option("--out", metavar="DIR", help="Write the predictor here.")
+@click.option("--law", default="auto", show_default=True, metavar="NAME", help=law_help)
+@click.option("--prior", default="auto", show_default=True, metavar="NAME", help="auto, public, weak or none.")
+@click.option("--fix", "fixed", multiple=True, metavar="NAME=VALUE", help="Hold a parameter: E, alpha, beta, gamma, …")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Seed of the draws.")
+@columns_option
+@json_option
+def fit(runs: str, out: str | None, as_json: bool, fixed: tuple[str, ...], columns: str | None, **how: Any) -> None:
+    """Fit scaling laws to a table of runs (CSV or Parquet, also W&B and MLflow exports).
+
+    With law auto, the terms are those that the columns can identify, and the public tables' prior keeps a dozen small
+    runs sane; a law that is named is fitted without a prior. Every loss column becomes a target.
+
+    \b
+    Example:  simulate fit runs.csv --columns params=N,tokens=D --out mine
+              simulate predict --predictor mine --config run.yaml
+    """
+    from ..simulator.predictor import Predictor
+    from ..simulator.predictor_format import to_dict
+    from ..simulator.predictor_io import check_destination, save
+
+    if out is not None:
+        check_destination(out)  # before minutes of work, not after
+    table = read_table(runs, columns)
+    with progress_bar("fitting") as step:
+        fitted = Predictor.fit(table, fixed=_fixed(fixed), name=out or "predictor", progress=step, **how)
+    if out is not None:
+        save(fitted, out)
+    show(
+        as_json,
+        {**to_dict(fitted), "out": out, "table_notes": list(table.notes)},
+        lambda: tables().fit_view(fitted, out),
+    )
+
+
+@click.command()
+@click.argument("predictor", metavar="DIR")
+@click.argument("runs", metavar="RUNS")
+@columns_option
+@json_option
+def score(predictor: str, runs: str, columns: str | None, as_json: bool) -> None:
+    """Score a predictor on runs that it has not seen: errors, rank correlation, interval coverage.
+
+    \b
+    Example:  simulate score mine larger_runs.csv --json
+    """
+    from ..simulator.predictor_io import load
+    from ..simulator.scoring import score as score_runs
+
+    result = score_runs(load(predictor), read_table(runs, columns))
+    show(as_json, result, lambda: tables().score_view(result))
+
+
+@click.command()
+@click.argument("runs", metavar="RUNS")
+@columns_option
+@json_option
+def backtest(runs: str, columns: str | None, as_json: bool) -> None:
+    """Back-test every applicable law: fit the small runs, predict the larger ones, cut after cut.
+
+    \b
+    Example:  simulate backtest runs.csv
+    """
+    from ..simulator.backtesting import backtest_table, flatten
+
+    table = read_table(runs, columns)
+    with progress_bar("back-testing") as step:
+        results = backtest_table(table, progress=step)
+    show(as_json, flatten(results), lambda: tables().backtest_view(results))
+
+
+def _fixed(pairs: tuple[str, ...]) -> dict[str, float]:
+    """`("gamma=1", "E=1.7")` as a dictionary of numbers."""
+    values = {}
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        try:
+            values[name.strip()] = float(value)
+        except ValueError:
+            raise UsageError(f"--fix: got {pair!r}; expected NAME=NUMBER, such as gamma=1") from None
+    return values
