@@ -24,7 +24,7 @@ class Recipe(Frozen):
     one value serves a whole ladder of widths (models/_scaling.py).
     """
 
-    lr: Annotated[PositiveReal, Field(le=100)] = Field(default=0.01, description="Peak learning rate at width 64.")
+    lr: Annotated[PositiveReal, Field(le=100)] = Field(default=0.005, description="Peak learning rate at width 64.")
     schedule: ScheduleName = Field(default="constant", description="Shape of the learning rate after warm-up.")
     lr_final: Annotated[Real, Field(ge=0, le=100)] | None = Field(
         default=None, description="Learning rate of the last step, at width 64 (default: a tenth of lr)."

@@ -1,11 +1,17 @@
-"""What the tests of the command line share: the real command in a process of its own, and tables of simulated runs."""
+"""What tests share: the real command in a process of its own, tables of simulated runs, and small campaigns."""
 
+import contextlib
 import os
+import secrets
+import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,3 +78,164 @@ def write_runs() -> Callable[..., Path]:
         return path
 
     return write
+
+
+# campaigns of proxies
+
+TRAIN = """
+import json, sys
+from foretrain.errors import ForetrainError
+from foretrain.proxies.campaign import Campaign
+from foretrain.proxies.executors import get_executor
+folder, name, workers, address = sys.argv[1:]
+executor = get_executor(name, int(workers), address or None)
+say = lambda *facts: print(json.dumps(facts), flush=True)
+try:
+    say("end", Campaign.open(folder).train(executor, say).to_dict()["complete"])
+except ForetrainError as error:
+    sys.exit(str(error))
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@pytest.fixture(scope="session")
+def toy_store(tmp_path_factory) -> Path:
+    """A token store of two synthetic domains, a and b, 64 different tokens."""
+    from foretrain.datasets.corpus import Corpus
+    from foretrain.datasets.prepare import prepare
+
+    folder = tmp_path_factory.mktemp("toy")
+    source = {"kind": "zipf_markov", "vocab_size": 64, "tokens": 200_000}
+    domains = {name: {"synthetic": {**source, "seed": seed}} for seed, name in enumerate("ab")}
+    prepare(Corpus.from_mapping({"name": "toy", "domains": domains}, folder=folder), folder / "store")
+    return folder / "store"
+
+
+@pytest.fixture(scope="session")
+def toy_run() -> Callable[..., Any]:
+    """`toy_run(run_id, tokens, **fields)`: a proxy of 14 thousand parameters, at some 50 thousand tokens a second."""
+    from foretrain.proxies.runs import ProxyRun
+
+    def make(run_id: str, tokens: int = 8_192, **fields: Any) -> ProxyRun:
+        shape = {"layers": 1, "width": 32, "heads": 2, "ffn_width": 64, "vocab_size": 64, "context_length": 32}
+        plain = {"run_id": run_id, "tokens": tokens, "shape": shape, "mix": {"a": 0.5, "b": 0.5}}
+        return ProxyRun.model_validate({**plain, **fields})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def toy_settings() -> Any:
+    """Settings that start at once and compute the same on every machine that these tests run on."""
+    from foretrain.proxies.engine import EngineSettings
+
+    facts = {"device": "cpu", "precision": "fp32", "compile": "never", "group_size": 2}
+    return EngineSettings.model_validate({**facts, "eval_tokens": 2_048, "checkpoint_every_s": 0.5})
+
+
+@pytest.fixture
+def start_training(plain_environment, tmp_path) -> Iterator[Callable[..., subprocess.Popen]]:
+    """`start_training(folder, executor, address="", **environment)`: train a campaign in a process of its own.
+
+    Its standard output is one line of JSON for each time that progress is reported. Killed at the end of the test.
+    """
+    started = []
+
+    def start(folder: Path, executor: str, address: str = "", **environment: str) -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, "-c", TRAIN, str(folder), executor, "2", address],
+            cwd=tmp_path,
+            env={**plain_environment, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        with process:
+            process.kill()
+
+
+CLUSTER = """
+import sys
+from ray.cluster_utils import Cluster
+node = {"num_cpus": 1, "object_store_memory": 80_000_000, "include_dashboard": False, "node_ip_address": "127.0.0.1"}
+cluster = Cluster(initialize_head=True, head_node_args={**node, "temp_dir": sys.argv[1]})
+other = cluster.add_node(**node)
+print("ready", cluster.address, flush=True)
+for line in sys.stdin:
+    if line == "kill\\n":
+        cluster.remove_node(other, allow_graceful=False)
+    else:
+        other = cluster.add_node(**node)
+    print("ready", flush=True)
+cluster.shutdown()
+"""
+
+
+class RayCluster:
+    """Two Ray nodes of one core each, all of whose ports are on the loopback interface."""
+
+    def __init__(self, environment: dict[str, str], folder: str) -> None:
+        self.environment = {
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            # By its name for other systems, but it is what makes Ray stay on 127.0.0.1.
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", CLUSTER, folder],
+            env={**environment, **self.environment},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            encoding="utf-8",
+            start_new_session=True,
+        )
+        self.address = self._answer()
+
+    def kill_node(self) -> None:
+        """Kill the second node at once."""
+        self._say("kill")
+
+    def add_node(self) -> None:
+        """Bring a second node back."""
+        self._say("add")
+
+    def close(self) -> None:
+        """End every process of the cluster."""
+        self._process.stdin.close()
+        with self._process, contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(30)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _say(self, word: str) -> None:
+        self._process.stdin.write(word + "\n")
+        self._process.stdin.flush()
+        self._answer()
+
+    def _answer(self) -> str:
+        for line in self._process.stdout:
+            if line.startswith("ready"):
+                return line.removeprefix("ready").strip()
+        raise RuntimeError("the Ray cluster didn't start")
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(plain_environment) -> Iterator[RayCluster]:
+    """Two Ray nodes on this machine."""
+    folder = tempfile.mkdtemp(prefix="r", dir="/tmp")  # the names of sockets in there must stay short
+    cluster = RayCluster(plain_environment, folder)
+    try:
+        yield cluster
+    finally:
+        cluster.close()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -165,6 +165,22 @@ def test_routing_moves_active_but_not_total(experts, data):
     assert some.training_flops_per_token() <= every.training_flops_per_token()
 
 
+@given(taps=st.integers(0, 50), layers=st.integers(1, 20), experts=st.sampled_from([None, 4]))
+def test_a_short_convolution_adds_its_taps_per_channel_and_layer(taps, layers, experts):
+    more = {} if experts is None else {"num_experts": experts, "experts_per_token": 1}
+    bare, one = (llama(layers, 64, 4, 128, 500, 64, short_conv=count, **more) for count in (0, taps))
+    weights = taps * 64 * layers
+    assert one.params_total - bare.params_total == weights
+    assert one.params_active - bare.params_active == weights
+    assert one.params_embedding == bare.params_embedding
+    assert one.forward_flops_per_token() - bare.forward_flops_per_token() == 2 * weights
+    assert one.training_flops_per_token() - bare.training_flops_per_token() == 6 * weights
+
+
+def test_no_published_shape_has_a_short_convolution():
+    assert {row[1].short_conv for row in PUBLISHED} == {0}
+
+
 def test_experts_in_every_second_layer():
     moe = llama(5, 64, 4, 128, 500, 64, num_experts=4, experts_per_token=1, dense_layers=1, moe_every=2)
     assert moe.moe_layers == 2
@@ -202,6 +218,8 @@ def test_gpt_presets_can_be_overridden():
         ({"width": float("inf")}, "got inf"),
         ({"tied_embeddings": 1}, "valid boolean"),
         ({"depth": 2}, "not permitted"),
+        ({"short_conv": -1}, "got -1"),
+        ({"short_conv": 1.5}, "expected a whole number"),
     ],
 )
 def test_impossible_shapes_are_refused(change, fragment):

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from ...files import write_bytes
 from ..results import CurvePoint, DomainLoss, Evaluation
@@ -28,7 +32,8 @@ def save_checkpoint(group: Group, path: Path) -> None:
         "evaluations": [[_evaluation_facts(e) for e in evaluations] for evaluations in group.evaluations],
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in group.tensors.items()}
-    write_bytes(path, save(tensors, metadata={"foretrain": json.dumps(facts)}))
+    text = json.dumps(facts)
+    write_bytes(path, save(tensors, metadata={"foretrain": text, "checksum": _checksum(text, tensors)}))
 
 
 def load_checkpoint(group: Group, path: Path) -> bool:
@@ -41,10 +46,14 @@ def load_checkpoint(group: Group, path: Path) -> bool:
 
     try:
         with safe_open(path, framework="pt") as archive:
-            facts = json.loads((archive.metadata() or {}).get("foretrain", "{}"))
-            if facts.get("format") != _FORMAT or facts.get("fingerprint") != _fingerprint(group):
-                return False
+            metadata = archive.metadata() or {}
+            text = metadata.get("foretrain", "")
             tensors = {name: archive.get_tensor(name) for name in group.tensors}
+            if metadata.get("checksum") != _checksum(text, tensors):
+                return False
+            facts = json.loads(text)
+            if facts["format"] != _FORMAT or facts["fingerprint"] != _fingerprint(group):
+                return False
     except (OSError, SafetensorError, ValueError):
         return False
     group.restore(tensors, facts["step"])
@@ -56,8 +65,16 @@ def load_checkpoint(group: Group, path: Path) -> bool:
 def _fingerprint(group: Group) -> str:
     """Digest of everything that decides the group's result."""
     runs = [run.model_dump(mode="json") for run in group.runs]
-    text = json.dumps([runs, group.store.digest, group.plan.to_dict()], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    facts = [runs, group.store.digest, int(group.settings.eval_tokens), group.plan.to_dict()]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """CRC-32 of everything in a checkpoint, as safetensors has none: a disk's slips must not become a result."""
+    total = zlib.crc32(text.encode())
+    for name in sorted(tensors):
+        total = zlib.crc32(tensors[name].numpy(), total)
+    return f"{total:08x}"
 
 
 def _evaluation_facts(evaluation: Evaluation) -> list[Any]:

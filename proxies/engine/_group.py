@@ -32,7 +32,7 @@ class Group:
     """
 
     def __init__(self, runs: Sequence[ProxyRun], store: TokenStore, settings: EngineSettings, plan: Plan) -> None:
-        self.runs, self.store, self.plan = tuple(runs), store, plan
+        self.runs, self.store, self.settings, self.plan = tuple(runs), store, settings, plan
         first = self.runs[0]
         self.model = build_model(first.model, first.shape)
         self.layout = Layout(self.model)
@@ -43,7 +43,7 @@ class Group:
         length, sequences = first.shape.context_length, self.steps * first.batch_sequences
         self._mixtures = [Mixture(store, r.mix, length, sequences, r.seed, r.unique_tokens) for r in runs]
         self._validation = {d: validation_rows(store, d, length, int(settings.eval_tokens)) for d in store.domains}
-        self._curve_stride = max(1, self.steps // _CURVE_POINTS)
+        self._curve_stride = -(-self.steps // _CURVE_POINTS)
         self._prepare_tensors()
         self._compile()
 
@@ -59,9 +59,11 @@ class Group:
     def _compile(self) -> None:
         self._update = update
         if self.plan.compiled:
+            import torch._dynamo.config as dynamo
             import torch._inductor.config as inductor
 
             inductor.compile_threads = 1  # a pool of compilers would outlive a worker that is killed
+            dynamo.recompile_limit = dynamo.accumulated_recompile_limit = 1_000  # one for each shape that is trained
             self.model.compile()
             self._update = torch.compile(update, dynamic=False)
 
@@ -147,7 +149,7 @@ class Group:
         copies, batch, count = len(self.runs), self.runs[0].batch_sequences, len(rows)
         # Whole batches keep one compiled shape; the rows that fill the last one are not counted.
         padded = torch.from_numpy(np.resize(rows, (-(-count // batch) * batch, rows.shape[1]))).to(self.plan.device)
-        parts = [self._losses(part.expand(copies, -1, -1)).detach() for part in padded.split(batch)]
+        parts = [self._losses(part.repeat(copies, 1, 1)).detach() for part in padded.split(batch)]
         losses = torch.cat(parts, 1)[:, :count].double().cpu().numpy()
         error = losses.std(1, ddof=1) / math.sqrt(count) if count > 1 else np.full(copies, np.inf)
         return np.stack([losses.mean(1), error])

@@ -49,6 +49,8 @@ def train_group(
     """
     if len({run.shared for run in runs}) != 1:
         raise ConfigError("a group's runs must have the same model, shape, steps, batch and evaluations")
+    if (size := runs[0].shape.vocab_size) < store.vocab_size:
+        raise ConfigError(f"shape.vocab_size: got {size}; the token store has {store.vocab_size} different tokens")
     plan = resolve(settings, sum(run.training_flops for run in runs))
     group = Group(runs, store, settings, plan)
     load_checkpoint(group, checkpoint)

@@ -1,0 +1,48 @@
+"""What an executor is: it runs `train_one_group` somewhere for each job, and says when each is over."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Sequence
+from typing import NamedTuple
+
+__all__ = ["DEATHS_ALLOWED", "Executor", "GroupJob", "Outcome"]
+
+DEATHS_ALLOWED = 3
+"""A group whose worker dies this often is given up for this time: it is likely what kills them (memory, a driver)."""
+
+
+class GroupJob(NamedTuple):
+    """One group to train: the campaign's folder, as every worker sees it, and the group's number. Plain data."""
+
+    folder: str
+    group: int
+
+
+class Outcome(NamedTuple):
+    """The end of a job: None if all the group's results are on disk, else why not, in one line."""
+
+    group: int
+    failure: str | None = None
+
+
+class Executor(ABC):
+    """Runs jobs, as many at once as there is room for. It keeps no state of its own: the campaign's folder does.
+
+    To add one, put a file in this folder with a class decorated by `register_executor`.
+    """
+
+    name: str
+    """Set by `register_executor`."""
+
+    def __init__(self, workers: int | None = None, address: str | None = None) -> None:
+        self.workers, self.address = workers, address
+
+    @abstractmethod
+    def run(self, jobs: Sequence[GroupJob], device: str) -> Generator[Outcome | None, None, None]:
+        """Start jobs in their order and yield the outcome of each as it ends; about once a second yield None.
+
+        `device` is what the campaign asks for: auto, cpu or cuda. A job whose worker died is run again, up to
+        `DEATHS_ALLOWED` deaths, and failures of one job don't touch the others. Closing the generator, or Ctrl-C, makes
+        the workers write their checkpoints and stop. Raises UsageError or CampaignError if jobs can't be run here.
+        """

@@ -1,0 +1,239 @@
+"""Processes on this machine: one for each core, or one for each GPU.
+
+A worker is `python -m foretrain.proxies.worker`, fed by lines of JSON: no pickle, no fork of a process that has
+threads, and its own environment. It lives for the whole campaign, so that torch is imported once, and ends by itself
+when this process is gone, however that came about: then its standard input ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from typing import NamedTuple, TypeAlias
+
+from typing_extensions import override
+
+from ...errors import UsageError
+from ._executor import DEATHS_ALLOWED, Executor, GroupJob, Outcome
+from ._registry import register_executor
+
+__all__ = ["LocalExecutor"]
+
+_TICK_S = 1.0
+_GRACE_S = 60.0  # to finish a step and write a checkpoint, which can be large
+_LAST_WORDS = 2_000  # characters of a dead worker's standard error
+
+# One thread for each process: kernels this small lose more than they gain with several.
+_ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TORCHINDUCTOR_COMPILE_THREADS")
+
+
+@register_executor("local")
+class LocalExecutor(Executor):
+    """Worker processes on this machine: `workers` of them, or as many as there are cores (or GPUs)."""
+
+    def __init__(self, workers: int | None = None, address: str | None = None) -> None:
+        if address is not None:
+            raise UsageError("address: the local engine has no cluster; expected it only with the engine ray")
+        super().__init__(workers)
+        self.command: Sequence[str] = (sys.executable, "-P", "-m", "foretrain.proxies.worker")
+        """How a worker is started."""
+
+    @override
+    def run(self, jobs: Sequence[GroupJob], device: str) -> Generator[Outcome | None, None, None]:
+        gpus = _visible_gpus(device)
+        count = min(len(jobs), self.workers or len(gpus) or _cores())
+        waiting, deaths = deque(jobs), dict.fromkeys(jobs, 0)
+        events: _Events = queue.SimpleQueue()
+        busy: set[_Worker] = set()
+        try:
+            for slot in range(count):
+                worker = _Worker(self.command, events, gpus[slot % len(gpus)] if gpus else None)
+                busy.add(worker)
+                worker.start(waiting.popleft())
+            while busy:
+                yield from self._handle(_next(events), busy, waiting, deaths)
+        finally:
+            _stop(busy)
+
+    def _handle(
+        self, event: _Event | None, busy: set[_Worker], waiting: deque[GroupJob], deaths: dict[GroupJob, int]
+    ) -> Iterator[Outcome | None]:
+        """Yield what an event means, and keep its worker busy if there is more to do; None yields None."""
+        if event is None:
+            yield None
+            return
+        if not event.worker.runs(event.process):
+            return  # the end of a process that was dismissed
+        outcome = event.worker.ended(event.line, deaths, waiting)
+        if waiting:
+            event.worker.start(waiting.popleft())
+        else:
+            busy.discard(event.worker)
+            event.worker.dismiss()
+        if outcome is not None:
+            yield outcome
+
+
+class _Event(NamedTuple):
+    """A line that a worker's process wrote; an empty one when the process is gone."""
+
+    worker: _Worker
+    process: subprocess.Popen[str]
+    line: str
+
+
+_Events: TypeAlias = "queue.SimpleQueue[_Event]"
+
+
+class _Worker:
+    """One place for a process, and the process that is in it; a dead one is replaced when there is another job."""
+
+    def __init__(self, command: Sequence[str], events: _Events, gpu: str | None) -> None:
+        self._command, self._events, self._gpu = command, events, gpu
+        self._process: subprocess.Popen[str] | None = None
+        self._job: GroupJob | None = None
+
+    def runs(self, process: subprocess.Popen[str]) -> bool:
+        """Whether this is the process in this place."""
+        return self._process is process
+
+    def start(self, job: GroupJob) -> None:
+        """Hand a job to the process, a new one if need be."""
+        self._job = job
+        if self._process is None:
+            self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                encoding="utf-8",
+                env=self._environment(),
+                start_new_session=True,  # Ctrl-C reaches this process alone, which then stops the workers in order
+            )
+            threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
+        self._say(json.dumps(job._asdict()))
+
+    def ended(self, line: str, deaths: dict[GroupJob, int], waiting: deque[GroupJob]) -> Outcome | None:
+        """What the process reported; if it died instead, None where the job goes back to `waiting`, else a failure."""
+        job = self._job
+        assert job is not None
+        if line:
+            return Outcome(job.group, json.loads(line)["failure"])
+        why = self._bury()
+        deaths[job] += 1
+        if deaths[job] < DEATHS_ALLOWED:
+            waiting.appendleft(job)
+            return None
+        return Outcome(job.group, f"its worker died {deaths[job]} times; the last time {why}")
+
+    def interrupt(self) -> None:
+        """Ask for a checkpoint and an end."""
+        self._say("stop")
+
+    def dismiss(self, within_s: float = _GRACE_S, ask: bool = True) -> None:
+        """Let the process end, by closing its input if `ask`; kill it if it takes longer than `within_s`."""
+        process = self._process
+        if process is None:
+            return
+        try:
+            if ask:
+                self._close_input(process)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, within_s))
+        finally:  # also on a second Ctrl-C
+            process.kill()
+            self._bury()
+
+    def _bury(self) -> str:
+        """Wait for the process, forget it, and say how it died."""
+        process, self._process = self._process, None
+        assert process is not None
+        code = process.wait()
+        self._close_input(process)
+        with self._errors:
+            self._errors.seek(0)
+            last = self._errors.read()[-_LAST_WORDS:].strip()
+        how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
+        hint = " (out of memory?)" if code == -9 else ""
+        return how + hint + (f", saying: {last}" if last else "")
+
+    def _say(self, line: str) -> None:
+        process = self._process
+        if process is not None and process.stdin is not None:
+            # If it is dead already, the listener says so.
+            with contextlib.suppress(OSError, ValueError):
+                process.stdin.write(line + "\n")
+                process.stdin.flush()
+
+    def _close_input(self, process: subprocess.Popen[str]) -> None:
+        if process.stdin is not None:
+            with contextlib.suppress(OSError):
+                process.stdin.close()
+
+    def _listen(self, process: subprocess.Popen[str]) -> None:
+        """Pass on what the process says, and that it is gone."""
+        if process.stdout is not None:
+            with process.stdout as stream:
+                for line in stream:
+                    self._events.put(_Event(self, process, line))
+        self._events.put(_Event(self, process, ""))
+
+    def _environment(self) -> dict[str, str]:
+        environment = {**os.environ, **dict.fromkeys(_ONE_THREAD, "1")}
+        if self._gpu is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = self._gpu
+        return environment
+
+
+def _next(events: _Events) -> _Event | None:
+    try:
+        return events.get(timeout=_TICK_S)
+    except queue.Empty:
+        return None
+
+
+def _stop(workers: set[_Worker]) -> None:
+    """Stop workers in the middle of their jobs; all write their checkpoints at the same time."""
+    for worker in workers:
+        worker.interrupt()
+    deadline = time.monotonic() + _GRACE_S
+    for worker in workers:
+        worker.dismiss(deadline - time.monotonic(), ask=False)
+
+
+def _visible_gpus(device: str) -> list[str]:
+    """What to set CUDA_VISIBLE_DEVICES to, one entry for each GPU; empty where training is on CPUs."""
+    if device == "cpu" or "+cpu" in _torch_version():
+        return []
+    import torch
+
+    count = torch.cuda.device_count()
+    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return named[:count] if named else [str(index) for index in range(count)]
+
+
+def _torch_version() -> str:
+    """Version of torch, read without the seconds that importing it takes; empty if there is none."""
+    try:
+        return importlib.metadata.version("torch")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this system
+        return os.cpu_count() or 1

@@ -1,0 +1,157 @@
+"""A Ray cluster, for campaigns that one machine is too small for. Placing, retrying and GPUs are Ray's job.
+
+The campaign's folder and its token store must lie on storage that every node sees under the same path (a network file
+system), and foretrain must be installed on every node: workers read and write the folder, nothing travels through Ray
+but its name. Progress is read from the folder too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from typing_extensions import override
+
+from ...errors import CampaignError, UsageError
+from ...files import sha256_file
+from ..campaign_files import Layout
+from ..worker import train
+from ._executor import DEATHS_ALLOWED, Executor, GroupJob, Outcome
+from ._registry import register_executor
+
+__all__ = ["RayExecutor"]
+
+_TICK_S = 1.0
+_GRACE_S = 60.0
+_CHECK_S = 120.0  # a node's first task starts a process and imports foretrain
+
+
+@register_executor("ray")
+class RayExecutor(Executor):
+    """Tasks on the Ray cluster at `address` (default: the one that this machine is part of). It never starts one.
+
+    Each group takes one core, and one GPU where the campaign wants one and the cluster has any. `workers` bounds how
+    many run at once; without it, the cluster's size does.
+    """
+
+    @override
+    def run(self, jobs: Sequence[GroupJob], device: str) -> Generator[Outcome | None, None, None]:
+        ray = _import_ray()
+        ours = not ray.is_initialized()
+        _connect(ray, self.address)
+        try:
+            _check_nodes(ray, Layout(Path(jobs[0].folder)).file)
+            yield from self._run(ray, jobs, device)
+        finally:
+            if ours:
+                ray.shutdown()
+
+    def _run(self, ray: Any, jobs: Sequence[GroupJob], device: str) -> Iterator[Outcome | None]:
+        gpus = device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
+        task = ray.remote(_train).options(
+            num_cpus=1,
+            num_gpus=int(gpus or device == "cuda"),
+            max_retries=DEATHS_ALLOWED - 1,
+            retry_exceptions=False,
+        )
+        waiting, running = deque(jobs), {}
+        try:
+            while waiting or running:
+                while waiting and len(running) < (self.workers or len(jobs)):
+                    job = waiting.popleft()
+                    running[task.remote(job.folder, job.group)] = job
+                ended, _ = ray.wait(list(running), timeout=_TICK_S)
+                for reference in ended:
+                    yield _outcome(ray, reference, running.pop(reference))
+                if not ended:
+                    yield None
+        finally:
+            _stop(ray, jobs[0].folder, list(running))
+
+
+def _train(folder: str, group: int) -> str | None:
+    """What a task does."""
+    try:
+        return train(folder, group)
+    except KeyboardInterrupt:
+        return "interrupted"
+
+
+def _digest(path: str) -> str | None:
+    """Digest of a file as a node sees it, None where there is none."""
+    return sha256_file(path) if Path(path).is_file() else None
+
+
+def _import_ray() -> Any:
+    try:
+        import ray
+    except ImportError:
+        raise UsageError(
+            "the engine ray isn't installed; pip install 'foretrain[ray]', or use the engine local"
+        ) from None
+    return ray
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    try:
+        # "auto" rather than nothing, which would start a cluster here and open its ports without being asked to.
+        ray.init(address or "auto", ignore_reinit_error=True, log_to_driver=False, logging_level=logging.WARNING)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        where = f"a Ray cluster at {address}" if address else "a Ray cluster here; start one with `ray start --head`"
+        raise UsageError(f"address: can't connect to {where} ({_first_line(error)})") from None
+
+
+def _check_nodes(ray: Any, path: Path) -> None:
+    """Raise CampaignError that names a node which doesn't see this very campaign."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
+    if not nodes:
+        raise CampaignError("the Ray cluster has no node with a core to train on")
+    task, expected = ray.remote(_digest), _digest(str(path))
+    answers = {
+        node["NodeManagerAddress"]: task.options(
+            num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        ).remote(str(path))
+        for node in nodes
+    }
+    for address, reference in answers.items():
+        try:
+            found = ray.get(reference, timeout=_CHECK_S)
+        except ray.exceptions.RayError as error:
+            raise CampaignError(
+                f"node {address}: can't run foretrain ({_first_line(error)}); is it installed there in this version?"
+            ) from None
+        if found != expected:
+            problem = "isn't there" if found is None else "is another campaign's"
+            raise CampaignError(
+                f"node {address}: {path} {problem}; expected the campaign's folder and its token store on storage that "
+                "every node sees under the same path"
+            )
+
+
+def _outcome(ray: Any, reference: Any, job: GroupJob) -> Outcome:
+    try:
+        return Outcome(job.group, ray.get(reference))
+    except ray.exceptions.RayError as error:
+        # Its worker died as often as it may, or foretrain isn't there.
+        return Outcome(job.group, f"Ray gave it up: {type(error).__name__}: {_first_line(error)}")
+
+
+def _stop(ray: Any, folder: str, references: list[Any]) -> None:
+    """Have running tasks write their checkpoints and stop, and wait for them for a while.
+
+    Through the folder, as `ray.cancel` ends this very process when a task happens to finish meanwhile (Ray 2.60).
+    """
+    if references:
+        with contextlib.suppress(OSError, ray.exceptions.RayError):
+            Layout(Path(folder)).stop.touch()
+            ray.wait(references, num_returns=len(references), timeout=_GRACE_S)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,225 @@
+"""A design and what becomes of it, in one folder: tokens, the trials of the learning rate, the campaign itself.
+
+    DIR/design.json     the space, complete; where its tokens are; the machine it was reckoned for. Written once
+    DIR/lr/             the campaign that tunes the learning rate, if the space asks for it
+    DIR/lr.json         what came out of it
+    DIR/main/           the campaign whose results are the run table
+
+`Project.create` and then `train`, again after whatever interrupted it, is all there is to do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from .. import __version__
+from ..datasets.corpus import Corpus
+from ..datasets.documents import source_digest
+from ..datasets.prepare import prepare
+from ..datasets.tokens import TokenStore
+from ..errors import CampaignError
+from ..fields import Frozen, Label, PositiveReal, Whole
+from ..files import write_json
+from .campaign import Campaign
+from .campaign_files import read_model
+from .campaign_status import CampaignStatus
+from .design import Design, design
+from .estimate import Machine, Speed, measure_speed
+from .executors import Executor
+from .learning_rate import LearningRateChoice, lr_trials, pick_lr
+from .mixes import domain_facts
+from .space import ProxySpace
+
+if TYPE_CHECKING:
+    from ..datasets.run_table import RunTable
+
+__all__ = ["Project", "tokens_folder"]
+
+Progress = Callable[[str, float], None]
+
+
+class _ProjectFile(Frozen):
+    """All of `design.json`. Paths are relative to the project's folder."""
+
+    format: Literal[1] = 1
+    foretrain: Label = Field(description="Version that made it.")
+    space: dict[str, Any] = Field(description="The space as read, complete with defaults.")
+    space_file: str = Field(description="The file it was read from.")
+    tokens: str = Field(description="The folder of its tokens.")
+    tokens_digest: str = Field(max_length=200)
+    workers: Whole = Field(ge=1, le=100_000, description="Workers that the time budget was reckoned for.")
+    speed_flops_per_s: PositiveReal = Field(description="Matmul speed of one worker, as measured then.")
+    device: Label
+
+
+class Project:
+    """A design in its folder. `space` is what may be trained; `store` the tokens it is trained on."""
+
+    def __init__(self, folder: Path, file: _ProjectFile) -> None:
+        self.folder, self._file = folder, file
+        home = folder / Path(file.space_file).parent
+        self.space = ProxySpace.from_mapping(file.space, file.space_file, os.path.normpath(home))
+
+    @classmethod
+    def create(
+        cls,
+        folder: str | os.PathLike[str],
+        space_path: str | os.PathLike[str],
+        workers: int | None = None,
+        progress: Progress | None = None,
+    ) -> Project:
+        """Prepare the corpus of a space and write the project; the same project again is the one that is there.
+
+        `workers` is how many train at once, one per core if it isn't given. Raises ConfigError or CorpusError for a
+        wrong space or corpus, CampaignError if the folder holds another project.
+        """
+        path, space = Path(folder), ProxySpace.load(space_path)
+        if (path / "design.json").is_file():
+            there = cls.open(path)
+            if there.space.to_mapping() != space.to_mapping():
+                raise CampaignError(
+                    f"{path}: was designed from another space than {space_path} is now; expected a new folder (--out)"
+                )
+            return there
+        tokens = tokens_folder(space.corpora_path)
+        store = prepare(Corpus.load(space.corpora_path), tokens, progress)
+        machine = _machine(space, workers)
+        file = _ProjectFile(
+            foretrain=__version__,
+            space=space.to_mapping(),
+            space_file=os.path.relpath(space_path, path),
+            tokens=os.path.relpath(tokens, path),
+            tokens_digest=store.digest,
+            workers=machine.workers,
+            speed_flops_per_s=machine.speed.flops_per_s,
+            device=machine.speed.device,
+        )
+        project = cls(path, file)
+        project.design()  # refuses what can't be trained before anything is written
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CampaignError(f"{path}: can't be made: {error.strerror}") from None
+        write_json(path / "design.json", file.model_dump(mode="json"))
+        return project
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str]) -> Project:
+        """Open a project's folder. Raises CampaignError if it isn't one."""
+        path = Path(folder)
+        if not (path / "design.json").is_file():
+            raise CampaignError(f"{path}: has no design.json; expected a folder made by `simulate proxies design`")
+        return cls(path, read_model(path / "design.json", _ProjectFile))
+
+    def store(self) -> TokenStore:
+        """Open the tokens. Raises CampaignError if they, or the text they were made from, have changed since."""
+        tokens = Path(os.path.normpath(self.folder / self._file.tokens))
+        store = TokenStore.open(tokens)
+        if store.digest != self._file.tokens_digest:
+            raise CampaignError(
+                f"{tokens}: the tokens have changed since the design: they had digest {self._file.tokens_digest[:16]}, "
+                f"now {store.digest[:16]}; restore the text and prepare it again, or design anew in another folder"
+            )
+        return store
+
+    def check_corpus(self) -> None:
+        """Raise CampaignError if a domain's text is no longer what the tokens were made from; nothing is changed."""
+        store, corpus = self.store(), Corpus.load(self.space.corpora_path)
+        changed = [
+            name
+            for name in corpus.domains.keys() | set(store.domains)
+            if name not in corpus.domains
+            or name not in store.index.domains
+            or source_digest(corpus, name) != store.index.domains[name].source_digest
+        ]
+        if changed:
+            raise CampaignError(
+                f"{self.space.corpora_path}: the text of {', '.join(sorted(changed))} has changed since {self.folder} "
+                "was designed; restore it, or design anew in another folder (what is done is kept)"
+            )
+
+    def design(self, lr: LearningRateChoice | None = None) -> Design:
+        """Return the next stage's runs and cost. Errors as `design.design`, InfeasibleError among them."""
+        store = self.store()
+        budget_s = self.space.time_budget
+        if budget_s is not None and lr is not None:
+            budget_s -= self.design().estimates["lr"].wall_clock_s
+        return design(self.space, domain_facts(store), store.vocab_size, self._machine, budget_s, lr)
+
+    def train(self, executor: Executor, progress: Progress | None = None) -> CampaignStatus:
+        """Train every stage to its end and return the status of the last. Errors as `Campaign.train`."""
+        self.check_corpus()
+        lr = self.learning_rate()
+        if lr is None and not self.main.is_dir():
+            first = self.design()
+            if first.stage == "lr":
+                lr = self._tune(first, executor, progress)
+        if not self.main.is_dir():
+            self._campaign(self.main, self.design(lr))
+        return Campaign.open(self.main).train(executor, _named(progress, "proxies"))
+
+    @property
+    def main(self) -> Path:
+        """Folder of the campaign whose results are the run table."""
+        return self.folder / "main"
+
+    def learning_rate(self) -> LearningRateChoice | None:
+        """What the tuning stage chose; None if it isn't done, or there is none."""
+        path = self.folder / "lr.json"
+        return read_model(path, LearningRateChoice) if path.is_file() else None
+
+    def statuses(self) -> dict[str, CampaignStatus]:
+        """The status of each stage that has begun, by name."""
+        folders = {"lr": self.folder / "lr", "main": self.main}
+        return {name: Campaign.open(path).status() for name, path in folders.items() if path.is_dir()}
+
+    def table(self) -> RunTable:
+        """The run table of what is done of the main stage. Raises CampaignError if nothing is."""
+        if not self.main.is_dir():
+            raise CampaignError(f"{self.folder}: nothing is trained yet; run `simulate proxies train {self.folder}`")
+        return Campaign.open(self.main).table()
+
+    def _tune(self, first: Design, executor: Executor, progress: Progress | None) -> LearningRateChoice:
+        """Train the trials of the learning rate, and note the choice."""
+        campaign = self._campaign(self.folder / "lr", first)
+        campaign.train(executor, _named(progress, "learning rate"))
+        choice = pick_lr(lr_trials(campaign.results()))
+        write_json(self.folder / "lr.json", choice.model_dump(mode="json"))
+        return choice
+
+    def _campaign(self, folder: Path, plan: Design) -> Campaign:
+        tokens = Path(os.path.normpath(self.folder / self._file.tokens))
+        seconds = plan.estimates[plan.stage].wall_clock_s
+        return Campaign.create(folder, plan.runs, tokens, self.space.engine, self.space.to_mapping(), seconds)
+
+    @property
+    def _machine(self) -> Machine:
+        return Machine(Speed(self._file.speed_flops_per_s, self._file.device), self._file.workers, self.space.engine)
+
+
+def tokens_folder(corpora: str | os.PathLike[str]) -> Path:
+    """Where the tokens of a corpora file are kept unless said otherwise: beside it, so that designs share them."""
+    return Path(corpora).with_suffix(".tokens")
+
+
+def _machine(space: ProxySpace, workers: int | None) -> Machine:
+    """Measure the machine: the device and number format that the engine would take, one worker per core or GPU."""
+    from .engine._hardware import resolve
+
+    plan = resolve(space.engine.model_copy(update={"compile": "never"}), 0.0)
+    speed = measure_speed("cuda" if plan.device == "cuda" else "cpu", "bf16" if plan.precision == "bf16" else "fp32")
+    if workers is None:
+        import torch
+
+        workers = torch.cuda.device_count() if plan.device == "cuda" else len(os.sched_getaffinity(0))
+    return Machine(speed, workers, space.engine)
+
+
+def _named(progress: Progress | None, stage: str) -> Progress | None:
+    """The same progress with the stage's name in front."""
+    return None if progress is None else lambda text, share: progress(f"{stage}: {text}", share)
