@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .architecture import Architecture
+    from .datasets.corpus import Corpus
     from .datasets.run_table import RunTable
+    from .proxies.project import Project
+    from .proxies.space import ProxySpace
     from .simulator.config import RunConfig
     from .simulator.estimator import ScalingLawRegressor
     from .simulator.forecast import Forecast, forecast
@@ -28,8 +31,11 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Architecture": ("architecture", "Architecture"),
+    "Corpus": ("datasets.corpus", "Corpus"),
     "Forecast": ("simulator.forecast", "Forecast"),
     "Predictor": ("simulator.predictor", "Predictor"),
+    "Project": ("proxies.project", "Project"),
+    "ProxySpace": ("proxies.space", "ProxySpace"),
     "RunConfig": ("simulator.config", "RunConfig"),
     "RunTable": ("datasets.run_table", "RunTable"),
     "ScalingLawRegressor": ("simulator.estimator", "ScalingLawRegressor"),
@@ -41,8 +47,11 @@ _HOMES = {
 
 __all__ = [
     "Architecture",
+    "Corpus",
     "Forecast",
     "Predictor",
+    "Project",
+    "ProxySpace",
     "RunConfig",
     "RunTable",
     "ScalingLawRegressor",

@@ -31,6 +31,8 @@ _EXPECTED = {
     "less_than": "a number below {lt:g}",
     "less_than_equal": "a number of at most {le:g}",
     "literal_error": "one of {expected}",
+    "tuple_type": "a list",
+    "multiple_of": "a multiple of {multiple_of:g}",
     "dict_type": "a mapping ('key: value')",
     "model_type": "a section ('key: value')",
     "model_attributes_type": "a section ('key: value')",

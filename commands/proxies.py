@@ -102,7 +102,7 @@ def table(folder: str, out: str, as_json: bool) -> None:
     """
     runs = _open(folder).table()
     runs.write(out)
-    facts = {"out": out, "rows": len(runs.frame), "targets": list(runs.targets), "digest": runs.digest}
+    facts = {"out": out, "rows": len(runs.frame), "targets": list(runs.targets), "digest": runs.digest()}
     show(as_json, facts, lambda: f"wrote {out}: {facts['rows']} rows, {', '.join(facts['targets'])}")
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import platform
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -97,7 +97,8 @@ class _Watch:
 
     def __call__(self, progress: Progress) -> None:
         if self._stop.exists():
-            signal.raise_signal(signal.SIGINT)  # the engine finishes its step and writes a checkpoint
+            # The engine then finishes its step and writes a checkpoint. Not a real signal: Ray's workers block those.
+            _thread.interrupt_main()
         now = time.monotonic()
         if now - self._noted < _NOTE_EVERY_S:
             return

@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from ..architecture import Architecture
-from ..fields import FieldError, Frozen, Label, PositiveCount, PositiveReal, Real, Share, Whole, whole_schema
+from ..fields import Count, FieldError, Frozen, Label, PositiveCount, PositiveReal, Real, Share, Whole, whole_schema
 from ..schedules import Schedule, ScheduleName
 
 __all__ = ["ProxyRun", "Recipe", "Shared"]
@@ -27,9 +27,10 @@ class Recipe(Frozen):
     lr: Annotated[PositiveReal, Field(le=100)] = Field(default=0.005, description="Peak learning rate at width 64.")
     schedule: ScheduleName = Field(default="constant", description="Shape of the learning rate after warm-up.")
     lr_final: Annotated[Real, Field(ge=0, le=100)] | None = Field(
-        default=None, description="Learning rate of the last step, at width 64 (default: a tenth of lr)."
+        default=None,
+        description="Learning rate where the run ends, at width 64 (default: a tenth of lr; constant: not used).",
     )
-    warmup_tokens: Annotated[Real, Field(ge=0, le=1e12)] = Field(
+    warmup_tokens: Count = Field(
         default=50_000, description="Tokens of linear warm-up; at most a fifth of the run is used for it."
     )
     weight_decay: Annotated[Real, Field(ge=0, le=100)] = Field(default=0.1, description="Decoupled weight decay.")

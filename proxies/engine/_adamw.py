@@ -85,5 +85,5 @@ def update(state: Moments, gradient: Tensor, sizes: Tensor, scales: Tensor, deca
     master = torch.where(alive, moved, state.master)
     state.first.copy_(first)
     state.second.copy_(second)
-    state.average.copy_(state.average + torch.where(alive, blend, 0.0) * (master - state.average))
+    state.average.copy_(torch.lerp(state.average, master, torch.where(alive, blend, 0.0)))
     state.master.copy_(master)

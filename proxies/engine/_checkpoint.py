@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ... import __version__
 from ...files import write_bytes
 from ..results import CurvePoint, DomainLoss, Evaluation
 from ._group import Group
@@ -65,7 +66,7 @@ def load_checkpoint(group: Group, path: Path) -> bool:
 def _fingerprint(group: Group) -> str:
     """Digest of everything that decides the group's result."""
     runs = [run.model_dump(mode="json") for run in group.runs]
-    facts = [runs, group.store.digest, int(group.settings.eval_tokens), group.plan.to_dict()]
+    facts = [__version__, runs, group.store.digest, int(group.settings.eval_tokens), group.plan.to_dict()]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import median
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from ._settings import EngineSettings
 __all__ = ["Group"]
 
 _CURVE_POINTS = 200
-# A model that is worse than guessing uniformly by this much, after its warm-up, won't come back.
+# A model that is worse than guessing uniformly by this much over a tenth of its run won't come back.
 _WORSE_THAN_GUESSING_NATS = 0.5
 
 
@@ -44,6 +45,7 @@ class Group:
         self._mixtures = [Mixture(store, r.mix, length, sequences, r.seed, r.unique_tokens) for r in runs]
         self._validation = {d: validation_rows(store, d, length, int(settings.eval_tokens)) for d in store.domains}
         self._curve_stride = -(-self.steps // _CURVE_POINTS)
+        self._tenth = max(1, self.steps // self._curve_stride // 10)  # points of the curve
         self._prepare_tensors()
         self._compile()
 
@@ -124,7 +126,8 @@ class Group:
             rate = run.recipe.lr * float(run.schedule.at(self.step - 1))
             loss = mean if math.isfinite(mean) else math.inf
             self.curves[copy].append(CurvePoint(self.step, self.step * run.batch_tokens, loss, rate))
-            if loss > guessing and self.step > max(self._curve_stride, self.steps // 10) and self._alive(copy):
+            recent = [point.loss_nats for point in self.curves[copy][-self._tenth :]]
+            if len(self.curves[copy]) > self._tenth and median(recent) > guessing and self._alive(copy):
                 self.state.died[copy] = self.step - 1
 
     def _alive(self, copy: int) -> bool:
@@ -137,7 +140,9 @@ class Group:
         self._load_weights(self.state.master)
         for copy, (run, mixture) in enumerate(zip(self.runs, self._mixtures, strict=True)):
             found = {domain: DomainLoss(*map(float, pair[:, copy])) for domain, pair in losses.items()}
-            if not self._alive(copy) or not all(math.isfinite(loss.mean_nats) for loss in found.values()):
+            if self._alive(copy) and not all(math.isfinite(loss.mean_nats) for loss in found.values()):
+                self.state.died[copy] = self.step - 1
+            if not self._alive(copy):
                 continue
             use = mixture.account(self.step * run.batch_sequences)
             tokens, unique = ({d: int(getattr(u, k)) for d, u in use.items()} for k in ("tokens", "unique_tokens"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing_extensions import override
 
 from ...errors import CampaignError, UsageError
 from ...files import sha256_file
+from ...units import shown
 from ..campaign_files import Layout
 from ..worker import train
 from ._executor import DEATHS_ALLOWED, Executor, GroupJob, Outcome
@@ -27,6 +29,8 @@ __all__ = ["RayExecutor"]
 
 _TICK_S = 1.0
 _GRACE_S = 60.0
+_CONNECT_S = 10.0
+_MAX_PORT = 65_535
 _CHECK_S = 120.0  # a node's first task starts a process and imports foretrain
 
 
@@ -97,12 +101,24 @@ def _import_ray() -> Any:
 
 
 def _connect(ray: Any, address: str | None) -> None:
+    if address is not None and "://" not in address:
+        _check_reachable(address)  # where nobody listens, Ray doesn't raise but ends the process
     try:
         # "auto" rather than nothing, which would start a cluster here and open its ports without being asked to.
         ray.init(address or "auto", ignore_reinit_error=True, log_to_driver=False, logging_level=logging.WARNING)
     except (ConnectionError, ValueError, RuntimeError) as error:
         where = f"a Ray cluster at {address}" if address else "a Ray cluster here; start one with `ray start --head`"
         raise UsageError(f"address: can't connect to {where} ({_first_line(error)})") from None
+
+
+def _check_reachable(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > _MAX_PORT:
+        raise UsageError(f"address: got {shown(address)}; expected HOST:PORT, as `ray start --head` prints it")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
+    except OSError as error:
+        raise UsageError(f"address: nobody answers at {address} ({error}); is the Ray cluster up?") from None
 
 
 def _check_nodes(ray: Any, path: Path) -> None:

@@ -39,7 +39,8 @@ class Transformer(ProxyModel):
                 raise ConfigError(f"shape.{field}: got {shown(getattr(shape, field))}; a proxy transformer has {value}")
         self.head_width = shape.head_width or shape.width // shape.heads
         if self.head_width % 2:
-            raise ConfigError(f"shape.heads: a head is {self.head_width} wide; expected an even number (it is rotated)")
+            key = "heads" if shape.head_width is None else "head_width"
+            raise ConfigError(f"shape.{key}: a head is {self.head_width} wide; expected an even number (it is rotated)")
         self.kv_heads = shape.kv_heads or shape.heads
         self._block = _block
 

@@ -286,7 +286,6 @@ def test_a_group_of_diverged_runs_ends_early(train, tiny_run):
     assert all(result.curve[-1].step < 20 for result in results if result.curve)
 
 
-@pytest.mark.xfail(strict=True, reason="to fix in Group._evaluate: mark such a copy as diverged")
 def test_a_run_whose_last_weights_break_has_diverged(tiny_run, tiny_store, plain):
     """A run that is "ok" without its last evaluation can never be read back, and would be trained again for ever."""
     group = Group([tiny_run(4)] * 2, tiny_store, plain, cpu(plain))
@@ -298,7 +297,6 @@ def test_a_run_whose_last_weights_break_has_diverged(tiny_run, tiny_store, plain
     assert group.diverged_steps() == [3, None]
 
 
-@pytest.mark.xfail(strict=True, reason="to fix in Group._note_curve: one small batch of a rare domain isn't divergence")
 def test_a_batch_of_a_rare_domain_is_not_taken_for_divergence(tmp_path, train, tiny_run):
     """Its tokens are unlikely to a model that has hardly seen them: a loss above guessing, and nothing is wrong."""
     source = {"kind": "zipf", "vocab_size": 256, "exponent": 2.5, "tokens": 50_000}

@@ -1,0 +1,69 @@
+"""`simulate data inspect|prepare` as a user meets them: the real command on small real files."""
+
+import gzip
+import json
+
+import pytest
+
+TEXT = "The quick brown fox jumps over the lazy dog, and number {n} of its friends does not follow it. " * 4
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """Two domains of 60 short documents each, described by corpora.yaml."""
+    for name, suffix in (("left", ".jsonl"), ("right", ".jsonl.gz")):
+        lines = "".join(json.dumps({"text": f"{name}. " + TEXT.format(n=n)}) + "\n" for n in range(60))
+        data = lines.encode()
+        (tmp_path / f"{name}{suffix}").write_bytes(gzip.compress(data) if suffix.endswith("gz") else data)
+    domains = "domains:\n  left: {path: left.jsonl}\n  right: {path: right.jsonl.gz}\n"
+    (tmp_path / "corpora.yaml").write_text("validation_share: 0.2\n" + domains)
+    return tmp_path
+
+
+def test_inspect_counts_and_names_units(run, corpus):
+    done = run("data", "inspect", "corpora.yaml", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert {name: domain["documents"] for name, domain in report["domains"].items()} == {"left": 60, "right": 60}
+    shown = run("data", "inspect", "corpora.yaml").stdout
+    assert "left" in shown
+    assert "validation split has only" in shown
+
+
+def test_prepare_is_reused_and_says_what_it_made(run, corpus):
+    first = json.loads(run("data", "prepare", "corpora.yaml", "--out", "tokens", "--json").stdout)
+    assert first["tokenizer"] == "bytes"
+    assert first["domains"]["left"]["train_tokens"] + first["domains"]["left"]["valid_tokens"] > 60 * len(TEXT)
+    before = {path.name: path.stat().st_mtime_ns for path in (corpus / "tokens").glob("*.bin")}
+    again = run("data", "prepare", "corpora.yaml", "--out", "tokens")
+    assert again.returncode == 0
+    assert first["digest"][:16] in again.stdout
+    assert {path.name: path.stat().st_mtime_ns for path in (corpus / "tokens").glob("*.bin")} == before
+
+
+BAD = {
+    "a binary file": (lambda folder: (folder / "left.jsonl").write_bytes(b"\0\1\2"), "left.jsonl"),
+    "an empty file": (lambda folder: (folder / "left.jsonl").write_bytes(b""), "left.jsonl"),
+    "undecodable bytes": (lambda folder: (folder / "left.jsonl").write_bytes(b'{"text": "\xff\xfe"}\n'), "UTF-8"),
+    "another field": (lambda folder: (folder / "left.jsonl").write_text('{"body": "x"}\n'), "body"),
+    "an unknown key": (lambda folder: (folder / "corpora.yaml").write_text("domain: {}\n"), "domains"),
+    "a torn archive": (
+        lambda folder: (folder / "right.jsonl.gz").write_bytes((folder / "right.jsonl.gz").read_bytes()[:-20]),
+        "right.jsonl.gz",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+@pytest.mark.parametrize("command", ["inspect", "prepare"])
+def test_bad_text_is_named_and_nothing_is_lost(run, corpus, case, command):
+    spoil, word = BAD[case]
+    if command == "prepare":
+        assert run("data", "prepare", "corpora.yaml").returncode == 0
+    before = sorted(path.name for path in corpus.rglob("*"))
+    spoil(corpus)
+    done = run("data", command, "corpora.yaml")
+    assert (done.returncode, done.stdout) == (3, ""), done.stderr
+    assert word in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(path.name for path in corpus.rglob("*")) == before
