@@ -28,9 +28,9 @@ class Schedule(Frozen):
 
     After `warmup_steps` of linear rise: `cosine` and `linear` fall to `final`, reached where the run ends, so that the
     last step still moves; `wsd` stays at 1 and falls linearly to `final` over the last `decay_share` of the run (Hu et
-    al. 2024, arXiv:2404.06395); `constant` stays; `inverse_sqrt` falls with one over the root of the step, counted in warm-ups (Vaswani et al. 2017,
-    arXiv:1706.03762, section 5.3); `multistep` drops to √`final` after 80 % and to `final` after 90 % of the run
-    (DeepSeek 2024, arXiv:2401.02954, section 2.3, where `final` is 0.1).
+    al. 2024, arXiv:2404.06395); `constant` stays; `inverse_sqrt` falls with one over the root of the step, counted in
+    warm-ups (Vaswani et al. 2017, arXiv:1706.03762, section 5.3); `multistep` drops to √`final` after 80 % and to
+    `final` after 90 % of the run (DeepSeek 2024, arXiv:2401.02954, section 2.3, where `final` is 0.1).
 
     >>> Schedule(name="linear", steps=4, warmup_steps=2).at([0, 1, 2, 3]).tolist()
     [0.5, 1.0, 1.0, 0.5]

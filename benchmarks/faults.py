@@ -26,9 +26,9 @@ from pathlib import Path
 from foretrain.datasets.corpus import Corpus
 from foretrain.datasets.prepare import prepare
 from foretrain.proxies.campaign import Campaign
-from foretrain.proxies.engine import EngineSettings
 from foretrain.proxies.executors import get_executor
 from foretrain.proxies.runs import ProxyRun
+from foretrain.proxies.settings import EngineSettings
 
 _PATIENCE_S = 900
 _VICTIMS = ("parent", "worker", "parent and workers")
@@ -123,10 +123,13 @@ def kill_at_random(campaign: Campaign, kills: int, seconds: float, rng: random.R
     while not campaign.status().complete:
         process = start(campaign)
         starts += 1
+        if starts > 3 * kills:
+            raise SystemExit(f"started {starts} times and still not done")
         while process.poll() is None and sum(victims.values()) < kills:
-            # from the start of Python to well into the training: a few of these make up the whole campaign
+            # From the start of Python, some five seconds before training, to well into it; all of them together are
+            # about as long as the campaign.
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(rng.uniform(0.5, 6 + seconds / 6))
+                process.wait(rng.uniform(0.5, 5 + 2 * seconds / kills))
             workers = [found.pid for g in range(len(campaign.file.groups)) if (found := progress(campaign, g))]
             victim = rng.choice(_VICTIMS)
             if process.poll() is not None or (victim != "parent" and not workers):
@@ -172,6 +175,7 @@ def ray_cluster() -> Iterator[tuple]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # what makes Ray stay on 127.0.0.1
+        "RAY_worker_niceness": "0",  # else its workers starve where anything else runs
     }
     host = subprocess.Popen(
         [sys.executable, "-c", _CLUSTER, folder],
@@ -205,7 +209,8 @@ def ray_cluster() -> Iterator[tuple]:
 def start(campaign: Campaign, engine: str = "local", address: str = "", **environment: str) -> subprocess.Popen:
     """Train in a process of its own."""
     words = [sys.executable, __file__, "--train", str(campaign.folder), engine, address]
-    return subprocess.Popen(words, env={**os.environ, **environment}, stdin=subprocess.DEVNULL)
+    quiet = subprocess.DEVNULL if environment else None  # Ray tells at length that a node is gone
+    return subprocess.Popen(words, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stderr=quiet)
 
 
 def wait(process: subprocess.Popen, check: bool = True) -> None:

@@ -27,10 +27,11 @@ from foretrain.architecture import Architecture
 from foretrain.datasets.corpus import Corpus
 from foretrain.datasets.prepare import prepare
 from foretrain.datasets.tokens import TokenStore
-from foretrain.proxies.engine import EngineSettings, train_group
+from foretrain.proxies.engine import train_group
 from foretrain.proxies.engine._group import Group
 from foretrain.proxies.engine._hardware import resolve
 from foretrain.proxies.runs import ProxyRun
+from foretrain.proxies.settings import EngineSettings
 from foretrain.proxies.sizes import ModelFamily
 from foretrain.units import format_count, parse_count
 

@@ -21,6 +21,7 @@ columns_option = click.option(
 
 
 def read_table(path: str, columns: str | None):
+    """Read a run table; what the reader noted goes to standard error."""
     from ..datasets.run_table import RunTable
 
     table = RunTable.read(path, columns_mapping(columns))
@@ -43,12 +44,14 @@ def columns_mapping(columns: str | None) -> dict[str, str] | None:
 
 
 def tables() -> Any:
+    """The views of predictors and forecasts, imported when they are needed."""
     from ..simulator.report import tables
 
     return tables
 
 
 def show(as_json: bool, facts: dict[str, Any], view: Callable[[], Any]) -> None:
+    """Print the facts as JSON, or the view as a table."""
     if as_json:
         click.echo(json.dumps(facts, indent=2, allow_nan=False))
         return

@@ -56,7 +56,7 @@ def design(space: str, out: str | None, workers: int | None, as_json: bool) -> N
 @click.argument("where", metavar="DIR|SPACE")
 @out_option
 @click.option("--engine", default="local", show_default=True, metavar="NAME", help="local (this machine) or ray.")
-@click.option("--address", metavar="ADDRESS", help="ray: the cluster to join (default: one of this machine's own).")
+@click.option("--address", metavar="ADDRESS", help="ray: the cluster to use (default: this machine's).")
 @workers_option
 @json_option
 def train(where: str, out: str | None, engine: str, address: str | None, workers: int | None, as_json: bool) -> None:

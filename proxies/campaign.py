@@ -21,12 +21,12 @@ from ..files import write_json
 from .campaign_files import CampaignFile, Failure, Layout, read_model
 from .campaign_new import claim_folder, new_campaign_file
 from .campaign_status import CampaignStatus, Pace, campaign_status
-from .engine._settings import EngineSettings
 from .executors import Executor, GroupJob, Outcome
 from .result_files import is_done, read_result
 from .results import RunResult
 from .run_rows import rows
 from .runs import ProxyRun
+from .settings import EngineSettings
 
 if TYPE_CHECKING:
     from ..datasets.run_table import RunTable
@@ -94,13 +94,17 @@ class Campaign:
 
         Groups that failed before are tried again. A group that fails now is noted in the folder, the others go on, and
         at the end CampaignError lists the failures. Ctrl-C leaves checkpoints from which the next call goes on.
-        Raises CampaignError at once if another process is training this campaign, or if the tokens have changed.
+        Raises CampaignError at once if another process is training this campaign, or if the tokens have changed, and
+        CorpusError if they are damaged.
         """
+        report = progress or (lambda text, share: None)
         with self.layout.locked():
             self.layout.sweep()
-            self.open_store()
             groups = [group for group in range(len(self.file.groups)) if not self.is_group_done(group)]
-            failures = self._train(groups, executor, progress or (lambda text, share: None)) if groups else {}
+            if groups:
+                report("checking the tokens", 0.0)
+                self.open_store().verify()
+            failures = self._train(groups, executor, report) if groups else {}
         if failures:
             raise CampaignError(self._failure_text(failures))
         return self.status()

@@ -24,8 +24,8 @@ from ..errors import CampaignError, ConfigError, InputError
 from ..fields import FieldError, Frozen, Label, PositiveReal, Real
 from ..files import read_bounded_text, write_json
 from ..units import shown
-from .engine._settings import EngineSettings
 from .runs import ProxyRun
+from .settings import EngineSettings
 
 __all__ = ["FORMAT", "CampaignFile", "Failure", "GroupFolder", "GroupProgress", "Layout", "StoreFacts", "read_model"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -17,9 +18,9 @@ from ..datasets.tokens import TokenStore
 from ..errors import CampaignError
 from ..units import shown
 from .campaign_files import FORMAT, CampaignFile, StoreFacts
-from .engine._settings import EngineSettings
 from .run_rows import row_ids
 from .runs import ProxyRun
+from .settings import EngineSettings
 
 __all__ = ["claim_folder", "grouped", "new_campaign_file"]
 
@@ -41,7 +42,7 @@ def new_campaign_file(
         "settings": settings,
         "runs": list(runs),
         "groups": grouped(runs, settings.group_size),
-        "space": None if space is None else dict(space),
+        "space": None if space is None else json.loads(json.dumps(dict(space), allow_nan=False)),  # as it comes back
         "predicted_s": predicted_s,
     }
     try:

@@ -15,8 +15,8 @@ from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 from ..architecture import Architecture
-from .engine._settings import EngineSettings
 from .runs import ProxyRun, Shared
+from .settings import EngineSettings
 
 __all__ = ["Estimate", "Group", "Machine", "Speed", "estimate", "groups", "measure_speed"]
 

@@ -29,8 +29,8 @@ from ..fields import Duration, FieldError, Frozen, Label, PositiveReal, Whole, w
 from ..units import shown
 from ..yaml_io import load_document
 from ._space_parts import Counts, LearningRates, MixSpec, SampledMixes, SobolPoints, Widths, lowest_lr, read_lr
-from .engine._settings import EngineSettings
 from .runs import Recipe
+from .settings import EngineSettings
 
 __all__ = ["ProxySpace"]
 

@@ -56,11 +56,20 @@ def serve(train: Callable[[str, int], str | None]) -> None:
 def _listen(jobs: TextIO, inbox: queue.SimpleQueue[str]) -> None:
     for line in jobs:
         if line.strip() == "stop":
-            _thread.interrupt_main()
-            inbox.put("")  # the interrupt doesn't end a wait for the next job
+            inbox.put("")
+            _interrupt_main()
         else:
             inbox.put(line)
     os._exit(0)
+
+
+def _interrupt_main() -> None:
+    """Ctrl-C for the main thread, also where it waits for a compiler or sleeps."""
+    main = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and main is not None:
+        signal.pthread_kill(main, signal.SIGINT)
+    else:
+        _thread.interrupt_main()
 
 
 def _take_streams() -> tuple[TextIO, TextIO]:

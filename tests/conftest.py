@@ -128,7 +128,7 @@ def toy_run() -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def toy_settings() -> Any:
     """Settings that start at once and compute the same on every machine that these tests run on."""
-    from foretrain.proxies.engine import EngineSettings
+    from foretrain.proxies.settings import EngineSettings
 
     facts = {"device": "cpu", "precision": "fp32", "compile": "never", "group_size": 2}
     return EngineSettings.model_validate({**facts, "eval_tokens": 2_048, "checkpoint_every_s": 0.5})
@@ -189,6 +189,7 @@ class RayCluster:
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             # By its name for other systems, but it is what makes Ray stay on 127.0.0.1.
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+            "RAY_worker_niceness": "0",  # else its workers starve where anything else runs
         }
         self._process = subprocess.Popen(
             [sys.executable, "-c", CLUSTER, folder],

@@ -74,7 +74,7 @@ def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
     """CRC-32 of everything in a checkpoint, as safetensors has none: a disk's slips must not become a result."""
     total = zlib.crc32(text.encode())
     for name in sorted(tensors):
-        total = zlib.crc32(tensors[name].numpy(), total)
+        total = zlib.crc32(tensors[name].numpy().data, total)
     return f"{total:08x}"
 
 

@@ -15,10 +15,10 @@ from ...datasets.tokens import TokenStore
 from ..models import build_model
 from ..results import CurvePoint, DomainLoss, Evaluation
 from ..runs import ProxyRun
+from ..settings import EngineSettings
 from ._adamw import Moments, StepSizes, update
 from ._buffers import Layout
 from ._hardware import Plan
-from ._settings import EngineSettings
 
 __all__ = ["Group"]
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ...errors import ConfigError
-from ._settings import EngineSettings
+from ..settings import EngineSettings
 
 __all__ = ["Plan", "resolve"]
 

@@ -14,10 +14,10 @@ from ...datasets.tokens import TokenStore
 from ...errors import ConfigError
 from ..results import RunResult
 from ..runs import ProxyRun
+from ..settings import EngineSettings
 from ._checkpoint import load_checkpoint, save_checkpoint
 from ._group import Group
 from ._hardware import resolve
-from ._settings import EngineSettings
 
 __all__ = ["Progress", "train_group"]
 

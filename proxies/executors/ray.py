@@ -55,10 +55,14 @@ class RayExecutor(Executor):
                 ray.shutdown()
 
     def _run(self, ray: Any, jobs: Sequence[GroupJob], device: str) -> Iterator[Outcome | None]:
-        gpus = device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
+        gpus = ray.cluster_resources().get("GPU", 0) > 0
+        if device == "cuda" and not gpus:
+            raise CampaignError(
+                "the campaign asks for cuda, but the Ray cluster has no GPU; expected one, or device cpu"
+            )
         task = ray.remote(_train).options(
             num_cpus=1,
-            num_gpus=int(gpus or device == "cuda"),
+            num_gpus=int(gpus and device != "cpu"),
             max_retries=DEATHS_ALLOWED - 1,
             retry_exceptions=False,
         )
@@ -101,13 +105,14 @@ def _import_ray() -> Any:
 
 
 def _connect(ray: Any, address: str | None) -> None:
-    if address is not None and "://" not in address:
+    if address not in (None, "auto") and "://" not in address:
         _check_reachable(address)  # where nobody listens, Ray doesn't raise but ends the process
     try:
         # "auto" rather than nothing, which would start a cluster here and open its ports without being asked to.
         ray.init(address or "auto", ignore_reinit_error=True, log_to_driver=False, logging_level=logging.WARNING)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        where = f"a Ray cluster at {address}" if address else "a Ray cluster here; start one with `ray start --head`"
+        named = address not in (None, "auto")
+        where = f"a Ray cluster at {address}" if named else "a Ray cluster here; start one with `ray start --head`"
         raise UsageError(f"address: can't connect to {where} ({_first_line(error)})") from None
 
 

@@ -13,13 +13,14 @@ from foretrain.architecture import Architecture
 from foretrain.datasets.corpus import Corpus
 from foretrain.datasets.prepare import prepare
 from foretrain.errors import ConfigError
-from foretrain.proxies.engine import EngineSettings, train_group
+from foretrain.proxies.engine import train_group
 from foretrain.proxies.engine._buffers import Layout
 from foretrain.proxies.engine._checkpoint import load_checkpoint, save_checkpoint
 from foretrain.proxies.engine._group import Group
 from foretrain.proxies.engine._hardware import resolve
 from foretrain.proxies.models import ProxyModel, build_model, models
 from foretrain.proxies.runs import ProxyRun, Recipe
+from foretrain.proxies.settings import EngineSettings
 from torch.utils.flop_counter import FlopCounterMode
 
 PLAIN = {"layers": 2, "width": 32, "heads": 2, "ffn_width": 48, "vocab_size": 61, "context_length": 12}

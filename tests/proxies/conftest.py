@@ -14,7 +14,7 @@ VOCAB = 32
 @pytest.fixture(scope="session")
 def plain() -> Any:
     """Engine settings that are the same everywhere: CPU, fp32, not compiled, and little validation."""
-    from foretrain.proxies.engine import EngineSettings
+    from foretrain.proxies.settings import EngineSettings
 
     return EngineSettings(device="cpu", precision="fp32", compile="never", eval_tokens=512)
 

@@ -13,10 +13,11 @@ from foretrain.datasets.corpus import Corpus
 from foretrain.datasets.mixture import validation_rows
 from foretrain.datasets.prepare import prepare
 from foretrain.errors import ConfigError, CorpusError
-from foretrain.proxies.engine import EngineSettings, train_group
 from foretrain.proxies.engine import _train as train_module
+from foretrain.proxies.engine import train_group
 from foretrain.proxies.engine._group import Group
 from foretrain.proxies.engine._hardware import resolve
+from foretrain.proxies.settings import EngineSettings
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -275,7 +275,8 @@ CHILD = """
 import sys, time, torch
 from pathlib import Path
 from foretrain.datasets.tokens import TokenStore
-from foretrain.proxies.engine import EngineSettings, train_group
+from foretrain.proxies.engine import train_group
+from foretrain.proxies.settings import EngineSettings
 from foretrain.proxies.engine._group import Group
 from foretrain.proxies.runs import ProxyRun
 

@@ -1,7 +1,6 @@
 from dataclasses import replace
 
 import pytest
-from foretrain.proxies.engine._settings import EngineSettings
 from foretrain.proxies.estimate import (
     COMPILE_S,
     START_S,
@@ -13,6 +12,7 @@ from foretrain.proxies.estimate import (
     measure_speed,
 )
 from foretrain.proxies.runs import ProxyRun
+from foretrain.proxies.settings import EngineSettings
 from foretrain.proxies.sizes import ModelFamily
 from hypothesis import given, settings
 from hypothesis import strategies as st

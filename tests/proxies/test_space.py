@@ -1,7 +1,7 @@
 import jsonschema
 import pytest
 from foretrain.errors import ConfigError
-from foretrain.proxies.engine._settings import EngineSettings
+from foretrain.proxies.settings import EngineSettings
 from foretrain.proxies.space import ProxySpace
 from foretrain.yaml_io import loads_yaml
 
