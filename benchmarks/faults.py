@@ -73,10 +73,15 @@ def compare(home: Path, kills: int, seed: int, with_ray: bool) -> None:
     expected = losses(plain)
     print(f"{'':34s} {'runs':>4} {'kills':>5} {'starts':>6} {'seconds':>8}  losses  left over")
     show("left alone", plain, expected, 0, 1, seconds)
-    killed = new_campaign(home, "killed")
-    began = time.monotonic()
-    victims, starts = kill_at_random(killed, kills, seconds, random.Random(seed))
-    show("killed at random moments", killed, expected, sum(victims.values()), starts, time.monotonic() - began)
+    rng, victims, turn = random.Random(seed), Counter[str](), 0
+    while sum(victims.values()) < kills:
+        turn += 1
+        killed = new_campaign(home, f"killed {turn}")
+        began = time.monotonic()
+        now, starts = kill_at_random(killed, kills - sum(victims.values()), seconds, rng)
+        seconds_now = time.monotonic() - began
+        show(f"killed at random moments, {turn}", killed, expected, sum(now.values()), starts, seconds_now)
+        victims += now
     print("  " + ", ".join(f"{victim}: {victims[victim]}" for victim in _VICTIMS))
     if with_ray:
         lost = new_campaign(home, "lost")
@@ -123,13 +128,12 @@ def kill_at_random(campaign: Campaign, kills: int, seconds: float, rng: random.R
     while not campaign.status().complete:
         process = start(campaign)
         starts += 1
-        if starts > 3 * kills:
+        if starts > 3 * kills + 3:
             raise SystemExit(f"started {starts} times and still not done")
         while process.poll() is None and sum(victims.values()) < kills:
-            # From the start of Python, some five seconds before training, to well into it; all of them together are
-            # about as long as the campaign.
+            # From the start of Python, some five seconds before training, to well into it.
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(rng.uniform(0.5, 5 + 2 * seconds / kills))
+                process.wait(rng.uniform(0.5, 5 + seconds / 10))
             workers = [found.pid for g in range(len(campaign.file.groups)) if (found := progress(campaign, g))]
             victim = rng.choice(_VICTIMS)
             if process.poll() is not None or (victim != "parent" and not workers):
@@ -209,8 +213,7 @@ def ray_cluster() -> Iterator[tuple]:
 def start(campaign: Campaign, engine: str = "local", address: str = "", **environment: str) -> subprocess.Popen:
     """Train in a process of its own."""
     words = [sys.executable, __file__, "--train", str(campaign.folder), engine, address]
-    quiet = subprocess.DEVNULL if environment else None  # Ray tells at length that a node is gone
-    return subprocess.Popen(words, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stderr=quiet)
+    return subprocess.Popen(words, env={**os.environ, **environment}, stdin=subprocess.DEVNULL)
 
 
 def wait(process: subprocess.Popen, check: bool = True) -> None:

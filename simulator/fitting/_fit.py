@@ -55,12 +55,14 @@ def fit_law(
     prior: Prior | None = None,
     draws: int = 0,
     seed: int = 0,
+    origins: np.ndarray | None = None,
 ) -> Fit:
     """Fit `law` to runs (each column and `loss`, in nats, `(n,)`). No starting point is needed.
 
     Without `prior`, this is the plain robust fit. With one, the prior is weighed against the runs by their residual
     noise, and `draws` are bootstraps with the prior's centre redrawn each time, so that what the runs can't tell
-    stays as wide as the prior.
+    stays as wide as the prior. Rows of one training run share its luck: where `origins` numbers them, a bootstrap
+    resamples runs rather than rows.
     """
     log_loss, weights = _checked(law, columns, loss, weights)
     n = len(log_loss)
@@ -73,7 +75,9 @@ def fit_law(
     final = trusted * (n / trusted.sum())
     residual, _ = problem.linearise(theta[None])
     value = problem.objective(residual, theta[None], final[None], mean=theta[None])[0]  # at its mean a prior is zero
-    drawn = _draws(problem, theta, final, mean, prior, draws, np.random.default_rng(seed)) if draws else theta[None]
+    drawn = theta[None]
+    if draws:
+        drawn = _draws(problem, theta, final, mean, prior, draws, np.random.default_rng(seed), origins)
     return Fit(law, reference, theta, drawn, noise, float(value))
 
 
@@ -176,7 +180,7 @@ def _noise(problem, theta, weights):
     return max(total / (freedom + _USUAL_RUNS), _NOISE_FLOOR)
 
 
-def _draws(problem, theta, weights, mean, prior, count, rng):
+def _draws(problem, theta, weights, mean, prior, count, rng, origins):
     """Bayesian bootstrap: Dirichlet weights on the runs and, with a prior, its centre redrawn for each draw."""
     some, w = thin(problem, weights, _DRAW_ROWS)
     n = len(some.log_loss)
@@ -188,8 +192,17 @@ def _draws(problem, theta, weights, mean, prior, count, rng):
     out = []
     for at in range(0, count, size):
         k = min(size, count - at)
-        resampled = rng.dirichlet(np.ones(n), size=k) * n * w
+        resampled = _resampled(rng, k, n, origins) * w
         start = np.repeat(theta[None], k, axis=0)
         found, _ = minimise(some, start, resampled, centres[at : at + k], iterations=60, tolerance=1e-5, frozen=bend)
         out.append(found)
     return np.concatenate(out)
+
+
+def _resampled(rng, count, n, origins) -> np.ndarray:
+    """Dirichlet weights of mean 1, `(count, n)`: of each row, or of the training run that it comes from."""
+    if origins is None or len(origins) != n:  # a thinned table has few rows of any run
+        return rng.dirichlet(np.ones(n), size=count) * n
+    runs = int(origins.max()) + 1
+    weights = (rng.dirichlet(np.ones(runs), size=count) * runs)[:, origins]
+    return weights * (n / weights.sum(axis=1, keepdims=True))

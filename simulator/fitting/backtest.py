@@ -102,7 +102,16 @@ def fit_observations(
 ) -> Fit:
     """`fit_law` with the weights that belong to the purpose: plain without a prior, for extrapolation with one."""
     weights = observations.weights if prior is None else observations.extrapolation_weights()
-    return fit_law(law, observations.columns, observations.loss, weights=weights, prior=prior, draws=draws, seed=seed)
+    return fit_law(
+        law,
+        observations.columns,
+        observations.loss,
+        weights=weights,
+        prior=prior,
+        draws=draws,
+        seed=seed,
+        origins=observations.origins,
+    )
 
 
 def cuts(law: Law, observations: Observations) -> list[np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,11 +24,15 @@ _ENOUGH_TOKENS_PER_PARAM = 5.0  # below this, runs are under-trained and follow 
 
 @dataclass(frozen=True)
 class Observations:
-    """Runs to fit: `columns[name]: (n,)`, `loss: (n,)` in nats, and the user's `weights: (n,)` (ones by default)."""
+    """Runs to fit: `columns[name]: (n,)`, `loss: (n,)` in nats, and the user's `weights: (n,)` (ones by default).
+
+    `origins: (n,)` numbers the training run that each row comes from, where some gave several; else None.
+    """
 
     columns: Mapping[str, np.ndarray]
     loss: np.ndarray
     weights: np.ndarray
+    origins: np.ndarray | None = None
 
     @classmethod
     def from_table(cls, table: RunTable, target: str) -> Observations:
@@ -36,7 +40,8 @@ class Observations:
         rows = table.fit_rows(target)
         if not len(rows):
             raise FitError("no row with status ok has a loss; there is nothing to fit")
-        return cls.from_columns(known_columns(rows), rows.column(target), _column(rows, "weight"))
+        found = cls.from_columns(known_columns(rows), rows.column(target), _column(rows, "weight"))
+        return replace(found, origins=_origins(rows))
 
     @classmethod
     def from_columns(cls, columns: Columns, loss: np.ndarray, weights: np.ndarray | None = None) -> Observations:
@@ -55,7 +60,9 @@ class Observations:
 
     def take(self, rows: np.ndarray) -> Observations:
         """The runs at `rows` (a mask or indices)."""
-        return Observations({k: v[rows] for k, v in self.columns.items()}, self.loss[rows], self.weights[rows])
+        columns = {name: values[rows] for name, values in self.columns.items()}
+        origins = None if self.origins is None else self.origins[rows]
+        return Observations(columns, self.loss[rows], self.weights[rows], origins)
 
     def thinned(self, rows: int) -> Observations:
         """At most `rows` runs, evenly spread over the order of compute."""
@@ -95,6 +102,17 @@ def sparsity(num_experts: np.ndarray, experts_per_token: np.ndarray | None) -> n
     """The expert count that laws read, `(n,)`: experts per visited expert, as in runs that visit one. Dense is 1."""
     visited = 1.0 if experts_per_token is None else np.maximum(np.nan_to_num(experts_per_token, nan=1.0), 1.0)
     return np.maximum(num_experts / visited, 1.0)
+
+
+def _origins(table: RunTable) -> np.ndarray | None:
+    """The training run of each row, numbered, `(n,)`; None if every row is a run of its own.
+
+    Rows on the way of a run are named `<run_id>@<tokens>`, as campaigns of proxies write them.
+    """
+    if not table.has("run_id"):
+        return None
+    names = [str(name).partition("@")[0] for name in table.frame["run_id"]]
+    return None if len(set(names)) == len(names) else np.unique(names, return_inverse=True)[1]
 
 
 def _column(table: RunTable, name: str) -> np.ndarray | None:
