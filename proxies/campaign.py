@@ -99,8 +99,9 @@ class Campaign:
         """
         report = progress or (lambda text, share: None)
         with self.layout.locked():
-            self.layout.sweep()
-            groups = [group for group in range(len(self.file.groups)) if not self.is_group_done(group)]
+            done = [self.is_group_done(group) for group in range(len(self.file.groups))]
+            self.layout.sweep([group for group, is_done in enumerate(done) if is_done])
+            groups = [group for group, is_done in enumerate(done) if not is_done]
             if groups:
                 report("checking the tokens", 0.0)
                 self.open_store().verify()
@@ -160,7 +161,7 @@ class Campaign:
     def open_store(self) -> TokenStore:
         """Open the campaign's tokens. Raises CampaignError if they are no longer those that it was made for."""
         facts = self.file.store
-        folder = Path(os.path.normpath(self.folder / facts.folder))
+        folder = Path(os.path.realpath(os.path.join(os.path.realpath(self.folder), facts.folder)))
         store = TokenStore.open(folder)
         if store.digest != facts.digest:
             raise CampaignError(

@@ -13,7 +13,7 @@ import json
 import re
 import shutil
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
@@ -205,9 +205,14 @@ class Layout:
         finally:
             lock.release()
 
-    def sweep(self) -> None:
-        """Remove what an earlier process has left: its wish to stop, unfinished files. Call it under the lock."""
+    def sweep(self, done: Iterable[int]) -> None:
+        """Remove what a killed process has left: a wish to stop, unfinished files, folders of groups that are `done`.
+
+        Call it under the lock.
+        """
         self.stop.unlink(missing_ok=True)
+        for group in done:
+            self.group(group).remove()
         for pattern in (".tmp-*", "groups/*/.tmp-*", "runs/*/.tmp-*"):
             for path in self.folder.glob(pattern):
                 with contextlib.suppress(OSError):

@@ -47,6 +47,8 @@ class RayExecutor(Executor):
         ray = _import_ray()
         ours = not ray.is_initialized()
         _connect(ray, self.address)
+        if ours:
+            _keep_off_stdout(ray)
         try:
             _check_nodes(ray, Layout(Path(jobs[0].folder)).file)
             yield from self._run(ray, jobs, device)
@@ -114,6 +116,15 @@ def _connect(ray: Any, address: str | None) -> None:
         named = address not in (None, "auto")
         where = f"a Ray cluster at {address}" if named else "a Ray cluster here; start one with `ray start --head`"
         raise UsageError(f"address: can't connect to {where} ({_first_line(error)})") from None
+
+
+def _keep_off_stdout(ray: Any) -> None:
+    """Stop Ray from telling on standard output, which may be our JSON, what happens to its nodes.
+
+    There is no public switch: `log_to_driver` is about workers' output alone. Without this one it is merely noisy.
+    """
+    with contextlib.suppress(AttributeError):
+        ray._private.worker._worker_logs_enabled = False
 
 
 def _check_reachable(address: str) -> None:

@@ -88,6 +88,17 @@ def test_the_folder_says_everything_and_comes_back(create, runs, toy_store):
     assert opened.open_store().digest == facts["store"]["digest"]
 
 
+def test_tokens_are_found_through_a_link_and_after_a_move(runs, tmp_path, toy_store, toy_settings):
+    shutil.copytree(toy_store, tmp_path / "deep" / "er" / "store")
+    (tmp_path / "link").symlink_to(tmp_path / "deep" / "er")
+    folder = tmp_path / "link" / "c"
+    campaign = Campaign.create(folder, runs, tmp_path / "deep" / "er" / "store", toy_settings)
+    assert campaign.file.store.folder == "../store"
+    assert campaign.open_store().digest == campaign.file.store.digest
+    (tmp_path / "deep").rename(tmp_path / "moved")
+    assert Campaign.open(tmp_path / "moved" / "er" / "c").open_store().digest == campaign.file.store.digest
+
+
 def test_groups_are_even_alike_and_the_costliest_come_first(create, runs, toy_run):
     campaign = create([*runs, toy_run("big", 50_000)])
     assert campaign.file.groups == (("big",), ("l1", "l2"), ("l0",), ("s0", "s1"))
@@ -264,6 +275,17 @@ def test_what_a_killed_process_left_is_swept(create, runs):
         path.write_text("half a resu")
     campaign.train(Here())
     assert not [path for path in left if path.exists()]
+
+
+def test_the_folder_of_a_group_that_is_done_is_swept(create, runs):
+    """A process can be killed between a group's last result and the end of its checkpoint."""
+    campaign = create(runs)
+    campaign.train(Here())
+    left = campaign.layout.group(1)
+    left.path.mkdir()
+    left.checkpoint.write_text("large")
+    campaign.train(Here())
+    assert not left.path.exists()
 
 
 def test_a_second_train_is_refused_at_once(create, runs):

@@ -1,5 +1,6 @@
 """Campaigns whose processes and machines are killed in the middle: they go on, and end with the same losses."""
 
+import json
 import random
 import subprocess
 import sys
@@ -119,10 +120,12 @@ def test_a_node_that_is_killed_costs_nothing_but_time(create, toy_run, ray_clust
     wait_for(lambda: training.poll() is not None or all(note.exists() for note in notes))
     ray_cluster.kill_node()
     try:
-        _, errors = training.communicate(timeout=PATIENCE_S)
+        output, errors = training.communicate(timeout=PATIENCE_S)
     finally:
         ray_cluster.add_node()
     assert training.returncode == 0, errors
+    assert json.loads(output.splitlines()[-1]) == ["end", True]
+    assert all(line.startswith("[") for line in output.splitlines()), "Ray's own words belong elsewhere"
     assert outcomes(killed) == outcomes(plain)
     assert len(outcomes(plain)) == 7
 

@@ -83,6 +83,7 @@ def test_a_worker_that_always_dies_is_given_up_and_its_last_words_kept(local):
     assert why == "its worker died 3 times; the last time with exit code 1, saying: no such driver"
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="counts processes in /proc")
 def test_stopping_early_ends_every_worker(local):
     script = """
 import os, time
@@ -93,12 +94,18 @@ def train(folder, group):
     return str(os.getpid())
 serve(train)
 """
+    before = children()
     events = local(script).run([GroupJob("somewhere", group) for group in range(4)], "cpu")
-    pid = next(int(outcome.failure) for outcome in events if outcome is not None)
-    children = {int(p) for p in os.listdir("/proc") if p.isdigit() and parent(p) == os.getpid()}
-    assert pid in children
+    worker = next(int(outcome.failure) for outcome in events if outcome is not None)
+    assert worker in children() - before
+    assert len(children() - before) == 2
     events.close()
-    assert not {p for p in children if parent(str(p)) == os.getpid()}
+    assert children() == before
+
+
+def children():
+    """Process ids of this process's children."""
+    return {int(pid) for pid in os.listdir("/proc") if pid.isdigit() and parent(pid) == os.getpid()}
 
 
 def parent(pid):
