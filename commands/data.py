@@ -9,7 +9,12 @@ from ._shared import json_option, progress_bar, show
 
 @click.group()
 def data() -> None:
-    """Look at a corpus, and make it into tokens that proxies are trained on."""
+    """Look at a corpus, and make it into tokens that proxies are trained on.
+
+    \b
+    Example:  simulate data inspect corpora.yaml
+              simulate data prepare corpora.yaml --out tokens
+    """
 
 
 @data.command()

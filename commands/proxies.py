@@ -23,9 +23,9 @@ def proxies() -> None:
     """Train small models for real: decide which, train them to the end, take their run table.
 
     \b
-    Start here:  simulate init demo && cd demo
-                 simulate proxies train space.yaml
-                 simulate proxies table proxies --out runs.csv && simulate fit runs.csv --out predictor
+    Example:  simulate proxies train space.yaml        (simulate init writes one)
+              simulate proxies table proxies --out runs.csv
+              simulate fit runs.csv --out predictor
     """
 
 

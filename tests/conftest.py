@@ -134,6 +134,10 @@ def toy_settings() -> Any:
     return EngineSettings.model_validate({**facts, "eval_tokens": 2_048, "checkpoint_every_s": 0.5})
 
 
+def restore_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture
 def start_training(plain_environment, tmp_path) -> Iterator[Callable[..., subprocess.Popen]]:
     """`start_training(folder, executor, address="", **environment)`: train a campaign in a process of its own.
@@ -152,6 +156,8 @@ def start_training(plain_environment, tmp_path) -> Iterator[Callable[..., subpro
             stderr=subprocess.PIPE,
             encoding="utf-8",
             start_new_session=True,
+            # a test run in the background ignores Ctrl-C, and so would its children
+            preexec_fn=None if os.name == "nt" else restore_ctrl_c,
         )
         started.append(process)
         return process

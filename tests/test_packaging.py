@@ -177,4 +177,5 @@ print(len(shipped()), *resources.files("foretrain.examples").iterdir(), sep="\\n
     assert 1 < result["loss_nats"]["median"] < 10
     assert "Usage: simulate" in run(installed, "-m", "foretrain", "--help", folder=elsewhere)
     run(simulate, "init", ".", folder=elsewhere)
-    assert [path.name for path in elsewhere.iterdir()] == ["run.yaml"]
+    written = ["corpora.yaml", "run.yaml", "space.yaml", "study.yaml"]
+    assert sorted(path.name for path in elsewhere.iterdir()) == written

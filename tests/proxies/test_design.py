@@ -53,7 +53,7 @@ def test_a_ladder_passes_through_its_token_counts():
     assert {run.tokens for run in found.runs} == {2e6}
     assert sorted({run.shape.width for run in found.runs}) == [16, 32, 64]
     assert {run.seed for run in found.runs} == {0, 1}
-    assert {run.recipe.lr for run in found.runs} == {0.01}
+    assert {run.recipe.lr for run in found.runs} == {0.005}
     assert found.runs[0].mix == pytest.approx({"books": 0.35, "code": 0.25, "web": 0.4})
     assert found.estimates["main"].rows == 18
 

@@ -149,7 +149,7 @@ def test_impossible_runs_are_refused(change, fragment):
         ({"clip_norm": 0}, "greater than 0"),
         ({"averaging": 1.1}, "less than or equal to 1"),
         ({"weight_decay": -0.1}, "greater than or equal to 0"),
-        ({"warmup_tokens": -1}, "greater than or equal to 0"),
+        ({"warmup_tokens": -1}, "a number that isn't negative"),
         ({"schedule": "step"}, "schedule"),
     ],
 )

@@ -101,7 +101,7 @@ BAD = [
     (GOOD.replace("60k", "20000"), ":2: sizes: got 20000, 20000; expected each value once"),
     (GOOD.replace("60k", "-1"), ":2: sizes.1: got -1; expected a number that isn't negative"),
     (GOOD.replace("1M", "0"), ":3: tokens.0: got 0; expected a number above 0"),
-    (GOOD.replace("sizes: [20k, 60k]", "widths: [12]"), ":2: widths.0: got 12; Input should be a multiple of 8"),
+    (GOOD.replace("sizes: [20k, 60k]", "widths: [12]"), ":2: widths.0: got 12; expected a multiple of 8"),
     (GOOD.replace("sizes: [20k, 60k]", "widths: [8, 0]"), ":2: widths.1: got 0; expected a number of at least 8"),
     (GOOD + "seeds: 0\n", ":4: seeds: got 0; expected a number of at least 1"),
     (GOOD + "seed: -1\n", ":4: seed: got -1; expected a number that isn't negative"),
