@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 NOT_OURS = {"tests", "benchmarks", "docs", "build", "dist", "__pycache__"}
 LONGEST = 500  # lines of a module; past it, split by concept
 
-GROUND = ("units", "errors", "files", "yaml_io", "fields", "config_errors", "architecture", "schedules")
+GROUND = ("units", "errors", "files", "yaml_io", "fields", "config_errors", "architecture", "schedules", "registry")
 # Floors of the house, lowest first. A module imports from its own floor and from those below; a name stands for
 # itself and everything under it, and the longest name that fits counts.
 FLOORS = [

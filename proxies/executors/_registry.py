@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable
-from functools import cache
 
 from ...errors import UsageError
+from ...registry import import_members
 from ...units import shown
 from ._executor import Executor
 
@@ -25,17 +23,9 @@ def register_executor(name: str) -> Callable[[type[Executor]], type[Executor]]:
     return add
 
 
-@cache
-def _discover() -> None:
-    package = __package__ or ""
-    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
-        if not module.name.startswith("_"):
-            importlib.import_module(f"{package}.{module.name}")
-
-
 def executor_names() -> list[str]:
     """Names of all executors, sorted."""
-    _discover()
+    import_members(__package__ or "")
     return sorted(_EXECUTORS)
 
 
@@ -44,7 +34,7 @@ def get_executor(name: str, workers: int | None = None, address: str | None = No
 
     Raises UsageError for an unknown name, and for options that the executor can't use.
     """
-    _discover()
+    import_members(__package__ or "")
     if name not in _EXECUTORS:
         raise UsageError(f"unknown engine {shown(name)}; expected one of {', '.join(sorted(_EXECUTORS))}")
     if workers is not None and workers < 1:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable
-from functools import cache
 
 from ...architecture import Architecture
 from ...errors import ConfigError
+from ...registry import import_members
 from ...units import shown
 from ._model import ProxyModel
 
@@ -26,17 +24,9 @@ def register_model(name: str) -> Callable[[type[ProxyModel]], type[ProxyModel]]:
     return add
 
 
-@cache
-def _discover() -> None:
-    package = __package__ or ""
-    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
-        if not module.name.startswith("_"):
-            importlib.import_module(f"{package}.{module.name}")
-
-
 def models() -> dict[str, type[ProxyModel]]:
     """All architectures by name."""
-    _discover()
+    import_members(__package__ or "")
     return dict(_MODELS)
 
 

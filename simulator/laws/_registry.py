@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable
-from functools import cache
 
 from ...errors import FitError
+from ...registry import import_members
 from ...units import shown
 from ._law import Law, Member
 from ._term import Term
@@ -33,23 +31,15 @@ def register_term(name: str) -> Callable[[type[Term]], type[Term]]:
     return add
 
 
-@cache
-def _discover() -> None:
-    package = __package__ or ""
-    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
-        if not module.name.startswith("_"):
-            importlib.import_module(f"{package}.{module.name}")
-
-
 def members() -> dict[str, Member]:
     """All core members by name."""
-    _discover()
+    import_members(__package__ or "")
     return dict(_MEMBERS)
 
 
 def terms() -> dict[str, type[Term]]:
     """All terms by name."""
-    _discover()
+    import_members(__package__ or "")
     return dict(_TERMS)
 
 
@@ -58,7 +48,7 @@ def get_law(name: str) -> Law:
 
     Raises FitError that lists what exists if a part is unknown.
     """
-    _discover()
+    import_members(__package__ or "")
     first, *rest = [part.strip() for part in name.split("+")]
     if first not in _MEMBERS:
         raise FitError(f"unknown law {shown(name)}: {shown(first)} is none of {', '.join(sorted(_MEMBERS))}")

@@ -10,9 +10,9 @@ import pytest
 from foretrain.datasets.corpus import Corpus
 from foretrain.datasets.prepare import prepare
 from foretrain.datasets.run_table import RunTable
-from foretrain.errors import CampaignError, CorpusError, InputError
+from foretrain.errors import CampaignError, CorpusError
 from foretrain.proxies.campaign import Campaign
-from foretrain.proxies.executors import Executor, Outcome, executor_names, get_executor
+from foretrain.proxies.executors import Executor, Outcome
 from foretrain.proxies.group import train_one_group
 from foretrain.proxies.result_files import read_curve
 from foretrain.proxies.results import CurvePoint, DomainLoss, Evaluation, RunResult
@@ -496,19 +496,3 @@ def test_a_standard_error_of_one_sequence_is_unknown(create, toy_run):
     campaign.train(Here(one_sequence))
     assert outcomes(campaign)["x"][0].losses["a"] == (3.0, math.inf)
     assert "loss_se" not in campaign.table().frame.columns
-
-
-# the registry
-
-
-def test_executors_are_found_by_name():
-    assert executor_names() == ["local", "ray"]
-    assert get_executor("local", 3).workers == 3
-    for words, message in (
-        (("slurm",), "unknown engine 'slurm'; expected one of local, ray"),
-        (("local", 0), "workers: got 0; expected at least 1"),
-        (("local", None, "10.0.0.1:6379"), "the local engine has no cluster"),
-    ):
-        with pytest.raises(Exception, match=message) as caught:
-            get_executor(*words)
-        assert not isinstance(caught.value, InputError), "a wrong call, not wrong data"
