@@ -1,8 +1,18 @@
 """Robust fits of laws to runs: starts, Newton, priors, back-tests, and the choice of a law."""
 
 from ._fit import Fit, fit_law
-from ._newton import DELTA, huber
-from .backtest import Scores, backtest, draw_spread, error_scale, fit_observations, gap_decades, ranges
+from ._newton import DELTA, huber, one_thread
+from .backtest import (
+    Scores,
+    backtest,
+    cuts,
+    draw_spread,
+    error_scale,
+    extrapolation_gap,
+    fit_observations,
+    gap_decades,
+    ranges,
+)
 from .choose import AUTO, Choice, candidates, choose, collinearity, require
 from .empirical_bayes import learn_prior
 from .observations import OPTIONAL, Observations, known_columns, sparsity
@@ -22,14 +32,17 @@ __all__ = [
     "candidates",
     "choose",
     "collinearity",
+    "cuts",
     "draw_spread",
     "error_scale",
+    "extrapolation_gap",
     "fit_law",
     "fit_observations",
     "gap_decades",
     "huber",
     "known_columns",
     "learn_prior",
+    "one_thread",
     "public_prior",
     "ranges",
     "require",

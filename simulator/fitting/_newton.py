@@ -23,15 +23,23 @@ _STEP = 1e-5  # finite-difference step for second derivatives, in the law's unit
 
 @dataclass
 class Problem:
-    """The runs to fit: `features` from `law.prepare`, `log_loss: (n,)`, and a prior (`precision: (P, P)`) or None."""
+    """The runs to fit: `features` of `law.prepare`, `log_loss: (n,)`, a prior `precision: (P, P)`, Huber's `delta`."""
 
     law: Law
     features: list[dict[str, np.ndarray]]
     log_loss: np.ndarray
     precision: np.ndarray
+    delta: float = DELTA
 
-    def objective(self, residual, theta, weights, mean, delta=DELTA):
+    @property
+    def exact(self) -> bool:
+        """Are second derivatives worth their price? With a worth for each domain they cost as much as P evaluations,
+        while the many residuals that such a law leaves hardly bend it."""
+        return not self.law.domains
+
+    def objective(self, residual, theta, weights, mean, delta=None):
         """F for each problem, `(K,)`. `residual, weights: (K, n)`, `theta, mean: (K, P)`."""
+        delta = self.delta if delta is None else delta
         step = theta - mean
         prior = 0.5 * np.einsum("kp,pq,kq->k", step, self.precision, step)
         return np.einsum("kn,kn->k", weights, huber(residual, delta)) + prior
@@ -53,14 +61,14 @@ def huber(residual: np.ndarray, delta: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Method:
-    """How to minimise. `delta` is the Huber threshold, `tolerance` relative to the objective.
+    """How to minimise. `delta` is the Huber threshold (the problem's own by default), `tolerance` is relative.
 
     `frozen: (n, P·P)` replaces the second derivatives of log L by those at one point: right for bootstraps, whose
     optima lie close to it, and P times cheaper. Without `exact` they are left out (Gauss-Newton), which is enough while
     the threshold is wide.
     """
 
-    delta: float = DELTA
+    delta: float | None = None
     iterations: int = 100
     tolerance: float = 1e-12
     frozen: np.ndarray | None = None
@@ -93,7 +101,7 @@ def minimise(
 
     `weights: (n,)` or `(K, n)`, `mean: (P,)` or `(K, P)`.
     """
-    with _one_thread():
+    with one_thread():
         return _minimise(problem, problem.law.complete(theta), weights, mean, Method(**method))
 
 
@@ -126,24 +134,28 @@ def _controller() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _one_thread() -> AbstractContextManager:
+def one_thread() -> AbstractContextManager:
     """BLAS on one thread: on stacks of small matrices its threads cost more than they bring (4 to 50 times here)."""
     return _controller().limit(limits=1, user_api="blas")
 
 
 def _propose(problem, state, method, damping):
     """A damped Newton step inside the box, and the fall of F that it promises."""
-    theta, grad, delta = state.theta, state.grad, method.delta
+    theta, grad = state.theta, state.grad
+    delta = problem.delta if method.delta is None else method.delta
     free = problem.law.free
     lower, upper = problem.law.box()
     slope = state.weights * np.clip(state.residual, -delta, delta)
     gradient = _weighted(grad, slope) + (theta - state.mean) @ problem.precision
     size = np.abs(state.residual)
     hessian = (grad * (state.weights * (size <= delta))[:, None]) @ grad.transpose(0, 2, 1) + problem.precision
-    if method.exact:
+    if method.exact and problem.exact:
         hessian += _second_order(problem, theta, grad, slope, method.frozen)
     bend = state.weights * (delta / np.maximum(size, delta))
     metric = (grad * bend[:, None]) @ grad.transpose(0, 2, 1)
+    if not problem.exact:
+        # Marquardt's damping: Gauss-Newton alone takes far too long steps along what the runs hardly see
+        metric = np.einsum("kpp->kp", metric + problem.precision)[:, :, None] * np.eye(theta.shape[1])
     # parameters at their bound that want to leave the box stay there
     stuck = ((theta <= lower) & (gradient > 0)) | ((theta >= upper) & (gradient < 0)) | ~free
     gradient[stuck] = 0.0

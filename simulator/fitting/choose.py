@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 
 from ...errors import FitError
-from ..laws import Law, get_law, members, terms
+from ..laws import Law, build_term, get_law, members, stock_column, terms
 from .backtest import Scores, backtest
 from .observations import Observations
 from .prior import Prior
@@ -18,7 +18,9 @@ AUTO = "auto"
 _FEWEST_RUNS = 4
 _VARIES = 1.5  # a column whose largest value is less than this many times its smallest can't carry an exponent
 _LEARNING_RATE = ("lr_batch", "lr")
-_RIVALS = (("repetition", "muennighoff"), ("experts",), _LEARNING_RATE)
+_MIXTURE = ("mixture", "exponential_mixture")
+_REPEATS = ("repetition", "muennighoff")
+_RIVALS = (_REPEATS, ("experts",), _LEARNING_RATE)
 """Terms that describe the same thing, preferred first; at most one of each group enters a law."""
 _SWITCH = 0.5  # a rival form must halve the back-test error: choosing by smaller margins lost accuracy out of sample
 _SWITCH_CUTS = 4
@@ -34,36 +36,66 @@ class Choice:
     left_out: Mapping[str, str] = field(default_factory=dict)
 
 
-def require(law: Law, observations: Observations) -> None:
-    """Raise FitError, naming the column that varies too little, if the runs can't identify `law`."""
+def require(law: Law, observations: Observations, prior: Prior | None = None) -> None:
+    """Raise FitError, naming the column that varies too little, if the runs (and the prior) can't identify `law`."""
     _enough(observations)
     for column in law.member.uses:
         reason = _constant(observations, column)
-        if reason:
+        if reason and law.domains and prior is None:
+            raise FitError(f"law {law.name!r}: {reason}; take --law auto or --prior public, which say what it does")
+        if reason and not law.domains:
             other = "tokens_only" if column == "params" else "params_only"
             raise FitError(f"law {law.name!r}: {reason}; take --law auto or --law {other}")
+    if law.domains and prior is None and len(observations) < law.free.sum():
+        raise FitError(
+            f"law {law.name!r}: {len(observations)} runs for {int(law.free.sum())} parameters; take --prior public"
+        )
     for term in law.terms:
         reason = term.identifiable(observations.columns)
         if reason:
             raise FitError(f"law {law.name!r}: term {term.name!r} can't be identified: {reason}")
+    both = {term.name for term in law.terms} & {*_REPEATS}
+    if law.domains and both and _stocks(observations):
+        raise FitError(
+            f"law {law.name!r}: columns {_stocks(observations)[0]!r}, … state repeats by domain, which {both.pop()!r} "
+            "would count a second time; leave it out, or those columns"
+        )
 
 
-def candidates(observations: Observations) -> tuple[list[str], dict[str, str]]:
-    """Names of the applicable laws, the preferred one first, and the reason why each other term is left out."""
-    fixed = {c: _constant(observations, c) for c in ("params", "tokens")}
+def candidates(observations: Observations, prior: Prior | None = None) -> tuple[list[str], dict[str, str]]:
+    """Names of the applicable laws, the preferred one first, and the reason why each other term is left out.
+
+    Where the mix varies, a law with a prior may hold N or D at one value: the prior then says what they do.
+    """
     _enough(observations)
-    if all(fixed.values()):
-        raise FitError(f"nothing to fit a law on: {fixed['params']}, and {fixed['tokens']}")
-    if any(fixed.values()):
-        cores = ["params_only" if fixed["tokens"] else "tokens_only"]
+    groups, left_out = _usable_terms(observations)
+    fixed = {c: reason for c in ("params", "tokens") if (reason := _constant(observations, c))}
+    mixed = any(group[0] in _MIXTURE for group in groups)
+    if fixed and mixed and prior is None:
+        why = f"{next(iter(fixed.values()))}, and there is no prior to say what it does (--prior public)"
+        left_out |= dict.fromkeys(groups.pop(), why)
+        mixed = False
+    if len(fixed) == 2 and not mixed:
+        mix = f"; the mix varies, but {left_out[_MIXTURE[0]]}" if _MIXTURE[0] in left_out else ""
+        raise FitError(f"nothing to fit a law on: {fixed['params']}, and {fixed['tokens']}{mix}")
+    if mixed and fixed:
+        cores = ["general"]
+    elif fixed:
+        cores = ["params_only" if "tokens" in fixed else "tokens_only"]
+        left_out = fixed | left_out
     else:
         cores = [name for name in ("general", "chinchilla", "kaplan") if name in members()]
-    left_out = {name: reason for name, reason in fixed.items() if reason}
-    groups = []
+    names = ["+".join([core, *chosen]) for core in cores for chosen in product(*groups)]
+    return list(dict.fromkeys([*names, *(() if mixed and fixed else cores)])), left_out
+
+
+def _usable_terms(observations: Observations) -> tuple[list[list[str]], dict[str, str]]:
+    """Groups of rival terms that the runs can identify, those of the mix last, and why others are left out."""
+    left_out, groups = {}, []
     for group in _groups():
         usable = []
         for name in group:
-            reason = terms()[name]().identifiable(observations.columns)
+            reason = _reason(name, observations)
             if reason is None:
                 usable.append(name)
             elif "is absent" not in reason:
@@ -72,9 +104,27 @@ def candidates(observations: Observations) -> tuple[list[str], dict[str, str]]:
             usable = usable[:1]  # lr alone is for tables where the batch size says nothing
         if usable:
             groups.append(usable)
-    suffixes = ["+".join(chosen) for chosen in product(*groups)] if groups else [""]
-    names = [f"{core}+{s}" if s else core for core in cores for s in suffixes]
-    return list(dict.fromkeys([*names, *cores])), left_out
+    if groups and groups[-1][0] in _MIXTURE and _stocks(observations):
+        for group in [group for group in groups if group[0] in _REPEATS]:
+            groups.remove(group)
+            left_out |= dict.fromkeys(group, f"{groups[-1][0]!r} counts repeats domain by domain")
+    return groups, left_out
+
+
+def _reason(name: str, observations: Observations) -> str | None:
+    """Why the runs can't identify a term, or None if they can."""
+    if not terms()[name].takes_domains:
+        return build_term(name).identifiable(observations.columns)
+    if not observations.domains:
+        given = any(column.startswith("mix.") for column in observations.columns)
+        return "the share of every domain is the same in all runs" if given else "a mix is absent"
+    return build_term(name, observations.domains).identifiable(observations.columns)
+
+
+def _stocks(observations: Observations) -> list[str]:
+    """Columns that state how many distinct tokens there are of a domain."""
+    names = [stock_column(domain) for domain in observations.domains]
+    return [name for name in names if name in observations.columns and np.isfinite(observations.columns[name]).any()]
 
 
 def choose(observations: Observations, prior: Prior | None, *, seed: int = 0) -> Choice:
@@ -82,12 +132,14 @@ def choose(observations: Observations, prior: Prior | None, *, seed: int = 0) ->
 
     Raises FitError if nothing varies enough or there are fewer than four runs.
     """
-    names, left_out = candidates(observations)
-    scores = {name: backtest(get_law(name), observations, prior, seed=seed) for name in names}
-    best, why = names[0], _describe(names[0], left_out)
+    names, left_out = candidates(observations, prior)
+    built = {name: get_law(name, observations.domains) for name in names}
+    scores = {name: backtest(law, observations, prior, seed=seed) for name, law in built.items()}
+    best, why = names[0], _describe(names[0], left_out, observations)
     errors = {name: s.median_relative_error for name, s in scores.items() if s.cuts}
     if best not in errors:
-        return Choice(best, why + "; too few runs for a back-test", scores, left_out)
+        few = "no cut in compute leaves runs to fit and runs to predict" if "+mix" in best else "too few runs"
+        return Choice(best, f"{why}; {few} for a back-test", scores, left_out)
     rival = min(errors, key=lambda name: errors[name])
     if errors[rival] < _SWITCH * errors[best] and scores[rival].cuts >= _SWITCH_CUTS:
         why = f"it at least halves the back-test error of {best} ({errors[rival]:.2%} against {errors[best]:.2%})"
@@ -101,9 +153,10 @@ def _enough(observations: Observations) -> None:
 
 
 def _groups() -> Iterator[tuple[str, ...]]:
-    grouped = {name for group in _RIVALS for name in group}
+    grouped = {name for group in (*_RIVALS, _MIXTURE) for name in group}
     yield from _RIVALS
     yield from ((name,) for name in sorted(set(terms()) - grouped))
+    yield _MIXTURE
 
 
 def _constant(observations: Observations, column: str) -> str | None:
@@ -116,13 +169,16 @@ def _constant(observations: Observations, column: str) -> str | None:
     return f"column {column!r} varies too little, {low:.3g} to {high:.3g}"
 
 
-def _describe(name: str, left_out: Mapping[str, str]) -> str:
+def _describe(name: str, left_out: Mapping[str, str], observations: Observations) -> str:
     core, *extra = name.split("+")
+    constant = [reason for reason in (_constant(observations, c) for c in ("params", "tokens")) if reason]
     text = {
         "general": "N and D both vary, and the general form extrapolates best across the public tables",
         "params_only": f"{left_out.get('tokens')}, so only the effect of size can be fitted",
         "tokens_only": f"{left_out.get('params')}, so only the effect of data can be fitted",
     }.get(core, f"{core} applies")
+    if core == "general" and constant:
+        text = f"{' and '.join(constant)}, so the prior says what else they do"
     return text + "".join(f"; the table identifies {term!r}" for term in extra)
 
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...errors import FitError
-from ..laws import Columns
+from ..laws import Columns, varying_domains
 
 if TYPE_CHECKING:
     from ...datasets.run_table import RunTable
 
+_FAMILIES = ("mix.", "unique_tokens.")
 OPTIONAL = ("unique_tokens", "num_experts", "lr", "batch_tokens")
 """Columns beyond params and tokens that some term reads."""
 _WEIGHT_BY_COMPUTE = (
@@ -49,6 +50,11 @@ class Observations:
         loss = np.asarray(loss, dtype=float)
         weights = np.ones(len(loss)) if weights is None else np.asarray(weights, dtype=float)
         return cls(dict(columns), loss, weights)
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Training domains whose share varies over the runs: those that a mixture law can speak of."""
+        return varying_domains(self.columns)
 
     def __len__(self) -> int:
         return len(self.loss)
@@ -93,6 +99,9 @@ def known_columns(table: RunTable) -> dict[str, np.ndarray]:
             values = np.where(np.isfinite(values), values, fill[name])
         if values is not None and np.isfinite(values).all():
             columns[name] = values
+    for family in _FAMILIES:
+        names = [name for name in table.frame.columns if str(name).startswith(family)]
+        columns |= {name: table.column(name) for name in names}
     if "num_experts" in columns:
         columns["num_experts"] = sparsity(columns["num_experts"], _column(table, "experts_per_token"))
     return columns

@@ -1,8 +1,8 @@
 """Parametric scaling laws: a core family, terms that plug into it, and a registry that finds both by name."""
 
 from ._law import CORE, Features, Law, Member
-from ._registry import get_law, members, register_member, register_term, terms
-from ._term import Columns, Effect, Parameter, Reference, Term
+from ._registry import build_term, get_law, members, register_member, register_term, terms
+from ._term import Columns, Effect, Parameter, Reference, Term, mix_column, stock_column, varying_domains
 
 __all__ = [
     "CORE",
@@ -14,9 +14,13 @@ __all__ = [
     "Parameter",
     "Reference",
     "Term",
+    "build_term",
     "get_law",
     "members",
+    "mix_column",
     "register_member",
     "register_term",
+    "stock_column",
     "terms",
+    "varying_domains",
 ]

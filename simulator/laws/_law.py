@@ -91,8 +91,18 @@ class Law:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Run-table columns that the law reads."""
+        """Run-table columns that the law needs."""
         return tuple(dict.fromkeys(["params", "tokens", *(c for t in self.terms for c in t.columns)]))
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """Further columns that the law reads where they are there."""
+        return tuple(dict.fromkeys(c for t in self.terms for c in t.optional))
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """The training domains whose shares the law reads; empty without a mixture term."""
+        return tuple(dict.fromkeys(d for t in self.terms for d in t.domains))
 
     def box(self) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper bounds of all parameters, each `(P,)`."""
@@ -116,7 +126,7 @@ class Law:
         for key, column in (("x", "params"), ("t", "tokens")):
             used = column in self.member.uses
             core[key] = np.log(need(columns, column)) - reference.log(column) if used else np.zeros(n)
-        present = [all(c in columns for c in term.columns) for term in self.terms]
+        present = [term.speaks_always or all(c in columns for c in term.columns) for term in self.terms]
         return [
             core,
             *(t.prepare(columns, reference) if there else {} for t, there in zip(self.terms, present, strict=True)),
@@ -151,17 +161,18 @@ class Law:
     def loss(self, theta: np.ndarray, features: Features, gradient: bool = False):
         """Loss in nats `(K, n)`; with `gradient`, also its derivative `(K, P, n)` by every parameter (fixed: zero)."""
         theta = self.complete(theta)
-        effects = self._effects(theta, features)
+        effects = self._effects(theta, features, gradient)
         level, rho, weight, gamma = (
             np.exp(theta[:, 0]), _sigmoid(theta[:, 1]), _sigmoid(theta[:, 2]), np.exp(theta[:, 5])
         )  # fmt: skip
         x, t = features[0]["x"], features[0]["t"]
-        penalty, stretch = 0.0, 1.0
+        penalty, stretch, factor = 0.0, 1.0, 0.0
         for effect, _ in effects:
             x = x + effect.log_params[0] if effect.log_params else x
             t = t + effect.log_tokens[0] if effect.log_tokens else t
             penalty = penalty + effect.penalty[0] if effect.penalty else penalty
             stretch = stretch + effect.stretch[0] if effect.stretch else stretch
+            factor = factor + effect.log_reducible[0] if effect.log_reducible else factor
         alpha, beta = (theta[:, 3] / gamma)[:, None], (theta[:, 4] / gamma)[:, None]
         u = _log_sigmoid(theta[:, 2])[:, None] - alpha * x
         v = _log_sigmoid(-theta[:, 2])[:, None] - beta * t
@@ -169,7 +180,7 @@ class Law:
         capacity = np.exp(u - top)
         total = capacity + np.exp(v - top)
         s = top + np.log(total)
-        plain = rho[:, None] * np.exp(gamma[:, None] * s)
+        plain = rho[:, None] * np.exp(gamma[:, None] * s + factor)
         reducible = plain * stretch
         relative = (1 - rho)[:, None] + reducible + penalty
         value = level[:, None] * relative
@@ -195,6 +206,8 @@ class Law:
                 grad[:, place] += effect.penalty[1]
             if effect.stretch:
                 grad[:, place] += plain[:, None] * effect.stretch[1]
+            if effect.log_reducible:
+                grad[:, place] += reducible[:, None] * effect.log_reducible[1]
         grad *= level[:, None, None]
         self._chain(grad, theta)
         return value, grad
@@ -204,13 +217,14 @@ class Law:
         names = {p.name for p in CORE}
         return Law(self.member, (), {k: v for k, v in self.fixed.items() if k in names or k in _TEXTBOOK})
 
-    def _effects(self, theta, features):
+    def _effects(self, theta, features, gradient):
         out, at = [], len(CORE)
         for term, feature in zip(self.terms, features[1:], strict=True):
             place = slice(at, at + len(term.parameters))
             at = place.stop
             if feature:  # a term whose columns are absent is switched off
-                out.append((term.effect(theta[:, place], feature), place))
+                evaluate = term.effect if gradient else term.values
+                out.append((evaluate(theta[:, place], feature), place))
         return out
 
 

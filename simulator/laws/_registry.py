@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ...errors import FitError
 from ...registry import import_members
@@ -43,10 +43,11 @@ def terms() -> dict[str, type[Term]]:
     return dict(_TERMS)
 
 
-def get_law(name: str) -> Law:
+def get_law(name: str, domains: Sequence[str] = ()) -> Law:
     """Build a law from its name, a member and any terms joined by '+': `chinchilla`, `general+repetition`.
 
-    Raises FitError that lists what exists if a part is unknown.
+    `domains` are the training domains, which terms such as `mixture` are built from. Raises FitError that lists what
+    exists if a part is unknown, or says that a term needs domains.
     """
     import_members(__package__ or "")
     first, *rest = [part.strip() for part in name.split("+")]
@@ -57,4 +58,9 @@ def get_law(name: str) -> Law:
             raise FitError(f"unknown law {shown(name)}: term {shown(part)} is none of {', '.join(sorted(_TERMS))}")
     if len(set(rest)) < len(rest):
         raise FitError(f"law {name!r} names a term twice")
-    return Law(_MEMBERS[first], [_TERMS[part]() for part in rest])
+    return Law(_MEMBERS[first], [build_term(part, domains) for part in rest])
+
+
+def build_term(name: str, domains: Sequence[str] = ()) -> Term:
+    """The registered term `name`, built from the training domains where it takes them. FitError if there are none."""
+    return terms()[name](domains)

@@ -7,7 +7,7 @@ Shapes used in this package: K parameter vectors (starts, bootstraps) times n ru
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,13 +33,14 @@ class Parameter:
 class Effect:
     """What a term does to every run: each part is `(value (K, n), gradient (K, p, n))` or None.
 
-    `log_params` and `log_tokens` are added to log N and log D (so N_eff = N·exp(value));
-    `stretch` is added to the factor on the reducible loss; `penalty` is added to the loss itself, as a fraction of
-    the loss level at the reference point.
+    `log_params` and `log_tokens` are added to log N and log D (so N_eff = N·exp(value)); `log_reducible` is added to the
+    log of the reducible loss, `stretch` to the factor on it; `penalty` is added to the loss itself, as a fraction of the
+    loss level at the reference point.
     """
 
     log_params: tuple[np.ndarray, np.ndarray] | None = None
     log_tokens: tuple[np.ndarray, np.ndarray] | None = None
+    log_reducible: tuple[np.ndarray, np.ndarray] | None = None
     stretch: tuple[np.ndarray, np.ndarray] | None = None
     penalty: tuple[np.ndarray, np.ndarray] | None = None
 
@@ -60,11 +61,22 @@ class Term(ABC):
 
     name: str
     columns: tuple[str, ...]
-    """Run-table columns that the term reads, beyond params and tokens."""
+    """Run-table columns that the term needs, beyond params and tokens."""
+    optional: tuple[str, ...] = ()
+    """Further columns that it reads where they are there."""
+    takes_domains: bool = False
+    """True if the term has parameters and columns for each of the training `domains` that it is built from."""
     parameters: tuple[Parameter, ...]
     strays: bool = False
     """True if the term describes a departure from good practice (repeats, a wrong learning rate). The further a run
     strays, the less it tells about the others, so fitting trusts it less."""
+    tunes: bool = False
+    """True if the term has an optimum that a well-tuned run is at: `offsets` says how far a run is from it."""
+    speaks_always: bool = False
+    """True if the term has something to say of runs that lack its columns; others are switched off for them."""
+
+    def __init__(self, domains: Sequence[str] = ()) -> None:
+        self.domains: tuple[str, ...] = tuple(domains) if self.takes_domains else ()
 
     @abstractmethod
     def prepare(self, columns: Columns, reference: Reference) -> dict[str, np.ndarray]:
@@ -74,9 +86,24 @@ class Term(ABC):
     def effect(self, theta: np.ndarray, features: dict[str, np.ndarray]) -> Effect:
         """Evaluate the term. `theta: (K, p)` are this term's parameters in the order of `parameters`."""
 
+    def values(self, theta: np.ndarray, features: dict[str, np.ndarray]) -> Effect:
+        """The same as `effect` where nobody reads the gradients: they may be left empty."""
+        return self.effect(theta, features)
+
     def rebase(self, theta: np.ndarray, x: float, t: float, level: np.ndarray) -> np.ndarray:
         """This term's parameters `(K, p)` after log N₀ moves by `x`, log D₀ by `t` and log λ by `level: (K,)`."""
         return theta
+
+    def offsets(self, theta: np.ndarray, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """How far each run is from this term's own optimum, in logs `(n,)` by name; none by default. `theta: (p,)`.
+
+        Free of scale, so a residual learner may carry what it finds there on to larger runs.
+        """
+        return {}
+
+    def tuned(self, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The features of the same runs with this term's settings at their best. Default: the term switched off."""
+        return {}
 
     def centre(self, columns: Columns, rows: np.ndarray) -> dict[str, float]:
         """Reference values that the term needs beyond params and tokens, from the runs at `rows`. Default: none."""
@@ -88,6 +115,25 @@ class Term(ABC):
             if name not in columns:
                 return f"column {name!r} is absent"
         return None
+
+
+def mix_column(domain: str) -> str:
+    """The run-table column that holds a domain's share of the training tokens."""
+    return f"mix.{domain}"
+
+
+def stock_column(domain: str) -> str:
+    """The run-table column that holds how many distinct tokens of a domain there are."""
+    return f"unique_tokens.{domain}"
+
+
+_VARIES = 1e-3  # a share whose highest and lowest value differ by less can't show what the domain is worth
+
+
+def varying_domains(columns: Columns) -> tuple[str, ...]:
+    """The domains whose share varies over the runs, in the order of the columns: those that a law can speak of."""
+    names = [name for name in columns if name.startswith("mix.")]
+    return tuple(name.removeprefix("mix.") for name in names if not np.ptp(columns[name]) < _VARIES)
 
 
 def need(columns: Columns, name: str) -> np.ndarray:

@@ -1,0 +1,232 @@
+"""Data mixtures: how many tokens of the target's own kind a mix of training domains is worth.
+
+The worth m(w) of a mix scales the reducible loss by m^-s: at a given size this is the effective-token power law
+E + B·(D·m)^-β. Both parts of the reducible loss are scaled, that of size as well as that of data: what a small model
+learns depends on what it reads, and with m inside D alone, runs of one size would be taken as limited by data only.
+Terms are normalised so that m = 1 at the reference mix (the mean of the fitted runs), which keeps the meaning of the
+loss level. One target has one row of the transfer matrix: a worth τ_s for each training domain s, of which only
+differences matter.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from typing_extensions import override
+
+from ...errors import FitError
+from ._registry import register_term
+from ._term import Effect, Parameter, Term, mix_column, need, stock_column, varying_domains
+
+_LEAST_SHARE = 1e-4  # added to every share: rounded tables write 0 for less than 0.0005, and log 0 has no value
+_PUBLISHED_R_TOKENS = 15.387756  # R_D*, Muennighoff et al. 2023 (arXiv 2305.16264), fit on C4
+_FEWEST_MIXES = 3
+_USUAL_STRENGTH = math.log(0.36)  # the usual exponent of data: worth counts as tokens do
+
+
+class _Mix(Term):
+    """Shared by both terms: shares, repeats by domain, strength, centring, and how many runs it takes.
+
+    The reducible loss is multiplied by (m(w')/m(w_ref))^-s, with s = σ·(N/N₀)^c and `m` left to the members, and D
+    becomes D'. D' = Σ D'_s and w'_s = D'_s/D' are D and w, except where `unique_tokens.<domain>` states a domain's stock
+    U and D·w_s exceeds it: then D'_s = U·(1 + R*·(1 - exp(-R/R*))) with R = D·w_s/U - 1 (Muennighoff et al. 2023, eq.
+    5, domain by domain). The prior of c is what 13 domains of RegMix's tables show between 1M and 60M parameters
+    (benchmarks/mixtures.py: 0.06 to 0.11): larger models tell mixes apart a little better.
+    """
+
+    takes_domains = True
+    shape: tuple[Parameter, ...] = ()
+    """Parameters of `m` beyond one worth for each domain."""
+    worth = Parameter("worth", 0.0, 3.0, -15.0, 15.0)
+
+    def __init__(self, domains: Sequence[str] = ()):
+        super().__init__(domains)
+        if not self.domains:
+            raise FitError(f"term {self.name!r} needs training domains: columns mix.<domain> whose shares vary")
+        if len(set(self.domains)) < len(self.domains):
+            raise FitError(f"term {self.name!r} names a domain twice: {', '.join(self.domains)}")
+        self.columns = tuple(mix_column(d) for d in self.domains)
+        self.optional = tuple(stock_column(d) for d in self.domains)
+        kind = self.worth
+        self.parameters = (
+            Parameter("log_mix_strength", _USUAL_STRENGTH, 0.7, -5.0, 3.0),
+            Parameter("mix_strength_by_params", 0.08, 0.04, -1.0, 1.0),
+            Parameter("log_domain_repeat_star", math.log(_PUBLISHED_R_TOKENS), 0.7, -1.5, 6.0),
+            *self.shape,
+            *(Parameter(f"worth.{d}", kind.mean, kind.sd, kind.lower, kind.upper) for d in self.domains),
+        )
+
+    @override
+    def prepare(self, columns, reference):
+        shares = self._shares(columns)
+        centre = np.array([reference.values.get(name, 0.0) for name in self.columns])
+        features = {
+            "x": np.log(need(columns, "params")) - reference.log("params"),
+            "shares": shares,
+            # the same in every row, so that rows can be taken from all features alike
+            "centre": np.broadcast_to(centre, shares.shape),
+        }
+        repeats = self._repeats(columns, shares)
+        return features | ({"repeats": repeats} if repeats.any() else {})
+
+    @override
+    def centre(self, columns, rows):
+        means = {name: float(np.mean(values)) for name, values in columns.items() if name.startswith("mix.")}
+        return {name: value for name, value in means.items() if value > 0}
+
+    @override
+    def rebase(self, theta, x, t, level):
+        moved = theta.copy()
+        moved[:, 0] += moved[:, 1] * x
+        return moved
+
+    @override
+    def identifiable(self, columns):
+        reason = super().identifiable(columns)
+        if reason:
+            return reason
+        for name in self.columns:
+            blank = ~np.isfinite(columns[name])
+            if blank.any():
+                return f"column {name!r} is blank in {int(blank.sum())} of {len(blank)} runs"
+        varying = set(varying_domains(columns)) & set(self.domains)
+        if len(varying) < 2:
+            return f"the shares of {len(varying)} of {len(self.domains)} domains vary over the runs; 2 are needed"
+        shares = self._shares(columns)
+        fewest = math.ceil(len(varying) / 2 + 4)
+        if len(shares) < fewest:
+            return f"{len(shares)} runs are too few for {len(varying)} domains; {fewest} are needed"
+        mixes = len(np.unique(shares.round(6), axis=0))
+        fewest = max(_FEWEST_MIXES, math.ceil(len(varying) / 2 + 1))
+        if mixes < fewest:
+            return f"{mixes} different mixes are too few for {len(varying)} domains; {fewest} are needed"
+        return None
+
+    @override
+    def values(self, theta, features):
+        return self._effect(theta, features, gradient=False)
+
+    @override
+    def effect(self, theta, features):
+        return self._effect(theta, features, gradient=True)
+
+    @abstractmethod
+    def _log_worth(self, own: np.ndarray, shares: np.ndarray, gradient: bool) -> tuple[np.ndarray, Any, Any]:
+        """log m `(K, n)` of shares `(S, n)` or `(K, S, n)`; its derivatives by `own: (K, p)` and the shares, or None.
+
+        `own` are `shape` and the worths; the derivatives are `(K, p, n)` and broadcast to `(K, S, n)`.
+        """
+
+    def _effect(self, theta, features, gradient) -> Effect:
+        """The effect on tokens (where any repeat) and on the reducible loss; gradients are empty unless asked for."""
+        own, shares, empty = theta[:, 3:], features["shares"].T, np.empty((0, 0, 0))
+        repeated = _repeated(shares, features["repeats"].T, theta[:, 2]) if "repeats" in features else None
+        shares = shares if repeated is None else repeated.shares
+        log_m, by_own, by_share = self._log_worth(own, shares, gradient)
+        at_centre, by_centre, _ = self._log_worth(own, features["centre"][:1].T, gradient)
+        strength = np.exp(theta[:, 0:1] + theta[:, 1:2] * features["x"])
+        lost = strength * (at_centre - log_m)
+        if not gradient:
+            tokens = None if repeated is None else (repeated.log_tokens, empty)
+            return Effect(log_tokens=tokens, log_reducible=(lost, empty))
+        grad = np.zeros((*theta.shape, lost.shape[1]))
+        grad[:, 0], grad[:, 1] = lost, lost * features["x"]
+        np.multiply(by_centre - by_own, strength[:, None], out=grad[:, 3:])
+        if repeated is None:
+            return Effect(log_reducible=(lost, grad))
+        grad[:, 2] = -strength * (by_share * repeated.shares_by_star).sum(axis=1)
+        tokens = np.zeros_like(grad)
+        tokens[:, 2] = repeated.tokens_by_star
+        return Effect(log_tokens=(repeated.log_tokens, tokens), log_reducible=(lost, grad))
+
+    def _shares(self, columns) -> np.ndarray:
+        """Shares `(n, S)`; FitError for one that is no share."""
+        shares = np.array([np.asarray(columns[name], dtype=float) for name in self.columns])
+        wrong = ~(np.isfinite(shares) & (shares >= 0))
+        if wrong.any():
+            domain, run = np.argwhere(wrong)[0]
+            raise FitError(
+                f"column {self.columns[domain]!r}, run {run}: got {shares[domain, run]}; expected a share, 0 to 1"
+            )
+        return shares.T
+
+    def _repeats(self, columns, shares) -> np.ndarray:
+        """How many times each domain's stock is seen again, `(n, S)`: 0 where no stock is stated or none is used up."""
+        stock = [np.asarray(columns.get(name, np.inf), dtype=float) for name in self.optional]
+        stock = np.array([np.where(np.isfinite(s), s, np.inf) * np.ones(len(shares)) for s in stock]).T
+        if not (stock > 0).all():
+            domain = int(np.argwhere(~(stock > 0))[0][1])
+            raise FitError(f"column {self.optional[domain]!r}: expected positive counts of tokens, or blank cells")
+        return np.maximum(need(columns, "tokens")[:, None] * shares / stock - 1.0, 0.0)
+
+
+@dataclass(frozen=True)
+class _Repeated:
+    """What repeats leave of each domain: w' `(K, S, n)`, log D' - log D `(K, n)`, and their derivatives by log R*."""
+
+    shares: np.ndarray
+    log_tokens: np.ndarray
+    tokens_by_star: np.ndarray
+    shares_by_star: np.ndarray
+
+
+def _repeated(shares: np.ndarray, repeats: np.ndarray, log_star: np.ndarray) -> _Repeated:
+    """Domains whose stock is used up count less. `shares, repeats: (S, n)`, `log_star: (K,)`."""
+    star = np.exp(log_star)[:, None, None]
+    decay = np.exp(-repeats / star)
+    each = shares / (1.0 + repeats)
+    worth = each * (1.0 + star * (1.0 - decay))
+    slope = each * (star * (1.0 - decay) - repeats * decay)
+    kept = worth.sum(axis=1) / shares.sum(axis=0)
+    by_total = slope.sum(axis=1) / worth.sum(axis=1)
+    moved = worth / kept[:, None]
+    return _Repeated(moved, np.log(kept), by_total, slope / kept[:, None] - moved * by_total[:, None])
+
+
+@register_term("mixture")
+class Mixture(_Mix):
+    """Effective tokens with a constant elasticity of substitution: m(w) = (Σ_s T_s·w_s^κ)^(1/κ), T_s = exp(τ_s).
+
+    κ = 1 is the plain effective-token law, in which domains replace each other at fixed rates and the best mix is all
+    of one domain; κ < 1 gives diversity a value. On RegMix's table κ is 0.3 to 0.8 by target, and leaving it free cuts
+    the squared error of the loss by a third (512 runs of 1M parameters, 13 targets).
+    """
+
+    shape = (Parameter("log_mix_curvature", math.log(0.5), 0.5, -3.0, 1.5),)
+
+    @override
+    def _log_worth(self, own, shares, gradient):
+        kappa = np.exp(own[:, 0])[:, None]
+        logs = np.log(shares + _LEAST_SHARE)
+        parts = kappa[:, None] * logs
+        parts += own[:, 1:, None]
+        np.exp(parts, out=parts)
+        total = parts.sum(axis=1)
+        log_m = np.log(total) / kappa
+        if not gradient:
+            return log_m, None, None
+        parts /= total[:, None]
+        grad = np.empty((*own.shape, parts.shape[2]))
+        grad[:, 0] = (parts * logs).sum(axis=1) - log_m
+        np.divide(parts, kappa[:, None], out=grad[:, 1:])
+        return log_m, grad, parts / (shares + _LEAST_SHARE)
+
+
+@register_term("exponential_mixture")
+class ExponentialMixture(_Mix):
+    """The exponential mixing law, log m(w) = Σ_s τ_s·w_s: L = E + (reducible loss)·exp(-s·Σ_s τ_s·(w_s - w_ref,s)).
+
+    Ye et al. 2024, "Data Mixing Laws" (arXiv 2403.16952), eq. 1, L = c + k·exp(Σ t_s·w_s), here joint with N and D.
+    """
+
+    @override
+    def _log_worth(self, own, shares, gradient):
+        log_m = (own[:, None, :] @ shares)[:, 0]
+        if not gradient:
+            return log_m, None, None
+        return log_m, np.broadcast_to(shares, (*own.shape, shares.shape[-1])), own[:, :, None]
