@@ -45,10 +45,11 @@ class Problem:
         return np.einsum("kn,kn->k", weights, huber(residual, delta)) + prior
 
     def linearise(self, theta):
-        """Residuals `(K, n)` and the gradient of log L `(K, P, n)`."""
-        value, grad = self.law.loss(theta, self.features, gradient=True)
-        value = np.maximum(value, 1e-300)
-        grad /= value[:, None]
+        """Residuals `(K, n)` and the gradient of log L `(K, P, n)`; not finite where a trial step goes too far."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            value, grad = self.law.loss(theta, self.features, gradient=True)
+            value = np.maximum(value, 1e-300)
+            grad /= value[:, None]
         return np.log(value) - self.log_loss, grad
 
 
