@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..units import shown
-from .fitting import Observations, Prior, collinearity
+from .fitting import Observations, Prior, collinearity, constant_column
+from .mix_doubts import duplicate_doubts, mix_doubts
 
 if TYPE_CHECKING:
     from ..datasets.run_table import RunTable
 
 _COLLINEAR = 0.98
-_MIX_SPREAD = 0.01
 _KINDS = ("dataset", "corpus", "source", "tokenizer", "family", "architecture", "val_domain", "router_type")
 """Columns whose values set runs apart that should hardly share one law."""
 
@@ -25,15 +25,17 @@ def table_doubts(table: RunTable) -> Iterator[str]:
         if 1 < len(kinds) <= 20:
             named = ", ".join(shown(kind) for kind in kinds[:4])
             yield f"column {column!r} takes {len(kinds)} values ({named}): one law is fitted over all of them"
-    spreads = [float(table.column(f"mix.{domain}").std()) for domain in table.domains]
-    if spreads and max(spreads) > _MIX_SPREAD:
-        yield "the mix columns vary, but no law here reads them: their effect ends up in the noise"
+    yield from duplicate_doubts(table)
 
 
 def fit_doubts(
-    observations: Observations, left_out: Mapping[str, str], prior: Prior | None, uses: Sequence[str]
+    observations: Observations,
+    left_out: Mapping[str, str],
+    prior: Prior | None,
+    uses: Sequence[str],
+    domains: Sequence[str] | None = None,
 ) -> list[str]:
-    """Doubts about what the runs can identify."""
+    """Doubts about what the runs can identify, for a law that `uses` params or tokens and reads shares of `domains`."""
     doubts = [
         f"{left_out[column]}: the law leaves {column} out and refuses runs far from that value"
         for column in ("params", "tokens")
@@ -42,4 +44,6 @@ def fit_doubts(
     if len(uses) == 2 and collinearity(observations) > _COLLINEAR:
         rests = "rest on the public tables' prior" if prior is not None else "can't be told apart"
         doubts.append(f"params and tokens rise together in every run: their separate effects {rests}")
-    return doubts
+    constant = [reason for column in uses if (reason := constant_column(observations, column))]
+    doubts += [f"{reason}: what else it does to the loss rests on the prior" for reason in constant]
+    return doubts + list(mix_doubts(observations, domains, left_out) if domains is not None else ())

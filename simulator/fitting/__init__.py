@@ -13,7 +13,7 @@ from .backtest import (
     gap_decades,
     ranges,
 )
-from .choose import AUTO, Choice, candidates, choose, collinearity, require
+from .choose import AUTO, Choice, candidates, choose, collinearity, constant_column, require
 from .empirical_bayes import learn_prior
 from .observations import OPTIONAL, Observations, known_columns, sparsity
 from .prior import SHAPE, Prior, public_prior, weak_prior
@@ -32,6 +32,7 @@ __all__ = [
     "candidates",
     "choose",
     "collinearity",
+    "constant_column",
     "cuts",
     "draw_spread",
     "error_scale",

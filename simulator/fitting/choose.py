@@ -40,7 +40,7 @@ def require(law: Law, observations: Observations, prior: Prior | None = None) ->
     """Raise FitError, naming the column that varies too little, if the runs (and the prior) can't identify `law`."""
     _enough(observations)
     for column in law.member.uses:
-        reason = _constant(observations, column)
+        reason = constant_column(observations, column)
         if reason and law.domains and prior is None:
             raise FitError(f"law {law.name!r}: {reason}; take --law auto or --prior public, which say what it does")
         if reason and not law.domains:
@@ -69,7 +69,7 @@ def candidates(observations: Observations, prior: Prior | None = None) -> tuple[
     """
     _enough(observations)
     groups, left_out = _usable_terms(observations)
-    fixed = {c: reason for c in ("params", "tokens") if (reason := _constant(observations, c))}
+    fixed = {c: reason for c in ("params", "tokens") if (reason := constant_column(observations, c))}
     mixed = any(group[0] in _MIXTURE for group in groups)
     if fixed and mixed and prior is None:
         why = f"{next(iter(fixed.values()))}, and there is no prior to say what it does (--prior public)"
@@ -159,7 +159,8 @@ def _groups() -> Iterator[tuple[str, ...]]:
     yield _MIXTURE
 
 
-def _constant(observations: Observations, column: str) -> str | None:
+def constant_column(observations: Observations, column: str) -> str | None:
+    """Why a column can't carry an exponent, because its values hardly differ; None if they do."""
     values = observations.columns[column]
     low, high = float(values.min()), float(values.max())
     if high / low >= _VARIES:
@@ -171,7 +172,7 @@ def _constant(observations: Observations, column: str) -> str | None:
 
 def _describe(name: str, left_out: Mapping[str, str], observations: Observations) -> str:
     core, *extra = name.split("+")
-    constant = [reason for reason in (_constant(observations, c) for c in ("params", "tokens")) if reason]
+    constant = [reason for reason in (constant_column(observations, c) for c in ("params", "tokens")) if reason]
     text = {
         "general": "N and D both vary, and the general form extrapolates best across the public tables",
         "params_only": f"{left_out.get('tokens')}, so only the effect of size can be fitted",
