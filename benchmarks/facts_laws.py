@@ -25,8 +25,9 @@ from foretrain.simulator.fitting import Prior, Scores, backtest, learn_prior
 from foretrain.simulator.fitting import prior as prior_module
 from foretrain.simulator.laws import get_law
 from foretrain.simulator.pooling import held_out_scores, pool
-from foretrain.simulator.predictor import Predictor, fit_target
+from foretrain.simulator.predictor import Predictor
 from foretrain.simulator.predictor_io import save
+from foretrain.simulator.target_model import fit_target
 
 HERE = Path(__file__).resolve().parents[1] / "datasets" / "facts" / "laws"
 COMMAND = "python benchmarks/facts_laws.py"
@@ -151,7 +152,7 @@ def make_predictors(out: Path, found: list[Task]) -> None:
 def one(frame, source: str, law: str = "auto", **about) -> Predictor:
     """A predictor of one table, fitted as `simulate fit --prior public` does."""
     table = RunTable.from_frame(frame.reset_index(drop=True), where=f"{source}/runs.csv")
-    return Predictor.fit(table, law, prior="public", about={**SOURCES[source], **about})
+    return Predictor.fit(table, law, prior="public", surrogate="none", about={**SOURCES[source], **about})
 
 
 def web_text(found: list[Task], made: dict[str, Predictor]) -> Predictor:
@@ -162,7 +163,7 @@ def web_text(found: list[Task], made: dict[str, Predictor]) -> Predictor:
     for source, names in WEB.items():
         for name in names:
             observations = by_name[name].observations
-            model = fit_target(observations, "general", prior)
+            model = fit_target(observations, "general", prior, learner="none")
             top = observations.take(observations.compute > observations.compute.max() / 10)
             models.setdefault(source, []).append(model)
             items.setdefault(source, []).append((model, top.columns, top.loss))

@@ -159,11 +159,15 @@ class RunTable:
             raise UsageError(f"select: expected {len(self)} booleans, got {keep.dtype} of shape {keep.shape}")
         return replace(self, frame=self.frame.loc[keep].reset_index(drop=True))
 
-    def fit_rows(self, target: str) -> RunTable:
-        """The rows that may be fitted: status ok and a finite `target`. Raises RunTableError for an unknown target."""
+    def fit_mask(self, target: str) -> npt.NDArray[np.bool_]:
+        """Which rows may be fitted, (n_rows,): status ok and a finite `target`. RunTableError for an unknown target."""
         if target not in self.targets:
             raise RunTableError(f"{self.where}: no target {target!r}; the targets are {', '.join(self.targets)}")
-        return self.select((self.frame["status"] == "ok").to_numpy() & np.isfinite(self.column(target)))
+        return (self.frame["status"] == "ok").to_numpy() & np.isfinite(self.column(target))
+
+    def fit_rows(self, target: str) -> RunTable:
+        """The rows that may be fitted (`fit_mask`). Raises RunTableError for an unknown target."""
+        return self.select(self.fit_mask(target))
 
     def write(self, path: str | Path) -> None:
         """Write the table whole, as CSV, CSV.gz or Parquet by extension; reading it back gives the same digest."""

@@ -46,16 +46,21 @@ class Calibration:
         return cls(weighted_quantiles(z, np.concatenate(weights), GRID), sum(map(len, groups.values())), len(z))
 
     @classmethod
-    def from_scores(cls, scores: Scores, public: Calibration) -> Calibration:
-        """Mix a table's own scores with the public ones; each own cut counts once, however many runs lie above it."""
+    def from_scores(cls, scores: Scores, public: Calibration, weights: np.ndarray | None = None) -> Calibration:
+        """Mix a table's own scores with the public ones.
+
+        Each own cut counts once, however many runs lie above it, unless `weights` say otherwise: then the scores are as
+        many as they are worth by Kish's effective sample size.
+        """
         if not scores.cuts:
             return cls(public.width(np.minimum(GRID * (1.0 + 1.0 / _PUBLIC_CUTS), 0.99)))
         z = scores.z()
+        own = scores.cut_weights() if weights is None else weights * (weights.sum() / (weights**2).sum())
         # the public quantile function as equally likely points
         points = np.interp(np.linspace(0.005, 0.985, 99), GRID, public.quantiles)
-        weight = np.concatenate([scores.cut_weights(), np.full(99, _PUBLIC_CUTS / 99)])
+        weight = np.concatenate([own, np.full(99, _PUBLIC_CUTS / 99)])
         # split conformal's finite-sample level, with a cut as the exchangeable unit
-        levels = np.minimum(GRID * (1.0 + 1.0 / (scores.cuts + _PUBLIC_CUTS)), 1.0)
+        levels = np.minimum(GRID * (1.0 + 1.0 / (own.sum() + _PUBLIC_CUTS)), 1.0)
         values = weighted_quantiles(np.concatenate([z, points]), weight, levels)
         return cls(values, scores.cuts, len(z))
 
@@ -73,6 +78,11 @@ class Calibration:
     def sample(self, rng: np.random.Generator, size: int) -> np.ndarray:
         """Random signed z, `(size,)`: symmetric, with |z| drawn from the scores."""
         return np.where(rng.random(size) < 0.5, -1.0, 1.0) * self.width(rng.random(size))
+
+    def blended(self, other: Calibration, share: float) -> Calibration:
+        """This calibration moved towards `other` by `share`, 0 to 1, level by level."""
+        quantiles = (1.0 - share) * self.quantiles + share * other.quantiles
+        return Calibration(quantiles, self.own_cuts, self.own_scores)
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""

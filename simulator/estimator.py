@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FitError, UsageError
-from .fitting import AUTO, OPTIONAL, Observations
-from .predictor import LossPrediction, TargetModel, fit_target, resolve_prior
+from .fitting import AUTO, FAMILIES, OPTIONAL, Observations
+from .loss_prediction import LossPrediction
+from .predictor import resolve_prior
+from .target_model import TargetModel, fit_target
 
 _PARAMETERS = ("law", "prior", "seed")
 
@@ -118,4 +120,6 @@ def _columns(X: Any) -> dict[str, np.ndarray]:
         raise FitError(
             f"X has no column {missing[0]!r}; expected a DataFrame with params and tokens, got {names or type(X)}"
         )
-    return {name: np.asarray(X[name], dtype=float) for name in ("params", "tokens", *OPTIONAL) if name in names}
+    known = [name for name in ("params", "tokens", *OPTIONAL) if name in names]
+    known += [name for name in names if str(name).startswith(FAMILIES)]
+    return {name: np.asarray(X[name], dtype=float) for name in known}

@@ -14,8 +14,9 @@ from ..units import format_count
 from .calibration import LEVELS
 from .config import RunConfig
 from .fitting import sparsity
+from .loss_prediction import LossPrediction
 from .natural import decompose
-from .predictor import LossPrediction, Predictor
+from .predictor import Predictor
 
 _NOTABLE_DECADES, _FAR_DECADES = 0.05, 2.0
 _TOO_FEW_TOKENS = 5.0  # tokens per parameter below which laws fitted on trained-out runs are off

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from ..units import format_count, format_flops
 
 if TYPE_CHECKING:
-    from .predictor import Predictor, TargetModel
+    from .predictor import Predictor
+    from .target_model import TargetModel
 
 _FACTS = {
     "title": "What",

@@ -30,11 +30,11 @@ def decompose(fit: Fit, columns: Columns) -> dict[str, np.ndarray]:
     """Where the loss comes from, nats `(n,)` each; the parts add up to the predicted loss.
 
     `irreducible` is E; `capacity` and `data` share the reducible loss of a plain run by their weight inside the
-    γ-sum; each term then adds what switching it on changes, in the law's order.
+    γ-sum; each term then adds what switching it on changes, in the law's order (settings count from their optimum).
     """
     theta, law = fit.theta[None], fit.law
     features = law.prepare(columns, fit.reference)
-    on = [features[0], *({} for _ in law.terms)]
+    on = [features[0], *(term.tuned(block) for term, block in zip(law.terms, features[1:], strict=True))]
     total = law.loss(theta, on)[0]
     irreducible = natural_parameters(fit)["E"]
     gamma, (a, b) = np.exp(theta[0, 5]), theta[0, 3:5]

@@ -14,7 +14,7 @@ from .calibration import Calibration
 from .fitting import Fit, Scores, draw_spread, gap_decades
 from .laws import Columns, Reference, get_law, terms
 from .natural import rebase
-from .predictor import TargetModel
+from .target_model import TargetModel
 
 REFERENCE = Reference({"params": 1e10, "tokens": 2e11})
 _DRAWS = 240

@@ -1,40 +1,27 @@
 """`Predictor`: a law with its parameters, what they leave open, and the calibration that makes intervals hold.
 
-    table → Observations → choose a law → fit with draws → back-test → Calibration → Predictor
-
-`predictor_io` saves and loads it; `forecast` turns a RunConfig and a Predictor into the answer a user reads.
+One `TargetModel` for each loss column of the run table. `predictor_io` saves and loads it; `forecast` turns a RunConfig
+and a Predictor into the answer a user reads.
 """
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from ..errors import DataWarning, FitError, InputError, UsageError
-from .calibration import Calibration, public_calibration
-from .doubts import fit_doubts, table_doubts
-from .fitting import (
-    AUTO,
-    Fit,
-    Observations,
-    Prior,
-    backtest,
-    choose,
-    draw_spread,
-    error_scale,
-    fit_observations,
-    gap_decades,
-    public_prior,
-    ranges,
-    require,
-    weak_prior,
-)
-from .laws import Columns, Law, get_law
-from .natural import natural_parameters
+from ..errors import DataWarning, FitError, UsageError
+from .averaging import average, error_correlation, shares
+from .doubts import table_doubts
+from .fitting import AUTO, Observations, Prior, one_thread, public_prior, weak_prior
+from .laws import Columns
+from .loss_prediction import LossPrediction
+from .target_model import Learner, TargetModel, errors_over_sd, fit_target
 
 if TYPE_CHECKING:
     from ..datasets.run_table import RunTable
@@ -42,81 +29,7 @@ if TYPE_CHECKING:
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share done so far, 0 to 1."""
 
-DRAWS = 200
-_BACKTEST_DRAWS = 64
-_SINGLE_VALUE_SLACK = 2.0  # a law without N (or D) still holds this many times off the one value it was fitted at
-
-
-@dataclass(frozen=True)
-class LossPrediction:
-    """Predicted loss of n runs: `log_loss` the centre, `scale` its s, `gap` decades of extrapolation, each `(n,)`."""
-
-    log_loss: np.ndarray
-    scale: np.ndarray
-    gap: np.ndarray
-    calibration: Calibration
-
-    @property
-    def loss_nats(self) -> np.ndarray:
-        """Median predicted loss, nats per token `(n,)`."""
-        return np.exp(self.log_loss)
-
-    def interval(self, level: float) -> tuple[np.ndarray, np.ndarray]:
-        """Central interval of the loss at `level`, nats per token, two `(n,)`. UsageError outside (0, 1)."""
-        if not 0 < level < 1:
-            raise UsageError(f"interval level: got {level}; expected a fraction between 0 and 1, such as 0.9")
-        half = self.calibration.width(level) * self.scale
-        return np.exp(self.log_loss - half), np.exp(self.log_loss + half)
-
-    def probability_at_most(self, loss_nats: float) -> np.ndarray:
-        """Chance that each run's loss is at most `loss_nats`, `(n,)`."""
-        z = (np.log(loss_nats) - self.log_loss) / self.scale
-        return np.array([0.5 + 0.5 * np.sign(v) * self.calibration.level(v) for v in z])
-
-    def sample(self, rng: np.random.Generator, size: int) -> np.ndarray:
-        """Random losses `(size, n)`, one |z| for all runs of a draw: they share the law's error."""
-        z = self.calibration.sample(rng, size)
-        return np.exp(self.log_loss + z[:, None] * self.scale)
-
-
-@dataclass(frozen=True)
-class TargetModel:
-    """The fitted law of one target (`loss`, or `loss.<domain>`)."""
-
-    fit: Fit
-    calibration: Calibration
-    seen: Mapping[str, tuple[float, float]]
-    """Lowest and highest params, tokens and compute (6·N·D) of the fitted runs."""
-    rows: int
-    choice: Mapping[str, Any] = field(default_factory=dict)
-    """Why this law, each candidate's back-test error, and which terms were left out."""
-
-    @property
-    def parameters(self) -> dict[str, float]:
-        """Textbook parameters: E in nats, A, B, alpha, beta, gamma, and those of the terms."""
-        return natural_parameters(self.fit)
-
-    def predict(self, columns: Columns) -> LossPrediction:
-        """Predict runs from their columns, each `(n,)`. InputError where the law can't speak of a run at all."""
-        self._refuse_unseen_dimension(columns)
-        centre = self.fit.log_loss(columns)
-        gap = gap_decades(dict(self.seen), columns)
-        spread = draw_spread(self.fit, columns, centre)
-        return LossPrediction(centre, error_scale(spread, self.fit.noise, gap), gap, self.calibration)
-
-    def _refuse_unseen_dimension(self, columns):
-        for name in ("params", "tokens"):
-            if name in self.fit.law.member.uses:
-                continue
-            only = self.fit.reference.values[name]
-            off = np.abs(np.log(np.asarray(columns[name], dtype=float) / only))
-            if np.any(off > np.log(_SINGLE_VALUE_SLACK)):
-                wrong = float(np.asarray(columns[name]).flat[int(off.argmax())])
-                raise InputError(
-                    f"{name}: got {wrong:.3g}; every fitted run has about {only:.3g}, so this predictor can't say how "
-                    f"the loss changes with {name}; expected a value within a factor {_SINGLE_VALUE_SLACK:g} of it, "
-                    f"or a predictor fitted on runs in which {name} varies"
-                )
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True)
@@ -131,6 +44,8 @@ class Predictor:
     targets: Mapping[str, TargetModel]
     about: Mapping[str, object] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    correlation: np.ndarray | None = None
+    """Correlation of the targets' errors on one run, `(T, T)` in their order; None where it isn't known."""
 
     @classmethod
     def fit(
@@ -140,36 +55,40 @@ class Predictor:
         *,
         prior: str | Prior | None = AUTO,
         fixed: Mapping[str, float] | None = None,
+        surrogate: Learner = AUTO,
         seed: int = 0,
         name: str = "predictor",
         about: Mapping[str, object] | None = None,
         progress: Progress | None = None,
     ) -> Predictor:
-        """Fit every target of a run table.
+        """Fit every target of a run table, side by side.
 
         `law` is `auto` or a name such as `chinchilla` or `general+repetition`. `prior` is `auto` (the public tables'
         prior with `law="auto"`, none for a law that is named), `public`, `weak`, None or a Prior. `fixed` holds
-        parameters that fitting must not change: E (nats), alpha, beta, gamma, or any of the law's own. A column
+        parameters that fitting must not change: E (nats), alpha, beta, gamma, or any of the law's own. `surrogate` is
+        `auto` (with law auto, a residual learner where cross-validation says that it helps) or `none`. A column
         `weight` in the table weighs its rows. Raises FitError if the table can't identify what was asked; warns
         DataWarning on what looks like a mistake.
         """
         chosen_prior = resolve_prior(prior, law)
         notes = tuple(table_doubts(table))
-        models = {}
-        for number, target in enumerate(table.targets):
-            if progress is not None:
-                progress(target, number / len(table.targets))
+
+        def one(target: str) -> tuple[TargetModel, np.ndarray]:
             try:
                 observations = Observations.from_table(table, target)
-                models[target] = fit_target(observations, law, chosen_prior, fixed=fixed, seed=seed)
+                model = fit_target(observations, law, chosen_prior, fixed=fixed, seed=seed, learner=surrogate)
+                return model, _on_every_row(table, target, errors_over_sd(model, observations))
             except FitError as error:
                 raise FitError(f"{table.where}: target {target!r}: {error}") from None
+
+        fitted = list(_side_by_side(one, table.targets, progress))
+        models = {target: model for target, (model, _) in zip(table.targets, fitted, strict=True)}
         facts = {"table": table.where, "digest": table.digest(), "seed": seed, **_table_facts(table), **(about or {})}
         facts["prior"] = None if chosen_prior is None else chosen_prior.name
         notes += tuple(dict.fromkeys(doubt for model in models.values() for doubt in model.choice["doubts"]))
         for note in notes:
             warnings.warn(note, DataWarning, stacklevel=2)
-        return cls(name, models, facts, notes)
+        return cls(name, models, facts, notes, error_correlation([errors for _, errors in fitted]))
 
     @property
     def main_target(self) -> str:
@@ -180,39 +99,50 @@ class Predictor:
         """Predict one target (the main one by default) for runs given as columns `(n,)`."""
         return self.targets[self.main_target if target is None else target].predict(columns)
 
+    def average(self, columns: Columns, weights: Mapping[str, float] | None = None) -> LossPrediction:
+        """The mean loss over several targets, for runs given as columns `(n,)`, with their errors' correlation kept.
+
+        `weights` are by target (`loss.<domain>`) and need not sum to 1; by default every domain counts the same.
+        UsageError for an unknown target, a negative weight, or no weight at all.
+        """
+        weights = dict.fromkeys(self.domain_targets, 1.0) if weights is None else weights
+        wrong = [name for name, w in weights.items() if name not in self.targets or not 0 <= w < np.inf]
+        if wrong or not sum(weights.values()) > 0:
+            named = f"{wrong[0]!r}: {weights[wrong[0]]}" if wrong else "nothing"
+            raise UsageError(
+                f"weights: got {named}; expected weights of at least 0, not all 0, for {', '.join(self.targets)}"
+            )
+        names = [name for name in self.targets if weights.get(name, 0.0) > 0]
+        every = list(self.targets)
+        at = [every.index(name) for name in names]
+        known = np.ones((len(every), len(every))) if self.correlation is None else self.correlation
+        predictions = [self.targets[name].predict(columns) for name in names]
+        return average(predictions, shares(weights, names), known[np.ix_(at, at)])
+
+    @property
+    def domain_targets(self) -> list[str]:
+        """The targets of single domains, `loss.<domain>`; all targets where there are none."""
+        return [name for name in self.targets if name != "loss"] or list(self.targets)
+
     def renamed(self, name: str, about: Mapping[str, object]) -> Predictor:
         """The same fits under another name and with more facts about them."""
         return replace(self, name=name, about={**self.about, **about})
 
 
-def fit_target(
-    observations: Observations,
-    law: str,
-    prior: Prior | None,
-    *,
-    fixed: Mapping[str, float] | None = None,
-    seed: int = 0,
-    public: Calibration | None = None,
-) -> TargetModel:
-    """Choose (or check) the law of one target, fit it with draws, and calibrate it by its own back-test.
+def _side_by_side(one: Callable[[str], _Found], targets: Sequence[str], progress: Progress | None) -> Iterator[_Found]:
+    """`one` of each target, on as many threads as there are cores; numpy and LightGBM leave the interpreter free."""
+    with one_thread(), ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        for number, (target, found) in enumerate(zip(targets, pool.map(one, targets), strict=True)):
+            if progress is not None:
+                progress(target, (number + 1) / len(targets))
+            yield found
 
-    `public` replaces the shipped scores of the public tables, for judging on a table that they have seen.
-    """
-    if law == AUTO:
-        choice = choose(observations, prior, seed=seed)
-        name, why, left_out = choice.law, choice.why, dict(choice.left_out)
-        errors = {n: s.median_relative_error for n, s in choice.scores.items() if s.cuts}
-    else:
-        name, why, left_out, errors = law, "as asked", {}, {}
-        require(get_law(law), observations)
-    plain = get_law(name)
-    built = Law(plain.member, plain.terms, fixed) if fixed else plain
-    fit = fit_observations(built, observations, prior, draws=DRAWS, seed=seed)
-    scores = backtest(built, observations, prior, draws=_BACKTEST_DRAWS, seed=seed)
-    facts = {"why": why, "left_out": left_out, "backtest_errors": errors, "cuts": scores.cuts}
-    facts["doubts"] = fit_doubts(observations, left_out, prior, built.member.uses)
-    calibration = Calibration.from_scores(scores, public_calibration() if public is None else public)
-    return TargetModel(fit, calibration, ranges(observations), len(observations), facts)
+
+def _on_every_row(table: RunTable, target: str, values: np.ndarray) -> np.ndarray:
+    """Values of the rows that a target is fitted on, at their places among all rows; NaN elsewhere."""
+    out = np.full(len(table), np.nan)
+    out[table.fit_mask(target)] = values
+    return out
 
 
 def resolve_prior(prior: str | Prior | None, law: str) -> Prior | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import platform
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from ..units import shown
 from .calibration import GRID, Calibration
 from .fitting import Fit
 from .laws import Law, Reference, get_law
-from .predictor import Predictor, TargetModel
+from .predictor import Predictor
+from .surrogate_format import surrogate_arrays, surrogate_from, surrogate_to_dict, trees_text
+from .target_model import TargetModel
 
 FORMAT = 1
 """Version of the layout; a predictor of another version is refused."""
@@ -50,32 +53,72 @@ def _target_to_dict(model: TargetModel) -> dict[str, Any]:
         "rows": model.rows,
         "calibration": model.calibration.to_dict(),
         "choice": _plain(model.choice),
+        **_learned_to_dict(model),
     }
 
 
-def from_dict(data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Predictor:
-    """The inverse of `to_dict`, with the draws by number. ValueError, KeyError or TypeError for what isn't ours."""
+def _learned_to_dict(model: TargetModel) -> dict[str, Any]:
+    """Training domains, surrogate and its calibration: only where there are any."""
+    found: dict[str, Any] = {}
+    if model.fit.law.domains:
+        found["domains"] = list(model.fit.law.domains)
+    if model.surrogate is not None and model.within is not None:
+        found |= {"surrogate": surrogate_to_dict(model.surrogate), "within": model.within.to_dict()}
+    return found
+
+
+def arrays_of(predictor: Predictor) -> dict[str, np.ndarray]:
+    """Draws and surrogates' arrays of all targets, by the names that `from_dict` looks for."""
+    found: dict[str, np.ndarray] = {}
+    if predictor.correlation is not None and len(predictor.targets) > 1:
+        found["correlation"] = predictor.correlation
+    for number, model in enumerate(predictor.targets.values()):
+        # float32 keeps seven digits, far more than a draw means, and hides the last bits that differ between machines
+        found[f"draws_{number}"] = model.fit.draws.astype(np.float32)
+        if model.surrogate is not None:
+            found |= {f"{name}_{number}": values for name, values in surrogate_arrays(model.surrogate).items()}
+    return found
+
+
+def trees_of(predictor: Predictor) -> dict[str, str]:
+    """The trees of all targets that have any, as texts by file name."""
+    texts = {number: m.surrogate and trees_text(m.surrogate) for number, m in enumerate(predictor.targets.values())}
+    return {tree_file(number): text for number, text in texts.items() if text}
+
+
+def tree_file(number: int) -> str:
+    """The name of the file that holds the trees of a predictor's target."""
+    return f"trees_{number}.txt"
+
+
+def from_dict(
+    data: Mapping[str, Any], arrays: Mapping[str, np.ndarray], trees: Mapping[str, str] | None = None
+) -> Predictor:
+    """The inverse of `to_dict`, with arrays and trees by name. ValueError, KeyError, TypeError for what isn't ours."""
     # the files' keys are sorted; the order says which target comes first and whose draws are whose
     if sorted(data["order"]) != sorted(data["targets"]) or not data["targets"]:
         raise ValueError("there is no target, or the order names others")
     targets = {
-        name: _target_from_dict(name, data["targets"][name], arrays[f"draws_{number}"])
+        name: _target_from_dict(name, data["targets"][name], number, arrays, trees or {})
         for number, name in enumerate(data["order"])
     }
     notes = tuple(data["notes"])
-    predictor = Predictor(str(data["name"]), targets, dict(data["about"]), notes)
+    correlation = _correlation(arrays.get("correlation"), len(targets))
+    predictor = Predictor(str(data["name"]), targets, dict(data["about"]), notes, correlation)
     for text in (predictor.name, *targets, *notes, *_strings(predictor.about)):
         if not isinstance(text, str) or not text.isprintable():
             raise ValueError(f"text with control characters: {shown(text)}")
     return predictor
 
 
-def _target_from_dict(name: str, entry: Mapping[str, Any], drawn: np.ndarray) -> TargetModel:
-    law = get_law(entry["law"])
+def _target_from_dict(
+    name: str, entry: Mapping[str, Any], number: int, arrays: Mapping[str, np.ndarray], trees: Mapping[str, str]
+) -> TargetModel:
+    law = get_law(entry["law"], entry.get("domains", ()))
     if entry["fixed"]:
         law = Law(law.member, law.terms, entry["fixed"])
     theta = np.array([float(entry["theta"][key]) for key in law.names])
-    draws = drawn.astype(float)
+    draws = arrays[f"draws_{number}"].astype(float)
     if draws.ndim != 2 or draws.shape[1] != len(theta) or not len(draws):
         raise ValueError(f"target {name!r}: draws of shape {draws.shape} for {len(theta)} parameters")
     lower, upper = law.box()
@@ -89,9 +132,13 @@ def _target_from_dict(name: str, entry: Mapping[str, Any], drawn: np.ndarray) ->
     noise = _within("noise", entry["noise"], 0, _MOST_NOISE)
     calibration = _calibration(name, entry["calibration"])
     rows, objective = int(_within("rows", entry["rows"], 0, 1e15)), float(entry["objective"])
-    return TargetModel(
-        Fit(law, reference, theta, draws, noise, objective), calibration, seen, rows, dict(entry["choice"])
-    )
+    fit = Fit(law, reference, theta, draws, noise, objective)
+    model = TargetModel(fit, calibration, seen, rows, dict(entry["choice"]))
+    if "surrogate" not in entry:
+        return model
+    own = {key.removesuffix(f"_{number}"): values for key, values in arrays.items() if key.endswith(f"_{number}")}
+    surrogate = surrogate_from(entry["surrogate"], own, trees.get(tree_file(number)), law)
+    return replace(model, surrogate=surrogate, within=_calibration(name, entry["within"]))
 
 
 def _calibration(name: str, entry: Mapping[str, Any]) -> Calibration:
@@ -102,6 +149,15 @@ def _calibration(name: str, entry: Mapping[str, Any]) -> Calibration:
     if not np.all((quantiles >= 0) & (quantiles <= _WIDEST)) or np.any(np.diff(quantiles) < 0):
         raise ValueError(f"target {name!r}: quantiles must rise from 0")
     return calibration
+
+
+def _correlation(matrix: np.ndarray | None, count: int) -> np.ndarray | None:
+    """The correlation of the targets' errors, `(count, count)`; None where the archive has none."""
+    if matrix is None:
+        return None
+    if matrix.shape != (count, count) or not np.all(np.abs(matrix) <= 1.0 + 1e-9):  # also false for NaN
+        raise ValueError("correlation: expected numbers from -1 to 1, one for each pair of targets")
+    return matrix.astype(float)
 
 
 def _within(key: str, value: Any, low: float, high: float) -> float:

@@ -1,4 +1,4 @@
-"""A predictor on disk: a folder of `predictor.json`, `draws.npz`, `MODEL_CARD.md` and a manifest of their digests.
+"""A predictor on disk: `predictor.json`, `draws.npz`, `trees_<n>.txt`, `MODEL_CARD.md`, a manifest of their digests.
 
 Digests are checked before anything is parsed; the archive's sizes are checked before anything is unpacked; nothing is
 executed. Predictors that ship with the package are such folders in `datasets/facts/laws`, known by name.
@@ -9,9 +9,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import zipfile
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,12 +22,13 @@ from ..files import check_manifest, read_bounded_text, write_bytes, write_json, 
 from ..units import shown
 from .model_card import model_card
 from .predictor import Predictor
-from .predictor_format import FORMAT, from_dict, to_dict
+from .predictor_format import FORMAT, arrays_of, from_dict, to_dict, tree_file, trees_of
 
 DEFAULT = "web-text"
 """The shipped predictor that `simulate predict` uses unless told otherwise."""
 _MAX_JSON_BYTES = 4_000_000
-_MAX_ARRAY_BYTES = 64_000_000
+_MAX_ARRAY_BYTES = 256_000_000
+_MAX_TREES_BYTES = 32_000_000
 _FILES = ("predictor.json", "draws.npz", "MODEL_CARD.md")
 
 
@@ -45,8 +48,7 @@ def check_destination(folder: str | os.PathLike[str]) -> Path:
     try:
         if path.exists() and not path.is_dir():
             raise PredictorError(f"{_named(folder)}: is a file; expected a folder to write a predictor into")
-        known = (*_FILES, "MANIFEST.json")
-        foreign = [p.name for p in path.iterdir() if p.name not in known] if path.exists() else []
+        foreign = [p.name for p in path.iterdir() if not _ours(p.name)] if path.exists() else []
     except OSError as error:
         raise PredictorError(f"{_named(folder)}: can't be a predictor's folder: {error.strerror}") from None
     if foreign:
@@ -58,16 +60,19 @@ def save(predictor: Predictor, folder: str | os.PathLike[str]) -> None:
     """Write a predictor's folder, each file whole, the manifest last. Raises InputError if it can't be written."""
     path = check_destination(folder)
     buffer = io.BytesIO()
-    # float32 keeps seven digits, far more than a draw means, and hides the last bits that differ between machines
-    draws = {f"draws_{i}": m.fit.draws.astype(np.float32) for i, m in enumerate(predictor.targets.values())}
-    np.savez(buffer, allow_pickle=False, **draws)
+    arrays: dict[str, Any] = arrays_of(predictor)
+    np.savez(buffer, allow_pickle=False, **arrays)
     try:
         path.mkdir(parents=True, exist_ok=True)
         (path / "MANIFEST.json").unlink(missing_ok=True)  # an interrupted write must not look like the old predictor
+        for stale in path.glob("trees_*.txt"):
+            stale.unlink()
     except OSError as error:
         raise PredictorError(f"{_named(folder)}: can't be made: {error.strerror}") from None
     write_json(path / "predictor.json", to_dict(predictor))
     write_bytes(path / "draws.npz", buffer.getvalue())
+    for name, text in trees_of(predictor).items():
+        write_text(path / name, text)
     write_text(path / "MODEL_CARD.md", model_card(predictor))
     write_manifest(path)
 
@@ -97,13 +102,17 @@ def load(where: str | os.PathLike[str]) -> Predictor:
     try:
         if data["format"] != FORMAT:
             raise PredictorError(f"{folder}: has format {data['format']!r}; this version reads format {FORMAT}")
-        return from_dict(data, _arrays(folder / "draws.npz"))
+        return from_dict(data, _arrays(folder / "draws.npz"), _trees(folder, len(data["targets"])))
     except PredictorError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, FitError) as error:
         raise PredictorError(
             f"{folder / 'predictor.json'}: is not one of ours ({type(error).__name__}: {error})"
         ) from None
+
+
+def _ours(name: str) -> bool:
+    return name in (*_FILES, "MANIFEST.json") or re.fullmatch(r"trees_\d+\.txt", name) is not None
 
 
 def _facts():
@@ -114,6 +123,12 @@ def _named(where: str | os.PathLike[str]) -> str:
     """A path for a message: as it was given, unless it is monstrous."""
     text = str(where)
     return text if len(text) <= 200 and text.isprintable() else shown(text)
+
+
+def _trees(folder: Path, targets: int) -> dict[str, str]:
+    """The tree texts by file name. Their digests are checked by now: a damaged one would end the process."""
+    paths = [folder / tree_file(number) for number in range(targets)]
+    return {p.name: read_bounded_text(p, _MAX_TREES_BYTES, error=PredictorError) for p in paths if p.is_file()}
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:

@@ -9,7 +9,9 @@ import numpy as np
 from ..errors import RunTableError
 from .calibration import LEVELS
 from .fitting import known_columns
-from .predictor import Predictor, TargetModel
+from .loss_prediction import LossPrediction
+from .predictor import Predictor
+from .target_model import TargetModel
 
 if TYPE_CHECKING:
     from ..datasets.run_table import RunTable
@@ -23,7 +25,22 @@ def score(predictor: Predictor, table: RunTable) -> dict[str, Any]:
     """
     pairs = matching_targets(predictor, table)
     results = {name: _score_target(predictor.targets[name], table, column) for name, column in pairs.items()}
-    return {"rows": max(r["rows"] for r in results.values()), "targets": results}
+    scored = {"rows": max(r["rows"] for r in results.values()), "targets": results}
+    average = _score_average(predictor, table, {n: c for n, c in pairs.items() if n != "loss"})
+    return scored if average is None else scored | {"average": average}
+
+
+def _score_average(predictor: Predictor, table: RunTable, pairs: dict[str, str]) -> dict[str, Any] | None:
+    """The same figures for the plain mean over domains, on rows that have all of them; None for a single domain."""
+    if len(pairs) < 2:
+        return None
+    rows = table
+    for column in pairs.values():
+        rows = rows.fit_rows(column)
+    if not len(rows):
+        return None
+    observed = np.mean([rows.column(column) for column in pairs.values()], axis=0)
+    return _figures(predictor.average(known_columns(rows), dict.fromkeys(pairs, 1.0)), observed)
 
 
 def matching_targets(predictor: Predictor, table: RunTable) -> dict[str, str]:
@@ -50,13 +67,16 @@ def _score_target(model: TargetModel, table: RunTable, column: str) -> dict[str,
     if not len(rows):
         raise RunTableError(f"{table.where}: no row with status ok has a {column!r}; there is nothing to score")
     observed = rows.column(column)
-    prediction = model.predict(known_columns(rows))
+    return _figures(model.predict(known_columns(rows)), observed)
+
+
+def _figures(prediction: LossPrediction, observed: np.ndarray) -> dict[str, Any]:
     error = prediction.loss_nats - observed
     relative = np.abs(error) / observed
     intervals = {level: prediction.interval(level) for level in LEVELS}
     width = intervals[0.9][1] - intervals[0.9][0]
     return {
-        "rows": len(rows),
+        "rows": len(observed),
         "mae_nats": float(np.abs(error).mean()),
         "rmse_nats": float(np.sqrt((error**2).mean())),
         "bias_nats": float(error.mean()),

@@ -17,7 +17,7 @@ from .prior import Prior
 AUTO = "auto"
 _FEWEST_RUNS = 4
 _VARIES = 1.5  # a column whose largest value is less than this many times its smallest can't carry an exponent
-_LEARNING_RATE = ("lr_batch", "lr")
+_LEARNING_RATE = ("lr_batch_posynomial", "lr_batch", "lr")
 _MIXTURE = ("mixture", "exponential_mixture")
 _REPEATS = ("repetition", "muennighoff")
 _RIVALS = (_REPEATS, ("experts",), _LEARNING_RATE)

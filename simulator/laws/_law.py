@@ -2,12 +2,13 @@
 
 At a reference point (N₀, D₀) near the largest fitted runs the law is written as
 
-    L = λ·[(1 - ρ) + ρ·(w·(N_eff/N₀)^(-a/γ) + (1 - w)·(D_eff/D₀)^(-b/γ))^γ·(1 + Σ stretch) + Σ penalty]
+    L = λ·[(1 - ρ) + ρ·(w·(N_eff/N₀)^(-a/γ) + (1 - w)·(D_eff/D₀)^(-b/γ))^γ·m·(1 + Σ stretch) + Σ penalty]
 
 λ is the loss at the reference point, ρ the share of it that more compute could remove (so E = λ(1 - ρ)), w the part
-of that share that belongs to N. `a` = γα and `b` = γβ are the exponents that a run limited by N or by D alone
-would show, so they keep their meaning as γ moves: γ = 1 is the sum of two power laws (Chinchilla, Hoffmann et al.
-2022, eq. 2), γ → 0 the larger of the two, γ → ∞ their product. Kaplan et al. 2020 (eq. 1.5) is ρ = 1 with β = 1.
+of that share that belongs to N, and m = exp(Σ log_reducible) what the data mix does to it. `a` = γα and `b` = γβ are
+the exponents that a run limited by N or by D alone would show, so they keep their meaning as γ moves: γ = 1 is the sum
+of two power laws (Chinchilla, Hoffmann et al. 2022, eq. 2), γ → 0 the larger of the two, γ → ∞ their product. Kaplan et
+al. 2020 (eq. 1.5) is ρ = 1 with β = 1.
 All five shape parameters are free of units, which is what lets a prior learned on one table help on another.
 """
 

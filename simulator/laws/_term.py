@@ -33,9 +33,9 @@ class Parameter:
 class Effect:
     """What a term does to every run: each part is `(value (K, n), gradient (K, p, n))` or None.
 
-    `log_params` and `log_tokens` are added to log N and log D (so N_eff = N·exp(value)); `log_reducible` is added to the
-    log of the reducible loss, `stretch` to the factor on it; `penalty` is added to the loss itself, as a fraction of the
-    loss level at the reference point.
+    `log_params` and `log_tokens` are added to log N and log D (so N_eff = N·exp(value)); `log_reducible` is added to
+    the log of the reducible loss, `stretch` to the factor on it; `penalty` is added to the loss itself, as a fraction
+    of the loss level at the reference point.
     """
 
     log_params: tuple[np.ndarray, np.ndarray] | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from typing_extensions import override
 
@@ -37,6 +39,24 @@ def _own_variation(columns: Columns, name: str) -> float:
     return float((np.abs(values[near] - values[:, None]) > _APART).any(axis=1).mean())
 
 
+def settings_reason(columns: Columns, names: Sequence[str]) -> str | None:
+    """None if each of these settings varies by itself, beside params and tokens; else the reason, naming the column."""
+    for name in names:
+        left = _left_by_size(columns, name)
+        if left < _APART:
+            return (
+                f"column {name!r} varies too little beside params and tokens "
+                f"(its log strays by {left:.2f} from a power law in them; {_APART} is needed)"
+            )
+        share = _own_variation(columns, name)
+        if share < _SHARE_OF_RUNS:
+            return (
+                f"column {name!r} varies too little among runs of like params and tokens "
+                f"({share:.0%} of the runs have such a neighbour; {_SHARE_OF_RUNS:.0%} are needed)"
+            )
+    return None
+
+
 def _bowl(z, height, left, right):
     """B = h·[(e^{rz} - 1)/r + (e^{-lz} - 1)/l], as B/(1 + B/5), with h, l, r from their logs.
 
@@ -62,6 +82,7 @@ class _Bowl(Term):
     """
 
     strays = True
+    tunes = True
 
     @override
     def prepare(self, columns, reference):
@@ -84,20 +105,7 @@ class _Bowl(Term):
             return reason
         if len(columns["params"]) < 3 * len(self.parameters):
             return f"{len(columns['params'])} runs are too few for {len(self.parameters)} parameters of {self.name!r}"
-        for name in self.columns:
-            left = _left_by_size(columns, name)
-            if left < _APART:
-                return (
-                    f"column {name!r} varies too little beside params and tokens "
-                    f"(its log strays by {left:.2f} from a power law in them; {_APART} is needed)"
-                )
-            share = _own_variation(columns, name)
-            if share < _SHARE_OF_RUNS:
-                return (
-                    f"column {name!r} varies too little among runs of like params and tokens "
-                    f"({share:.0%} of the runs have such a neighbour; {_SHARE_OF_RUNS:.0%} are needed)"
-                )
-        return None
+        return settings_reason(columns, self.columns)
 
 
 @register_term("lr")
@@ -119,6 +127,11 @@ class LearningRate(_Bowl):
         moved = theta.copy()
         moved[:, 0] += moved[:, 1] * x + moved[:, 2] * t
         return moved
+
+    @override
+    def offsets(self, theta, features):
+        x, t = features["x"], features["t"]
+        return {"log_lr_offset": features["lr"] - (theta[0] + theta[1] * x + theta[2] * t)}
 
     @override
     def effect(self, theta, features):
@@ -151,6 +164,13 @@ class LearningRateBatch(_Bowl):
         moved[:, 0] += moved[:, 1] * x + moved[:, 2] * t
         moved[:, 7] += moved[:, 8] * x + moved[:, 9] * t
         return moved
+
+    @override
+    def offsets(self, theta, features):
+        x, t = features["x"], features["t"]
+        batch = features["batch_tokens"] - (theta[7] + theta[8] * x + theta[9] * t)
+        lr = features["lr"] - (theta[0] + theta[1] * x + theta[2] * t + theta[6] * batch)
+        return {"log_lr_offset": lr, "log_batch_offset": batch}
 
     @override
     def effect(self, theta, features):

@@ -33,10 +33,10 @@ class _Mix(Term):
     """Shared by both terms: shares, repeats by domain, strength, centring, and how many runs it takes.
 
     The reducible loss is multiplied by (m(w')/m(w_ref))^-s, with s = σ·(N/N₀)^c and `m` left to the members, and D
-    becomes D'. D' = Σ D'_s and w'_s = D'_s/D' are D and w, except where `unique_tokens.<domain>` states a domain's stock
-    U and D·w_s exceeds it: then D'_s = U·(1 + R*·(1 - exp(-R/R*))) with R = D·w_s/U - 1 (Muennighoff et al. 2023, eq.
-    5, domain by domain). The prior of c is what 13 domains of RegMix's tables show between 1M and 60M parameters
-    (benchmarks/mixtures.py: 0.06 to 0.11): larger models tell mixes apart a little better.
+    becomes D'. D' = Σ D'_s and w'_s = D'_s/D' are D and w, except where `unique_tokens.<domain>` states a domain's
+    stock U and D·w_s exceeds it: then D'_s = U·(1 + R*·(1 - exp(-R/R*))) with R = D·w_s/U - 1 (Muennighoff et al. 2023,
+    eq. 5, domain by domain). The prior of c is what 13 domains of RegMix's tables show between 1M and 60M parameters
+    (0.05 to 0.10 with eight runs at 60M): larger models tell mixes apart a little better.
     """
 
     takes_domains = True
@@ -55,7 +55,7 @@ class _Mix(Term):
         kind = self.worth
         self.parameters = (
             Parameter("log_mix_strength", _USUAL_STRENGTH, 0.7, -5.0, 3.0),
-            Parameter("mix_strength_by_params", 0.08, 0.04, -1.0, 1.0),
+            Parameter("mix_strength_by_params", 0.07, 0.02, -1.0, 1.0),
             Parameter("log_domain_repeat_star", math.log(_PUBLISHED_R_TOKENS), 0.7, -1.5, 6.0),
             *self.shape,
             *(Parameter(f"worth.{d}", kind.mean, kind.sd, kind.lower, kind.upper) for d in self.domains),

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from ...units import format_count, format_flops
 from ..forecast import DomainForecast, Forecast, Quantity
-from ..predictor import Predictor, TargetModel
+from ..predictor import Predictor
+from ..target_model import TargetModel
 
 _PARTS = {
     "irreducible": "irreducible (E)",

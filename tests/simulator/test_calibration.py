@@ -7,7 +7,7 @@ import pytest
 from foretrain.simulator import calibration as module
 from foretrain.simulator.calibration import GRID, Calibration, public_calibration, weighted_quantiles
 from foretrain.simulator.fitting import Scores, error_scale
-from foretrain.simulator.predictor import LossPrediction
+from foretrain.simulator.loss_prediction import LossPrediction
 
 LEVELS = np.array([0.1, 0.3, 0.5, 0.8, 0.9, 0.95, 0.99])
 PUBLIC_CUTS = module._PUBLIC_CUTS  # what the public scores weigh, in cuts of a table's own

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from foretrain.simulator.fitting import Observations, draw_spread, public_prior
 from foretrain.simulator.pooling import REFERENCE, held_out_scores, pool
-from foretrain.simulator.predictor import TargetModel, fit_target
+from foretrain.simulator.target_model import TargetModel, fit_target
 
 
 def fit(make_frame, seed: int = 0, factor: float = 1.0, law: str = "general", **columns) -> TargetModel:

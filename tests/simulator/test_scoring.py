@@ -10,8 +10,9 @@ from foretrain.errors import InputError, RunTableError
 from foretrain.simulator.calibration import GRID, Calibration
 from foretrain.simulator.fitting import Fit
 from foretrain.simulator.laws import Reference, get_law
-from foretrain.simulator.predictor import Predictor, TargetModel
+from foretrain.simulator.predictor import Predictor
 from foretrain.simulator.scoring import LEVELS, matching_targets, score
+from foretrain.simulator.target_model import TargetModel
 
 KEYS = {
     "rows", "mae_nats", "rmse_nats", "bias_nats", "median_relative_error", "p90_relative_error", "max_relative_error",

@@ -1,0 +1,188 @@
+"""Which learner, if any, to put on a law: judged on runs that were left out, never by how well it fits.
+
+Two kinds of evidence. Leave-one-out errors (rows of one training run left out together) say what a learner is worth
+among runs like the fitted ones; rolling cuts in compute say whether it still helps on larger runs. Where the table
+spans enough compute for cuts, both count, so a learner that only interpolates well is not chosen to extrapolate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...errors import FitError
+from ..fitting import Fit, Observations, Prior, Scores, cuts, draw_spread, extrapolation_gap, fit_observations
+from . import _trees
+from ._surrogate import MOST_ROWS, Surrogate
+from .features import COMPUTE, Features
+
+LAW, PLAIN, JOINT = "law", "gp", "joint"
+_CLEARLY_BETTER = 0.98  # a learner must cut the error by 2 %, else the simpler chain is kept
+_CUT_ROWS = 600
+_FEWEST_RUNS = 16
+_NO_SIGNAL = -30.0  # log variance at which the residual process is switched off and only the law is left
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The chosen learner (None: the bare law), and the scores of every candidate.
+
+    Candidates are `law`, `gp` (a process on the law as fitted), `joint` (one that fits the law again), `trees` and
+    `gp+trees` (the mean of process and trees). `within` are leave-one-out scores by candidate, `weights: (n,)` what
+    each of them counts (every scale alike); `beyond` are those of rolling cuts, empty where the table allows none.
+    """
+
+    name: str
+    surrogate: Surrogate | None
+    within: Mapping[str, Scores]
+    weights: np.ndarray
+    beyond: Mapping[str, Scores]
+
+    @property
+    def errors(self) -> dict[str, float]:
+        """Leave-one-out error of log loss by candidate: the mean over runs and that over scales, geometrically.
+
+        Over scales alone, a handful of large runs would choose by luck; over runs alone, they would not be heard.
+        """
+        return {name: _size(scores.error, self.weights) for name, scores in self.within.items()}
+
+    @property
+    def backtest_errors(self) -> dict[str, float]:
+        """Median absolute error of log loss over the rolling cuts, by candidate; empty without cuts."""
+        return {name: scores.median_relative_error for name, scores in self.beyond.items() if scores.cuts}
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A chain that was tried: its learner (None: the bare law), leave-one-out errors and sds, `(n,)` each."""
+
+    surrogate: Surrogate | None
+    error: np.ndarray
+    sd: np.ndarray
+
+    @property
+    def scores(self) -> Scores:
+        """As back-test scores, every run a cut of its own."""
+        none = np.zeros(len(self.error))
+        return Scores(self.error, self.sd, none, none, np.arange(len(none)))
+
+
+def _size(error: np.ndarray, weights: np.ndarray) -> float:
+    size = np.abs(error)
+    return float(np.sqrt(size.mean() * np.average(size, weights=weights)))
+
+
+def choose_surrogate(
+    fit: Fit, observations: Observations, prior: Prior | None, *, draws: int = 0, seed: int = 0
+) -> Chosen | None:
+    """Learn every applicable learner on a fitted law's residuals and choose. None where there is nothing to learn from.
+
+    That is fewer than 16 runs, or runs that differ in no feature.
+    """
+    observations = observations.take(observations.weights > 0).thinned(MOST_ROWS)
+    features = Features.of(fit, observations.columns)
+    if _runs(observations) < _FEWEST_RUNS or not features.names:
+        return None
+    thin = observations.thinned(_CUT_ROWS)
+    masks = cuts(fit.law, thin)
+    tried = _candidates(fit, observations, prior, (PLAIN, JOINT) if COMPUTE in features.names else (JOINT,), seed)
+    beyond = _rolling(fit, thin, masks, prior, tried, draws, seed)
+    within = {name: candidate.scores for name, candidate in tried.items()}
+    chosen = Chosen(LAW, None, within, _by_scale(observations), beyond)
+    name = _best(chosen.errors, chosen.backtest_errors)
+    surrogate = tried[name].surrogate
+    kept = None if surrogate is None else replace(surrogate, errors=chosen.errors)
+    return replace(chosen, name=name, surrogate=kept)
+
+
+def _runs(observations: Observations) -> int:
+    """How many training runs there are: rows on the way of one run are one."""
+    return len(observations) if observations.origins is None else len(np.unique(observations.origins))
+
+
+def _by_scale(observations: Observations) -> np.ndarray:
+    """Weights `(n,)` by which each quarter decade of compute counts once: eight large runs beside 500 small ones are
+    what a plan for large runs is like."""
+    decade = np.floor(4.0 * np.log10(observations.compute))
+    _, place, count = np.unique(decade, return_inverse=True, return_counts=True)
+    return 1.0 / count[place]
+
+
+def _best(within: Mapping[str, float], beyond: Mapping[str, float]) -> str:
+    """The candidate with the lowest error against the law's; the earlier ones unless a later one is clearly better."""
+    ratio = {name: within[name] / within[LAW] for name in within}
+    if beyond:
+        ratio = {name: np.sqrt(ratio[name] * beyond[name] / beyond[LAW]) for name in ratio}
+    best = LAW
+    for name in ratio:
+        if ratio[name] < _CLEARLY_BETTER * ratio[best]:
+            best = name
+    return best
+
+
+def _candidates(fit, observations, prior, processes, seed) -> dict[str, _Candidate]:
+    """The bare law, each process, and from 128 runs on trees and the mean of trees and the best process."""
+    learned = {name: Surrogate.learn(fit, observations, prior, joint=name == JOINT) for name in processes}
+    joint, groups = learned[JOINT], observations.origins
+    bare = _bare_errors(joint, groups)
+    fitted = fit.log_loss(observations.columns) - np.log(observations.loss)
+    tried = {}
+    for name, surrogate in learned.items():
+        error, sd = surrogate.process.left_out(groups)
+        # a process on a law held at its fit doesn't know what the law owes to the run that is left out
+        tried[name] = _Candidate(surrogate, error if name == JOINT else error + bare - fitted, sd)
+    sd = tried[JOINT].sd
+    tried = {LAW: _Candidate(None, bare, sd), **tried}
+    if _runs(observations) >= _trees.FEWEST_RUNS:
+        weights = _by_scale(observations)
+        base = min(learned, key=lambda name: _size(tried[name].error, weights))
+        process = learned[base].process
+        rows = np.arange(len(bare)) if groups is None else groups
+        grown = bare + _trees.left_out(process.inputs.x, -bare, process.trust, rows, seed)
+        trees = _trees.grow(process.inputs.x, -bare, process.trust, seed)  # on errors at runs that the law hasn't seen
+        for kind, error in (("trees", grown), ("gp+trees", 0.5 * (tried[base].error + grown))):
+            tried[kind] = _Candidate(replace(learned[base], kind=kind, trees=trees), error, tried[base].sd)
+    return tried
+
+
+def _bare_errors(joint: Surrogate, groups: np.ndarray | None) -> np.ndarray:
+    """Leave-one-out errors of the law alone, `(n,)`: the joint process with its residual switched off."""
+    hyper = joint.process.hyper
+    quiet = replace(hyper, signal=_NO_SIGNAL, noise=0.0, luck=np.zeros(len(hyper.luck)))
+    return replace(joint.process, hyper=quiet).left_out(groups)[0]
+
+
+def _rolling(fit, observations, masks, prior, tried, draws, seed) -> dict[str, Scores]:
+    """Fit law and learners below each cut in compute and predict what lies above, by candidate."""
+    parts = {name: [] for name in tried}
+    for number, train in enumerate(masks):
+        small, large = observations.take(train), observations.take(~train)
+        try:
+            below = fit_observations(fit.law, small, prior, draws=draws, seed=seed)
+            again = _candidates(below, small, prior, [name for name in (PLAIN, JOINT) if name in tried], seed)
+        except (FitError, np.linalg.LinAlgError):
+            continue  # too little below this cut; the others still count
+        gap = extrapolation_gap(small, large.columns)
+        for name in tried:
+            candidate = again.get(name, again[LAW])  # too few runs for trees below this cut: the law stands in
+            scored = _predicted(below, candidate.surrogate, large, draws)
+            parts[name].append((*scored, gap, np.full(len(large), number)))
+    return {
+        name: Scores(*(np.concatenate(column) for column in zip(*rows, strict=True)))
+        if rows
+        else Scores(*(np.zeros(0) for _ in range(5)))
+        for name, rows in parts.items()
+    }
+
+
+def _predicted(below: Fit, surrogate: Surrogate | None, large: Observations, draws: int):
+    """Errors, spreads and noise of one chain on the runs above a cut, `(n,)` each."""
+    centre = below.log_loss(large.columns)
+    error = centre - np.log(large.loss)
+    spread = draw_spread(below, large.columns, centre) if draws else np.zeros(len(large))
+    if surrogate is None:
+        return error, spread, np.full(len(large), below.noise)
+    learned = surrogate.correct(below, large.columns)
+    return error + learned.log_loss, surrogate.spread(spread, learned), np.zeros(len(large))

@@ -1,0 +1,212 @@
+"""A Gaussian process over what a law leaves over, with the law's own parameters as part of it.
+
+Log loss is modelled as  y = ℓ(θ̂) + J·(θ - θ̂) + f(x) + ε  with θ ~ N(μ, S) the law's prior, J the law's gradient at
+its fit θ̂ (its tangent), f a Matérn process and ε noise that may grow with what makes runs unlucky. Integrating over θ
+gives a process with covariance J·S·Jᵀ + k: the law and the residual are learned together, what the runs can't tell of
+θ stays open, and leave-one-out predictions, law included, come in closed form (Rasmussen & Williams 2006, eq. 5.12).
+With S = 0 the law is held at its fit and only the residual is learned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+
+import numpy as np
+from scipy.linalg import cho_solve, cholesky, lapack, solve_triangular
+from scipy.optimize import minimize
+
+from ._kernel import Block, Hyper, matern, noise_variance, scaled, squared_distances
+
+TAIL = 4.0  # degrees of freedom of Student's t, by which runs far off are believed less
+_ROUNDS = 2  # times that the runs are weighed anew by how far off they are
+_JITTER = 1e-8
+_STEADY_LENGTH, _OTHER_LENGTH, _OFFSET = 1.5, 0.7, np.log(0.01)  # prior centres of log lengths and log offsets
+_SPREADS = {"signal": 2.0, "length": 1.0, "offset": 1.0, "noise": 2.0, "luck": 2.0}
+_FAILED = 1e12
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a process sees of runs: `x: (n, d)` features, shares first; `luck: (n, c)` what makes them unlucky;
+    `tangent: (n, P)`, J·S^½ over the unit of the residual."""
+
+    x: np.ndarray
+    luck: np.ndarray
+    tangent: np.ndarray
+
+    def take(self, rows: np.ndarray) -> Inputs:
+        """The runs at `rows`."""
+        return Inputs(*(getattr(self, item.name)[rows] for item in fields(self)))
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process conditioned on n runs. Everything is in units of `unit`, the residual's scale in log loss.
+
+    `z: (n,)` is what is to be explained; `trust: (n,)` divides a run's noise.
+    """
+
+    hyper: Hyper
+    unit: float
+    inputs: Inputs
+    z: np.ndarray
+    trust: np.ndarray
+
+    @cached_property
+    def _factor(self) -> np.ndarray:
+        """Lower Cholesky factor of k + noise, the covariance of z that the law has no part in, `(n, n)`."""
+        covariance = self._kernel(self.inputs.x, self._scaled)
+        covariance.flat[:: len(self.z) + 1] += noise_variance(self.inputs.luck, self.hyper) / self.trust + _JITTER
+        return cholesky(covariance, lower=True, overwrite_a=True)
+
+    @cached_property
+    def _scaled(self) -> np.ndarray:
+        return scaled(self.inputs.x, self.hyper)
+
+    @cached_property
+    def _law(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What the runs say of the law (eq. 2.42 there): (k + noise)⁻¹·T `(n, P)`, a lower root of the precision of u
+        `(P, P)`, and the mean of u `(P,)`.
+
+        The law's share of the variance is a thousand times the residual's, so a sum of both would drown the latter.
+        """
+        tangent = self.inputs.tangent
+        white = solve_triangular(self._factor, tangent, lower=True)
+        root = np.linalg.qr(np.vstack([white, np.eye(tangent.shape[1])]), mode="r").T
+        solved = cho_solve((self._factor, True), tangent)
+        return solved, root, cho_solve((root, True), solved.T @ self.z)
+
+    @cached_property
+    def _weights(self) -> np.ndarray:
+        """K⁻¹·z with K the covariance of z, `(n,)`."""
+        return cho_solve((self._factor, True), self.z - self.inputs.tangent @ self._law[2])
+
+    @cached_property
+    def _whitening(self) -> np.ndarray:
+        """L⁻¹ in single precision, `(n, n)`: variances need three digits, and half the bytes are twice the speed."""
+        return lapack.dtrtri(self._factor, lower=1)[0].astype(np.float32)
+
+    def _kernel(self, new: np.ndarray, others_scaled: np.ndarray) -> np.ndarray:
+        kernel = matern(squared_distances(scaled(new, self.hyper), others_scaled))
+        kernel *= np.exp(self.hyper.signal)
+        return kernel
+
+    def _open_law(self, new: Inputs, kernel: np.ndarray) -> np.ndarray:
+        """Columns whose inner products are the covariance that the open law leaves between runs, `(P, m)`."""
+        solved, root, _ = self._law
+        return solve_triangular(root, (new.tangent - kernel @ solved).T, lower=True)
+
+    def predict(self, new: Inputs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Mean, variance of the noise-free value, and variance of the noise of new runs, each `(m,)`, in log loss."""
+        kernel = self._kernel(new.x, self._scaled)
+        mean = kernel @ self._weights + new.tangent @ self._law[2]
+        known = kernel.astype(np.float32) @ self._whitening.T
+        signal = np.exp(self.hyper.signal)
+        left = np.maximum(signal - np.einsum("ij,ij->i", known, known), 1e-6 * signal)
+        left += np.sum(self._open_law(new, kernel) ** 2, axis=0)
+        return self.unit * mean, self.unit**2 * left, self.unit**2 * noise_variance(new.luck, self.hyper)
+
+    def covariance(self, new: Inputs, others: Inputs) -> np.ndarray:
+        """Posterior covariance of the noise-free log loss of two sets of runs, `(m, k)`."""
+        kernels = [self._kernel(side.x, self._scaled) for side in (new, others)]
+        white = [solve_triangular(self._factor, kernel.T, lower=True) for kernel in kernels]
+        law = [self._open_law(side, kernel) for side, kernel in zip((new, others), kernels, strict=True)]
+        left = self._kernel(new.x, scaled(others.x, self.hyper)) - white[0].T @ white[1]
+        return self.unit**2 * (left + law[0].T @ law[1])
+
+    def left_out(self, groups: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Errors (predicted - observed) and sds of each run predicted from the others, `(n,)` each, in log loss.
+
+        Where `groups` numbers the training runs, all rows of a run are left out together.
+        """
+        solved, root, _ = self._law
+        of_law = solve_triangular(root, solved.T, lower=True)
+        inverse = cho_solve((self._factor, True), np.eye(len(self.z))) - of_law.T @ of_law
+        # a typical run's noise, not the one that an outlier was given
+        typical = noise_variance(self.inputs.luck, self.hyper) * (1.0 - 1.0 / self.trust)
+        if groups is None:
+            variance = 1.0 / np.diag(inverse)
+            error = -self._weights * variance
+        else:
+            error, variance = np.empty(len(self.z)), np.empty(len(self.z))
+            for group in np.unique(groups):
+                rows = np.flatnonzero(groups == group)
+                block = np.linalg.inv(inverse[np.ix_(rows, rows)])
+                error[rows], variance[rows] = -block @ self._weights[rows], np.diag(block)
+        return self.unit * error, self.unit * np.sqrt(np.maximum(variance + typical, 1e-12))
+
+
+def learn(
+    inputs: Inputs, z: np.ndarray, shares: int, steady: np.ndarray, *, unit: float, rows: int, steps: int = 80
+) -> Process:
+    """Learn the hyperparameters from at most `rows` runs (evenly spread) and condition on all of them.
+
+    `inputs.tangent` is over the unit already, `z: (n,)` is in log loss, the first `shares` features are shares;
+    `steady: (d,)` marks features along which little is expected to change.
+    """
+    luck = inputs.luck.shape[1]
+    centre, spread = _prior_of(steady, shares, luck)
+    process = Process(Hyper.of(centre, shares, luck), unit, inputs, z / unit, np.ones(len(z)))
+    some = np.unique(np.linspace(0, len(z) - 1, min(rows, len(z))).round().astype(int))
+    for _ in range(_ROUNDS):
+        small = Process(process.hyper, unit, inputs.take(some), process.z[some], process.trust[some])
+        process = replace(process, hyper=_optimum(small, centre, spread, steps))
+        process = replace(process, trust=_trust(process))
+    return process
+
+
+def _trust(process: Process) -> np.ndarray:
+    """How far each run is to be believed, `(n,)`: (ν + 1)/(ν + z²) by its leave-one-out error, as under Student's t."""
+    error, sd = replace(process, trust=np.ones(len(process.z))).left_out()
+    return np.minimum((TAIL + 1.0) / (TAIL + (error / sd) ** 2), 1.0)
+
+
+def _prior_of(steady: np.ndarray, shares: int, luck: int) -> tuple[np.ndarray, np.ndarray]:
+    """Centres and sds of the log hyperparameters, `(d + s + c + 2,)` each."""
+    lengths = np.where(steady, _STEADY_LENGTH, _OTHER_LENGTH)
+    centre = Hyper(0.0, lengths, np.full(shares, _OFFSET), np.log(0.3), np.zeros(luck)).vector()
+    sizes = {"signal": 1, "length": len(steady), "offset": shares, "noise": 1, "luck": luck}
+    return centre, np.concatenate([np.full(size, _SPREADS[name]) for name, size in sizes.items()])
+
+
+def _optimum(process: Process, centre: np.ndarray, spread: np.ndarray, steps: int) -> Hyper:
+    sizes = len(process.hyper.offsets), len(process.hyper.luck)
+    dense = process.inputs.tangent @ process.inputs.tangent.T
+
+    def objective(vector):
+        value, slope = _evidence(Hyper.of(vector, *sizes), process, dense)
+        step = (vector - centre) / spread
+        return value + 0.5 * step @ step, slope + step / spread
+
+    found = minimize(
+        objective,
+        process.hyper.vector(),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=list(zip(centre - 6.0 * spread, centre + 6.0 * spread, strict=True)),
+        options={"maxiter": steps, "ftol": 1e-6, "gtol": 1e-3},
+    )
+    return Hyper.of(found.x, *sizes)
+
+
+def _evidence(hyper: Hyper, process: Process, dense: np.ndarray) -> tuple[float, np.ndarray]:
+    """Negative log marginal likelihood and its gradient by the log hyperparameters."""
+    z, n, inputs = process.z, len(process.z), process.inputs
+    block = Block.of(inputs.x, hyper)
+    covariance = np.exp(hyper.signal) * block.correlation
+    covariance += dense
+    noise = noise_variance(inputs.luck, hyper) / process.trust
+    covariance.flat[:: n + 1] += noise + _JITTER
+    factor, failed = lapack.dpotrf(covariance.T, lower=1, clean=1, overwrite_a=1)
+    if failed:
+        return _FAILED, np.zeros(len(hyper.vector()))
+    weights = cho_solve((factor, True), z)
+    value = 0.5 * z @ weights + np.log(np.diag(factor)).sum()
+    pull = lapack.dpotri(factor, lower=1, overwrite_c=1)[0]  # the lower half of the inverse
+    pull *= 0.5
+    pull.flat[:: n + 1] *= 0.5
+    pull = pull + pull.T
+    pull -= np.outer(weights, 0.5 * weights)
+    by_noise = np.diag(pull) * noise
+    return float(value), np.concatenate([block.gradient(inputs.x, pull), [by_noise.sum()], by_noise @ inputs.luck])

@@ -1,0 +1,107 @@
+"""`Surrogate`: what is learned on top of a fitted law, and how far it can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from ..fitting import Fit, Observations, Prior
+from ..laws import Columns
+from . import _trees
+from ._process import Inputs, Process, learn
+from ._tangent import Tangent
+from .features import Features, luck
+
+if TYPE_CHECKING:
+    from lightgbm import Booster
+
+Kind = Literal["gp", "trees", "gp+trees"]
+KINDS: tuple[Kind, ...] = ("gp", "trees", "gp+trees")
+MOST_ROWS = 1500
+"""A process is conditioned on at most this many runs, evenly spread over compute."""
+
+_LEARNING_ROWS = 320  # hyperparameters are learned from this many runs; more change nothing but the time
+_LEAST_UNIT = 5e-4  # no residual scale is taken below 0.05 % of the loss
+_CHUNK = 1024  # rows predicted at once, so that a block of the kernel stays in cache
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What a surrogate adds to the law's log loss, and the variances of what is not known, each `(n,)`."""
+
+    log_loss: np.ndarray
+    variance: np.ndarray
+    noise_variance: np.ndarray
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """A residual learner on top of one fitted law.
+
+    `kind` says who corrects: the process (`gp`), trees, or the mean of both. The process always says how sure that is.
+    A `joint` process learns the law's parameters again, together with the residual: better among runs like the fitted
+    ones, while the law's own fit, weighted for it, is what extrapolates.
+    `errors` are the mean absolute cross-validated errors of log loss by candidate, the bare law included.
+    """
+
+    kind: Kind
+    features: Features
+    tangent: Tangent
+    process: Process
+    joint: bool = True
+    trees: Booster | None = None
+    errors: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def learn(cls, fit: Fit, observations: Observations, prior: Prior | None, joint: bool = True) -> Surrogate:
+        """Learn the process on runs; `kind` is `gp`."""
+        observations = observations.thinned(MOST_ROWS)
+        columns = observations.columns
+        features = Features.of(fit, columns)
+        tangent = Tangent.of(fit, prior) if joint else Tangent.none(fit)
+        gradient = tangent.gradient(fit, columns)
+        residual = np.log(observations.loss) - fit.log_loss(columns)
+        unit = max(1.4826 * float(np.median(np.abs(residual - np.median(residual)))), _LEAST_UNIT)
+        inputs = Inputs(features.matrix(fit, columns), luck(fit, columns), gradient @ tangent.root / unit)
+        explained = residual + gradient @ tangent.offset
+        process = learn(inputs, explained, len(features.shares), features.steady, unit=unit, rows=_LEARNING_ROWS)
+        return cls("gp", features, tangent, process, joint)
+
+    def correct(self, fit: Fit, columns: Columns) -> Correction:
+        """The correction of runs given as columns `(n,)`."""
+        n = len(columns["params"])
+        parts = [
+            self._correct(fit, {name: values[at : at + _CHUNK] for name, values in columns.items()})
+            for at in range(0, max(n, 1), _CHUNK)  # no runs are one empty chunk
+        ]
+        return Correction(*(np.concatenate(block) for block in zip(*parts, strict=True)))
+
+    def _correct(self, fit, columns):
+        inputs, gradient = self._inputs(fit, columns)
+        mean, variance, noise = self.process.predict(inputs)
+        mean -= gradient @ self.tangent.offset
+        if self.trees is not None:
+            grown = _trees.predict(self.trees, inputs.x)
+            mean = grown if self.kind == "trees" else 0.5 * (mean + grown)
+        return mean, variance, noise
+
+    def _inputs(self, fit, columns) -> tuple[Inputs, np.ndarray]:
+        gradient = self.tangent.gradient(fit, columns)
+        tangent = gradient @ self.tangent.root / self.process.unit
+        return Inputs(self.features.matrix(fit, columns), luck(fit, columns), tangent), gradient
+
+    def spread(self, law: np.ndarray, learned: Correction) -> np.ndarray:
+        """What law and learner together leave open, in log loss `(n,)`; `law` is the sd of the law's own draws.
+
+        A joint process has the law's parameters in its variance, near their optimum; the draws know how they bend
+        further out, so the larger of the two counts. A run's own luck comes on top.
+        """
+        both = np.maximum(learned.variance, law**2) if self.joint else learned.variance + law**2
+        return np.sqrt(both + learned.noise_variance)
+
+    def covariance(self, fit: Fit, columns: Columns, others: Columns) -> np.ndarray:
+        """Posterior covariance of the log losses of two sets of runs, their own noise left out, `(n, m)`."""
+        return self.process.covariance(self._inputs(fit, columns)[0], self._inputs(fit, others)[0])
