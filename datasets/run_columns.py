@@ -1,7 +1,8 @@
 """What the columns of a run table are called, mean and may hold: data only, no reading and no checking.
 
-A column is one of the names in `NUMBER_COLUMNS` and `TEXT_COLUMNS`, or belongs to one of two families:
-`loss.<domain>` (nats per token on that domain) and `mix.<domain>` (share of training tokens from that domain).
+A column is one of the names in `NUMBER_COLUMNS` and `TEXT_COLUMNS`, or belongs to one of three families:
+`loss.<domain>` (nats per token on that domain), `mix.<domain>` (share of training tokens from that domain) and
+`unique_tokens.<domain>` (distinct tokens that there are of that domain; blank where there are more than any run sees).
 Anything else is an extra column, which is kept.
 """
 
@@ -33,8 +34,8 @@ __all__ = [
 Rule = Literal["count", "count or zero", "positive", "non-negative", "any"]
 """What a number may be. A count may be written with a suffix ("7B", "1.4T"); a plain `count` is positive."""
 
-FAMILIES = ("loss.", "mix.")
-"""Prefixes of the two families of standard columns; what follows the dot is the domain."""
+FAMILIES = ("loss.", "mix.", "unique_tokens.")
+"""Prefixes of the families of standard columns; what follows the dot is the domain."""
 
 NUMBER_COLUMNS: dict[str, Rule] = {
     # size
@@ -189,6 +190,8 @@ def rule_of(name: str) -> Rule | None:
         return NUMBER_COLUMNS[name]
     if not is_standard(name) or name in TEXT_COLUMNS:
         return None
+    if name.startswith("unique_tokens."):
+        return "count"
     return "positive" if name.startswith("loss.") else "non-negative"
 
 

@@ -79,7 +79,28 @@ def _require(raw: RawTable, frame: Frame, name: str, ways: str) -> None:
     raw.refuse_cells(name, missing, frame.index, "counts as missing", f"a number (it can also be made from {ways})")
 
 
+def _distinct_by_domain(raw: RawTable, frame: Frame) -> Cells:
+    """Distinct tokens of each run, by the stocks of its domains; NaN where none is used up.
+
+    Raises RunTableError for a stock of a domain that has no share.
+    """
+    stocks = [name for name in frame.columns if name.startswith("unique_tokens.") and name != "unique_tokens."]
+    for name in stocks:
+        share = "mix." + name.removeprefix("unique_tokens.")
+        if share not in frame.columns:
+            raw.refuse(f"column {raw.label(name)!r} states the stock of a domain that has no column {share!r}")
+    distinct, repeats = pd.Series(0.0, frame.index), pd.Series(False, frame.index)
+    for share in [name for name in frame.columns if name.startswith("mix.") and name != "mix."]:
+        seen, stock = frame[share] * frame["tokens"], _get(frame, "unique_tokens." + share.removeprefix("mix."))
+        distinct = distinct + np.fmin(seen, stock)
+        repeats = repeats | (seen > stock)
+    return distinct.where(repeats)
+
+
 def _complete_epochs(raw: RawTable, frame: Frame) -> None:
+    by_domain = _distinct_by_domain(raw, frame)
+    unknown = _get(frame, "unique_tokens").isna() & _get(frame, "epochs").isna()
+    _fill(raw, frame, "unique_tokens", by_domain.where(unknown), "the domains' shares and stocks")
     if not {"epochs", "unique_tokens"} & set(frame.columns):
         return
     tokens, unique, epochs = frame["tokens"], _get(frame, "unique_tokens"), _get(frame, "epochs")

@@ -10,7 +10,8 @@ What the columns mean here:
   token into bits per byte. Both are extra columns.
 - `params` counts every parameter, embeddings included; `params_active` and `params_embedding` say which are which.
 - `lr` is the peak at width 64, which proxies of every width share; `lr_final` is what it was at the row's last step.
-- `unique_tokens` is blank, and thus one pass, unless the run has begun to repeat a domain.
+- `unique_tokens` is blank, and thus one pass, unless the run has begun to repeat a domain. From then on
+  `unique_tokens.<domain>` says how many distinct tokens there are of each domain that it repeats.
 - Every row of a run that diverged says so, also those before it did: the run isn't one that anyone would plan.
 """
 
@@ -94,12 +95,14 @@ def _known(error: float) -> float | None:
 
 
 def _repetition(evaluation: Evaluation) -> dict[str, float]:
-    """`unique_tokens` and `epochs`, if any domain's stock was used up; tokens are distinct until then."""
+    """`unique_tokens`, `epochs` and the stocks that were used up, if any was; tokens are distinct until then."""
     seen = evaluation.train_tokens
+    used_up = {d: stock for d, stock in evaluation.unique_tokens.items() if seen.get(d, 0) > stock}
     distinct = sum(min(tokens, evaluation.unique_tokens.get(domain, tokens)) for domain, tokens in seen.items())
     if not 0 < distinct < sum(seen.values()):
         return {}
-    return {"unique_tokens": distinct, "epochs": evaluation.tokens / distinct}
+    by_domain = {f"unique_tokens.{domain}": float(stock) for domain, stock in used_up.items()}
+    return {"unique_tokens": distinct, "epochs": evaluation.tokens / distinct, **by_domain}
 
 
 def _constants(run: ProxyRun, store: StoreFacts, mixed: Sequence[str]) -> dict[str, Any]:

@@ -15,12 +15,13 @@ from .backtest import (
 )
 from .choose import AUTO, Choice, candidates, choose, collinearity, constant_column, require
 from .empirical_bayes import learn_prior
-from .observations import OPTIONAL, Observations, known_columns, sparsity
+from .observations import FAMILIES, OPTIONAL, Observations, known_columns, sparsity
 from .prior import SHAPE, Prior, public_prior, weak_prior
 
 __all__ = [
     "AUTO",
     "DELTA",
+    "FAMILIES",
     "OPTIONAL",
     "SHAPE",
     "Choice",

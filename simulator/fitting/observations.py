@@ -14,7 +14,8 @@ from ..laws import Columns, varying_domains
 if TYPE_CHECKING:
     from ...datasets.run_table import RunTable
 
-_FAMILIES = ("mix.", "unique_tokens.")
+FAMILIES = ("mix.", "unique_tokens.")
+"""Prefixes of the columns that laws of the mix read, one for each domain."""
 OPTIONAL = ("unique_tokens", "num_experts", "lr", "batch_tokens")
 """Columns beyond params and tokens that some term reads."""
 _WEIGHT_BY_COMPUTE = (
@@ -89,7 +90,8 @@ class Observations:
 def known_columns(table: RunTable) -> dict[str, np.ndarray]:
     """The columns that laws read, completed: blank unique_tokens means one pass, blank or 0 num_experts a dense model.
 
-    A learning rate or batch size that is blank in some rows is left out: no default would be honest.
+    A learning rate or batch size that is blank in some rows is left out: no default would be honest. Shares and stocks
+    of domains are as they are; a blank stock means more than any run sees.
     """
     columns = {name: table.column(name) for name in ("params", "tokens")}
     fill = {"unique_tokens": columns["tokens"], "num_experts": np.ones(len(table))}
@@ -99,9 +101,8 @@ def known_columns(table: RunTable) -> dict[str, np.ndarray]:
             values = np.where(np.isfinite(values), values, fill[name])
         if values is not None and np.isfinite(values).all():
             columns[name] = values
-    for family in _FAMILIES:
-        names = [name for name in table.frame.columns if str(name).startswith(family)]
-        columns |= {name: table.column(name) for name in names}
+    families = [prefix + domain for prefix in FAMILIES for domain in table.domains]
+    columns |= {name: table.column(name) for name in families if name in table.frame.columns}
     if "num_experts" in columns:
         columns["num_experts"] = sparsity(columns["num_experts"], _column(table, "experts_per_token"))
     return columns
