@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import cho_solve, cholesky, lapack, solve_triangular
+from scipy.linalg import cho_solve, cholesky, get_lapack_funcs, solve_triangular
 from scipy.optimize import minimize
 
 from ._kernel import Block, Hyper, matern, noise_variance, scaled, squared_distances
@@ -24,6 +24,7 @@ _JITTER = 1e-8
 _STEADY_LENGTH, _OTHER_LENGTH, _OFFSET = 1.5, 0.7, np.log(0.01)  # prior centres of log lengths and log offsets
 _SPREADS = {"signal": 2.0, "length": 1.0, "offset": 1.0, "noise": 2.0, "luck": 2.0}
 _FAILED = 1e12
+_potrf, _potri, _trtri = get_lapack_funcs(("potrf", "potri", "trtri"), dtype=float)
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Process:
         """
         tangent = self.inputs.tangent
         white = solve_triangular(self._factor, tangent, lower=True)
-        root = np.linalg.qr(np.vstack([white, np.eye(tangent.shape[1])]), mode="r").T
+        root = np.asarray(np.linalg.qr(np.vstack([white, np.eye(tangent.shape[1])]), mode="r")).T
         solved = cho_solve((self._factor, True), tangent)
         return solved, root, cho_solve((root, True), solved.T @ self.z)
 
@@ -85,7 +86,7 @@ class Process:
     @cached_property
     def _whitening(self) -> np.ndarray:
         """L⁻¹ in single precision, `(n, n)`: variances need three digits, and half the bytes are twice the speed."""
-        return lapack.dtrtri(self._factor, lower=1)[0].astype(np.float32)
+        return _trtri(self._factor, lower=1)[0].astype(np.float32)
 
     def _kernel(self, new: np.ndarray, others_scaled: np.ndarray) -> np.ndarray:
         kernel = matern(squared_distances(scaled(new, self.hyper), others_scaled))
@@ -198,12 +199,12 @@ def _evidence(hyper: Hyper, process: Process, dense: np.ndarray) -> tuple[float,
     covariance += dense
     noise = noise_variance(inputs.luck, hyper) / process.trust
     covariance.flat[:: n + 1] += noise + _JITTER
-    factor, failed = lapack.dpotrf(covariance.T, lower=1, clean=1, overwrite_a=1)
+    factor, failed = _potrf(covariance.T, lower=1, clean=1, overwrite_a=1)
     if failed:
         return _FAILED, np.zeros(len(hyper.vector()))
     weights = cho_solve((factor, True), z)
     value = 0.5 * z @ weights + np.log(np.diag(factor)).sum()
-    pull = lapack.dpotri(factor, lower=1, overwrite_c=1)[0]  # the lower half of the inverse
+    pull = _potri(factor, lower=1, overwrite_c=1)[0]  # the lower half of the inverse
     pull *= 0.5
     pull.flat[:: n + 1] *= 0.5
     pull = pull + pull.T
