@@ -1,8 +1,8 @@
 """Which learner, if any, to put on a law: judged on runs that were left out, never by how well it fits.
 
-Two kinds of evidence. Leave-one-out errors (rows of one training run left out together) say what a learner is worth
-among runs like the fitted ones; rolling cuts in compute say whether it still helps on larger runs. Where the table
-spans enough compute for cuts, both count, so a learner that only interpolates well is not chosen to extrapolate.
+Where the table spans enough compute for rolling cuts, these decide: fit below the cut, predict what lies above. Else it
+is leave-one-out errors (rows of one training run left out together), which say what a learner is worth among runs like
+the fitted ones; they calibrate intervals there in any case.
 """
 
 from __future__ import annotations
@@ -82,12 +82,13 @@ def choose_surrogate(
     That is fewer than 16 runs, or runs that differ in no feature.
     """
     observations = observations.take(observations.weights > 0).thinned(MOST_ROWS)
-    features = Features.of(fit, observations.columns)
-    if _runs(observations) < _FEWEST_RUNS or not features.names:
-        return None
     thin = observations.thinned(_CUT_ROWS)
     masks = cuts(fit.law, thin)
-    tried = _candidates(fit, observations, prior, (PLAIN, JOINT) if COMPUTE in features.names else (JOINT,), seed)
+    features = Features.of(fit, observations.columns, scale=not masks)
+    if _runs(observations) < _FEWEST_RUNS or not features.names:
+        return None
+    processes = {PLAIN, JOINT} if masks or COMPUTE in features.names else {JOINT}
+    tried = _candidates(fit, observations, prior, processes, not masks, seed)
     beyond = _rolling(fit, thin, masks, prior, tried, draws, seed)
     within = {name: candidate.scores for name, candidate in tried.items()}
     chosen = Chosen(LAW, None, within, _by_scale(observations), beyond)
@@ -111,10 +112,12 @@ def _by_scale(observations: Observations) -> np.ndarray:
 
 
 def _best(within: Mapping[str, float], beyond: Mapping[str, float]) -> str:
-    """The candidate with the lowest error against the law's; the earlier ones unless a later one is clearly better."""
-    ratio = {name: within[name] / within[LAW] for name in within}
-    if beyond:
-        ratio = {name: np.sqrt(ratio[name] * beyond[name] / beyond[LAW]) for name in ratio}
+    """The candidate with the lowest error against the law's; the earlier ones unless a later one is clearly better.
+
+    Rolling cuts decide where there are any: by runs left out at random, whatever interpolates best would extrapolate.
+    """
+    judged = beyond or within
+    ratio = {name: judged[name] / judged[LAW] for name in judged}
     best = LAW
     for name in ratio:
         if ratio[name] < _CLEARLY_BETTER * ratio[best]:
@@ -122,9 +125,13 @@ def _best(within: Mapping[str, float], beyond: Mapping[str, float]) -> str:
     return best
 
 
-def _candidates(fit, observations, prior, processes, seed) -> dict[str, _Candidate]:
+def _candidates(fit, observations, prior, processes, scale, seed) -> dict[str, _Candidate]:
     """The bare law, each process, and from 128 runs on trees and the mean of trees and the best process."""
-    learned = {name: Surrogate.learn(fit, observations, prior, joint=name == JOINT) for name in processes}
+    learned = {
+        name: Surrogate.learn(fit, observations, prior, joint=name == JOINT, scale=scale)
+        for name in (PLAIN, JOINT)
+        if name in processes
+    }
     joint, groups = learned[JOINT], observations.origins
     bare = _bare_errors(joint, groups)
     fitted = fit.log_loss(observations.columns) - np.log(observations.loss)
@@ -161,7 +168,7 @@ def _rolling(fit, observations, masks, prior, tried, draws, seed) -> dict[str, S
         small, large = observations.take(train), observations.take(~train)
         try:
             below = fit_observations(fit.law, small, prior, draws=draws, seed=seed)
-            again = _candidates(below, small, prior, [name for name in (PLAIN, JOINT) if name in tried], seed)
+            again = _candidates(below, small, prior, set(tried), False, seed)
         except (FitError, np.linalg.LinAlgError):
             continue  # too little below this cut; the others still count
         gap = extrapolation_gap(small, large.columns)

@@ -56,11 +56,13 @@ class Surrogate:
     errors: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def learn(cls, fit: Fit, observations: Observations, prior: Prior | None, joint: bool = True) -> Surrogate:
-        """Learn the process on runs; `kind` is `gp`."""
+    def learn(
+        cls, fit: Fit, observations: Observations, prior: Prior | None, *, joint: bool = True, scale: bool = True
+    ) -> Surrogate:
+        """Learn the process on runs; `kind` is `gp`. `scale` says whether compute is one of the features."""
         observations = observations.thinned(MOST_ROWS)
         columns = observations.columns
-        features = Features.of(fit, columns)
+        features = Features.of(fit, columns, scale)
         tangent = Tangent.of(fit, prior) if joint else Tangent.none(fit)
         gradient = tangent.gradient(fit, columns)
         residual = np.log(observations.loss) - fit.log_loss(columns)

@@ -33,11 +33,14 @@ class Features:
     spread: np.ndarray
 
     @classmethod
-    def of(cls, fit: Fit, columns: Columns) -> Features:
-        """The features that vary over the fitted runs."""
+    def of(cls, fit: Fit, columns: Columns, scale: bool = True) -> Features:
+        """The features that vary over the fitted runs; without `scale`, compute is not among them.
+
+        What is tied to a size says nothing of larger ones: a learner that is to extrapolate does better without.
+        """
         shares = tuple(f"mix.{domain}" for domain in fit.law.domains)
         every = _logs(fit, columns)
-        kept = tuple(name for name, values in every.items() if np.std(values) > _VARIES)
+        kept = tuple(k for k, values in every.items() if np.std(values) > _VARIES and (scale or k != COMPUTE))
         ends = np.array([(every[name].min(), every[name].max()) for name in kept]).reshape(-1, 2)
         # by the range: a few large runs among many small ones are no further off for being few
         centre, spread = ends.mean(axis=1), np.diff(ends, axis=1)[:, 0] / _UNIFORM
