@@ -16,9 +16,17 @@ law_help = "auto, or a name: chinchilla, general, kaplan, general+repetition, ge
 @click.option("--config", required=True, metavar="FILE", help="The planned run, YAML or JSON.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value, e.g. data.tokens=2T.")
 @click.option("--predictor", default="web-text", show_default=True, metavar="NAME|DIR", help="See below.")
+@click.option("--allow-new-domain", is_flag=True, help="Forecast mixes with domains that no fitted run had.")
 @click.option("--chart", metavar="FILE", help="Also draw perplexity against tokens: .html, .svg or .png.")
 @json_option
-def predict(config: str, overrides: tuple[str, ...], predictor: str, chart: str | None, as_json: bool) -> None:
+def predict(
+    config: str,
+    overrides: tuple[str, ...],
+    predictor: str,
+    allow_new_domain: bool,
+    chart: str | None,
+    as_json: bool,
+) -> None:
     """Predict a planned run's perplexity, with an interval, and say what it rests on.
 
     PREDICTOR is a folder made by `simulate fit`, or one that ships with foretrain: web-text (pooled, corpus and
@@ -31,7 +39,8 @@ def predict(config: str, overrides: tuple[str, ...], predictor: str, chart: str 
     from ..simulator.forecast import forecast
     from ..simulator.predictor_io import load
 
-    plan, fitted = RunConfig.load(config, overrides), load(predictor)
+    allowed = ("data.allow_new_domains=true",) if allow_new_domain else ()
+    plan, fitted = RunConfig.load(config, (*overrides, *allowed)), load(predictor)
     result = forecast(plan, fitted)
     if chart is not None:
         from ..simulator.report.charts import forecast_chart, save_chart

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StrictBool, field_validator, model_validator
 
 from ..architecture import Architecture
 from ..fields import (
@@ -164,6 +164,12 @@ class DataConfig(Frozen):
     mix: dict[Label, Share] | None = Field(
         default=None, description="Share of training tokens by domain; the shares sum to 1 within 0.01."
     )
+    allow_new_domains: StrictBool = Field(
+        default=False, description="Forecast mixes with domains that the predictor's runs never had, more widely."
+    )
+    unique_tokens_by_domain: dict[Label, PositiveCount] | None = Field(
+        default=None, description="Distinct tokens in stock of each domain of the mix (default: more than are seen)."
+    )
     corpus: Label | None = Field(default=None, description="What the tokens are, in a word, such as web.")
     val_domain: Label | None = Field(default=None, description="Domain that the loss is measured on.")
     tokenizer: Label | None = Field(default=None, description="Tokenizer by name; losses per token depend on it.")
@@ -185,10 +191,34 @@ class DataConfig(Frozen):
         # A sum that is 1 but for rounding is left alone, so that writing and reading back changes no bit.
         return mix if abs(total - 1) < 1e-12 else {domain: share / total for domain, share in mix.items()}
 
+    @model_validator(mode="after")
+    def _check_stocks(self) -> Self:
+        if self.unique_tokens_by_domain is None:
+            return self
+        if self.unique_tokens is not None:
+            raise FieldError("unique_tokens", "is given beside unique_tokens_by_domain; expected only one of the two")
+        unknown = [domain for domain in self.unique_tokens_by_domain if domain not in (self.mix or {})]
+        if unknown:
+            known = ", ".join(self.mix or {}) or "a mix beside it"
+            raise FieldError(
+                "unique_tokens_by_domain", f"got {shown(unknown[0])}, which data.mix doesn't name; expected {known}"
+            )
+        return self
+
+    def distinct_tokens(self, tokens: float | None = None) -> float | None:
+        """Distinct tokens among those seen, or among `tokens` of them; None where no stock is stated."""
+        tokens = self.tokens if tokens is None else tokens
+        if self.unique_tokens_by_domain is None or self.mix is None:
+            return None if self.unique_tokens is None else min(self.unique_tokens, tokens)
+        stocks = self.unique_tokens_by_domain
+        return math.fsum(min(tokens * share, stocks.get(domain, math.inf)) for domain, share in self.mix.items())
+
     @property
     def epochs(self) -> float:
-        """Tokens seen over distinct tokens; 1 where `unique_tokens` isn't stated."""
-        return 1.0 if self.unique_tokens is None else self.tokens / self.unique_tokens
+        """Tokens seen over distinct tokens; 1 where no stock is stated."""
+        if self.unique_tokens_by_domain is None:
+            return 1.0 if self.unique_tokens is None else self.tokens / self.unique_tokens
+        return max(1.0, self.tokens / (self.distinct_tokens() or self.tokens))
 
 
 class OptimConfig(Frozen):

@@ -13,12 +13,16 @@ from .. import __version__
 from ..units import format_count
 from .calibration import LEVELS
 from .config import RunConfig
-from .fitting import sparsity
+from .laws import mix_column
 from .loss_prediction import LossPrediction
 from .natural import decompose
+from .new_domains import new_domains
+from .plan_columns import planned, run_columns
 from .predictor import Predictor
+from .target_model import TargetModel
 
 _NOTABLE_DECADES, _FAR_DECADES = 0.05, 2.0
+_SAME_NATS = 1e-9  # rounding
 _TOO_FEW_TOKENS = 5.0  # tokens per parameter below which laws fitted on trained-out runs are off
 
 
@@ -101,14 +105,15 @@ def forecast(config: RunConfig, predictor: Predictor) -> Forecast:
     """Forecast one planned run. Raises InputError if the predictor can't speak of it at all."""
     warnings: list[str] = []
     columns = run_columns(config, predictor, warnings)
-    domains, gap = {}, 0.0
+    domains, predictions = {}, {}
     for name, model in predictor.targets.items():
-        prediction = model.predict(columns)
-        parts = {key: float(value[0]) for key, value in decompose(model.fit, columns).items()}
-        domains[name] = _domain(prediction, parts, config.data.bytes_per_token)
-        gap = max(gap, float(prediction.gap[0]))
+        predictions[name], known = planned(config, model, columns)
+        parts = _parts(model, predictions[name], known)
+        domains[name] = _domain(predictions[name], parts, config.data.bytes_per_token)
     main = _main_target(config, predictor)
+    gap = max(float(prediction.gap[0]) for prediction in predictions.values())
     warnings += _doubts(config, predictor, gap)
+    warnings += _mix_warnings(config, predictor, columns)
     return Forecast(
         config=config,
         predictor=_about(predictor, main),
@@ -116,59 +121,34 @@ def forecast(config: RunConfig, predictor: Predictor) -> Forecast:
         domains=domains,
         params_fitted=float(columns["params"][0]),
         extrapolation_gap_decades=gap,
-        p_target=_p_target(config, predictor.targets[main].predict(columns)),
+        p_target=_p_target(config, predictions[main]),
         warnings=tuple(dict.fromkeys([*warnings, *predictor.notes])),
     )
 
 
-def run_columns(config: RunConfig, predictor: Predictor, warnings: list[str]) -> dict[str, np.ndarray]:
-    """The columns that the predictor's laws read, `(1,)` each; appends to `warnings` what is assumed or left out."""
-    laws = [model.fit.law for model in predictor.targets.values()]
-    reads = {column for law in laws for column in law.columns}
-    columns = {"params": _fitted_params(config, predictor, warnings), "tokens": config.data.tokens}
-    if config.data.epochs > 1.0:
-        if "unique_tokens" in reads and config.data.unique_tokens is not None:
-            columns["unique_tokens"] = config.data.unique_tokens
-        else:
-            warnings.append(
-                f"the data are seen {config.data.epochs:.3g} times, but this predictor knows no repeats: its loss is "
-                "that of fresh tokens, so it is too low (--predictor repeats-c4 or web-text has them)"
-            )
-    experts = config.model.num_experts
-    if experts is not None and experts > 1:
-        if "num_experts" in reads:
-            visited = np.array([float(config.model.experts_per_token or 1)])
-            columns["num_experts"] = float(sparsity(np.array([float(experts)]), visited)[0])
-            warnings.append("the effect of experts comes from routed models of at most 370M parameters per token")
-        else:
-            warnings.append(
-                "this predictor knows dense models only: the forecast is that of a dense model of the active size, "
-                "so it is too high (--predictor web-text has experts)"
-            )
-    for name in ("lr", "batch_tokens"):
-        stated = getattr(config.optim, name)
-        if name in reads and stated is not None:
-            columns[name] = stated
-    missing = [n for n in ("lr", "batch_tokens") if n in reads and n not in columns]
-    if missing:
-        warnings.append(f"optim.{' and optim.'.join(missing)} not stated: learning rate and batch are taken as tuned")
-    return {name: np.array([float(value)]) for name, value in columns.items()}
+def _parts(model: TargetModel, prediction: LossPrediction, known: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Where the loss comes from, nats; beside the law's parts, what was learned on top and what new domains cost."""
+    parts = {key: float(value[0]) for key, value in decompose(model.fit, known).items()}
+    plain = model.predict(known).loss_nats[0] if model.surrogate is not None else sum(parts.values())
+    if model.surrogate is not None:
+        parts["learned"] = float(plain - sum(parts.values()))
+    cost = float(prediction.loss_nats[0] - plain)
+    return parts | ({"new_domains": cost} if abs(cost) > _SAME_NATS else {})
 
 
-def _fitted_params(config, predictor, warnings):
-    """N in the predictor's convention. A routed model counts by what a token uses; experts enter by their term."""
-    kind = predictor.about.get("params_kind", "total")
-    model = config.model
-    if kind == "total" and any("num_experts" in m.fit.law.columns for m in predictor.targets.values()):
-        return model.params_total  # the law was fitted on the totals of routed runs
-    if kind != "non_embedding":
-        return model.params_active
-    if model.params_embedding is None:
-        warnings.append(
-            "this predictor counts parameters without embeddings; model.params_embedding isn't stated: all are counted"
-        )
-        return model.params_active
-    return model.params_active - model.params_embedding
+def _mix_warnings(config: RunConfig, predictor: Predictor, columns: Mapping[str, np.ndarray]) -> list[str]:
+    """What to know of the mix: that it isn't used, or that part of it is new."""
+    models = predictor.targets.values()
+    if config.data.mix is not None and not any(model.fit.law.domains for model in models):
+        return ["data.mix is not used: this predictor's laws don't read mixture shares"]
+    new = {domain for model in models if model.fit.law.domains for domain in new_domains(model.fit, columns)}
+    if not new:
+        return []
+    share = sum(float(columns[mix_column(domain)][0]) for domain in new)
+    return [
+        f"{share:.1%} of the tokens are of domains that no fitted run had ({', '.join(sorted(new))}): they count "
+        "between nothing and as much as the average of the rest, and the interval has been widened for it"
+    ]
 
 
 def _domain(prediction: LossPrediction, parts: dict[str, float], bytes_per_token: float | None) -> DomainForecast:
@@ -226,8 +206,6 @@ def _doubts(config: RunConfig, predictor: Predictor, gap: float) -> list[str]:
             doubts.append(
                 f"data.{key} is {stated!r}; the predictor's runs used {known!r}, and losses differ between them"
             )
-    if config.data.mix:
-        doubts.append("data.mix is not used: no shipped law reads mixture shares")
     domain = config.data.val_domain
     known = [str(predictor.about.get("val_domain") or ""), *(name.removeprefix("loss.") for name in predictor.targets)]
     if domain and not any(name and _alike(domain, name) for name in known if name != "loss"):

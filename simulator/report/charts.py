@@ -12,7 +12,8 @@ import numpy as np
 from ...errors import UsageError
 from ...files import write_bytes
 from ...units import format_count
-from ..forecast import Forecast, run_columns
+from ..forecast import Forecast
+from ..plan_columns import planned, run_columns
 from ..predictor import Predictor
 
 if TYPE_CHECKING:
@@ -97,9 +98,9 @@ def _curve(result: Forecast, predictor: Predictor) -> list[dict[str, float]]:
     tokens = config.data.tokens * np.geomspace(1 / _SPAN, _SPAN, _POINTS) ** ("tokens" in law.member.uses)
     columns = {k: np.repeat(v, _POINTS) for k, v in run_columns(config, predictor, []).items()}
     columns["tokens"] = tokens
-    if "unique_tokens" in law.columns and config.data.unique_tokens is not None:
-        columns["unique_tokens"] = np.minimum(config.data.unique_tokens, tokens)
-    prediction = predictor.targets[result.main].predict(columns)
+    if "unique_tokens" in law.columns and config.data.distinct_tokens() is not None:
+        columns["unique_tokens"] = np.array([config.data.distinct_tokens(n) for n in tokens], dtype=float)
+    prediction, _ = planned(config, predictor.targets[result.main], columns)
     (low50, high50), (low90, high90) = prediction.interval(0.5), prediction.interval(0.9)
     series = {"tokens": tokens, "median": prediction.loss_nats}
     series |= {"low50": low50, "high50": high50, "low90": low90, "high90": high90}
