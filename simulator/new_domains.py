@@ -79,8 +79,8 @@ def without_new_domains(fit: Fit, columns: Columns, where: str = "mix") -> tuple
     kept = 1.0 - np.sum([shares[mix_column(d)] for d in new], axis=0) / total
     if np.any(kept < _NO_SHARE):
         raise InputError(
-            f"{where}: all tokens are of domains that are new to this predictor ({_named(new)}); expected some share of "
-            f"{_named(known_domains(fit))}"
+            f"{where}: all tokens are of domains that are new to this predictor ({_named(new)}); expected some share "
+            f"of {_named(known_domains(fit))}"
         )
     dropped = {f(d) for d in new for f in (mix_column, stock_column)}
     rest = {name: v for name, v in columns.items() if name not in dropped}

@@ -3,6 +3,7 @@
 Members and terms are found through the registry: a new file in simulator/laws is covered without a change here.
 Two conventions let the suite treat terms that it has never seen: a parameter named `<optimum>_by_<column>` moves an
 optimum along with a column (zero holds it still), and a column that the suite doesn't know is positive, around 1.
+Terms of the mix are built for the domains a, b and c.
 """
 
 import itertools
@@ -10,12 +11,18 @@ import itertools
 import numpy as np
 import pytest
 from foretrain.errors import FitError
-from foretrain.simulator.fitting import fit_law
-from foretrain.simulator.laws import CORE, Effect, Law, Reference, get_law, members, terms
+from foretrain.simulator.fitting import fit_law, weak_prior
+from foretrain.simulator.laws import CORE, Effect, Law, Reference, build_term, members, terms
+from foretrain.simulator.laws import get_law as get_named_law
 from foretrain.simulator.natural import rebase
 
+DOMAINS = ("a", "b", "c")
 CORE_PLACES = {name: at for at, name in enumerate(p.name for p in CORE)}
 TEXTBOOK = {"E": 1.3, "alpha": 0.31, "beta": 0.29, "gamma": 0.8}
+
+
+def get_law(name: str) -> Law:
+    return get_named_law(name, DOMAINS)
 
 
 def spread(rng, low, high, n):
@@ -36,6 +43,8 @@ def runs(names, n=120, seed=0, params=(2e7, 5e9), ratio=(5, 300)) -> dict[str, n
         "lr": 1e-3 * np.exp(rng.normal(0, 1.2, n)),
         "batch_tokens": 1e6 * np.exp(rng.normal(0, 1.2, n)),
     }
+    shares = np.random.default_rng(seed + 1).dirichlet(np.ones(len(DOMAINS)), n).T
+    known |= {f"mix.{domain}": share for domain, share in zip(DOMAINS, shares, strict=True)}
     return {name: known[name] if name in known else np.exp(rng.normal(0, 1.0, n)) for name in names}
 
 
@@ -58,7 +67,7 @@ def combinations() -> list[str]:
     out = []
     for name, member in members().items():
         out.append(name)
-        out += [f"{name}+{t}" for t, cls in terms().items() if touched(cls()) <= set(member.uses)]
+        out += [f"{name}+{t}" for t in terms() if touched(build_term(t, DOMAINS)) <= set(member.uses)]
     return out
 
 
@@ -86,6 +95,10 @@ def setup(name: str, n: int = 120):
 
 def select(features, rows):
     return [{key: values[rows] for key, values in block.items()} for block in features]
+
+
+STOCKS = {"unique_tokens.a": 3e9, "unique_tokens.b": 2e10}
+OF_THE_MIX = [name for name, kind in terms().items() if kind.takes_domains]
 
 
 def test_registry_gives_every_member_and_term_a_combination():
@@ -151,7 +164,7 @@ def test_gradient_equals_central_differences_and_is_zero_where_fixed(name):
 def test_gradient_with_textbook_values_fixed(member, count):
     own = members()[member].fixed
     for names in itertools.combinations(sorted(set(TEXTBOOK) - set(own)), count):
-        law = Law(members()[member], [cls() for cls in terms().values()][:1], {n: TEXTBOOK[n] for n in names})
+        law = Law(members()[member], [build_term(next(iter(terms())))], {n: TEXTBOOK[n] for n in names})
         columns = runs(every_column(law), 40)
         features = law.prepare(columns, law.reference(columns))
         theta = typical(law, 2, seed=4, width=1.0)
@@ -198,7 +211,7 @@ def test_term_without_its_columns_is_switched_off(name):
 
 
 def test_taking_the_terms_off_keeps_what_is_fixed_in_the_core():
-    term = terms()["experts"]()
+    term = build_term("experts")
     law = Law(members()["general"], [term], {"E": 1.3, "params_exponent": 0.4, "expert_gain": 0.2})
     assert dict(law.without_terms().fixed) == {"E": 1.3, "params_exponent": 0.4}
 
@@ -412,3 +425,53 @@ def test_fixed_values_that_contradict_each_other_are_refused_or_honoured(member,
 def test_fixed_values_that_make_no_law_are_refused(fixed):
     with pytest.raises(FitError):
         Law(members()["general"], (), fixed)
+
+
+# terms of the mix
+
+
+@pytest.mark.parametrize("name", OF_THE_MIX)
+def test_terms_of_the_mix_want_their_domains(name):
+    with pytest.raises(FitError, match=f"term '{name}' needs training domains"):
+        get_named_law(f"general+{name}")
+    with pytest.raises(FitError, match="names a domain twice: a, b, a"):
+        get_named_law(f"general+{name}", ("a", "b", "a"))
+    law = get_law(f"general+{name}")
+    assert law.domains == DOMAINS
+    assert law.optional == tuple(f"unique_tokens.{domain}" for domain in DOMAINS)
+    assert get_law("general+experts").domains == ()
+
+
+@pytest.mark.parametrize("name", OF_THE_MIX)
+def test_gradient_where_domains_repeat(name):
+    law = get_law(f"general+{name}")
+    columns = runs(law.columns, 60) | {key: np.full(60, value) for key, value in STOCKS.items()}
+    features = law.prepare(columns, law.reference(columns))
+    assert features[1]["repeats"].any()
+    assert_gradient_is_exact(law, features, typical(law, 4, seed=18, width=1.0))
+
+
+@pytest.mark.parametrize("name", OF_THE_MIX)
+def test_permuting_domains_permutes_results(name):
+    """The order of domains is the order of their worths, and nothing else."""
+    law = get_law(f"general+{name}")
+    columns = runs(law.columns, 50) | {key: np.full(50, value) for key, value in STOCKS.items()}
+    reference = law.reference(columns)
+    theta = typical(law, 3, seed=19, width=1.0)
+    order = ("c", "a", "b")
+    other = get_named_law(f"general+{name}", order)
+    moved = theta[:, [law.names.index(n) for n in other.names]]
+    one, slope = law.loss(theta, law.prepare(columns, reference), gradient=True)
+    two, turned = other.loss(moved, other.prepare(columns, reference), gradient=True)
+    np.testing.assert_allclose(two, one, rtol=1e-12)
+    np.testing.assert_allclose(turned, slope[:, [law.names.index(n) for n in other.names]], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", OF_THE_MIX)
+def test_fits_do_not_depend_on_the_order_of_domains(name):
+    law = get_law(f"general+{name}")
+    columns = runs(law.columns, 60)
+    noise = np.exp(np.random.default_rng(20).normal(0, 0.01, 60))
+    loss = law.loss(typical(law, 1, seed=21, width=0.5), law.prepare(columns, law.reference(columns)))[0] * noise
+    fits = [fit_law(get_named_law(f"general+{name}", d), columns, loss, prior=weak_prior()) for d in (DOMAINS, "cab")]
+    np.testing.assert_allclose(fits[1].log_loss(columns), fits[0].log_loss(columns), atol=1e-4)
