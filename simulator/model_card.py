@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..units import format_count, format_flops
+from .natural import most_helpful
 
 if TYPE_CHECKING:
     from .predictor import Predictor
@@ -51,6 +52,7 @@ def _target(model: TargetModel) -> list[str]:
     law = model.fit.law
     seen = model.seen
     values = ", ".join(f"{name} = {value:.5g}" for name, value in model.parameters.items())
+    helpful = most_helpful(model.fit)
     rows = [
         f"- Law: `{law.name}`, L = {law.member.title} ({law.member.source})",
         f"- Why: {model.choice.get('why', 'as asked')}",
@@ -61,12 +63,34 @@ def _target(model: TargetModel) -> list[str]:
         f"- Interval at 90 %: ± {model.calibration.width(0.9):.2f} s, from {model.calibration.own_scores} back-tested "
         f"predictions over {model.calibration.own_cuts} cuts of its own",
     ]
+    if helpful:
+        rows.append(f"- Most help from a first per cent more of: {', '.join(helpful)}")
+    rows += _learned(model)
     left_out = model.choice.get("left_out")
     if isinstance(left_out, dict):
         rows += [f"- Left out: {name} ({reason})" for name, reason in left_out.items()]
     errors = model.choice.get("backtest_errors")
     if isinstance(errors, dict) and errors:
         rows.append("- Back-test, median relative error: " + ", ".join(f"{n} {e:.2%}" for n, e in errors.items() if e))
+    return rows
+
+
+def _learned(model: TargetModel) -> list[str]:
+    """What was learned on top of the law, how it was judged, and how wide its intervals are."""
+    learned = model.choice.get("surrogate")
+    if not isinstance(learned, dict):
+        return []
+    chosen = "nothing" if learned["chosen"] == "law" else f"`{learned['chosen']}`"
+    rows = [f"- Learned on top: {chosen}"]
+    for key, text in (("backtest_errors", "rolling cuts, median"), ("errors", "runs left out, mean absolute")):
+        if learned[key]:
+            rows.append(f"- Errors on {text}: " + ", ".join(f"{n} {e:.2%}" for n, e in learned[key].items()))
+    if model.surrogate is not None and model.within is not None:
+        rows.append(f"- Reads: {', '.join(model.surrogate.features.names)}")
+        rows.append(
+            f"- Interval at 90 % among runs like the fitted ones: ± {model.within.width(0.9):.2f} s, from "
+            f"{model.within.own_scores} runs left out"
+        )
     return rows
 
 

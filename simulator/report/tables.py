@@ -12,9 +12,11 @@ from rich.text import Text
 
 from ...units import format_count, format_flops
 from ..forecast import DomainForecast, Forecast, Quantity
+from ..natural import most_helpful
 from ..predictor import Predictor
 from ..target_model import TargetModel
 
+_MANY_TARGETS = 3
 _PARTS = {
     "irreducible": "irreducible (E)",
     "capacity": "limited size",
@@ -24,6 +26,10 @@ _PARTS = {
     "experts": "experts",
     "lr": "learning rate off its optimum",
     "lr_batch": "learning rate, batch off their optimum",
+    "lr_batch_posynomial": "learning rate, batch off their optimum",
+    "mixture": "data mix",
+    "exponential_mixture": "data mix",
+    "surrogate": "learned correction",
 }
 
 
@@ -97,13 +103,16 @@ def _percent(share: float) -> str:
 
 
 def fit_view(predictor: Predictor, where: str | None) -> RenderableType:
-    """What was fitted, for each target, and where it was written."""
+    """What was fitted, for each target (in one table where there are many), and where it was written."""
     blocks: list[RenderableType] = []
-    for name, model in predictor.targets.items():
-        blocks += [
-            Text(f"{name}: {model.fit.law.name}", style="bold"),
-            Padding(_fit_facts(model), (0, 0, 0, 2), expand=False),
-        ]
+    if len(predictor.targets) > _MANY_TARGETS:
+        blocks += [_fit_table(predictor), Text("all parameters: --json, or the predictor's MODEL_CARD.md", style="dim")]
+    else:
+        for name, model in predictor.targets.items():
+            blocks += [
+                Text(f"{name}: {model.fit.law.name}", style="bold"),
+                Padding(_fit_facts(model), (0, 0, 0, 2), expand=False),
+            ]
     blocks += [Text(f"! {note}", style="yellow") for note in predictor.notes]
     if where is None:
         blocks.append(Text("not saved: give --out DIR to keep this predictor", style="dim"))
@@ -112,19 +121,49 @@ def fit_view(predictor: Predictor, where: str | None) -> RenderableType:
     return Group(*blocks)
 
 
+def _fit_table(predictor: Predictor) -> Table:
+    """A row for each target: what corrects its law, errors on runs left out, which training domains help it most."""
+    mixed = any(model.fit.law.domains for model in predictor.targets.values())
+    table = _table("target", "law", "on top", "runs", "law alone", "chain", *(("most help from",) if mixed else ()))
+    for name, model in predictor.targets.items():
+        learned = model.choice.get("surrogate") or {"chosen": "law", "errors": {}}
+        errors = learned["errors"]
+        chosen = learned["chosen"]
+        cells = [name, model.fit.law.name, "–" if chosen == "law" else chosen, str(model.rows)]
+        cells += [f"{errors[key]:.2%}" if key in errors else "–" for key in ("law", chosen)]
+        _add(table, *cells, *((", ".join(most_helpful(model.fit)),) if mixed else ()))
+    return table
+
+
+def _learned(model: TargetModel) -> str:
+    """What was learned on top of the law, and the errors on runs left out."""
+    learned = model.choice.get("surrogate")
+    if not isinstance(learned, Mapping):
+        return "nothing (too few runs, or a law asked for by name)"
+    on = "rolling cuts" if learned["backtest_errors"] else "runs left out"
+    errors = learned["backtest_errors"] or learned["errors"]
+    listed = ", ".join(f"{name} {error:.2%}" for name, error in errors.items())
+    chosen = "nothing" if learned["chosen"] == "law" else learned["chosen"]
+    return f"{chosen}; errors on {on}: {listed}"
+
+
 def _fit_facts(model: TargetModel) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    values = ", ".join(f"{k} {v:.5g}" for k, v in model.parameters.items())
+    values = ", ".join(f"{k} {v:.5g}" for k, v in model.parameters.items() if not k.startswith("worth."))
     seen = model.seen
     _add(table, "law", model.fit.law.member.title)
     _add(table, "why", str(model.choice.get("why")))
     _add(table, "parameters", values)
     _add(table, "runs", f"{model.rows}, up to {format_flops(seen['compute'][1])}")
     _add(table, "residual", f"{model.fit.noise:.2%} of the loss (mean absolute), objective {model.fit.objective:.10g}")
+    if model.fit.law.domains:
+        _add(table, "most help from", ", ".join(most_helpful(model.fit)))
+    _add(table, "on top", _learned(model))
     own = model.calibration
-    _add(
-        table, "90 % interval", f"± {own.width(0.9):.2f} s; {own.own_scores} own back-test errors, {own.own_cuts} cuts"
-    )
+    width = f"± {own.width(0.9):.2f} s; {own.own_scores} own back-test errors, {own.own_cuts} cuts"
+    if model.within is not None:
+        width += f"; among runs like these ± {model.within.width(0.9):.2f} s, {model.within.own_scores} runs left out"
+    _add(table, "90 % interval", width)
     left_out = model.choice.get("left_out")
     if isinstance(left_out, Mapping) and left_out:
         _add(table, "left out", "; ".join(f"{name}: {reason}" for name, reason in left_out.items()))

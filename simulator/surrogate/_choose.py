@@ -19,7 +19,8 @@ from ._surrogate import MOST_ROWS, Surrogate
 from .features import COMPUTE, Features
 
 LAW, PLAIN, JOINT = "law", "gp", "joint"
-_CLEARLY_BETTER = 0.98  # a learner must cut the error by 2 %, else the simpler chain is kept
+_CLEARLY_BETTER = 0.98  # a learner must cut the leave-one-out error by 2 %, else the simpler chain is kept
+_CLEARLY_BETTER_BEYOND = 0.8  # cuts are few and share runs: by smaller margins, choosing lost accuracy further out
 _CUT_ROWS = 600
 _FEWEST_RUNS = 16
 _NO_SIGNAL = -30.0  # log variance at which the residual process is switched off and only the law is left
@@ -116,11 +117,11 @@ def _best(within: Mapping[str, float], beyond: Mapping[str, float]) -> str:
 
     Rolling cuts decide where there are any: by runs left out at random, whatever interpolates best would extrapolate.
     """
-    judged = beyond or within
+    judged, enough = (beyond, _CLEARLY_BETTER_BEYOND) if beyond else (within, _CLEARLY_BETTER)
     ratio = {name: judged[name] / judged[LAW] for name in judged}
     best = LAW
     for name in ratio:
-        if ratio[name] < _CLEARLY_BETTER * ratio[best]:
+        if ratio[name] < enough * ratio[best]:
             best = name
     return best
 
