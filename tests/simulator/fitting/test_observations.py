@@ -167,3 +167,36 @@ def test_weights_are_positive_and_at_most_one():
     weights = seen.extrapolation_weights()
     assert (weights > 0).all()
     assert weights.max() <= 1.0
+
+
+# the mix
+
+
+def mixed(**more) -> RunTable:
+    frame = pd.DataFrame({
+        "params": [1e8, 2e8, 3e8, 4e8], "tokens": [1e10, 2e10, 3e10, 4e10], "loss": [3.0, 2.9, 2.8, 2.7],
+        "mix.web": [0.5, 0.6, 0.7, 0.6], "mix.code": [0.3, 0.2, 0.1, 0.2], "mix.books": 0.2, "mix.law": 0.0,
+    })  # fmt: skip
+    return RunTable.from_frame(frame.assign(**more))
+
+
+def test_shares_are_read_and_domains_are_those_that_vary():
+    seen = Observations.from_table(mixed(), "loss")
+    assert [name for name in seen.columns if name.startswith("mix.")] == [
+        "mix.web", "mix.code", "mix.books", "mix.law",
+    ]  # fmt: skip
+    assert seen.domains == ("web", "code")
+    np.testing.assert_array_equal(seen.columns["mix.web"], [0.5, 0.6, 0.7, 0.6])
+
+
+def test_stocks_of_domains_are_read_as_they_are():
+    seen = Observations.from_table(mixed(**{"unique_tokens.web": [1e9, BLANK, 2e9, BLANK]}), "loss")
+    np.testing.assert_array_equal(seen.columns["unique_tokens.web"], [1e9, np.nan, 2e9, np.nan])
+
+
+def test_taking_and_thinning_keep_the_mix():
+    seen = Observations.from_table(mixed(), "loss")
+    assert seen.take(np.array([True, False, True, True])).domains == ("web", "code")
+    assert seen.take(np.array([1, 3])).domains == (), "the same mix twice"
+    thin = seen.thinned(2)
+    assert len(thin) == len(thin.columns["mix.web"]) == 2
