@@ -88,7 +88,9 @@ def _distinct_by_domain(raw: RawTable, frame: Frame) -> Cells:
     for name in stocks:
         share = "mix." + name.removeprefix("unique_tokens.")
         if share not in frame.columns:
-            raw.refuse(f"column {raw.label(name)!r} states the stock of a domain that has no column {share!r}")
+            raw.refuse(
+                f"{raw.label(name)} states the stock of a domain that has no column {share!r}; expected its share"
+            )
     distinct, repeats = pd.Series(0.0, frame.index), pd.Series(False, frame.index)
     for share in [name for name in frame.columns if name.startswith("mix.") and name != "mix."]:
         seen, stock = frame[share] * frame["tokens"], _get(frame, "unique_tokens." + share.removeprefix("mix."))

@@ -183,6 +183,25 @@ def test_epochs_and_unique_tokens_complete_each_other(tmp_path):
     assert not read(tmp_path, f"{HEADER}\na,1e9,4e9,3\n").has("epochs")
 
 
+def test_stocks_of_domains_give_distinct_tokens_where_some_run_out(tmp_path):
+    """A blank stock has no end; a run that uses none up has seen each token once."""
+    header = f"{HEADER},mix.web,mix.code,unique_tokens.code"
+    table = read(tmp_path, f"{header}\na,1e9,10B,3,0.5,0.5,1B\nb,1e9,10B,3,0.5,0.5,\nc,1e9,10B,3,0.9,0.1,2B\n")
+    np.testing.assert_array_equal(table.column("unique_tokens.code"), [1e9, np.nan, 2e9])
+    assert table.column("unique_tokens").tolist() == [6e9, 1e10, 1e10]
+    np.testing.assert_allclose(table.column("epochs"), [10 / 6, 1, 1])
+    assert noted(table, "made unique_tokens from the domains' shares and stocks in 1 rows")
+    assert (table.domains, table.targets) == (["web", "code"], ["loss"])
+
+
+def test_stated_distinct_tokens_stay_beside_stocks_of_domains(tmp_path):
+    header = f"{HEADER},mix.web,mix.code,unique_tokens.code,unique_tokens"
+    table = read(tmp_path, f"{header}\na,1e9,10B,3,0.5,0.5,1B,6.1B\n")
+    assert table.column("unique_tokens").tolist() == [6.1e9]
+    plain = read(tmp_path, f"{HEADER},mix.web,mix.code,unique_tokens.code\na,1e9,10B,3,0.5,0.5,8B\n")
+    assert not plain.has("unique_tokens"), "nothing runs out, nothing is made"
+
+
 # one row per run
 
 

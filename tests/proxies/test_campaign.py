@@ -408,6 +408,9 @@ def test_repeated_data_count_as_epochs(create, toy_run):
     assert frame.loc["x", "unique_tokens"] == 4_096 + 10_240
     assert frame.loc["x", "epochs"] == pytest.approx(20_480 / 14_336)
     assert frame.loc["x@4096", "epochs"] == frame.loc["y", "epochs"] == 1
+    assert frame.loc["x", "unique_tokens.a"] == 4_096, "the stock that was used up, and only that one"
+    assert math.isnan(frame.loc["y", "unique_tokens.a"])
+    assert "unique_tokens.b" not in frame
 
 
 def test_runs_that_diverged_are_kept_and_marked_in_every_row(create, runs):
