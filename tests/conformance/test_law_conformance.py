@@ -194,7 +194,19 @@ def test_loss_falls_weakly_in_params_and_tokens_with_the_rest_neutral(name):
             assert (loss[:, -1] < loss[:, 0]).all()
 
 
-@pytest.mark.parametrize("name", WITH_TERMS)
+@pytest.mark.parametrize("name", [n for n in WITH_TERMS if any(t.speaks_always for t in setup(n)[0].terms)])
+def test_a_term_that_always_speaks_takes_a_run_without_its_columns_as_well_tuned(name):
+    law, columns, reference, _ = setup(name)
+    bare = {key: columns[key][:3] for key in ("params", "tokens")}
+    theta = typical(law, 3, seed=6, width=0.3)
+    tuned = law.loss(theta, law.prepare(bare, reference))
+    rng = np.random.default_rng(2)
+    for _ in range(50):
+        settings = {key: reference.values[key] * np.exp(rng.uniform(-4, 4, 3)) for key in ("lr", "batch_tokens")}
+        assert (law.loss(theta, law.prepare(bare | settings, reference)) >= tuned * (1 - 1e-9)).all()
+
+
+@pytest.mark.parametrize("name", [n for n in WITH_TERMS if not any(t.speaks_always for t in setup(n)[0].terms)])
 def test_term_without_its_columns_is_switched_off(name):
     law, columns, reference, _ = setup(name)
     bare = {key: columns[key] for key in ("params", "tokens")}
