@@ -73,6 +73,9 @@ def combinations() -> list[str]:
 
 LAWS = combinations()
 WITH_TERMS = [name for name in LAWS if "+" in name]
+# the cap on its harm is a share of the loss level, which another reference point moves: see tests/simulator/laws
+CAPPED = [name for name in LAWS if name.endswith("+lr_batch_posynomial")]
+MANY = 20  # with more parameters than this, the runs of these tests have optima besides the true one further out
 every_law = pytest.mark.parametrize("name", LAWS)
 
 
@@ -289,7 +292,7 @@ def test_evaluation_changes_neither_its_inputs_nor_the_result(name):
             np.testing.assert_array_equal(values, kept[key])
 
 
-@every_law
+@pytest.mark.parametrize("name", [name for name in LAWS if name not in CAPPED])
 def test_moving_the_reference_point_changes_no_prediction(name):
     law, columns, reference, features = setup(name, 50)
     theta = typical(law, 4, seed=17, width=1.0)
@@ -301,7 +304,7 @@ def test_moving_the_reference_point_changes_no_prediction(name):
 @every_law
 def test_recovers_its_own_noise_free_runs(name):
     law, columns, reference, features = setup(name)
-    theta = typical(law, 1, seed=10, width=0.5)
+    theta = typical(law, 1, seed=10, width=0.5 if len(law.parameters) <= MANY else 0.25)
     loss = law.loss(theta, features)[0]
     fit = fit_law(law, columns, loss)
     np.testing.assert_allclose(np.exp(fit.log_loss(columns)), loss, rtol=1e-4)
