@@ -72,6 +72,8 @@ class Forecast:
     p_target: float | None
     """Chance of reaching `targets.perplexity` or `targets.loss_nats`; None if neither is stated."""
     warnings: tuple[str, ...] = field(default_factory=tuple)
+    average: DomainForecast | None = None
+    """The plain mean of the loss over domains, their errors' correlation kept; None for a single domain."""
 
     @property
     def headline(self) -> DomainForecast:
@@ -85,6 +87,7 @@ class Forecast:
             "name": self.config.name,
             **self.headline.to_dict(),
             "domains": {name: domain.to_dict() for name, domain in self.domains.items()},
+            "average": None if self.average is None else self.average.to_dict(),
             "p_target": self.p_target,
             "extrapolation_gap_decades": self.extrapolation_gap_decades,
             "training_flops": self.config.training_flops,
@@ -111,6 +114,7 @@ def forecast(config: RunConfig, predictor: Predictor) -> Forecast:
         parts = _parts(model, predictions[name], known)
         domains[name] = _domain(predictions[name], parts, config.data.bytes_per_token)
     main = _main_target(config, predictor)
+    mean = _average(config, predictor, {n: predictions[n] for n in predictor.domain_targets}, domains)
     gap = max(float(prediction.gap[0]) for prediction in predictions.values())
     warnings += _doubts(config, predictor, gap)
     warnings += _mix_warnings(config, predictor, columns)
@@ -119,11 +123,28 @@ def forecast(config: RunConfig, predictor: Predictor) -> Forecast:
         predictor=_about(predictor, main),
         main=main,
         domains=domains,
+        average=mean,
         params_fitted=float(columns["params"][0]),
         extrapolation_gap_decades=gap,
         p_target=_p_target(config, predictions[main]),
         warnings=tuple(dict.fromkeys([*warnings, *predictor.notes])),
     )
+
+
+def _average(
+    config: RunConfig,
+    predictor: Predictor,
+    predictions: Mapping[str, LossPrediction],
+    domains: Mapping[str, DomainForecast],
+) -> DomainForecast | None:
+    """The forecast of the mean over domains; None where there is only one."""
+    if len(predictions) < 2:
+        return None
+    parts: dict[str, float] = {}
+    for name in predictions:
+        for key, value in domains[name].decomposition_nats.items():
+            parts[key] = parts.get(key, 0.0) + value / len(predictions)
+    return _domain(predictor.averaged(predictions, dict.fromkeys(predictions, 1.0)), parts, config.data.bytes_per_token)
 
 
 def _parts(model: TargetModel, prediction: LossPrediction, known: Mapping[str, np.ndarray]) -> dict[str, float]:

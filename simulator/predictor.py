@@ -113,11 +113,14 @@ class Predictor:
                 f"weights: got {named}; expected weights of at least 0, not all 0, for {', '.join(self.targets)}"
             )
         names = [name for name in self.targets if weights.get(name, 0.0) > 0]
+        return self.averaged({name: self.targets[name].predict(columns) for name in names}, weights)
+
+    def averaged(self, predictions: Mapping[str, LossPrediction], weights: Mapping[str, float]) -> LossPrediction:
+        """The weighted mean of predictions of the same runs, by target; `weights` need not sum to 1."""
         every = list(self.targets)
-        at = [every.index(name) for name in names]
+        at = [every.index(name) for name in predictions]
         known = np.ones((len(every), len(every))) if self.correlation is None else self.correlation
-        predictions = [self.targets[name].predict(columns) for name in names]
-        return average(predictions, shares(weights, names), known[np.ix_(at, at)])
+        return average(list(predictions.values()), shares(weights, list(predictions)), known[np.ix_(at, at)])
 
     @property
     def domain_targets(self) -> list[str]:

@@ -40,7 +40,6 @@ asked for by name: it is taken as it is), or `none`."""
 DRAWS = 200
 _BACKTEST_DRAWS = 64
 _ONE_VALUE = 1.05  # a column whose highest value is at most this many times its lowest takes one value
-_UNSEEN_SCALE = 0.1  # s per decade that no run varied, in log loss: RegMix's 1M runs taken to 60M miss by 0.15 a decade
 _SINGLE_VALUE_SLACK = 2.0  # a law without N (or D) still holds this many times off the one value it was fitted at
 
 
@@ -69,24 +68,14 @@ class TargetModel:
         self._refuse_unseen_dimension(columns)
         centre = self.fit.log_loss(columns)
         gap = gap_decades(dict(self.seen), columns)
-        unseen = _UNSEEN_SCALE * self._unseen_decades(columns)
         if self.surrogate is None:
-            spread = np.hypot(draw_spread(self.fit, columns, centre), unseen)
+            spread = draw_spread(self.fit, columns, centre)
             return LossPrediction(centre, error_scale(spread, self.fit.noise, gap), gap, self.calibration)
         learned = self.surrogate.correct(self.fit, columns)
-        spread = np.hypot(self.surrogate.spread(self._law_spread(columns, centre, gap), learned), unseen)
+        spread = self.surrogate.spread(self._law_spread(columns, centre, gap), learned)
         return LossPrediction(
             centre + learned.log_loss, error_scale(spread, 0.0, gap), gap, self.calibration, self.within
         )
-
-    def _unseen_decades(self, columns: Columns) -> np.ndarray:
-        """Decades along size or data of which every fitted run had the same, so that only the prior speaks, `(n,)`."""
-        found = np.zeros(len(columns["params"]))
-        for name in ("params", "tokens"):
-            low, high = self.seen[name]
-            if name in self.fit.law.member.uses and high / low < _ONE_VALUE:
-                found = found + np.abs(np.log10(np.asarray(columns[name], dtype=float) / np.sqrt(low * high)))
-        return np.where(found > np.log10(_ONE_VALUE), found, 0.0)
 
     def _law_spread(self, columns: Columns, centre: np.ndarray, gap: np.ndarray) -> np.ndarray:
         """Sd of the law's draws, `(n,)`; left at zero among the fitted runs where a joint process knows it already."""
@@ -127,6 +116,8 @@ def fit_target(
     `public` replaces the shipped scores of the public tables, for judging on a table that they have seen.
     """
     public = public_calibration() if public is None else public
+    if prior is not None and _same_everywhere(observations):
+        prior = prior.centred_at(observations.columns["params"][0], observations.columns["tokens"][0])
     built, facts = _chosen_law(observations, law, prior, fixed, seed)
     fit = fit_observations(built, observations, prior, draws=DRAWS, seed=seed)
     facts["doubts"] = fit_doubts(observations, facts["left_out"], prior, built.member.uses)
@@ -149,6 +140,11 @@ def fit_target(
         chosen.surrogate,
         Calibration.from_scores(chosen.within[chosen.name], public, chosen.weights),
     )
+
+
+def _same_everywhere(observations: Observations) -> bool:
+    """Whether size and data take one value each, so that only the mix varies."""
+    return all(high / low < _ONE_VALUE for name, (low, high) in ranges(observations).items() if name != "compute")
 
 
 def errors_over_sd(model: TargetModel, observations: Observations) -> np.ndarray:

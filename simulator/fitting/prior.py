@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 
@@ -19,6 +19,8 @@ from ..laws import CORE, Law, Reference
 
 SHAPE = tuple(p.name for p in CORE[1:])
 """The core parameters that a prior speaks of: all but the level, which every table tells by itself."""
+_TEXTBOOK = {"E": 1.81722, "A": 477.83, "B": 2143.4, "alpha": 0.34731, "beta": 0.36717}
+"""Chinchilla's approach 3 refitted on its 240 points (Besiroglu et al. 2024, arXiv 2404.10102; our optimum)."""
 _FAR = 4.0  # a fixed value this many spreads from the centre is another form, not an unlikely case of this one
 
 
@@ -59,6 +61,18 @@ class Prior:
         known = ~(~law.free & (far | dependent))
         known[0] = False
         return mean, covariance, known
+
+    def centred_at(self, params: float, tokens: float) -> Prior:
+        """The same prior for runs that all have this size and data, so that they say nothing of what either does.
+
+        How much of their loss more compute could remove, and which part of that belongs to size, is then taken from
+        the textbook law at that point rather than from what ladders of usual sizes show.
+        """
+        of_params = _TEXTBOOK["A"] * params ** -_TEXTBOOK["alpha"]
+        of_tokens = _TEXTBOOK["B"] * tokens ** -_TEXTBOOK["beta"]
+        mean = self.mean.copy()
+        mean[0], mean[1] = np.log((of_params + of_tokens) / _TEXTBOOK["E"]), np.log(of_params / of_tokens)
+        return replace(self, mean=mean)
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""

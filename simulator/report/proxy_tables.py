@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ...units import format_count, format_duration, format_flops
 
-__all__ = ["design_view", "status_view", "trained_view"]
+__all__ = ["design_view", "next_view", "status_view", "trained_view"]
 
 _STATES = ("done", "running", "planned", "diverged", "failed")
 
@@ -40,6 +40,32 @@ def design_view(plan: Any, folder: Path) -> RenderableType:
     lines = [Text(line, style="yellow" if line.startswith("dropped") else "") for line in plan.summary()]
     title = Text(f"stage {plan.stage}: {len(plan.runs)} runs", style="bold")
     return Group(title, table, *lines, Text(f"simulate proxies train {folder}"))
+
+
+def next_view(plan: Any, project: Path) -> RenderableType:
+    """The stage that `simulate proxies design --after` adds: its runs, and how much narrower the forecast gets."""
+    table = _table("run", "parameters", "tokens", "FLOPs", "then ±")
+    for run, width in zip(plan.runs, plan.half_width[1:], strict=True):
+        table.add_row(
+            run.run_id,
+            format_count(run.shape.params_total),
+            format_count(run.tokens),
+            format_flops(run.training_flops).removesuffix(" FLOPs"),
+            f"{width:.2%}",
+        )
+    planned = f"{format_count(plan.planned['params'])} parameters on {format_count(plan.planned['tokens'])} tokens"
+    mix = " ".join(f"{name.removeprefix('mix.')} {share:.3g}" for name, share in plan.planned.items() if "mix." in name)
+    lines = [
+        f"planned run: {planned}, mix {mix}",
+        f"its loss: {plan.loss_nats:.4g} nats by {plan.law}; 90 % interval ±{plan.half_width[0]:.2%} now, "
+        f"±{plan.half_width[-1]:.2%} then",
+        f"{len(plan.runs)} of {plan.pool} candidates: {format_flops(plan.estimate.training_flops)}, about "
+        f"{format_duration(plan.estimate.wall_clock_s)} on {plan.workers} workers",
+    ]
+    title = Text(f"stage {plan.stage}: {len(plan.runs)} runs", style="bold")
+    notes = [Text(note, style="yellow") for note in plan.notes]
+    after = [Text(f"simulate proxies train {project}")] if plan.written else []
+    return Group(title, *([table] if plan.runs else []), *map(Text, lines), *notes, *after)
 
 
 def trained_view(folder: Path, status: Any) -> RenderableType:

@@ -29,7 +29,8 @@ _PARTS = {
     "lr_batch_posynomial": "learning rate, batch off their optimum",
     "mixture": "data mix",
     "exponential_mixture": "data mix",
-    "surrogate": "learned correction",
+    "learned": "learned correction",
+    "new_domains": "new domains",
 }
 
 
@@ -54,6 +55,9 @@ def forecast_view(result: Forecast) -> RenderableType:
 
 def _numbers(result: Forecast) -> Table:
     table = _table("", "predicted", "50 % interval", "90 % interval")
+    if result.average is not None:
+        _add(table, *_row("perplexity per token, mean of domains", result.average.perplexity, 2))
+        _add(table, *_row("loss, nats per token, mean of domains", result.average.loss_nats, 3))
     for name, domain in result.domains.items():
         label = "" if len(result.domains) == 1 else f" on {name.removeprefix('loss.')}"
         _add(table, *_row(f"perplexity per token{label}", domain.perplexity, 2))
