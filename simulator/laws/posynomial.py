@@ -130,6 +130,9 @@ def _newton_step(theta, u, cells):
     slope = np.stack([(cost * by_lr).sum(1), (cost * by_batch).sum(1)], axis=1) + 2 * _BEND * u
     a, b = (cost * by_lr**2).sum(1) + 2 * _BEND, (cost * by_lr * by_batch).sum(1)
     d = (cost * by_batch**2).sum(1) + 2 * _BEND
+    # at the edge of the search, the other setting has a best of its own
+    held = (np.abs(u) >= _FARTHEST) & (slope * u < 0)
+    slope, b = np.where(held, 0.0, slope), np.where(held.any(axis=1), 0.0, b)
     determinant = np.maximum(a * d - b * b, 1e-30)
     step = np.stack([d * slope[:, 0] - b * slope[:, 1], a * slope[:, 1] - b * slope[:, 0]], axis=1)
     step /= -determinant[:, None]

@@ -6,7 +6,7 @@ from foretrain.simulator.fitting import fit_law, public_prior
 from foretrain.simulator.laws import Law, Reference, get_law
 from foretrain.simulator.laws.posynomial import Posynomial, _costs
 from foretrain.simulator.natural import decompose, rebase
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 LAW = get_law("general+lr_batch_posynomial")
@@ -85,6 +85,7 @@ def test_costs_are_convex_in_the_logs(seed):
 
 @settings(deadline=None, max_examples=30)
 @given(SEEDS)
+@example(210)  # its best batch lies beyond the edge of the search, where the learning rate was that of no batch at all
 def test_no_setting_beats_the_best_one(seed):
     theta, columns = thetas(seed), stated(40, seed)
     bare = {name: columns[name] for name in ("params", "tokens")}

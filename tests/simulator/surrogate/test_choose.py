@@ -61,7 +61,7 @@ def test_leave_one_out_errors_are_those_on_new_runs(make_mixed, fit_mixed):
     A joint process looks better than it is by a tenth to a fifth: the run that is left out has helped to set its
     hyperparameters.
     """
-    found, real = ({name: 0.0 for name in ("law", "gp", "joint")} for _ in range(2))
+    found, real = (dict.fromkeys(("law", "gp", "joint"), 0.0) for _ in range(2))
     for seed in range(6):
         observations, new = make_mixed(50, seed, size=(8e7, 1e8)), make_mixed(400, seed + 100, size=(8e7, 1e8))
         fit = fit_mixed(observations, draws=0)

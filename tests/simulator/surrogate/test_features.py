@@ -154,3 +154,11 @@ def test_no_runs_have_no_rows(mixed):
     none = Observations.take(observations, np.zeros(60, dtype=bool))
     assert features.matrix(fit, none.columns).shape == (0, 5)
     assert luck(fit, none.columns).shape == (0, 1)
+
+
+def test_compute_is_left_out_for_who_is_to_extrapolate(mixed, tuned):
+    fit, observations, features = mixed
+    without = Features.of(fit, observations.columns, scale=False)
+    assert without.names == features.shares
+    observations, fit = tuned
+    assert Features.of(fit, observations.columns, scale=False).logs == (RATIO, "log_lr_offset", "log_batch_offset")
