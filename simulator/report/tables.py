@@ -200,15 +200,18 @@ def _add(table: Table, *cells: str) -> None:
 
 
 def backtest_view(results: Mapping[str, Mapping[str, Any]]) -> RenderableType:
-    """Back-tests of every applicable law, by target."""
+    """Back-tests of every applicable law, and of the chosen one with what can be learned on top, by target."""
     blocks: list[RenderableType] = []
     for target, result in results.items():
-        table = _table(target, "median error", "max", "90 % interval covers", "cuts")
+        learned = (result.get("surrogate") or {}).get("chosen", "law")
+        chosen = result["chosen"] if learned == "law" else f"{result['chosen']} + {learned}"
+        table = _table(target, "median error", "max", "90 % interval covers", "judged on")
         for name, r in result["laws"].items():
-            mark = " (chosen)" if name == result["chosen"] else ""
             cover = "–" if r["coverage"] is None else f"{r['coverage']['0.9']:.0%}"
             errors = [_maybe(r[k], "{:.2%}") for k in ("median_relative_error", "max_relative_error")]
-            _add(table, name + mark, *errors, cover, str(r["cuts"]))
+            alone = r.get("evidence") == "leave-one-out"
+            judged = f"{r['cuts']} runs left out" if alone else f"{r['cuts']} cuts"
+            _add(table, name + (" (chosen)" if name == chosen else ""), *errors, cover, judged)
         blocks += [table, Text(f"{result['chosen']}: {result['why']}", style="dim")]
     return Group(*blocks)
 
