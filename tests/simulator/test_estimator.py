@@ -81,3 +81,16 @@ def test_what_it_refuses(runs):
 
 def test_its_repr_says_what_was_changed():
     assert repr(ScalingLawRegressor(seed=2)) == "ScalingLawRegressor(seed=2)"
+
+
+def test_shares_of_domains_are_read():
+    rng = np.random.default_rng(0)
+    params, share = 10 ** rng.uniform(7, 8.5, 40), rng.uniform(0, 1, 40)
+    X = pd.DataFrame({"params": params, "tokens": 20 * params, "mix.web": share, "mix.code": 1 - share})
+    y = (1.7 + 480 * params**-0.35 + 2100 * (20 * params) ** -0.37) * (share + 0.3) ** -0.1
+    regressor = ScalingLawRegressor("general+mixture", prior="public").fit(X, y * np.exp(rng.normal(0, 0.003, 40)))
+    assert list(regressor.feature_names_in_) == list(X.columns)
+    assert regressor.model_.fit.law.domains == ("web", "code")
+    assert regressor.score(X, y) > 0.99
+    one = pd.DataFrame({"params": [1e8] * 2, "tokens": [2e9] * 2, "mix.web": [0.9, 0.1], "mix.code": [0.1, 0.9]})
+    assert regressor.predict(one)[0] < 0.95 * regressor.predict(one)[1]
