@@ -13,10 +13,9 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import cho_solve, cholesky, get_lapack_funcs, solve_triangular
-from scipy.optimize import minimize
 
 from ._kernel import Block, Hyper, matern, noise_variance, scaled, squared_distances
+from ._linear import any_root, half_inverse, inverse_root, lower_root, solve, whiten
 
 TAIL = 4.0  # degrees of freedom of Student's t, by which runs far off are believed less
 _ROUNDS = 2  # times that the runs are weighed anew by how far off they are
@@ -24,7 +23,6 @@ _JITTER = 1e-8
 _STEADY_LENGTH, _OTHER_LENGTH, _OFFSET = 1.5, 0.7, np.log(0.01)  # prior centres of log lengths and log offsets
 _SPREADS = {"signal": 2.0, "length": 1.0, "offset": 1.0, "noise": 2.0, "luck": 2.0}
 _FAILED = 1e12
-_potrf, _potri, _trtri = get_lapack_funcs(("potrf", "potri", "trtri"), dtype=float)
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class Process:
         """Lower Cholesky factor of k + noise, the covariance of z that the law has no part in, `(n, n)`."""
         covariance = self._kernel(self.inputs.x, self._scaled)
         covariance.flat[:: len(self.z) + 1] += noise_variance(self.inputs.luck, self.hyper) / self.trust + _JITTER
-        return cholesky(covariance, lower=True, overwrite_a=True)
+        return lower_root(covariance)
 
     @cached_property
     def _scaled(self) -> np.ndarray:
@@ -73,20 +71,20 @@ class Process:
         The law's share of the variance is a thousand times the residual's, so a sum of both would drown the latter.
         """
         tangent = self.inputs.tangent
-        white = solve_triangular(self._factor, tangent, lower=True)
+        white = whiten(self._factor, tangent)
         root = np.asarray(np.linalg.qr(np.vstack([white, np.eye(tangent.shape[1])]), mode="r")).T
-        solved = cho_solve((self._factor, True), tangent)
-        return solved, root, cho_solve((root, True), solved.T @ self.z)
+        solved = solve(self._factor, tangent)
+        return solved, root, solve(root, solved.T @ self.z)
 
     @cached_property
     def _weights(self) -> np.ndarray:
         """K⁻¹·z with K the covariance of z, `(n,)`."""
-        return cho_solve((self._factor, True), self.z - self.inputs.tangent @ self._law[2])
+        return solve(self._factor, self.z - self.inputs.tangent @ self._law[2])
 
     @cached_property
     def _whitening(self) -> np.ndarray:
         """L⁻¹ in single precision, `(n, n)`: variances need three digits, and half the bytes are twice the speed."""
-        return _trtri(self._factor, lower=1)[0].astype(np.float32)
+        return inverse_root(self._factor).astype(np.float32)
 
     def _kernel(self, new: np.ndarray, others_scaled: np.ndarray) -> np.ndarray:
         kernel = matern(squared_distances(scaled(new, self.hyper), others_scaled))
@@ -96,7 +94,7 @@ class Process:
     def _open_law(self, new: Inputs, kernel: np.ndarray) -> np.ndarray:
         """Columns whose inner products are the covariance that the open law leaves between runs, `(P, m)`."""
         solved, root, _ = self._law
-        return solve_triangular(root, (new.tangent - kernel @ solved).T, lower=True)
+        return whiten(root, (new.tangent - kernel @ solved).T)
 
     def predict(self, new: Inputs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Mean, variance of the noise-free value, and variance of the noise of new runs, each `(m,)`, in log loss."""
@@ -111,7 +109,7 @@ class Process:
     def covariance(self, new: Inputs, others: Inputs) -> np.ndarray:
         """Posterior covariance of the noise-free log loss of two sets of runs, `(m, k)`."""
         kernels = [self._kernel(side.x, self._scaled) for side in (new, others)]
-        white = [solve_triangular(self._factor, kernel.T, lower=True) for kernel in kernels]
+        white = [whiten(self._factor, kernel.T) for kernel in kernels]
         law = [self._open_law(side, kernel) for side, kernel in zip((new, others), kernels, strict=True)]
         left = self._kernel(new.x, scaled(others.x, self.hyper)) - white[0].T @ white[1]
         return self.unit**2 * (left + law[0].T @ law[1])
@@ -122,8 +120,8 @@ class Process:
         Where `groups` numbers the training runs, all rows of a run are left out together.
         """
         solved, root, _ = self._law
-        of_law = solve_triangular(root, solved.T, lower=True)
-        inverse = cho_solve((self._factor, True), np.eye(len(self.z))) - of_law.T @ of_law
+        of_law = whiten(root, solved.T)
+        inverse = solve(self._factor, np.eye(len(self.z))) - of_law.T @ of_law
         # a typical run's noise, not the one that an outlier was given
         typical = noise_variance(self.inputs.luck, self.hyper) * (1.0 - 1.0 / self.trust)
         if groups is None:
@@ -172,6 +170,8 @@ def _prior_of(steady: np.ndarray, shares: int, luck: int) -> tuple[np.ndarray, n
 
 
 def _optimum(process: Process, centre: np.ndarray, spread: np.ndarray, steps: int) -> Hyper:
+    from scipy.optimize import minimize
+
     sizes = len(process.hyper.offsets), len(process.hyper.luck)
     dense = process.inputs.tangent @ process.inputs.tangent.T
 
@@ -199,12 +199,12 @@ def _evidence(hyper: Hyper, process: Process, dense: np.ndarray) -> tuple[float,
     covariance += dense
     noise = noise_variance(inputs.luck, hyper) / process.trust
     covariance.flat[:: n + 1] += noise + _JITTER
-    factor, failed = _potrf(covariance.T, lower=1, clean=1, overwrite_a=1)
-    if failed:
+    root = any_root(covariance)
+    if root is None:
         return _FAILED, np.zeros(len(hyper.vector()))
-    weights = cho_solve((factor, True), z)
-    value = 0.5 * z @ weights + np.log(np.diag(factor)).sum()
-    pull = _potri(factor, lower=1, overwrite_c=1)[0]  # the lower half of the inverse
+    weights = solve(root, z)
+    value = 0.5 * z @ weights + np.log(np.diag(root)).sum()
+    pull = half_inverse(root)
     pull *= 0.5
     pull.flat[:: n + 1] *= 0.5
     pull = pull + pull.T
