@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 SHARES, OTHERS, LUCK, LAW = 2, 2, 1, 3
 UNIT = 0.01
+LENGTHS = np.array([1.5, 0.7])  # prior centres of the log lengths of one share and one other feature
 SEEDS = st.integers(0, 10_000)
 FEW = settings(deadline=None, max_examples=25)
 
@@ -232,7 +233,7 @@ def sample(n: int, seed: int, noise: float = 0.0):
 def learned(n: int = 80, seed: int = 0, noise: float = 0.0, spoil=None, **more) -> Process:
     runs, z = sample(n, seed, noise)
     z = z if spoil is None else z + spoil
-    return learn(runs, z, 1, np.array([True, False]), unit=0.02, rows=320, **more)
+    return learn(runs, z, 1, LENGTHS, unit=0.02, rows=320, **more)
 
 
 def errors(p: Process) -> np.ndarray:
@@ -264,7 +265,7 @@ def test_noise_that_grows_with_a_cause_is_found():
     runs, _ = sample(300, 0)
     cause = rng.uniform(-1, 1, (300, 1))
     z = surface(runs.x) + 0.005 * np.exp(cause[:, 0]) * rng.standard_normal(300)  # the variance goes as e^(2·cause)
-    p = learn(replace(runs, luck=cause), z, 1, np.array([True, False]), unit=0.02, rows=320)
+    p = learn(replace(runs, luck=cause), z, 1, LENGTHS, unit=0.02, rows=320)
     assert p.hyper.luck[0] == pytest.approx(2.0, abs=0.5)
 
 
@@ -292,16 +293,15 @@ def test_trust_is_a_share_and_follows_students_t():
 
 def test_hyperparameters_come_from_some_runs_and_predictions_from_all():
     runs, z = sample(300, 2, noise=0.003)
-    steady = np.array([True, False])
-    few = learn(runs, z, 1, steady, unit=0.02, rows=60)
+    few = learn(runs, z, 1, LENGTHS, unit=0.02, rows=60)
     assert (len(few.z), len(few.trust)) == (300, 300)
-    own = learn(runs.take(np.arange(0, 300, 5)), z[::5], 1, steady, unit=0.02, rows=60)
+    own = learn(runs.take(np.arange(0, 300, 5)), z[::5], 1, LENGTHS, unit=0.02, rows=60)
     assert np.abs(errors(few)).mean() < np.abs(errors(own)).mean()
 
 
 def test_pure_noise_teaches_nothing():
     z = 0.01 * np.random.default_rng(3).standard_normal(100)
-    p = learn(sample(100, 3)[0], z, 1, np.array([True, False]), unit=0.01, rows=320)
+    p = learn(sample(100, 3)[0], z, 1, LENGTHS, unit=0.01, rows=320)
     assert np.abs(p.predict(sample(200, 4)[0])[0]).mean() < 0.003
 
 
@@ -314,15 +314,15 @@ def test_the_same_runs_give_the_same_bits():
 def test_the_unit_is_only_a_unit():
     """Twice the residual in twice the unit is the same process."""
     runs, z = sample(60, 6, noise=0.005)
-    one = learn(runs, z, 1, np.array([True, False]), unit=0.01, rows=320)
-    other = learn(runs, 2 * z, 1, np.array([True, False]), unit=0.02, rows=320)
+    one = learn(runs, z, 1, LENGTHS, unit=0.01, rows=320)
+    other = learn(runs, 2 * z, 1, LENGTHS, unit=0.02, rows=320)
     np.testing.assert_allclose(2 * one.predict(runs)[0], other.predict(runs)[0], rtol=1e-9)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_a_handful_of_runs_is_enough_to_go_on(n):
     runs, z = sample(n, 7)
-    p = learn(runs, z, 1, np.array([True, False]), unit=0.01, rows=320)
+    p = learn(runs, z, 1, LENGTHS, unit=0.01, rows=320)
     mean, variance, noise = p.predict(sample(5, 8)[0])
     assert np.isfinite([mean, variance, noise]).all()
 
@@ -330,6 +330,6 @@ def test_a_handful_of_runs_is_enough_to_go_on(n):
 def test_runs_that_coincide_do_not_break_it():
     runs, z = sample(40, 9, noise=0.002)
     twice = runs.take(np.repeat(np.arange(40), 2))
-    p = learn(twice, np.repeat(z, 2), 1, np.array([True, False]), unit=0.01, rows=320)
+    p = learn(twice, np.repeat(z, 2), 1, LENGTHS, unit=0.01, rows=320)
     np.testing.assert_allclose(p.predict(runs)[0], z, atol=3e-3)
     assert np.isfinite(p.left_out()).all()
