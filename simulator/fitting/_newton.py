@@ -7,6 +7,7 @@ start, their weights (a bootstrap is integer weights) and their prior mean; they
 
 from __future__ import annotations
 
+import sys
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
@@ -131,13 +132,14 @@ def _minimise(problem, theta, weights, mean, method):
 
 
 @cache
-def _controller() -> ThreadpoolController:
+def _controller(scipy: bool) -> ThreadpoolController:
+    """Finds the BLAS libraries that are loaded; scipy brings one of its own when its linear algebra is imported."""
     return ThreadpoolController()
 
 
 def one_thread() -> AbstractContextManager:
     """BLAS on one thread: on stacks of small matrices its threads cost more than they bring (4 to 50 times here)."""
-    return _controller().limit(limits=1, user_api="blas")
+    return _controller("scipy.linalg" in sys.modules).limit(limits=1, user_api="blas")
 
 
 def _propose(problem, state, method, damping):

@@ -20,7 +20,7 @@ from ._linear import any_root, half_inverse, inverse_root, lower_root, solve, wh
 TAIL = 4.0  # degrees of freedom of Student's t, by which runs far off are believed less
 _ROUNDS = 2  # times that the runs are weighed anew by how far off they are
 _JITTER = 1e-8
-_STEADY_LENGTH, _OTHER_LENGTH, _OFFSET = 1.5, 0.7, np.log(0.01)  # prior centres of log lengths and log offsets
+_OFFSET = np.log(0.01)  # prior centre of a log offset
 _SPREADS = {"signal": 2.0, "length": 1.0, "offset": 1.0, "noise": 2.0, "luck": 2.0}
 _FAILED = 1e12
 
@@ -137,15 +137,15 @@ class Process:
 
 
 def learn(
-    inputs: Inputs, z: np.ndarray, shares: int, steady: np.ndarray, *, unit: float, rows: int, steps: int = 80
+    inputs: Inputs, z: np.ndarray, shares: int, lengths: np.ndarray, *, unit: float, rows: int, steps: int = 80
 ) -> Process:
     """Learn the hyperparameters from at most `rows` runs (evenly spread) and condition on all of them.
 
     `inputs.tangent` is over the unit already, `z: (n,)` is in log loss, the first `shares` features are shares;
-    `steady: (d,)` marks features along which little is expected to change.
+    `lengths: (d,)` are the prior centres of the log lengths.
     """
     luck = inputs.luck.shape[1]
-    centre, spread = _prior_of(steady, shares, luck)
+    centre, spread = _prior_of(lengths, shares, luck)
     process = Process(Hyper.of(centre, shares, luck), unit, inputs, z / unit, np.ones(len(z)))
     some = np.unique(np.linspace(0, len(z) - 1, min(rows, len(z))).round().astype(int))
     for _ in range(_ROUNDS):
@@ -161,11 +161,10 @@ def _trust(process: Process) -> np.ndarray:
     return np.minimum((TAIL + 1.0) / (TAIL + (error / sd) ** 2), 1.0)
 
 
-def _prior_of(steady: np.ndarray, shares: int, luck: int) -> tuple[np.ndarray, np.ndarray]:
+def _prior_of(lengths: np.ndarray, shares: int, luck: int) -> tuple[np.ndarray, np.ndarray]:
     """Centres and sds of the log hyperparameters, `(d + s + c + 2,)` each."""
-    lengths = np.where(steady, _STEADY_LENGTH, _OTHER_LENGTH)
     centre = Hyper(0.0, lengths, np.full(shares, _OFFSET), np.log(0.3), np.zeros(luck)).vector()
-    sizes = {"signal": 1, "length": len(steady), "offset": shares, "noise": 1, "luck": luck}
+    sizes = {"signal": 1, "length": len(lengths), "offset": shares, "noise": 1, "luck": luck}
     return centre, np.concatenate([np.full(size, _SPREADS[name]) for name, size in sizes.items()])
 
 

@@ -69,7 +69,7 @@ class Surrogate:
         unit = max(1.4826 * float(np.median(np.abs(residual - np.median(residual)))), _LEAST_UNIT)
         inputs = Inputs(features.matrix(fit, columns), luck(fit, columns), gradient @ tangent.root / unit)
         explained = residual + gradient @ tangent.offset
-        process = learn(inputs, explained, len(features.shares), features.steady, unit=unit, rows=_LEARNING_ROWS)
+        process = learn(inputs, explained, len(features.shares), features.lengths, unit=unit, rows=_LEARNING_ROWS)
         return cls("gp", features, tangent, process, joint)
 
     def correct(self, fit: Fit, columns: Columns) -> Correction:

@@ -16,6 +16,8 @@ from ..laws import CORE, Columns, Law, Term
 
 COMPUTE, RATIO = "log_compute", "log_tokens_per_param"
 _UNIFORM = np.sqrt(12.0)  # range over sd of evenly spread values
+_OF_SHARES, _ALONG_RATIO, _OF_OFFSETS = 1.5, 1.5, 0.7  # logs of lengths, in log shares or sds
+_ALONG_SCALE = 2.5  # what a mix does beyond the law at one size, it does at the next
 _VARIES = 0.05  # spread of a log below which a feature says nothing
 _LEAST_HARM = 2e-3  # of log loss: below it, an ill-set learning rate is lost in the noise
 
@@ -47,9 +49,10 @@ class Features:
         return cls(shares, kept, centre, spread)
 
     @property
-    def steady(self) -> np.ndarray:
-        """Which features describe the mix or the scale, along which residuals change slowly, `(d,)`."""
-        return np.array([name.startswith("mix.") or name in (COMPUTE, RATIO) for name in self.names])
+    def lengths(self) -> np.ndarray:
+        """Log of the length over which a residual is expected to change, `(d,)`: along scale it hardly does."""
+        usual = {COMPUTE: _ALONG_SCALE, RATIO: _ALONG_RATIO}
+        return np.array([_OF_SHARES] * len(self.shares) + [usual.get(name, _OF_OFFSETS) for name in self.logs])
 
     @property
     def names(self) -> tuple[str, ...]:
