@@ -62,6 +62,8 @@ def _learned_to_dict(model: TargetModel) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if model.fit.law.domains:
         found["domains"] = list(model.fit.law.domains)
+    if model.mix_seen is not None:
+        found["mix_seen"] = {name: [_digits(low), _digits(high)] for name, (low, high) in model.mix_seen.items()}
     if model.surrogate is not None and model.within is not None:
         found |= {"surrogate": surrogate_to_dict(model.surrogate), "within": model.within.to_dict()}
     return found
@@ -133,7 +135,9 @@ def _target_from_dict(
     calibration = _calibration(name, entry["calibration"])
     rows, objective = int(_within("rows", entry["rows"], 0, 1e15)), float(entry["objective"])
     fit = Fit(law, reference, theta, draws, noise, objective)
-    model = TargetModel(fit, calibration, seen, rows, dict(entry["choice"]))
+    mixed = entry.get("mix_seen")
+    mix_seen = None if mixed is None else {key: _range(key, mixed[key]) for key in ("params", "tokens", "compute")}
+    model = TargetModel(fit, calibration, seen, rows, dict(entry["choice"]), mix_seen=mix_seen)
     if "surrogate" not in entry:
         return model
     own = {key.removesuffix(f"_{number}"): values for key, values in arrays.items() if key.endswith(f"_{number}")}

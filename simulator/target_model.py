@@ -40,7 +40,7 @@ asked for by name: it is taken as it is), or `none`."""
 
 DRAWS = 200
 _BACKTEST_DRAWS = 64
-_MIX_SHARE = 0.25  # of a mix's effect, unknown a decade out: it grew by 0.7 to 1.45 times on RegMix and on our proxies
+_MIX_SHARE = 0.35  # of a mix's effect, unknown a decade out: it grew 0.7 to 1.45 times on RegMix and on our proxies
 _ONE_VALUE = 1.05  # a column whose highest value is at most this many times its lowest takes one value
 _SINGLE_VALUE_SLACK = 2.0  # a law without N (or D) still holds this many times off the one value it was fitted at
 
@@ -59,6 +59,8 @@ class TargetModel:
     surrogate: Surrogate | None = None
     within: Calibration | None = None
     """Calibration of predictions among the fitted runs, from runs left out one by one; None without a learner."""
+    mix_seen: Mapping[str, tuple[float, float]] | None = None
+    """`seen` of the runs in which the mix varied; None for a law that reads no mix."""
 
     @property
     def parameters(self) -> dict[str, float]:
@@ -71,7 +73,7 @@ class TargetModel:
         self._refuse_unseen_dimension(columns)
         centre = self.fit.log_loss(columns)
         gap = gap_decades(dict(self.seen), columns)
-        of_mix = self._mix_spread(columns, gap)
+        of_mix = self._mix_spread(columns)
         if self.surrogate is None:
             spread = np.hypot(draw_spread(self.fit, columns, centre), of_mix)
             return LossPrediction(centre, error_scale(spread, self.fit.noise, gap), gap, self.calibration)
@@ -90,10 +92,14 @@ class TargetModel:
             spread[rows] = draw_spread(self.fit, {name: v[rows] for name, v in columns.items()}, centre[rows])
         return spread
 
-    def _mix_spread(self, columns: Columns, gap: np.ndarray) -> np.ndarray:
-        """Sd of what a mix does beyond the fitted runs, in log loss `(n,)`: how that grows differs by corpus."""
-        if not self.fit.law.domains or not gap.any():
-            return np.zeros(len(gap))
+    def _mix_spread(self, columns: Columns) -> np.ndarray:
+        """Sd of what a mix does beyond the sizes at which mixes were tried, in log loss `(n,)`.
+
+        A ladder of one mix says how loss falls with size, not how mixes come apart; that differs by corpus.
+        """
+        if self.mix_seen is None:
+            return np.zeros(len(columns["params"]))
+        gap = gap_decades(dict(self.mix_seen), columns)
         usual = {
             name: np.full(len(gap), self.fit.reference.values.get(name, 0.0)) for name in columns if "mix." in name
         }
@@ -135,14 +141,14 @@ def fit_target(
     built, facts = _chosen_law(observations, law, prior, fixed, seed)
     fit = fit_observations(built, observations, prior, draws=DRAWS, seed=seed)
     facts["doubts"] = fit_doubts(observations, facts["left_out"], prior, built.member.uses, built.domains)
-    chosen = None
+    chosen, mix_seen = None, _mix_ranges(observations, built)
     if learner == AUTO and law == AUTO:
         chosen = choose_surrogate(fit, observations, prior, draws=_BACKTEST_DRAWS, seed=seed)
     if chosen is None or chosen.surrogate is None:
         scores = backtest(built, observations, prior, draws=_BACKTEST_DRAWS, seed=seed)
         facts |= {"cuts": scores.cuts, "surrogate": _surrogate_facts(chosen)}
         calibration = Calibration.from_scores(scores, public)
-        return TargetModel(fit, calibration, ranges(observations), len(observations), facts)
+        return TargetModel(fit, calibration, ranges(observations), len(observations), facts, mix_seen=mix_seen)
     beyond = chosen.beyond[chosen.name]
     facts |= {"cuts": beyond.cuts, "surrogate": _surrogate_facts(chosen)}
     return TargetModel(
@@ -153,7 +159,18 @@ def fit_target(
         facts,
         chosen.surrogate,
         Calibration.from_scores(chosen.within[chosen.name], public, chosen.weights),
+        mix_seen,
     )
+
+
+def _mix_ranges(observations: Observations, law: Law) -> dict[str, tuple[float, float]] | None:
+    """`ranges` of the runs whose mix isn't the table's most frequent one (a ladder's, if there is a ladder)."""
+    if not law.domains:
+        return None
+    shares = np.array([observations.columns[f"mix.{domain}"] for domain in law.domains]).T.round(3)
+    _, place, count = np.unique(shares, axis=0, return_inverse=True, return_counts=True)
+    usual = place.ravel() == count.argmax()
+    return ranges(observations if count.max() == 1 else observations.take(~usual))
 
 
 def _same_everywhere(observations: Observations) -> bool:
