@@ -1,4 +1,4 @@
-"""The terms on held-out runs: repeated data, mixture of experts, learning rate × batch.
+"""The terms on held-out runs: repeated data, mixture of experts. (Learning rate × batch: `hyperparameters.py`.)
 
     python benchmarks/terms.py
 
@@ -63,26 +63,6 @@ def experts(prior: Prior) -> None:
         print(f"experts, {label}: {fit.law.name}, fit ≤ 130M, {len(error)} runs at 370M, {_summary(error)}")
 
 
-def learning_rate(prior: Prior) -> None:
-    """StepLaw: hold the five largest (N, D) cells out; predict them and pick their learning rate and batch."""
-    columns = ["params", "tokens", "lr", "batch_tokens", "loss"]
-    table = read("steplaw/dense_runs.csv")
-    table = table[table.diverged == 0]
-    compute = table.params * table.tokens
-    held = compute.isin(sorted(compute.unique())[-5:])
-    fit = auto(table[~held][columns], prior)
-    test = table[held]
-    error = relative_error(fit, test[columns])
-    excess = []
-    for _, cell in test.groupby(["params", "tokens"]):
-        pick = np.argmin(fit.log_loss(observe(cell[columns]).columns))
-        excess.append(cell.loss.to_numpy()[pick] / cell.loss.min() - 1)
-    residual = np.exp(fit.log_loss(observe(test[columns]).columns)) - test.loss.to_numpy()
-    r2 = 1 - (residual**2).sum() / ((test.loss - test.loss.mean()) ** 2).sum()
-    print(f"learning rate × batch: {fit.law.name}, {len(error)} runs in 5 cells, {_summary(error)}, R² {r2:.3f}")
-    print(f"    picked run's excess over its cell's best: mean {np.mean(excess):.3%}, max {np.max(excess):.3%}")
-
-
 def _summary(error: np.ndarray) -> str:
     return f"median {np.median(error):.2%}, mean {error.mean():.2%}, max {error.max():.2%}"
 
@@ -93,7 +73,6 @@ def main() -> None:
     found = tasks()
     repeats(learn_prior(GENERAL, groups(found, "datablations")))
     experts(learn_prior(GENERAL, groups(found)))
-    learning_rate(learn_prior(GENERAL, groups(found, "steplaw")))
 
 
 if __name__ == "__main__":
