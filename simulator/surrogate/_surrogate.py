@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ..fitting import Fit, Observations, Prior
+from ..fitting import Fit, Observations, Prior, one_thread
 from ..laws import Columns
 from . import _trees
 from ._process import Inputs, Process, learn
@@ -75,10 +77,12 @@ class Surrogate:
     def correct(self, fit: Fit, columns: Columns) -> Correction:
         """The correction of runs given as columns `(n,)`."""
         n = len(columns["params"])
-        parts = [
-            self._correct(fit, {name: values[at : at + _CHUNK] for name, values in columns.items()})
-            for at in range(0, max(n, 1), _CHUNK)  # no runs are one empty chunk
+        blocks = [
+            {name: values[at : at + _CHUNK] for name, values in columns.items()} for at in range(0, max(n, 1), _CHUNK)
         ]
+        # a thread for each block, not for each product: the blocks are small, and most of the time is outside products
+        with one_thread(), ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+            parts = list(pool.map(lambda block: self._correct(fit, block), blocks))
         return Correction(*(np.concatenate(block) for block in zip(*parts, strict=True)))
 
     def _correct(self, fit, columns):
