@@ -30,18 +30,39 @@ def proxies() -> None:
 
 
 @proxies.command()
-@click.argument("space", metavar="SPACE")
+@click.argument("space", metavar="[SPACE]", required=False)
 @out_option
 @workers_option
+@click.option("--after", metavar="DIR", help="Add a stage to this project, chosen from what its results leave open.")
+@click.option("--target", metavar="KEY=VALUE,…", help="--after: the planned run, e.g. params=7B,tokens=140B,mix.web=1.")
+@click.option("--config", metavar="FILE", help="--after: the planned run as a YAML file, instead of --target.")
+@click.option("--budget", metavar="TIME|FLOPS", help="--after: 30min or 1e15FLOPs (default: the space's time budget).")
+@click.option("--precision", metavar="SHARE", help="--after: stop where the 90 % interval is ± this, such as 2%.")
 @json_option
-def design(space: str, out: str | None, workers: int | None, as_json: bool) -> None:
+def design(space: str | None, out: str | None, workers: int | None, as_json: bool, **after: str | None) -> None:
     """Turn a space (YAML) into a list of runs, and say what they will cost before any is trained.
 
     Prepares the corpus if that isn't done. What doesn't fit the space's time budget is dropped, and named.
 
+    With --after, add a stage to a project that is trained: from sizes, token counts and mixes in and somewhat beyond
+    its space, the runs that most narrow the forecast of the planned run for what they cost. With --precision and no
+    budget, it says how many runs that takes.
+
     \b
     Example:  simulate proxies design space.yaml --out proxies
+              simulate proxies design --after proxies --target params=100M,tokens=2B --budget 30min
     """
+    project_folder = after.pop("after")
+    if project_folder is not None:
+        if space is not None or out is not None or workers is not None:
+            raise UsageError("--after goes with a project's folder alone: no SPACE, --out or --workers")
+        _design_next(project_folder, as_json, **after)
+        return
+    if space is None:
+        raise UsageError("SPACE is missing; expected a space (.yaml), or --after with a project's folder")
+    for name, value in after.items():
+        if value is not None:
+            raise UsageError(f"--{name} goes with --after")
     project = _create(space, out, workers)
     plan = project.design(project.learning_rate())
     facts = {
@@ -112,6 +133,27 @@ def _create(space: str, out: str | None, workers: int | None) -> Project:
     folder = Path(space).parent / "proxies" if out is None else Path(out)
     with progress_bar("preparing") as step:
         return Project.create(folder, space, workers, step)
+
+
+def _design_next(
+    folder: str, as_json: bool, target: str | None, config: str | None, budget: str | None, precision: str | None
+) -> None:
+    from ._planned import Budget, parse_budget, parse_precision, planned_from_config, planned_from_text
+
+    if (target is None) == (config is None):
+        raise UsageError("which run is planned? expected --target params=…,tokens=… or --config FILE, one of the two")
+    limit = Budget() if budget is None else parse_budget(budget)
+    wanted = None if precision is None else parse_precision(precision)
+    planned = planned_from_text(target) if target is not None else planned_from_config(str(config))
+    project = _open(folder)
+    if limit == Budget() and wanted is None:
+        limit = Budget(wall_clock_s=project.space.time_budget)
+    if limit == Budget() and wanted is None:
+        raise UsageError("--budget is missing, and the space has no time_budget; expected --budget or --precision")
+    from ._next_proxies import next_stage
+
+    plan = next_stage(project, planned, limit, wanted)
+    show(as_json, plan.to_dict(), lambda: _tables().next_view(plan, project.folder))
 
 
 def _open(folder: str, out: str | None = None) -> Project:

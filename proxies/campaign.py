@@ -6,9 +6,7 @@ The folder is all the state there is (`campaign_files` says what is in it). What
 
 from __future__ import annotations
 
-import math
 import os
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -16,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..datasets.tokens import TokenStore
-from ..errors import CampaignError, DataWarning
+from ..errors import CampaignError
 from ..files import write_json
 from .campaign_files import CampaignFile, Failure, Layout, read_model
 from .campaign_new import claim_folder, new_campaign_file
 from .campaign_status import CampaignStatus, Pace, campaign_status
+from .campaign_table import results_table
 from .executors import Executor, GroupJob, Outcome
 from .result_files import is_done, read_result
 from .results import RunResult
-from .run_rows import rows
 from .runs import ProxyRun
 from .settings import EngineSettings
 
@@ -126,21 +124,7 @@ class Campaign:
 
         Raises CampaignError if nothing is, or if a result is damaged.
         """
-        import pandas as pd
-
-        from ..datasets.run_table import RunTable
-
-        mixed = sorted({domain for run in self.file.runs for domain, share in run.mix.items() if share > 0})
-        found = rows(self.results(), self.file.store, mixed)
-        if not found:
-            raise CampaignError(f"{self.folder}: no run is done yet, so there is no table")
-        frame = pd.DataFrame(found)
-        known = frame.dropna(axis=1, how="all")
-        if "loss" not in known.columns:  # every run so far has diverged
-            known = known.assign(loss=math.nan)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DataWarning)  # proxies are small: no number here is a slip of its unit
-            return RunTable.from_frame(known, where=str(self.folder))
+        return results_table([self], str(self.folder))
 
     def write_table(self, out: str | os.PathLike[str]) -> RunTable:
         """Write the run table, whole, as CSV, CSV.gz or Parquet by its extension, and return it. Errors as `table`."""
@@ -157,6 +141,17 @@ class Campaign:
     def is_group_done(self, group: int) -> bool:
         """Whether every run of the group has a result."""
         return all(is_done(self.layout.run(run.run_id)) for run in self.group_runs(group))
+
+    def is_untouched(self) -> bool:
+        """Whether nothing of it has been trained, nor is being trained."""
+        return not any((self.folder / begun).is_dir() for begun in ("runs", "groups"))
+
+    def discard(self) -> None:
+        """Take back a campaign of which nothing is trained. Raises CampaignError if something is, or is being."""
+        with self.layout.locked():
+            if not self.is_untouched():
+                raise CampaignError(f"{self.folder}: has begun to train, so it stays")
+            self.layout.file.unlink()
 
     def open_store(self) -> TokenStore:
         """Open the campaign's tokens. Raises CampaignError if they are no longer those that it was made for."""

@@ -18,7 +18,7 @@ from .runs import ProxyRun, Recipe
 from .sizes import shapes
 from .space import ProxySpace
 
-__all__ = ["Part", "PartName", "Variant", "lr_variants", "make_parts", "runs_of"]
+__all__ = ["Part", "PartName", "Variant", "lr_variants", "make_parts", "make_run", "runs_of"]
 
 PartName = Literal["lr", "ladder", "mixes", "sobol"]
 
@@ -76,7 +76,7 @@ def runs_of(part: Part, space: ProxySpace, lr: float | LearningRateChoice) -> li
     every = [part.tokens] if space.one_run_gives_every_token_count else [(tokens,) for tokens in part.tokens]
     lrs = {shape: lr.at(shape.width) if isinstance(lr, LearningRateChoice) else lr for shape in part.shapes}
     return [
-        _run(space, shape, variant, lengths, replicate, lrs[shape])
+        make_run(space, shape, variant, lengths, replicate, lrs[shape])
         for shape in part.shapes
         for variant in part.variants
         for lengths in every
@@ -90,10 +90,13 @@ def lr_variants(space: ProxySpace, mix: Mapping[str, float], points: int) -> tup
     return tuple(Variant(f"lr-{lr:g}", mix, {"lr": lr}) for lr in lrs)
 
 
-def _run(
+def make_run(
     space: ProxySpace, shape: Architecture, variant: Variant, lengths: Sequence[float], replicate: int, lr: float
 ) -> ProxyRun:
-    """Return one run, validated at all of `lengths`, which ascend."""
+    """Return one run at learning rate `lr` (at width 64), validated at all of `lengths`, which ascend.
+
+    `replicate` numbers the repetitions of one cell: the seed is the space's own plus that.
+    """
     settings = dict(variant.settings)
     batch = settings.pop(BATCH, space.batch_sequences)
     tokens = lengths[-1]

@@ -4,6 +4,7 @@
     DIR/lr/             the campaign that tunes the learning rate, if the space asks for it
     DIR/lr.json         what came out of it
     DIR/main/           the campaign whose results are the run table
+    DIR/next-1/, …      campaigns that were added once the one before was done; their results join the table
 
 `Project.create` and then `train`, again after whatever interrupted it, is all there is to do.
 """
@@ -11,7 +12,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,11 +29,14 @@ from ..files import write_json
 from .campaign import Campaign
 from .campaign_files import read_model
 from .campaign_status import CampaignStatus
+from .campaign_table import results_table
 from .design import Design, design
-from .estimate import Machine, Speed, measure_speed
+from .estimate import Estimate, Machine, Speed, estimate, measure_speed
 from .executors import Executor
 from .learning_rate import LearningRateChoice, lr_trials, pick_lr
 from .mixes import domain_facts
+from .next_runs import candidate_runs
+from .runs import ProxyRun
 from .space import ProxySpace
 
 if TYPE_CHECKING:
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["Project", "tokens_folder"]
 
 Progress = Callable[[str, float], None]
+_ADDED = "next-"
 
 
 class _ProjectFile(Frozen):
@@ -149,7 +154,7 @@ class Project:
         budget_s = self.space.time_budget
         if budget_s is not None and lr is not None:
             budget_s -= self.design().estimates["lr"].wall_clock_s
-        return design(self.space, domain_facts(store), store.vocab_size, self._machine, budget_s, lr)
+        return design(self.space, domain_facts(store), store.vocab_size, self.machine, budget_s, lr)
 
     def train(self, executor: Executor, progress: Progress | None = None) -> CampaignStatus:
         """Train every stage to its end and return the status of the last. Errors as `Campaign.train`."""
@@ -161,7 +166,10 @@ class Project:
                 lr = self._tune(first, executor, progress)
         if not self.main.is_dir():
             self._campaign(self.main, self.design(lr))
-        return Campaign.open(self.main).train(executor, _named(progress, "proxies"))
+        status = Campaign.open(self.main).train(executor, _named(progress, "proxies"))
+        for name, campaign in self._added().items():
+            status = campaign.train(executor, _named(progress, name))
+        return status
 
     @property
     def main(self) -> Path:
@@ -176,13 +184,62 @@ class Project:
     def statuses(self) -> dict[str, CampaignStatus]:
         """The status of each stage that has begun, by name."""
         folders = {"lr": self.folder / "lr", "main": self.main}
-        return {name: Campaign.open(path).status() for name, path in folders.items() if path.is_dir()}
+        begun = {name: Campaign.open(path) for name, path in folders.items() if path.is_dir()}
+        return {name: campaign.status() for name, campaign in (begun | self._added()).items()}
 
     def table(self) -> RunTable:
-        """The run table of what is done of the main stage. Raises CampaignError if nothing is."""
+        """The run table of what is done of the main stage and those added. Raises CampaignError if nothing is."""
+        return results_table(self._tabled(), str(self.folder))
+
+    def next_stage(self) -> str:
+        """The name of the stage that `add` would write: a new one, or the last one if nothing of it is trained.
+
+        Raises CampaignError unless all stages before it are done.
+        """
+        added = self._added()
+        waiting = next(reversed(added.values()), None)
+        if waiting is not None and waiting.is_untouched():
+            return added.popitem()[0]
+        for campaign in self._tabled():
+            status = campaign.status()
+            if not status.complete:
+                done = status.counts["done"] + status.counts["diverged"]
+                raise CampaignError(
+                    f"{campaign.folder}: {done} of {len(status.runs)} runs are done; train it to its end first: "
+                    f"`simulate proxies train {self.folder}`"
+                )
+        return f"{_ADDED}{len(added) + 1}"
+
+    def candidates(self, planned_mix: Mapping[str, float] | None = None) -> list[ProxyRun]:
+        """Runs that the next stage could train (`next_runs` says which). Errors as `next_stage` and `store`."""
+        store, stage = self.store(), self.next_stage()
+        done = [run for campaign in self._tabled() if campaign.folder.name != stage for run in campaign.file.runs]
+        lr = self.learning_rate() or self.space.lr.fixed or self.space.lr.low
+        return candidate_runs(self.space, domain_facts(store), store.vocab_size, lr, done, stage, planned_mix)
+
+    def add(self, runs: Sequence[ProxyRun]) -> Path:
+        """Write runs as the next stage, which `train` then trains, and return its folder. Errors as `next_stage`."""
+        folder = self.folder / self.next_stage()
+        if folder.is_dir():
+            Campaign.open(folder).discard()
+        self._write(folder, runs, self.estimate(runs).wall_clock_s)
+        return folder
+
+    def estimate(self, runs: Sequence[ProxyRun]) -> Estimate:
+        """What runs cost on the machine that the project was designed for."""
+        return estimate(runs, self.machine, len(self.store().domains))
+
+    def _tabled(self) -> list[Campaign]:
+        """The campaigns whose results make the table. Raises CampaignError if the first hasn't begun."""
         if not self.main.is_dir():
             raise CampaignError(f"{self.folder}: nothing is trained yet; run `simulate proxies train {self.folder}`")
-        return Campaign.open(self.main).table()
+        return [Campaign.open(self.main), *self._added().values()]
+
+    def _added(self) -> dict[str, Campaign]:
+        """The stages after the main one, by name, in order."""
+        numbers = (path.parent.name.removeprefix(_ADDED) for path in self.folder.glob(f"{_ADDED}*/campaign.json"))
+        ordered = sorted(int(number) for number in numbers if number.isdecimal())
+        return {f"{_ADDED}{number}": Campaign.open(self.folder / f"{_ADDED}{number}") for number in ordered}
 
     def _tune(self, first: Design, executor: Executor, progress: Progress | None) -> LearningRateChoice:
         """Train the trials of the learning rate, and note the choice."""
@@ -193,12 +250,15 @@ class Project:
         return choice
 
     def _campaign(self, folder: Path, plan: Design) -> Campaign:
+        return self._write(folder, plan.runs, plan.estimates[plan.stage].wall_clock_s)
+
+    def _write(self, folder: Path, runs: Sequence[ProxyRun], seconds: float) -> Campaign:
         tokens = Path(os.path.normpath(self.folder / self._file.tokens))
-        seconds = plan.estimates[plan.stage].wall_clock_s
-        return Campaign.create(folder, plan.runs, tokens, self.space.engine, self.space.to_mapping(), seconds)
+        return Campaign.create(folder, runs, tokens, self.space.engine, self.space.to_mapping(), seconds)
 
     @property
-    def _machine(self) -> Machine:
+    def machine(self) -> Machine:
+        """What the project was designed for, as measured then."""
         return Machine(Speed(self._file.speed_flops_per_s, self._file.device), self._file.workers, self.space.engine)
 
 

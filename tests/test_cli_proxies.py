@@ -2,9 +2,14 @@
 
 import json
 import os
+import shutil
 
 import pandas as pd
 import pytest
+from foretrain.commands._next_proxies import next_stage
+from foretrain.commands._planned import Budget
+from foretrain.errors import CampaignError
+from foretrain.proxies.project import Project
 
 CORPORA = """
 name: known
@@ -137,3 +142,118 @@ def test_folders_that_are_no_projects(run, tmp_path):
         assert "design.json" in done.stderr
     assert run("proxies", "train", ".", "--engine", "slurm").returncode == 2
     assert run("proxies", "train", ".", "--address", "auto").returncode == 2
+
+
+# the next stage
+
+PLANNED = ("--target", "params=200k,tokens=256k")
+
+
+def after(run_in, folder, *words):
+    return run_in(folder, "proxies", "design", "--after", "proxies", *PLANNED, *words)
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory, run_in, project):
+    """A copy of the project to which a stage was added, with what the command said about it."""
+    folder = tmp_path_factory.mktemp("grown") / "sitting"
+    shutil.copytree(project, folder)
+    return folder, said(after(run_in, folder, "--budget", "30s", "--json"))
+
+
+def test_the_next_stage_narrows_the_forecast_within_the_budget(grown):
+    folder, facts = grown
+    assert (facts["stage"], facts["written"]) == ("next-1", True)
+    assert 0 < facts["half_width_after"] < facts["half_width_before"]
+    assert facts["wall_clock_s"] <= 0.9 * 30
+    assert [run["half_width"] for run in facts["curve"]] == sorted(
+        (run["half_width"] for run in facts["curve"]), reverse=True
+    )
+    assert facts["curve"][-1]["training_flops"] == pytest.approx(facts["training_flops"])
+    assert len(facts["run_list"]) == facts["runs"] > 0
+    assert max(run["shape"]["width"] for run in facts["run_list"]) > 24
+    assert facts["planned"] == {"params": 2e5, "tokens": 256e3, "mix.a": 0.5, "mix.b": 0.5}
+    campaign = json.loads((folder / "proxies/next-1/campaign.json").read_text())
+    assert campaign["runs"] == facts["run_list"]
+
+
+def test_another_budget_replaces_the_stage_and_train_goes_on_with_it(run_in, grown, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(grown[0], folder)
+    few = said(after(run_in, folder, "--budget", "2e9FLOPs", "--json"))
+    assert (few["stage"], few["written"]) == ("next-1", True)
+    assert few["training_flops"] <= 2e9
+    assert said(run_in(folder, "proxies", "train", "proxies", "--json"))["complete"]
+    project = Project.open(folder / "proxies")
+    assert {name: status.counts["done"] for name, status in project.statuses().items()} == {
+        "lr": 6,
+        "main": 11,
+        "next-1": few["runs"],
+    }
+    table = project.table().frame
+    assert table.run_id.is_unique
+    assert table[["mix.a", "mix.b"]].sum(axis=1).round(6).eq(1).all()
+    added = table.run_id.str.startswith("next-1-")
+    assert added.sum() >= few["runs"]
+    assert (~added).sum() == 3 * 2 * 3 + 5
+    later = next_stage(project, {"params": 2e5, "tokens": 256e3}, Budget(), 1e-4)
+    assert (later.stage, later.written, later.reached) == ("next-2", False, False)
+    assert "can't be reached" in " ".join(later.notes)
+    assert not later.folder.exists()
+
+
+def test_the_same_question_gives_the_same_stage(grown):
+    project = Project.open(grown[0] / "proxies")
+    again = next_stage(project, {"params": 2e5, "tokens": 256e3}, Budget(wall_clock_s=30.0))
+    assert [run.model_dump(mode="json") for run in again.runs] == grown[1]["run_list"]
+    assert again.to_dict() | {"folder": ""} == grown[1] | {"folder": ""}
+
+
+def test_the_answer_is_a_table_too(run_in, grown):
+    done = run_in(grown[0], "proxies", "design", "--after", "proxies", "--target", "params=4k,tokens=20k",
+                  "--precision", "90%")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "stage next-1: 0 runs" in done.stdout
+    assert "is reached already" in done.stdout
+    assert "within the fitted range" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "word"),
+    [
+        ((*PLANNED, "--budget", "1s"), 4, "cheapest run"),
+        ((*PLANNED, "--budget", "10FLOPs"), 4, "cheapest"),
+        (("--target", "params=100,tokens=100", "--budget", "1h"), 4, "smaller than every run"),
+        (PLANNED, 2, "--budget is missing"),
+        (("--budget", "1h"), 2, "which run is planned"),
+        ((*PLANNED, "--config", "plan.yaml", "--budget", "1h"), 2, "one of the two"),
+        (("--target", "params=1M,tokens=1M,mix.c=1", "--budget", "1h"), 2, "no domain 'c'"),
+        ((*PLANNED, "--budget", "soon"), 2, "--budget"),
+        ((*PLANNED, "--precision", "200%"), 2, "--precision"),
+        ((*PLANNED, "--budget", "1h", "--out", "elsewhere"), 2, "--after goes with"),
+    ],
+)
+def test_a_next_stage_that_cannot_be_says_why(run_in, project, words, code, word):
+    done = run_in(project, "proxies", "design", "--after", "proxies", *words)
+    assert (done.returncode, done.stdout) == (code, ""), done.stderr
+    assert word in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (project / "proxies/next-1").exists()
+
+
+def test_unfinished_stages_are_trained_first(run_in, project, tmp_path):
+    shutil.copytree(project, tmp_path / "copy")
+    shutil.rmtree(tmp_path / "copy/proxies/main/runs/ladder-n1912-d32000-s0")
+    done = after(run_in, tmp_path / "copy", "--budget", "1h")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "10 of 11 runs are done" in done.stderr
+    shutil.rmtree(tmp_path / "copy/proxies/main")
+    with pytest.raises(CampaignError, match="nothing is trained yet"):
+        next_stage(Project.open(tmp_path / "copy/proxies"), {"params": 2e5, "tokens": 256e3}, Budget())
+
+
+def test_words_of_the_next_stage_need_after(run):
+    assert run("proxies", "design").returncode == 2
+    done = run("proxies", "design", "space.yaml", "--budget", "1h")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--after" in done.stderr

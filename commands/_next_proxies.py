@@ -1,0 +1,252 @@
+"""`simulate proxies design --after`: where trained proxies meet the belief about what they leave open.
+
+    results → run table → fitted law and learner → belief → runs of the project's pool, chosen for the planned run
+
+`proxies` knows what can be trained and for how long, `simulator.search` what that would tell; neither knows the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import InfeasibleError
+from ..proxies.estimate import Estimate, estimate, groups
+from ..proxies.mixes import domain_facts, named_mixes
+from ..simulator.fitting import AUTO, Observations, public_prior
+from ..simulator.search import (
+    Belief,
+    Candidates,
+    LawBelief,
+    Region,
+    Selection,
+    SurrogateBelief,
+    Width,
+    choose_runs,
+)
+from ..simulator.target_model import TargetModel, fit_target
+from ..units import format_count, format_duration, format_flops
+from ._planned import Budget, with_mix
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..proxies.estimate import Machine
+    from ..proxies.project import Project
+    from ..proxies.runs import ProxyRun
+
+__all__ = ["NextStage", "next_stage"]
+
+_FILLED = 0.9  # of a time budget that is planned for, as in a first design
+_ROUNDS = 8
+_TRIMMED = 0.95
+
+
+@dataclass(frozen=True)
+class NextStage:
+    """Chosen runs, what they cost, and the half-width of the 90 % interval at the planned run before and after.
+
+    `half_width` is a fraction of the loss: `(k + 1,)` before the first run and after each. `loss_nats` is what the
+    results so far predict. `written` says whether there is anything to train.
+    """
+
+    stage: str
+    folder: Path
+    written: bool
+    planned: Mapping[str, float]
+    runs: tuple[ProxyRun, ...]
+    pool: int
+    law: str
+    loss_nats: float
+    half_width: np.ndarray
+    estimate: Estimate
+    workers: int
+    budget: Budget
+    precision: float | None
+    notes: tuple[str, ...]
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether the half-width is within the precision asked for; None if none was."""
+        return None if self.precision is None else bool(self.half_width[-1] <= self.precision)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values with stable keys and units in the names, for JSON."""
+        flops = np.cumsum([run.training_flops for run in self.runs]).tolist()
+        return {
+            "stage": self.stage,
+            "folder": str(self.folder),
+            "written": self.written,
+            "planned": dict(self.planned),
+            "loss_nats": self.loss_nats,
+            "law": self.law,
+            "candidates": self.pool,
+            "runs": len(self.runs),
+            "training_flops": self.estimate.training_flops,
+            "wall_clock_s": self.estimate.wall_clock_s,
+            "workers": self.workers,
+            "budget_wall_clock_s": self.budget.wall_clock_s,
+            "budget_training_flops": self.budget.training_flops,
+            "half_width_before": float(self.half_width[0]),
+            "half_width_after": float(self.half_width[-1]),
+            "precision": self.precision,
+            "precision_reached": self.reached,
+            "curve": [
+                {"run_id": run.run_id, "training_flops": spent, "half_width": float(width)}
+                for run, spent, width in zip(self.runs, flops, self.half_width[1:], strict=True)
+            ],
+            "run_list": [run.model_dump(mode="json") for run in self.runs],
+            "notes": list(self.notes),
+        }
+
+
+def next_stage(
+    project: Project, planned: Mapping[str, float], budget: Budget, precision: float | None = None
+) -> NextStage:
+    """Choose runs that tell most about the planned one, and write them as the project's next stage.
+
+    With `precision`, no more than are needed for it. Raises CampaignError unless what was designed before is trained,
+    FitError if its results can't be fitted, UsageError for a mix of unknown domains, and InfeasibleError, naming the
+    cheapest run, where the budget pays for none.
+    """
+    domains = domain_facts(project.store())
+    planned = with_mix(planned, domains, named_mixes(project.space.mix, domains, "mix")[0])
+    mix = {name.removeprefix("mix."): share for name, share in planned.items() if name.startswith("mix.") and share}
+    flops = 6.0 * planned["params"] * planned["tokens"]
+    stage, runs = project.next_stage(), project.candidates(mix)
+    runs = [run for run in runs if 6.0 * run.shape.params_total * run.tokens < flops]
+    if not runs:
+        raise InfeasibleError("the planned run is smaller than every run that could be added; train it itself")
+    pool = _Pool(project.machine, len(domains), runs, planned, budget)
+    pool.check()
+    observations = Observations.from_table(project.table(), "loss")
+    model = fit_target(observations, AUTO, public_prior())
+    prediction = model.predict(pool.region.columns)
+    width = Width.of(prediction, model.fit.noise, model.seen, pool.candidates, pool.region)
+    inside = bool(prediction.gap[0] <= 0)
+    selection = pool.choose(_belief(model, observations, pool, inside), width, precision)
+    chosen = tuple(runs[number] for number in selection.runs)
+    assert selection.half_width is not None  # a width was given
+    # without a budget, a stage that misses its aim may be far larger than anyone wants
+    missed = budget == Budget() and precision is not None and not selection.reaches(precision)
+    written = bool(chosen) and not missed
+    folder = project.add(chosen) if written else project.folder / stage
+    return NextStage(
+        stage=stage,
+        folder=folder,
+        written=written,
+        planned=planned,
+        runs=chosen,
+        pool=len(runs),
+        law=model.fit.law.name,
+        loss_nats=float(prediction.loss_nats[0]),
+        half_width=selection.half_width,
+        estimate=pool.estimate(chosen),
+        workers=project.machine.workers,
+        budget=budget,
+        precision=precision,
+        notes=tuple(_notes(selection, inside, pool, precision)),
+    )
+
+
+class _Pool:
+    """The project's candidate runs as rows of a run table, with their costs, beside the planned run."""
+
+    def __init__(
+        self, machine: Machine, domains: int, runs: Sequence[ProxyRun], planned: Mapping[str, float], budget: Budget
+    ) -> None:
+        self.machine, self.domains, self.runs, self.budget = machine, domains, runs, budget
+        self.window_s = None if budget.wall_clock_s is None else _FILLED * budget.wall_clock_s
+        names = [name for name in planned if name.startswith("mix.")]
+        rows = [(number, step) for number, run in enumerate(runs) for step in run.evaluate_steps]
+        columns = {
+            "params": [runs[number].shape.params_total for number, _ in rows],
+            "tokens": [step * runs[number].batch_tokens for number, step in rows],
+            **{name: [runs[number].mix.get(name.removeprefix("mix."), 0.0) for number, _ in rows] for name in names},
+        }
+        self.region = Region({name: np.array([float(planned[name])]) for name in columns})
+        self.candidates = Candidates(
+            {name: np.array(values, dtype=float) for name, values in columns.items()},
+            np.array([self._cost(run) for run in runs]),
+            np.array([number for number, _ in rows], dtype=int),
+        )
+
+    def check(self) -> None:
+        """Raise InfeasibleError, naming the cheapest run, if the budget pays for none."""
+        if not np.isfinite(self.candidates.cost).any():
+            raise self._too_small()
+
+    def choose(self, belief: Belief, width: Width, precision: float | None) -> Selection:
+        """The selection whose predicted wall clock or FLOPs fit the budget."""
+        if self.window_s is None:
+            limit = self.budget.training_flops or np.inf
+            return choose_runs(belief, self.candidates, self.region, limit, width=width, precision=precision)
+        limit = self.machine.workers * self.window_s
+        found = choose_runs(belief, self.candidates, self.region, limit, width=width, precision=precision)
+        for _ in range(_ROUNDS):  # workers start, compile, and wait for the longest run
+            limit *= _TRIMMED * self.window_s / max(self._wall_s(found.runs), _TRIMMED * self.window_s)
+            if self._wall_s(found.runs) <= self.window_s or limit < self.candidates.cost.min():
+                break
+            found = choose_runs(belief, self.candidates, self.region, limit, width=width, precision=precision)
+        fitting = [n for n in range(len(found.runs) + 1) if self._wall_s(found.runs[:n]) <= self.window_s]
+        return found.first(max(fitting))
+
+    def _wall_s(self, numbers: Sequence[int]) -> float:
+        return self.estimate([self.runs[number] for number in numbers]).wall_clock_s
+
+    def estimate(self, runs: Sequence[ProxyRun]) -> Estimate:
+        """What runs cost on the project's machine."""
+        return estimate(runs, self.machine, self.domains)
+
+    def _cost(self, run: ProxyRun) -> float:
+        """Busy seconds of a worker where time is limited, else FLOPs; infinite for what the budget can't pay alone."""
+        if self.window_s is None:
+            flops, limit = run.training_flops, self.budget.training_flops
+            return flops if limit is None or flops <= limit else np.inf
+        if self.estimate([run]).wall_clock_s > self.window_s:
+            return np.inf
+        return sum(group.busy_s for group in groups([run], self.machine, self.domains))
+
+    def _too_small(self) -> InfeasibleError:
+        """The error that names the cheapest run."""
+        cheapest = min(self.runs, key=lambda run: run.training_flops)
+        alone = self.estimate([cheapest])
+        size = f"{format_count(cheapest.shape.params_total)} parameters, {format_count(cheapest.tokens)} tokens"
+        if self.budget.wall_clock_s is None:
+            given = format_flops(self.budget.training_flops or 0.0)
+            needed = format_flops(cheapest.training_flops)
+            return InfeasibleError(f"--budget: {given} pays for no run: the cheapest ({size}) takes {needed}")
+        return InfeasibleError(
+            f"--budget: {format_duration(self.budget.wall_clock_s)}, of which {_FILLED:.0%} are planned for, is too "
+            f"short: the cheapest run ({size}) is predicted to take {format_duration(alone.wall_clock_s)}, start "
+            "included"
+        )
+
+
+def _belief(model: TargetModel, observations: Observations, pool: _Pool, inside: bool) -> Belief:
+    """The law's belief; among the fitted runs that of the learner on top of it, which knows nothing of larger ones."""
+    law = LawBelief.of(model.fit.law, public_prior(), pool.region, pool.candidates.columns, observations, model.fit)
+    return SurrogateBelief(law, model.fit, model.surrogate) if inside and model.surrogate is not None else law
+
+
+def _notes(selection: Selection, inside: bool, pool: _Pool, precision: float | None) -> list[str]:
+    """What a reader should know beside the figures."""
+    widths = selection.half_width
+    assert widths is not None
+    notes = []
+    if inside:
+        notes.append("the planned run lies within the fitted range: its loss is interpolated, not extrapolated")
+    if precision is not None and widths[0] <= precision:
+        notes.append(f"±{precision:.2%} is reached already: no further run is needed")
+    elif precision is not None and widths[-1] > precision:
+        if pool.budget == Budget():
+            limited, then = f"a pool of {len(pool.runs)} runs", "; nothing is written, give a --budget to go on"
+        else:
+            limited, then = "this budget", ""
+        notes.append(f"±{precision:.2%} can't be reached with {limited}: ±{widths[-1]:.2%} at most{then}")
+    elif not selection.runs:
+        notes.append("no run of the pool would tell more of the planned one: nothing is added")
+    return notes
