@@ -98,11 +98,12 @@ def gaussian_process(shares: np.ndarray, loss: np.ndarray, unseen: np.ndarray) -
     """scikit-learn's Gaussian process: one length scale per domain, Matérn 5/2 on log shares with a fixed offset."""
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+    from threadpoolctl import threadpool_limits
 
     scales = np.full(shares.shape[1], 5.0)
     kernel = ConstantKernel(1.0) * Matern(scales, (0.05, 200.0), nu=2.5) + WhiteKernel(1e-3, (1e-6, 1.0))
     model = GaussianProcessRegressor(kernel, normalize_y=True)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threadpool_limits(1):  # small matrices: threads of BLAS wait for each other
         warnings.simplefilter("ignore")  # a length scale at its bound says that a domain doesn't matter
         return model.fit(np.log(shares + 0.01), loss).predict(np.log(unseen + 0.01))
 

@@ -31,7 +31,7 @@ from scipy.stats import spearmanr
 
 FEWER = (256, 128, 64, 32)
 FEWER_BESIDE = ("LightGBM as RegMix", "effective tokens", "plain Gaussian process")
-PROCESS_MOST = 128  # the plain process takes minutes for every draw of more
+PROCESS_MOST = 64  # the plain process takes minutes for every draw of more
 ANCHORS = (0, 1, 4, 8, 16)
 LEVELS = ("0.5", "0.8", "0.9", "0.95")
 MAIN = "pile_cc"
@@ -150,16 +150,12 @@ def full(train: Runs, small: Runs, large: Runs) -> None:
         started = time.perf_counter()
         predicted = by_domain(baseline, train, small.shares)  # the 60M runs have the same mixes
         seconds = time.perf_counter() - started
-        figures = (
-            f"{text(ranks(predicted, small))} {text(errors(predicted, small)):>15s} {text(ranks(predicted, large))}"
-        )
-        print(f"{name:28s}{figures} {seconds:7.1f}")
+        _row(name, (ranks(predicted, small), errors(predicted, small), ranks(predicted, large)), seconds)
     predictor, seconds = ours(train)
     at_small, at_large = score(predictor, small.table), score(predictor, large.table)
     rank, squared = per_target(at_small, spearman_of), per_target(at_small, lambda f: f["rmse_nats"] ** 2)
     rank_60 = pair(per_target(at_large, spearman_of))
-    figures = (pair(rank), pair(squared), rank_60)
-    print(f"{'ours':28s}" + " ".join(f"{text(f):>15s}" for f in figures) + f" {seconds:7.1f}")
+    _row("ours", (pair(rank), pair(squared), rank_60), seconds)
     for where, result in (("1M", at_small), ("60M, no run there", at_large)):
         shown = "  ".join(f"{level} {text(covered(result, level), 3)}" for level in LEVELS)
         print(f"    intervals at {where}: {shown}")
@@ -174,6 +170,10 @@ def full(train: Runs, small: Runs, large: Runs) -> None:
     verdict("coverage at 90 %, Pile-CC", inside[1], 0.85 <= inside[1] <= 0.95, "0.85 to 0.95")
     verdict("fit, s", seconds, seconds <= 60, "at most 60")
     verdict("mixes/s with intervals", one, one >= SPEED_MIXES, f"at least {SPEED_MIXES}")
+
+
+def _row(name: str, figures: Sequence[Pair], seconds: float) -> None:
+    print(f"{name:28s}" + " ".join(f"{text(f):>15s}" for f in figures) + f" {seconds:7.1f}", flush=True)
 
 
 def speed(predictor: Predictor, runs: Runs) -> Pair:
@@ -204,20 +204,21 @@ def _learner(model: Any) -> str:
 
 def fewer(train: Runs, small: Runs, large: Runs, counts: Sequence[int], seeds: int) -> None:
     """Random subsets of the 512 runs; means over seeds."""
-    print(f"\nfewer runs, mean of {seeds} draws{'':5s}{'1M Spearman':>15s} {'60M Spearman':>15s} "
+    print(f"\nfewer runs, mean of {seeds} draws {'1M Spearman':>15s} {'60M Spearman':>15s} "
           f"{'1M inside 90 %':>15s} {'fit, s':>7s}")  # fmt: skip
     asked = {128: 0.990, 64: 0.985}
     for count in counts:
         draws = [np.random.default_rng(seed).permutation(len(train.frame))[:count] for seed in range(seeds)]
         for name in FEWER_BESIDE if count <= PROCESS_MOST else FEWER_BESIDE[:-1]:
             predicted = [by_domain(MIXES[name], train.take(rows), small.shares) for rows in draws]
-            shown = "  ".join(text(_mean(ranks(p, runs) for p in predicted)) for runs in (small, large))
-            print(f"{count:4d} {name:28s}{shown}")
+            shown = " ".join(f"{text(_mean(ranks(p, runs) for p in predicted)):>15s}" for runs in (small, large))
+            print(f"{count:4d} {name:23s}{shown}", flush=True)
         fitted = [ours(train.take(rows)) for rows in draws]
         scored = [[score(predictor, runs.table) for predictor, _ in fitted] for runs in (small, large)]
         rank, rank_60 = (_mean(pair(per_target(r, spearman_of)) for r in results) for results in scored)
         inside, seconds = _mean(covered(r, "0.9") for r in scored[0]), np.mean([s for _, s in fitted])
-        print(f"{count:4d} {'ours':28s}{text(rank)}  {text(rank_60)} {text(inside, 3):>14s} {seconds:7.1f}")
+        shown = f"{text(rank):>15s} {text(rank_60):>15s} {text(inside, 3):>15s}"
+        print(f"{count:4d} {'ours':23s}{shown} {seconds:7.1f}", flush=True)
         if count in asked:
             at_least("1M Spearman", rank, (asked[count], None))
         verdict("coverage at 90 %, mean of 13", inside[0], 0.85 <= inside[0] <= 0.95, "0.85 to 0.95")
