@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -246,3 +247,20 @@ def ray_cluster(plain_environment) -> Iterator[RayCluster]:
     finally:
         cluster.close()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def call(capsys, tmp_path, monkeypatch) -> Callable[..., SimpleNamespace]:
+    """`call(*arguments)`: `simulate` in this process, in this test's own folder."""
+    from foretrain.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> SimpleNamespace:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return SimpleNamespace(returncode=stopped.value.code, stdout=out, stderr=err)
+
+    return run

@@ -5,9 +5,7 @@ import json
 import os
 import struct
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,21 +20,6 @@ TABLES = json.loads((ROOT / "tests/data/bad_tables.json").read_text(encoding="ut
 # What a parser or a terminal finds hardest: these also run in a process of their own.
 NASTY_CONFIGS = {"empty", "python-tag", "alias-bomb", "escaped-control", "half-surrogate", "bad-escape"}
 NASTY_TABLES = {"empty-file", "zero-byte", "open-quote", "overflowing-loss", "mapping-unknown-source"}
-
-
-@pytest.fixture
-def call(capsys, tmp_path, monkeypatch) -> Callable[..., SimpleNamespace]:
-    """`call(*arguments)`: `simulate` in this process, in this test's own folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> SimpleNamespace:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return SimpleNamespace(returncode=stopped.value.code, stdout=out, stderr=err)
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -248,47 +231,6 @@ def test_a_table_in_which_one_size_never_varies(call, tmp_path, write_runs, colu
     assert low < high
     far = call(*words, *(word for override in [*plan, other] for word in ("--set", override)))
     check_refused(far, f"{column}: got ", "within a factor 2")
-
-
-# mixes
-
-
-def mixed_runs(path: Path, write_runs, n: int = 24, domains: tuple[str, ...] = ("web", "code")) -> None:
-    """Runs whose loss is that of their size, on shares that vary."""
-    rng = np.random.default_rng(0)
-    params = 10 ** rng.uniform(7, 8.5, n)
-    shares = rng.dirichlet(np.ones(len(domains)), n).T
-    more = {f"mix.{d}": share for d, share in zip(domains, shares, strict=True)}
-    write_runs(path, params, 20 * params, noise=0.003, **more)
-
-
-def test_mixes_that_a_predictor_cannot_speak_of(call, tmp_path, write_runs):
-    mixed_runs(tmp_path / "runs.csv", write_runs)
-    done = call("fit", "runs.csv", "--law", "general+mixture", "--prior", "public", "--out", "mine", "--json")
-    assert done.returncode == 0, done.stderr
-    words = ["predict", "--config", SEVEN_B, "--predictor", "mine", "--json", "--set", "data.unique_tokens=null"]
-    check_refused(call(*words), "data.mix: is not stated; expected a mix of 'web', 'code'")
-    new = [*words, "--set", "data.mix={web: 0.8, law: 0.2}"]
-    check_refused(call(*new), "data.mix: the domain 'law' is new", "'web'", "--allow-new-domain")
-    allowed = call(*new, "--allow-new-domain")
-    assert allowed.returncode == 0, allowed.stderr
-    found = json.loads(allowed.stdout)
-    assert any("20.0% of the tokens are of domains that no fitted run had (law)" in text for text in found["warnings"])
-    assert found["config"]["data"]["allow_new_domains"] is True
-    check_refused(
-        call(*words, "--allow-new-domain", "--set", "data.mix={law: 1}"), "all tokens are of domains that are"
-    )
-    stock = call(*words, "--set", "data.mix={web: 1}", "--set", "data.unique_tokens_by_domain={law: 1B}")
-    check_refused(stock, "unique_tokens_by_domain: got 'law', which data.mix doesn't name; expected web")
-
-
-def test_a_law_of_the_mix_for_a_table_without_one(call, tmp_path, write_runs):
-    write_runs(tmp_path / "runs.csv", 10.0 ** np.linspace(7, 9, 12), 10.0 ** np.linspace(9, 10, 12))
-    check_refused(call("fit", "runs.csv", "--law", "general+mixture"), "term 'mixture' needs training domains")
-    mixed_runs(tmp_path / "few.csv", write_runs, 5, ("a", "b", "c", "d"))
-    check_refused(
-        call("fit", "few.csv", "--law", "general+mixture", "--prior", "public"), "5 runs are too few for 4 domains"
-    )
 
 
 # predictors that are missing, damaged or foreign
