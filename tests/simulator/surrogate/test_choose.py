@@ -58,8 +58,8 @@ def test_where_the_law_is_right_nothing_is_learned_or_next_to_nothing(seed, n, m
 def test_leave_one_out_errors_are_those_on_new_runs(make_mixed, fit_mixed):
     """What the choice rests on must be the error on mixes that nobody has seen, noise included.
 
-    A joint process looks better than it is by a tenth to a fifth: the run that is left out has helped to set its
-    hyperparameters.
+    A joint process would look better than it is by a tenth to a fifth, since the run that is left out has helped to set
+    its hyperparameters; that is allowed for.
     """
     found, real = (dict.fromkeys(("law", "gp", "joint"), 0.0) for _ in range(2))
     for seed in range(6):
@@ -72,7 +72,7 @@ def test_leave_one_out_errors_are_those_on_new_runs(make_mixed, fit_mixed):
             surrogate = None if joint is None else Surrogate.learn(fit, observations, PRIOR, joint=joint)
             learned = 0.0 if surrogate is None else surrogate.correct(fit, new.columns).log_loss
             real[name] += float(np.abs(off + learned).mean())
-    for name, tolerance in {"law": 0.1, "gp": 0.12, "joint": 0.25}.items():
+    for name, tolerance in {"law": 0.1, "gp": 0.12, "joint": 0.12}.items():
         assert found[name] == pytest.approx(real[name], rel=tolerance), name
 
 
