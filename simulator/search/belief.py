@@ -7,7 +7,7 @@ it is to tell of the planned ones by
     σ²/w + (μ·gap)²        σ the law's noise, w the weight that the fit gives it, gap its decades below the planned runs
 
 so that a tiny run, however cheap, says little of a large one. μ and the form were chosen on rolling cuts inside the
-pools of benchmarks/active.py, where anything from 0.01 to 0.04 does about as well.
+pools of benchmarks/active.py, where anything from 0.01 to 0.03 does about as well.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ _SD_PER_MEAN = 1.25  # sd of a normal with mean absolute value 1
 _USUAL_NOISE = 5e-3  # mean absolute residual of log loss across the public tables, until a fit says better
 _RUNS_PER_PARAMETER = 3
 """With fewer runs than this for each free parameter, the prior's centre is a better guide than the fit: choosing around
-fits of a handful of runs gave errors 10 to 20 % larger (rolling cuts of benchmarks/active.py; RegMix at 32 mixes)."""
+fits of a handful of runs gave errors some 5 % larger on rolling cuts, and half as much squared error again on RegMix's
+mixes at 32 runs (benchmarks/active.py)."""
 _TOKENS_PER_PARAM = 20.0  # of a run that is trained enough for full weight
 
 
