@@ -23,8 +23,8 @@ LEVEL_KEYS = [f"{level:g}" for level in LEVELS]
 # These names are a promise to whoever parses them: add, never rename.
 DOMAIN_KEYS = {"loss_nats", "perplexity", "bits_per_byte", "decomposition_nats"}
 FORECAST_KEYS = DOMAIN_KEYS | {
-    "name", "domains", "p_target", "extrapolation_gap_decades", "training_flops", "params_total", "params_active",
-    "params_fitted", "tokens", "epochs", "predictor", "warnings", "config", "seed", "version",
+    "name", "domains", "average", "p_target", "extrapolation_gap_decades", "training_flops", "params_total",
+    "params_active", "params_fitted", "tokens", "epochs", "predictor", "warnings", "config", "seed", "version",
 }  # fmt: skip
 PREDICTOR_KEYS = {
     "name", "title", "source", "corpus", "val_domain", "tokenizer", "params_kind", "table", "digest", "command", "law",

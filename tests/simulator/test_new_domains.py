@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from foretrain.datasets.run_table import RunTable
-from foretrain.errors import ConfigError, InputError
+from foretrain.errors import ConfigError, DataWarning, InputError
 from foretrain.simulator.config import RunConfig
 from foretrain.simulator.forecast import Forecast, forecast
 from foretrain.simulator.new_domains import check_domains, known_domains, predict_run, without_new_domains
@@ -93,7 +93,8 @@ def test_a_law_that_reads_no_mix_takes_any():
 def test_a_share_that_never_varied_must_stay_what_it_was():
     table = runs()
     frame = table.frame.assign(**{f"mix.{d}": 0.8 * table.frame[f"mix.{d}"] for d in MIX}, **{"mix.wiki": 0.2})
-    fit = Predictor.fit(RunTable.from_frame(frame), "general+mixture", prior="public").targets["loss"].fit
+    with pytest.warns(DataWarning, match="the share of 'wiki' is the same in every run"):
+        fit = Predictor.fit(RunTable.from_frame(frame), "general+mixture", prior="public").targets["loss"].fit
     assert fit.law.domains == tuple(MIX)
     usual = {**{d: 0.8 * share for d, share in MIX.items()}, "wiki": 0.2}
     check_domains(fit, columns_of(usual))
