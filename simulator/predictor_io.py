@@ -27,7 +27,7 @@ from .predictor_format import FORMAT, arrays_of, from_dict, to_dict, tree_file, 
 DEFAULT = "web-text"
 """The shipped predictor that `simulate predict` uses unless told otherwise."""
 _MAX_JSON_BYTES = 4_000_000
-_MAX_ARRAY_BYTES = 256_000_000
+_MAX_ARRAY_BYTES = 64_000_000
 _MAX_TREES_BYTES = 32_000_000
 _FILES = ("predictor.json", "draws.npz", "MODEL_CARD.md")
 
