@@ -76,16 +76,16 @@ def test_learning_rate_and_batch_of_the_largest_cells():
     columns = ["params", "tokens", "lr", "batch_tokens", "loss"]
     table = read("steplaw/dense_runs.csv")
     table = table[table.diverged == 0]
-    compute = table.params * table.tokens
+    compute = table.params.astype(float) * table.tokens  # beyond a 64-bit integer
     held = compute.isin(sorted(compute.unique())[-5:])
     fit = auto(table[~held][columns])
-    assert fit.law.name == "general+lr_batch"
+    assert fit.law.name == "general+lr_batch_posynomial"
     excess = []
     for _, cell in table[held].groupby(["params", "tokens"]):
         pick = np.argmin(fit.log_loss(observe(cell[columns]).columns))
         excess.append(cell.loss.to_numpy()[pick] / cell.loss.min() - 1)
     assert len(excess) == 5
-    assert np.mean(excess) <= 0.0015
+    assert np.mean(excess) <= 0.001
 
 
 # every table reads and gives finite intervals
@@ -155,7 +155,9 @@ def check_interval(prediction) -> None:
     assert ((low > 0) & (low < prediction.loss_nats) & (prediction.loss_nats < high)).all()
 
 
-def test_a_table_in_which_nothing_but_the_mix_varies_says_so():
-    table = read_table(read("regmix/train_1m.csv"), "train_1m.csv")
+def test_a_table_in_which_only_the_mix_varies_needs_the_prior():
+    table = read_table(read("regmix/train_1m.csv").head(64), "train_1m.csv")
+    observations = Observations.from_table(table, table.targets[0])
+    assert fit_target(observations, "auto", public_prior()).fit.law.name == "general+mixture"
     with pytest.raises(FitError, match="nothing to fit a law on: column 'params' takes one value"):
-        fit_target(Observations.from_table(table, table.targets[0]), "auto", public_prior())
+        fit_target(observations, "auto", None)

@@ -12,7 +12,7 @@ MEMBERS = ["general", "chinchilla", "kaplan", "params_only", "tokens_only"]
 
 def make_fit(name: str, seed: int = 0, width: float = 0.7) -> Fit:
     """A fit at a random plausible point, without any data."""
-    law = get_law(name)
+    law = get_law(name, ("web", "code"))
     rng = np.random.default_rng(seed)
     lower, upper = law.box()
     theta = np.array([p.mean + width * p.sd * rng.uniform(-1, 1) for p in law.parameters])
@@ -25,7 +25,10 @@ def make_runs(n: int = 60, seed: int = 1) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     params = 10 ** rng.uniform(7, 11, n)
     tokens = 10 ** rng.uniform(9, 13, n)
+    web = np.linspace(0.05, 0.95, n)
     return {
+        "mix.web": web,
+        "mix.code": 1.0 - web,
         "params": params,
         "tokens": tokens,
         "unique_tokens": tokens / np.where(np.arange(n) % 2, 10 ** rng.uniform(0.1, 1.5, n), 1.0),
