@@ -89,7 +89,19 @@ def _figures(prediction: LossPrediction, observed: np.ndarray) -> dict[str, Any]
             f"{level:g}": float(np.mean((a <= observed) & (observed <= b))) for level, (a, b) in intervals.items()
         },
         "median_interval_width_nats": {"0.9": float(np.median(width))},
+        "interval_score_nats": {
+            f"{level:g}": interval_score(observed, *interval, level) for level, interval in intervals.items()
+        },
     }
+
+
+def interval_score(observed: np.ndarray, low: np.ndarray, high: np.ndarray, level: float) -> float:
+    """Mean interval score in nats, lower is better: the width, and 2/(1 - level) times what lies outside.
+
+    Proper: nobody gains by a narrower or a wider interval than is believed (Gneiting and Raftery 2007, eq. 43).
+    """
+    outside = np.maximum(low - observed, 0.0) + np.maximum(observed - high, 0.0)
+    return float(np.mean(high - low + 2.0 / (1.0 - level) * outside))
 
 
 def _r2(error: np.ndarray, observed: np.ndarray) -> float | None:

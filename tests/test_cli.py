@@ -32,7 +32,7 @@ PREDICTOR_KEYS = {
 }  # fmt: skip
 SCORE_KEYS = {
     "rows", "mae_nats", "rmse_nats", "bias_nats", "median_relative_error", "p90_relative_error", "max_relative_error",
-    "r2", "spearman", "coverage", "median_interval_width_nats",
+    "r2", "spearman", "coverage", "median_interval_width_nats", "interval_score_nats",
 }  # fmt: skip
 
 

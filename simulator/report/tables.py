@@ -175,14 +175,16 @@ def _fit_facts(model: TargetModel) -> Table:
 
 
 def score_view(result: Mapping[str, Any]) -> RenderableType:
-    """Errors and coverage by target, in two tables that fit 80 columns."""
+    """Errors, coverage and interval score (of 90 % intervals) by target, in two tables that fit 80 columns."""
     errors = _table("target", "rows", "median error", "p90", "max", "bias, nats", "R²", "rank ρ")
-    covers = _table("interval covers", "50 %", "80 %", "90 %", "95 %", "90 % width, nats")
-    for name, r in result["targets"].items():
+    covers = _table("interval covers", "50 %", "80 %", "90 %", "95 %", "90 % width, nats", "score, nats")
+    average = {"mean of domains": result["average"]} if "average" in result else {}
+    for name, r in {**result["targets"], **average}.items():
         shares = [f"{r[k]:.2%}" for k in ("median_relative_error", "p90_relative_error", "max_relative_error")]
         _add(errors, name, str(r["rows"]), *shares, f"{r['bias_nats']:+.4f}", _maybe(r["r2"]), _maybe(r["spearman"]))
         held = [f"{share:.0%}" for share in r["coverage"].values()]
-        _add(covers, name, *held, f"{r['median_interval_width_nats']['0.9']:.4f}")
+        sharp = [f"{r[key]['0.9']:.4f}" for key in ("median_interval_width_nats", "interval_score_nats")]
+        _add(covers, name, *held, *sharp)
     return Group(errors, Text(""), covers)
 
 

@@ -11,12 +11,12 @@ from foretrain.simulator.calibration import GRID, Calibration
 from foretrain.simulator.fitting import Fit
 from foretrain.simulator.laws import Reference, get_law
 from foretrain.simulator.predictor import Predictor
-from foretrain.simulator.scoring import LEVELS, matching_targets, score
+from foretrain.simulator.scoring import LEVELS, interval_score, matching_targets, score
 from foretrain.simulator.target_model import TargetModel
 
 KEYS = {
     "rows", "mae_nats", "rmse_nats", "bias_nats", "median_relative_error", "p90_relative_error", "max_relative_error",
-    "r2", "spearman", "coverage", "median_interval_width_nats",
+    "r2", "spearman", "coverage", "median_interval_width_nats", "interval_score_nats",
 }  # fmt: skip
 PARAMS, TOKENS = np.array([1e8, 2e8, 4e8, 8e8]), np.array([1e10, 1e10, 2e10, 4e10])
 
@@ -154,3 +154,18 @@ def test_targets_match_by_name_or_by_a_stated_domain(targets, about, columns, ex
 def test_targets_that_may_differ_are_not_matched(targets, about, columns):
     with pytest.raises(RunTableError, match=r"new\.csv: its targets are .*; the predictor has"):
         matching_targets(predictor(*targets, **about), table(**columns))
+
+
+def test_the_interval_score_rewards_neither_narrow_nor_wide_intervals():
+    rng = np.random.default_rng(0)
+    observed = rng.normal(3.0, 0.1, 20_000)
+    half = 1.6449 * 0.1
+    scores = {
+        factor: interval_score(
+            observed, np.full(20_000, 3.0 - factor * half), np.full(20_000, 3.0 + factor * half), 0.9
+        )
+        for factor in (0.6, 1.0, 1.6)
+    }
+    assert min(scores, key=lambda factor: scores[factor]) == 1.0
+    one = interval_score(np.array([1.0, 2.0, 3.5]), np.full(3, 1.5), np.full(3, 2.5), 0.9)
+    assert one == pytest.approx(np.mean([1 + 20 * 0.5, 1, 1 + 20 * 1.0]))

@@ -224,5 +224,6 @@ def test_a_long_target_name_is_printed_whole(fitted):
         "rows": 1000, "median_relative_error": 0.01, "p90_relative_error": 0.1, "max_relative_error": 0.2,
         "bias_nats": 0.01, "r2": 0.9, "spearman": 0.9, "coverage": {"0.5": 0.5, "0.8": 0.8, "0.9": 0.9, "0.95": 1.0},
         "median_interval_width_nats": {"0.9": 0.1},
+        "interval_score_nats": {"0.9": 0.12},
     }}  # fmt: skip
     check_whole(shown(score_view({"rows": 1000, "targets": scores})))
