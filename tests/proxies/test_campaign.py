@@ -491,8 +491,7 @@ def test_a_standard_error_of_one_sequence_is_unknown(create, toy_run):
     campaign = create([toy_run("x")])
 
     def one_sequence(run):
-        result = result_of(run)
-        losses = {domain: DomainLoss(3.0, math.inf) for domain in "ab"}
+        result, losses = result_of(run), dict.fromkeys("ab", DomainLoss(3.0, math.inf))
         evaluation = Evaluation(result.evaluations[0].step, result.evaluations[0].tokens, losses, {"a": 1}, {"a": 1})
         return RunResult("x", "ok", (evaluation,), result.curve, None, {})
 
