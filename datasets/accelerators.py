@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from ..errors import ConfigError
 from ..fields import Frozen, Label, PositiveReal, Real, Whole, whole_schema
@@ -47,6 +47,7 @@ _MAX_NAMED = 5
 _Tflops = Annotated[PositiveReal, Field(le=1e6)]
 _GbPerS = Annotated[PositiveReal, Field(le=1e6)]
 _Gib = Annotated[PositiveReal, Field(le=1e5)]
+_Kind = Annotated[Label, AfterValidator(str.casefold)]
 
 
 class Accelerator(Frozen):
@@ -57,8 +58,8 @@ class Accelerator(Frozen):
     """
 
     name: Label = Field(default="custom", description="Name, for reports.")
-    vendor: Label | None = Field(default=None, description="Who makes it, such as nvidia.")
-    generation: Label | None = Field(
+    vendor: _Kind | None = Field(default=None, description="Who makes it, such as nvidia.")
+    generation: _Kind | None = Field(
         default=None, description="Family by which measured efficiencies are shared, such as hopper or cdna3."
     )
     peak_tflops: dict[Precision, _Tflops] = Field(
@@ -96,9 +97,16 @@ class Accelerator(Frozen):
     recalled: tuple[Label, ...] = Field(default=(), description="Keys that were recalled though the rest was read.")
     notes: Label | None = Field(default=None, description="What else to know.")
 
+    @field_validator("peak_tflops", mode="before")
+    @classmethod
+    def _at_least_one(cls, peaks: Any) -> Any:
+        if peaks == {}:
+            raise ValueError("got {}; expected the peak of one precision at least, such as {bf16: 989}")
+        return peaks
+
     @field_validator("usable_gib")
     @classmethod
-    def _within_memory(cls, usable: float | None, info) -> float | None:
+    def _within_memory(cls, usable: float | None, info: ValidationInfo) -> float | None:
         total = info.data.get("hbm_gib")
         if usable is not None and total is not None and usable > total:
             raise ValueError(f"got {usable:g}; expected at most hbm_gib {total:g}")

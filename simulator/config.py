@@ -1,7 +1,7 @@
 """`RunConfig`: the run to be predicted, read from YAML or JSON, overridden by `--set`, and checked as a whole.
 
 Whatever is wrong comes as one `ConfigError` that lists each problem with its file, line, key, value and what would be
-accepted. The sections are in `config_sections`.
+accepted. The sections are in `config_sections` and `config_cluster`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from ..errors import ConfigError
 from ..fields import FieldError, Frozen, Label, Whole, whole_schema
 from ..units import shown
 from ..yaml_io import load_document
+from .config_cluster import HardwareConfig, LayoutConfig
 from .config_overrides import merge_overrides
-from .config_sections import DataConfig, HardwareConfig, ModelConfig, OptimConfig, TargetConfig
+from .config_sections import DataConfig, ModelConfig, OptimConfig, TargetConfig
 
 __all__ = [
     "DataConfig",
     "HardwareConfig",
+    "LayoutConfig",
     "ModelConfig",
     "OptimConfig",
     "RunConfig",
@@ -53,6 +55,9 @@ class RunConfig(Frozen):
     data: DataConfig
     optim: Annotated[OptimConfig, BeforeValidator(_section)] = OptimConfig()
     hardware: Annotated[HardwareConfig, BeforeValidator(_section)] = HardwareConfig()
+    layout: LayoutConfig | None = Field(
+        default=None, description="Split over the accelerators (default: the fastest that fits is searched for)."
+    )
     targets: Annotated[TargetConfig, BeforeValidator(_section)] = TargetConfig()
 
     @classmethod

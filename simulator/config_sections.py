@@ -1,6 +1,7 @@
-"""The sections of a run configuration: model, data, optimisation, hardware and targets, each a frozen model.
+"""The sections of a run configuration: model, data, optimisation and targets, each a frozen model.
 
-`config.RunConfig` puts them together. Field descriptions carry the unit and end up in the JSON Schema.
+Those about the machines are in `config_cluster`; `config.RunConfig` puts all together. Field
+descriptions carry the unit and end up in the JSON Schema.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from ..fields import (
 )
 from ..units import shown
 
-__all__ = ["DataConfig", "HardwareConfig", "ModelConfig", "OptimConfig", "TargetConfig"]
+__all__ = ["DataConfig", "ModelConfig", "OptimConfig", "TargetConfig"]
 
 # Published counts are rounded: "6.7B" for 6.74e9 is 0.6 % off, "7B" is 4 %. 2 % admits honest rounding only.
 _COUNT_TOLERANCE = 0.02
@@ -246,21 +247,6 @@ class OptimConfig(Frozen):
         if self.warmup_steps is not None and self.warmup_tokens is not None:
             raise FieldError("warmup_tokens", "is given beside warmup_steps; expected only one of the two")
         return self
-
-
-class HardwareConfig(Frozen):
-    """The machines that the run is planned on."""
-
-    accelerator: Label | None = Field(default=None, description="Accelerator by name, such as H100-SXM.")
-    count: Annotated[Whole, Field(ge=1, le=10**7), whole_schema(1, 10**7)] | None = Field(
-        default=None, description="Number of accelerators."
-    )
-    price_usd_per_hour: Annotated[Real, Field(ge=0, le=1e6)] | None = Field(
-        default=None, description="US dollars per accelerator and hour."
-    )
-    precision: Literal["fp32", "tf32", "bf16", "fp16", "fp8", "fp4"] | None = Field(
-        default=None, description="Number format of the matrix products."
-    )
 
 
 class TargetConfig(Frozen):
