@@ -1,0 +1,1 @@
+"""The machines of a run: step time, memory, goodput, money and energy. Import its modules directly."""
