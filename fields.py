@@ -6,6 +6,9 @@ No type here takes a boolean for a number, nor NaN or an infinity.
 
 from __future__ import annotations
 
+import contextlib
+import datetime
+import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
@@ -14,7 +17,10 @@ from .errors import ConfigError
 from .units import COUNT_PATTERN, DURATION_PATTERN, parse_count, parse_duration_s, parse_whole, shown
 
 __all__ = [
+    "DAY_PATTERN",
     "Count",
+    "Day",
+    "Deadline",
     "Duration",
     "FieldError",
     "Frozen",
@@ -31,6 +37,9 @@ MAX_COUNT = 1e18
 """Upper bound of parameters and tokens: thousands of times the text ever written, so only a slip exceeds it."""
 
 _MAX_DURATION_S = 100 * 365.25 * 86_400
+
+DAY_PATTERN = r"^\s*[0-9]{4}-[0-9]{2}-[0-9]{2}\s*$"
+"""Regular expression (also valid in JSON Schema) of a calendar day."""
 
 
 class Frozen(BaseModel):
@@ -72,6 +81,34 @@ def _duration(value: Any) -> float:
 def _seconds_text(seconds: float) -> str:
     """Return seconds as exact text that `parse_duration_s` reads back to the same float."""
     return f"{int(seconds)}s" if seconds.is_integer() else f"{seconds!r}s"
+
+
+def _day(value: Any) -> datetime.date:
+    """Read a calendar day, such as "2026-12-01"; pydantic alone would read numbers, as seconds since 1970."""
+    if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
+        return value
+    # The pattern keeps out what fromisoformat reads too: "20261201", "2026-W49-2".
+    if isinstance(value, str) and re.fullmatch(DAY_PATTERN, value, re.ASCII):
+        with contextlib.suppress(ValueError):  # a day that the month doesn't have
+            return datetime.date.fromisoformat(value.strip())
+    raise ConfigError(f"got {shown(value)}; expected a date as year-month-day, such as 2026-12-01")
+
+
+def _deadline(value: Any) -> float | datetime.date:
+    """Read a duration or a calendar day."""
+    if isinstance(value, datetime.date) or (isinstance(value, str) and re.fullmatch(DAY_PATTERN, value, re.ASCII)):
+        return _day(value)
+    try:
+        seconds = _duration(value)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; or a date such as 2026-12-01") from None
+    if not 0 < seconds <= _MAX_DURATION_S:
+        raise ConfigError(f"got {shown(value)}; expected more than nothing and at most 100 years")
+    return seconds
+
+
+def _deadline_text(value: float | datetime.date) -> str:
+    return value.isoformat() if isinstance(value, datetime.date) else _seconds_text(value)
 
 
 def _count_schema(**bounds: float) -> WithJsonSchema:
@@ -118,6 +155,22 @@ Duration = Annotated[
     WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN}),
 ]
 """Seconds above 0, written as text with a unit, such as "30d" or "1d12h"."""
+
+Day = Annotated[
+    datetime.date,
+    BeforeValidator(_day),
+    PlainSerializer(datetime.date.isoformat),
+    WithJsonSchema({"type": "string", "pattern": DAY_PATTERN}),
+]
+"""A calendar day, written as text such as "2026-12-01"."""
+
+Deadline = Annotated[
+    float | datetime.date,
+    BeforeValidator(_deadline),
+    PlainSerializer(_deadline_text),
+    WithJsonSchema({"type": "string", "anyOf": [{"pattern": DURATION_PATTERN}, {"pattern": DAY_PATTERN}]}),
+]
+"""Seconds above 0 or a calendar day, written as text such as "30d" or "2026-12-31"."""
 
 Label = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 """A name or a short note: one line of printable text, 1 to 200 characters."""

@@ -1,11 +1,12 @@
 """`RunConfig`: the run to be predicted, read from YAML or JSON, overridden by `--set`, and checked as a whole.
 
 Whatever is wrong comes as one `ConfigError` that lists each problem with its file, line, key, value and what would be
-accepted. The sections are in `config_sections` and `config_cluster`.
+accepted. The sections are in `config_sections`, `config_cluster` and `config_operations`.
 """
 
 from __future__ import annotations
 
+import datetime
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -15,19 +16,23 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from ..config_errors import Origins, explain
 from ..errors import ConfigError
-from ..fields import FieldError, Frozen, Label, Whole, whole_schema
+from ..fields import Day, FieldError, Frozen, Label, Whole, whole_schema
 from ..units import shown
 from ..yaml_io import load_document
 from .config_cluster import HardwareConfig, LayoutConfig
+from .config_operations import EnergyConfig, PricesConfig, ReliabilityConfig
 from .config_overrides import merge_overrides
 from .config_sections import DataConfig, ModelConfig, OptimConfig, TargetConfig
 
 __all__ = [
     "DataConfig",
+    "EnergyConfig",
     "HardwareConfig",
     "LayoutConfig",
     "ModelConfig",
     "OptimConfig",
+    "PricesConfig",
+    "ReliabilityConfig",
     "RunConfig",
     "TargetConfig",
     "apply_overrides",
@@ -57,6 +62,12 @@ class RunConfig(Frozen):
     hardware: Annotated[HardwareConfig, BeforeValidator(_section)] = HardwareConfig()
     layout: LayoutConfig | None = Field(
         default=None, description="Split over the accelerators (default: the fastest that fits is searched for)."
+    )
+    reliability: Annotated[ReliabilityConfig, BeforeValidator(_section)] = ReliabilityConfig()
+    prices: Annotated[PricesConfig, BeforeValidator(_section)] = PricesConfig()
+    energy: Annotated[EnergyConfig, BeforeValidator(_section)] = EnergyConfig()
+    start: Day | None = Field(
+        default=None, description="Day at whose beginning the run starts, such as 2026-12-01; dates need it."
     )
     targets: Annotated[TargetConfig, BeforeValidator(_section)] = TargetConfig()
 
@@ -102,6 +113,20 @@ class RunConfig(Frozen):
         """Optimizer steps of the whole run, the last one possibly short; None if the batch isn't stated."""
         return None if self.optim.batch_tokens is None else math.ceil(self.data.tokens / self.optim.batch_tokens)
 
+    @property
+    def deadline_s(self) -> float | None:
+        """Seconds of wall clock from the start to the deadline; None if there is none."""
+        deadline = self.targets.deadline
+        if isinstance(deadline, datetime.date):
+            assert self.start is not None  # by _check_deadline
+            return (deadline - self.start).total_seconds()
+        return deadline
+
+    @property
+    def usd_per_hour(self) -> float | None:
+        """US dollars per accelerator and hour, as purchased; None if no price is stated."""
+        return self.prices.usd_per_hour(self.hardware.price_usd_per_hour)
+
     @classmethod
     def _checked(cls, mapping: Mapping[str, Any], origins: Origins) -> Self:
         """Validate; turn every problem into one `ConfigError`."""
@@ -123,6 +148,34 @@ class RunConfig(Frozen):
             )
         if optim.warmup_steps is not None and self.steps is not None and optim.warmup_steps > self.steps:
             raise FieldError("optim.warmup_steps", f"got {optim.warmup_steps}; expected at most {self.steps} steps")
+        return self
+
+    @model_validator(mode="after")
+    def _check_deadline(self) -> Self:
+        deadline = self.targets.deadline
+        if not isinstance(deadline, datetime.date):
+            return self
+        if self.start is None:
+            raise FieldError(
+                "targets.deadline",
+                f"got the date {deadline}, but start is missing; expected the day on which the run starts beside it "
+                "(start: 2026-12-01), or a duration such as 30d",
+            )
+        if deadline <= self.start:
+            raise FieldError(
+                "targets.deadline",
+                f"got {deadline}, which is past when the run starts on {self.start}; expected a later date",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_spot(self) -> Self:
+        if self.prices.purchase == "spot" and self.reliability.stated_preemptions_per_device_hour is None:
+            raise FieldError(
+                "reliability.preemptions_per_device_hour",
+                "is missing; prices.purchase is spot, whose capacity is taken away now and then: expected how often, "
+                "per accelerator and hour, such as 1e-4 (0 for never)",
+            )
         return self
 
 

@@ -5,46 +5,18 @@ Defaults carry their source; money and grid intensity have none, since they are 
 
 from __future__ import annotations
 
-import contextlib
-import datetime
-import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
+from pydantic import Field, model_validator
 
-from ..errors import ConfigError
 from ..fields import Duration, FieldError, Frozen, PositiveCount, Real, Share, Whole, whole_schema
-from ..units import shown
 
-__all__ = ["DAY_PATTERN", "Day", "EnergyConfig", "PricesConfig", "ReliabilityConfig", "parse_day"]
+__all__ = ["EnergyConfig", "PricesConfig", "ReliabilityConfig"]
 
 # Llama 3 (arXiv:2407.21783, section 3.3.4): 419 unexpected interruptions in 54 days on 16,384 H100.
 _FAILURES_PER_DEVICE_HOUR = 419 / (54 * 24 * 16_384)
 # One standard deviation, as a factor, over the fleets that `benchmarks/goodput.py` lists and computes it from.
 _FAILURE_RATE_SPREAD = 2.3
-
-DAY_PATTERN = r"^\s*[0-9]{4}-[0-9]{2}-[0-9]{2}\s*$"
-"""Regular expression (also valid in JSON Schema) of a date as `parse_day` reads it."""
-
-
-def parse_day(value: Any) -> datetime.date:
-    """Read a calendar day, as text such as "2026-12-01". Raises `ConfigError` for anything else, numbers too."""
-    if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
-        return value
-    # The pattern keeps out what fromisoformat reads too: "20261201", "2026-W49-2".
-    if isinstance(value, str) and re.fullmatch(DAY_PATTERN, value, re.ASCII):
-        with contextlib.suppress(ValueError):  # a day that the month doesn't have
-            return datetime.date.fromisoformat(value.strip())
-    raise ConfigError(f"got {shown(value)}; expected a date as year-month-day, such as 2026-12-01")
-
-
-Day = Annotated[
-    datetime.date,
-    BeforeValidator(parse_day),
-    PlainSerializer(datetime.date.isoformat),
-    WithJsonSchema({"type": "string", "format": "date", "pattern": DAY_PATTERN}),
-]
-"""A calendar day, written as text such as "2026-12-01"."""
 
 _Rate = Annotated[Real, Field(ge=0, le=1)]
 _Usd = Annotated[Real, Field(ge=0, le=1e6)]

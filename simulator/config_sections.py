@@ -13,7 +13,7 @@ from pydantic import Field, StrictBool, field_validator, model_validator
 
 from ..architecture import Architecture
 from ..fields import (
-    Duration,
+    Deadline,
     FieldError,
     Frozen,
     Label,
@@ -258,7 +258,9 @@ class TargetConfig(Frozen):
     loss_nats: Annotated[PositiveReal, Field(le=100)] | None = Field(
         default=None, description="At most this cross-entropy, nats per token."
     )
-    deadline_s: Duration | None = Field(default=None, alias="deadline", description="Wall clock, such as 30d or 1d12h.")
+    deadline: Deadline | None = Field(
+        default=None, description="Wall clock, such as 30d or 1d12h, or the day by whose beginning the run must end."
+    )
     budget_usd: PositiveCount | None = Field(default=None, description="US dollars, such as 2M.")
 
     @model_validator(mode="after")

@@ -207,10 +207,10 @@ def require_progress(run_time: RunTime, productive_s: float, devices: int, relia
         return
     failures, preemptions = _rates_per_s(np.asarray(float(devices)), reliability)
     between = 1.0 / float(failures + preemptions)
-    key, length_s = _binding(productive_s, between, reliability)
+    key, length_s = _binding(productive_s, reliability)
     raise InfeasibleError(
-        f"the run would never finish: {devices:,} devices are interrupted every {format_duration(between)} on average, "
-        f"while {key} needs {format_duration(length_s)} without an interruption. "
+        f"the run would practically never finish: {devices:,} devices are interrupted every {format_duration(between)} "
+        f"on average, while {key} needs {format_duration(length_s)} without an interruption. "
         f"{_remedy(productive_s, devices, between, reliability)}"
     )
 
@@ -236,13 +236,12 @@ def _attempts_s(number: Array, length_s: Array, rate_per_s: Array) -> Array:
     return number * length_s * growth
 
 
-def _binding(productive_s: float, between_s: float, reliability: ReliabilityConfig) -> tuple[str, float]:
+def _binding(productive_s: float, reliability: ReliabilityConfig) -> tuple[str, float]:
     """The setting that asks for the longest stretch without an interruption, and that stretch in seconds."""
-    work = productive_s * (1.0 + reliability.straggler_slowdown)
-    interval = float(planned_interval_s(work, 1.0 / between_s, reliability))
     stretches = {"reliability.restart": reliability.restart_s, "reliability.checkpoint": reliability.checkpoint_s}
     if reliability.checkpoint_interval_s is not None:
-        stretches["reliability.checkpoint_interval"] = interval
+        work = productive_s * (1.0 + reliability.straggler_slowdown)
+        stretches["reliability.checkpoint_interval"] = min(reliability.checkpoint_interval_s, work)
     key = max(stretches, key=lambda name: stretches[name])
     return key, stretches[key]
 

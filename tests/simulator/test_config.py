@@ -1,4 +1,5 @@
 import contextlib
+import datetime
 import json
 import math
 import subprocess
@@ -153,7 +154,7 @@ def test_the_main_example():
     assert (config.model.vocab_size, config.model.context_length) == (32000, 4096)
     assert config.steps == 500_000
     assert config.data.epochs == 4
-    assert config.targets.deadline_s == 30 * 86400
+    assert config.deadline_s == 30 * 86400
     assert config.training_flops == pytest.approx(6 * 6.74e9 * 2e12, rel=0.1)
 
 
@@ -200,6 +201,8 @@ def test_reading_a_config_imports_nothing_heavy():
 
 
 counts = st.floats(1e3, 1e15)
+days = st.dates(datetime.date(2026, 12, 2)).map(datetime.date.isoformat)
+deadlines = st.floats(1e-3, 1e9).map(lambda s: f"{s!r}s") | days
 
 
 @st.composite
@@ -209,7 +212,8 @@ def configs(draw):
         "model": {"params": params, "params_active": params * draw(st.floats(0.01, 1))},
         "data": {"tokens": draw(counts), "unique_tokens": draw(st.none() | counts)},
         "optim": {"lr": draw(st.none() | st.floats(1e-8, 1)), "schedule": draw(st.sampled_from(["cosine", None]))},
-        "targets": {"deadline": draw(st.none() | st.floats(1e-3, 1e9).map(lambda s: f"{s!r}s"))},
+        "targets": {"deadline": draw(st.none() | deadlines)},
+        "start": "2026-12-01",
         "seed": draw(st.integers(0, 2**32 - 1)),
     }
     shares = draw(st.lists(st.floats(1e-3, 1), max_size=6))
