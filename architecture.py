@@ -219,6 +219,28 @@ class Architecture(Frozen):
         return 3 * self.forward_flops_per_token()
 
     @property
+    def attention_widths(self) -> tuple[int, int]:
+        """Width of a key and of a value in one head, as attention scores see them."""
+        return self._score_widths
+
+    @property
+    def attention_matrices(self) -> tuple[tuple[int, int, int], ...]:
+        """Matrices of one attention layer: inputs, outputs, and what tensor parallelism splits (1 outputs, 2 inputs, 0 none).
+
+        Queries, keys and values count as one matrix, as frameworks fuse them.
+        """
+        key, value = self._score_widths
+        if self.kv_lora_rank is None:
+            fused = (self.heads + 2 * (self.kv_heads or self.heads)) * key
+            return ((self.width, fused, 1), (self.heads * value, self.width, 2))
+        rank, rope = self.kv_lora_rank, self.qk_rope_width or 0
+        queries: tuple[tuple[int, int, int], ...] = ((self.width, self.heads * key, 1),)
+        if self.q_lora_rank is not None:
+            queries = ((self.width, self.q_lora_rank, 0), (self.q_lora_rank, self.heads * key, 1))
+        keys = ((self.width, rank + rope, 0), (rank, self.heads * (key - rope + value), 1))
+        return (*queries, *keys, (self.heads * value, self.width, 2))
+
+    @property
     def _table(self) -> int:
         """Parameters of the token embedding table, and of the output head."""
         return self.vocab_size * self.width

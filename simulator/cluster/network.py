@@ -1,0 +1,78 @@
+"""Time of collectives between devices: volumes by the textbook, two tiers of links, latency.
+
+Devices are numbered as Megatron-LM does: tensor-parallel ones next to each other, then context, data, pipeline. A ring
+of p devices moves 2·(p−1)/p of a tensor per device for an all-reduce, half of that for a gather or a scatter. A data-
+parallel group with g members in a node uses g network cards. Sources: Narayanan et al. 2021 (arXiv:2104.04473),
+section 3; Rajbhandari et al. 2020 (arXiv:1910.02054), section 7; Korthikanti et al. 2022 (arXiv:2205.05198), section 4.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .efficiency import Efficiencies
+from .operators import routed_tokens
+from .steps import FRAMEWORKS, Steps
+
+__all__ = ["Network"]
+
+
+class Network:
+    """The links of a set of steps. Methods return seconds, arrays (n,); 0 where there is nobody to talk to."""
+
+    def __init__(self, steps: Steps, fitted: Efficiencies) -> None:
+        self.steps, self.fitted = steps, fitted
+        machines, layouts = steps.machines, steps.layouts
+        self.intra = machines.intra_bytes_per_s * fitted["intra_node"]
+        self.inter = machines.inter_bytes_per_s * fitted["inter_node"]
+        self.latency_s = fitted["latency_s"]
+        self.residual_bytes = steps.micro_tokens * steps.models.width * machines.value_bytes
+        self.one_node = layouts.devices <= machines.per_node
+
+    def _within(self, group: np.ndarray) -> np.ndarray:
+        """Bandwidth among `group` devices next to each other."""
+        return np.where(group <= self.steps.machines.per_node, self.intra, self.inter)
+
+    def tensor_parallel_s(self) -> np.ndarray:
+        """One layer's pass: two all-reduces of the residual stream, or as many gathers and scatters, exposed part."""
+        layouts = self.steps.layouts
+        ring = 2.0 * (layouts.tp - 1) / layouts.tp * self.residual_bytes / self._within(layouts.tp)
+        one = ring + 2.0 * self.latency_s * (1 + np.log2(layouts.tp))
+        exposed = self.fitted.by("tp_exposed", FRAMEWORKS, layouts.framework)
+        return np.where(layouts.tp > 1, 2.0 * one * exposed, 0.0)
+
+    def context_parallel_s(self) -> np.ndarray:
+        """One layer's forward pass: keys and values go round the ring; the backward pass moves twice as much."""
+        layouts, models = self.steps.layouts, self.steps.models
+        values = models.kv_heads * (models.key_width + models.value_width) / layouts.tp
+        bytes_moved = (layouts.cp - 1) * self.steps.micro_tokens * values * self.steps.machines.value_bytes
+        return self.fitted["cp_exposed"] * bytes_moved / self._within(layouts.cp * layouts.tp)
+
+    def expert_parallel_s(self) -> np.ndarray:
+        """One expert layer's pass: tokens to their experts and back."""
+        layouts, models, machines = self.steps.layouts, self.steps.models, self.steps.machines
+        sent = routed_tokens(self.steps) * models.width * machines.narrow_bytes * (layouts.ep - 1) / layouts.ep
+        both = 2.0 * (sent / self._within(layouts.ep * layouts.tp) + 2.0 * self.latency_s)
+        return np.where(layouts.ep > 1, self.fitted["ep_exposed"] * both, 0.0)
+
+    def pipeline_s(self) -> np.ndarray:
+        """One micro-batch at one stage: activations on, their gradients back, once for every chunk of the stage."""
+        layouts = self.steps.layouts
+        split = np.where(layouts.sequence_parallel > 0, layouts.tp, 1.0)
+        one = self.residual_bytes / split / np.where(self.one_node, self.intra, self.inter) + self.latency_s
+        return np.where(layouts.pp > 1, 2.0 * layouts.vpp * self.fitted["pp_exposed"] * one, 0.0)
+
+    def gather_s(self, dense_params: np.ndarray, expert_params: np.ndarray) -> np.ndarray:
+        """Gathering (or scattering) a device's weights among data-parallel ranks once, latency aside."""
+        layouts, machines = self.steps.layouts, self.steps.machines
+        ranks, expert_ranks = layouts.data_ranks, layouts.expert_ranks
+        in_node = np.clip(machines.per_node / layouts.tp, 1.0, ranks)
+        across = np.where(self.one_node, self.intra, np.minimum(self.intra, in_node * self.inter))
+        experts = np.where(self.one_node, self.intra, self.inter)
+        dense_s = dense_params * (ranks - 1) / ranks / across
+        return machines.value_bytes * (dense_s + expert_params * (expert_ranks - 1) / expert_ranks / experts)
+
+    def gather_latency_s(self) -> np.ndarray:
+        """Latency of one collective among data-parallel ranks."""
+        ranks = self.steps.layouts.data_ranks
+        return np.where(ranks > 1, self.latency_s * np.log2(np.maximum(ranks, 2.0)), 0.0)
