@@ -171,10 +171,11 @@ def _why_none(space: LayoutSpace) -> str:
         faults = ""
     except InfeasibleError as error:
         faults = f"; the plainest fails so:\n{error}"
-    near = [count for count in _around(space.count) if _possible(space, count)][:2]
-    change = f"hardware.count {' or '.join(map(str, sorted(near)))}" if near else "another batch or model"
-    what = f"{space.count} devices and {space.global_batch} sequences per step"
-    return f"hardware.count: no layout is possible for {what}; expected {change}{faults}"
+    near = [str(count) for count in _around(space.count) if _possible(space, count)][:2]
+    what = f"no layout is possible for {space.count} devices and {space.global_batch} sequences per step"
+    if near:
+        return f"hardware.count: {what}; expected hardware.count {' or '.join(near)}{faults}"
+    return f"layout: {what}; expected another layout, batch or model{faults}"
 
 
 def _around(count: int) -> Iterator[int]:
