@@ -16,7 +16,7 @@ __all__ = ["EnergyConfig", "PricesConfig", "ReliabilityConfig"]
 # Llama 3 (arXiv:2407.21783, section 3.3.4): 419 unexpected interruptions in 54 days on 16,384 H100.
 _FAILURES_PER_DEVICE_HOUR = 419 / (54 * 24 * 16_384)
 # One standard deviation, as a factor, over the fleets that `benchmarks/goodput.py` lists and computes it from.
-_FAILURE_RATE_SPREAD = 2.3
+_FAILURE_RATE_SPREAD = 2.5
 
 _Rate = Annotated[Real, Field(ge=0, le=1)]
 _Usd = Annotated[Real, Field(ge=0, le=1e6)]
@@ -38,7 +38,7 @@ class ReliabilityConfig(Frozen):
         default=None,
         alias="failure_rate_spread",
         description="Factor by which the failure rate may be off, one standard deviation of its logarithm "
-        "(default: 2.3, as published fleets differ; 1, that is not at all, where failures_per_device_hour is stated).",
+        "(default: 2.5, as published fleets differ; 1, that is not at all, where failures_per_device_hour is stated).",
     )
     # How long training stands still: 40 s for 2.3 TB of BLOOM (bigscience chronicles, 2022-03-18), 61 s with PyTorch's
     # and 4.7 s with Megatron's own writer (ByteCheckpoint, arXiv:2407.20143), 5 min on Meta's research clusters

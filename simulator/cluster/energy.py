@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..config_operations import EnergyConfig
-from .goodput import RunTime
+from .run_time import RunTime
 
 __all__ = ["TYPICAL_BUSY_SHARE", "Energy", "energy_used", "power_w"]
 

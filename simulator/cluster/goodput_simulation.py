@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..config_operations import ReliabilityConfig
-from .goodput import LONGEST_S, RunTime, assemble, pieces, planned_interval_s
+from .goodput import pieces, planned_interval_s
+from .run_time import LONGEST_S, RunTime, assemble
 
 __all__ = ["simulate_run_time"]
 

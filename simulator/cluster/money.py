@@ -8,7 +8,7 @@ import numpy as np
 
 from ..config_operations import PricesConfig
 from .energy import Energy
-from .goodput import RunTime
+from .run_time import RunTime
 
 __all__ = ["Cost", "cost_of", "device_hours", "productive_device_hours", "stored_gib"]
 

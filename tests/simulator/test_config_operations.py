@@ -1,5 +1,6 @@
 import datetime
 import json
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -61,7 +62,7 @@ def test_a_config_that_says_nothing_of_operations_has_stated_defaults():
 
 
 def test_the_failure_rate_is_only_uncertain_where_nobody_states_it():
-    assert run("").reliability.failure_rate_spread == 2.3
+    assert run("").reliability.failure_rate_spread == 2.5
     assert run("reliability: {failures_per_device_hour: 1e-5}").reliability.failure_rate_spread == 1
     both = run("reliability: {failures_per_device_hour: 1e-5, failure_rate_spread: 1.5}").reliability
     assert (both.failures_per_device_hour, both.failure_rate_spread) == (1e-5, 1.5)
@@ -104,3 +105,18 @@ targets: {deadline: 2027-03-01}
 def test_overrides_reach_the_new_sections():
     config = RunConfig.from_mapping(loads_yaml(GOOD), overrides=["reliability.restart=3min", "energy.pue=1.3"])
     assert (config.reliability.restart_s, config.energy.pue) == (180, 1.3)
+
+
+def test_what_the_main_example_comments_out_is_accepted():
+    text = (Path(__file__).parents[2] / "examples/llama-7b.yaml").read_text(encoding="utf-8")
+    before, marker, after = text.partition("# reliability:\n")
+    comments, others = after.split("\n\n", 1)
+    said = (marker + comments).replace("\n# ", "\n").removeprefix("# ")
+    config = RunConfig.from_mapping(loads_yaml(f"{before}{said}\n\n{others}"))
+    assert config.reliability.restart_s == ReliabilityConfig().restart_s == 600
+    assert config.reliability.checkpoint_s == ReliabilityConfig().checkpoint_s == 30
+    assert config.reliability.failures_per_device_hour == pytest.approx(
+        ReliabilityConfig().failures_per_device_hour, rel=2e-3
+    )
+    assert (config.energy.pue, config.prices.purchase) == (EnergyConfig().pue, PricesConfig().purchase)
+    assert config.start == datetime.date(2026, 12, 1)

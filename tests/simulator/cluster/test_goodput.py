@@ -5,15 +5,14 @@ import numpy as np
 import pytest
 from foretrain.errors import InfeasibleError
 from foretrain.simulator.cluster.goodput import (
-    LONGEST_S,
     best_interval_s,
     expected_run_time,
-    finishing_day,
     pieces,
     planned_interval_s,
     require_progress,
     young_interval_s,
 )
+from foretrain.simulator.cluster.run_time import LONGEST_S, finishing_day
 from foretrain.simulator.config_operations import ReliabilityConfig
 from hypothesis import given, settings
 from hypothesis import strategies as st
