@@ -169,7 +169,7 @@ def energy(rows: pd.DataFrame) -> None:
         full, ours = mwh(row.gpu_hours, bare, 1.0), mwh(row.gpu_hours, bare)
         errors = full / row.energy_mwh - 1, ours / row.energy_mwh - 1
         print(f"{row.model:13}{row.energy_mwh:10.1f}{full:13.1f}{errors[0]:8.1%}{ours:13.1f}{errors[1]:8.1%}")
-    # arXiv:2211.02001: what the nodes and the network drew while nothing ran, which was measured; the rest is 400 W again.
+    # arXiv:2211.02001: the idle draw of nodes and network was measured; the rest is 400 W again.
     metered, ours = 433.2 + 256.6, mwh(1_082_990, EnergyConfig(pue=1.0))
     against = f"ours with hosts {ours:.1f}, {ours / metered - 1:+.1%}"
     print(f"BLOOM with the measured draw of nodes and network: {metered:.1f}; {against}\n")
