@@ -140,6 +140,8 @@ class Machines(_Columns):
     """Index into GENERATIONS; their number for any other."""
     format: np.ndarray
     """0: 16 bits or wider, 1: fp8, 2: mxfp8, 3: fp4 and nvfp4."""
+    half: np.ndarray
+    """1 for fp16, whose gradients frameworks keep as they are: bf16's are summed up in fp32."""
 
 
 @dataclass(frozen=True)
@@ -270,6 +272,7 @@ def machine(
         "value_bytes": value,
         "narrow_bytes": _NARROW.get(precision, value),
         "generation": generation_index(accelerator),
+        "half": precision == "fp16",
         "format": {"fp8": 1, "mxfp8": 2, "fp4": 3, "nvfp4": 3}.get(precision, 0),
     }
     return Machines(**{k: np.array(float(v)) for k, v in numbers.items()})
