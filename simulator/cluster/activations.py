@@ -1,4 +1,4 @@
-"""Bytes of activations that one layer keeps for its backward pass, for one micro-batch on one device.
+"""Bytes of activations that a layer keeps for its backward pass, for one micro-batch on one device.
 
 The itemisation is Korthikanti et al. 2022 (arXiv:2205.05198), section 4.1, without dropout, extended to gated networks,
 grouped queries, latent attention, experts and 8-bit operands. With fused attention its matrix of scores is never kept
@@ -21,39 +21,38 @@ _ROUTER_BYTES = 12.0  # fp32 logits, probabilities and their gradient, per token
 
 @dataclass(frozen=True)
 class LayerActivations:
-    """Bytes of a mean layer. Arrays (n,)."""
+    """Bytes of a layer. Arrays (n,)."""
 
-    kept: np.ndarray
-    """Everything that the backward pass needs."""
+    dense: np.ndarray
+    """Everything that the backward pass of a dense layer needs."""
+    experts: np.ndarray
+    """The same of a layer with experts; as `dense` for models without."""
     recomputable: np.ndarray
-    """The part of it that selective recomputation leaves out."""
+    """What selective recomputation leaves out of either."""
     layer_input: np.ndarray
     """What is kept of a layer that is recomputed in full."""
-    gathered: np.ndarray
-    """Whole sequences that tensor parallelism puts together for a while."""
+    stream: np.ndarray
+    """The residual stream, whole even where sequence parallelism splits it."""
 
 
 def layer_activations(steps: Steps) -> LayerActivations:
-    """Activations of a mean layer: mixtures of experts average dense and expert layers."""
-    models, machines, layouts = steps.models, steps.machines, steps.layouts
-    tokens, wide, tp = steps.micro_tokens, machines.value_bytes, layouts.tp
-    split = np.where(layouts.sequence_parallel > 0, tp, 1.0)
-    stream = tokens * models.width * wide
+    """Activations of a dense layer and of one with experts."""
+    models, layouts, wide = steps.models, steps.layouts, steps.machines.value_bytes
+    split = np.where(layouts.sequence_parallel > 0, layouts.tp, 1.0)
+    values = steps.micro_tokens * models.width
     # two norms: their inputs, and their outputs, which are operands of matrix products
-    norms = 2.0 * tokens * models.width * (wide + _operand(steps)) / split
-    scores = _scores(steps)
-    share = models.moe_layers / models.layers
-    inside = (1.0 - share) * _ffn(steps, models.ffn_width)
-    if np.any(models.moe_layers > 0):
-        inside = inside + share * _experts(steps)
-    kept = norms + _attention(steps) + scores + inside
+    common = 2.0 * values * (wide + _operand(steps)) / split + _attention(steps)
+    scores, inside = _scores(steps), _ffn(steps, models.ffn_width)
+    routed = _experts(steps) if np.any(models.moe_layers > 0) else inside
     # Compilers that choose what to keep by policy drop the inside of the feed-forward network first.
     compiled = (layouts.framework == _XLA) & (layouts.flash_attention > 0)
+    share = models.moe_layers / models.layers
     return LayerActivations(
-        kept=kept,
-        recomputable=np.where(compiled, inside, scores),
-        layer_input=stream / split,
-        gathered=np.where(tp > 1, 2.0 * stream, 0.0),
+        dense=common + scores + inside,
+        experts=common + scores + routed,
+        recomputable=np.where(compiled, (1.0 - share) * inside + share * routed, scores),
+        layer_input=values * wide / split,
+        stream=values * wide,
     )
 
 
@@ -63,12 +62,15 @@ def _operand(steps: Steps) -> np.ndarray:
 
 
 def _attention(steps: Steps) -> np.ndarray:
-    """Queries, keys, values and the result; of latent attention also what lies between its matrices."""
+    """Queries, keys, values and the result; of latent attention also what lies between its matrices.
+
+    Rotated queries take the place of those that were projected; values stay where they were projected.
+    """
     models, layouts, wide = steps.models, steps.layouts, steps.machines.value_bytes
     outputs = models.matrix_outputs / np.where(models.matrix_split == 1, layouts.tp, 1.0)
     projected = np.where(models.matrix_split == 2, 0.0, outputs).sum(axis=0)
     latents = np.where(models.matrix_split == 0, outputs, 0.0).sum(axis=0)  # kept again once they are normalised
-    assembled = 2.0 * models.heads * models.key_width / layouts.tp + latents  # rotated parts joined to the others
+    assembled = models.heads * models.key_width / layouts.tp + latents  # keys: rotated parts joined to the others
     result = models.heads * models.value_width / layouts.tp
     narrow = np.where(steps.machines.narrow_bytes < wide, _operand(steps), 0.0)  # a copy for the next product
     values = projected + np.where(models.latent > 0, assembled, 0.0)
@@ -89,11 +91,14 @@ def _ffn(steps: Steps, width: np.ndarray) -> np.ndarray:
 
 
 def _experts(steps: Steps) -> np.ndarray:
-    """Copies of tokens sent to a device's experts, the inside of those, their results, and the router's table."""
+    """Copies of tokens sent to a device's experts, the inside of those, and the router's table.
+
+    Results are weighted inside the experts, so that they aren't kept.
+    """
     models, layouts, wide = steps.models, steps.layouts, steps.machines.value_bytes
     copies = steps.micro_tokens / layouts.tp * models.experts_per_token
     inside = models.expert_ffn_width * (wide * models.projections + _operand(steps))
-    routed = copies * (inside + models.width * (wide + _operand(steps)))
+    routed = copies * (inside + models.width * _operand(steps))
     router = _ROUTER_BYTES * steps.micro_tokens * models.num_experts
     split = np.where(layouts.sequence_parallel > 0, layouts.tp, 1.0)
     return routed + router / split + models.shared_experts * _ffn(steps, models.expert_ffn_width)

@@ -30,6 +30,8 @@ RESERVE = 0.03
 _LEVEL = 1.2816  # normal quantile of an 80 % interval
 _CONTEXT_GIB = 0.6  # CUDA context and libraries' handles on data-centre GPUs: 0.4 to 0.8 as nvidia-smi shows it
 _GROUP_GIB = 0.25  # buffers of one communicator between devices
+_FEW_DENSE = 0.25  # up to this share of dense layers they are taken to come first
+_FSDP = FRAMEWORKS.index("fsdp")
 _DEEPSPEED = FRAMEWORKS.index("deepspeed")
 _CHUNK = 16_384  # elements worked on together: their arrays stay in the processor's cache
 
@@ -145,6 +147,20 @@ def _groups(steps: Steps) -> np.ndarray:
     return sum((np.where(kind > 1, 1.0, 0.0) for kind in kinds), np.zeros(()))
 
 
+@dataclass(frozen=True)
+class _Contents:
+    """What a pipeline stage holds on one device before ZeRO. Arrays (n,)."""
+
+    dense_layers: np.ndarray
+    expert_layers: np.ndarray
+    tables: np.ndarray
+    """Parameters of vocabulary tables."""
+    dense: np.ndarray
+    """Parameters outside of experts, tables included."""
+    experts: np.ndarray
+    """Parameters of experts."""
+
+
 class _Stages:
     """Pipeline stages of a set of steps. Methods return bytes by part."""
 
@@ -155,6 +171,13 @@ class _Stages:
         }
         self.layer: LayerActivations = layer_activations(steps)
         layouts, models = steps.layouts, steps.models
+        self.whole_streams = np.where(layouts.tp > 1, self.constants["whole_streams"], 0.0) * self.layer.stream
+        matrices = models.matrix_inputs * models.matrix_outputs
+        self.attention_params = (matrices / np.where(models.matrix_split == 0, 1.0, layouts.tp)).sum(axis=0)
+        # With a pipeline, PyTorch's FSDP keeps weights and gradients whole between micro-batches (torchtitan does),
+        # since gathering them for every one would cost more than the pipeline saves.
+        whole = (layouts.framework == _FSDP) & (layouts.pp > 1)
+        self.zero = np.where(whole, np.minimum(layouts.zero_stage, 1.0), layouts.zero_stage)
         chunks = layouts.pp * layouts.vpp
         self.even = models.layers % chunks == 0
         # Where chunks don't divide the layers, the embedding and the head count as a layer each.
@@ -168,19 +191,38 @@ class _Stages:
         alone = self.steps.layouts.pp == 1
         layers = np.where(alone, self.steps.models.layers, self.end_layers)
         tables = np.where(alone & (self.steps.models.tied_embeddings == 0), 2.0, 1.0)
-        return self._parts(layers, tables, self._in_flight(0.0), head=alone)
+        return self._parts(self._contents(layers, tables, first=True), self._in_flight(0.0), head=alone)
 
     def second(self) -> dict[str, np.ndarray]:
-        """The stage after it, without a vocabulary table; as the first one where there is none."""
-        alone = self.steps.layouts.pp <= 2
-        layers = np.where(alone, 0.0, self.most_layers)
-        return self._parts(layers, np.zeros(()), self._in_flight(1.0), head=np.zeros((), dtype=bool))
+        """The stage after it, without a vocabulary table; nothing where there is none between first and last."""
+        layers = np.where(self.steps.layouts.pp <= 2, 0.0, self.most_layers)
+        return self._parts(self._contents(layers, np.zeros(())), self._in_flight(1.0), head=np.zeros((), dtype=bool))
 
     def last(self) -> dict[str, np.ndarray]:
-        """The stage with the output head."""
-        alone = self.steps.layouts.pp == 1
-        layers = np.where(alone, 0.0, self.end_layers)
-        return self._parts(layers, np.ones(()), self._in_flight(self.steps.layouts.pp - 1.0), head=~alone)
+        """The stage with the output head; nothing where it is the first."""
+        several = self.steps.layouts.pp > 1
+        contents = self._contents(np.where(several, self.end_layers, 0.0), np.where(several, 1.0, 0.0))
+        return self._parts(contents, self._in_flight(self.steps.layouts.pp - 1.0), head=several)
+
+    def _contents(self, layers: np.ndarray, tables: np.ndarray, first: bool = False) -> _Contents:
+        """What a stage of so many layers and vocabulary tables holds."""
+        models, layouts = self.steps.models, self.steps.layouts
+        plain_layers = models.layers - models.moe_layers
+        # A few dense layers come first (DeepSeek and its kin); many are spread evenly.
+        few = plain_layers <= _FEW_DENSE * models.layers
+        at_front = np.maximum(layers - plain_layers, 0.0) if first else layers
+        spread = np.ceil(layers * models.moe_layers / models.layers)
+        expert_layers = np.minimum(np.where(few, at_front, spread), models.moe_layers)
+        shared = models.shared_experts * models.expert_params / layouts.tp + models.width * models.num_experts
+        one = self.attention_params + 2.0 * models.width
+        dense = layers * one + (layers - expert_layers) * models.ffn_params / layouts.tp + expert_layers * shared
+        return _Contents(
+            dense_layers=layers - expert_layers,
+            expert_layers=expert_layers,
+            tables=tables * models.table_params / layouts.tp,
+            dense=dense + tables * models.table_params / layouts.tp,
+            experts=expert_layers * models.num_experts * models.expert_params / layouts.ep,
+        )
 
     def _in_flight(self, rank: np.ndarray | float) -> np.ndarray:
         """Micro-batches whose activations a stage keeps, counted in whole stages."""
@@ -192,55 +234,31 @@ class _Stages:
         least = np.where((layouts.framework == _DEEPSPEED) & (layouts.pp > 1), 2.0, 1.0)
         return np.minimum(np.maximum(flying, least), layouts.accumulation)
 
-    def _parts(
-        self, layers: np.ndarray, tables: np.ndarray, in_flight: np.ndarray, head: np.ndarray
-    ) -> dict[str, np.ndarray]:
-        dense, experts = self._params(layers, tables)
-        states, whole = self._states(dense, experts)
-        activations, layer_work = self._activations(layers, in_flight)
+    def _parts(self, contents: _Contents, in_flight: np.ndarray, head: np.ndarray) -> dict[str, np.ndarray]:
+        activations, layer_work = self._activations(contents, in_flight)
         logits = self._logits(head)
         # The loss is computed before the first layer's backward pass begins: only one of both is there at a time.
         at_loss = logits >= layer_work
-        return states | {
+        return self._states(contents) | {
             "activations": activations,
             "logits": np.where(at_loss, logits, 0.0),
             "workspace": np.where(at_loss, 0.0, layer_work),
-            "buffers": self._buffers(whole, tables),
+            "buffers": self._buffers(contents),
         }
 
-    def _params(self, layers: np.ndarray, tables: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Parameters of a stage on one device before ZeRO: dense ones, and experts'."""
-        models, layouts = self.steps.models, self.steps.layouts
-        expert_layers = np.minimum(np.ceil(layers * models.moe_layers / models.layers), models.moe_layers)
-        dense = layers * self._attention_params() + (layers - expert_layers) * models.ffn_params / layouts.tp
-        shared = models.shared_experts * models.expert_params / layouts.tp + models.width * models.num_experts
-        norms = 2.0 * layers * models.width
-        dense = dense + expert_layers * shared + norms + tables * models.table_params / layouts.tp
-        return dense, expert_layers * models.num_experts * models.expert_params / layouts.ep
-
-    def _attention_params(self) -> np.ndarray:
-        models, tp = self.steps.models, self.steps.layouts.tp
-        whole = models.matrix_inputs * models.matrix_outputs
-        return (whole / np.where(models.matrix_split == 0, 1.0, tp)).sum(axis=0)
-
-    def _states(
-        self, dense: np.ndarray, experts: np.ndarray
-    ) -> tuple[dict[str, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-        """Weights, gradients and optimizer states, and the sizes of what is whole for a while: bytes."""
-        layouts, stage = self.steps.layouts, self.steps.layouts.zero_stage
+    def _states(self, contents: _Contents) -> dict[str, np.ndarray]:
+        """Weights, gradients and optimizer states: bytes."""
+        layouts, ranks = self.steps.layouts, (self.steps.layouts.data_ranks, self.steps.layouts.expert_ranks)
         weight, gradient, state = self._bytes_per_param()
-        ranks = (layouts.data_ranks, layouts.expert_ranks)
-        shards = dense / ranks[0] + experts / ranks[1]
-        alone = np.where(ranks[0] > 1, 0.0, dense) + np.where(ranks[1] > 1, 0.0, experts)
-        whole = dense + experts
-        stays = self.constants["working_copy_stays"]
-        sharded_weights = weight * (np.where(stays > 0, shards, alone))
-        states = {
-            "weights": np.where(stage >= 3, sharded_weights, weight * whole) * (1.0 - layouts.offload_weights),
-            "gradients": gradient * np.where(stage >= 2, shards, whole),
-            "optimizer": state * np.where(stage >= 1, shards, whole) * (1.0 - layouts.offload_optimizer),
+        whole = contents.dense + contents.experts
+        shards = contents.dense / ranks[0] + contents.experts / ranks[1]
+        alone = np.where(ranks[0] > 1, 0.0, contents.dense) + np.where(ranks[1] > 1, 0.0, contents.experts)
+        sharded_weights = weight * np.where(self.constants["working_copy_stays"] > 0, shards, alone)
+        return {
+            "weights": np.where(self.zero >= 3, sharded_weights, weight * whole) * (1.0 - layouts.offload_weights),
+            "gradients": gradient * np.where(self.zero >= 2, shards, whole),
+            "optimizer": state * np.where(self.zero >= 1, shards, whole) * (1.0 - layouts.offload_optimizer),
         }
-        return states, (dense, experts)
 
     def _bytes_per_param(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Bytes per parameter of weights, gradients, and optimizer states: AdamW with fp32 master weights."""
@@ -251,37 +269,41 @@ class _Stages:
         gradient = np.where(machines.half > 0, self.constants["gradient_bytes_fp16"], self.constants["gradient_bytes"])
         return wide + copies, np.where(plain, 4.0, gradient), np.where(plain, 8.0, 12.0)
 
-    def _activations(self, layers: np.ndarray, in_flight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _activations(self, contents: _Contents, in_flight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What a stage keeps, and the workspace of one layer's backward pass: bytes."""
-        layouts, layer, constants = self.steps.layouts, self.layer, self.constants
+        layouts, layer, factor = self.steps.layouts, self.layer, self.constants["kept"]
         full, selective = layouts.recompute_full, layouts.recompute_selective
-        whole = constants["kept"] * layer.kept
-        kept = whole - selective * constants["kept"] * layer.recomputable
-        kept = (1.0 - full) * kept + full * layer.layer_input
-        on_device = np.where(layouts.offload_activations > 0, np.minimum(2.0, layers * in_flight), layers * in_flight)
-        again = np.maximum(full * whole, selective * constants["kept"] * layer.recomputable)
-        work = constants["layer_work"] * whole + again + layer.gathered
-        return kept * on_device, np.where(layers > 0, work, 0.0)
+        layers = contents.dense_layers + contents.expert_layers
+        whole = factor * (contents.dense_layers * layer.dense + contents.expert_layers * layer.experts)
+        without = np.maximum(whole - selective * factor * layers * layer.recomputable, layers * layer.layer_input)
+        kept = ((1.0 - full) * without + full * layers * layer.layer_input) * in_flight
+        two_layers = np.minimum(2.0 / np.maximum(layers * in_flight, 2.0), 1.0)
+        largest = factor * np.maximum(layer.dense, np.where(contents.expert_layers > 0, layer.experts, 0.0))
+        again = np.maximum(full * (largest - layer.layer_input), selective * factor * layer.recomputable)
+        work = self.constants["layer_work"] * largest + again + self.whole_streams
+        return kept * np.where(layouts.offload_activations > 0, two_layers, 1.0), np.where(layers > 0, work, 0.0)
 
     def _logits(self, head: np.ndarray) -> np.ndarray:
         """Logits of a micro-batch with all their copies, and the 16-bit gradient of the output head: bytes."""
         steps = self.steps
         logits = self.constants["logit_bytes"] * steps.micro_tokens * steps.models.vocab_size / steps.layouts.tp
         gradient = steps.machines.value_bytes * steps.models.table_params / steps.layouts.tp
-        return np.where(head, logits + gradient + self.layer.gathered, 0.0)
+        return np.where(head, logits + gradient + self.whole_streams, 0.0)
 
-    def _buffers(self, params: tuple[np.ndarray, np.ndarray], tables: np.ndarray) -> np.ndarray:
+    def _buffers(self, contents: _Contents) -> np.ndarray:
         """Layers that are whole for a while although they are sharded, cached gradients, and buckets: bytes."""
-        steps, constants = self.steps, self.constants
-        models, layouts, wide = steps.models, steps.layouts, steps.machines.value_bytes
-        stage, whole = layouts.zero_stage, params[0] + params[1]
-        sharded = np.where(layouts.data_ranks > 1, stage, 0.0)
-        feed_forward = np.where(models.moe_layers > 0, models.shared_experts * models.expert_params, models.ffn_params)
-        local_experts = np.where(models.moe_layers > 0, models.num_experts / layouts.ep * models.expert_params, 0.0)
-        one_layer = self._attention_params() + feed_forward / layouts.tp
-        table = tables * models.table_params / layouts.tp
-        at_once = np.minimum(constants["gathered_layers"] * (one_layer + local_experts) + table, whole)
-        copies = np.where(sharded >= 3, 2.0, np.where(sharded == 2, 1.0, 0.0)) + layouts.offload_weights
-        shapes = one_layer + np.where(models.moe_layers > 0, models.expert_params, 0.0)
-        cached = np.where(sharded >= 2, 0.0, constants["cached_gradients"]) * np.minimum(shapes, whole)
-        return wide * (copies * at_once + cached) + np.where(whole > 0, constants["fixed_gib"] * GIB, 0.0)
+        models, layouts, constants = self.steps.models, self.steps.layouts, self.constants
+        any_experts = contents.expert_layers > 0
+        feed_forward = np.where(any_experts, models.shared_experts * models.expert_params, models.ffn_params)
+        one_layer = self.attention_params + feed_forward / layouts.tp
+        local_experts = np.where(any_experts, models.num_experts / layouts.ep * models.expert_params, 0.0)
+        layers = constants["gathered_layers"]
+        dense = np.minimum(layers * one_layer + contents.tables, contents.dense)
+        experts = np.minimum(layers * local_experts, contents.experts)
+        others = dense * (1.0 - 1.0 / layouts.data_ranks) + experts * (1.0 - 1.0 / layouts.expert_ranks)
+        copies = np.where(self.zero >= 3, 2.0, np.where(self.zero == 2, 1.0, 0.0))
+        shapes = one_layer + np.where(any_experts, models.expert_params, 0.0)
+        cached = np.where(self.zero >= 2, 0.0, constants["cached_gradients"]) * np.minimum(shapes, contents.dense)
+        values = copies * others + layouts.offload_weights * (dense + experts) + cached
+        fixed = np.where(contents.dense > 0, constants["fixed_gib"] * GIB, 0.0)
+        return self.steps.machines.value_bytes * values + fixed

@@ -26,6 +26,8 @@ class Software:
     """Bytes per logit when the loss is computed: copies in 16 and 32 bits, the softmax, the gradient."""
     layer_work: float
     """Temporary tensors of one layer's backward pass, in units of what the layer keeps."""
+    whole_streams: float
+    """Residual streams of whole sequences that tensor parallelism puts together at the peak."""
     cached_gradients: float
     """Layers whose 16-bit weight gradients the software keeps room for between uses."""
     gathered_layers: float
@@ -51,6 +53,7 @@ _MEGATRON = Software(
     kept=0.95,
     logit_bytes=6.0,
     layer_work=1.4,
+    whole_streams=2.0,
     cached_gradients=1.0,
     gathered_layers=2.0,
     working_copy_stays=1.0,
@@ -64,9 +67,10 @@ _MEGATRON = Software(
 # PyTorch FSDP: fp32 shards of weights, gradients and moments; 16-bit copies of the layer at work and the next; logits,
 # their 32-bit copy, log-softmax and its gradient apart (readings of torchtitan, December 2024).
 _FSDP = Software(
-    kept=1.0,
+    kept=0.92,
     logit_bytes=12.0,
     layer_work=0.7,
+    whole_streams=6.0,
     cached_gradients=0.0,
     gathered_layers=2.0,
     working_copy_stays=0.0,
@@ -83,6 +87,7 @@ _DEEPSPEED = Software(
     kept=1.0,
     logit_bytes=10.0,
     layer_work=1.0,
+    whole_streams=2.0,
     cached_gradients=0.0,
     gathered_layers=2.0,
     working_copy_stays=1.0,
@@ -99,6 +104,7 @@ _XLA = Software(
     kept=1.0,
     logit_bytes=8.0,
     layer_work=0.7,
+    whole_streams=2.0,
     cached_gradients=0.0,
     gathered_layers=2.0,
     working_copy_stays=0.0,
