@@ -68,7 +68,7 @@ _MEGATRON = Software(
 # their 32-bit copy, log-softmax and its gradient apart (readings of torchtitan, December 2024).
 _FSDP = Software(
     kept=0.92,
-    logit_bytes=12.0,
+    logit_bytes=11.0,
     layer_work=0.7,
     whole_streams=6.0,
     cached_gradients=0.0,
@@ -78,7 +78,7 @@ _FSDP = Software(
     gradient_bytes_fp16=4.0,
     fixed_gib=0.5,
     reserve=0.05,
-    log_sd=0.12,
+    log_sd=0.13,
 )
 
 # Megatron-DeepSpeed of 2022: nothing fused across operators; with bf16, 16-bit gradients beside their 32-bit sums.
@@ -106,7 +106,7 @@ _XLA = Software(
     layer_work=0.7,
     whole_streams=2.0,
     cached_gradients=0.0,
-    gathered_layers=2.0,
+    gathered_layers=1.0,
     working_copy_stays=0.0,
     gradient_bytes=4.0,
     gradient_bytes_fp16=4.0,
