@@ -225,9 +225,10 @@ class Architecture(Frozen):
 
     @property
     def attention_matrices(self) -> tuple[tuple[int, int, int], ...]:
-        """Matrices of one attention layer: inputs, outputs, and what tensor parallelism splits (1 outputs, 2 inputs, 0 none).
+        """Matrices of one attention layer: inputs, outputs, and what tensor parallelism splits.
 
-        Queries, keys and values count as one matrix, as frameworks fuse them.
+        That is 1 for the outputs, 2 for the inputs, 0 for neither. Queries, keys and values count as one matrix, as
+        frameworks fuse them.
         """
         key, value = self._score_widths
         if self.kv_lora_rank is None:

@@ -15,13 +15,16 @@ from ..errors import ConfigError
 from ..fields import FieldError, Frozen, PositiveReal, Real, Whole, whole_schema
 from ..units import shown
 
-__all__ = ["HardwareConfig", "LayoutConfig", "Offload", "Recompute"]
+__all__ = ["Framework", "HardwareConfig", "LayoutConfig", "Offload", "Recompute"]
 
 Recompute = Literal["none", "selective", "full"]
 """Activations computed anew in the backward pass: none, those of attention only, all but each block's input."""
 
 Offload = Literal["optimizer", "weights", "activations"]
 """What may be kept in the host's memory."""
+
+Framework = Literal["megatron", "fsdp", "deepspeed", "xla"]
+"""Kinds of training software whose step times and memory are told apart."""
 
 _Degree = Annotated[Whole, Field(ge=1, le=10**6), whole_schema(1, 10**6)]
 
@@ -77,6 +80,11 @@ class HardwareConfig(Frozen):
         default=None, description="US dollars per accelerator and hour."
     )
     precision: Precision | None = Field(default=None, description="Number format of the matrix products.")
+    framework: Framework | None = Field(
+        default=None,
+        description="Kind of training software: megatron (and NeMo), fsdp (PyTorch), deepspeed, xla (JAX) "
+        "(default: xla on TPUs, fsdp where zero_stage is 3, else megatron).",
+    )
 
     @model_validator(mode="after")
     def _check_precision(self) -> Self:

@@ -47,7 +47,8 @@ PARAMETERS: dict[str, Prior] = {
     ),
     **_each("flash", ("megatron", "fsdp", "xla"), {"megatron": 1.1, "fsdp": 0.82}, 0.2, "factor on flash"),
     "score_passes": Prior(9.0, 0.4, "times that unfused attention moves its matrix of scores, forward"),
-    "misaligned": Prior(4.0, 0.5, "slowdown of unfused attention whose head width isn't a multiple of 8"),
+    # without tensor cores: an A100's fp32 rate of 19.5 TFLOP/s against 312 (its datasheet)
+    "misaligned": Prior(16.0, 0.5, "slowdown of unfused attention whose head width isn't a multiple of 8"),
     "elementwise": Prior(18.0, 0.3, "times that a layer moves its residual stream, forward"),
     "elementwise_ffn": Prior(3.0, 0.4, "times that a layer moves the inside of its feed-forward network, forward"),
     **_each(
@@ -67,7 +68,9 @@ PARAMETERS: dict[str, Prior] = {
     "cp_exposed": Prior(0.3, 0.5, "share of context-parallel traffic that isn't hidden"),
     "ep_exposed": Prior(0.7, 0.3, "share of the experts' all-to-all that isn't hidden"),
     "pp_exposed": Prior(0.5, 0.5, "share of the traffic between pipeline stages that isn't hidden"),
+    **_each("pp_exposed", FRAMEWORKS, {"deepspeed": 2.0}, 0.4, "factor on it"),
     "dp_exposed": Prior(0.3, 0.5, "share of gradient and weight traffic that isn't hidden"),
+    **_each("dp_exposed", FRAMEWORKS, {"deepspeed": 3.0}, 0.4, "factor on it"),
     "fsdp_exposed": Prior(0.15, 0.5, "the same where weights are gathered for every micro-batch"),
     "offload_exposed": Prior(0.3, 0.5, "share of the traffic with the host that isn't hidden"),
     "intra_node": Prior(0.7, 0.2, "share of the nominal bandwidth of fast links"),
@@ -75,6 +78,7 @@ PARAMETERS: dict[str, Prior] = {
     "host": Prior(0.7, 0.2, "share of the nominal bandwidth to the host"),
     "latency_s": Prior(2e-5, 0.5, "seconds for a message of a collective"),
     "bubble": Prior(1.0, 0.1, "the pipeline's bubble over the textbook's"),
+    "accumulate_bytes": Prior(8.0, 0.4, "bytes moved per parameter to add up the gradients of a micro-batch"),
     "optimizer_bytes": Prior(30.0, 0.3, "bytes moved per parameter in an optimizer step"),
     "step_s": Prior(0.01, 1.0, "seconds of everything that happens once a step"),
     "straggling": Prior(0.003, 0.7, "share by which a step is longer for every doubling of nodes"),

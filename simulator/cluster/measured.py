@@ -34,6 +34,11 @@ _SOFTWARE = (
     ("fsdp", ("fsdp", "composer", "torchtitan", "accelerate", "lightning")),
     ("xla", ("maxtext", "xla", "jax", "pax", "t5x", "easydel")),
 )
+_SAME = (
+    "sub_source", "model", "n_layers", "d_model", "n_heads", "d_ff", "seq_len", "gpu", "n_gpus", "precision",
+    "global_batch", "framework",
+)  # fmt: skip
+"""Columns in which rows agree that differ only in layout."""
 _COUNT_BASIS = 1e9
 
 
@@ -49,6 +54,8 @@ class Measurements:
     source: np.ndarray
     group: np.ndarray
     """Same model, machines, batch and software: rows that differ only in layout. Codes from 0."""
+    recompute_known: np.ndarray
+    """Whether it was published what is recomputed. Where not, nothing is taken to be."""
     rows: np.ndarray
     """Positions in the table."""
     skipped: Mapping[str, int]
@@ -62,10 +69,10 @@ class Measurements:
         return Measurements(steps=self.steps.take(chosen), skipped=self.skipped, **parts)
 
 
-_PER_ROW = ("step_time_s", "peak_memory_gib", "memory_kind", "source", "group", "rows")
+_PER_ROW = ("step_time_s", "peak_memory_gib", "memory_kind", "source", "group", "recompute_known", "rows")
 
 
-class _Skipped(Exception):
+class _SkippedError(Exception):
     """A row that can't be expressed, and why."""
 
 
@@ -101,13 +108,13 @@ class _Found:
     def add(self, position: int, row: Mapping[str, Any]) -> None:
         try:
             if row.get("step_time_s") is None and row.get("peak_mem_gib") is None:
-                raise _Skipped("without step_time_s or peak_mem_gib")
+                raise _SkippedError("without step_time_s or peak_mem_gib")
             shape, layout = _shape(row), _layout(row)
             made = _machine(row)
-        except _Skipped as reason:
+        except _SkippedError as reason:
             self.skipped[str(reason)] += 1
             return
-        self.models.add(shape, lambda: model(shape))
+        self.models.add(id(shape), lambda: model(shape))  # shapes are kept in _SHAPES, one object each
         self.machines.add(made[0], made[1])
         self.layouts.append(layout)
         self.rows.append(position)
@@ -124,6 +131,9 @@ class _Found:
             memory_kind=np.array(["device" if "smi" in str(kind) else "allocated" for kind in kinds]),
             source=sources.fillna("unknown").to_numpy(str),
             group=_groups(kept),
+            recompute_known=(kept["recompute"].fillna("unknown") != "unknown").to_numpy()
+            if "recompute" in kept
+            else np.zeros(len(kept), dtype=bool),
             rows=np.array(self.rows),
             skipped=dict(self.skipped),
         )
@@ -153,8 +163,7 @@ def _numbers(table: pd.DataFrame, name: str) -> np.ndarray:
 
 
 def _groups(table: pd.DataFrame) -> np.ndarray:
-    names = "model n_layers d_model n_heads d_ff seq_len gpu n_gpus precision global_batch framework".split()
-    keys = [name for name in (*names, "sub_source") if name in table]
+    keys = [name for name in _SAME if name in table]
     return table.groupby(keys, dropna=False, sort=False).ngroup().to_numpy()
 
 
@@ -162,19 +171,19 @@ def _whole(row: Mapping[str, Any], name: str, default: int | None = None) -> int
     value = row.get(name)
     if value is None:
         if default is None:
-            raise _Skipped(f"without {name}")
+            raise _SkippedError(f"without {name}")
         return default
     try:
-        number = int(round(float(value)))
+        number = round(float(value))
     except (TypeError, ValueError, OverflowError):
-        raise _Skipped(f"with {name} that isn't a number") from None
+        raise _SkippedError(f"with {name} that isn't a number") from None
     return number
 
 
 def _shape(row: Mapping[str, Any]) -> Architecture:
     """The model of a row. The table doesn't say whether embeddings are tied; the parameter count does."""
     if row.get("n_layers") is None:
-        raise _Skipped("without an architecture")
+        raise _SkippedError("without an architecture")
     gated = bool(_whole(row, "gated_mlp", 1))
     fields: dict[str, Any] = {
         "family": "llama" if gated else "gpt",
@@ -211,9 +220,9 @@ def _tied_or_not(fields: dict[str, Any], stated: float | None) -> Architecture:
         try:
             both = [Architecture(**{**fields, "tied_embeddings": tied}) for tied in (True, False)]
         except InputError:
-            raise _Skipped("with an impossible architecture") from None
+            raise _SkippedError("with an impossible architecture") from None
         except ValueError:
-            raise _Skipped("with an impossible architecture") from None
+            raise _SkippedError("with an impossible architecture") from None
         goal = None if stated is None else float(stated) * _COUNT_BASIS
         _SHAPES[key] = both[1] if goal is None else min(both, key=lambda shape: abs(shape.params_total - goal))
     return _SHAPES[key]
@@ -222,17 +231,17 @@ def _tied_or_not(fields: dict[str, Any], stated: float | None) -> Architecture:
 def _machine(row: Mapping[str, Any]) -> tuple[Hashable, Callable[[], Any]]:
     part = find(str(row.get("gpu")))
     if part is None:
-        raise _Skipped(f"on {row.get('gpu')}, which isn't in the catalogue")
+        raise _SkippedError(f"on {row.get('gpu')}, which isn't in the catalogue")
     precision = str(row.get("precision") or "bf16")
     if precision not in PRECISIONS:
-        raise _Skipped(f"in {precision}")
+        raise _SkippedError(f"in {precision}")
     own = row.get("inter_gbps_per_gpu")
     devices, per_node = _whole(row, "n_gpus"), _whole(row, "gpus_per_node", part.per_node or 8)
     gbit = None if own is None else float(own)
     try:
         made = machine(part, precision, per_node=per_node, inter_node_gbit_per_s=gbit, devices=devices)
     except InputError:
-        raise _Skipped(f"in {precision} on {part.name}, or without its bandwidths") from None
+        raise _SkippedError(f"in {precision} on {part.name}, or without its bandwidths") from None
     return (part.name, precision, per_node, gbit, devices > per_node, devices > 1), lambda: made
 
 
@@ -242,7 +251,7 @@ def _layout(row: Mapping[str, Any]) -> dict[str, float]:
     devices, batch = _whole(row, "n_gpus"), _whole(row, "global_batch")
     dp = _whole(row, "dp", max(1, devices // (tp * pp * cp)))
     if tp * pp * cp * dp != devices:
-        raise _Skipped("whose tp · pp · cp · dp isn't n_gpus")
+        raise _SkippedError("whose tp · pp · cp · dp isn't n_gpus")
     micro = min(_whole(row, "micro_batch", 1), max(1, batch // dp))
     rounds = max(1, round(batch / (dp * micro)))
     recompute = str(row.get("recompute") or "none")

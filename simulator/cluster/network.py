@@ -60,7 +60,8 @@ class Network:
         layouts = self.steps.layouts
         split = np.where(layouts.sequence_parallel > 0, layouts.tp, 1.0)
         one = self.residual_bytes / split / np.where(self.one_node, self.intra, self.inter) + self.latency_s
-        return np.where(layouts.pp > 1, 2.0 * layouts.vpp * self.fitted["pp_exposed"] * one, 0.0)
+        exposed = self.fitted.by("pp_exposed", FRAMEWORKS, layouts.framework)
+        return np.where(layouts.pp > 1, 2.0 * layouts.vpp * exposed * one, 0.0)
 
     def gather_s(self, dense_params: np.ndarray, expert_params: np.ndarray) -> np.ndarray:
         """Gathering (or scattering) a device's weights among data-parallel ranks once, latency aside."""

@@ -14,7 +14,7 @@ import numpy as np
 from .efficiency import Efficiencies
 from .network import Network
 from .operators import LayerTimes, layer_times, output_head_s
-from .steps import Steps
+from .steps import FRAMEWORKS, Steps
 
 __all__ = ["StepTime", "local_params", "stage_layers", "step_time"]
 
@@ -32,7 +32,7 @@ class StepTime:
 
     total_s: np.ndarray
     parts: Mapping[str, np.ndarray]
-    """matmul, attention, elementwise, launch, recompute, output_head, tensor_parallel, context_parallel,
+    """matmul, attention, elementwise, launch, recompute, output_head, gradients, tensor_parallel, context_parallel,
     expert_parallel, pipeline, bubble, data_parallel, optimizer, offload, straggling, other."""
 
 
@@ -43,6 +43,7 @@ def step_time(steps: Steps, fitted: Efficiencies) -> StepTime:
     turn = {name: stage_layers(steps) * value for name, value in layer.items()}
     # with a pipeline the head is on the slowest stage; without one there is only that
     turn |= {"output_head": output_head_s(steps, fitted), "pipeline": network.pipeline_s()}
+    turn["gradients"] = fitted["accumulate_bytes"] * sum(local_params(steps)) / steps.machines.hbm_bytes_per_s
     turn_s = sum(turn.values())
     lost = np.where(layouts.pp > 1, (layouts.pp - 1) / layouts.vpp * fitted["bubble"], 0.0)
     parts = {name: layouts.accumulation * value for name, value in turn.items()}
@@ -106,8 +107,8 @@ def _data_parallel_s(steps: Steps, network: Network, turn_s: np.ndarray, fitted:
     # stage 2 scatters gradients with every micro-batch, since it keeps only its shard of them
     rounds = np.where(layouts.zero_stage == 2, layouts.accumulation, 1.0)
     once = (1.0 + rounds) * gather + 4.0 * latency
-    hidden = (1.0 - fitted["dp_exposed"]) * once
-    plain = fitted["dp_exposed"] * once + np.maximum(0.0, hidden - _DATA_WINDOW * turn_s * rounds)
+    exposed = np.minimum(fitted.by("dp_exposed", FRAMEWORKS, layouts.framework), 1.0)
+    plain = exposed * once + np.maximum(0.0, (1.0 - exposed) * once - _DATA_WINDOW * turn_s * rounds)
     per_turn = 3.0 * gather + 3.0 * latency * steps.models.layers
     hidden = np.maximum((1.0 - fitted["fsdp_exposed"]) * per_turn, 1e-12)
     p = _OVERLAP_SHARPNESS

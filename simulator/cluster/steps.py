@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from functools import lru_cache
-from typing import Self
+from typing import Self, get_args
 
 import numpy as np
 
 from ...architecture import Architecture
 from ...datasets.accelerators import Accelerator, Precision
+from ..config_cluster import Framework
 
 __all__ = ["FRAMEWORKS", "GENERATIONS", "Layouts", "Machines", "Models", "Steps", "machine", "model"]
 
-FRAMEWORKS = ("megatron", "fsdp", "deepspeed", "xla")
+FRAMEWORKS: tuple[Framework, ...] = get_args(Framework)
 """Kinds of training software whose step times were told apart: Megatron-LM and its kin with fused kernels; PyTorch's
 FSDP without; Megatron-DeepSpeed of 2022; JAX and others that compile the whole step."""
 
@@ -208,7 +208,6 @@ class Steps(_Columns):
         return self.layouts.micro_batch * self.models.context_length / self.layouts.cp
 
 
-@lru_cache(maxsize=4096)
 def model(shape: Architecture) -> Models:
     """One model as scalars."""
     key, value = shape.attention_widths
@@ -247,10 +246,11 @@ def machine(
     per_node: int | None = None,
     inter_node_gbit_per_s: float | None = None,
     devices: int = 1,
+    offload: bool = False,
 ) -> Machines:
     """One kind of machine as scalars, at a precision. Links that `devices` of them don't need may be unknown.
 
-    Raises `ConfigError` naming the figure that the accelerator lacks.
+    So may the link to the host without `offload`. Raises `ConfigError` naming the figure that the accelerator lacks.
     """
     domain = per_node or accelerator.per_node or 1
     wide: Precision = precision if precision in _WIDE or precision == "fp16" else "bf16"
@@ -266,7 +266,7 @@ def machine(
         "hbm_bytes_per_s": accelerator.hbm_bytes_per_s,
         "intra_bytes_per_s": accelerator.intra_node_bytes_per_s if min(devices, domain) > 1 else unused,
         "inter_bytes_per_s": inter,
-        "host_bytes_per_s": (accelerator.pcie_gb_per_s or np.nan) * 1e9,
+        "host_bytes_per_s": accelerator.pcie_bytes_per_s if offload else (accelerator.pcie_gb_per_s or np.nan) * 1e9,
         "per_node": domain,
         "memory_bytes": accelerator.memory_bytes,
         "value_bytes": value,

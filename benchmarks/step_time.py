@@ -1,0 +1,238 @@
+"""Step times against published measurements, each source predicted by a model that hasn't seen it.
+
+    python benchmarks/step_time.py             the whole table (about two minutes), exit status 1 if a target is missed
+    python benchmarks/step_time.py --no-trees  the same without the learned residual
+
+Beside it what is customary: the step's FLOPs at 50 % of the peak, and 6·N·D at 40 % MFU. Errors are |predicted / measured − 1|.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from _cluster import SMALL, left_out, measured
+from foretrain.architecture import Architecture
+from foretrain.datasets.accelerators import accelerator
+from foretrain.simulator.cluster.candidates import LayoutSpace, candidate_layouts
+from foretrain.simulator.cluster.measured import Measurements
+from foretrain.simulator.cluster.scoring import ranking
+from foretrain.simulator.cluster.step_model import StepTimeModel
+from foretrain.simulator.cluster.steps import Steps, layouts, machine, model
+from foretrain.simulator.fitting import one_thread
+
+LEVEL = 0.8
+CALIBRATE_ON, SEEDS, LEAST_ROWS = 3, 10, 5
+TARGETS: dict[str, tuple[float, str, Callable[[float, float], bool]]] = {
+    "dense, pooled median": (0.12, "at most", float.__le__),
+    "dense, pooled p90": (0.30, "at most", float.__le__),
+    "dense, mean of the sources' medians": (0.15, "at most", float.__le__),
+    "experts, median": (0.25, "at most", float.__le__),
+    "small models, median": (0.15, "at most", float.__le__),
+    "calibrated on 3 rows, dense, median": (0.08, "at most", float.__le__),
+    "calibrated on 3 rows, dense, p90": (0.25, "at most", float.__le__),
+    "80 % interval, least": (0.75, "at least", float.__ge__),
+    "80 % interval, most": (0.88, "at most", float.__le__),
+    "layouts, mean regret": (0.05, "at most", float.__le__),
+    "layouts, rank correlation": (0.85, "at least", float.__ge__),
+    "layouts per second": (10_000, "at least", float.__ge__),
+    "search over 512 devices, s": (5.0, "at most", float.__le__),
+}
+
+
+@dataclass
+class Left:
+    """Predictions of every row by a model that hasn't seen its source (or, of the small models, only a fifth)."""
+
+    data: Measurements
+    predicted_s: np.ndarray
+    inside: np.ndarray
+    models: dict[str, StepTimeModel]
+
+
+def predict_left_out(data: Measurements, learned: bool) -> Left:
+    """Leave each source out in turn. Rows of small models that trained stay NaN."""
+    predicted, inside, models = np.full(len(data), np.nan), np.zeros(len(data)), {}
+    shipped = StepTimeModel.shipped().spread
+    for name, rows, fitted in left_out(data, learned):
+        fitted = replace(fitted, spread=shipped)
+        part = data.take(rows)
+        predicted[rows] = fitted.predict(part.steps).total_s
+        low, high = fitted.interval_s(part.steps, LEVEL)
+        inside[rows] = (part.step_time_s >= low) & (part.step_time_s <= high)
+        models[name] = fitted
+    return Left(data, predicted, inside, models)
+
+
+def calibrate(left: Left, experts: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """Errors of the other rows after calibrating on three random ones of the same source, format and kind of model.
+
+    Returns errors and coverage by source of dense rows, and all errors of dense rows and of experts.
+    """
+    data, formats = left.data, left.data.steps.machines.format
+    by_source: dict[str, np.ndarray] = {}
+    dense, mixed = [], []
+    for name, fitted in left.models.items():
+        if name == SMALL:
+            continue
+        own = [left.data.source == name, formats, experts]
+        for kind in {(f, e) for f, e in zip(formats[own[0]], experts[own[0]], strict=True)}:
+            rows = np.flatnonzero(own[0] & (formats == kind[0]) & (experts == kind[1]))
+            if len(rows) < LEAST_ROWS:
+                continue
+            found = np.concatenate([_calibrated_errors(data, fitted, rows, seed) for seed in range(SEEDS)])
+            (mixed if kind[1] else dense).append(found)
+            if not kind[1]:
+                by_source[name] = np.concatenate([by_source.get(name, np.zeros((0, 2))), found])
+    return by_source, np.concatenate(dense), np.concatenate(mixed)
+
+
+def _calibrated_errors(data: Measurements, fitted: StepTimeModel, rows: np.ndarray, seed: int) -> np.ndarray:
+    """(left rows, 2): error, and whether the interval held."""
+    known = np.random.default_rng(seed).choice(rows, CALIBRATE_ON, replace=False)
+    rest = data.take(np.setdiff1d(rows, known))
+    part = data.take(known)
+    own = fitted.calibrated(part.steps, part.step_time_s)
+    low, high = own.interval_s(rest.steps, LEVEL)
+    error = np.abs(own.predict(rest.steps).total_s / rest.step_time_s - 1)
+    return np.stack([error, (rest.step_time_s >= low) & (rest.step_time_s <= high)], axis=1)
+
+
+def flops_at_half_peak_s(steps: Steps) -> np.ndarray:
+    """Training FLOPs, recomputation included, at half of the datasheet's peak; all pairs of a context count (PaLM)."""
+    models, machines, split = steps.models, steps.machines, steps.layouts
+    scores = 2.0 * models.layers * models.heads * (models.key_width + models.value_width) * models.context_length
+    forward = 2.0 * active_params(steps) + scores
+    return steps.tokens * forward * (3.0 + split.recompute_full) / (split.devices * machines.peak_flops * 0.5)
+
+
+def six_n_d_s(steps: Steps) -> np.ndarray:
+    """6 · active parameters · tokens at 40 % MFU."""
+    return 6.0 * active_params(steps) * steps.tokens / (steps.layouts.devices * steps.machines.peak_flops * 0.4)
+
+
+def active_params(steps: Steps) -> np.ndarray:
+    """Parameters in matrices that a token meets, the output head among them."""
+    models = steps.models
+    routed = models.experts_per_token + models.shared_experts
+    body = models.layers * models.attention_params + (models.layers - models.moe_layers) * models.ffn_params
+    return body + models.moe_layers * routed * models.expert_params + models.table_params
+
+
+def two(size: np.ndarray) -> str:
+    """Median and p90 in per cent."""
+    size = size[np.isfinite(size)]
+    return f"{100 * np.median(size):6.1f}/{100 * np.percentile(size, 90):<6.1f}" if len(size) else " " * 13
+
+
+def search_seconds() -> tuple[float, float, int]:
+    """Layouts per second of the whole prediction, and seconds to rank every layout of a 70B model on 512 H100."""
+    from foretrain.simulator.cluster.search import fastest_layouts
+
+    shape = Architecture(
+        layers=80, width=8192, heads=64, kv_heads=8, ffn_width=28672, vocab_size=128256, context_length=8192
+    )
+    space = LayoutSpace(shape, count=512, per_node=8, global_batch=1024)
+    columns = candidate_layouts(space)
+    steps = Steps(model(shape), machine(accelerator("H100-SXM-80"), "bf16", devices=512), layouts(**columns))
+    fitted = StepTimeModel.shipped()
+    start = time.perf_counter()
+    fitted.predict(steps)
+    rate = len(steps) / (time.perf_counter() - start)
+    start = time.perf_counter()
+    fastest_layouts(space, accelerator("H100-SXM-80"), "bf16")
+    return rate, time.perf_counter() - start, len(steps)
+
+
+def main() -> None:
+    """Print the table and the targets."""
+    learned = "--no-trees" not in sys.argv[1:]
+    data, table = measured()
+    experts = np.broadcast_to(data.steps.models.num_experts > 0, data.step_time_s.shape)
+    read = (table["evidence"] == "read").to_numpy()
+    start = time.perf_counter()
+    with one_thread():
+        left = predict_left_out(data, learned)
+        calibrated, dense_after, experts_after = calibrate(left, experts)
+    half, six = flops_at_half_peak_s(data.steps), six_n_d_s(data.steps)
+    sizes = {"ours": left.predicted_s, "half": half, "six": six}
+    sizes = {key: np.abs(value / data.step_time_s - 1) for key, value in sizes.items()}
+
+    print("source                    rows  FLOPs at 50 %  6ND at 40 %         ours   inside 80 %  after 3 rows  inside")
+    medians: dict[str, list[float]] = {key: [] for key in sizes}
+    covered = []
+    for name in np.unique(data.source):
+        for kind, chosen in (("", ~experts), (" (experts)", experts)):
+            rows = (data.source == name) & chosen & np.isfinite(left.predicted_s)
+            if not rows.any():
+                continue
+            after = calibrated.get(name) if not kind else None
+            tail = "" if after is None else f"  {two(after[:, 0])}  {100 * after[:, 1].mean():5.0f}"
+            recalled = "" if read[rows].all() else "  recalled"
+            print(
+                f"{name + kind:33s}{rows.sum():5d} {two(sizes['half'][rows])} {two(sizes['six'][rows])} "
+                f"{two(sizes['ours'][rows])}  {100 * left.inside[rows].mean():5.0f}      {tail}{recalled}"
+            )
+            if not kind and name != SMALL and read[rows].all():
+                for key in sizes:
+                    medians[key].append(float(np.median(sizes[key][rows])))
+        if name != SMALL:
+            covered.append(left.inside[data.source == name].mean())
+    gate = ~experts & read & (data.source != SMALL)
+    small = (data.source == SMALL) & np.isfinite(left.predicted_s)
+    for label, rows in (("dense, read, without small models", gate), ("experts", experts), ("small models", small)):
+        print(
+            f"{label:38s}{rows.sum():5d} {two(sizes['half'][rows])} {two(sizes['six'][rows])} {two(sizes['ours'][rows])}"
+        )
+    macro = {key: 100 * np.mean(value) for key, value in medians.items()}
+    print(
+        f"mean of the sources' medians, %: FLOPs at 50 % {macro['half']:.1f}, 6ND at 40 % {macro['six']:.1f}, ours {macro['ours']:.1f}"
+    )
+    print(
+        f"calibrated on 3 rows: dense {two(dense_after[:, 0])}, inside {dense_after[:, 1].mean():.2f}; experts {two(experts_after[:, 0])}, inside {experts_after[:, 1].mean():.2f}"
+    )
+
+    ranked = ranking(
+        data.take(np.flatnonzero(np.isfinite(left.predicted_s))), left.predicted_s[np.isfinite(left.predicted_s)]
+    )
+    for key, value in (("FLOPs at 50 %", half), ("6ND at 40 %", six)):
+        other = ranking(data, value)
+        print(
+            f"ranking {other['groups']} groups of at least 4 layouts, {key}: regret {other['mean_regret']:.3f}, Spearman {other['spearman']:.2f}"
+        )
+    print(
+        f"ranking {ranked['groups']} groups, ours: regret {ranked['mean_regret']:.3f}, Spearman {ranked['spearman']:.2f}"
+    )
+    rate, seconds, count = search_seconds()
+    print(
+        f"{rate:,.0f} layouts/s; a 70B model on 512 H100: {count} layouts ranked in {seconds:.2f} s; took {time.perf_counter() - start:.0f} s"
+    )
+
+    found = {
+        "dense, pooled median": np.median(sizes["ours"][gate]),
+        "dense, pooled p90": np.percentile(sizes["ours"][gate], 90),
+        "dense, mean of the sources' medians": macro["ours"] / 100,
+        "experts, median": np.median(sizes["ours"][experts]),
+        "small models, median": np.median(sizes["ours"][small]),
+        "calibrated on 3 rows, dense, median": np.median(dense_after[:, 0]),
+        "calibrated on 3 rows, dense, p90": np.percentile(dense_after[:, 0], 90),
+        "80 % interval, least": np.mean(covered),
+        "80 % interval, most": np.mean(covered),
+        "layouts, mean regret": ranked["mean_regret"],
+        "layouts, rank correlation": ranked["spearman"],
+        "layouts per second": rate,
+        "search over 512 devices, s": seconds,
+    }
+    missed = 0
+    for name, (target, words, holds) in TARGETS.items():
+        met = holds(float(found[name]), float(target))
+        missed += not met
+        print(f"{'met   ' if met else 'MISSED'} {name}: {found[name]:.4g}, {words} {target:g}")
+    sys.exit(1 if missed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""What is learned on top of the step-time model: boosted trees on where the time goes, clipped, shrunk far from home.
+
+Trees are fitted by LightGBM (`fit_residual`, used where the shipped figures are made) and kept as plain arrays, so that
+a prediction needs numpy only and no file of theirs is ever parsed by foreign code. Features are shares of the step and
+shapes of the layout, never raw sizes of the cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...errors import InputError
+from .step_time import StepTime
+from .steps import Steps
+
+__all__ = ["FEATURES", "Residual", "features", "fit_residual"]
+
+_SHARES = (
+    "matmul", "attention", "elementwise", "launch", "recompute", "output_head", "gradients", "tensor_parallel",
+    "context_parallel", "expert_parallel", "pipeline", "bubble", "data_parallel", "optimizer",
+)  # fmt: skip
+_SHAPES = ("micro_tokens", "width_per_tp", "head_width", "tp", "pp", "vpp", "rounds_per_stage", "context", "visited")
+FEATURES = (*(f"share.{name}" for name in _SHARES), *_SHAPES)
+"""What the trees look at, logarithms all."""
+
+_LEAST_SHARE = 1e-4
+_CLIP = 0.15  # log units: no correction beyond it, either way
+# Corrections fade from all of them when every feature is within what was seen, to none when three in ten are outside.
+_OUTSIDE_AT_MOST = 0.3
+_MAX_NODES, _MAX_TREES = 255, 5000
+# Settings by leave-one-source-out and by the ranking of layouts on held-out rows; flat around these.
+_TREES = 250
+_SETTINGS = {
+    "objective": "huber",
+    "alpha": 0.1,
+    "learning_rate": 0.05,
+    "num_leaves": 8,
+    "min_data_in_leaf": 15,
+    "lambda_l2": 5.0,
+    "feature_fraction": 0.7,
+    "bagging_fraction": 0.8,
+    "bagging_freq": 1,
+    "deterministic": True,
+    "num_threads": 1,
+    "verbose": -1,
+}
+
+
+def features(steps: Steps, time: StepTime) -> np.ndarray:
+    """What the trees look at, in the order of FEATURES. (n, features)"""
+    models, layouts = steps.models, steps.layouts
+    shares = [np.log(np.maximum(time.parts[name] / time.total_s, _LEAST_SHARE)) for name in _SHARES]
+    shapes = [
+        np.log(steps.micro_tokens),
+        np.log(models.width / layouts.tp),
+        np.log(models.key_width),
+        np.log2(layouts.tp),
+        np.log2(layouts.pp),
+        np.log2(layouts.vpp),
+        np.log2(layouts.accumulation / layouts.pp),
+        np.log2(models.context_length),
+        np.log1p(models.experts_per_token),
+    ]
+    size = np.shape(time.total_s)
+    return np.stack([np.broadcast_to(column, size) for column in (*shares, *shapes)], axis=-1)
+
+
+@dataclass(frozen=True)
+class Residual:
+    """Boosted trees as arrays of shape (trees, nodes). A node with `feature` −1 is a leaf; node 0 is the root."""
+
+    feature: np.ndarray
+    threshold: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    value: np.ndarray
+    lowest: np.ndarray
+    """(features,) where what was seen begins."""
+    highest: np.ndarray
+
+    def log_factor(self, x: np.ndarray) -> np.ndarray:
+        """By how much log time is corrected at features (n, features). (n,)"""
+        inside = ((x >= self.lowest) & (x <= self.highest)).mean(axis=-1)
+        trust = np.clip(1.0 - (1.0 - inside) / _OUTSIDE_AT_MOST, 0.0, 1.0)
+        return np.clip(self._sum(x), -_CLIP, _CLIP) * trust
+
+    def _sum(self, x: np.ndarray) -> np.ndarray:
+        """The sum of all trees. Walked tree by tree, all rows at once."""
+        total, rows = np.zeros(len(x)), np.arange(len(x))
+        for feature, threshold, left, right, value in zip(
+            self.feature, self.threshold, self.left, self.right, self.value, strict=True
+        ):
+            node = np.zeros(len(x), dtype=np.int64)
+            while np.any(inner := feature[node] >= 0):
+                goes_left = x[rows, np.maximum(feature[node], 0)] <= threshold[node]
+                node = np.where(inner, np.where(goes_left, left[node], right[node]), node)
+            total += value[node]
+        return total
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists for JSON."""
+        names = ("feature", "threshold", "left", "right", "value", "lowest", "highest")
+        rounded = {name: np.round(getattr(self, name), 5).tolist() for name in names}
+        return {"features": list(FEATURES), **rounded}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Residual:
+        """Read what `to_dict` wrote. Raises `InputError` where it isn't a set of trees over FEATURES."""
+        if tuple(plain.get("features", ())) != FEATURES:
+            raise InputError("residual: features differ from those of this version; make the file again")
+        whole = {name: np.array(plain[name], dtype=np.int64) for name in ("feature", "left", "right")}
+        real = {name: np.array(plain[name], dtype=float) for name in ("threshold", "value", "lowest", "highest")}
+        found = cls(**whole, **real)
+        found._check()
+        return found
+
+    def _check(self) -> None:
+        """Refuse shapes that don't agree, and trees whose children don't come after them, so that walks end."""
+        shape = self.feature.shape
+        nodes = np.arange(shape[-1])
+        inner = self.feature >= 0
+        if len(shape) != 2 or shape[0] > _MAX_TREES or not 1 <= shape[1] <= _MAX_NODES:
+            raise InputError(f"residual: got trees of shape {shape}; expected (trees, nodes)")
+        if any(getattr(self, name).shape != shape for name in ("threshold", "left", "right", "value")):
+            raise InputError("residual: arrays of trees differ in shape")
+        children = (self.left > nodes) & (self.right > nodes) & (self.left < shape[1]) & (self.right < shape[1])
+        if np.any(inner & ~children) or np.any(self.feature >= len(FEATURES)):
+            raise InputError("residual: a node points to no later node, or to no feature")
+        if self.lowest.shape != (len(FEATURES),) or self.highest.shape != (len(FEATURES),):
+            raise InputError("residual: lowest and highest are not one per feature")
+
+
+def fit_residual(x: np.ndarray, log_errors: np.ndarray, weights: np.ndarray, seed: int = 0) -> Residual:
+    """Fit trees to log errors (n,) at features (n, features); LightGBM, deterministic for a seed."""
+    import lightgbm
+
+    data = lightgbm.Dataset(x, log_errors, weight=weights, params={"verbose": -1})
+    booster = lightgbm.train({**_SETTINGS, "seed": seed}, data, _TREES)
+    trees = [_Flat(tree["tree_structure"]) for tree in booster.dump_model()["tree_info"]]
+    width = max(len(tree.feature) for tree in trees)
+    columns = {name: _padded([getattr(tree, name) for tree in trees], width) for name in _Flat.names}
+    edges = np.quantile(x, [0.005, 0.995], axis=0) + np.array([[-1e-6], [1e-6]])
+    return Residual(**columns, lowest=edges[0], highest=edges[1])
+
+
+def _padded(lists: list[list[float]], width: int) -> np.ndarray:
+    kind = np.int64 if all(isinstance(item, int) for one in lists for item in one) else float
+    return np.array([one + [0] * (width - len(one)) for one in lists], dtype=kind)
+
+
+class _Flat:
+    """One of LightGBM's trees as lists, nodes in order of a walk from the root."""
+
+    names = ("feature", "threshold", "left", "right", "value")
+
+    def __init__(self, root: Mapping[str, Any]) -> None:
+        self.feature: list[int] = []
+        self.left: list[int] = []
+        self.right: list[int] = []
+        self.threshold: list[float] = []
+        self.value: list[float] = []
+        self._add(root)
+
+    def _add(self, node: Mapping[str, Any]) -> int:
+        place = len(self.feature)
+        leaf = "leaf_value" in node
+        self.feature.append(-1 if leaf else int(node["split_feature"]))
+        self.threshold.append(0.0 if leaf else float(node["threshold"]))
+        self.value.append(float(node["leaf_value"]) if leaf else 0.0)
+        self.left.append(0)
+        self.right.append(0)
+        if not leaf:
+            self.left[place] = self._add(node["left_child"])
+            self.right[place] = self._add(node["right_child"])
+        return place

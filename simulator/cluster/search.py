@@ -1,0 +1,163 @@
+"""The fastest layouts of a model on n devices: every layout worth trying, those that fit, ranked by step time.
+
+All candidates are estimated at once as arrays. The learned residual is bounded, so it is worked out only for those
+whose physics come within its bound of the best.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...datasets.accelerators import Accelerator, Precision
+from ...errors import InfeasibleError
+from ..config_cluster import Framework, LayoutConfig
+from .candidates import LayoutSpace, candidate_layouts, layout_at
+from .layout import Layout
+from .memory import Memory, memory
+from .step_model import StepTimeModel
+from .steps import FRAMEWORKS, Steps, layouts, machine, model
+
+__all__ = ["RankedLayout", "default_framework", "fastest_layouts", "steps_of"]
+
+_LEARNED_BOUND = 0.31  # log units between two layouts: twice the residual's clip, and rounding
+_MOST_LEARNED = 20_000
+_FSDP_STAGE = 3
+_GROWTH = (2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256)
+
+
+@dataclass(frozen=True)
+class RankedLayout:
+    """One layout with what it is estimated to take."""
+
+    layout: Layout
+    framework: Framework
+    step_time_s: float
+    device_gib: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class _Candidates:
+    columns: dict[str, np.ndarray]
+    steps: Steps
+    memory: Memory
+
+
+def default_framework(accelerator: Accelerator, zero_stage: np.ndarray) -> np.ndarray:
+    """Index into FRAMEWORKS where nobody says: XLA on TPUs, else PyTorch's FSDP for sharded weights, else Megatron's kin."""
+    if (accelerator.generation or "").startswith("tpu"):
+        return np.full(np.shape(zero_stage), FRAMEWORKS.index("xla"))
+    return np.where(np.asarray(zero_stage) >= _FSDP_STAGE, FRAMEWORKS.index("fsdp"), FRAMEWORKS.index("megatron"))
+
+
+def steps_of(
+    space: LayoutSpace,
+    columns: dict[str, np.ndarray],
+    accelerator: Accelerator,
+    precision: Precision,
+    framework: Framework | None = None,
+) -> Steps:
+    """Candidate layouts of a space as steps on an accelerator."""
+    index = default_framework(accelerator, columns["zero_stage"])
+    if framework is not None:
+        index = np.full(np.shape(index), FRAMEWORKS.index(framework))
+    offload = any(np.any(columns[f"offload_{what}"]) for what in ("optimizer", "weights", "activations"))
+    part = machine(accelerator, precision, per_node=space.per_node, devices=space.count, offload=offload)
+    return Steps(model(space.architecture), part, layouts(**columns, framework=index))
+
+
+def fastest_layouts(
+    space: LayoutSpace,
+    accelerator: Accelerator,
+    precision: Precision,
+    *,
+    framework: Framework | None = None,
+    fitted: StepTimeModel | None = None,
+    top: int = 10,
+) -> list[RankedLayout]:
+    """The fastest layouts that fit, fastest first; those that only may fit come where none surely does.
+
+    Raises `InfeasibleError` if no layout is possible, or none fits, with the smallest number of devices on which one does.
+    """
+    fitted = fitted or StepTimeModel.shipped()
+    found = _candidates(space, accelerator, precision, framework)
+    chosen = found.memory.fits if np.any(found.memory.fits) else found.memory.possible
+    if not np.any(chosen):
+        raise InfeasibleError(_why_nothing_fits(space, found, accelerator, precision, framework))
+    rows = np.flatnonzero(np.broadcast_to(chosen, (len(found.steps),)))
+    rows, step_time_s = _ranked(found.steps, rows, fitted)
+    verdicts, device_gib = found.memory.verdict, found.memory.device_gib
+    return [
+        RankedLayout(
+            layout=layout_at(found.columns, row),
+            framework=FRAMEWORKS[int(found.steps.layouts.framework[row])],  # pyright: ignore[reportArgumentType]
+            step_time_s=float(seconds),
+            device_gib=float(device_gib[row]),
+            verdict=str(verdicts[row]),
+        )
+        for row, seconds in zip(rows[:top], step_time_s[:top], strict=True)
+    ]
+
+
+def _candidates(
+    space: LayoutSpace, accelerator: Accelerator, precision: Precision, framework: Framework | None
+) -> _Candidates:
+    columns = candidate_layouts(space)
+    steps = steps_of(space, columns, accelerator, precision, framework)
+    return _Candidates(columns, steps, memory(steps))
+
+
+def _ranked(steps: Steps, rows: np.ndarray, fitted: StepTimeModel) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that may be fastest, by predicted time; ties go to the plainer layout, which comes first."""
+    physics = fitted.without_trees().predict(steps.take(rows)).total_s
+    near = np.flatnonzero(physics <= physics.min() * np.exp(_LEARNED_BOUND))
+    near = near[np.argsort(physics[near], kind="stable")[:_MOST_LEARNED]]
+    step_time_s = fitted.predict(steps.take(rows[near])).total_s
+    order = np.argsort(step_time_s, kind="stable")
+    return rows[near][order], step_time_s[order]
+
+
+def _why_nothing_fits(
+    space: LayoutSpace, found: _Candidates, accelerator: Accelerator, precision: Precision, framework: Framework | None
+) -> str:
+    """The least that any layout needs, its largest part, and the devices or the freedom that would do."""
+    best = int(np.argmin(found.memory.device_gib))
+    needs, usable = (
+        float(found.memory.device_gib[best]),
+        float(np.broadcast_to(found.memory.usable_gib, (best + 1,))[best]),
+    )
+    parts = {name: float(part[best]) for name, part in found.memory.parts.items()}
+    largest = max(parts, key=lambda name: parts[name])
+    text = (
+        f"memory: no layout of the model fits {space.count} × {accelerator.name}; the leanest needs {needs:.1f} GiB per device "
+        f"of {usable:.1f} usable, most of it for {largest}"
+    )
+    count = _enough_devices(space, accelerator, precision, framework)
+    if count is not None:
+        return f"{text}; the smallest change that fits: hardware.count {count}"
+    if space.stated != LayoutConfig():
+        return f"{text}; what layout states leaves no room: state less of it, or add devices"
+    return f"{text}; expected more devices, a smaller model, a shorter context, or layout.offload: [optimizer]"
+
+
+def _enough_devices(
+    space: LayoutSpace, accelerator: Accelerator, precision: Precision, framework: Framework | None
+) -> int | None:
+    """The first multiple of the devices on which some layout fits; None if none does or the batch is too small."""
+    for factor in _GROWTH:
+        count = space.count * factor
+        larger = LayoutSpace(
+            space.architecture,
+            count,
+            max(space.per_node, min(count, accelerator.per_node or 8)),
+            space.global_batch,
+            space.stated,
+        )
+        try:
+            if np.any(_candidates(larger, accelerator, precision, framework).memory.fits):
+                return count
+        except InfeasibleError:
+            continue
+    return None
