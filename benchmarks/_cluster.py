@@ -21,7 +21,7 @@ SMALL = "vtrain_single"
 SMALL_SHARE = 0.2
 
 # A cluster's own offset, and its deviations as shares of the priors' log_sd; noise by kind of model. Where sources are
-# left out, 0.7 makes one set of widths right both before and after calibrating on three rows; 0 to 0.3 is far less likely.
+# left out, 0.7 makes one set of widths right both before and after calibrating on three rows; below 0.3 is unlikely.
 OFFSET_SD, DEVIATIONS = 0.1, 0.7
 NOISE_SD, NOISE_SD_EXPERTS = 0.08, 0.2
 _LARGEST_ERROR = 0.4  # log units; beyond, a row teaches the trees nothing but its accident

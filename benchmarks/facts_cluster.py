@@ -56,9 +56,7 @@ def main() -> None:
         model = made()
     if "--check" not in sys.argv[1:]:
         model.save(TARGET)
-        print(
-            f"{TARGET.name}: {TARGET.stat().st_size / 1024:.0f} KiB, {model.provenance['rows']} rows, widths {model.spread.quantiles}"
-        )
+        print(f"{TARGET.name}: {model.provenance['rows']} rows, widths {model.spread.quantiles}")
         return
     with tempfile.TemporaryDirectory() as folder:
         again = Path(folder) / TARGET.name

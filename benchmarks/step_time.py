@@ -3,7 +3,8 @@
     python benchmarks/step_time.py             the whole table (about two minutes), exit status 1 if a target is missed
     python benchmarks/step_time.py --no-trees  the same without the learned residual
 
-Beside it what is customary: the step's FLOPs at 50 % of the peak, and 6·N·D at 40 % MFU. Errors are |predicted / measured − 1|.
+Beside it what is customary: the step's FLOPs at 50 % of the peak, and 6·N·D at 40 % MFU. Errors are
+|predicted / measured − 1|, median/p90 in per cent.
 """
 
 from __future__ import annotations
@@ -147,91 +148,106 @@ def search_seconds() -> tuple[float, float, int]:
     return rate, time.perf_counter() - start, len(steps)
 
 
-def main() -> None:
-    """Print the table and the targets."""
-    learned = "--no-trees" not in sys.argv[1:]
-    data, table = measured()
-    experts = np.broadcast_to(data.steps.models.num_experts > 0, data.step_time_s.shape)
-    read = (table["evidence"] == "read").to_numpy()
-    start = time.perf_counter()
-    with one_thread():
-        left = predict_left_out(data, learned)
-        calibrated, dense_after, experts_after = calibrate(left, experts)
-    half, six = flops_at_half_peak_s(data.steps), six_n_d_s(data.steps)
-    sizes = {"ours": left.predicted_s, "half": half, "six": six}
-    sizes = {key: np.abs(value / data.step_time_s - 1) for key, value in sizes.items()}
+@dataclass
+class Sizes:
+    """Sizes of errors of all rows: ours, and of the two baselines."""
 
-    print("source                    rows  FLOPs at 50 %  6ND at 40 %         ours   inside 80 %  after 3 rows  inside")
-    medians: dict[str, list[float]] = {key: [] for key in sizes}
-    covered = []
-    for name in np.unique(data.source):
+    ours: np.ndarray
+    half: np.ndarray
+    six: np.ndarray
+
+    def line(self, label: str, rows: np.ndarray) -> str:
+        """One line of the table."""
+        return f"{label:36s}{rows.sum():5d} {two(self.half[rows])} {two(self.six[rows])} {two(self.ours[rows])}"
+
+
+def print_sources(
+    left: Left, sizes: Sizes, experts: np.ndarray, read: np.ndarray, after: dict[str, np.ndarray]
+) -> float:
+    """The table by source. Returns the mean of our medians over sources of dense rows that were read."""
+    names = ("half", "six", "ours")
+    medians: list[list[float]] = []
+    print(f"{'source':36s} rows FLOPs at 50 % 6ND at 40 %          ours  inside 80 %  after 3 rows  inside")
+    for name in np.unique(left.data.source):
         for kind, chosen in (("", ~experts), (" (experts)", experts)):
-            rows = (data.source == name) & chosen & np.isfinite(left.predicted_s)
+            rows = (left.data.source == name) & chosen & np.isfinite(left.predicted_s)
             if not rows.any():
                 continue
-            after = calibrated.get(name) if not kind else None
-            tail = "" if after is None else f"  {two(after[:, 0])}  {100 * after[:, 1].mean():5.0f}"
-            recalled = "" if read[rows].all() else "  recalled"
-            print(
-                f"{name + kind:33s}{rows.sum():5d} {two(sizes['half'][rows])} {two(sizes['six'][rows])} "
-                f"{two(sizes['ours'][rows])}  {100 * left.inside[rows].mean():5.0f}      {tail}{recalled}"
-            )
+            tail = f"{100 * left.inside[rows].mean():7.0f}"
+            if not kind and name in after:
+                tail += f"      {two(after[name][:, 0])} {100 * after[name][:, 1].mean():5.0f}"
+            print(sizes.line(name + kind, rows), tail, "" if read[rows].all() else " recalled")
             if not kind and name != SMALL and read[rows].all():
-                for key in sizes:
-                    medians[key].append(float(np.median(sizes[key][rows])))
-        if name != SMALL:
-            covered.append(left.inside[data.source == name].mean())
-    gate = ~experts & read & (data.source != SMALL)
-    small = (data.source == SMALL) & np.isfinite(left.predicted_s)
-    for label, rows in (("dense, read, without small models", gate), ("experts", experts), ("small models", small)):
-        print(
-            f"{label:38s}{rows.sum():5d} {two(sizes['half'][rows])} {two(sizes['six'][rows])} {two(sizes['ours'][rows])}"
-        )
-    macro = {key: 100 * np.mean(value) for key, value in medians.items()}
-    print(
-        f"mean of the sources' medians, %: FLOPs at 50 % {macro['half']:.1f}, 6ND at 40 % {macro['six']:.1f}, ours {macro['ours']:.1f}"
-    )
-    print(
-        f"calibrated on 3 rows: dense {two(dense_after[:, 0])}, inside {dense_after[:, 1].mean():.2f}; experts {two(experts_after[:, 0])}, inside {experts_after[:, 1].mean():.2f}"
-    )
+                medians.append([float(np.median(getattr(sizes, key)[rows])) for key in names])
+    means = np.mean(medians, axis=0)
+    said = ", ".join(f"{key} {100 * value:.1f}" for key, value in zip(names, means, strict=True))
+    print(f"mean of the sources' medians, dense and read, %: {said}")
+    return float(means[-1])
 
-    ranked = ranking(
-        data.take(np.flatnonzero(np.isfinite(left.predicted_s))), left.predicted_s[np.isfinite(left.predicted_s)]
-    )
-    for key, value in (("FLOPs at 50 %", half), ("6ND at 40 %", six)):
-        other = ranking(data, value)
-        print(
-            f"ranking {other['groups']} groups of at least 4 layouts, {key}: regret {other['mean_regret']:.3f}, Spearman {other['spearman']:.2f}"
-        )
-    print(
-        f"ranking {ranked['groups']} groups, ours: regret {ranked['mean_regret']:.3f}, Spearman {ranked['spearman']:.2f}"
-    )
-    rate, seconds, count = search_seconds()
-    print(
-        f"{rate:,.0f} layouts/s; a 70B model on 512 H100: {count} layouts ranked in {seconds:.2f} s; took {time.perf_counter() - start:.0f} s"
-    )
 
-    found = {
-        "dense, pooled median": np.median(sizes["ours"][gate]),
-        "dense, pooled p90": np.percentile(sizes["ours"][gate], 90),
-        "dense, mean of the sources' medians": macro["ours"] / 100,
-        "experts, median": np.median(sizes["ours"][experts]),
-        "small models, median": np.median(sizes["ours"][small]),
-        "calibrated on 3 rows, dense, median": np.median(dense_after[:, 0]),
-        "calibrated on 3 rows, dense, p90": np.percentile(dense_after[:, 0], 90),
-        "80 % interval, least": np.mean(covered),
-        "80 % interval, most": np.mean(covered),
-        "layouts, mean regret": ranked["mean_regret"],
-        "layouts, rank correlation": ranked["spearman"],
-        "layouts per second": rate,
-        "search over 512 devices, s": seconds,
-    }
+def print_rankings(left: Left, baselines: dict[str, np.ndarray]) -> dict[str, float]:
+    """How well layouts are ranked. Returns ours."""
+    known = np.flatnonzero(np.isfinite(left.predicted_s))
+    data, found = left.data.take(known), {}
+    for key, predicted in {**baselines, "ours": left.predicted_s}.items():
+        found = ranking(data, predicted[known])
+        print(
+            f"layouts, {found['groups']} groups of at least 4, {key}: regret {found['mean_regret']:.3f}, "
+            f"Spearman {found['spearman']:.2f}"
+        )
+    return found
+
+
+def print_targets(found: dict[str, float]) -> int:
+    """The targets. Returns how many were missed."""
     missed = 0
     for name, (target, words, holds) in TARGETS.items():
         met = holds(float(found[name]), float(target))
         missed += not met
         print(f"{'met   ' if met else 'MISSED'} {name}: {found[name]:.4g}, {words} {target:g}")
-    sys.exit(1 if missed else 0)
+    return missed
+
+
+def main() -> None:
+    """Print the table and the targets."""
+    start = time.perf_counter()
+    data, table = measured()
+    experts = np.broadcast_to(data.steps.models.num_experts > 0, data.step_time_s.shape)
+    read = (table["evidence"] == "read").to_numpy()
+    with one_thread():
+        left = predict_left_out(data, learned="--no-trees" not in sys.argv[1:])
+        by_source, dense_after, experts_after = calibrate(left, experts)
+    baselines = {"FLOPs at 50 %": flops_at_half_peak_s(data.steps), "6ND at 40 % MFU": six_n_d_s(data.steps)}
+    predictions = [left.predicted_s, *baselines.values()]
+    sizes = Sizes(*(np.abs(predicted / data.step_time_s - 1) for predicted in predictions))
+    macro = print_sources(left, sizes, experts, read, by_source)
+    gate = ~experts & read & (data.source != SMALL)
+    small = (data.source == SMALL) & np.isfinite(left.predicted_s)
+    for label, rows in (("dense, read, without small models", gate), ("experts", experts), ("small models", small)):
+        print(sizes.line(label, rows))
+    for label, after in (("dense", dense_after), ("experts", experts_after)):
+        print(f"after 3 rows of the same source, {label}: {two(after[:, 0])}, inside 80 %: {after[:, 1].mean():.2f}")
+    ranked = print_rankings(left, baselines)
+    rate, seconds, count = search_seconds()
+    print(f"{rate:,.0f} layouts/s; a 70B model on 512 H100: {count} layouts ranked in {seconds:.2f} s")
+    print(f"took {time.perf_counter() - start:.0f} s")
+    covered = float(np.mean([left.inside[data.source == name].mean() for name in left.models if name != SMALL]))
+    values = (
+        np.median(sizes.ours[gate]),
+        np.percentile(sizes.ours[gate], 90),
+        macro,
+        np.median(sizes.ours[experts]),
+        np.median(sizes.ours[small]),
+        np.median(dense_after[:, 0]),
+        np.percentile(dense_after[:, 0], 90),
+        covered,
+        covered,
+        ranked["mean_regret"],
+        ranked["spearman"],
+        rate,
+        seconds,
+    )
+    sys.exit(1 if print_targets(dict(zip(TARGETS, map(float, values), strict=True))) else 0)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ _CHUNK = 16_384  # elements worked on together: their arrays stay in the process
 
 @dataclass(frozen=True)
 class Memory:
-    """Memory of the fullest device. Arrays (n,); names say bytes or GiB."""
+    """Memory of the fullest device. Arrays (n,), of one element for a single step; names say bytes or GiB."""
 
     parts: Mapping[str, np.ndarray]
     """Bytes by part; they add up to `allocated_bytes`."""
@@ -93,7 +93,7 @@ class Memory:
 
 
 def memory(steps: Steps, software: Mapping[str, Software] = SOFTWARE) -> Memory:
-    """Estimate the memory of every step. 300,000 layouts of one model take about half a second."""
+    """Estimate the memory of every step. 300,000 layouts of one model take about a quarter of a second."""
     size = len(steps)
     if size <= _CHUNK:
         return _memory(steps, software)
@@ -108,7 +108,8 @@ def memory(steps: Steps, software: Mapping[str, Software] = SOFTWARE) -> Memory:
 
 def _memory(steps: Steps, software: Mapping[str, Software]) -> Memory:
     """All steps at once: the first, the second and the last pipeline stage, and of each step the fullest of them."""
-    shape = np.broadcast_shapes(steps.layouts.tp.shape, steps.models.layers.shape, steps.machines.per_node.shape)
+    fields = (steps.layouts.tp, steps.models.layers, steps.machines.per_node, np.zeros(1))
+    shape = np.broadcast_shapes(*(np.shape(field) for field in fields))
     stages = Stages(steps, software)
     parts = _fuller(_fuller(stages.first(), stages.second()), stages.last())
     total = sum(parts.values(), np.zeros(()))

@@ -110,10 +110,10 @@ def memory_scores(data: Measurements) -> dict[str, Any]:
 
 def _rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
     """Spearman's: the correlation of ranks, ties sharing theirs; 0 where one side is constant."""
-    ranks = [_ranks(values) for values in (one, other)]
-    if min(np.ptp(rank) for rank in ranks) == 0:
+    first, second = _ranks(one), _ranks(other)
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(first, second)[0, 1])
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

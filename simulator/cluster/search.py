@@ -6,7 +6,7 @@ whose physics come within its bound of the best.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -46,7 +46,7 @@ class _Candidates:
 
 
 def default_framework(accelerator: Accelerator, zero_stage: np.ndarray) -> np.ndarray:
-    """Index into FRAMEWORKS where nobody says: XLA on TPUs, else PyTorch's FSDP for sharded weights, else Megatron's kin."""
+    """Index into FRAMEWORKS where nobody says: XLA on TPUs, else FSDP for sharded weights, else Megatron's kin."""
     if (accelerator.generation or "").startswith("tpu"):
         return np.full(np.shape(zero_stage), FRAMEWORKS.index("xla"))
     return np.where(np.asarray(zero_stage) >= _FSDP_STAGE, FRAMEWORKS.index("fsdp"), FRAMEWORKS.index("megatron"))
@@ -79,7 +79,7 @@ def fastest_layouts(
 ) -> list[RankedLayout]:
     """The fastest layouts that fit, fastest first; those that only may fit come where none surely does.
 
-    Raises `InfeasibleError` if no layout is possible, or none fits, with the smallest number of devices on which one does.
+    Raises `InfeasibleError` if no layout is possible, or none fits; then with a number of devices on which one does.
     """
     fitted = fitted or StepTimeModel.shipped()
     found = _candidates(space, accelerator, precision, framework)
@@ -131,8 +131,8 @@ def _why_nothing_fits(
     parts = {name: float(part[best]) for name, part in found.memory.parts.items()}
     largest = max(parts, key=lambda name: parts[name])
     text = (
-        f"memory: no layout of the model fits {space.count} × {accelerator.name}; the leanest needs {needs:.1f} GiB per device "
-        f"of {usable:.1f} usable, most of it for {largest}"
+        f"memory: no layout of the model fits {space.count} × {accelerator.name}; the leanest needs {needs:.1f} GiB per "
+        f"device of {usable:.1f} usable, most of it for {largest}"
     )
     count = _enough_devices(space, accelerator, precision, framework)
     if count is not None:
@@ -146,15 +146,10 @@ def _enough_devices(
     space: LayoutSpace, accelerator: Accelerator, precision: Precision, framework: Framework | None
 ) -> int | None:
     """The first multiple of the devices on which some layout fits; None if none does or the batch is too small."""
+    domain = max(space.per_node, accelerator.per_node or 1)
     for factor in _GROWTH:
         count = space.count * factor
-        larger = LayoutSpace(
-            space.architecture,
-            count,
-            max(space.per_node, min(count, accelerator.per_node or 8)),
-            space.global_batch,
-            space.stated,
-        )
+        larger = replace(space, count=count, per_node=min(count, domain))
         try:
             if np.any(_candidates(larger, accelerator, precision, framework).memory.fits):
                 return count

@@ -44,7 +44,7 @@ def step_time(steps: Steps, fitted: Efficiencies) -> StepTime:
     # with a pipeline the head is on the slowest stage; without one there is only that
     turn |= {"output_head": output_head_s(steps, fitted), "pipeline": network.pipeline_s()}
     turn["gradients"] = fitted["accumulate_bytes"] * sum(local_params(steps)) / steps.machines.hbm_bytes_per_s
-    turn_s = sum(turn.values())
+    turn_s = np.asarray(sum(turn.values()))
     lost = np.where(layouts.pp > 1, (layouts.pp - 1) / layouts.vpp * fitted["bubble"], 0.0)
     parts = {name: layouts.accumulation * value for name, value in turn.items()}
     parts["bubble"] = lost * turn_s
