@@ -49,8 +49,8 @@ class Software:
 # Megatron-LM with Transformer Engine: fp32 gradients, fused cross-entropy, fused SwiGLU and norms; Transformer Engine
 # keeps a dummy weight gradient of every shape (release 2.3 and later). kept, logit_bytes and layer_work are fitted on
 # eight distinct readings on B200 (SimuMax); its seven with context parallelism and four with experts, which nothing was
-# fitted on, are met within 3 %. reserve: readings of nanotron's benchmarks (Hugging Face hub, nanotron/old_bench), whose
-# allocator holds 1 to 7 % more than it uses. log_sd is wider than those errors: releases and options differ.
+# fitted on, are met within 3 %. reserve: nanotron's benchmarks (Hugging Face hub, nanotron/old_bench), whose allocator
+# holds 1 to 7 % more than it uses. log_sd is wider than those errors, since releases and options differ.
 _MEGATRON = Software(
     kept=0.90,
     logit_bytes=5.8,
@@ -67,9 +67,9 @@ _MEGATRON = Software(
 )
 
 # PyTorch FSDP: fp32 shards of weights, gradients and moments; 16-bit copies of the layer at work and the next; logits,
-# their 32-bit copy, log-softmax and its gradient apart. kept and logit_bytes lie between torchtitan's readings (December
-# 2024, most of them compiled), which alone give 0.80 and 13, and llm-foundry's fused loss, with which the largest
-# micro-batches that it ran wouldn't fit then. whole_streams: torchtitan's 70B with TP. log_sd spans both.
+# their 32-bit copy, log-softmax and its gradient apart. kept and logit_bytes lie between torchtitan's readings (in
+# December 2024, most of them compiled), which alone give 0.80 and 13, and llm-foundry's fused loss, with which the
+# largest micro-batches that it ran wouldn't fit then. whole_streams: torchtitan's 70B with TP. log_sd spans both.
 _FSDP = Software(
     kept=0.92,
     logit_bytes=11.0,
