@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,7 +30,7 @@ from .measured_rows import (
     shape_of,
     text,
 )
-from .steps import Layouts, Machines, Models, Steps, layouts, model
+from .steps import Layouts, Steps, layouts, model
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,8 +46,6 @@ _SAME = (
 )  # fmt: skip
 """Columns in which rows agree that differ only in layout."""
 _MOST_REASONS = 12
-
-_Struct = TypeVar("_Struct", Models, Machines)
 
 
 @dataclass(frozen=True)
@@ -117,8 +115,8 @@ class _Found:
 
     def __init__(self) -> None:
         self.shapes: dict[Hashable, Architecture] = {}
-        self.models: _Unique[Models] = _Unique()
-        self.machines: _Unique[Machines] = _Unique()
+        self.models = _Unique()
+        self.machines = _Unique()
         self.groups: dict[Hashable, int] = {}
         self.layouts: list[dict[str, float]] = []
         self.facts: list[dict[str, Any]] = []
@@ -170,20 +168,20 @@ class _Found:
         )
 
 
-class _Unique(Generic[_Struct]):
+class _Unique:
     """Structs by key, and which of them each row uses."""
 
     def __init__(self) -> None:
         self.keys: dict[Hashable, int] = {}
-        self.made: list[_Struct] = []
+        self.made: list[Any] = []
         self.index: list[int] = []
 
-    def add(self, key: Hashable, make: Callable[[], _Struct]) -> None:
+    def add(self, key: Hashable, make: Callable[[], Any]) -> None:
         if key not in self.keys:
             self.made.append(make())  # first, as it may fail
             self.keys[key] = len(self.made) - 1
         self.index.append(self.keys[key])
 
-    def join(self) -> _Struct:
+    def join(self) -> Any:
         joined = type(self.made[0]).join(self.made)
         return joined.take(np.array(self.index)) if len(self.made) > 1 else joined
