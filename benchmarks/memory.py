@@ -231,7 +231,8 @@ def gpt(layers: int, width: int, heads: int, context: int = 2048, vocab: int = 5
 
 
 KORTHIKANTI = "Korthikanti 2022, figure 1: past 80 GB without recomputation, within it with"
-# What is known to fit or not: model, accelerator, layout, framework, whether it fits, and where that is from.
+# What is known to fit or not: model, accelerator, layout, framework, whether it fits, and where that is from. The
+# papers' statements are recalled, not read again.
 KNOWN = [
     ("GPT-3 175B on one H100", gpt(96, 12288, 96), "H100", {"recompute_full": 1}, "megatron", False,
      "350 GB of weights"),
