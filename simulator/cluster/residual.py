@@ -32,6 +32,7 @@ _CLIP = 0.15  # log units: no correction beyond it, either way
 # Corrections fade from all of them when every feature is within what was seen, to none when three in ten are outside.
 _OUTSIDE_AT_MOST = 0.3
 _MAX_NODES, _MAX_TREES = 255, 5000
+_LARGEST_VALUE = 10.0  # log units, of one leaf: keeps sums finite
 # Settings by leave-one-source-out and by the ranking of layouts on held-out rows; flat around these.
 _TREES = 250
 _SETTINGS = {
@@ -110,28 +111,39 @@ class Residual:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Residual:
         """Read what `to_dict` wrote. Raises `InputError` where it isn't a set of trees over FEATURES."""
-        if tuple(plain.get("features", ())) != FEATURES:
+        if not isinstance(plain, Mapping) or plain.get("features") != list(FEATURES):
             raise InputError("residual: features differ from those of this version; make the file again")
-        whole = {name: np.array(plain[name], dtype=np.int64) for name in ("feature", "left", "right")}
-        real = {name: np.array(plain[name], dtype=float) for name in ("threshold", "value", "lowest", "highest")}
-        found = cls(**whole, **real)
+        whole = {name: _numbers(plain, name, _MAX_NODES).astype(np.int64) for name in ("feature", "left", "right")}
+        real = {name: _numbers(plain, name) for name in ("threshold", "lowest", "highest")}
+        found = cls(**whole, **real, value=_numbers(plain, "value", _LARGEST_VALUE))
         found._check()
         return found
 
     def _check(self) -> None:
         """Refuse shapes that don't agree, and trees whose children don't come after them, so that walks end."""
         shape = self.feature.shape
-        nodes = np.arange(shape[-1])
-        inner = self.feature >= 0
-        if len(shape) != 2 or shape[0] > _MAX_TREES or not 1 <= shape[1] <= _MAX_NODES:
-            raise InputError(f"residual: got trees of shape {shape}; expected (trees, nodes)")
+        if len(shape) != 2 or not 1 <= shape[0] <= _MAX_TREES or not 1 <= shape[1] <= _MAX_NODES:
+            expected = f"expected at most {_MAX_TREES} trees of at most {_MAX_NODES} nodes"
+            raise InputError(f"residual: got trees of shape {shape}; {expected}")
         if any(getattr(self, name).shape != shape for name in ("threshold", "left", "right", "value")):
             raise InputError("residual: arrays of trees differ in shape")
+        nodes, inner = np.arange(shape[1]), self.feature >= 0
         children = (self.left > nodes) & (self.right > nodes) & (self.left < shape[1]) & (self.right < shape[1])
-        if np.any(inner & ~children) or np.any(self.feature >= len(FEATURES)):
+        if np.any(inner & ~children) or np.any((self.feature >= len(FEATURES)) | (self.feature < -1)):
             raise InputError("residual: a node points to no later node, or to no feature")
         if self.lowest.shape != (len(FEATURES),) or self.highest.shape != (len(FEATURES),):
             raise InputError("residual: lowest and highest are not one per feature")
+
+
+def _numbers(plain: Mapping[str, Any], name: str, largest: float | None = None) -> np.ndarray:
+    """An array of finite numbers. Raises `InputError` for anything else."""
+    try:
+        values = np.array(plain[name], dtype=float)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise InputError(f"residual: {name} is missing or not an array of numbers") from None
+    if not np.all(np.isfinite(values)) or (largest is not None and np.any(np.abs(values) > largest)):
+        raise InputError(f"residual: {name} holds numbers out of range")
+    return values
 
 
 def fit_residual(x: np.ndarray, log_errors: np.ndarray, weights: np.ndarray, seed: int = 0) -> Residual:
@@ -143,6 +155,7 @@ def fit_residual(x: np.ndarray, log_errors: np.ndarray, weights: np.ndarray, see
     trees = [_Flat(tree["tree_structure"]) for tree in booster.dump_model()["tree_info"]]
     width = max(len(tree.feature) for tree in trees)
     columns = {name: _padded([getattr(tree, name) for tree in trees], width) for name in _Flat.names}
+    columns["feature"][np.arange(width) >= np.array([[len(tree.feature)] for tree in trees])] = -1
     edges = np.quantile(x, [0.005, 0.995], axis=0) + np.array([[-1e-6], [1e-6]])
     return Residual(**columns, lowest=edges[0], highest=edges[1])
 
