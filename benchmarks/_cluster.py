@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from _tables import DATA
 from foretrain.simulator.cluster.efficiency import PARAMETERS
-from foretrain.simulator.cluster.fitting import fit_efficiencies, source_weights
+from foretrain.simulator.cluster.fitting import fit_efficiencies, kind_offsets, source_weights
 from foretrain.simulator.cluster.measured import Measurements, read_measurements
 from foretrain.simulator.cluster.residual import features, fit_residual
 from foretrain.simulator.cluster.step_model import LEVELS, Spread, StepTimeModel
@@ -52,7 +52,8 @@ def fit_model(data: Measurements, learned: bool = True) -> tuple[StepTimeModel, 
     sds = np.array([OFFSET_SD, *(DEVIATIONS * prior.log_sd for prior in PARAMETERS.values())])
     gaussian = dict(zip(LEVELS, (0.674, 1.282, 1.645, 1.960), strict=True))
     spread = Spread(NOISE_SD, NOISE_SD_EXPERTS, gaussian)
-    model = StepTimeModel(fit.efficiencies, residual, spread, 0.0, np.diag(sds**2))
+    kinds = kind_offsets(data.steps, data.source, fit.offsets)
+    model = StepTimeModel(fit.efficiencies, residual, spread, kinds, 0.0, np.diag(sds**2))
     return model, dict(fit.offsets)
 
 
@@ -68,7 +69,11 @@ def left_out(
         own = data.source == name
         if name == SMALL:
             model, offsets = fit_model(data.take(np.flatnonzero(~small | train_small)), learned)
-            yield name, np.flatnonzero(own & ~train_small), replace(model, offset=offsets[SMALL])
+            yield (
+                name,
+                np.flatnonzero(own & ~train_small),
+                replace(model, kinds=np.zeros_like(model.kinds), offset=offsets[SMALL]),
+            )
         else:
             yield (
                 name,

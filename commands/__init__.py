@@ -1,5 +1,6 @@
 """The commands of `simulate`: parse, call one library function, show what it returns. No logic lives here."""
 
+from .cluster import cluster
 from .data import data
 from .predicting import backtest, fit, predict, score
 from .proxies import proxies
@@ -7,5 +8,5 @@ from .starting import init
 
 __all__ = ["COMMANDS"]
 
-COMMANDS = (predict, fit, score, backtest, data, proxies, init)
+COMMANDS = (predict, fit, score, backtest, cluster, data, proxies, init)
 """Every command and group of commands, in the order of the help."""

@@ -43,6 +43,13 @@ def columns_mapping(columns: str | None) -> dict[str, str] | None:
     return {standard.strip(): name.strip() for standard, _, name in pairs}
 
 
+def step_times(path: str | None) -> Any:
+    """The calibrated step-time model at a path, None for none."""
+    from ..simulator.cluster.step_model import StepTimeModel
+
+    return None if path is None else StepTimeModel.load(path)
+
+
 def tables() -> Any:
     """The views of predictors and forecasts, imported when they are needed."""
     from ..simulator.report import tables

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ..errors import UsageError
-from ._shared import columns_option, json_option, progress_bar, read_table, show, tables
+from ._shared import columns_option, json_option, progress_bar, read_table, show, step_times, tables
 
 law_help = "auto, or a name: chinchilla, general, kaplan, general+repetition, general+lr_batch, …"
 
@@ -17,6 +17,7 @@ law_help = "auto, or a name: chinchilla, general, kaplan, general+repetition, ge
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value, e.g. data.tokens=2T.")
 @click.option("--predictor", default="web-text", show_default=True, metavar="NAME|DIR", help="See below.")
 @click.option("--allow-new-domain", is_flag=True, help="Forecast mixes with domains that no fitted run had.")
+@click.option("--calibration", metavar="FILE", help="Step times of your cluster, by `simulate cluster calibrate`.")
 @click.option("--chart", metavar="FILE", help="Also draw perplexity against tokens: .html, .svg or .png.")
 @json_option
 def predict(
@@ -24,10 +25,11 @@ def predict(
     overrides: tuple[str, ...],
     predictor: str,
     allow_new_domain: bool,
+    calibration: str | None,
     chart: str | None,
     as_json: bool,
 ) -> None:
-    """Predict a planned run's perplexity, with an interval, and say what it rests on.
+    """Predict a planned run's perplexity, time, memory and cost, with intervals, and say what they rest on.
 
     PREDICTOR is a folder made by `simulate fit`, or one that ships with foretrain: web-text (pooled, corpus and
     tokenizer unknown), chinchilla-massivetext, olmo-c4, repeats-c4, routing-moe, steplaw.
@@ -41,7 +43,7 @@ def predict(
 
     allowed = ("data.allow_new_domains=true",) if allow_new_domain else ()
     plan, fitted = RunConfig.load(config, (*overrides, *allowed)), load(predictor)
-    result = forecast(plan, fitted)
+    result = forecast(plan, fitted, step_times(calibration))
     if chart is not None:
         from ..simulator.report.charts import forecast_chart, save_chart
 

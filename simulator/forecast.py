@@ -12,6 +12,8 @@ import numpy as np
 from .. import __version__
 from ..units import format_count
 from .calibration import LEVELS
+from .cluster.estimate import CLUSTER_KEYS, ClusterEstimate, estimate, missing
+from .cluster.step_model import StepTimeModel
 from .config import RunConfig
 from .laws import mix_column
 from .loss_prediction import LossPrediction
@@ -19,23 +21,12 @@ from .natural import decompose
 from .new_domains import new_domains
 from .plan_columns import planned, run_columns
 from .predictor import Predictor
+from .quantity import Quantity
 from .target_model import TargetModel
 
 _NOTABLE_DECADES, _FAR_DECADES = 0.05, 2.0
 _SAME_NATS = 1e-9  # rounding
 _TOO_FEW_TOKENS = 5.0  # tokens per parameter below which laws fitted on trained-out runs are off
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """A forecast number: its median, and central intervals by level."""
-
-    median: float
-    intervals: Mapping[float, tuple[float, float]]
-
-    def to_dict(self) -> dict[str, Any]:
-        """`{"median": …, "intervals": {"0.9": [low, high], …}}`."""
-        return {"median": self.median, "intervals": {f"{k:g}": list(v) for k, v in self.intervals.items()}}
 
 
 @dataclass(frozen=True)
@@ -74,6 +65,10 @@ class Forecast:
     warnings: tuple[str, ...] = field(default_factory=tuple)
     average: DomainForecast | None = None
     """The plain mean of the loss over domains, their errors' correlation kept; None for a single domain."""
+    cluster: ClusterEstimate | None = None
+    """Times, memory, money and energy; None where the plan says too little of its machines."""
+    cluster_missing: tuple[str, ...] = ()
+    """What the plan would have to say for them."""
 
     @property
     def headline(self) -> DomainForecast:
@@ -96,6 +91,8 @@ class Forecast:
             "params_fitted": self.params_fitted,
             "tokens": data.tokens,
             "epochs": data.epochs,
+            **(dict.fromkeys(CLUSTER_KEYS) if self.cluster is None else self.cluster.to_dict()),
+            "cluster_missing": list(self.cluster_missing),
             "predictor": dict(self.predictor),
             "warnings": list(self.warnings),
             "config": self.config.to_mapping(),
@@ -104,8 +101,11 @@ class Forecast:
         }
 
 
-def forecast(config: RunConfig, predictor: Predictor) -> Forecast:
-    """Forecast one planned run. Raises InputError if the predictor can't speak of it at all."""
+def forecast(config: RunConfig, predictor: Predictor, step_times: StepTimeModel | None = None) -> Forecast:
+    """Forecast one planned run; `step_times` is a calibrated model, the shipped one by default.
+
+    Raises InputError if the predictor can't speak of it at all, InfeasibleError if its machines can't run it.
+    """
     warnings: list[str] = []
     columns = run_columns(config, predictor, warnings)
     domains, predictions = {}, {}
@@ -115,6 +115,7 @@ def forecast(config: RunConfig, predictor: Predictor) -> Forecast:
         domains[name] = _domain(predictions[name], parts, config.data.bytes_per_token)
     main = _main_target(config, predictor)
     mean = _average(config, predictor, {n: predictions[n] for n in predictor.domain_targets}, domains)
+    lacking = missing(config)
     gap = max(float(prediction.gap[0]) for prediction in predictions.values())
     warnings += _doubts(config, predictor, gap)
     warnings += _mix_warnings(config, predictor, columns)
@@ -124,6 +125,8 @@ def forecast(config: RunConfig, predictor: Predictor) -> Forecast:
         main=main,
         domains=domains,
         average=mean,
+        cluster=None if lacking else estimate(config, step_times),
+        cluster_missing=lacking,
         params_fitted=float(columns["params"][0]),
         extrapolation_gap_decades=gap,
         p_target=_p_target(config, predictions[main]),

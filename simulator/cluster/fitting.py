@@ -14,14 +14,17 @@ import numpy as np
 
 from .efficiency import PARAMETERS, Efficiencies
 from .step_time import step_time
-from .steps import Steps
+from .steps import FRAMEWORKS, GENERATIONS, Steps
 
-__all__ = ["EfficiencyFit", "fit_efficiencies", "jacobian", "source_weights"]
+__all__ = ["EfficiencyFit", "fit_efficiencies", "jacobian", "kind_offsets", "source_weights"]
 
 SOURCE_SD = 0.3
 """What offsets of sources are held to: log units. Wide, so that sources are free (leave-one-source-out decided)."""
 NOISE_SD = 0.2
 """Spread of a row about its source: what layouts, releases and this model leave, log units. Decided likewise."""
+
+KIND_VARIANCE = 0.5
+"""Variance of what sources with one generation and software share, over that of a single source (decided likewise)."""
 
 _ROWS_PER_SOURCE = 25  # a source counts as that many independent rows at most
 _ROBUST_AT = 1.5  # soft-L1 from that many standard deviations on
@@ -40,6 +43,23 @@ class EfficiencyFit:
     def log_offsets(self, source: np.ndarray) -> np.ndarray:
         """Offsets of rows by their source, 0 for sources that were not fitted."""
         return np.array([self.offsets.get(str(name), 0.0) for name in source])
+
+
+def kind_offsets(steps: Steps, source: np.ndarray, offsets: Mapping[str, float]) -> np.ndarray:
+    """What is to be expected of a new source by its kind of accelerator and software: the mean of such, shrunk.
+
+    (generations + 1, frameworks), log units; 0 for kinds that nobody measured.
+    """
+    generations = np.broadcast_to(steps.machines.generation, source.shape)
+    frameworks = np.broadcast_to(steps.layouts.framework, source.shape)
+    found: dict[tuple[int, int], list[float]] = {}
+    for name in np.unique(source):
+        row = int(np.argmax(source == name))
+        found.setdefault((int(generations[row]), int(frameworks[row])), []).append(offsets[str(name)])
+    kinds = np.zeros((len(GENERATIONS) + 1, len(FRAMEWORKS)))
+    for cell, values in found.items():
+        kinds[cell] = KIND_VARIANCE * sum(values) / (KIND_VARIANCE * len(values) + 1.0)
+    return kinds
 
 
 def source_weights(source: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ from .efficiency import PARAMETERS, Efficiencies
 from .fitting import jacobian
 from .residual import Residual, features
 from .step_time import StepTime, step_time
-from .steps import GENERATIONS, Steps
+from .steps import FRAMEWORKS, GENERATIONS, Steps
 
 __all__ = ["LEVELS", "Spread", "StepTimeModel"]
 
@@ -33,6 +33,8 @@ LEVELS = (0.5, 0.8, 0.9, 0.95)
 _FORMAT = 1
 _LARGEST_BYTES = 16 * 2**20
 _ITERATIONS = 4  # of Gauss–Newton for calibrated parameters; two suffice
+_IMPLAUSIBLE = 100.0  # times a prediction: milliseconds, or another model's time
+_LARGEST_LOG = 10.0  # log units: what a file may say of an offset, or of a parameter about its prior
 _UNKNOWN_GENERATION_SD = 0.15  # log units; spread of efficiencies over generations, from their priors
 
 
@@ -63,6 +65,8 @@ class StepTimeModel:
     efficiencies: Efficiencies
     residual: Residual | None
     spread: Spread
+    kinds: np.ndarray
+    """(generations + 1, frameworks): log offsets of kinds of accelerator and software."""
     offset: float
     """Log units, added to every prediction: 0 unless calibrated."""
     covariance: np.ndarray
@@ -83,7 +87,7 @@ class StepTimeModel:
     def predict(self, steps: Steps) -> StepTime:
         """Step times with parts; `learned` is the residual's and the calibration's."""
         physics = step_time(steps, self.efficiencies)
-        factor = np.exp(self.offset + self._learned(steps, physics))
+        factor = np.exp(self.offset + self._kind(steps) + self._learned(steps, physics))
         total_s = physics.total_s * factor
         return StepTime(total_s, {**physics.parts, "learned": total_s - physics.total_s})
 
@@ -91,7 +95,7 @@ class StepTimeModel:
         """Standard deviation of log step time, before `spread.quantiles`. (n,)"""
         tangent = self._tangent(steps)
         known = np.einsum("ij,jk,ik->i", tangent, self.covariance, tangent)
-        return np.sqrt(known + self._noise_sd(steps) ** 2)
+        return np.sqrt(np.maximum(known, 0.0) + self._noise_sd(steps) ** 2)
 
     def interval_s(self, steps: Steps, level: float = 0.8) -> tuple[np.ndarray, np.ndarray]:
         """Central interval of the step time at one of LEVELS."""
@@ -102,11 +106,16 @@ class StepTimeModel:
     def calibrated(self, steps: Steps, step_time_s: np.ndarray) -> StepTimeModel:
         """The model for a cluster with these measured steps (k,): Gauss–Newton on offset and deviations, exact for one.
 
-        Raises `InputError` where a time isn't positive.
+        Raises `InputError` where a time isn't positive, or so far from its prediction that it can't be in seconds.
         """
         step_time_s = np.asarray(step_time_s, dtype=float)
-        if not np.all(np.isfinite(step_time_s) & (step_time_s > 0)):
-            raise InputError("step_time_s: expected seconds above 0 for every measured step")
+        if not step_time_s.size or not np.all(np.isfinite(step_time_s) & (step_time_s > 0)):
+            raise InputError("step_time_s: expected seconds above 0 for at least one measured step")
+        predicted_s = np.broadcast_to(self.predict(steps).total_s, step_time_s.shape)
+        worst = int(np.argmax(np.abs(np.log(step_time_s / predicted_s))))
+        if not 1 / _IMPLAUSIBLE <= step_time_s[worst] / predicted_s[worst] <= _IMPLAUSIBLE:
+            told = f"got {step_time_s[worst]:.4g} where {predicted_s[worst]:.4g} s are predicted"
+            raise InputError(f"step_time_s: {told}; expected seconds, within a factor of {_IMPLAUSIBLE:g}")
         start, current = self.efficiencies.logs(), self
         noise = np.diag(self._noise_sd(steps) ** 2)
         covariance = self.covariance
@@ -121,6 +130,9 @@ class StepTimeModel:
             current = replace(current, offset=self.offset + float(change[0]), efficiencies=efficiencies)
         covariance = (covariance + covariance.T) / 2
         return replace(current, covariance=covariance, calibrated_on=self.calibrated_on + len(step_time_s))
+
+    def _kind(self, steps: Steps) -> np.ndarray:
+        return self.kinds[steps.machines.generation.astype(int), steps.layouts.framework.astype(int)]
 
     def _learned(self, steps: Steps, physics: StepTime) -> np.ndarray | float:
         return 0.0 if self.residual is None else self.residual.log_factor(features(steps, physics))
@@ -145,6 +157,7 @@ class StepTimeModel:
             "provenance": dict(self.provenance),
             "calibrated_on": self.calibrated_on,
             "offset": self.offset,
+            "kinds": np.round(self.kinds, 6).tolist(),
             "efficiencies": dict(self.efficiencies.values),
             "spread": spread,
             "covariance": [[float(f"{v:.6g}") for v in row] for row in self.covariance],
@@ -161,31 +174,59 @@ class StepTimeModel:
         text = read_bounded_text(path, _LARGEST_BYTES)
         try:
             return cls.from_dict(json.loads(text))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             expected = "expected a file made by simulate cluster calibrate"
-            raise InputError(f"{path}: is not a calibration of this version ({error}); {expected}") from None
+            why = f"{type(error).__name__}: {error}" if isinstance(error, LookupError) else str(error)
+            raise InputError(f"{path}: is not a calibration of this version ({why[:200]}); {expected}") from None
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> StepTimeModel:
-        """Read what `to_dict` wrote. Raises ValueError, KeyError or TypeError for anything else."""
+        """Read what `to_dict` wrote. Raises ValueError, KeyError or their like for anything else."""
         if plain["format"] != _FORMAT or set(plain["efficiencies"]) != set(PARAMETERS):
             raise ValueError("its format or its parameters differ")
-        size = 1 + len(PARAMETERS)
-        covariance = np.array(plain["covariance"], dtype=float)
         values = {name: float(plain["efficiencies"][name]) for name in PARAMETERS}
-        if covariance.shape != (size, size) or not np.all(np.isfinite(covariance)) or min(values.values()) <= 0:
+        offset, covariance = float(plain["offset"]), np.array(plain["covariance"], dtype=float)
+        logs = [
+            np.log(values[name] / prior.median) if values[name] > 0 else np.inf for name, prior in PARAMETERS.items()
+        ]
+        if not np.max(np.abs([offset, *logs])) <= _LARGEST_LOG or not _is_covariance(covariance):
             raise ValueError("its covariance or its parameters are out of range")
-        spread = plain["spread"]
-        quantiles = {float(level): float(width) for level, width in spread["quantiles"].items()}
         return cls(
             efficiencies=Efficiencies(values),
             residual=None if plain["residual"] is None else Residual.from_dict(plain["residual"]),
-            spread=Spread(float(spread["noise_sd"]), float(spread["noise_sd_experts"]), quantiles),
-            offset=float(plain["offset"]),
+            spread=_spread(plain["spread"]),
+            kinds=_kinds(plain["kinds"]),
+            offset=offset,
             covariance=covariance,
             provenance=dict(plain["provenance"]),
             calibrated_on=int(plain["calibrated_on"]),
         )
+
+
+def _kinds(plain: Any) -> np.ndarray:
+    """Read offsets of kinds; ValueError unless there is one for every generation and framework."""
+    kinds = np.array(plain, dtype=float)
+    if kinds.shape != (len(GENERATIONS) + 1, len(FRAMEWORKS)) or not np.max(np.abs(kinds)) <= _LARGEST_LOG:
+        raise ValueError("its kinds of accelerator and software differ, or their offsets are out of range")
+    return kinds
+
+
+def _is_covariance(matrix: np.ndarray) -> bool:
+    """Whether a matrix can be the covariance of the offset and all parameters, rounding aside."""
+    size = 1 + len(PARAMETERS)
+    if matrix.shape != (size, size) or not np.max(np.abs(matrix)) <= _LARGEST_LOG**2:
+        return False
+    return np.allclose(matrix, matrix.T, atol=1e-9) and np.linalg.eigvalsh(matrix)[0] >= -1e-4
+
+
+def _spread(plain: Mapping[str, Any]) -> Spread:
+    """Read a spread; ValueError unless its widths are those of LEVELS, each wider than the last."""
+    noise = float(plain["noise_sd"]), float(plain["noise_sd_experts"])
+    widths = [float(plain["quantiles"][f"{level:g}"]) for level in LEVELS]
+    rising = all(low < high for low, high in zip([0.0, *widths], [*widths, _LARGEST_LOG], strict=True))
+    if not rising or not all(0 < sd <= _LARGEST_LOG for sd in noise):
+        raise ValueError("its spread is out of range")
+    return Spread(*noise, dict(zip(LEVELS, widths, strict=True)))
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -11,10 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from ...units import format_count, format_flops
-from ..forecast import DomainForecast, Forecast, Quantity
+from ..forecast import DomainForecast, Forecast
 from ..natural import most_helpful
 from ..predictor import Predictor
+from ..quantity import Quantity
 from ..target_model import TargetModel
+from .cells import add_row, percent, plain_table
+from .cluster_tables import cluster_lines, cluster_rows, notes_lines
 
 _MANY_TARGETS = 3
 _PARTS = {
@@ -47,32 +50,46 @@ def forecast_view(result: Forecast) -> RenderableType:
     )
     blocks: list[RenderableType] = [Text(title, style="bold"), _numbers(result)]
     if result.p_target is not None:
-        blocks.append(Text(f"chance of reaching the target ({_target(result)}): {_percent(result.p_target)}"))
-    blocks += [_breakdown(result.headline), _basis(result)]
+        blocks.append(Text(f"chance of reaching the target ({_target(result)}): {percent(result.p_target)}"))
+    blocks += [_breakdown(result.headline), *_machines(result), _basis(result)]
     blocks += [Text(f"! {text}", style="yellow") for text in result.warnings]
+    blocks += [] if result.cluster is None else notes_lines(result.cluster)
     return Group(*blocks)
 
 
 def _numbers(result: Forecast) -> Table:
-    table = _table("", "predicted", "50 % interval", "90 % interval")
+    table = plain_table("", "predicted", "50 % interval", "90 % interval")
     if result.average is not None:
-        _add(table, *_row("perplexity per token, mean of domains", result.average.perplexity, 2))
-        _add(table, *_row("loss, nats per token, mean of domains", result.average.loss_nats, 3))
+        add_row(table, *_row("perplexity per token, mean of domains", result.average.perplexity, 2))
+        add_row(table, *_row("loss, nats per token, mean of domains", result.average.loss_nats, 3))
     for name, domain in result.domains.items():
         label = "" if len(result.domains) == 1 else f" on {name.removeprefix('loss.')}"
-        _add(table, *_row(f"perplexity per token{label}", domain.perplexity, 2))
+        add_row(table, *_row(f"perplexity per token{label}", domain.perplexity, 2))
         if name == result.main:
-            _add(table, *_row(f"loss, nats per token{label}", domain.loss_nats, 3))
+            add_row(table, *_row(f"loss, nats per token{label}", domain.loss_nats, 3))
             if domain.bits_per_byte is not None:
-                _add(table, *_row(f"bits per byte{label}", domain.bits_per_byte, 3))
+                add_row(table, *_row(f"bits per byte{label}", domain.bits_per_byte, 3))
+    for label, quantity, form in [] if result.cluster is None else cluster_rows(result.cluster):
+        add_row(table, *_cells(label, quantity, form))
     return table
 
 
 def _row(label: str, quantity: Quantity, digits: int) -> list[str]:
-    cells = [
-        f"{low:.{digits}f} to {high:.{digits}f}" for low, high in (quantity.intervals[0.5], quantity.intervals[0.9])
-    ]
-    return [label, f"{quantity.median:.{digits}f}", *cells]
+    return _cells(label, quantity, f"{{:.{digits}f}}".format)
+
+
+def _cells(label: str, quantity: Quantity, form: Callable[[float], str]) -> list[str]:
+    cells = [f"{form(low)} to {form(high)}" for low, high in (quantity.intervals[0.5], quantity.intervals[0.9])]
+    return [label, form(quantity.median), *cells]
+
+
+def _machines(result: Forecast) -> list[Text]:
+    """What times and cost rest on, or what is missing for them."""
+    if result.cluster is None:
+        return [Text(f"no times, memory or cost: the plan lacks {', '.join(result.cluster_missing)}", style="dim")]
+    made = result.cluster
+    title = f"on {made.devices} × {made.accelerator}, {made.precision}, {made.framework}"
+    return [Text(title), *(Text("  ") + line for line in cluster_lines(made))]
 
 
 def _breakdown(domain: DomainForecast) -> Text:
@@ -102,10 +119,6 @@ def _target(result: Forecast) -> str:
     return f"perplexity {targets.perplexity:g}" if targets.perplexity is not None else f"loss {targets.loss_nats:g}"
 
 
-def _percent(share: float) -> str:
-    return f"{share:.0%}" if 0.01 <= share <= 0.99 else ("under 1 %" if share < 0.01 else "over 99 %")
-
-
 def fit_view(predictor: Predictor, where: str | None) -> RenderableType:
     """What was fitted, for each target (in one table where there are many), and where it was written."""
     blocks: list[RenderableType] = []
@@ -128,14 +141,16 @@ def fit_view(predictor: Predictor, where: str | None) -> RenderableType:
 def _fit_table(predictor: Predictor) -> Table:
     """A row for each target: what corrects its law, errors on runs left out, which training domains help it most."""
     mixed = any(model.fit.law.domains for model in predictor.targets.values())
-    table = _table("target", "law", "on top", "runs", "law alone", "chain", *(("most help from",) if mixed else ()))
+    table = plain_table(
+        "target", "law", "on top", "runs", "law alone", "chain", *(("most help from",) if mixed else ())
+    )
     for name, model in predictor.targets.items():
         learned = model.choice.get("surrogate") or {"chosen": "law", "errors": {}}
         errors = learned["errors"]
         chosen = learned["chosen"]
         cells = [name, model.fit.law.name, "–" if chosen == "law" else chosen, str(model.rows)]
         cells += [f"{errors[key]:.2%}" if key in errors else "–" for key in ("law", chosen)]
-        _add(table, *cells, *((", ".join(most_helpful(model.fit)),) if mixed else ()))
+        add_row(table, *cells, *((", ".join(most_helpful(model.fit)),) if mixed else ()))
     return table
 
 
@@ -155,50 +170,39 @@ def _fit_facts(model: TargetModel) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     values = ", ".join(f"{k} {v:.5g}" for k, v in model.parameters.items() if not k.startswith("worth."))
     seen = model.seen
-    _add(table, "law", model.fit.law.member.title)
-    _add(table, "why", str(model.choice.get("why")))
-    _add(table, "parameters", values)
-    _add(table, "runs", f"{model.rows}, up to {format_flops(seen['compute'][1])}")
-    _add(table, "residual", f"{model.fit.noise:.2%} of the loss (mean absolute), objective {model.fit.objective:.10g}")
+    add_row(table, "law", model.fit.law.member.title)
+    add_row(table, "why", str(model.choice.get("why")))
+    add_row(table, "parameters", values)
+    add_row(table, "runs", f"{model.rows}, up to {format_flops(seen['compute'][1])}")
+    add_row(
+        table, "residual", f"{model.fit.noise:.2%} of the loss (mean absolute), objective {model.fit.objective:.10g}"
+    )
     if model.fit.law.domains:
-        _add(table, "most help from", ", ".join(most_helpful(model.fit)))
-    _add(table, "on top", _learned(model))
+        add_row(table, "most help from", ", ".join(most_helpful(model.fit)))
+    add_row(table, "on top", _learned(model))
     own = model.calibration
     width = f"± {own.width(0.9):.2f} s; {own.own_scores} own back-test errors, {own.own_cuts} cuts"
     if model.within is not None:
         width += f"; among runs like these ± {model.within.width(0.9):.2f} s, {model.within.own_scores} runs left out"
-    _add(table, "90 % interval", width)
+    add_row(table, "90 % interval", width)
     left_out = model.choice.get("left_out")
     if isinstance(left_out, Mapping) and left_out:
-        _add(table, "left out", "; ".join(f"{name}: {reason}" for name, reason in left_out.items()))
+        add_row(table, "left out", "; ".join(f"{name}: {reason}" for name, reason in left_out.items()))
     return table
 
 
 def score_view(result: Mapping[str, Any]) -> RenderableType:
     """Errors, coverage and interval score (of 90 % intervals) by target, in two tables that fit 80 columns."""
-    errors = _table("target", "rows", "median error", "p90", "max", "bias, nats", "R²", "rank ρ")
-    covers = _table("interval covers", "50 %", "80 %", "90 %", "95 %", "90 % width, nats", "score, nats")
+    errors = plain_table("target", "rows", "median error", "p90", "max", "bias, nats", "R²", "rank ρ")
+    covers = plain_table("interval covers", "50 %", "80 %", "90 %", "95 %", "90 % width, nats", "score, nats")
     average = {"mean of domains": result["average"]} if "average" in result else {}
     for name, r in {**result["targets"], **average}.items():
         shares = [f"{r[k]:.2%}" for k in ("median_relative_error", "p90_relative_error", "max_relative_error")]
-        _add(errors, name, str(r["rows"]), *shares, f"{r['bias_nats']:+.4f}", _maybe(r["r2"]), _maybe(r["spearman"]))
+        add_row(errors, name, str(r["rows"]), *shares, f"{r['bias_nats']:+.4f}", _maybe(r["r2"]), _maybe(r["spearman"]))
         held = [f"{share:.0%}" for share in r["coverage"].values()]
         sharp = [f"{r[key]['0.9']:.4f}" for key in ("median_interval_width_nats", "interval_score_nats")]
-        _add(covers, name, *held, *sharp)
+        add_row(covers, name, *held, *sharp)
     return Group(errors, Text(""), covers)
-
-
-def _table(*headings: str) -> Table:
-    """A plain table: the first column to the left, the others to the right."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for i, heading in enumerate(headings):
-        table.add_column(Text(heading), justify="right" if i else "left", no_wrap=bool(i), overflow="fold")
-    return table
-
-
-def _add(table: Table, *cells: str) -> None:
-    """A row of literal text: a name in square brackets is no markup."""
-    table.add_row(*(Text(cell) for cell in cells))
 
 
 def backtest_view(results: Mapping[str, Mapping[str, Any]]) -> RenderableType:
@@ -207,13 +211,13 @@ def backtest_view(results: Mapping[str, Mapping[str, Any]]) -> RenderableType:
     for target, result in results.items():
         learned = (result.get("surrogate") or {}).get("chosen", "law")
         chosen = result["chosen"] if learned == "law" else f"{result['chosen']} + {learned}"
-        table = _table(target, "median error", "max", "90 % interval covers", "judged on")
+        table = plain_table(target, "median error", "max", "90 % interval covers", "judged on")
         for name, r in result["laws"].items():
             cover = "–" if r["coverage"] is None else f"{r['coverage']['0.9']:.0%}"
             errors = [_maybe(r[k], "{:.2%}") for k in ("median_relative_error", "max_relative_error")]
             alone = r.get("evidence") == "leave-one-out"
             judged = f"{r['cuts']} runs left out" if alone else f"{r['cuts']} cuts"
-            _add(table, name + (" (chosen)" if name == chosen else ""), *errors, cover, judged)
+            add_row(table, name + (" (chosen)" if name == chosen else ""), *errors, cover, judged)
         blocks += [table, Text(f"{result['chosen']}: {result['why']}", style="dim")]
     return Group(*blocks)
 

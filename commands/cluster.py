@@ -1,0 +1,163 @@
+"""`simulate cluster`: how long a step takes, whether it fits, what it costs; calibrate, score, search layouts."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from ..errors import UsageError
+from ._shared import json_option, show, step_times
+
+config_option = click.option("--config", required=True, metavar="FILE", help="The planned run, YAML or JSON.")
+set_option = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value, e.g. hardware.count=1024."
+)
+calibration_option = click.option(
+    "--calibration", metavar="FILE", help="A cluster as `simulate cluster calibrate` knows it."
+)
+
+
+def views() -> Any:
+    """The views of cluster estimates, imported when they are needed."""
+    from ..simulator.report import cluster_tables
+
+    return cluster_tables
+
+
+@click.group()
+def cluster() -> None:
+    """Step time, memory, layouts, goodput, money and energy of a planned run.
+
+    \b
+    Example:  simulate cluster estimate --config examples/llama-70b.yaml
+    """
+
+
+@cluster.command()
+@config_option
+@set_option
+@calibration_option
+@json_option
+def estimate(config: str, overrides: tuple[str, ...], calibration: str | None, as_json: bool) -> None:
+    """Estimate a plan's step time, memory, wall clock, cost and energy, each with an interval.
+
+    Without `layout` in the plan, the fastest layout that fits is taken. A plan that can't run exits with 4 and says
+    what is in the way, and the smallest change that would do.
+
+    \b
+    Example:  simulate cluster estimate --config examples/llama-70b.yaml --set hardware.count=1024
+    """
+    from ..simulator.cluster.estimate import estimate as estimated
+    from ..simulator.config import RunConfig
+
+    result = estimated(RunConfig.load(config, overrides), step_times(calibration))
+    show(as_json, result.to_dict(), lambda: views().estimate_view(result))
+
+
+@cluster.command()
+@click.argument("runs", required=False, metavar="[RUNS]")
+@click.option("--config", metavar="FILE", help="The plan whose step was measured, instead of a table of RUNS.")
+@set_option
+@click.option(
+    "--step-time",
+    "times",
+    multiple=True,
+    metavar="DURATION",
+    help="A measured step of the plan: 1.93s; may be repeated.",
+)
+@click.option("--from", "earlier", metavar="FILE", help="Add to an earlier calibration of the same cluster.")
+@click.option("--out", required=True, metavar="FILE", help="Write the calibration here (JSON).")
+@json_option
+def calibrate(
+    runs: str | None,
+    config: str | None,
+    overrides: tuple[str, ...],
+    times: tuple[str, ...],
+    earlier: str | None,
+    out: str,
+    as_json: bool,
+) -> None:
+    """Tighten the estimate with one to three measured step times of your own cluster.
+
+    Either a plan and the time of its step, once warmed up, or a table of RUNS, one row per measured layout (columns as
+    `simulate cluster score` reads them). Different layouts tell more than repetitions.
+
+    \b
+    Example:  simulate cluster calibrate --config run.yaml --step-time 1.93s --out cluster.json
+              simulate cluster calibrate --config other.yaml --step-time 3.1s --from cluster.json --out cluster.json
+    """
+    from ..simulator.cluster.calibrate import calibrate_on_plan, calibrate_on_rows
+    from ..simulator.cluster.measured import load_measurements
+    from ..simulator.cluster.step_model import StepTimeModel
+
+    fitted = step_times(earlier) or StepTimeModel.shipped()
+    if (runs is None) == (config is None):
+        raise UsageError("simulate cluster calibrate: expected either a table of RUNS or --config with --step-time")
+    if runs is not None:
+        if times or overrides:
+            raise UsageError("simulate cluster calibrate: --step-time and --set go with --config, not with a table")
+        made, facts = calibrate_on_rows(load_measurements(runs), fitted)
+    else:
+        made, facts = calibrate_on_plan(*_measured_plan(str(config), overrides, times), fitted)
+    made.save(out)
+    show(as_json, {**facts, "out": out}, lambda: views().calibration_view(facts, out))
+
+
+def _measured_plan(config: str, overrides: tuple[str, ...], times: tuple[str, ...]) -> tuple[Any, list[float]]:
+    from ..simulator.config import RunConfig
+    from ..units import parse_duration_s
+
+    if not times:
+        raise UsageError("simulate cluster calibrate: --config needs --step-time, a measured step such as 1.93s")
+    try:
+        seconds = [parse_duration_s(text) for text in times]
+    except ValueError as error:
+        raise UsageError(f"--step-time: {error}") from None
+    return RunConfig.load(config, overrides), seconds
+
+
+@cluster.command()
+@click.argument("runs", metavar="RUNS")
+@calibration_option
+@json_option
+def score(runs: str, calibration: str | None, as_json: bool) -> None:
+    """Score step times, memory and the ranking of layouts on measured runs.
+
+    RUNS is CSV or Parquet, one row per measured configuration: n_layers, d_model, n_heads, d_ff, vocab, seq_len, gpu,
+    n_gpus, tp, pp, dp, micro_batch, global_batch, …, and step_time_s or peak_mem_gib. Rows that the model can't express
+    are counted by reason.
+
+    \b
+    Example:  simulate cluster score measured.csv --json
+    """
+    from ..simulator.cluster.measured import load_measurements
+    from ..simulator.cluster.scoring import score as scored
+    from ..simulator.cluster.step_model import StepTimeModel
+
+    result = scored(step_times(calibration) or StepTimeModel.shipped(), load_measurements(runs))
+    show(as_json, result, lambda: views().score_view(result))
+
+
+@cluster.command()
+@config_option
+@set_option
+@calibration_option
+@click.option("--top", default=10, show_default=True, type=click.IntRange(1, 1000), help="How many layouts to show.")
+@json_option
+def search(config: str, overrides: tuple[str, ...], calibration: str | None, top: int, as_json: bool) -> None:
+    """Rank the fastest layouts of a plan that fit its accelerators.
+
+    What the plan's `layout` states is kept: tp: 8 searches among layouts with tp 8.
+
+    \b
+    Example:  simulate cluster search --config examples/llama-70b.yaml --set hardware.count=512
+    """
+    from ..simulator.cluster.estimate import search_layouts
+    from ..simulator.config import RunConfig
+
+    start = time.perf_counter()
+    found, rows = search_layouts(RunConfig.load(config, overrides), step_times(calibration), top)
+    seconds = time.perf_counter() - start
+    show(as_json, {"layouts": rows, "seconds": seconds}, lambda: views().search_view(found, rows, seconds))

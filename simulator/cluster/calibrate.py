@@ -1,0 +1,58 @@
+"""Measured steps of the user's own cluster → a calibrated step-time model, and what it changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..config import RunConfig
+from .estimate import choose_layout, plan_space, plan_steps
+from .measured import Measurements
+from .step_model import StepTimeModel
+from .steps import Steps
+
+__all__ = ["calibrate_on_plan", "calibrate_on_rows"]
+
+_LEVEL = 0.8
+
+
+def calibrate_on_plan(
+    config: RunConfig, step_time_s: Sequence[float], fitted: StepTimeModel
+) -> tuple[StepTimeModel, dict[str, Any]]:
+    """Calibrate on measured steps of one plan; several times of it are repetitions.
+
+    Where the plan leaves its layout open, the one that would be chosen is taken as measured: state it to be sure.
+    """
+    space = plan_space(config)
+    layout = choose_layout(config, space, fitted)
+    one = plan_steps(config, space, layout)
+    steps = type(one).join([one] * len(step_time_s))
+    names = [
+        f"{config.name or 'run'} {i + 1}" if len(step_time_s) > 1 else config.name or "run" for i in range(len(steps))
+    ]
+    return _calibrated(steps, np.asarray(step_time_s, dtype=float), names, fitted)
+
+
+def calibrate_on_rows(data: Measurements, fitted: StepTimeModel) -> tuple[StepTimeModel, dict[str, Any]]:
+    """Calibrate on the rows of a table that have a step time."""
+    timed = data.take(np.flatnonzero(np.isfinite(data.step_time_s)))
+    names = [f"row {row + 1}" for row in timed.rows]
+    return _calibrated(timed.steps, timed.step_time_s, names, fitted)
+
+
+def _calibrated(
+    steps: Steps, step_time_s: np.ndarray, names: Sequence[str], fitted: StepTimeModel
+) -> tuple[StepTimeModel, dict[str, Any]]:
+    """The calibrated model, and for every step its time before and after with half-widths of the 80 % interval."""
+    made = fitted.calibrated(steps, step_time_s)
+    columns = {
+        "measured_s": step_time_s,
+        "before_s": fitted.predict(steps).total_s,
+        "after_s": made.predict(steps).total_s,
+        "half_width_before": np.expm1(fitted.spread.quantiles[_LEVEL] * fitted.log_sd(steps)),
+        "half_width_after": np.expm1(made.spread.quantiles[_LEVEL] * made.log_sd(steps)),
+    }
+    rows = [{"name": name, **{k: float(v[i]) for k, v in columns.items()}} for i, name in enumerate(names)]
+    return made, {"calibrated_on": made.calibrated_on, "steps": rows}

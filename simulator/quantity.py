@@ -1,0 +1,32 @@
+"""A forecast number: its median and central intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .calibration import LEVELS
+
+__all__ = ["Quantity"]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A forecast number: its median, and central intervals by level."""
+
+    median: float
+    intervals: Mapping[float, tuple[float, float]]
+
+    @classmethod
+    def of_draws(cls, draws: np.ndarray) -> Quantity:
+        """Median and intervals of equally likely draws."""
+        edges = [share for level in LEVELS for share in ((1 - level) / 2, (1 + level) / 2)]
+        median, *found = np.quantile(draws, [0.5, *edges]).tolist()
+        return cls(median, dict(zip(LEVELS, zip(found[::2], found[1::2], strict=True), strict=True)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """`{"median": …, "intervals": {"0.9": [low, high], …}}`."""
+        return {"median": self.median, "intervals": {f"{k:g}": list(v) for k, v in self.intervals.items()}}
