@@ -1,7 +1,8 @@
 """Seconds of one optimizer step, by part: layers, pipeline, data parallelism, optimizer, host.
 
-The slowest pipeline stage sets the pace; `pp − 1` of its turns are lost at both ends together, divided by the number of
-chunks if stages are interleaved (Narayanan et al. 2021, arXiv:2104.04473, section 2.2).
+The slowest pipeline stage sets the pace, the one with the output head or a fuller one; `pp − 1` of its turns are lost
+at both ends together, divided by the number of chunks if stages are interleaved (Narayanan et al. 2021,
+arXiv:2104.04473, section 2.2).
 """
 
 from __future__ import annotations
@@ -41,13 +42,15 @@ def step_time(steps: Steps, fitted: Efficiencies) -> StepTime:
     layouts, network = steps.layouts, Network(steps, fitted)
     layer = _layer(steps, network, layer_times(steps, fitted))
     turn = {name: stage_layers(steps) * value for name, value in layer.items()}
-    # with a pipeline the head is on the slowest stage; without one there is only that
     turn |= {"output_head": output_head_s(steps, fitted), "pipeline": network.pipeline_s()}
     turn["gradients"] = fitted["accumulate_bytes"] * sum(local_params(steps)) / steps.machines.hbm_bytes_per_s
-    turn_s = np.asarray(sum(turn.values()))
+    # where the head takes less than the layer that its stage lacks, it waits for the others
+    behind = np.maximum(0.0, np.asarray(sum(layer.values())) - turn["output_head"])
+    waiting = np.where(_lacks_a_layer(steps), behind, 0.0)
+    turn_s = np.asarray(sum(turn.values()) + waiting)
     lost = np.where(layouts.pp > 1, (layouts.pp - 1) / layouts.vpp * fitted["bubble"], 0.0)
     parts = {name: layouts.accumulation * value for name, value in turn.items()}
-    parts["bubble"] = lost * turn_s
+    parts["bubble"] = lost * turn_s + layouts.accumulation * waiting
     parts["data_parallel"] = _data_parallel_s(steps, network, turn_s, fitted)
     doublings = np.log2(np.maximum(1.0, layouts.devices / _NODE))
     parts["straggling"] = fitted["straggling"] * doublings * sum(parts.values())
@@ -78,7 +81,7 @@ def _layer(steps: Steps, network: Network, times: LayerTimes) -> dict[str, np.nd
 
 
 def stage_layers(steps: Steps) -> np.ndarray:
-    """Layers of the slowest pipeline stage, the one with the output head.
+    """Layers of the pipeline stage with the output head.
 
     Where chunks don't divide the layers, frameworks count the embedding and the head as a layer each, so that the last
     stage has one layer fewer than others.
@@ -86,7 +89,12 @@ def stage_layers(steps: Steps) -> np.ndarray:
     models, layouts = steps.models, steps.layouts
     chunks = layouts.pp * layouts.vpp
     uneven = np.ceil((models.layers + 2) / chunks) * layouts.vpp - 1
-    return np.where(models.layers % chunks == 0, models.layers / layouts.pp, np.maximum(uneven, 1.0))
+    return np.where(_lacks_a_layer(steps), np.maximum(uneven, 1.0), models.layers / layouts.pp)
+
+
+def _lacks_a_layer(steps: Steps) -> np.ndarray:
+    """Whether the stage with the output head has one layer fewer than others."""
+    return steps.models.layers % (steps.layouts.pp * steps.layouts.vpp) != 0
 
 
 def local_params(steps: Steps) -> tuple[np.ndarray, np.ndarray]:
