@@ -11,12 +11,18 @@ from pydantic import Field, model_validator
 
 from ..fields import Duration, FieldError, Frozen, PositiveCount, Real, Share, Whole, whole_schema
 
-__all__ = ["EnergyConfig", "PricesConfig", "ReliabilityConfig"]
+__all__ = ["OVERHEAD", "EnergyConfig", "PricesConfig", "ReliabilityConfig"]
 
 # Llama 3 (arXiv:2407.21783, section 3.3.4): 419 unexpected interruptions in 54 days on 16,384 H100.
 _FAILURES_PER_DEVICE_HOUR = 419 / (54 * 24 * 16_384)
 # One standard deviation, as a factor, over the fleets that `benchmarks/goodput.py` lists and computes it from.
 _FAILURE_RATE_SPREAD = 2.5
+
+OVERHEAD = 0.25
+"""Share by which published runs took longer than the best layout, its steps and interruptions explain.
+
+Evaluation, loading, software and layouts that are less than the best: made by `benchmarks/published_runs.py`.
+"""
 
 _Rate = Annotated[Real, Field(ge=0, le=1)]
 _Usd = Annotated[Real, Field(ge=0, le=1e6)]
@@ -63,6 +69,12 @@ class ReliabilityConfig(Frozen):
     straggler_slowdown: Annotated[Real, Field(ge=0, le=10)] = Field(
         default=0.0, description="Share by which steps are longer over the run than on a healthy cluster."
     )
+    stated_overhead: Annotated[Real, Field(ge=0, le=10)] | None = Field(
+        default=None,
+        alias="overhead",
+        description="Share by which the run takes longer than its steps and interruptions explain: evaluation, loading, "
+        "a layout or software short of the best (default: 0.25 as in published runs; 0 once step times are calibrated).",
+    )
     planned_downtime: Annotated[Real, Field(ge=0, lt=1)] = Field(
         default=0.0, description="Share of the wall clock in planned maintenance, during which devices are still paid."
     )
@@ -82,6 +94,12 @@ class ReliabilityConfig(Frozen):
         """Unplanned interruptions per accelerator and hour, preemptions apart."""
         stated = self.stated_failures_per_device_hour
         return _FAILURES_PER_DEVICE_HOUR if stated is None else stated
+
+    def overhead(self, calibrated: bool) -> float:
+        """Share of time beyond steps and interruptions; measured steps of the cluster itself leave none to expect."""
+        if self.stated_overhead is not None:
+            return self.stated_overhead
+        return 0.0 if calibrated else OVERHEAD
 
     @property
     def failure_rate_spread(self) -> float:

@@ -62,6 +62,8 @@ class ClusterEstimate:
     usable_memory_gib: float
     fits: str
     """fits, tight or does not fit."""
+    overhead: float
+    """Share of time beyond steps and interruptions, counted in the wall clock and all that follows from it."""
     wall_clock_days: Quantity
     wall_clock_shares: Mapping[str, float]
     goodput: Quantity
@@ -92,6 +94,7 @@ class ClusterEstimate:
             "framework",
             "fits",
             "usable_memory_gib",
+            "overhead",
             "p_deadline",
             "p_budget",
         )
@@ -110,7 +113,7 @@ class ClusterEstimate:
 
 
 CLUSTER_KEYS: tuple[str, ...] = (
-    "accelerator", "devices", "precision", "framework", "fits", "usable_memory_gib", "p_deadline", "p_budget",
+    "accelerator", "devices", "precision", "framework", "fits", "usable_memory_gib", "overhead", "p_deadline", "p_budget",
     "step_time_s", "tokens_per_s", "mfu", "peak_memory_gib", "wall_clock_days", "goodput", "interruptions", "gpu_hours",
     "cost_usd", "energy_mwh", "co2e_t", "layout", "step_parts_s", "memory_parts_gib", "wall_clock_shares",
     "cost_parts_usd", "finish", "calibrated_on", "cluster_notes",
@@ -226,6 +229,7 @@ class _Estimate:
     ) -> None:
         self.config, self.fitted, self.space, self.layout, self.steps = config, fitted, space, layout, steps
         self.rng = np.random.default_rng(config.seed)
+        self.overhead = config.reliability.overhead(fitted.calibrated_on > 0)
         self.time: StepTime = fitted.predict(steps)
         self.log_sd = float(fitted.log_sd(steps)[0])
         self.step_s = float(self.time.total_s[0]) * np.exp(self.log_sd * fitted.spread.draw(self.rng, draws))
@@ -234,7 +238,7 @@ class _Estimate:
 
     def _run_time(self) -> RunTime:
         config, devices = self.config, self.layout.devices
-        steps = config.data.tokens / self.step_tokens
+        steps = (1.0 + self.overhead) * config.data.tokens / self.step_tokens
         typical = float(self.time.total_s[0]) * steps
         require_progress(expected_run_time(typical, devices, config.reliability), typical, devices, config.reliability)
         return simulate_run_time(self.step_s * steps, devices, config.reliability, self.rng)
@@ -261,6 +265,7 @@ class _Estimate:
             memory_parts_gib=_memory_parts(needed),
             usable_memory_gib=float(needed.usable_gib[0]),
             fits=str(needed.verdict[0]),
+            overhead=self.overhead,
             wall_clock_days=Quantity.of_draws(run_time.wall_clock_s / _DAY_S),
             wall_clock_shares=run_time.shares(),
             goodput=Quantity.of_draws(run_time.goodput),
@@ -300,6 +305,11 @@ class _Estimate:
         """What a careful reader should know before believing the numbers."""
         hardware, machines = self.config.hardware, self.steps.machines
         notes = doubts(self.space.architecture, self.layout, self.space.per_node)
+        if self.overhead and self.config.reliability.stated_overhead is None:
+            notes.append(
+                f"{self.overhead:.0%} added to the time of all steps, as published runs took (reliability.overhead); "
+                "a measured step of your own cluster replaces it (simulate cluster calibrate)"
+            )
         if needed.verdict[0] != "fits":
             notes.append(
                 f"memory is {needed.verdict[0]}: {float(needed.device_gib[0]):.1f} GiB needed, "
