@@ -14,7 +14,6 @@ import sys
 from typing import Any
 
 import numpy as np
-
 from foretrain.simulator.cluster.estimate import estimate
 from foretrain.simulator.config import RunConfig
 from foretrain.simulator.config_operations import OVERHEAD
@@ -105,9 +104,10 @@ def main() -> None:
         inside = low <= fact[6] <= high
         held += inside
         split = f"tp {one.layout.tp} pp {one.layout.pp} cp {one.layout.cp} ep {one.layout.ep}"
+        said = "in " if inside else "OUT"
         print(
             f"{fact[0]:15s} {fact[6] / 1e3:9,.0f}k {one.gpu_hours.median / 1e3:9,.0f}k {np.exp(beyond[i]):9.2f}  "
-            f"{low / 1e3:9,.0f}k to {high / 1e3:7,.0f}k {'in ' if inside else 'OUT'} {one.mfu.median:6.0%}  {split}  {fact[8]}"
+            f"{low / 1e3:9,.0f}k to {high / 1e3:7,.0f}k {said} {one.mfu.median:6.0%}  {split}  {fact[8]}"
         )
     mean = float(np.expm1(beyond.mean()))
     print(

@@ -72,8 +72,9 @@ class ReliabilityConfig(Frozen):
     stated_overhead: Annotated[Real, Field(ge=0, le=10)] | None = Field(
         default=None,
         alias="overhead",
-        description="Share by which the run takes longer than its steps and interruptions explain: evaluation, loading, "
-        "a layout or software short of the best (default: 0.25 as in published runs; 0 once step times are calibrated).",
+        description="Share by which the run takes longer than its steps and interruptions explain: evaluation, "
+        "loading, a layout or software short of the best (default: 0.25 as in published runs; 0 once step times "
+        "are calibrated).",
     )
     planned_downtime: Annotated[Real, Field(ge=0, lt=1)] = Field(
         default=0.0, description="Share of the wall clock in planned maintenance, during which devices are still paid."
