@@ -33,6 +33,7 @@ LEVELS = (0.5, 0.8, 0.9, 0.95)
 _FORMAT = 1
 _LARGEST_BYTES = 16 * 2**20
 _ITERATIONS = 4  # of Gauss–Newton for calibrated parameters; two suffice
+_TAIL = 0.46  # (z / 1.96)² − 1 per e-fold of rarity beyond 95 %: normal quantiles to 1 % up to 99.99 %
 _IMPLAUSIBLE = 100.0  # times a prediction: milliseconds, or another model's time
 _LARGEST_LOG = 10.0  # log units: what a file may say of an offset, or of a parameter about its prior
 _UNKNOWN_GENERATION_SD = 0.15  # log units; spread of efficiencies over generations, from their priors
@@ -53,7 +54,8 @@ class Spread:
         levels, widths = np.array([0.0, *self.quantiles]), np.array([0.0, *self.quantiles.values()])
         level = rng.random(size)
         # beyond the last level the tail goes on as a Gaussian's that meets it there
-        tail = widths[-1] * np.sqrt(np.log(np.maximum(1 - level, 1e-12)) / np.log(1 - levels[-1]))
+        rarer = np.log((1 - levels[-1]) / np.clip(1 - level, 1e-12, 1 - levels[-1]))
+        tail = widths[-1] * np.sqrt(1.0 + _TAIL * rarer)
         sizes = np.where(level > levels[-1], tail, np.interp(level, levels, widths))
         return np.where(rng.random(size) < 0.5, -sizes, sizes)
 
@@ -191,6 +193,9 @@ class StepTimeModel:
         ]
         if not np.max(np.abs([offset, *logs])) <= _LARGEST_LOG or not _is_covariance(covariance):
             raise ValueError("its covariance or its parameters are out of range")
+        calibrated_on = int(plain["calibrated_on"])
+        if calibrated_on < 0:
+            raise ValueError("it says to be calibrated on fewer than 0 steps")
         return cls(
             efficiencies=Efficiencies(values),
             residual=None if plain["residual"] is None else Residual.from_dict(plain["residual"]),
@@ -199,7 +204,7 @@ class StepTimeModel:
             offset=offset,
             covariance=covariance,
             provenance=dict(plain["provenance"]),
-            calibrated_on=int(plain["calibrated_on"]),
+            calibrated_on=calibrated_on,
         )
 
 
