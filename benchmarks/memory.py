@@ -73,9 +73,8 @@ def readings_of(table: pd.DataFrame, name: str) -> Readings:
         share = rows.recompute_share.to_numpy(float)
         spread = replace(steps.layouts, recompute_full=share, recompute_selective=np.zeros(len(share)))
         steps = replace(steps, layouts=spread)
-    kind = np.where(rows.mem_kind.str.contains("reserved"), "reserved", found.memory_kind)
     models = (rows.model + rows.seq_len.astype(int).astype(str)).to_numpy(str)
-    return Readings(name, steps, kind, found.peak_memory_gib, models)
+    return Readings(name, steps, found.memory_kind, found.peak_memory_gib, models)
 
 
 def all_readings() -> list[Readings]:

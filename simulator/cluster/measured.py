@@ -56,12 +56,15 @@ class Measurements:
     step_time_s: np.ndarray
     peak_memory_gib: np.ndarray
     memory_kind: np.ndarray
-    """What was read: `device` (the driver's figure, everything included), else `allocated` (the framework's)."""
+    """What was read: `device` (the driver's figure, everything included), `reserved` (the allocator's), else
+    `allocated` (what tensors took of it)."""
     source: np.ndarray
     group: np.ndarray
     """Same model, machines, batch and software: rows that differ only in layout. Codes from 0."""
     recompute_known: np.ndarray
     """Whether it was published what is recomputed. Where not, nothing is taken to be."""
+    ran: np.ndarray
+    """False for rows whose `status` says that memory ran out: neither time nor peak, but an answer to what fits."""
     rows: np.ndarray
     """Positions in the table."""
     skipped: Mapping[str, int]
@@ -75,7 +78,13 @@ class Measurements:
         return Measurements(steps=self.steps.take(chosen), skipped=self.skipped, **parts)
 
 
-_PER_ROW = ("step_time_s", "peak_memory_gib", "memory_kind", "source", "group", "recompute_known", "rows")
+_PER_ROW = ("step_time_s", "peak_memory_gib", "memory_kind", "source", "group", "recompute_known", "ran", "rows")
+
+
+def _memory_kind(words: str) -> str:
+    if "smi" in words or "device" in words:
+        return "device"
+    return "reserved" if "reserved" in words else "allocated"
 
 
 def load_measurements(path: str) -> Measurements:
@@ -126,7 +135,8 @@ class _Found:
     def add(self, position: int, row: Mapping[str, Cell]) -> None:
         try:
             seconds, gib = positive(row, "step_time_s"), positive(row, "peak_mem_gib")
-            if seconds is None and gib is None:
+            failed = "oom" in text(row, "status")
+            if seconds is None and gib is None and not failed:
                 raise SkippedError("without step_time_s or peak_mem_gib")
             key, shape = self._shape(row)
             layout = layout_of(row, shape.layers)
@@ -143,7 +153,8 @@ class _Found:
             {
                 "step_time_s": math.nan if seconds is None else seconds,
                 "peak_memory_gib": math.nan if gib is None else gib,
-                "memory_kind": "device" if "smi" in text(row, "mem_kind") else "allocated",
+                "memory_kind": _memory_kind(text(row, "mem_kind")),
+                "ran": not failed,
                 "source": str(row[sources[0] if sources else "gpu"] or "unknown"),
                 "group": self.groups.setdefault(same, len(self.groups)),
                 "recompute_known": text(row, "recompute") not in ("", "unknown"),

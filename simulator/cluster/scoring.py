@@ -30,8 +30,7 @@ def score(model: StepTimeModel, data: Measurements) -> dict[str, Any]:
         predicted = model.predict(timed.steps).total_s
         scores["step_time"] = step_time_scores(timed, predicted, (low, high))
         scores["ranking"] = ranking(timed, predicted)
-    sized = data.take(np.flatnonzero(np.isfinite(data.peak_memory_gib)))
-    scores["memory"] = memory_scores(sized) if len(sized) else None
+    scores["memory"] = memory_scores(data)
     return scores
 
 
@@ -94,18 +93,25 @@ def ranking(data: Measurements, predicted_s: np.ndarray) -> dict[str, Any]:
 
 
 def memory_scores(data: Measurements) -> dict[str, Any]:
-    """Errors of peak memory, against what was read: the framework's figure or the device's; and what fits.
+    """Errors of peak memory, against what was read: tensors', the allocator's or the device's figure; and what fits.
 
-    Every row ran, so that a verdict of not fitting is wrong.
+    What fits is judged on every row whose answer is known: a row that ran with known recomputation must not be said not
+    to fit, a row that ran out of memory must not be said to fit.
     """
     predicted = memory(data.steps)
-    device = data.memory_kind == "device"
-    said = np.where(device, predicted.device_gib, predicted.allocated_gib)
-    names = np.unique(data.source)
+    kinds = {"device": predicted.device_gib, "reserved": predicted.reserved_gib, "allocated": predicted.allocated_gib}
+    said = np.select([data.memory_kind == kind for kind in kinds], list(kinds.values()))
+    known = data.recompute_known | ~data.ran
+    wrong = np.where(data.ran, predicted.verdict == "does not fit", predicted.verdict == "fits")
+    fits = {"rows": int(known.sum()), "wrong": int((known & wrong).sum())}
+    sized, read = np.isfinite(data.peak_memory_gib), data.peak_memory_gib
     by_source: Mapping[str, Any] = {
-        str(name): errors(said[data.source == name], data.peak_memory_gib[data.source == name]) for name in names
+        str(name): errors(said[own], read[own])
+        for name in np.unique(data.source[sized])
+        for own in [sized & (data.source == name)]
     }
-    return {"pooled": errors(said, data.peak_memory_gib), "by_source": by_source}
+    pooled = errors(said[sized], read[sized]) if sized.any() else None
+    return {"pooled": pooled, "by_source": by_source, "fits": fits}
 
 
 def _rank_correlation(one: np.ndarray, other: np.ndarray) -> float:

@@ -123,8 +123,10 @@ def score_view(result: Mapping[str, Any]) -> RenderableType:
         if ranked["groups"]:
             said = f"mean regret {ranked['mean_regret']:.1%}, rank correlation {ranked['spearman']:.2f}"
             blocks.append(Text(f"layouts, {ranked['groups']} groups of at least 4: {said}"))
-    if result["memory"] is not None:
+    if result["memory"]["pooled"] is not None:
         blocks += [Text(""), _memory(result["memory"])]
+    fits = result["memory"]["fits"]
+    blocks.append(Text(f"whether it fits: {fits['wrong']} wrong of {fits['rows']} rows whose answer is known"))
     blocks += [Text(f"! {rows} rows {reason}: left out", style="yellow") for reason, rows in result["skipped"].items()]
     return Group(*blocks)
 
