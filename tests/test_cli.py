@@ -17,14 +17,24 @@ from foretrain.simulator.predictor_io import DEFAULT, shipped
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.yaml"))
 SEVEN_B = EXAMPLES[0].with_name("llama-7b.yaml")
-COMMANDS = ["predict", "fit", "score", "backtest", "data", "proxies", "init"]
+COMMANDS = ["predict", "fit", "score", "backtest", "cluster", "data", "proxies", "init"]
 LEVEL_KEYS = [f"{level:g}" for level in LEVELS]
 
 # These names are a promise to whoever parses them: add, never rename.
+CLUSTER_QUANTITIES = {
+    "step_time_s", "tokens_per_s", "mfu", "peak_memory_gib", "wall_clock_days", "goodput", "interruptions", "gpu_hours",
+    "cost_usd", "energy_mwh", "co2e_t",
+}  # fmt: skip
+CLUSTER_KEYS = CLUSTER_QUANTITIES | {
+    "accelerator", "devices", "precision", "framework", "layout", "fits", "usable_memory_gib", "overhead",
+    "step_parts_s", "memory_parts_gib", "wall_clock_shares", "cost_parts_usd", "finish", "p_deadline", "p_budget",
+    "calibrated_on", "cluster_notes",
+}  # fmt: skip
 DOMAIN_KEYS = {"loss_nats", "perplexity", "bits_per_byte", "decomposition_nats"}
 FORECAST_KEYS = DOMAIN_KEYS | {
     "name", "domains", "average", "p_target", "extrapolation_gap_decades", "training_flops", "params_total",
     "params_active", "params_fitted", "tokens", "epochs", "predictor", "warnings", "config", "seed", "version",
+    "cluster_missing", *CLUSTER_KEYS,
 }  # fmt: skip
 PREDICTOR_KEYS = {
     "name", "title", "source", "corpus", "val_domain", "tokenizer", "params_kind", "table", "digest", "command", "law",
@@ -96,6 +106,20 @@ def test_predict_json_on_each_example(run, example):
     target = result["config"]["targets"]
     assert (result["p_target"] is None) == (target["perplexity"] is None and target["loss_nats"] is None)
     assert result["p_target"] is None or 0 <= result["p_target"] <= 1
+    check_cluster(result)
+
+
+def check_cluster(result: dict) -> None:
+    """Times, memory and cost are there exactly where the plan states its machines."""
+    assert (result["config"]["hardware"]["count"] is None) == bool(result["cluster_missing"])
+    if result["cluster_missing"]:
+        assert {result[key] for key in CLUSTER_KEYS} == {None}
+        return
+    for key in CLUSTER_QUANTITIES - {"co2e_t", "interruptions"}:
+        check_quantity(result[key])
+    assert result["co2e_t"] is None, "no example states its grid"
+    assert sum(result["step_parts_s"].values()) == pytest.approx(result["step_time_s"]["median"], rel=0.01)
+    assert result["fits"] in ("fits", "tight")
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
@@ -111,6 +135,10 @@ def test_predict_shows_people_the_facts_of_the_json(run, example):
         assert f"! {warning}\n" in shown.stdout, "a warning must stay on one line where a grep expects it"
     assert ("bits per byte" in shown.stdout) == (result["bits_per_byte"] is not None)
     assert ("chance of reaching the target" in shown.stdout) == (result["p_target"] is not None)
+    lacking = ", ".join(result["cluster_missing"])
+    words = f"the plan lacks {lacking}" if lacking else f"on {result['devices']} × {result['accelerator']}"
+    assert words in shown.stdout
+    assert all(f"! {note}\n" in shown.stdout for note in result["cluster_notes"] or ())
 
 
 def test_the_same_call_gives_the_same_bytes(run):

@@ -286,7 +286,7 @@ def test_the_search_for_such_calls_finds_them(text, wrong):
 
 HEAVY = {"torch", "sklearn", "lightgbm", "optuna", "pandas", "pyarrow", "scipy"}
 HELP = HEAVY | {"numpy", "pydantic", "altair", "vl_convert", "rich", "yaml"}
-COMMANDS = ("predict", "fit", "score", "backtest", "data", "proxies", "init")
+COMMANDS = ("predict", "fit", "score", "backtest", "cluster", "data", "proxies", "init")
 PROGRAM = """
 import contextlib, io, json, sys
 from foretrain.cli import main
@@ -305,6 +305,10 @@ STARTS = [
     *(([command, "--help"], HELP) for command in COMMANDS),
     (["predict", "--config", "examples/llama-7b.yaml"], HEAVY | {"altair", "vl_convert"}),
     (["predict", "--config", "examples/llama-7b.yaml", "--json"], HEAVY | {"altair", "vl_convert", "rich"}),
+    (["predict", "--config", "examples/mixtral-8x7b.yaml", "--json"], HEAVY | {"altair", "vl_convert", "rich"}),
+    *((["cluster", command, "--help"], HELP) for command in ("estimate", "calibrate", "score", "search")),
+    (["cluster", "estimate", "--config", "examples/llama-7b.yaml"], HEAVY | {"altair", "vl_convert"}),
+    (["cluster", "search", "--config", "examples/llama-70b.yaml", "--json"], HEAVY | {"altair", "vl_convert", "rich"}),
     (["init", "--schema"], HEAVY | {"numpy"}),
 ]
 

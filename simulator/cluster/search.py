@@ -124,15 +124,12 @@ def _why_nothing_fits(
 ) -> str:
     """The least that any layout needs, its largest part, and the devices or the freedom that would do."""
     best = int(np.argmin(found.memory.device_gib))
-    needs, usable = (
-        float(found.memory.device_gib[best]),
-        float(np.broadcast_to(found.memory.usable_gib, (best + 1,))[best]),
-    )
+    needs, usable = float(found.memory.device_gib[best]), float(found.memory.usable_gib[best])
     parts = {name: float(part[best]) for name, part in found.memory.parts.items()}
     largest = max(parts, key=lambda name: parts[name])
     text = (
-        f"memory: no layout of the model fits {space.count} × {accelerator.name}; the leanest needs {needs:.1f} GiB per "
-        f"device of {usable:.1f} usable, most of it for {largest}"
+        f"memory: no layout of the model fits {space.count} × {accelerator.name}; the leanest needs {needs:.1f} GiB "
+        f"per device of {usable:.1f} usable, most of it for {largest}"
     )
     count = _enough_devices(space, accelerator, precision, framework)
     if count is not None:

@@ -50,11 +50,16 @@ def cluster_rows(result: ClusterEstimate) -> list[tuple[str, Quantity, Any]]:
         ("goodput", result.goodput, "{:.1%}".format),
         ("GPU-hours", result.gpu_hours, format_count),
         ("cost, USD", result.cost_usd, format_count),
-        ("energy, MWh", result.energy_mwh, "{:.3g}".format),
-        ("CO2e, t", result.co2e_t, "{:.3g}".format),
+        ("energy, MWh", result.energy_mwh, _amount),
+        ("CO2e, t", result.co2e_t, _amount),
         ("memory, GiB per device", result.peak_memory_gib, "{:.1f}".format),
     ]
     return [(label, quantity, form) for label, quantity, form in rows if quantity is not None]
+
+
+def _amount(number: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{number:.3g}" if abs(number) < 999.5 else format_count(number)
 
 
 def cluster_lines(result: ClusterEstimate) -> list[Text]:
