@@ -1,7 +1,7 @@
 """The fastest layouts of a model on n devices: every layout worth trying, those that fit, ranked by step time.
 
 All candidates are estimated at once as arrays. The learned residual is bounded, so it is worked out only for those
-whose physics come within its bound of the best.
+whose physics come within its bound of the last that is asked for.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def fastest_layouts(
     if not np.any(chosen):
         raise InfeasibleError(_why_nothing_fits(space, found, accelerator, precision, framework))
     rows = np.flatnonzero(np.broadcast_to(chosen, (len(found.steps),)))
-    rows, step_time_s = _ranked(found.steps, rows, fitted)
+    rows, step_time_s = _ranked(found.steps, rows, fitted, top)
     verdicts, device_gib = found.memory.verdict, found.memory.device_gib
     return [
         RankedLayout(
@@ -109,10 +109,11 @@ def _candidates(
     return _Candidates(columns, steps, memory(steps))
 
 
-def _ranked(steps: Steps, rows: np.ndarray, fitted: StepTimeModel) -> tuple[np.ndarray, np.ndarray]:
-    """The rows that may be fastest, by predicted time; ties go to the plainer layout, which comes first."""
+def _ranked(steps: Steps, rows: np.ndarray, fitted: StepTimeModel, top: int) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that may be among the `top`, by predicted time; ties go to the plainer layout, which comes first."""
     physics = fitted.without_trees().predict(steps.take(rows)).total_s
-    near = np.flatnonzero(physics <= physics.min() * np.exp(_LEARNED_BOUND))
+    last = min(top, len(rows)) - 1
+    near = np.flatnonzero(physics <= np.partition(physics, last)[last] * np.exp(_LEARNED_BOUND))
     near = near[np.argsort(physics[near], kind="stable")[:_MOST_LEARNED]]
     step_time_s = fitted.predict(steps.take(rows[near])).total_s
     order = np.argsort(step_time_s, kind="stable")
