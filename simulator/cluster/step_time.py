@@ -94,7 +94,8 @@ def stage_layers(steps: Steps) -> np.ndarray:
 
 def _lacks_a_layer(steps: Steps) -> np.ndarray:
     """Whether the stage with the output head has one layer fewer than others."""
-    return steps.models.layers % (steps.layouts.pp * steps.layouts.vpp) != 0
+    layouts = steps.layouts
+    return (layouts.pp > 1) & (steps.models.layers % (layouts.pp * layouts.vpp) != 0)
 
 
 def local_params(steps: Steps) -> tuple[np.ndarray, np.ndarray]:

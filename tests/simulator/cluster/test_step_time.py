@@ -124,6 +124,8 @@ def test_layers_of_the_slowest_stage(make_steps):
     # Llama-3 405B: 126 layers, the embedding and the head count as one each (arXiv:2407.21783, section 3.3.2)
     uneven = make_steps(LLAMA70.model_copy(update={"layers": 126}), pp=16, vpp=np.array([1.0, 8]))
     np.testing.assert_array_equal(stage_layers(uneven), [7, 7])
+    # without a pipeline all layers are on the one stage, whatever vpp says
+    np.testing.assert_array_equal(stage_layers(make_steps(DEEPSEEK, vpp=np.array([1.0, 2]))), [61, 61])
 
 
 @given(st.sampled_from([LLAMA7, LLAMA70, MIXTRAL]), st.integers(10, 130), st.sampled_from([2, 3, 4, 8]))
