@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ..errors import UsageError
+from ..errors import InfeasibleError, InputError, UsageError
 
 _WHOLE_LINES = 10_000
 
@@ -41,6 +41,15 @@ def columns_mapping(columns: str | None) -> dict[str, str] | None:
     if len({standard.strip() for standard, _, _ in pairs}) < len(pairs):
         raise UsageError(f"--columns: {columns!r} names a standard column twice")
     return {standard.strip(): name.strip() for standard, _, name in pairs}
+
+
+@contextmanager
+def stated_in(path: str) -> Iterator[None]:
+    """Name the file of a plan or a table in what turns out to be wrong with it after it has been read."""
+    try:
+        yield
+    except (InputError, InfeasibleError) as error:
+        raise type(error)("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from error
 
 
 def step_times(path: str | None) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..errors import UsageError
-from ._shared import json_option, show, step_times
+from ._shared import json_option, show, stated_in, step_times
 
 config_option = click.option("--config", required=True, metavar="FILE", help="The planned run, YAML or JSON.")
 set_option = click.option(
@@ -52,7 +52,9 @@ def estimate(config: str, overrides: tuple[str, ...], calibration: str | None, a
     from ..simulator.cluster.estimate import estimate as estimated
     from ..simulator.config import RunConfig
 
-    result = estimated(RunConfig.load(config, overrides), step_times(calibration))
+    plan, fitted = RunConfig.load(config, overrides), step_times(calibration)
+    with stated_in(config):
+        result = estimated(plan, fitted)
     show(as_json, result.to_dict(), lambda: views().estimate_view(result))
 
 
@@ -98,9 +100,13 @@ def calibrate(
     if runs is not None:
         if times or overrides:
             raise UsageError("simulate cluster calibrate: --step-time and --set go with --config, not with a table")
-        made, facts = calibrate_on_rows(load_measurements(runs), fitted)
+        data = load_measurements(runs)
+        with stated_in(runs):
+            made, facts = calibrate_on_rows(data, fitted)
     else:
-        made, facts = calibrate_on_plan(*_measured_plan(str(config), overrides, times), fitted)
+        plan, seconds = _measured_plan(str(config), overrides, times)
+        with stated_in(str(config)):
+            made, facts = calibrate_on_plan(plan, seconds, fitted)
     made.save(out)
     show(as_json, {**facts, "out": out}, lambda: views().calibration_view(facts, out))
 
@@ -158,6 +164,8 @@ def search(config: str, overrides: tuple[str, ...], calibration: str | None, top
     from ..simulator.config import RunConfig
 
     start = time.perf_counter()
-    found, rows = search_layouts(RunConfig.load(config, overrides), step_times(calibration), top)
+    plan, fitted = RunConfig.load(config, overrides), step_times(calibration)
+    with stated_in(config):
+        found, rows = search_layouts(plan, fitted, top)
     seconds = time.perf_counter() - start
     show(as_json, {"layouts": rows, "seconds": seconds}, lambda: views().search_view(found, rows, seconds))

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ..errors import UsageError
-from ._shared import columns_option, json_option, progress_bar, read_table, show, step_times, tables
+from ._shared import columns_option, json_option, progress_bar, read_table, show, stated_in, step_times, tables
 
 law_help = "auto, or a name: chinchilla, general, kaplan, general+repetition, general+lr_batch, …"
 
@@ -42,8 +42,9 @@ def predict(
     from ..simulator.predictor_io import load
 
     allowed = ("data.allow_new_domains=true",) if allow_new_domain else ()
-    plan, fitted = RunConfig.load(config, (*overrides, *allowed)), load(predictor)
-    result = forecast(plan, fitted, step_times(calibration))
+    plan, fitted, times = RunConfig.load(config, (*overrides, *allowed)), load(predictor), step_times(calibration)
+    with stated_in(config):
+        result = forecast(plan, fitted, times)
     if chart is not None:
         from ..simulator.report.charts import forecast_chart, save_chart
 

@@ -7,8 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from ...errors import InfeasibleError, InputError
 from ..config import RunConfig
+from .candidates import LayoutSpace
 from .estimate import choose_layout, plan_space, plan_steps
+from .layout import Layout
+from .layout_problems import complete_layout
 from .measured import Measurements
 from .step_model import StepTimeModel
 from .steps import Steps
@@ -26,7 +30,7 @@ def calibrate_on_plan(
     Where the plan leaves its layout open, the one that would be chosen is taken as measured: state it to be sure.
     """
     space = plan_space(config)
-    layout = choose_layout(config, space, fitted)
+    layout = _measured_layout(config, space, fitted)
     one = plan_steps(config, space, layout)
     steps = type(one).join([one] * len(step_time_s))
     names = [
@@ -35,9 +39,21 @@ def calibrate_on_plan(
     return _calibrated(steps, np.asarray(step_time_s, dtype=float), names, fitted)
 
 
+def _measured_layout(config: RunConfig, space: LayoutSpace, fitted: StepTimeModel) -> Layout:
+    try:
+        return choose_layout(config, space, fitted)
+    except InfeasibleError:
+        if config.layout is None:
+            raise
+    # it was measured, hence it fitted, whatever is estimated
+    return complete_layout(space.architecture, space.count, space.global_batch, space.stated)
+
+
 def calibrate_on_rows(data: Measurements, fitted: StepTimeModel) -> tuple[StepTimeModel, dict[str, Any]]:
-    """Calibrate on the rows of a table that have a step time."""
+    """Calibrate on the rows of a table that have a step time. Raises `InputError` if none has."""
     timed = data.take(np.flatnonzero(np.isfinite(data.step_time_s)))
+    if not len(timed):
+        raise InputError("step_time_s: no row that can be expressed has one; expected a measured step at least")
     names = [f"row {row + 1}" for row in timed.rows]
     return _calibrated(timed.steps, timed.step_time_s, names, fitted)
 

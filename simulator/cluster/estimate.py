@@ -16,7 +16,7 @@ import numpy as np
 from ...errors import ConfigError, InfeasibleError
 from ..calibration import LEVELS
 from ..config import RunConfig
-from ..config_cluster import Framework, LayoutConfig
+from ..config_cluster import Framework, HardwareConfig, LayoutConfig
 from ..quantity import Quantity
 from .candidates import LayoutSpace
 from .energy import Energy, energy_used
@@ -25,7 +25,6 @@ from .goodput_simulation import simulate_run_time
 from .layout import Layout, batch_sequences, doubts
 from .layout_problems import complete_layout
 from .memory import GIB, Memory, memory
-from .memory_advice import advise
 from .money import Cost, cost_of, device_hours, stored_gib
 from .run_time import RunTime, finishing_day
 from .search import RankedLayout, default_framework, fastest_layouts
@@ -113,7 +112,8 @@ class ClusterEstimate:
 
 
 CLUSTER_KEYS: tuple[str, ...] = (
-    "accelerator", "devices", "precision", "framework", "fits", "usable_memory_gib", "overhead", "p_deadline", "p_budget",
+    "accelerator", "devices", "precision", "framework", "fits", "usable_memory_gib", "overhead", "p_deadline",
+    "p_budget",
     "step_time_s", "tokens_per_s", "mfu", "peak_memory_gib", "wall_clock_days", "goodput", "interruptions", "gpu_hours",
     "cost_usd", "energy_mwh", "co2e_t", "layout", "step_parts_s", "memory_parts_gib", "wall_clock_shares",
     "cost_parts_usd", "finish", "calibrated_on", "cluster_notes",
@@ -135,16 +135,37 @@ def missing(config: RunConfig) -> tuple[str, ...]:
 def plan_space(config: RunConfig) -> LayoutSpace:
     """The layouts that a plan leaves open. Raises `ConfigError` naming what is missing."""
     lacking = missing(config)
-    architecture, batch = config.model.architecture, config.optim.batch_tokens
-    if architecture is None or batch is None or config.hardware.count is None or lacking:
+    architecture, batch, count = config.model.architecture, config.optim.batch_tokens, config.hardware.count
+    if architecture is None or batch is None or count is None or lacking:
         raise ConfigError(f"{', '.join(lacking)}: missing; expected in the plan, for times, memory and cost")
+    stated = config.layout or LayoutConfig()
+    if stated.cp is None and None not in (stated.tp, stated.pp, stated.dp):
+        # whose product isn't the number of devices is mistaken rather than in want of another degree
+        stated = stated.model_copy(update={"cp": 1})
+    _require_facts(config.hardware, count, stated)
     return LayoutSpace(
-        architecture,
-        config.hardware.count,
-        config.hardware.domain,
-        batch_sequences(batch, architecture.context_length),
-        config.layout or LayoutConfig(),
+        architecture, count, config.hardware.domain, batch_sequences(batch, architecture.context_length), stated
     )
+
+
+def _require_facts(hardware: HardwareConfig, count: int, stated: LayoutConfig) -> None:
+    """Raise `ConfigError` that names everything that the accelerator doesn't state and the plan needs."""
+    domain, part = hardware.domain, hardware.machine
+    needed = {
+        "memory_bytes": True,
+        "hbm_bytes_per_s": True,
+        "intra_node_bytes_per_s": min(count, domain) > 1,
+        "inter_node_bytes_per_s": count > domain,
+        "pcie_bytes_per_s": bool(stated.offload),
+    }
+    lacking = []
+    for name in (name for name, is_needed in needed.items() if is_needed):
+        try:
+            getattr(part, name)
+        except ConfigError as error:
+            lacking.append(str(error))
+    if lacking:
+        raise ConfigError("\n".join(lacking))
 
 
 def plan_steps(config: RunConfig, space: LayoutSpace, layout: Layout, framework: Framework | None = None) -> Steps:
@@ -168,20 +189,33 @@ def plan_steps(config: RunConfig, space: LayoutSpace, layout: Layout, framework:
 
 def choose_layout(config: RunConfig, space: LayoutSpace, fitted: StepTimeModel) -> Layout:
     """The fastest layout that fits, of those that the plan leaves open. Raises `InfeasibleError` with what would do."""
+    return _fastest(config, space, fitted, top=1)[0].layout
+
+
+def _fastest(config: RunConfig, space: LayoutSpace, fitted: StepTimeModel, top: int) -> list[RankedLayout]:
     hardware = config.hardware
     try:
-        how = {"framework": hardware.framework, "fitted": fitted, "top": 1}
-        return fastest_layouts(space, hardware.machine, hardware.working_precision, **how)[0].layout
+        return fastest_layouts(
+            space, hardware.machine, hardware.working_precision, framework=hardware.framework, fitted=fitted, top=top
+        )
     except InfeasibleError:
-        if config.layout is None:
+        # where what is stated is in the way, that is said rather than what is wrong with every other layout
+        faults = _stated_faults(space)
+        if not faults:
             raise
-    # what is stated is in the way: say what is wrong with it rather than with every layout
-    layout = complete_layout(space.architecture, space.count, space.global_batch, space.stated)
-    steps = plan_steps(config, space, layout)
-    advice = advise(space.architecture, steps.machines, layout, space.per_node, int(steps.layouts.framework[0]))
-    if advice is None:
-        return layout
-    raise InfeasibleError(f"layout: {advice}")
+    raise InfeasibleError("\n".join(faults))
+
+
+def _stated_faults(space: LayoutSpace) -> list[str]:
+    """What is impossible about the layout as stated; nothing where only the rest of it, left open, fails."""
+    try:
+        complete_layout(space.architecture, space.count, space.global_batch, space.stated)
+    except InfeasibleError as error:
+        faults = str(error).splitlines()
+    else:
+        return []
+    # a batch that can't be split over the plainest layout's replicas isn't the plan's fault
+    return [] if space.stated == LayoutConfig() else [f for f in faults if not f.startswith("optim.batch_tokens")]
 
 
 def search_layouts(
@@ -192,10 +226,8 @@ def search_layouts(
     Raises `ConfigError` for what is missing, `InfeasibleError` where nothing is possible or fits.
     """
     fitted = fitted or StepTimeModel.shipped()
-    space, hardware = plan_space(config), config.hardware
-    found = fastest_layouts(
-        space, hardware.machine, hardware.working_precision, framework=hardware.framework, fitted=fitted, top=top
-    )
+    space = plan_space(config)
+    found = _fastest(config, space, fitted, top)
     flops = space.architecture.training_flops_per_token()
     rows = []
     for one in found:

@@ -6,16 +6,17 @@ whose physics come within its bound of the last that is asked for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from ...datasets.accelerators import Accelerator, Precision
-from ...errors import InfeasibleError
+from ...errors import ConfigError, InfeasibleError
 from ..config_cluster import Framework, LayoutConfig
 from .candidates import LayoutSpace, candidate_layouts, layout_at
 from .layout import Layout
-from .memory import Memory, memory
+from .memory import GIB, Memory, memory
+from .search_advice import Fastest, changes_that_fit
 from .step_model import StepTimeModel
 from .steps import FRAMEWORKS, Steps, layouts, machine, model
 
@@ -24,7 +25,6 @@ __all__ = ["RankedLayout", "default_framework", "fastest_layouts", "steps_of"]
 _LEARNED_BOUND = 0.31  # log units between two layouts: twice the residual's clip, and rounding
 _MOST_LEARNED = 20_000
 _FSDP_STAGE = 3
-_GROWTH = (2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256)
 
 
 @dataclass(frozen=True)
@@ -79,15 +79,27 @@ def fastest_layouts(
 ) -> list[RankedLayout]:
     """The fastest layouts that fit, fastest first; those that only may fit come where none surely does.
 
-    Raises `InfeasibleError` if no layout is possible, or none fits; then with a number of devices on which one does.
+    Raises `InfeasibleError` if no layout is possible, or none fits; then with the smallest changes that would do.
     """
     fitted = fitted or StepTimeModel.shipped()
     found = _candidates(space, accelerator, precision, framework)
     chosen = found.memory.fits if np.any(found.memory.fits) else found.memory.possible
-    if not np.any(chosen):
-        raise InfeasibleError(_why_nothing_fits(space, found, accelerator, precision, framework))
-    rows = np.flatnonzero(np.broadcast_to(chosen, (len(found.steps),)))
-    rows, step_time_s = _ranked(found.steps, rows, fitted, top)
+    if np.any(chosen):
+        return _fastest(found, chosen, fitted, top)
+
+    def fastest(other: LayoutSpace) -> RankedLayout | None:
+        try:
+            found = _candidates(other, accelerator, precision, framework)
+        except (InfeasibleError, ConfigError):  # impossible, or over links of which nothing is known
+            return None
+        return _fastest(found, found.memory.fits, fitted, 1)[0] if np.any(found.memory.fits) else None
+
+    raise InfeasibleError(_why_nothing_fits(space, found, accelerator, fastest))
+
+
+def _fastest(found: _Candidates, chosen: np.ndarray, fitted: StepTimeModel, top: int) -> list[RankedLayout]:
+    """The first of those chosen, fastest first. `chosen`: (n,), at least one of them true."""
+    rows, step_time_s = _ranked(found.steps, np.flatnonzero(chosen), fitted, top)
     verdicts, device_gib = found.memory.verdict, found.memory.device_gib
     return [
         RankedLayout(
@@ -120,37 +132,20 @@ def _ranked(steps: Steps, rows: np.ndarray, fitted: StepTimeModel, top: int) -> 
     return rows[near][order], step_time_s[order]
 
 
-def _why_nothing_fits(
-    space: LayoutSpace, found: _Candidates, accelerator: Accelerator, precision: Precision, framework: Framework | None
-) -> str:
-    """The least that any layout needs, its largest part, and the devices or the freedom that would do."""
+def _why_nothing_fits(space: LayoutSpace, found: _Candidates, accelerator: Accelerator, fastest: Fastest) -> str:
+    """The least that any layout needs, its largest part, and the smallest changes that would do."""
     best = int(np.argmin(found.memory.device_gib))
     needs, usable = float(found.memory.device_gib[best]), float(found.memory.usable_gib[best])
-    parts = {name: float(part[best]) for name, part in found.memory.parts.items()}
+    parts = {name: float(part[best]) / GIB for name, part in found.memory.parts.items()}
     largest = max(parts, key=lambda name: parts[name])
-    text = (
-        f"memory: no layout of the model fits {space.count} × {accelerator.name}; the leanest needs {needs:.1f} GiB "
-        f"per device of {usable:.1f} usable, most of it for {largest}"
-    )
-    count = _enough_devices(space, accelerator, precision, framework)
-    if count is not None:
-        return f"{text}; the smallest change that fits: hardware.count {count}"
+    what, which = "no layout", "the leanest"
     if space.stated != LayoutConfig():
-        return f"{text}; what layout states leaves no room: state less of it, or add devices"
-    return f"{text}; expected more devices, a smaller model, a shorter context, or layout.offload: [optimizer]"
-
-
-def _enough_devices(
-    space: LayoutSpace, accelerator: Accelerator, precision: Precision, framework: Framework | None
-) -> int | None:
-    """The first multiple of the devices on which some layout fits; None if none does or the batch is too small."""
+        what, which = ("the layout as stated doesn't", "it") if len(found.steps) == 1 else (f"{what} as stated", which)
     domain = max(space.per_node, accelerator.per_node or 1)
-    for factor in _GROWTH:
-        count = space.count * factor
-        larger = replace(space, count=count, per_node=min(count, domain))
-        try:
-            if np.any(_candidates(larger, accelerator, precision, framework).memory.fits):
-                return count
-        except InfeasibleError:
-            continue
-    return None
+    changes = changes_that_fit(space, fastest, domain=domain, host_link=accelerator.pcie_gb_per_s is not None)
+    expected = " or ".join(changes) or "none found; expected an accelerator with more memory or a smaller model"
+    return (
+        f"memory: {what} fit{'' if which == 'it' else 's'} {space.count} × {accelerator.name}: {which} needs "
+        f"{needs:.1f} GiB per device of {usable:.1f} usable; largest part: {largest} {parts[largest]:.1f} GiB; "
+        f"smallest change that fits: {expected}"
+    )

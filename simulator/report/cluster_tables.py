@@ -121,7 +121,7 @@ def calibration_view(result: Mapping[str, Any], where: str) -> RenderableType:
 def score_view(result: Mapping[str, Any]) -> RenderableType:
     """Errors by source, coverage, memory and ranking."""
     blocks: list[RenderableType] = []
-    if "step_time" in result:
+    if result["step_time"] is not None:
         blocks += [_errors(result["step_time"]), Text("")]
         ranked, covered = result["ranking"], result["step_time"]["coverage"]["0.8"]
         blocks.append(Text(f"80 % interval covers {covered:.0%} on average of sources"))

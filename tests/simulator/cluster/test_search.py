@@ -135,20 +135,62 @@ def test_utilisation_of_the_best_is_in_the_published_range(where, part):
 def test_too_few_devices_name_a_number_that_does():
     with pytest.raises(InfeasibleError, match=r"^memory: .*8 × H100-SXM-80.* GiB per device of") as caught:
         fastest_layouts(space(LLAMA70, 8, 256), H100, "bf16")
-    count = int(re.search(r"hardware\.count (\d+)", str(caught.value))[1])
+    count = int(re.search(r"hardware\.count=(\d+)", str(caught.value))[1])
     assert count > 8
     assert fastest_layouts(space(LLAMA70, count, 256), H100, "bf16")
 
 
-def test_a_stated_layout_that_leaves_no_room_says_so():
-    stated = {"tp": 1, "pp": 1, "zero_stage": 0, "recompute": "none"}
-    with pytest.raises(InfeasibleError, match="what layout states"):
-        fastest_layouts(space(LLAMA70, 8, 64, **stated), H100, "bf16")
+def advised(where, part, precision="bf16"):
+    """The changes that are offered where nothing fits, as pairs of key and value."""
+    with pytest.raises(InfeasibleError, match="smallest change that fits: ") as caught:
+        fastest_layouts(where, part, precision)
+    offered = str(caught.value).partition("smallest change that fits: ")[2].split(" or ")
+    pairs = r"(hardware\.count|layout\.\w+)=(\[[^\]]*\]|\w+)"
+    found = [{key: yaml_value(value) for key, value in re.findall(pairs, one)} for one in offered]
+    assert all(found), str(caught.value)
+    return found
+
+
+def yaml_value(text):
+    if text.startswith("["):
+        return tuple(text[1:-1].split(", "))
+    return int(text) if text.isdigit() else {"true": True, "false": False}.get(text, text)
+
+
+def changed(where, change):
+    """The same space with the change."""
+    count = change.get("hardware.count", where.count)
+    stated = {key.removeprefix("layout."): value for key, value in change.items() if key.startswith("layout.")}
+    stated = where.stated.model_copy(update=stated)
+    return replace(where, count=count, per_node=min(count, 8), stated=LayoutConfig.model_validate(dict(stated)))
+
+
+@pytest.mark.parametrize(
+    ("count", "stated", "keys"),
+    [
+        (8, {}, [{"layout.offload"}, {"hardware.count"}]),
+        (1, {}, [{"hardware.count"}]),
+        (64, {"tp": 8, "pp": 1, "cp": 1, "zero_stage": 1, "recompute": "none", "micro_batch": 8}, None),
+        (64, {"tp": 8, "pp": 1, "cp": 1, "zero_stage": 0, "recompute": "none", "micro_batch": 1}, None),
+        (64, {"tp": 1, "pp": 1, "dp": 64, "cp": 1, "zero_stage": 1}, None),
+        (16, {"recompute": "none", "zero_stage": 1}, None),
+        (16, {"zero_stage": 0, "micro_batch": 4}, None),
+        (8, {"tp": 1, "pp": 1, "zero_stage": 0, "recompute": "none"}, None),
+        (8, {"tp": 8, "pp": 1, "dp": 1, "cp": 1}, None),
+    ],
+    ids=str,
+)
+def test_every_change_that_is_offered_makes_it_fit(count, stated, keys):
+    where = space(LLAMA70, count, 64, **stated)
+    found = advised(where, H100)
+    assert keys is None or [set(change) for change in found] == keys
+    for change in found:
+        assert fastest_layouts(changed(where, change), H100, "bf16", top=1)[0].verdict == "fits", change
 
 
 def test_a_model_beyond_any_number_of_devices_is_explained():
     huge = LLAMA70.model_copy(update={"layers": 1, "width": 262_144, "heads": 2048, "ffn_width": 4_000_000})
-    with pytest.raises(InfeasibleError, match=r"more devices.* a smaller model"):
+    with pytest.raises(InfeasibleError, match=r"smallest change that fits: none found; expected .* a smaller model"):
         fastest_layouts(space(huge, 1, 1), accelerator("T4"), "fp16")
 
 
