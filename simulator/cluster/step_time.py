@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .activations import layer_activations
 from .efficiency import Efficiencies
 from .network import Network
 from .operators import LayerTimes, layer_times, output_head_s
@@ -149,8 +150,16 @@ def _offload_s(steps: Steps, fitted: Efficiencies, on_device_s: np.ndarray) -> n
     shard = _optimizer_params(steps)
     optimizer = shard * (_HOST_TRAFFIC / link + fitted["optimizer_bytes"] / _HOST_BYTES_PER_S) - on_device_s
     weights = 2.0 * layouts.accumulation * machines.value_bytes * sum(local_params(steps)) / link
-    inputs = steps.micro_tokens * steps.models.width * machines.value_bytes  # one residual stream per layer is kept
-    activations = 2.0 * layouts.accumulation * stage_layers(steps) * inputs / link
+    activations = 2.0 * layouts.accumulation * stage_layers(steps) * _kept_bytes(steps) / link
     moved = layouts.offload_weights * weights + layouts.offload_activations * activations
     hidden = np.where(layouts.offload_optimizer > 0, optimizer, 0.0)
     return hidden + np.where(moved > 0, fitted["offload_exposed"] * moved, 0.0)
+
+
+def _kept_bytes(steps: Steps) -> np.ndarray:
+    """Bytes that a mean layer keeps of a micro-batch for its backward pass, as the memory model counts them."""
+    layouts, layer = steps.layouts, layer_activations(steps)
+    share = steps.models.moe_layers / steps.models.layers
+    whole = (1.0 - share) * layer.dense + share * layer.experts
+    without = np.maximum(whole - layouts.recompute_selective * layer.recomputable, layer.layer_input)
+    return np.where(layouts.recompute_full > 0, layer.layer_input, without)

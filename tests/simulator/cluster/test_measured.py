@@ -86,7 +86,7 @@ def test_offloading_is_read():
         {**ROW, "offload": 0},
     )
     layouts = found.steps.layouts
-    assert layouts.offload_activations.tolist() == [1, 0, 0]
+    assert layouts.offload_activations.tolist() == [1 / 6, 0, 0]  # a residual stream of six
     assert layouts.offload_optimizer.tolist() == layouts.offload_weights.tolist() == [0, 1, 0]
 
 
