@@ -44,7 +44,8 @@ class Network:
     def context_parallel_s(self) -> np.ndarray:
         """One layer's forward pass: keys and values go round the ring; the backward pass moves twice as much."""
         layouts, models = self.steps.layouts, self.steps.models
-        values = models.kv_heads * (models.key_width + models.value_width) / layouts.tp
+        # a device has one key-value head at least, a copy where there are fewer of them than devices
+        values = np.maximum(models.kv_heads / layouts.tp, 1.0) * (models.key_width + models.value_width)
         bytes_moved = (layouts.cp - 1) * self.steps.micro_tokens * values * self.steps.machines.value_bytes
         return self.fitted["cp_exposed"] * bytes_moved / self._within(layouts.cp * layouts.tp)
 

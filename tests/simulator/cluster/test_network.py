@@ -92,6 +92,12 @@ def test_context_parallel_volume(cp, network):
     assert halved * FAST == pytest.approx(volume / (8 // cp))
 
 
+def test_key_value_heads_are_copied_rather_than_split(network):
+    """8 heads over 16 devices: each sends a whole one."""
+    eight, sixteen = (network(LLAMA, cp=2, tp=tp) for tp in (8, 16))
+    assert sixteen.context_parallel_s() == eight.context_parallel_s()
+
+
 @pytest.mark.parametrize("ep", [2, 4, 8])
 @pytest.mark.parametrize(("precision", "size"), [("bf16", 2), ("fp8", 1)])
 def test_expert_parallel_volume(ep, precision, size, network):
