@@ -121,6 +121,8 @@ def _measured_plan(config: str, overrides: tuple[str, ...], times: tuple[str, ..
         seconds = [parse_duration_s(text) for text in times]
     except ValueError as error:
         raise UsageError(f"--step-time: {error}") from None
+    if 0.0 in seconds:
+        raise UsageError(f"--step-time: got {times[seconds.index(0.0)]!r}; expected a duration above 0, such as 1.93s")
     return RunConfig.load(config, overrides), seconds
 
 
@@ -155,7 +157,8 @@ def score(runs: str, calibration: str | None, as_json: bool) -> None:
 def search(config: str, overrides: tuple[str, ...], calibration: str | None, top: int, as_json: bool) -> None:
     """Rank the fastest layouts of a plan that fit its accelerators.
 
-    What the plan's `layout` states is kept: tp: 8 searches among layouts with tp 8.
+    What the plan's `layout` states is kept: tp: 8 searches among layouts with tp 8. Where none surely fits, those
+    that may are shown, the leanest first.
 
     \b
     Example:  simulate cluster search --config examples/llama-70b.yaml --set hardware.count=512

@@ -77,29 +77,41 @@ def fastest_layouts(
     fitted: StepTimeModel | None = None,
     top: int = 10,
 ) -> list[RankedLayout]:
-    """The fastest layouts that fit, fastest first; those that only may fit come where none surely does.
+    """The fastest layouts that fit, fastest first; where none surely does, those that may, the leanest first.
 
     Raises `InfeasibleError` if no layout is possible, or none fits; then with the smallest changes that would do.
     """
     fitted = fitted or StepTimeModel.shipped()
     found = _candidates(space, accelerator, precision, framework)
-    chosen = found.memory.fits if np.any(found.memory.fits) else found.memory.possible
-    if np.any(chosen):
-        return _fastest(found, chosen, fitted, top)
+    if np.any(found.memory.fits):
+        return _fastest(found, fitted, top)
+    if np.any(found.memory.possible):
+        return _leanest(found, fitted, top)
 
     def fastest(other: LayoutSpace) -> RankedLayout | None:
         try:
             found = _candidates(other, accelerator, precision, framework)
         except (InfeasibleError, ConfigError):  # impossible, or over links of which nothing is known
             return None
-        return _fastest(found, found.memory.fits, fitted, 1)[0] if np.any(found.memory.fits) else None
+        return _fastest(found, fitted, 1)[0] if np.any(found.memory.fits) else None
 
     raise InfeasibleError(_why_nothing_fits(space, found, accelerator, fastest))
 
 
-def _fastest(found: _Candidates, chosen: np.ndarray, fitted: StepTimeModel, top: int) -> list[RankedLayout]:
-    """The first of those chosen, fastest first. `chosen`: (n,), at least one of them true."""
-    rows, step_time_s = _ranked(found.steps, np.flatnonzero(chosen), fitted, top)
+def _fastest(found: _Candidates, fitted: StepTimeModel, top: int) -> list[RankedLayout]:
+    """The fastest of those that fit, of which there is one at least."""
+    rows, step_time_s = _ranked(found.steps, np.flatnonzero(found.memory.fits), fitted, top)
+    return _described(found, rows[:top], step_time_s[:top])
+
+
+def _leanest(found: _Candidates, fitted: StepTimeModel, top: int) -> list[RankedLayout]:
+    """Of those that may fit those likeliest to, of which there is one at least."""
+    rows = np.flatnonzero(found.memory.possible)
+    rows = rows[np.argsort(found.memory.device_gib[rows], kind="stable")[:top]]
+    return _described(found, rows, fitted.predict(found.steps.take(rows)).total_s)
+
+
+def _described(found: _Candidates, rows: np.ndarray, step_time_s: np.ndarray) -> list[RankedLayout]:
     verdicts, device_gib = found.memory.verdict, found.memory.device_gib
     return [
         RankedLayout(
@@ -109,7 +121,7 @@ def _fastest(found: _Candidates, chosen: np.ndarray, fitted: StepTimeModel, top:
             device_gib=float(device_gib[row]),
             verdict=str(verdicts[row]),
         )
-        for row, seconds in zip(rows[:top], step_time_s[:top], strict=True)
+        for row, seconds in zip(rows, step_time_s, strict=True)
     ]
 
 

@@ -188,6 +188,15 @@ def test_every_change_that_is_offered_makes_it_fit(count, stated, keys):
         assert fastest_layouts(changed(where, change), H100, "bf16", top=1)[0].verdict == "fits", change
 
 
+def test_where_none_surely_fits_the_leanest_come_first():
+    """An estimate above the limit is no reason to refuse what may run, but the fastest of those is the least likely."""
+    where = space(LLAMA7, 8, 1024, tp=1, pp=1, micro_batch=16, recompute="none")
+    found = fastest_layouts(where, A100, "bf16", top=20)
+    assert {one.verdict for one in found} == {"tight"}
+    assert [one.device_gib for one in found] == sorted(one.device_gib for one in found)
+    assert found[0] == fastest_layouts(where, A100, "bf16", top=1)[0]
+
+
 def test_a_model_beyond_any_number_of_devices_is_explained():
     huge = LLAMA70.model_copy(update={"layers": 1, "width": 262_144, "heads": 2048, "ffn_width": 4_000_000})
     with pytest.raises(InfeasibleError, match=r"smallest change that fits: none found; expected .* a smaller model"):
