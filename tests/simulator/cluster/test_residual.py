@@ -82,7 +82,9 @@ def test_plain_values_come_back(data, fitted):
 
 @pytest.fixture(scope="module")
 def plain() -> dict:
-    return StepTimeModel.shipped().residual.to_dict()
+    full = StepTimeModel.shipped().residual.to_dict()
+    trees = ("feature", "threshold", "left", "right", "value")
+    return {name: value[:5] if name in trees else value for name, value in full.items()}
 
 
 def damaged(plain: dict, **changed) -> dict:
@@ -143,7 +145,7 @@ NUMBER = st.one_of(st.integers(-3, 40), st.floats(), st.none(), st.text(max_size
     st.sampled_from(sorted(SMALL)),
     st.one_of(st.lists(st.lists(NUMBER, max_size=4), max_size=3), st.lists(NUMBER, max_size=3), NUMBER),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_damage_is_refused_or_harmless(name, value):
     edges = {"lowest": [-9.0] * len(FEATURES), "highest": [9.0] * len(FEATURES)}
     try:

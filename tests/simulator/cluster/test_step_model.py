@@ -259,6 +259,7 @@ def test_a_model_without_trees_is_kept_so(tmp_path, steps):
 
 
 PLAIN = json.loads(json.dumps(MODEL.to_dict()))
+SMALL = {**PLAIN, "residual": None}
 
 
 def load(tmp_path, text: str) -> StepTimeModel:
@@ -305,7 +306,7 @@ HUGE = 10**400
     ],
 )  # fmt: skip
 def test_damaged_files_are_refused(tmp_path, path, value):
-    plain = copy.deepcopy(PLAIN)
+    plain = copy.deepcopy(PLAIN if "residual" in path else SMALL)
     inner = plain
     for key in path[:-1]:
         inner = inner[key]
@@ -317,10 +318,9 @@ def test_damaged_files_are_refused(tmp_path, path, value):
 @pytest.mark.parametrize("key", sorted(PLAIN.keys() - {"what"}))
 def test_every_part_is_needed(tmp_path, key):
     with pytest.raises(InputError, match=r"own.json: is not a calibration of this version"):
-        load(tmp_path, json.dumps({name: value for name, value in PLAIN.items() if name != key}))
+        load(tmp_path, json.dumps({name: value for name, value in SMALL.items() if name != key}))
 
 
-SMALL = {**PLAIN, "residual": None}
 ANY = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=3)),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=3), inner, max_size=3)),
@@ -329,7 +329,7 @@ ANY = st.recursive(
 
 
 @given(st.sampled_from(sorted(PLAIN.keys() - {"what"})), ANY)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_junk_is_refused_or_harmless(steps, tmp_path_factory, key, junk):
     path = tmp_path_factory.getbasetemp() / "junk.json"
     path.write_text(json.dumps({**SMALL, key: junk}), encoding="utf-8")
