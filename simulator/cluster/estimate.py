@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ...datasets.accelerators import catalogue
 from ...errors import ConfigError, InfeasibleError
 from ..calibration import LEVELS
 from ..config import RunConfig
@@ -353,7 +354,7 @@ class _Estimate:
                 "and the interval is wider for it; simulate cluster calibrate narrows it"
             )
         beyond = self.layout.devices > self.space.per_node
-        if beyond and hardware.inter_node_gbit_per_s is None and hardware.machine.inter_node_gbit_per_s is not None:
+        if beyond and hardware.inter_node_gbit_per_s is None and hardware.accelerator in catalogue().values():
             usual = hardware.machine.inter_node_gbit_per_s
             notes.append(f"hardware.inter_node_gbps isn't stated: {usual:g} Gbit/s per accelerator taken, as is usual")
         if cost is None:
