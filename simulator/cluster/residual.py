@@ -17,7 +17,7 @@ from ...errors import InputError
 from .step_time import StepTime
 from .steps import Steps
 
-__all__ = ["FEATURES", "Residual", "features", "fit_residual"]
+__all__ = ["FEATURES", "LARGEST_CORRECTION", "Residual", "features", "fit_residual"]
 
 _SHARES = (
     "matmul", "attention", "elementwise", "launch", "recompute", "output_head", "gradients", "tensor_parallel",
@@ -28,7 +28,8 @@ FEATURES = (*(f"share.{name}" for name in _SHARES), *_SHAPES)
 """What the trees look at, logarithms all."""
 
 _LEAST_SHARE = 1e-4
-_CLIP = 0.15  # log units: no correction beyond it, either way
+LARGEST_CORRECTION = 0.15
+"""Log units: no correction beyond it, either way."""
 # Corrections fade from all of them when every feature is within what was seen, to none when three in ten are outside.
 _OUTSIDE_AT_MOST = 0.3
 _MAX_NODES, _MAX_TREES = 255, 5000
@@ -87,7 +88,7 @@ class Residual:
         """By how much log time is corrected at features (n, features). (n,)"""
         inside = ((x >= self.lowest) & (x <= self.highest)).mean(axis=-1)
         trust = np.clip(1.0 - (1.0 - inside) / _OUTSIDE_AT_MOST, 0.0, 1.0)
-        return np.clip(self._sum(x), -_CLIP, _CLIP) * trust
+        return np.clip(self._sum(x), -LARGEST_CORRECTION, LARGEST_CORRECTION) * trust
 
     def _sum(self, x: np.ndarray) -> np.ndarray:
         """The sum of all trees. Walked tree by tree, all rows at once."""

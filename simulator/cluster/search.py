@@ -16,13 +16,15 @@ from ..config_cluster import Framework, LayoutConfig
 from .candidates import LayoutSpace, candidate_layouts, layout_at
 from .layout import Layout
 from .memory import GIB, Memory, memory
+from .residual import LARGEST_CORRECTION
 from .search_advice import Fastest, changes_that_fit
 from .step_model import StepTimeModel
 from .steps import FRAMEWORKS, Steps, layouts, machine, model
 
 __all__ = ["RankedLayout", "default_framework", "fastest_layouts", "steps_of"]
 
-_LEARNED_BOUND = 0.31  # log units between two layouts: twice the residual's clip, and rounding
+_FIRST = 64
+_ROUNDING = 0.01  # log units
 _MOST_LEARNED = 20_000
 _FSDP_STAGE = 3
 
@@ -136,12 +138,14 @@ def _candidates(
 def _ranked(steps: Steps, rows: np.ndarray, fitted: StepTimeModel, top: int) -> tuple[np.ndarray, np.ndarray]:
     """The rows that may be among the `top`, by predicted time; ties go to the plainer layout, which comes first."""
     physics = fitted.without_trees().predict(steps.take(rows)).total_s
-    last = min(top, len(rows)) - 1
-    near = np.flatnonzero(physics <= np.partition(physics, last)[last] * np.exp(_LEARNED_BOUND))
-    near = near[np.argsort(physics[near], kind="stable")[:_MOST_LEARNED]]
+    # what the residual makes of the first bounds the time of the last to be shown; it can't bring more rows below that
+    order = np.argsort(physics, kind="stable")
+    first = fitted.predict(steps.take(rows[order[: max(top, _FIRST)]])).total_s
+    last_s = np.sort(first)[min(top, len(rows)) - 1]
+    near = order[physics[order] <= last_s * np.exp(LARGEST_CORRECTION + _ROUNDING)][:_MOST_LEARNED]
     step_time_s = fitted.predict(steps.take(rows[near])).total_s
-    order = np.argsort(step_time_s, kind="stable")
-    return rows[near][order], step_time_s[order]
+    fastest = np.argsort(step_time_s, kind="stable")
+    return rows[near][fastest], step_time_s[fastest]
 
 
 def _why_nothing_fits(space: LayoutSpace, found: _Candidates, accelerator: Accelerator, fastest: Fastest) -> str:
