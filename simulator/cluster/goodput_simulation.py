@@ -38,8 +38,7 @@ def simulate_run_time(
     work = productive * (1.0 + reliability.straggler_slowdown)
     failures = np.full_like(work, devices * reliability.failures_per_device_hour / _H)
     preemptions = devices * reliability.preemptions_per_device_hour / _H
-    typical = np.quantile(work, 0.5)  # np.median would load masked arrays
-    interval = planned_interval_s(typical, failures[0] + preemptions, reliability)
+    interval = planned_interval_s(np.median(work), failures[0] + preemptions, reliability)
     failures *= np.exp(np.log(reliability.failure_rate_spread) * rng.standard_normal(work.shape))
     rate = failures + preemptions
     number = pieces(work, interval)
