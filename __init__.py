@@ -15,10 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .architecture import Architecture
+    from .datasets.accelerators import Accelerator, accelerator
     from .datasets.corpus import Corpus
     from .datasets.run_table import RunTable
     from .proxies.project import Project
     from .proxies.space import ProxySpace
+    from .simulator.cluster.calibrate import calibrate_on_plan as calibrate_step_times
+    from .simulator.cluster.estimate import ClusterEstimate, search_layouts
+    from .simulator.cluster.estimate import estimate as estimate_cluster
+    from .simulator.cluster.step_model import StepTimeModel
     from .simulator.config import RunConfig
     from .simulator.estimator import ScalingLawRegressor
     from .simulator.forecast import Forecast, forecast
@@ -30,7 +35,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Accelerator": ("datasets.accelerators", "Accelerator"),
     "Architecture": ("architecture", "Architecture"),
+    "ClusterEstimate": ("simulator.cluster.estimate", "ClusterEstimate"),
     "Corpus": ("datasets.corpus", "Corpus"),
     "Forecast": ("simulator.forecast", "Forecast"),
     "Predictor": ("simulator.predictor", "Predictor"),
@@ -39,14 +46,21 @@ _HOMES = {
     "RunConfig": ("simulator.config", "RunConfig"),
     "RunTable": ("datasets.run_table", "RunTable"),
     "ScalingLawRegressor": ("simulator.estimator", "ScalingLawRegressor"),
+    "StepTimeModel": ("simulator.cluster.step_model", "StepTimeModel"),
+    "accelerator": ("datasets.accelerators", "accelerator"),
+    "calibrate_step_times": ("simulator.cluster.calibrate", "calibrate_on_plan"),
+    "estimate_cluster": ("simulator.cluster.estimate", "estimate"),
     "forecast": ("simulator.forecast", "forecast"),
     "load_predictor": ("simulator.predictor_io", "load"),
     "save_predictor": ("simulator.predictor_io", "save"),
     "score": ("simulator.scoring", "score"),
+    "search_layouts": ("simulator.cluster.estimate", "search_layouts"),
 }
 
 __all__ = [
+    "Accelerator",
     "Architecture",
+    "ClusterEstimate",
     "Corpus",
     "Forecast",
     "Predictor",
@@ -55,11 +69,16 @@ __all__ = [
     "RunConfig",
     "RunTable",
     "ScalingLawRegressor",
+    "StepTimeModel",
     "__version__",
+    "accelerator",
+    "calibrate_step_times",
+    "estimate_cluster",
     "forecast",
     "load_predictor",
     "save_predictor",
     "score",
+    "search_layouts",
 ]
 
 

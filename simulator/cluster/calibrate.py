@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -23,20 +24,22 @@ _LEVEL = 0.8
 
 
 def calibrate_on_plan(
-    config: RunConfig, step_time_s: Sequence[float], fitted: StepTimeModel
+    config: RunConfig, step_time_s: Sequence[float], fitted: StepTimeModel | None = None
 ) -> tuple[StepTimeModel, dict[str, Any]]:
-    """Calibrate on measured steps of one plan; several times of it are repetitions.
+    """Calibrate `fitted` (None: the shipped model) on measured steps of one plan; several times are repetitions.
 
     Where the plan leaves its layout open, the one that would be chosen is taken as measured: state it to be sure.
     """
+    fitted = fitted or StepTimeModel.shipped()
     space = plan_space(config)
     layout = _measured_layout(config, space, fitted)
-    one = plan_steps(config, space, layout)
-    steps = type(one).join([one] * len(step_time_s))
-    names = [
-        f"{config.name or 'run'} {i + 1}" if len(step_time_s) > 1 else config.name or "run" for i in range(len(steps))
-    ]
-    return _calibrated(steps, np.asarray(step_time_s, dtype=float), names, fitted)
+    if not len(step_time_s):
+        raise InputError("step_time_s: got none; expected the seconds of one measured step at least")
+    one, name = plan_steps(config, space, layout), config.name or "run"
+    names = [f"{name} {i + 1}" for i in range(len(step_time_s))] if len(step_time_s) > 1 else [name]
+    steps = Steps.join([one] * len(step_time_s))
+    model, facts = _calibrated(steps, np.asarray(step_time_s, dtype=float), names, fitted)
+    return model, facts | {"layout": asdict(layout)}
 
 
 def _measured_layout(config: RunConfig, space: LayoutSpace, fitted: StepTimeModel) -> Layout:

@@ -178,7 +178,8 @@ class StepTimeModel:
             return cls.from_dict(json.loads(text))
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             expected = "expected a file made by simulate cluster calibrate"
-            why = f"{type(error).__name__}: {error}" if isinstance(error, LookupError) else str(error)
+            known = isinstance(error, ValueError)
+            why = str(error) if known else "something is missing from it, or is of another kind"
             raise InputError(f"{path}: is not a calibration of this version ({why[:200]}); {expected}") from None
 
     @classmethod

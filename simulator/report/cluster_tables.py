@@ -115,7 +115,10 @@ def calibration_view(result: Mapping[str, Any], where: str) -> RenderableType:
     for one in result["steps"]:
         times = [format_duration(one[key]) for key in ("measured_s", "before_s", "after_s")]
         add_row(table, one["name"], *times, *(f"{one[key]:.0%}" for key in ("half_width_before", "half_width_after")))
-    return Group(table, Text(f"wrote {where}: simulate predict --config run.yaml --calibration {where}"))
+    lines = [f"wrote {where}: simulate predict --config run.yaml --calibration {where}"]
+    if "layout" in result:
+        lines.insert(0, f"taken as measured in the layout {layout_text(Layout(**result['layout']))}")
+    return Group(table, *map(Text, lines))
 
 
 def score_view(result: Mapping[str, Any]) -> RenderableType:
@@ -131,7 +134,8 @@ def score_view(result: Mapping[str, Any]) -> RenderableType:
     if result["memory"]["pooled"] is not None:
         blocks += [Text(""), _memory(result["memory"])]
     fits = result["memory"]["fits"]
-    blocks.append(Text(f"whether it fits: {fits['wrong']} wrong of {fits['rows']} rows whose answer is known"))
+    if fits["rows"]:
+        blocks.append(Text(f"whether it fits: {fits['wrong']} wrong of {fits['rows']} rows whose answer is known"))
     blocks += [Text(f"! {rows} rows {reason}: left out", style="yellow") for reason, rows in result["skipped"].items()]
     return Group(*blocks)
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import foretrain
 import numpy as np
 import pandas as pd
 import pytest
@@ -49,6 +50,17 @@ def test_the_estimate_moves_to_the_measured_step_and_becomes_surer():
         assert step["before_s"] == pytest.approx(before.step_time_s.median, rel=0.01)
         assert step["after_s"] == pytest.approx(after.step_time_s.median, rel=0.01)
         assert step["half_width_after"] < step["half_width_before"]
+
+
+def test_the_public_door_does_the_same():
+    model, facts = foretrain.calibrate_step_times(plan(), [2.0])
+    assert isinstance(model, foretrain.StepTimeModel)
+    assert facts == calibrate_on_plan(plan(), [2.0], SHIPPED)[1]
+    found = foretrain.estimate_cluster(plan(), model, draws=100)
+    assert isinstance(found, foretrain.ClusterEstimate)
+    assert foretrain.search_layouts(plan(), model, top=1)[0][0].layout == found.layout
+    assert foretrain.accelerator(found.accelerator) == plan().hardware.accelerator
+    assert foretrain.forecast(plan(), foretrain.load_predictor("web-text"), model).cluster == estimate(plan(), model)
 
 
 def test_more_steps_say_more():
@@ -135,6 +147,11 @@ def test_what_was_measured_did_fit():
         calibrate_on_plan(plan("layout.tp=3"), [2.0], SHIPPED)
     with pytest.raises(InfeasibleError, match="memory: no layout fits"):
         calibrate_on_plan(plan("hardware.count=1"), [2.0], SHIPPED)
+
+
+def test_no_time_at_all():
+    with pytest.raises(InputError, match="step_time_s: got none"):
+        calibrate_on_plan(plan(), [], SHIPPED)
 
 
 def test_a_plan_that_says_too_little():
