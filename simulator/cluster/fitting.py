@@ -71,14 +71,27 @@ def source_weights(source: np.ndarray) -> np.ndarray:
 
 def jacobian(steps: Steps, efficiencies: Efficiencies) -> np.ndarray:
     """Derivatives of log step time by the logarithms of all parameters, by forward differences. (n, parameters)"""
-    logs = efficiencies.logs()
+    logs, idle = efficiencies.logs(), _idle_kinds(steps)
     base = np.log(step_time(steps, efficiencies).total_s)
     columns = []
-    for j in range(len(logs)):
+    for j, name in enumerate(PARAMETERS):
+        if name.rpartition(".")[2] in idle:
+            columns.append(np.zeros_like(base))
+            continue
         moved = logs.copy()
         moved[j] += _STEP
         columns.append((np.log(step_time(steps, Efficiencies.from_logs(moved)).total_s) - base) / _STEP)
     return np.stack(columns, axis=-1)
+
+
+def _idle_kinds(steps: Steps) -> set[str]:
+    """Generations and frameworks that none of the steps has: their parameters change nothing."""
+    generations = set(np.ravel(steps.machines.generation).astype(int).tolist())
+    frameworks = set(np.ravel(steps.layouts.framework).astype(int).tolist())
+    idle = {name for i, name in enumerate(FRAMEWORKS) if i not in frameworks}
+    if len(GENERATIONS) not in generations:  # one that nobody measured takes the mean of all
+        idle |= {name for i, name in enumerate(GENERATIONS) if i not in generations}
+    return idle
 
 
 def fit_efficiencies(steps: Steps, step_time_s: np.ndarray, source: np.ndarray) -> EfficiencyFit:
