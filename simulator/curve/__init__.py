@@ -1,0 +1,1 @@
+"""The loss along a run under any learning-rate schedule: its law, fits, forecasts from a prefix, and tracking."""

@@ -1,0 +1,197 @@
+"""The rest of a running job's loss curve, from its plan, its points so far, and a prior over curves.
+
+    log loss at step t = log law(θ; t) + bias(t) + δ(t) + noise
+
+θ has a Gaussian prior (`prior`); the bias is what the law missed under the same schedule at other sizes; δ is how runs
+stray from any law (`strays`); the noise is white, with the spread that the points themselves show (`smoothing`). θ is
+found by Gauss-Newton; all else is Gaussian.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...errors import FitError
+from .multipower import basis_gradient
+from .path import RatePath
+from .prior import Prior
+from .smoothing import Points, smooth
+from .strays import Strays, Times, weigh
+
+_EARLY = 2.0  # warm-ups after which the law holds: until then curves keep traces of the start
+_LEAST_WARMUP = 0.03  # of the plan: runs without warm-up need time to settle too (the least of the public curves)
+_SETTLED = 0.1  # share of the plan from which runs without points are taken to stray
+_EARLY_SHARE = 0.2  # of the run so far is left out in any case, for the same reason
+_MIN_POINTS = 6  # fewer are taken from the early part if need be
+_ENOUGH = 6  # points from which a job's own strays are told
+_STEPS, _HALVINGS, _TOLERANCE = 25, 5, 1e-6
+Z = {0.5: 0.674490, 0.8: 1.281552, 0.9: 1.644854, 0.95: 1.959964}
+"""Half-widths of central intervals of a Gaussian, in standard deviations."""
+
+
+@dataclass(frozen=True)
+class LossBand:
+    """Loss in nats at `step: (n,)`: median `loss: (n,)` and the standard deviation `log_sd: (n,)` of its logarithm."""
+
+    step: np.ndarray
+    loss: np.ndarray
+    log_sd: np.ndarray
+
+    def interval(self, level: float) -> tuple[np.ndarray, np.ndarray]:
+        """Central interval at `level`, one of Z: two arrays `(n,)`."""
+        wide = Z[level] * self.log_sd
+        return self.loss * np.exp(-wide), self.loss * np.exp(wide)
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What is known of a run's curve after its points so far; made by `believe`.
+
+    `theta: (7,)` in the order of `prior.NAMES` and its `covariance: (7, 7)`; `now` is the last step seen, 0 if none.
+    """
+
+    path: RatePath
+    prior: Prior
+    points: Points
+    strays: Strays
+    theta: np.ndarray
+    covariance: np.ndarray
+    now: float
+    _whitener: np.ndarray
+    _residual: np.ndarray
+    _jac: np.ndarray
+
+    @property
+    def settled(self) -> float:
+        """The step from which the law holds; earlier values of the band mean nothing."""
+        return _settled(self.path)
+
+    def log_loss(self, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean `(n,)` and covariance `(n, n)` of log loss at `step: (n,)`, without the noise of single points."""
+        step = np.asarray(step, dtype=float)
+        at = Times.of(self.path, step)
+        value, jac = _law(self.theta, self.path.decay(step))
+        value = value + self.prior.bias_after(step / self.path.steps, self.now / self.path.steps)
+        cross = self.strays.kernel(at, Times.of(self.path, self.points.step)) @ self._whitener.T
+        rest = jac - cross @ self._jac
+        covariance = self.strays.kernel(at, at) - cross @ cross.T + rest @ self.covariance @ rest.T
+        return value + cross @ self._residual, covariance
+
+    def band(self, step: np.ndarray) -> LossBand:
+        """The smooth loss at `step: (n,)`, without the noise of single points."""
+        mean, covariance = self.log_loss(step)
+        return LossBand(np.asarray(step, float), np.exp(mean), np.sqrt(np.maximum(np.diag(covariance), 0.0)))
+
+    def final(self, step: np.ndarray | None = None) -> LossBand:
+        """What will be read off at the end, noise included: at the last step, or on average at `step: (n,)`."""
+        step = np.array([self.path.steps]) if step is None else np.asarray(step, float)
+        mean, covariance = self.log_loss(step)
+        sd = np.sqrt(covariance.mean() + self.points.noise**2 / len(step))
+        return LossBand(step[-1:], np.exp([mean.mean()]), np.array([sd]))
+
+
+def believe(
+    path: RatePath,
+    prior: Prior,
+    step: Sequence[float] | np.ndarray = (),
+    loss: Sequence[float] | np.ndarray = (),
+    *,
+    anchor: tuple[float, float] | None = None,
+) -> Belief:
+    """Learn from a prefix: `loss: (n,)` in nats at `step: (n,)`, rising; any n, also 0.
+
+    `anchor` is a forecast of the final loss from elsewhere (a scaling law): nats, and the standard deviation of its
+    logarithm. Without points it is what sets the level.
+    """
+    step, loss = np.asarray(step, float), np.asarray(loss, float)
+    _check(path, step, loss, anchor)
+    points = smooth(step, loss, first=_first(path, step))
+    now = float(step[-1]) if len(step) else 0.0
+    at, decay, target = _view(path, prior, points, now)
+    strays = (at if len(points.step) else Times.of(path, np.array([_SETTLED * path.steps]))).usual(prior.drift)
+    theta = _solve(prior, decay, target, strays.whitener(at, points.spread), prior.mean)[0]
+    if len(points.step) >= _ENOUGH:
+        value, jac = _law(theta, decay)
+        strays, white = weigh(at, points.spread, target - value, jac, prior.sd, prior.drift)
+        points = points.calmer(white)
+    if anchor is not None:
+        points = points.with_end(path.steps, *anchor)
+        at, decay, target = _view(path, prior, points, now)
+    whitener = strays.whitener(at, points.spread)
+    theta, covariance, residual, jac = _solve(prior, decay, target, whitener, theta)
+    return Belief(path, prior, points, strays, theta, covariance, now, whitener, residual, jac)
+
+
+def _view(path, prior, points, now):
+    """Times of the points, what the law reads there, and the log loss that it should give, bias taken off."""
+    bias = prior.bias_after(points.step / path.steps, now / path.steps)
+    return Times.of(path, points.step), path.decay(points.step), np.log(points.loss) - bias
+
+
+def _check(path, step, loss, anchor):
+    if step.shape != loss.shape or step.ndim != 1:
+        raise FitError(f"{step.size} steps, {loss.size} losses; expected as many of one as of the other")
+    bad = np.flatnonzero(~(np.isfinite(loss) & (loss > 0)))
+    if len(bad):
+        raise FitError(f"step {step[bad[0]]:g}: got loss {loss[bad[0]]}; expected nats > 0")
+    falls = np.flatnonzero(np.diff(step) <= 0)
+    if len(falls):
+        raise FitError(f"step {step[falls[0] + 1]:g} follows step {step[falls[0]]:g}; expected rising steps")
+    if len(step) and step[-1] > path.steps:
+        raise FitError(f"step {step[-1]:g} lies beyond the planned end, step {path.steps}")
+    if anchor is not None and not (anchor[0] > 0 and anchor[1] > 0):
+        raise FitError(f"anchor: got {anchor}; expected a loss in nats > 0 and a standard deviation > 0")
+
+
+def _first(path, step):
+    """The step from which points count."""
+    if not len(step):
+        return 0.0
+    early = max(_settled(path), _EARLY_SHARE * step[-1])
+    return min(early, step[max(0, len(step) - _MIN_POINTS)])
+
+
+def _settled(path):
+    return _EARLY * max(path.warmup, _LEAST_WARMUP * path.steps)
+
+
+def _law(theta, decay):
+    """Log of the law's loss `(n,)` and its derivatives by theta `(n, 7)`."""
+    values, gradient = basis_gradient(theta[:4], decay)
+    level = np.array([theta[4], np.exp(theta[5]), np.exp(theta[6])])
+    loss = np.maximum(values @ level, 1e-6)
+    by_level = values * np.array([1.0, level[1], level[2]])
+    jac = np.concatenate([np.einsum("pni,i->np", gradient, level), by_level], axis=1)
+    return np.log(loss), jac / loss[:, None]
+
+
+def _solve(prior, decay, log_loss, whitener, theta):
+    """The most likely theta, its covariance, whitened residuals `(n,)` and whitened derivatives `(n, 7)` there."""
+    precision = np.diag(prior.sd**-2.0)
+    theta = theta.copy()
+    if len(log_loss):
+        trust = 1.0 / (1.0 + (1e-2 * theta[4] / prior.sd[4]) ** 2)  # a level left open by the prior starts at the data
+        theta[4] += trust * (np.exp(log_loss[-1]) - np.exp(_law(theta, decay)[0][-1]))
+
+    def at(theta):
+        value, jac = _law(theta, decay)
+        residual, away = whitener @ (log_loss - value), theta - prior.mean
+        return residual @ residual + away @ precision @ away, residual, whitener @ jac
+
+    value, residual, jac = at(theta)
+    for _ in range(_STEPS):
+        move = np.linalg.solve(jac.T @ jac + precision, jac.T @ residual + precision @ (prior.mean - theta))
+        for halving in range(_HALVINGS):
+            trial = theta + move / 4**halving
+            new = at(trial)
+            if new[0] < value:
+                break
+        else:
+            break
+        gain, theta, (value, residual, jac) = value - new[0], trial, new
+        if gain < _TOLERANCE:
+            break
+    return theta, np.linalg.inv(jac.T @ jac + precision), residual, jac

@@ -1,0 +1,108 @@
+"""How a run strays from its law: the covariance of what no law of few parameters captures.
+
+A Brownian path in log progress opens the forecast with the part still to come; a short-lived term makes neighbours that
+err together count once; and a job may have slow noise of its own (a drifting corpus, smoothed logs), weighed by its
+evidence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .path import RatePath
+
+SHORT = (1e-3, 0.1)
+"""Strays that every run has: 0.1 % of the loss, over a tenth of log progress (public curves)."""
+SLOW_NOISE = tuple((sd, reach) for sd in (1.5e-3, 3e-3, 6e-3, 1.2e-2) for reach in (0.01, 0.03, 0.08))
+"""Autocorrelated noise that a job may have on top: sd of log loss and length as a share of the planned steps."""
+_OPTIONS = tuple((sd, reach, white) for sd, reach in SLOW_NOISE for white in (1.0, 0.3))
+_LATEST = 80  # points that the slow noise is told from
+_RELUCTANCE = 3.0  # nats of evidence that a job must show before it is taken to have slow noise
+_FAINT = 3e-4  # slow noise below this is none
+_ROOM = 0.5  # log progress between the Brownian path's start and the first point
+
+
+@dataclass(frozen=True)
+class Strays:
+    """`drift`: sd of log loss while progress grows e-fold; `slow_sd`, `slow_reach`: see SLOW_NOISE."""
+
+    drift: float
+    slow_sd: float = 0.0
+    slow_reach: float = 0.02
+    origin: float = 0.0
+    """Log progress at which the Brownian path starts."""
+
+    def kernel(self, a: Times, b: Times) -> np.ndarray:
+        """Covariance between two sets of times: `(len(a), len(b))`."""
+        x, y = a.progress[:, None], b.progress[None]
+        short_sd, short_reach = SHORT
+        total = self.drift**2 * np.maximum(np.minimum(x, y) - self.origin, 0.0)
+        total += short_sd**2 * np.exp(-np.abs(x - y) / short_reach)
+        if self.slow_sd:
+            total += self.slow_sd**2 * np.exp(-np.abs(a.share[:, None] - b.share[None]) / self.slow_reach)
+        return total
+
+    def whitener(self, at: Times, spread: np.ndarray) -> np.ndarray:
+        """Inverse Cholesky factor `(n, n)` of the points' covariance; `spread: (n,)` is their white noise."""
+        return _inverse_factor(self.kernel(at, at) + np.diag(spread**2))
+
+
+@dataclass(frozen=True)
+class Times:
+    """When points were taken, twice: log progress and share of the planned steps, `(n,)` each."""
+
+    progress: np.ndarray
+    share: np.ndarray
+
+    @classmethod
+    def of(cls, path: RatePath, step: np.ndarray) -> Times:
+        """Progress is half peak steps and half plain ones, so that it never stands still."""
+        step = np.asarray(step, dtype=float)
+        return cls(np.log(np.maximum(0.5 * path.behind(step) + 0.5 * step, 1.0)), step / path.steps)
+
+    def usual(self, drift: float) -> Strays:
+        """Strays of a run without slow noise, for points at these times."""
+        return Strays(drift, origin=float(self.progress[0]) - _ROOM)
+
+
+def weigh(
+    at: Times, spread: np.ndarray, residual: np.ndarray, jac: np.ndarray, sd: np.ndarray, drift: float
+) -> tuple[Strays, float]:
+    """Strays with the slow noise that the points speak for, and the share of `spread` that is white noise beside it.
+
+    Options count by their evidence, so that few points stay wary. `residual: (n,)` of log loss and `jac: (n, P)` where
+    the law was linearised; `sd: (P,)` is the prior's. Parameters are integrated out, as Gaussian around there.
+    """
+    calm, last = at.usual(drift), slice(-_LATEST, None)
+    some = Times(at.progress[last], at.share[last])
+    own, white = calm.kernel(some, some), spread[last] ** 2
+    apart = np.abs(some.share[:, None] - some.share[None])
+    scores = [_evidence(own + np.diag(white), residual[last], jac[last], sd) + _RELUCTANCE]
+    for size, reach, share in _OPTIONS:
+        covariance = own + size**2 * np.exp(-apart / reach) + np.diag(share**2 * white)
+        scores.append(_evidence(covariance, residual[last], jac[last], sd))
+    weight = np.exp(np.array(scores) - max(scores))
+    weight /= weight.sum()
+    sizes, reaches, shares = np.array(_OPTIONS).T
+    variance = float(weight[1:] @ sizes**2)
+    if variance < _FAINT**2:
+        return calm, 1.0
+    reach = float(np.exp((weight[1:] * sizes**2) @ np.log(reaches) / variance))
+    share = float(np.sqrt(weight[0] + weight[1:] @ shares**2))
+    return Strays(drift, float(np.sqrt(variance)), reach, calm.origin), share
+
+
+def _evidence(covariance, residual, jac, sd):
+    factor = np.linalg.cholesky(covariance)
+    white = np.linalg.solve(factor, np.column_stack([residual, jac * sd]))
+    r, j = white[:, 0], white[:, 1:]
+    hessian = j.T @ j + np.eye(len(sd))
+    pull = j.T @ r
+    log_det = -np.log(np.diag(factor)).sum() - 0.5 * np.linalg.slogdet(hessian)[1]
+    return log_det - 0.5 * (r @ r - pull @ np.linalg.solve(hessian, pull))
+
+
+def _inverse_factor(covariance):
+    return np.linalg.inv(np.linalg.cholesky(covariance))
