@@ -130,6 +130,11 @@ class PricesConfig(Frozen):
     spot_usd_per_hour: _Usd | None = Field(
         default=None, description="US dollars per accelerator and hour that may be taken away."
     )
+    spread: Annotated[Real, Field(ge=1, le=10)] = Field(
+        default=1.0,
+        description="Factor by which the price of an accelerator hour may be off when it is paid, one standard "
+        "deviation of its logarithm (default: 1, as stated).",
+    )
     reserved_s: Duration | None = Field(
         default=None,
         alias="reserved",

@@ -12,7 +12,7 @@ import numpy as np
 from .. import __version__
 from ..units import format_count
 from .calibration import LEVELS
-from .cluster.estimate import CLUSTER_KEYS, ClusterEstimate, estimate, missing
+from .cluster.estimate import CLUSTER_KEYS, DRAWS, ClusterEstimate, estimate, missing
 from .cluster.step_model import StepTimeModel
 from .config import RunConfig
 from .laws import mix_column
@@ -62,6 +62,8 @@ class Forecast:
     extrapolation_gap_decades: float
     p_target: float | None
     """Chance of reaching `targets.perplexity` or `targets.loss_nats`; None if neither is stated."""
+    p_all: float | None
+    """Chance of reaching every target that is stated: loss, by the deadline, within the budget; None without any."""
     warnings: tuple[str, ...] = field(default_factory=tuple)
     average: DomainForecast | None = None
     """The plain mean of the loss over domains, their errors' correlation kept; None for a single domain."""
@@ -84,6 +86,7 @@ class Forecast:
             "domains": {name: domain.to_dict() for name, domain in self.domains.items()},
             "average": None if self.average is None else self.average.to_dict(),
             "p_target": self.p_target,
+            "p_all": self.p_all,
             "extrapolation_gap_decades": self.extrapolation_gap_decades,
             "training_flops": self.config.training_flops,
             "params_total": model.params_total,
@@ -116,6 +119,7 @@ def forecast(config: RunConfig, predictor: Predictor, step_times: StepTimeModel 
     main = _main_target(config, predictor)
     mean = _average(config, predictor, {n: predictions[n] for n in predictor.domain_targets}, domains)
     lacking = missing(config)
+    cluster = None if lacking else estimate(config, step_times)
     gap = max(float(prediction.gap[0]) for prediction in predictions.values())
     warnings += _doubts(config, predictor, gap)
     warnings += _mix_warnings(config, predictor, columns)
@@ -125,11 +129,12 @@ def forecast(config: RunConfig, predictor: Predictor, step_times: StepTimeModel 
         main=main,
         domains=domains,
         average=mean,
-        cluster=None if lacking else estimate(config, step_times),
+        cluster=cluster,
         cluster_missing=lacking,
         params_fitted=float(columns["params"][0]),
         extrapolation_gap_decades=gap,
         p_target=_p_target(config, predictions[main]),
+        p_all=_p_all(config, predictions[main], cluster),
         warnings=tuple(dict.fromkeys([*warnings, *predictor.notes])),
     )
 
@@ -196,12 +201,40 @@ def _main_target(config: RunConfig, predictor: Predictor) -> str:
     return named if config.data.val_domain and named in predictor.targets else predictor.main_target
 
 
-def _p_target(config: RunConfig, prediction: LossPrediction) -> float | None:
-    targets = config.targets
-    if targets.loss_nats is None and targets.perplexity is None:
+def _p_all(config: RunConfig, prediction: LossPrediction, cluster: ClusterEstimate | None) -> float | None:
+    """The chance of every stated target at once, by draws of loss, time and cost together.
+
+    None where none is stated, or where one needs times or costs that the plan says too little for.
+    """
+    deadline_s, budget_usd = config.deadline_s, config.targets.budget_usd
+    cost_usd = None if cluster is None else cluster.draws.cost_usd
+    if (deadline_s is not None and cluster is None) or (budget_usd is not None and cost_usd is None):
         return None
-    nats = targets.loss_nats if targets.loss_nats is not None else math.log(targets.perplexity or 1.0)
-    return float(prediction.probability_at_most(nats)[0])
+    draws = DRAWS if cluster is None else len(cluster.draws.wall_clock_s)
+    kept = np.ones(draws, dtype=bool)
+    wanted = _wanted_nats(config)
+    if wanted is not None:
+        # a stream of its own: times don't change when a loss target is stated, nor losses with the machines
+        losses = prediction.sample(np.random.default_rng([config.seed, 1]), draws)[:, 0]
+        kept &= losses <= wanted
+    if deadline_s is not None and cluster is not None:
+        kept &= cluster.draws.wall_clock_s <= deadline_s
+    if budget_usd is not None and cost_usd is not None:
+        kept &= cost_usd <= budget_usd
+    return None if wanted is None and deadline_s is None and budget_usd is None else float(kept.mean())
+
+
+def _wanted_nats(config: RunConfig) -> float | None:
+    """The loss that the targets ask for; None if they ask for none."""
+    targets = config.targets
+    if targets.loss_nats is not None:
+        return targets.loss_nats
+    return None if targets.perplexity is None else math.log(targets.perplexity)
+
+
+def _p_target(config: RunConfig, prediction: LossPrediction) -> float | None:
+    nats = _wanted_nats(config)
+    return None if nats is None else float(prediction.probability_at_most(nats)[0])
 
 
 def _about(predictor: Predictor, main: str) -> dict[str, Any]:

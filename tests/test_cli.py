@@ -32,7 +32,7 @@ CLUSTER_KEYS = CLUSTER_QUANTITIES | {
 }  # fmt: skip
 DOMAIN_KEYS = {"loss_nats", "perplexity", "bits_per_byte", "decomposition_nats"}
 FORECAST_KEYS = DOMAIN_KEYS | {
-    "name", "domains", "average", "p_target", "extrapolation_gap_decades", "training_flops", "params_total",
+    "name", "domains", "average", "p_target", "p_all", "extrapolation_gap_decades", "training_flops", "params_total",
     "params_active", "params_fitted", "tokens", "epochs", "predictor", "warnings", "config", "seed", "version",
     "cluster_missing", *CLUSTER_KEYS,
 }  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -33,13 +33,33 @@ from .step_model import StepTimeModel
 from .step_time import StepTime
 from .steps import FRAMEWORKS, GENERATIONS, Steps, layouts, machine, model
 
-__all__ = ["CLUSTER_KEYS", "ClusterEstimate", "estimate", "missing", "plan_space", "plan_steps", "search_layouts"]
+__all__ = [
+    "CLUSTER_KEYS",
+    "DRAWS",
+    "ClusterEstimate",
+    "Draws",
+    "estimate",
+    "missing",
+    "plan_space",
+    "plan_steps",
+    "search_layouts",
+]
 
 DRAWS = 10_000
 
 _NORMAL = dict(zip(LEVELS, (0.6745, 1.2816, 1.6449, 1.9600), strict=True))
 _COMPUTING = ("matmul", "attention", "elementwise", "recompute", "output_head", "gradients", "optimizer")
 _DAY_S = 86_400.0
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Equally likely outcomes of one plan, drawn together: arrays (draws,)."""
+
+    step_time_s: np.ndarray
+    wall_clock_s: np.ndarray
+    cost_usd: np.ndarray | None
+    """None where no price is known."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +98,7 @@ class ClusterEstimate:
     p_deadline: float | None
     p_budget: float | None
     calibrated_on: int
+    draws: Draws
     notes: tuple[str, ...] = field(default_factory=tuple)
 
     def to_dict(self) -> dict[str, Any]:
@@ -312,6 +333,7 @@ class _Estimate:
             p_deadline=None if config.deadline_s is None else run_time.chance_by(config.deadline_s),
             p_budget=None if cost is None or budget is None else float(np.mean(cost.total_usd <= budget)),
             calibrated_on=self.fitted.calibrated_on,
+            draws=Draws(self.step_s, run_time.wall_clock_s, None if cost is None else cost.total_usd),
             notes=tuple(self._notes(needed, cost, energy)),
         )
 
@@ -327,7 +349,11 @@ class _Estimate:
         unique = config.data.distinct_tokens() or config.data.tokens
         stored = stored_gib(config.prices, config.model.params_total, unique)
         per_kwh = config.energy.usd_per_kwh
-        return cost_of(self.run_time, self.layout.devices, config.prices, config.usd_per_hour, stored, energy, per_kwh)
+        cost = cost_of(self.run_time, self.layout.devices, config.prices, config.usd_per_hour, stored, energy, per_kwh)
+        if cost is None or config.prices.spread == 1.0:
+            return cost
+        dearer = np.exp(np.log(config.prices.spread) * self.rng.standard_normal(len(self.step_s)))
+        return replace(cost, compute_usd=cost.compute_usd * dearer, idle_usd=cost.idle_usd * dearer)
 
     def _finish(self, start: datetime.date) -> dict[str, datetime.date]:
         low, median, high = np.quantile(self.run_time.wall_clock_s, [0.05, 0.5, 0.95])

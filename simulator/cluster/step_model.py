@@ -50,14 +50,18 @@ class Spread:
     """Half-widths of central intervals by level, in standard deviations: from sources left out."""
 
     def draw(self, rng: np.random.Generator, size: int) -> np.ndarray:
-        """Standardised errors whose central intervals are those of `quantiles`, symmetric."""
+        """Standardised errors whose central intervals are those of `quantiles`, symmetric.
+
+        Stratified: one draw from each of `size` equally likely ranges, in random order, so that quantiles settle early.
+        """
         levels, widths = np.array([0.0, *self.quantiles]), np.array([0.0, *self.quantiles.values()])
-        level = rng.random(size)
+        place = (rng.permutation(size) + rng.random(size)) / size
+        level = np.abs(2.0 * place - 1.0)
         # beyond the last level the tail goes on as a Gaussian's that meets it there
         rarer = np.log((1 - levels[-1]) / np.clip(1 - level, 1e-12, 1 - levels[-1]))
         tail = widths[-1] * np.sqrt(1.0 + _TAIL * rarer)
         sizes = np.where(level > levels[-1], tail, np.interp(level, levels, widths))
-        return np.where(rng.random(size) < 0.5, -sizes, sizes)
+        return np.where(place < 0.5, -sizes, sizes)
 
 
 @dataclass(frozen=True)

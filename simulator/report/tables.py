@@ -51,6 +51,8 @@ def forecast_view(result: Forecast) -> RenderableType:
     blocks: list[RenderableType] = [Text(title, style="bold"), _numbers(result)]
     if result.p_target is not None:
         blocks.append(Text(f"chance of reaching the target ({_target(result)}): {percent(result.p_target)}"))
+    if _stated(result) > 1 and result.p_all is not None:
+        blocks.append(Text(f"chance of reaching all targets together: {percent(result.p_all)}"))
     blocks += [_breakdown(result.headline), *_machines(result), _basis(result)]
     blocks += [Text(f"! {text}", style="yellow") for text in result.warnings]
     blocks += [] if result.cluster is None else notes_lines(result.cluster)
@@ -112,6 +114,12 @@ def _basis(result: Forecast) -> Text:
         )
         lines.append("  your data, or one fitted on a dozen small runs of your own (simulate fit), narrows it")
     return Text("\n".join(lines), style="dim")
+
+
+def _stated(result: Forecast) -> int:
+    """How many kinds of targets the plan states: loss, deadline, budget."""
+    targets = result.config.targets
+    return sum(value is not None for value in (result.p_target, targets.deadline, targets.budget_usd))
 
 
 def _target(result: Forecast) -> str:
