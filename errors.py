@@ -8,6 +8,7 @@
     │   ├── CorpusError               text to train on: missing, damaged, in the wrong form
     │   ├── CampaignError             a campaign of proxies: its folder, its data, groups that failed
     │   ├── PredictorError            a predictor directory: missing, damaged, foreign
+    │   ├── LogError                  the log of a running job: missing, damaged, without a loss
     │   └── FitError                  the data can't support what was asked
     └── InfeasibleError           4   nothing satisfies the stated constraints
 
@@ -27,6 +28,7 @@ __all__ = [
     "ForetrainWarning",
     "InfeasibleError",
     "InputError",
+    "LogError",
     "PredictorError",
     "RunTableError",
     "UsageError",
@@ -69,6 +71,10 @@ class CampaignError(InputError):
 
 class PredictorError(InputError):
     """A predictor directory is missing, damaged, or not one of ours."""
+
+
+class LogError(InputError):
+    """The log of a running job is missing, damaged, or says nothing that the plan could be held against."""
 
 
 class FitError(InputError):
