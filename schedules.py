@@ -15,10 +15,13 @@ from pydantic import Field, model_validator
 
 from .fields import FieldError, Frozen, Share, Whole, whole_schema
 
-__all__ = ["Schedule", "ScheduleName"]
+__all__ = ["DecayForm", "Schedule", "ScheduleName"]
 
 ScheduleName = Literal["cosine", "linear", "wsd", "constant", "inverse_sqrt", "multistep"]
 """Names of the shapes, as in a run configuration's `optim.schedule`."""
+
+DecayForm = Literal["linear", "exponential", "sqrt"]
+"""How wsd falls: in a straight line; by an equal factor per step (Hu et al. 2024); as 1 − √progress (Hägele et al.)."""
 
 _Steps = Annotated[Whole, Field(ge=0, le=10**12), whole_schema(0, 10**12)]
 
@@ -27,10 +30,11 @@ class Schedule(Frozen):
     """The learning rate of each step as a share of the peak: 0 to 1.
 
     After `warmup_steps` of linear rise: `cosine` and `linear` fall to `final`, reached where the run ends, so that the
-    last step still moves; `wsd` stays at 1 and falls linearly to `final` over the last `decay_share` of the run (Hu et
-    al. 2024, arXiv:2404.06395); `constant` stays; `inverse_sqrt` falls with one over the root of the step, counted in
-    warm-ups (Vaswani et al. 2017, arXiv:1706.03762, section 5.3); `multistep` drops to √`final` after 80 % and to
-    `final` after 90 % of the run (DeepSeek 2024, arXiv:2401.02954, section 2.3, where `final` is 0.1).
+    last step still moves; `wsd` stays at 1 and falls to `final` over the last `decay_share` of the run (Hu et al. 2024,
+    arXiv:2404.06395) as `decay_form` says: linearly, exponentially, or as 1 − √progress (Hägele et al. 2024,
+    arXiv:2405.18392), the steepest at first; `constant` stays; `inverse_sqrt` falls with one over the root of the step,
+    counted in warm-ups (Vaswani et al. 2017, arXiv:1706.03762, section 5.3); `multistep` drops to √`final` after 80 %
+    and to `final` after 90 % of the run (DeepSeek 2024, arXiv:2401.02954, section 2.3, where `final` is 0.1).
 
     >>> Schedule(name="linear", steps=4, warmup_steps=2).at([0, 1, 2, 3]).tolist()
     [0.5, 1.0, 1.0, 0.5]
@@ -41,11 +45,18 @@ class Schedule(Frozen):
     warmup_steps: _Steps = Field(default=0, description="Steps of linear warm-up.")
     final: Share = Field(default=0.0, description="Where the shape ends, as a share of the peak.")
     decay_share: Annotated[Share, Field(gt=0)] = Field(default=0.2, description="wsd: part of the run that decays.")
+    decay_form: DecayForm = Field(default="linear", description="wsd: how the rate falls.")
 
     @model_validator(mode="after")
     def _check_warmup(self) -> Self:
         if self.warmup_steps > self.steps:
             raise FieldError("warmup_steps", f"got {self.warmup_steps}; expected at most steps {self.steps}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_decay(self) -> Self:
+        if self.name == "wsd" and self.decay_form == "exponential" and self.final == 0:
+            raise FieldError("final", "got 0, which an exponential decay never reaches; expected a share above 0")
         return self
 
     def at(self, step: ArrayLike) -> NDArray[np.float64]:
@@ -69,7 +80,10 @@ def _linear(schedule: Schedule, step: NDArray[np.float64]) -> NDArray[np.float64
 
 def _wsd(schedule: Schedule, step: NDArray[np.float64]) -> NDArray[np.float64]:
     decay_steps = max(1.0, schedule.decay_share * schedule.steps)
-    return 1 - (1 - schedule.final) * np.clip((step - (schedule.steps - decay_steps)) / decay_steps, 0.0, 1.0)
+    done = np.clip((step - (schedule.steps - decay_steps)) / decay_steps, 0.0, 1.0)
+    if schedule.decay_form == "exponential":
+        return schedule.final**done
+    return 1 - (1 - schedule.final) * (np.sqrt(done) if schedule.decay_form == "sqrt" else done)
 
 
 def _constant(schedule: Schedule, step: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """`RunConfig`: the run to be predicted, read from YAML or JSON, overridden by `--set`, and checked as a whole.
 
 Whatever is wrong comes as one `ConfigError` that lists each problem with its file, line, key, value and what would be
-accepted. The sections are in `config_sections`, `config_cluster` and `config_operations`.
+accepted. The sections are in `config_sections`, `config_optim`, `config_cluster` and `config_operations`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from ..units import shown
 from ..yaml_io import load_document
 from .config_cluster import HardwareConfig, LayoutConfig
 from .config_operations import EnergyConfig, PricesConfig, ReliabilityConfig
+from .config_optim import OptimConfig
 from .config_overrides import merge_overrides
-from .config_sections import DataConfig, ModelConfig, OptimConfig, TargetConfig
+from .config_sections import DataConfig, ModelConfig, TargetConfig
 
 __all__ = [
     "DataConfig",

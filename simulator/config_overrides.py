@@ -15,7 +15,7 @@ from ..yaml_io import loads_value
 __all__ = ["merge_overrides"]
 
 # Mappings whose keys are the user's own.
-_FREE_KEYS = (("data", "mix"), ("data", "unique_tokens_by_domain"))
+_FREE_KEYS = (("data", "mix"), ("data", "unique_tokens_by_domain"), ("optim", "lr_steps"), ("optim", "lr_points"))
 
 
 def merge_overrides(

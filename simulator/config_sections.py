@@ -1,13 +1,13 @@
-"""The sections of a run configuration: model, data, optimisation and targets, each a frozen model.
+"""The sections of a run configuration: model, data and targets, each a frozen model.
 
-Those about the machines are in `config_cluster`; `config.RunConfig` puts all together. Field
-descriptions carry the unit and end up in the JSON Schema.
+Optimisation is in `config_optim`, what is about the machines in `config_cluster`; `config.RunConfig` puts all
+together. Field descriptions carry the unit and end up in the JSON Schema.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, StrictBool, field_validator, model_validator
 
@@ -26,7 +26,7 @@ from ..fields import (
 )
 from ..units import shown
 
-__all__ = ["DataConfig", "ModelConfig", "OptimConfig", "TargetConfig"]
+__all__ = ["DataConfig", "ModelConfig", "TargetConfig"]
 
 # Published counts are rounded: "6.7B" for 6.74e9 is 0.6 % off, "7B" is 4 %. 2 % admits honest rounding only.
 _COUNT_TOLERANCE = 0.02
@@ -36,7 +36,6 @@ _MAX_DOMAINS = 1_000
 
 _UpToMillion = Annotated[Whole, Field(ge=1, le=10**6), whole_schema(1, 10**6)]
 _UpToBillion = Annotated[Whole, Field(ge=1, le=10**9), whole_schema(1, 10**9)]
-_Steps = Annotated[Whole, Field(ge=0, le=10**12), whole_schema(0, 10**12)]
 
 
 class ModelConfig(Frozen):
@@ -220,33 +219,6 @@ class DataConfig(Frozen):
         if self.unique_tokens_by_domain is None:
             return 1.0 if self.unique_tokens is None else self.tokens / self.unique_tokens
         return max(1.0, self.tokens / (self.distinct_tokens() or self.tokens))
-
-
-class OptimConfig(Frozen):
-    """How the model is trained. What is left out is unknown to the forecast, except for the optimizer."""
-
-    optimizer: Label = Field(default="adamw", description="Optimizer by name, such as adamw or muon.")
-    lr: Annotated[PositiveReal, Field(le=100)] | None = Field(default=None, description="Peak learning rate.")
-    lr_final: Annotated[Real, Field(ge=0, le=100)] | None = Field(
-        default=None, description="Learning rate of the last step."
-    )
-    batch_tokens: PositiveCount | None = Field(default=None, description="Tokens per optimizer step, such as 4M.")
-    schedule: Literal["cosine", "linear", "wsd", "constant", "inverse_sqrt", "multistep"] | None = Field(
-        default=None, description="Shape of the learning rate after warm-up."
-    )
-    warmup_steps: _Steps | None = Field(default=None, description="Steps of linear warm-up.")
-    warmup_tokens: PositiveCount | None = Field(default=None, description="Tokens of linear warm-up, instead of steps.")
-    weight_decay: Annotated[Real, Field(ge=0, le=100)] | None = Field(
-        default=None, description="Decoupled weight decay."
-    )
-
-    @model_validator(mode="after")
-    def _check_lr_and_warmup(self) -> Self:
-        if self.lr is not None and self.lr_final is not None and self.lr_final > self.lr:
-            raise FieldError("lr_final", f"got {self.lr_final:g}; expected at most lr {self.lr:g}")
-        if self.warmup_steps is not None and self.warmup_tokens is not None:
-            raise FieldError("warmup_tokens", "is given beside warmup_steps; expected only one of the two")
-        return self
 
 
 class TargetConfig(Frozen):

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import get_args
 
 import numpy as np
 
 from ...errors import ConfigError
-from ...schedules import Schedule, ScheduleName
+from ...schedules import DecayForm, Schedule, ScheduleName
 
 MAX_BLOCKS = 32
 """Learning-rate changes are merged into at most this many blocks per monotone segment (shared notes: curves.md)."""
@@ -138,45 +139,47 @@ def _blocks(at: np.ndarray, size: np.ndarray) -> np.ndarray:
 
 
 def named_path(
-    name: ScheduleName, steps: int, warmup: int = 0, final: float = 0.0, decay_share: float = 0.2
+    name: ScheduleName,
+    steps: int,
+    warmup: int = 0,
+    final: float = 0.0,
+    decay_share: float = 0.2,
+    decay_form: DecayForm = "linear",
 ) -> RatePath:
     """Path of one of the schedules of a run configuration (`foretrain.schedules`)."""
-    schedule = Schedule(name=name, steps=steps, warmup_steps=warmup, final=final, decay_share=decay_share)
+    schedule = Schedule(
+        name=name, steps=steps, warmup_steps=warmup, final=final, decay_share=decay_share, decay_form=decay_form
+    )
     return RatePath(schedule.at(np.arange(steps)), warmup)
 
 
-def wsd_path(steps: int, warmup: int, decay_start: int, final: float, form: str = "linear") -> RatePath:
+def wsd_path(steps: int, warmup: int, decay_start: int, final: float, form: DecayForm = "linear") -> RatePath:
     """Warm-up, stable, then from `decay_start` down to the share `final` where the run ends.
 
-    `form`: `linear`, `exponential` (Hu et al. 2024, arXiv:2404.06395; needs `final` > 0) or `sqrt`, 1 − √progress
-    (Hägele et al. 2024, arXiv:2405.18392).
+    `form`: `linear`, `exponential` (needs `final` > 0) or `sqrt`, see `foretrain.schedules`.
     """
-    if form not in _WSD_FORMS:
-        raise ConfigError(f"form: got {form!r}; expected one of {', '.join(_WSD_FORMS)}")
+    if form not in get_args(DecayForm):
+        raise ConfigError(f"form: got {form!r}; expected one of {', '.join(get_args(DecayForm))}")
     if form == "exponential" and not final > 0:
         raise ConfigError("final: an exponential decay never reaches 0; expected a share of the peak above 0")
     if not warmup <= decay_start < steps:
         raise ConfigError(f"decay_start: got {decay_start}; expected from warm-up {warmup} to before the end {steps}")
-    step = np.arange(steps)
-    done = np.clip((step - decay_start) / (steps - decay_start), 0.0, 1.0)
-    return RatePath(_warm(step, warmup) * _WSD_FORMS[form](done, final), warmup)
-
-
-_WSD_FORMS = {
-    "linear": lambda done, final: 1 - (1 - final) * done,
-    "exponential": lambda done, final: final**done,
-    "sqrt": lambda done, final: 1 - (1 - final) * np.sqrt(done),
-}
+    return named_path("wsd", steps, warmup, final, (steps - decay_start) / steps, form)
 
 
 def piecewise_path(steps: int, warmup: int, changes: Mapping[int, float]) -> RatePath:
     """Warm-up, then from each step in `changes` on that share of the peak; `{8000: 0.3}` is two-stage."""
     step = np.arange(steps)
-    rate = _warm(step, warmup)
-    for start, share in sorted(changes.items()):
-        rate = np.where(step >= start, share, rate)
-    return RatePath(rate, warmup)
+    starts = sorted(changes)
+    rates = np.array([1.0, *(changes[start] for start in starts)])
+    warm = np.minimum(1.0, (step + 1) / max(1, warmup))
+    return RatePath(warm * rates[np.searchsorted(starts, step, side="right")], warmup)
 
 
-def _warm(step: np.ndarray, warmup: int) -> np.ndarray:
-    return np.minimum(1.0, (step + 1) / max(1, warmup))
+def pointwise_path(steps: int, warmup: int, points: Mapping[int, float]) -> RatePath:
+    """Straight lines between the rates `points`, by step and on any scale; before the first and after the last, flat.
+
+    The warm-up is part of the points; `warmup` says how many of the steps it takes.
+    """
+    at = sorted(points)
+    return RatePath(np.interp(np.arange(steps), at, [points[step] for step in at]), warmup)
