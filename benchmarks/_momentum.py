@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
 from foretrain.simulator.curve.library import Curve
 from foretrain.simulator.curve.multipower import S_REF
 from foretrain.simulator.curve.path import RatePath
