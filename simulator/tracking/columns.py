@@ -1,0 +1,200 @@
+"""Which key of a log is which: steps, losses, learning rates and times as arrays, in the order of the file."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ...errors import LogError
+from ...units import shown
+from .records import Notice, Record, Records
+
+__all__ = ["RawLog", "choose_columns", "folded", "number"]
+
+STEPS = (
+    "step", "global_step", "train/global_step", "trainer/global_step", "training_step", "train/step", "optimizer_step",
+    "num_updates", "update", "iteration", "iterations", "train/iteration", "iter", "it", "steps", "_step",
+)  # fmt: skip
+TOKENS = (
+    "tokens", "tokens_seen", "consumed_tokens", "num_tokens", "total_tokens", "n_tokens", "train/tokens",
+    "train/tokens_seen", "num_input_tokens_seen", "throughput/total_tokens", "consumed_train_tokens",
+)  # fmt: skip
+SAMPLES = ("samples", "consumed_samples", "consumed_train_samples", "samples_seen", "sequences", "examples")
+LOSSES = (
+    "loss", "train_loss", "train/loss", "training_loss", "training/loss", "loss/train", "lm_loss", "train/lm_loss",
+    "train/cross_entropy", "cross_entropy", "train/crossentropyloss", "ce_loss", "train/ce_loss", "nll", "train/nll",
+    "loss/train/total", "val_loss", "valid_loss", "validation_loss", "eval_loss", "val/loss", "valid/loss",
+    "validation/loss", "eval/loss", "loss/val", "loss/valid", "loss/validation", "loss/eval",
+    "perplexity", "ppl", "train_perplexity", "train_ppl", "train/perplexity", "train/ppl", "val_perplexity", "val_ppl",
+    "eval/perplexity", "bits_per_token", "bits_per_byte", "bpb", "train/bits_per_byte",
+)  # fmt: skip
+RATES = (
+    "lr", "learning_rate", "train/learning_rate", "train/lr", "optim/lr", "optim/learning_rate_group0", "lr_adamw",
+    "lr_adamw/pg1", "lr_adam", "optimizer/lr", "learning_rate/group0",
+)  # fmt: skip
+TIMES = (
+    "_timestamp", "timestamp", "wall_time", "time", "datetime", "date", "_runtime", "runtime", "elapsed", "elapsed_s",
+    "elapsed_time", "wall_clock_s",
+)  # fmt: skip
+_SEPARATORS = re.compile(r"[-. ]")
+_MILLISECONDS = 1e11  # numbers above this are milliseconds since 1970
+_LONGEST_NUMBER = 40
+
+
+@dataclass(frozen=True)
+class RawLog:
+    """A log as it was written: `(n,)` each in the order of the file, NaN where nothing was logged.
+
+    `step` counts whatever `axis` says: steps, tokens or samples. `loss` is in what `loss_kind` says; `wall_s` is
+    seconds since 1970 or since some start; `line` is where it stands in the file.
+    """
+
+    where: str
+    step: np.ndarray
+    loss: np.ndarray
+    lr: np.ndarray
+    wall_s: np.ndarray
+    tokens: np.ndarray
+    line: np.ndarray
+    axis: str
+    step_key: str
+    loss_key: str
+    loss_kind: str
+    stated: Mapping[str, Any] = field(default_factory=dict)
+    notices: tuple[Notice, ...] = ()
+
+
+def choose_columns(records: Records, metric: str | None = None) -> RawLog:
+    """Find steps, losses, rates and times by their usual names; `metric` names the loss. `LogError` without any."""
+    seen = Counter(key for _, row in records.rows for key in row)
+    where = records.where
+    loss_key = _named(seen, metric, where) if metric else _first(seen, LOSSES)
+    if loss_key is None:
+        raise LogError(f"{where}: no loss among its keys ({_some(seen)}); expected {_some(LOSSES)}, or --metric KEY")
+    rows = [(line, row, loss) for line, row in records.rows if (loss := number(row.get(loss_key))) is not None]
+    if not rows:
+        raise LogError(f"{where}: {loss_key}: no number in any record; expected losses, or another --metric KEY")
+    axis, step_key = _axis([row for _, row, _ in rows], where)
+    return _arrays(records, rows, axis, step_key, loss_key, seen)
+
+
+def _axis(rows: Sequence[Mapping[str, Any]], where: str) -> tuple[str, str]:
+    """What the log counts, and under which key: the first of the usual names that most records have."""
+    seen = Counter(key for row in rows for key in row)
+    usual = {key: count for key, count in seen.items() if count >= 0.5 * len(rows)}
+    for axis, names in (("steps", STEPS), ("tokens", TOKENS), ("samples", SAMPLES)):
+        key = _first(usual, names)
+        if key is not None:
+            return axis, key
+    raise LogError(f"{where}: no step among its keys ({_some(seen)}); expected {_some(STEPS)}, tokens or samples")
+
+
+def _arrays(records: Records, rows: list, axis: str, step_key: str, loss_key: str, seen: Mapping[str, int]) -> RawLog:
+    others = {name: _first(seen, names) for name, names in (("lr", RATES), ("tokens", TOKENS), ("wall_s", TIMES))}
+    kept, lost = [], []
+    for line, row, loss in rows:
+        step = number(row.get(step_key))
+        whole = step is not None and math.isfinite(step) and step >= 0
+        kept.append((line, row, step, loss)) if whole else lost.append(line)
+    if not kept:
+        got = shown(rows[0][1].get(step_key))
+        raise LogError(f"{records.where}: line {rows[0][0]}: {step_key}: got {got}; expected a number, 0 or more")
+    notices = list(records.notices)
+    if lost:
+        text = f"{records.where}: {len(lost)} losses without a {step_key} left out (line {lost[0]})"
+        notices.append(Notice("unreadable", text))
+    step = np.array([s for _, _, s, _ in kept])
+    beside = {
+        name: _beside(records.rows, kept, key, step_key, _time if name == "wall_s" else number)
+        if key
+        else np.full(len(kept), np.nan)
+        for name, key in others.items()
+    }
+    if axis == "tokens":
+        beside["tokens"] = step
+    return RawLog(
+        where=records.where,
+        step=step,
+        loss=np.array([loss for _, _, _, loss in kept]),
+        line=np.array([line for line, *_ in kept]),
+        axis=axis,
+        step_key=step_key,
+        loss_key=loss_key,
+        loss_kind=_kind(loss_key),
+        stated=records.stated,
+        notices=tuple(notices),
+        **beside,
+    )
+
+
+def _beside(all_rows: list[Record], kept: list, key: str, step_key: str, read) -> np.ndarray:
+    """What stands under `key` beside each loss, `(n,)`: in its own record, else in one of the same step."""
+    own = [read(row.get(key)) for _, row, _, _ in kept]
+    if None in own:
+        same = {number(row.get(step_key)): value for _, row in all_rows if (value := read(row.get(key))) is not None}
+        own = [same.get(step) if value is None else value for value, (_, _, step, _) in zip(own, kept, strict=True)]
+    return np.array([np.nan if value is None else value for value in own], dtype=float)
+
+
+def _kind(key: str) -> str:
+    name = folded(key)
+    if "perplexity" in name or re.search(r"(^|[/_])ppl($|[/_])", name):
+        return "perplexity"
+    if "per_byte" in name or "bpb" in name:
+        return "bits per byte"
+    return "bits" if re.search(r"(^|[/_])(bits|bpt)($|[/_])", name) else "nats"
+
+
+def _named(seen: Mapping[str, int], metric: str, where: str) -> str:
+    for key in seen:
+        if metric in (key, folded(key)):
+            return key
+    raise LogError(f"{where}: --metric: got {shown(metric)}; expected one of its keys: {_some(seen)}")
+
+
+def _first(seen: Mapping[str, int], names: Sequence[str]) -> str | None:
+    """The key that stands for the first of `names` that there is."""
+    by_name = {folded(key): key for key in reversed(list(seen)) if not key.endswith(("__MIN", "__MAX"))}
+    return next((by_name[name] for name in names if name in by_name), None)
+
+
+def folded(key: str) -> str:
+    """`my run - train/Loss` (a W&B export) → `train/loss`."""
+    return _SEPARATORS.sub("_", str(key).rpartition(" - ")[2].strip().lower())
+
+
+def number(value: Any) -> float | None:
+    """A number or one spelled as text, `nan` and `inf` included; None for anything else."""
+    if isinstance(value, str) and len(value) <= _LONGEST_NUMBER:
+        value = value.strip().replace("_", "x")
+    elif isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _time(value: Any) -> float | None:
+    """Seconds: a number, milliseconds if it is that large, or a date and time."""
+    seconds = number(value)
+    if seconds is None and isinstance(value, str):
+        try:
+            return datetime.datetime.fromisoformat(value.strip()[:_LONGEST_NUMBER]).timestamp()
+        except (ValueError, OverflowError, OSError):
+            return None
+    if seconds is None or not math.isfinite(seconds):
+        return None
+    return seconds / 1000.0 if seconds > _MILLISECONDS else seconds
+
+
+def _some(names) -> str:
+    names = [str(name)[:40] for name in names]
+    return ", ".join(names[:8]) + (", …" if len(names) > 8 else "") or "none"

@@ -1,0 +1,231 @@
+"""Logs of any format as one list of flat records, in the order of the file: JSON lines, JSON, CSV, TensorBoard."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...errors import LogError
+from ...units import shown
+from .events import read_events
+
+__all__ = ["MAX_BYTES", "Notice", "Record", "Records", "read_records"]
+
+MAX_BYTES = 1 << 29
+"""Largest log that is read, bytes: half a GiB, some five million points."""
+_EVENTS = "tfevents"  # in the name of every event file
+_MOST_BAD = 0.01  # share of lines that may be unreadable: a crash leaves a torn line in the middle
+_FEW_BAD = 3
+_DEPTH = 8  # of nested mappings
+
+Record = tuple[int, Mapping[str, Any]]
+"""Line or record number, from 1, and what it says: nested keys joined by `/`."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something about a log that its reader should know: a `kind` that stays, a sentence, and the step if there is one.
+
+    `serious` ones mean that the run may not be the one that was planned, or has stopped learning.
+    """
+
+    kind: str
+    text: str
+    step: float | None = None
+    serious: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"kind": self.kind, "text": self.text, "step": self.step, "serious": self.serious}
+
+
+@dataclass(frozen=True)
+class Records:
+    """What a log says: its `rows` in order, what it states of the run as a whole, and what was dropped."""
+
+    where: str
+    rows: list[Record]
+    stated: Mapping[str, Any] = field(default_factory=dict)
+    notices: tuple[Notice, ...] = ()
+
+
+def read_records(path: str | os.PathLike[str]) -> Records:
+    """Read a log: JSON lines, JSON (`log_history` of trainer_state.json), CSV, an event file or a folder of them.
+
+    The format is told by the content. Raises `LogError` naming the file and the line for what can't be read.
+    """
+    path = Path(path)
+    where = str(path)
+    if path.is_dir():
+        return _folder(path)
+    data = _bytes(path)
+    if not data.strip():
+        raise LogError(f"{where}: is empty; expected a log of steps and losses")
+    if _EVENTS in path.name or b"\x00" in data[:64]:
+        return _events([(where, data)], where)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if error.start < len(data) - 4:
+            raise LogError(f"{where}: byte {error.start} isn't UTF-8 text; is this the right file?") from None
+        text = data[: error.start].decode("utf-8-sig")  # a character that is being written
+    return _json(text, where) if text.lstrip()[:1] in ("{", "[") else _csv(text, where)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise LogError(f"{path}: there is no such file") from None
+    except (OSError, ValueError) as error:
+        raise LogError(f"{path}: can't be read: {getattr(error, 'strerror', None) or error}") from None
+    if len(data) > MAX_BYTES:
+        raise LogError(f"{path}: is larger than {MAX_BYTES} bytes; expected at most that: log fewer points")
+    return data
+
+
+# TensorBoard
+
+
+def _folder(path: Path) -> Records:
+    files = sorted(file for file in path.iterdir() if _EVENTS in file.name and file.is_file())
+    if files:
+        if sum(file.stat().st_size for file in files) > MAX_BYTES:
+            raise LogError(f"{path}: its event files are larger than {MAX_BYTES} bytes together; name one of them")
+        return _events([(str(file), _bytes(file)) for file in files], str(path))
+    deeper = sorted({str(file.parent) for file in path.glob("*/*") if _EVENTS in file.name})
+    hint = f"; {', '.join(deeper[:3])} has some" if deeper else ""
+    raise LogError(f"{path}: is a folder without event files (…tfevents…){hint}; expected one with, or a log file")
+
+
+def _events(files: list[tuple[str, bytes]], where: str) -> Records:
+    rows: list[Record] = []
+    notices = []
+    for name, data in files:
+        scalars, notes = read_events(data, name)
+        notices += [Notice("torn" if "cut off" in note else "unreadable", note) for note in notes]
+        for tag, step, value, wall_s in scalars:
+            rows.append((len(rows) + 1, {"step": step, tag: value, "_timestamp": wall_s}))
+    if not rows:
+        raise LogError(f"{where}: holds no scalars; expected those of a training run")
+    return Records(where, rows, {}, tuple(notices))
+
+
+# JSON
+
+
+def _json(text: str, where: str) -> Records:
+    lines = text.splitlines()
+    first = next(line for line in lines if line.strip())
+    opening = _parsed(first)
+    if not isinstance(opening, dict) or "log_history" in opening:
+        whole = _parsed(text)
+        if whole is not None:
+            return _document(whole, where)
+        if len(lines) == 1 or first.strip() in ("{", "["):
+            raise LogError(f"{where}: isn't whole JSON; expected JSON lines, or a document that is complete")
+    rows: list[Record] = []
+    bad: list[int] = []
+    last = max(n for n, line in enumerate(lines, 1) if line.strip())
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            value = _parsed(line)
+            if isinstance(value, dict):
+                rows.append((number, flat(value)))
+            else:
+                bad.append(number)
+    torn = [last] if bad[-1:] == [last] and not text.endswith("\n") else []
+    return Records(where, rows, _opening(rows), _left_out(where, [n for n in bad if n not in torn], torn, len(rows)))
+
+
+def _parsed(text: str) -> Any:
+    """The JSON value, None for none; deep nesting and huge numbers are none either."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _document(whole: Any, where: str) -> Records:
+    """A list of records, alone or as `log_history` beside facts of the run."""
+    history = whole.get("log_history") if isinstance(whole, dict) else whole
+    if isinstance(whole, dict) and history is None:
+        history = [whole]
+    if not isinstance(history, list):
+        raise LogError(f"{where}: log_history: got {shown(history)}; expected a list of records")
+    rows: list[Record] = [(number, flat(row)) for number, row in enumerate(history, 1) if isinstance(row, dict)]
+    stated = {k: v for k, v in whole.items() if not isinstance(v, dict | list)} if isinstance(whole, dict) else {}
+    return Records(where, rows, stated or _opening(rows), _left_out(where, [], [], len(rows)))
+
+
+def _opening(rows: list[Record]) -> dict[str, Any]:
+    """What the first record says of the run as a whole, where it is a configuration: `{"config": {…}}`."""
+    first = rows[0][1] if rows else {}
+    keys = ("config/", "args/", "hparams/", "hyperparameters/")
+    return {key.rpartition("/")[2]: value for key, value in first.items() if key.startswith(keys)}
+
+
+def flat(record: Mapping[str, Any], prefix: str = "", depth: int = 0) -> dict[str, Any]:
+    """Nested mappings as one, keys joined by `/`.
+
+    >>> flat({"train": {"loss": 3.2}, "step": 10})
+    {'train/loss': 3.2, 'step': 10}
+    """
+    found: dict[str, Any] = {}
+    for key, value in record.items():
+        if isinstance(value, dict) and depth < _DEPTH:
+            found |= flat(value, f"{prefix}{key}/", depth + 1)
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+# CSV
+
+
+def _csv(text: str, where: str) -> Records:
+    head = text.partition("\n")[0]
+    delimiter = max(",\t;", key=head.count)
+    try:
+        table = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    except csv.Error as error:
+        raise LogError(f"{where}: can't be read as CSV: {error}") from None
+    names = [name.strip() for name in table[0]]
+    if len(names) < 2:
+        raise LogError(
+            f"{where}: line 1: got {shown(head)}; expected JSON lines, or CSV with a header such as step,loss"
+        )
+    last = len(table) if not text.endswith(("\n", "\r")) else 0
+    rows, bad = [], []
+    for number, cells in enumerate(table[1:], 2):
+        if len(cells) == len(names) and number != last:
+            rows.append((number, dict(zip(names, cells, strict=True))))
+        elif cells and number != last:
+            bad.append(number)
+    return Records(where, rows, {}, _left_out(where, bad, [last] if last > 1 else [], len(rows)))
+
+
+def _left_out(where: str, bad: list[int], torn: list[int], good: int) -> tuple[Notice, ...]:
+    """Notices of lines that were left out. `LogError` where they are too many, or nothing is left."""
+    if not good or len(bad) > max(_FEW_BAD, _MOST_BAD * good):
+        at = f"line {bad[0]}" if bad else "no line"
+        raise LogError(
+            f"{where}: {at} {'is not' if bad else 'is'} a record ({len(bad)} of {good + len(bad)} unreadable); "
+            "expected JSON lines, CSV or TensorBoard events with steps and losses"
+        )
+    notices = []
+    if bad:
+        some = ", ".join(map(str, bad[:3])) + (", …" if len(bad) > 3 else "")
+        notices.append(Notice("unreadable", f"{where}: {len(bad)} unreadable lines left out (line {some})"))
+    if torn:
+        notices.append(
+            Notice("torn", f"{where}: line {torn[0]}, the last, has no end and is left out: it may be half-written")
+        )
+    return tuple(notices)

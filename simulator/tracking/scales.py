@@ -1,0 +1,171 @@
+"""The units of a log: optimizer steps out of whatever it counts, nats per token out of whatever its loss is in."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...errors import LogError, UsageError
+from ...units import format_count, shown
+from ..config import RunConfig
+from ..curve.path import RatePath
+from .columns import RawLog
+from .records import Notice
+
+__all__ = ["UNITS", "StepUnit", "in_nats", "step_unit"]
+
+UNITS = ("auto", "steps", "tokens", "samples")
+"""What `--step-unit` takes, beside `steps/K` for K micro-batches to an optimizer step."""
+
+_SLACK = 1.02  # of the plan's end: the last step may be counted, logged or rounded in several ways
+_SAME = 0.02  # relative difference below which two batch sizes are one, and two learning rates
+_MOST_MICRO = 4096  # micro-batches to a step that are looked for
+_RIGHT_RATES = 0.9  # share of learning rates that must fit the plan before they tell the unit
+_ABOVE_GUESSING = 1.05  # of ln(vocabulary): what no model that has learned anything shows, in nats
+_LARGEST_VOCABULARY = 300_000  # where the plan states none
+_MICRO = re.compile(r"steps/([0-9]{1,6})")
+_GUESS_STEPS = 2  # steps in which a model still guesses evenly
+
+
+@dataclass(frozen=True)
+class StepUnit:
+    """One optimizer step is `per_step` of what the log counts; `name` says what that is."""
+
+    name: str
+    per_step: float
+    notices: tuple[Notice, ...] = ()
+
+
+def step_unit(log: RawLog, index: np.ndarray, config: RunConfig, path: RatePath, stated: str = "auto") -> StepUnit:
+    """What the log counts. `index: (n,)` are the records that count; `stated` is one of UNITS, or `steps/K`.
+
+    Without a word from the user it is told by the key's name, by tokens logged beside it, by learning rates, and by
+    how far it runs beyond the planned steps. Raises `LogError` where it goes beyond the plan in no known unit.
+    """
+    batch = config.optim.batch_tokens
+    assert batch is not None  # a path has steps
+    micro = _MICRO.fullmatch(stated)
+    if micro and int(micro[1]) > 0:
+        return StepUnit("micro-batches", float(micro[1]))
+    if stated not in UNITS:
+        raise UsageError(f"--step-unit: got {shown(stated)}; expected {', '.join(UNITS)} or steps/8 (micro-batches)")
+    known = {"steps": 1.0, "tokens": batch, "samples": _samples(config, batch)}
+    name = log.axis if stated == "auto" else stated
+    per_step = known[name]
+    if per_step is None:
+        raise LogError(f"{log.where}: counts samples; expected model.context_length in the plan, to tell their tokens")
+    if name != "steps" or stated != "auto":
+        return _said(log, name, per_step) if name != "steps" else StepUnit(name, per_step)
+    return _guessed(log, index, path, known)
+
+
+def _samples(config: RunConfig, batch: float) -> float | None:
+    return None if config.model.context_length is None else batch / config.model.context_length
+
+
+def _guessed(log: RawLog, index: np.ndarray, path: RatePath, known: dict[str, float | None]) -> StepUnit:
+    """The unit of a key that is called a step."""
+    step, tokens = log.step[index], log.tokens[index]
+    batch = known["tokens"]
+    assert batch is not None
+    seen = np.isfinite(tokens) & (step > 0)
+    if seen.any():
+        per_step = batch / float(np.median(tokens[seen] / step[seen]))
+        if abs(per_step - 1) <= _SAME:
+            return StepUnit("steps", 1.0)
+        if per_step > 1.5 and abs(per_step / round(per_step) - 1) <= _SAME:
+            return _said(log, "micro-batches", float(round(per_step)), "by the tokens logged beside it")
+        text = (
+            f"{log.where}: {format_count(batch / per_step)} tokens per {log.step_key}; the plan's optim.batch_tokens "
+            f"is {format_count(batch)}: steps are counted by tokens here. Is it the same run?"
+        )
+        return StepUnit("steps", per_step, (Notice("other_config", text, serious=True),))
+    by_rate = _micro_batches(step, log.lr[index], path)
+    if by_rate > 1:
+        return _said(log, "micro-batches", float(by_rate), "by its learning rates")
+    if step[-1] <= _SLACK * path.steps:
+        return StepUnit("steps", 1.0)
+    for name in ("tokens", "samples"):
+        per_step = known[name]
+        if per_step and _multiples(step, per_step) and step[-1] <= _SLACK * path.steps * per_step:
+            return _said(log, name, per_step, f"its numbers are multiples of {per_step:g}")
+    beyond = float(np.mean(step > _SLACK * path.steps))
+    if beyond < 0.5:
+        return StepUnit("steps", 1.0)  # a run that goes on beyond its plan
+    raise LogError(
+        f"{log.where}: {log.step_key} runs to {step[-1]:g}, the plan to step {path.steps}: expected steps of the "
+        "plan, or --step-unit tokens, samples or steps/K (K micro-batches to a step)"
+    )
+
+
+def _said(log: RawLog, name: str, per_step: float, why: str = "") -> StepUnit:
+    reason = f", {why}" if why else ""
+    text = f"{log.where}: {log.step_key} counts {name}, {per_step:g} to an optimizer step{reason}"
+    return StepUnit(name, per_step, (Notice("step_unit", text),))
+
+
+def _multiples(step: np.ndarray, unit: float) -> bool:
+    """Whether steps are whole multiples of a unit, most of them: the first may be counted otherwise."""
+    share = step[step > 0] / unit
+    return bool(len(share)) and float(np.mean(np.abs(share - np.round(share)) < 1e-3)) > _RIGHT_RATES
+
+
+def _micro_batches(step: np.ndarray, rate: np.ndarray, path: RatePath) -> int:
+    """How many logged steps an optimizer step has, by the learning rates beside them; 1 where these don't tell."""
+    seen = np.isfinite(rate) & (rate > 0)
+    if seen.sum() < 5 or np.ptp(rate[seen]) < _SAME * rate[seen].max():
+        return 1
+    step, rate = step[seen], rate[seen]
+
+    def fits(per_step: int) -> float:
+        at = np.floor(step / per_step).astype(int)
+        planned = path.rate[np.clip(at, 0, path.steps - 1)]
+        scale = float(np.median(rate / np.maximum(planned, 1e-9)))
+        near = np.abs(rate / scale - planned) < _SAME
+        # a path without a slope fits every unit
+        return 0.0 if at[-1] > _SLACK * path.steps or np.ptp(planned) < _SAME else float(near.mean())
+
+    if fits(1) > 0.5:
+        return 1
+    least = max(2, int(step[-1] // (_SLACK * path.steps)))
+    return next((k for k in range(least, min(_MOST_MICRO, 64 * least)) if fits(k) > _RIGHT_RATES), 1)
+
+
+def in_nats(
+    log: RawLog, step: np.ndarray, loss: np.ndarray, config: RunConfig, planned: float
+) -> tuple[np.ndarray, list[Notice]]:
+    """The loss in nats per token, `(n,)`, and what was done to it; `planned` is the final loss that is expected, nats.
+
+    Raises `LogError` for losses that no model shows in nats, and that aren't perplexities of such a run either.
+    """
+    kind = log.loss_kind
+    if kind == "perplexity":
+        return np.log(np.maximum(loss, 1 + 1e-12)), [_unit(log, "a perplexity, exp(nats)")]
+    if kind == "bits":
+        return loss * math.log(2), [_unit(log, "in bits per token")]
+    if kind == "bits per byte":
+        if config.data.bytes_per_token is None:
+            raise LogError(
+                f"{log.where}: {log.loss_key} is in bits per byte; expected data.bytes_per_token in the plan"
+            )
+        return loss * math.log(2) * config.data.bytes_per_token, [_unit(log, "in bits per byte")]
+    guessing = math.log(config.model.vocab_size or _LARGEST_VOCABULARY)
+    if step[0] <= _GUESS_STEPS and config.model.vocab_size and abs(loss[0] / guessing * math.log(2) - 1) < 0.03:
+        text = f"in bits: it starts at {loss[0]:.4g}, and log2 of the vocabulary is {guessing / math.log(2):.4g}"
+        return loss * math.log(2), [_unit(log, text)]
+    if np.median(loss) < _ABOVE_GUESSING * guessing:
+        return loss, []
+    nats = np.log(np.maximum(loss, 1 + 1e-12))
+    if 0.7 * planned < float(np.median(nats)) < 2.0 * planned:
+        return nats, [_unit(log, f"a perplexity: half of it lies above {np.median(loss):.4g}")]
+    raise LogError(
+        f"{log.where}: {log.loss_key}: half of it lies above {np.median(loss):.4g}, and guessing evenly among the "
+        f"vocabulary is {guessing:.3g} nats; expected nats per token, or --metric KEY for another loss"
+    )
+
+
+def _unit(log: RawLog, what: str) -> Notice:
+    return Notice("loss_unit", f"{log.where}: {log.loss_key} is {what}; turned into nats per token")
