@@ -10,16 +10,15 @@ import io
 import json
 import os
 import re
-import zipfile
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import FitError, PredictorError, UsageError
+from ..errors import FitError, PredictorError
 from ..files import check_manifest, read_bounded_text, write_bytes, write_json, write_manifest, write_text
-from ..units import shown
+from .folders import check_folder, named, read_arrays
 from .model_card import model_card
 from .predictor import Predictor
 from .predictor_format import FORMAT, arrays_of, from_dict, to_dict, tree_file, trees_of
@@ -42,18 +41,7 @@ def check_destination(folder: str | os.PathLike[str]) -> Path:
 
     Raises UsageError for an empty name, PredictorError for a file or a folder that holds anything else.
     """
-    if not str(folder).strip():
-        raise UsageError("--out: the predictor's folder has an empty name; expected a path, such as mine")
-    path = Path(folder)
-    try:
-        if path.exists() and not path.is_dir():
-            raise PredictorError(f"{_named(folder)}: is a file; expected a folder to write a predictor into")
-        foreign = [p.name for p in path.iterdir() if not _ours(p.name)] if path.exists() else []
-    except OSError as error:
-        raise PredictorError(f"{_named(folder)}: can't be a predictor's folder: {error.strerror}") from None
-    if foreign:
-        raise PredictorError(f"{folder}: holds other files, such as {foreign[0]!r}; expected an empty or new folder")
-    return path
+    return check_folder(folder, _ours)
 
 
 def save(predictor: Predictor, folder: str | os.PathLike[str]) -> None:
@@ -68,7 +56,7 @@ def save(predictor: Predictor, folder: str | os.PathLike[str]) -> None:
         for stale in path.glob("trees_*.txt"):
             stale.unlink()
     except OSError as error:
-        raise PredictorError(f"{_named(folder)}: can't be made: {error.strerror}") from None
+        raise PredictorError(f"{named(folder)}: can't be made: {error.strerror}") from None
     write_json(path / "predictor.json", to_dict(predictor))
     write_bytes(path / "draws.npz", buffer.getvalue())
     for name, text in trees_of(predictor).items():
@@ -89,7 +77,7 @@ def load(where: str | os.PathLike[str]) -> Predictor:
     if not there:
         known = ", ".join(shipped())
         raise PredictorError(
-            f"{_named(where)}: no such predictor; expected a folder made by `simulate fit --out`, or one of {known}"
+            f"{named(where)}: no such predictor; expected a folder made by `simulate fit --out`, or one of {known}"
         )
     if not ours:
         raise PredictorError(f"{folder}: has no predictor.json; expected a folder made by `simulate fit --out`")
@@ -102,7 +90,9 @@ def load(where: str | os.PathLike[str]) -> Predictor:
     try:
         if data["format"] != FORMAT:
             raise PredictorError(f"{folder}: has format {data['format']!r}; this version reads format {FORMAT}")
-        return from_dict(data, _arrays(folder / "draws.npz"), _trees(folder, len(data["targets"])))
+        return from_dict(
+            data, read_arrays(folder / "draws.npz", _MAX_ARRAY_BYTES), _trees(folder, len(data["targets"]))
+        )
     except PredictorError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, FitError) as error:
@@ -119,32 +109,7 @@ def _facts():
     return resources.files("foretrain.datasets.facts.laws")
 
 
-def _named(where: str | os.PathLike[str]) -> str:
-    """A path for a message: as it was given, unless it is monstrous."""
-    text = str(where)
-    return text if len(text) <= 200 and text.isprintable() else shown(text)
-
-
 def _trees(folder: Path, targets: int) -> dict[str, str]:
     """The tree texts by file name. Their digests are checked by now: a damaged one would end the process."""
     paths = [folder / tree_file(number) for number in range(targets)]
     return {p.name: read_bounded_text(p, _MAX_TREES_BYTES, error=PredictorError) for p in paths if p.is_file()}
-
-
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an archive, none of them pickled; sizes are taken from the directory before anything unpacks."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(item.file_size for item in archive.infolist())
-        if size > _MAX_ARRAY_BYTES:
-            raise PredictorError(f"{path}: unpacks to {size} bytes; expected at most {_MAX_ARRAY_BYTES}")
-        with np.load(path, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
-    except PredictorError:
-        raise
-    except Exception as error:  # whatever zipfile, zlib and numpy make of a crafted archive, it is not ours
-        raise PredictorError(f"{path}: is not an array archive of ours ({type(error).__name__}: {error})") from None
-    for name, array in found.items():
-        if array.dtype.kind != "f":
-            raise PredictorError(f"{path}: {name} holds {array.dtype}; is not an array archive of ours")
-    return found

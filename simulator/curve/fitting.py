@@ -113,14 +113,28 @@ def _weights(curve):
     return stretch * (min(POINTS, len(stretch)) / stretch.sum())
 
 
+def check_curve(curve: Curve) -> None:
+    """Raise FitError, with run and step, unless losses are above 0 at steps of the run that rise."""
+    step, loss = curve.step, curve.loss
+    if step.ndim != 1 or step.shape != loss.shape:
+        raise FitError(
+            f"{curve.run_id}: {step.size} steps, {loss.size} losses; expected as many of one as of the other"
+        )
+    for bad, what in (
+        (~(np.isfinite(loss) & (loss > 0)), "loss is not a number of nats above 0"),
+        (~((step >= 0) & (step <= curve.path.steps)), f"step lies outside the run's {curve.path.steps} steps"),
+        (np.diff(step, prepend=-np.inf) <= 0, "step does not rise"),
+    ):
+        if bad.any():
+            at = int(np.argmax(bad))
+            raise FitError(f"{curve.run_id}, step {step[at]:g}, loss {loss[at]:g}: {what}")
+
+
 def _check(curves):
     if not curves:
         raise FitError("no curves to fit; expected at least one")
     for curve in curves:
-        bad = np.flatnonzero(~(np.isfinite(curve.loss) & (curve.loss > 0)))
-        if len(bad):
-            where = f"{curve.run_id}, step {curve.step[bad[0]]:g}"
-            raise FitError(f"{where}: got loss {curve.loss[bad[0]]}; expected nats > 0")
+        check_curve(curve)
     points = sum(len(curve.step) for curve in curves)
     if points < 8:
         raise FitError(f"{points} points in all; expected at least 8")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from .fitting import MIN_ANNEALED, CurveFit, annealed, fit_curves
@@ -15,15 +17,32 @@ _SHARES = (np.arange(200) + 0.5) / 200
 
 
 class Library:
-    """Whole curves to learn from. Fits are made when first needed and kept.
+    """Whole curves to learn from. Fits are made when first needed and kept; `fits`, by their runs, are known already.
 
     >>> Library([]).prior("new/recipe", 1e9, RatePath(np.ones(100)), loss=3.0).name
     'generic'
     """
 
-    def __init__(self, curves: list[Curve]):
+    def __init__(self, curves: list[Curve], fits: Mapping[tuple[str, ...], CurveFit] | None = None):
         self.curves = list(curves)
-        self._fits: dict[tuple[str, ...], CurveFit] = {}
+        self._fits = dict(fits or {})
+
+    @property
+    def sizes(self) -> dict[str, list[float]]:
+        """Sizes by family, rising."""
+        found: dict[str, set[float]] = {}
+        for curve in self.curves:
+            found.setdefault(curve.family, set()).add(curve.size)
+        return {family: sorted(sizes) for family, sizes in found.items()}
+
+    def family_fits(self, *, strict: bool = False) -> dict[str, CurveFit]:
+        """One fit to all curves of each family. With `strict`, FitError where they can't tell what a decay does."""
+        families = {family: [c for c in self.curves if c.family == family] for family in self.sizes}
+        return {family: self._fit(curves, strict) for family, curves in families.items()}
+
+    def runs_of(self, fit: CurveFit) -> tuple[str, ...]:
+        """The runs that a fit of this library was made of."""
+        return next(key for key, known in self._fits.items() if known is fit)
 
     def prior(self, family: str, size: float, path: RatePath, loss: float) -> Prior:
         """Prior of a run of `size` parameters under `path`. `loss` in nats is where it stands, which only sets scales.
@@ -55,10 +74,10 @@ class Library:
                 parts.append(ScheduleBias.of(self._fit(same), [sibling]))
         return ScheduleBias.mean(parts)
 
-    def _fit(self, curves):
+    def _fit(self, curves, strict=False):
         key = tuple(curve.run_id for curve in curves)
         if key not in self._fits:
-            self._fits[key] = fit_curves(curves)
+            self._fits[key] = fit_curves(curves, strict=strict)
         return self._fits[key]
 
 

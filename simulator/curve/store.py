@@ -1,0 +1,123 @@
+"""A library of curves on disk: `curves.json` (runs and fitted laws), `curves.npz` (points and rates), a manifest.
+
+Digests are checked before anything is parsed, sizes before anything is unpacked, and every curve before it is believed.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ... import __version__
+from ...errors import InputError, PredictorError
+from ...files import MANIFEST_NAME, check_manifest, read_bounded_text, write_bytes, write_json, write_manifest
+from ..folders import check_folder, named, read_arrays
+from .fitting import CurveFit, check_curve
+from .library import Curve
+from .path import RatePath
+from .transfer import Library
+
+FORMAT = 1
+"""Version of the layout; a folder of another version is refused."""
+_JSON, _ARRAYS = "curves.json", "curves.npz"
+_MAX_JSON_BYTES, _MAX_ARRAY_BYTES = 8_000_000, 512_000_000
+
+
+def check_destination(folder: str | os.PathLike[str]) -> Path:
+    """The folder as a path, if curves may be written there: new, empty, or an earlier library's."""
+    return check_folder(folder, lambda name: name in (_JSON, _ARRAYS, MANIFEST_NAME), "curve library")
+
+
+def save(library: Library, folder: str | os.PathLike[str]) -> None:
+    """Write a library's folder, each file whole, the manifest last. Raises InputError if it can't be written."""
+    path = check_destination(folder)
+    data = to_dict(library)
+    arrays: dict[str, Any] = {}
+    for i, curve in enumerate(library.curves):
+        arrays |= {f"step_{i}": curve.step, f"loss_{i}": curve.loss, f"rate_{i}": curve.path.rate}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / MANIFEST_NAME).unlink(missing_ok=True)  # an interrupted write must not look like the old library
+    except OSError as error:
+        raise PredictorError(f"{named(folder)}: can't be made: {error.strerror}") from None
+    write_json(path / _JSON, data)
+    write_bytes(path / _ARRAYS, buffer.getvalue())
+    write_manifest(path)
+
+
+def to_dict(library: Library) -> dict[str, Any]:
+    """A library as plain values, everything but points and rates."""
+    fits = library.family_fits()
+    return {
+        "format": FORMAT,
+        "versions": {"foretrain": __version__, "numpy": np.__version__, "python": platform.python_version()},
+        "runs": [
+            {
+                "run_id": curve.run_id,
+                "family": curve.family,
+                "size": curve.size,
+                "steps": curve.path.steps,
+                "warmup_steps": curve.path.warmup,
+                "points": len(curve.step),
+                "final_loss_nats": curve.final_loss,
+            }
+            for curve in library.curves
+        ],
+        "fits": [{"runs": list(library.runs_of(fit)), **fit.to_dict()} for fit in fits.values()],
+    }
+
+
+def load(where: str | os.PathLike[str]) -> Library:
+    """Load a library from its folder. PredictorError says what is missing or damaged."""
+    folder = Path(where)
+    try:
+        there, ours = folder.is_dir(), (folder / _JSON).is_file()
+    except (OSError, ValueError):  # a name that no file system allows
+        there = ours = False
+    if not ours:
+        what = f"has no {_JSON}" if there else "there is no such folder"
+        raise PredictorError(f"{named(where)}: {what}; expected a folder made by `simulate curve fit --out`")
+    check_manifest(folder)
+    text = read_bounded_text(folder / _JSON, _MAX_JSON_BYTES, error=PredictorError)
+    arrays = read_arrays(folder / _ARRAYS, _MAX_ARRAY_BYTES)
+    try:
+        data = json.loads(text)
+        if data["format"] != FORMAT:
+            raise PredictorError(f"{folder}: has format {data['format']!r}; this version reads format {FORMAT}")
+        curves = [_curve(run, arrays, i) for i, run in enumerate(data["runs"])]
+        return Library(curves, {tuple(fit["runs"]): _fit(fit, curves) for fit in data["fits"]})
+    except PredictorError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError, InputError) as error:
+        raise PredictorError(f"{folder / _JSON}: is not one of ours ({type(error).__name__}: {error})") from None
+
+
+def _curve(run: dict[str, Any], arrays: dict[str, np.ndarray], i: int) -> Curve:
+    path = RatePath(arrays[f"rate_{i}"], int(run["warmup_steps"]))
+    size = float(run["size"])
+    if not (math.isfinite(size) and size > 0):
+        raise ValueError(f"size {size}")
+    names = str(run["run_id"]), str(run["family"])
+    curve = Curve(*names, size, path, arrays[f"step_{i}"].astype(float), arrays[f"loss_{i}"].astype(float))
+    check_curve(curve)
+    return curve
+
+
+def _fit(data: dict[str, Any], curves: list[Curve]) -> CurveFit:
+    fit = CurveFit.from_dict(data)
+    runs = [curve for curve in curves if curve.run_id in data["runs"]]
+    if list(fit.level) != list(dict.fromkeys(curve.group for curve in runs)):
+        raise ValueError("fits: levels and runs disagree")
+    numbers = [fit.shape, *fit.level.values(), fit.covariance.ravel()]
+    if fit.covariance.shape != 2 * (4 + 3 * len(fit.level),) or not np.isfinite(np.concatenate(numbers)).all():
+        raise ValueError("fits: numbers are missing or not finite")
+    return fit
