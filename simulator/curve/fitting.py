@@ -64,7 +64,7 @@ class CurveFit:
         """Plain values for JSON."""
         return {
             "shape": dict(zip(SHAPE, self.shape.tolist(), strict=True)),
-            "level": {g: dict(zip(LEVEL, v.tolist(), strict=True)) for g, v in self.level.items()},
+            "level": [{"group": g, **dict(zip(LEVEL, v.tolist(), strict=True))} for g, v in self.level.items()],
             "covariance": self.covariance.tolist(),
             "residual_sd": self.residual_sd,
             "identified": self.identified,
@@ -73,7 +73,7 @@ class CurveFit:
     @classmethod
     def from_dict(cls, data: dict) -> CurveFit:
         """The inverse of `to_dict`."""
-        level = {g: np.array([v[name] for name in LEVEL]) for g, v in data["level"].items()}
+        level = {str(v["group"]): np.array([v[name] for name in LEVEL]) for v in data["level"]}
         shape = np.array([data["shape"][name] for name in SHAPE])
         covariance = np.array(data["covariance"])
         return cls(shape, level, covariance, float(data["residual_sd"]), bool(data["identified"]))
