@@ -39,7 +39,10 @@ for _command in COMMANDS:
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 ok, 2 usage, 3 bad input, 4 infeasible, 5 internal, 130 interrupted."""
+    """Run the command line and exit.
+
+    0 ok, 2 usage, 3 bad input, 4 infeasible or a tracked run behind its plan, 5 internal, 130 interrupted.
+    """
     debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -47,8 +50,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     warnings.simplefilter("default", ForetrainWarning)
     warnings.showwarning = _show_warning
     try:
-        simulate.main(arguments, prog_name="simulate", standalone_mode=False)
-        code = 0
+        # a command that has answered may still end with a code of its own
+        code = simulate.main(arguments, prog_name="simulate", standalone_mode=False) or 0
     except click.ClickException as error:
         error.show()
         code = error.exit_code

@@ -5,8 +5,9 @@ from .data import data
 from .predicting import backtest, fit, predict, score
 from .proxies import proxies
 from .starting import init
+from .tracking import track
 
 __all__ = ["COMMANDS"]
 
-COMMANDS = (predict, fit, score, backtest, cluster, data, proxies, init)
+COMMANDS = (predict, fit, score, backtest, cluster, track, data, proxies, init)
 """Every command and group of commands, in the order of the help."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ..errors import InfeasibleError, InputError, UsageError
+from ..errors import InfeasibleError, InputError, LogError, UsageError
 
 _WHOLE_LINES = 10_000
 
@@ -48,6 +48,8 @@ def stated_in(path: str) -> Iterator[None]:
     """Name the file of a plan or a table in what turns out to be wrong with it after it has been read."""
     try:
         yield
+    except LogError:
+        raise  # which names its own file
     except (InputError, InfeasibleError) as error:
         raise type(error)("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from error
 

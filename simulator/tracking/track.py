@@ -23,18 +23,20 @@ from ..curve.prior import Prior, generic_prior
 from ..curve.tracking import Shift, first_shift, standing
 from ..forecast import forecast
 from ..predictor import Predictor
+from ..predictor_io import load
 from ..quantity import Quantity
 from .pace import Pace, pace_of
 from .reading import RunLog, read_log
 from .records import Notice
 
-__all__ = ["PlannedLoss", "PriorOf", "Tracking", "Verdict", "planned_loss", "track"]
+__all__ = ["PlannedLoss", "PriorOf", "Tracking", "Verdict", "planned_loss", "predictor_for", "track"]
 
 Verdict = Literal["on track", "ahead", "behind", "diverged", "too early"]
 PriorOf = Callable[[RatePath, float], Prior]
 """What curves at hand say of this run: from its rates and the loss where it stands, nats, to a prior."""
 
 _LEAST_POINTS = 6
+_POOLED = "web-text"
 _BITS = 1 / math.log(2)
 _SAME_RATIO = 0.02
 
@@ -112,6 +114,13 @@ class Tracking:
             "config": self.config.to_mapping(),
             "version": __version__,
         }
+
+
+def predictor_for(config: RunConfig, name: str | None) -> Predictor | None:
+    """The predictor that is named; without a name, none where the plan has a target, else the pooled one."""
+    if name is None:
+        return load(_POOLED) if _target(config) is None else None
+    return load(name)
 
 
 def planned_loss(config: RunConfig, predictor: Predictor | None) -> PlannedLoss:

@@ -1,0 +1,46 @@
+"""What curves of other runs say of the one that is tracked."""
+
+from __future__ import annotations
+
+import os
+
+from ...errors import UsageError
+from ..config import RunConfig
+from ..curve.path import RatePath
+from ..curve.prior import Prior
+from ..curve.store import load
+from ..curve.transfer import Library
+from .track import PriorOf
+
+__all__ = ["load_curves", "prior_from"]
+
+_SAME_SIZE = 0.05  # relative difference of two parameter counts of which one is a round label
+
+
+def load_curves(folder: str | os.PathLike[str], config: RunConfig, family: str | None = None) -> PriorOf:
+    """The prior of a planned run from a folder made by `simulate curve fit`.
+
+    Raises `PredictorError` for a damaged folder, `UsageError` where it isn't clear which family the run is of.
+    """
+    library = load(folder)
+    known = list(library.sizes)
+    if family is None and len(known) > 1:
+        raise UsageError(
+            f"--curves {folder}: holds {len(known)} families; expected --family, one of {', '.join(known)}"
+        )
+    if family is not None and family not in known:
+        raise UsageError(f"--family: got {family!r}; {folder} holds {', '.join(known)}")
+    return prior_from(library, config, family or known[0])
+
+
+def prior_from(library: Library, config: RunConfig, family: str) -> PriorOf:
+    """The prior of a planned run that is one of a `family`; generic where the library has none of it."""
+    size = config.model.params_total
+    near = min(library.sizes.get(family, []), key=lambda known: abs(known / size - 1), default=size)
+    if abs(near / size - 1) < _SAME_SIZE:
+        size = near
+
+    def prior(path: RatePath, loss: float) -> Prior:
+        return library.prior(family, size, path, loss)
+
+    return prior
