@@ -1,6 +1,7 @@
 """The commands of `simulate`: parse, call one library function, show what it returns. No logic lives here."""
 
 from .cluster import cluster
+from .curve import curve
 from .data import data
 from .predicting import backtest, fit, predict, score
 from .proxies import proxies
@@ -9,5 +10,5 @@ from .tracking import track
 
 __all__ = ["COMMANDS"]
 
-COMMANDS = (predict, fit, score, backtest, cluster, track, data, proxies, init)
+COMMANDS = (predict, fit, score, backtest, cluster, curve, track, data, proxies, init)
 """Every command and group of commands, in the order of the help."""

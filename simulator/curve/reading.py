@@ -21,7 +21,7 @@ from ...errors import ConfigError, DataWarning, RunTableError
 from ...files import read_bounded_text
 from ...units import parse_count, shown
 from .library import Curve
-from .path import RatePath, named_path, piecewise_path, wsd_path
+from .path import RatePath, named_path, piecewise_path, pointwise_path, wsd_path
 from .plan import MAX_STEPS
 
 SCHEDULES = (
@@ -48,6 +48,29 @@ def read_curves(folder: str | os.PathLike[str], ids: Collection[str] | None = No
             f"{root / 'runs.csv'}: has no run {shown(unknown[0])}; expected some of {_some(list(rows))}"
         )
     return {name: _curve(root, name, rows[name]) for name in (rows if ids is None else dict.fromkeys(ids))}
+
+
+def read_rates(path: str | os.PathLike[str]) -> RatePath:
+    """Rates of a schedule from a CSV file with step and lr: straight lines between; the last step is the run's last.
+
+    RunTableError says what is wrong, in which line.
+    """
+    points: dict[int, float] = {}
+    last = -1
+    for line, row in _table(Path(path), _MAX_CURVE_BYTES, ("step", "lr")):
+        where = f"{path}:{line}"
+        step, rate = _cell(row, "step", where, _whole), _cell(row, "lr", where, float)
+        if not 0 <= step < MAX_STEPS or not (math.isfinite(rate) and rate >= 0):
+            raise RunTableError(
+                f"{where}: got step {step}, lr {rate}; expected steps up to {MAX_STEPS}, rates 0 or more"
+            )
+        if step <= last:
+            raise RunTableError(f"{where}: step {step} follows step {last}; expected rising steps, each once")
+        points[step] = rate
+        last = step
+    if len(points) < _LEAST_POINTS or not any(points.values()):
+        raise RunTableError(f"{path}: expected at least {_LEAST_POINTS} steps with their rates, not all 0")
+    return pointwise_path(last + 1, max(points, key=lambda step: points[step]), points)
 
 
 def _some(names: list[str], most: int = 8) -> str:

@@ -1,0 +1,215 @@
+"""`simulate curve`: laws of the loss along a run under any learning-rate schedule: fit, predict, score."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import click
+
+from ..errors import UsageError
+from ._shared import json_option, show, stated_in
+
+
+def views() -> Any:
+    """The views of loss curves, imported when they are needed."""
+    from ..simulator.report import curve_tables
+
+    return curve_tables
+
+
+@click.group()
+def curve() -> None:
+    """The loss along a run under any learning-rate schedule: fit whole curves, predict others, score.
+
+    \b
+    Example:  simulate curve fit loss_curves --train cosine_a,constant_a,wsd_a --out curves
+    """
+
+
+@curve.command()
+@click.argument("curves", metavar="CURVES")
+@click.option("--train", metavar="ID,…", help="The runs to fit (default: all in the folder).")
+@click.option("--out", required=True, metavar="DIR", help="Write the fitted library here.")
+@click.option("--strict", is_flag=True, help="Refuse curves that can't tell what a decay does, instead of warning.")
+@json_option
+def fit(curves: str, train: str | None, out: str, strict: bool, as_json: bool) -> None:
+    """Fit the multi-power law to whole loss curves; runs of one source share its shape, those of one size its level.
+
+    CURVES is a folder with runs.csv (run_id, source, size_label or params, schedule, total_steps, warmup_steps,
+    decay_start, lr_peak, lr_final) and curves/<run_id>.csv (step, loss, and lr where it was logged; schedule `logged`
+    takes the rates from there). Three runs under different schedules are enough; one of them must decay.
+
+    \b
+    Example:  simulate curve fit loss_curves --train cosine_a,constant_a,wsd_a --out curves
+              simulate curve predict curves --config run.yaml --final-loss 2.31
+    """
+    from ..simulator.curve.reading import read_curves
+    from ..simulator.curve.store import check_destination, save, to_dict
+    from ..simulator.curve.transfer import Library
+
+    check_destination(out)
+    library = Library(list(read_curves(curves, _ids(train, "--train")).values()))
+    start = time.perf_counter()
+    library.family_fits(strict=strict)
+    seconds = time.perf_counter() - start
+    save(library, out)
+    facts = {**to_dict(library), "seconds": seconds, "out": out}
+    show(as_json, facts, lambda: views().fit_view(library, seconds, out))
+
+
+@curve.command()
+@click.argument("library", metavar="DIR")
+@click.option("--config", metavar="FILE", help="The planned run, YAML or JSON; optim states its learning rates.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value, e.g. optim.schedule=wsd."
+)
+@click.option(
+    "--schedule", metavar="TEXT|CSV", help="Instead of --config: wsd,steps=24000,warmup=2000,final=0.1; or a file."
+)
+@click.option("--size", metavar="N", help="Parameters, such as 100M (default: the plan's, or the only size of DIR).")
+@click.option("--family", metavar="NAME", help="Whose curves, if DIR has those of several sources.")
+@click.option("--final-loss", type=float, metavar="NATS", help="Where the run will end, good to 0.2 %.")
+@click.option("--predictor", metavar="NAME|DIR", help="Take the final loss from a predictor, with its uncertainty.")
+@click.option("--chart", metavar="FILE", help="Also draw the curve: .html, .svg or .png.")
+@json_option
+def predict(
+    library: str,
+    config: str | None,
+    overrides: tuple[str, ...],
+    schedule: str | None,
+    final_loss: float | None,
+    predictor: str | None,
+    chart: str | None,
+    as_json: bool,
+    **whose: str | None,
+) -> None:
+    """Predict the loss at each step of a planned run, with intervals, from a folder made by `simulate curve fit`.
+
+    A size that was fitted needs nothing more. Another size takes the shape (and what the law misses under the same
+    schedule) from the fitted ones, and its level from where it will end: --final-loss or --predictor.
+
+    \b
+    Example:  simulate curve predict curves --config run.yaml --predictor web-text --chart curve.html
+              simulate curve predict curves --schedule wsd,steps=24000,warmup=2160,final=0.1,form=sqrt --size 100M
+    """
+    from ..simulator.curve.forecasting import forecast_curve
+    from ..simulator.curve.store import load
+
+    if (config is None) == (schedule is None):
+        raise UsageError("simulate curve predict: expected either --config or --schedule")
+    if final_loss is not None and (predictor is not None or not (math.isfinite(final_loss) and final_loss > 0)):
+        raise UsageError(
+            f"--final-loss: got {final_loss:g}; expected nats per token above 0, and no --predictor beside it"
+        )
+    known = load(library)
+    if config is not None:
+        run, final = _planned(known, config, overrides, predictor, **whose)
+    elif predictor is not None or overrides:
+        raise UsageError("simulate curve predict: --predictor and --set go with --config; expected --final-loss")
+    else:
+        run, final = _spelled(known, str(schedule), **whose), None
+    result = forecast_curve(known, run, final if final_loss is None else _stated(final_loss))
+    if chart is not None:
+        from ..simulator.report.charts import save_chart
+        from ..simulator.report.curve_charts import curve_chart
+
+        save_chart(curve_chart(result), chart)
+    show(as_json, result.to_dict(), lambda: views().forecast_view(result))
+
+
+@curve.command()
+@click.argument("library", metavar="DIR")
+@click.argument("curves", metavar="CURVES")
+@click.option("--ids", metavar="ID,…", help="The runs to score (default: all that weren't fitted).")
+@click.option("--prefix", type=click.FloatRange(0, 1, max_open=True), default=0.0, metavar="SHARE", help="See below.")
+@json_option
+def score(library: str, curves: str, ids: str | None, prefix: float, as_json: bool) -> None:
+    """Score a fitted library on curves that it hasn't seen: R², mean and largest errors, the error of the final loss.
+
+    With --prefix 0.2 the first fifth of each run is seen and the rest scored, which also takes sizes that weren't
+    fitted. The final loss of a curve is the mean of its last three points.
+
+    \b
+    Example:  simulate curve score curves loss_curves --ids cosine_b,wsd_b --json
+    """
+    from ..simulator.curve.reading import read_curves
+    from ..simulator.curve.scoring import score as scored
+    from ..simulator.curve.store import load
+
+    known = load(library)
+    fitted = {run.run_id for run in known.curves}
+    some = _ids(ids, "--ids")
+    found = read_curves(curves, some)
+    chosen = [run for name, run in found.items() if some is not None or name not in fitted]
+    with stated_in(curves):
+        result = scored(known, chosen, prefix)
+    show(as_json, result, lambda: views().score_view(result))
+
+
+def _ids(text: str | None, option: str) -> list[str] | None:
+    """`a,b,c` as a list; None for all."""
+    if text is None:
+        return None
+    ids = [part.strip() for part in text.split(",")]
+    if not all(ids) or len(set(ids)) < len(ids):
+        raise UsageError(f"{option}: got {text!r}; expected run_ids, each once, such as cosine_a,wsd_a")
+    return ids
+
+
+def _planned(
+    known: Any, config: str, overrides: tuple[str, ...], predictor: str | None, size: str | None, family: str | None
+) -> tuple[Any, tuple[float, float] | None]:
+    """The run of a configuration, and its final loss where a predictor tells it."""
+    from ..simulator.config import RunConfig
+    from ..simulator.curve.forecasting import Run, choose_family, choose_size
+    from ..simulator.curve.plan import path_of
+
+    plan = RunConfig.load(config, overrides)
+    whose = choose_family(known, family)
+    params = plan.model.params_total if size is None else _count(size)
+    with stated_in(config):
+        path = path_of(plan)
+        final = None if predictor is None else _predicted(plan, predictor)
+    name, batch = plan.name or "run", plan.optim.batch_tokens
+    return Run(whose, choose_size(known, whose, params), path, name, batch), final
+
+
+def _spelled(known: Any, schedule: str, size: str | None, family: str | None) -> Any:
+    """The run of a schedule that the command line spells."""
+    from ..simulator.curve.forecasting import Run, choose_family, choose_size
+    from ..simulator.curve.schedule_text import path_of_text
+
+    whose = choose_family(known, family)
+    path = path_of_text(schedule)
+    return Run(whose, choose_size(known, whose, None if size is None else _count(size)), path)
+
+
+def _predicted(plan: Any, predictor: str) -> tuple[float, float]:
+    """Final loss in nats and the standard deviation of its logarithm, as a predictor forecasts them."""
+    from ..simulator.curve.prefix import Z
+    from ..simulator.forecast import forecast
+    from ..simulator.predictor_io import load
+
+    loss = forecast(plan, load(predictor)).headline.loss_nats
+    low, high = loss.intervals[0.9]
+    return loss.median, math.log(high / low) / (2 * Z[0.9])
+
+
+def _stated(final_loss: float) -> tuple[float, float]:
+    from ..simulator.curve.forecasting import FINAL_SD
+
+    return final_loss, FINAL_SD
+
+
+def _count(text: str) -> float:
+    from ..units import parse_count
+
+    try:
+        count = parse_count(text)
+    except ValueError as error:
+        raise UsageError(f"--size: {error}") from None
+    if not count > 0:
+        raise UsageError(f"--size: got {text!r}; expected parameters above 0, such as 100M")
+    return count

@@ -1,0 +1,152 @@
+"""The loss along a planned run, before its first step: from a library of curves, and from where the run will end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...errors import FitError
+from ...units import format_count, shown
+from ..quantity import Quantity
+from .path import RatePath
+from .prefix import Belief, Z, believe
+from .transfer import Library
+
+FINAL_SD = 2e-3
+"""A final loss that is stated is taken to be good to 0.2 %, which is how well reruns of the public curves agree."""
+_SAME_SIZE = 0.02  # "25M" and 25.3M are one size: published sizes are rounded
+_POINTS = 201
+
+
+@dataclass(frozen=True)
+class Run:
+    """The run whose curve is asked for: a family and a size of a library, and the rate of each step."""
+
+    family: str
+    size: float
+    path: RatePath
+    name: str = "run"
+    batch_tokens: float | None = None
+
+
+@dataclass(frozen=True)
+class CurveForecast:
+    """A run's loss curve with its uncertainty; `rests_on` names what set its shape and level."""
+
+    run: Run
+    belief: Belief
+    rests_on: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def steps(self) -> np.ndarray:
+        """Steps `(n,)` at which the curve is tabled, from where the law holds to the end."""
+        first = min(self.belief.settled, self.run.path.steps - 1)
+        return np.unique(np.linspace(first, self.run.path.steps, _POINTS).round())
+
+    @property
+    def final(self) -> Quantity:
+        """Loss at the end, nats."""
+        band = self.belief.band(np.array([self.run.path.steps]))
+        intervals = {level: tuple(float(edge[0]) for edge in band.interval(level)) for level in Z}
+        return Quantity(float(band.loss[0]), intervals)  # type: ignore[arg-type]
+
+    def rows(self, steps: np.ndarray | None = None) -> list[dict[str, float | None]]:
+        """Loss and its 90 % interval at `steps: (n,)`, with the rate there as a share of the peak."""
+        steps = self.steps if steps is None else steps
+        band = self.belief.band(steps)
+        low, high = band.interval(0.9)
+        rates = self.run.path.rate[np.minimum(steps.astype(int), self.run.path.steps - 1)]
+        batch = self.run.batch_tokens
+        return [
+            {
+                "step": int(step),
+                "tokens": None if batch is None else float(step * batch),
+                "lr_share": float(rate),
+                "loss_nats": float(middle),
+                "low90_nats": float(lo),
+                "high90_nats": float(hi),
+            }
+            for step, rate, middle, lo, hi in zip(steps, rates, band.loss, low, high, strict=True)
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values with stable keys and units in the names, for JSON."""
+        final = self.final
+        perplexity = {f"{k:g}": [float(np.exp(edge)) for edge in v] for k, v in final.intervals.items()}
+        return {
+            "name": self.run.name,
+            "family": self.run.family,
+            "params": self.run.size,
+            "steps": self.run.path.steps,
+            "warmup_steps": self.run.path.warmup,
+            "rests_on": self.rests_on,
+            "final_loss_nats": final.to_dict(),
+            "final_perplexity": {"median": float(np.exp(final.median)), "intervals": perplexity},
+            "curve": self.rows(),
+            "notes": list(self.notes),
+        }
+
+
+def choose_family(library: Library, family: str | None) -> str:
+    """The family that was named, or the only one. FitError names those that there are."""
+    known = library.sizes
+    if family is None and len(known) == 1:
+        return next(iter(known))
+    if family not in known:
+        got = "several families" if family is None else shown(family)
+        raise FitError(f"family: got {got}; expected one of {', '.join(known)}")
+    return family
+
+
+def choose_size(library: Library, family: str, size: float | None) -> float:
+    """The size that was asked for, or the only one; one of the library's where it is that but for rounding."""
+    known = library.sizes[family]
+    if size is None:
+        if len(known) > 1:
+            sizes = ", ".join(format_count(s) for s in known)
+            raise FitError(f"size: the family {family} has several; expected one, such as one of {sizes}")
+        return known[0]
+    nearest = min(known, key=lambda s: abs(s / size - 1))
+    return nearest if abs(nearest / size - 1) < _SAME_SIZE else size
+
+
+def forecast_curve(library: Library, run: Run, final: tuple[float, float] | None = None) -> CurveForecast:
+    """Forecast a run's curve. `final` is its last loss as known from elsewhere: nats, and sd of its logarithm.
+
+    A size that the library has needs no `final`; another one has only its shape from the library. FitError if it is
+    missing.
+    """
+    sizes = library.sizes.get(run.family, [])
+    if final is None and run.size not in sizes:
+        have = ", ".join(format_count(s) for s in sizes) or "none"
+        raise FitError(
+            f"{run.name}: {format_count(run.size)} parameters are none of the sizes that were fitted ({have}), so the "
+            "curves tell its shape but not its level; expected its final loss (--final-loss 2.31) or a predictor of it "
+            "(--predictor web-text)"
+        )
+    mine = [curve.final_loss for curve in library.curves if curve.family == run.family and curve.size == run.size]
+    scale = final[0] if final is not None else float(np.mean(mine))
+    prior = library.prior(run.family, run.size, run.path, scale)
+    belief = believe(run.path, prior, anchor=final)
+    return CurveForecast(run, belief, prior.name, tuple(_notes(library, run, final)))
+
+
+def _notes(library: Library, run: Run, final: tuple[float, float] | None) -> Sequence[str]:
+    relatives = [curve for curve in library.curves if curve.family == run.family]
+    notes = []
+    longest = max((curve.path.steps for curve in relatives), default=0)
+    if relatives and run.path.steps > 2 * longest:
+        notes.append(
+            f"the run takes {run.path.steps:,} steps, the longest of the curves {longest:,}: a long way beyond"
+        )
+    if relatives and run.size not in library.sizes[run.family]:
+        notes.append("another size than those of the curves: their shape is taken, the level is that of the final loss")
+    if not all(fit.identified for fit in library.family_fits().values()):
+        notes.append("the curves hardly decay: what a decay does is assumed, with a wide interval")
+    if final is None and run.batch_tokens is not None:
+        notes.append("steps count as in the curves: a run with another batch needs its final loss (--final-loss)")
+    return notes

@@ -1,0 +1,76 @@
+"""How well a library of curves foretells other curves: the whole of them, or the rest from their first part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from ...errors import FitError
+from ...units import format_count
+from .library import END_POINTS, Curve
+from .prefix import believe
+from .transfer import Library
+
+_MEASURES = ("r2", "mae_nats", "max_relative_error", "final_relative_error")
+
+
+def score(library: Library, curves: Iterable[Curve], prefix: float = 0.0) -> dict[str, Any]:
+    """Errors on each curve and their means, with the stable keys of `simulate curve score --json`.
+
+    With a `prefix`, the points up to that share of the run are seen, and the later ones scored; without, a curve whose
+    size the library lacks is skipped, and counted so. Raises FitError where none is left.
+    """
+    curves = list(curves)
+    kept = [curve for curve in curves if prefix or curve.size in library.sizes.get(curve.family, [])]
+    if not curves:
+        raise FitError("no curves to score; expected some that the library wasn't fitted on")
+    if not kept:
+        have = ", ".join(f"{f} {format_count(s)}" for f, sizes in library.sizes.items() for s in sizes)
+        names = ", ".join(dict.fromkeys(f"{curve.family} {format_count(curve.size)}" for curve in curves))
+        raise FitError(
+            f"the curves are of {names}, of which none was fitted ({have} were), so their level isn't known; expected "
+            "--prefix 0.2 to take it from each curve's own first part"
+        )
+    results = {curve.run_id: score_curve(library, curve, prefix) for curve in kept}
+    mean = {name: float(np.mean([r[name] for r in results.values()])) for name in _MEASURES}
+    covered = float(np.mean([r["final_covered_90"] for r in results.values()]))
+    skipped = {"size not fitted": len(curves) - len(kept)} if len(kept) < len(curves) else {}
+    return {"curves": results, "mean": {**mean, "final_covered_90": covered}, "prefix": prefix, "skipped": skipped}
+
+
+def score_curve(library: Library, curve: Curve, prefix: float = 0.0) -> dict[str, Any]:
+    """Errors on one curve; relative ones are fractions of the observed loss."""
+    step, loss, mean, (low, high) = foretold(library, curve, prefix)
+    miss = mean - loss
+    final = float(loss[-END_POINTS:].mean())
+    spread = float(np.sum((loss - loss.mean()) ** 2))
+    return {
+        "r2": 1.0 - float(miss @ miss) / spread if spread > 0 else 0.0,
+        "mae_nats": float(np.abs(miss).mean()),
+        "max_relative_error": float(np.abs(miss / loss).max()),
+        "final_relative_error": abs(float(mean[-END_POINTS:].mean()) / final - 1.0),
+        "final_loss_nats": final,
+        "final_interval_90_nats": [low, high],
+        "final_covered_90": bool(low <= final <= high),
+        "points": len(step),
+    }
+
+
+def foretold(
+    library: Library, curve: Curve, prefix: float = 0.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[float, float]]:
+    """Steps, observed and foretold losses `(n,)` of what the forecast hasn't seen, and 90 % of the final loss."""
+    seen = curve.until(prefix * curve.path.steps) if prefix else curve.until(-1.0)
+    rest = curve.step > (seen.step[-1] if len(seen.step) else -1.0)
+    if rest.sum() < END_POINTS or (prefix and not len(seen.step)):
+        raise FitError(
+            f"{curve.run_id}: has {len(seen.step)} points up to {prefix:.0%} of the run and {rest.sum()} after"
+        )
+    scale = float(seen.loss[-1]) if len(seen.loss) else curve.final_loss
+    belief = believe(curve.path, library.prior(curve.family, curve.size, curve.path, scale), seen.step, seen.loss)
+    step, loss = curve.step[rest], curve.loss[rest]
+    end = belief.final(step[-END_POINTS:])
+    low, high = end.interval(0.9)
+    return step, loss, belief.band(step).loss, (float(low[0]), float(high[0]))
