@@ -37,7 +37,9 @@ def curve_chart(result: CurveForecast) -> alt.TopLevelMixin:
     line = alt.Chart(data).mark_line(color="#1f3b5c").encode(x=x, y=alt.Y("loss:Q", scale=loss))
     end = alt.Chart(alt.Data(values=[_end(result)]))  # type: ignore[call-arg]
     dot = end.mark_point(color="#d62728", filled=True, size=80).encode(x="step:Q", y="loss:Q")
-    label = end.mark_text(align="right", dx=-6, dy=-14, color="#d62728").encode(x="step:Q", y="loss:Q", text="label:N")
+    label = end.mark_text(align="right", color="#d62728").encode(
+        x=alt.value(_WIDTH - 8), y=alt.value(14), text="label:N"
+    )
     top = alt.layer(band("90", 0.2), band("50", 0.35), line, dot, label).properties(width=_WIDTH, height=_LOSS_HEIGHT)
     rates = alt.Chart(alt.Data(values=_rates(result)))  # type: ignore[call-arg]
     under = rates.mark_line(color="#888888").encode(
