@@ -64,7 +64,9 @@ def tracking_chart(result: Tracking) -> alt.TopLevelMixin:
         text = drawn(since).mark_text(align="left", dx=4, y=10, color=_RED)
         layers.append(text.encode(x=x, text="label:N"))
     head = alt.TitleParams(
-        f"{result.config.name or 'run'}: {result.verdict}", subtitle=[result.sentence, _LEGEND], anchor="start"
+        f"{result.config.name or 'run'}: {result.verdict}",
+        subtitle=[*result.sentence.split("; "), _LEGEND],
+        anchor="start",
     )
     return alt.layer(*layers).properties(width=640, height=380, title=head)
 

@@ -44,7 +44,7 @@ def read_events(data: bytes, where: str) -> tuple[list[Scalar], list[str]]:
     for start, length in kept:
         try:
             scalars += _scalars(memoryview(data)[start : start + length])
-        except (ValueError, IndexError, struct.error, UnicodeDecodeError):
+        except (ValueError, TypeError, IndexError, struct.error):  # UnicodeDecodeError is a ValueError
             raise LogError(f"{where}: the record at byte {start} isn't a TensorBoard event") from None
     return scalars, notes
 
@@ -119,7 +119,7 @@ def _scalars(event: memoryview) -> list[Scalar]:
         if number == 1:
             (wall_s,) = struct.unpack("<d", value)
         elif number == 2:
-            step = value - (1 << 64) if value >> 63 else value
+            step = value - (1 << 64) if value >> 63 == 1 else value
         elif number == 5:
             found += [_value(part) for inner, part in _fields(value) if inner == 1]
     return [(tag, step, number, wall_s) for tag, number in found if number is not None]

@@ -72,7 +72,7 @@ def read_records(path: str | os.PathLike[str]) -> Records:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        if error.start < len(data) - 4:
+        if error.start < len(data) - 4 or not data[: error.start].strip():
             raise LogError(f"{where}: byte {error.start} isn't UTF-8 text; is this the right file?") from None
         text = data[: error.start].decode("utf-8-sig")  # a character that is being written
     return _json(text, where) if text.lstrip()[:1] in ("{", "[") else _csv(text, where)

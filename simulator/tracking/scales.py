@@ -23,6 +23,7 @@ UNITS = ("auto", "steps", "tokens", "samples")
 _SLACK = 1.02  # of the plan's end: the last step may be counted, logged or rounded in several ways
 _SAME = 0.02  # relative difference below which two batch sizes are one, and two learning rates
 _MOST_MICRO = 4096  # micro-batches to a step that are looked for
+_MOST_RATES = 500  # learning rates that are compared
 _RIGHT_RATES = 0.9  # share of learning rates that must fit the plan before they tell the unit
 _ABOVE_GUESSING = 1.05  # of ln(vocabulary): what no model that has learned anything shows, in nats
 _LARGEST_VOCABULARY = 300_000  # where the plan states none
@@ -118,20 +119,23 @@ def _micro_batches(step: np.ndarray, rate: np.ndarray, path: RatePath) -> int:
     seen = np.isfinite(rate) & (rate > 0)
     if seen.sum() < 5 or np.ptp(rate[seen]) < _SAME * rate[seen].max():
         return 1
-    step, rate = step[seen], rate[seen]
-
-    def fits(per_step: int) -> float:
-        at = np.floor(step / per_step).astype(int)
-        planned = path.rate[np.clip(at, 0, path.steps - 1)]
-        scale = float(np.median(rate / np.maximum(planned, 1e-9)))
-        near = np.abs(rate / scale - planned) < _SAME
-        # a path without a slope fits every unit
-        return 0.0 if at[-1] > _SLACK * path.steps or np.ptp(planned) < _SAME else float(near.mean())
-
-    if fits(1) > 0.5:
+    some = np.unique(np.linspace(0, seen.sum() - 1, _MOST_RATES).astype(int))
+    step, rate = step[seen][some], rate[seen][some]
+    if _rate_misses(step, rate, path)[0] > 0.5:
         return 1
     least = max(2, int(step[-1] // (_SLACK * path.steps)))
-    return next((k for k in range(least, min(_MOST_MICRO, 64 * least)) if fits(k) > _RIGHT_RATES), 1)
+    fits = {k: _rate_misses(step / k, rate, path) for k in range(least, min(_MOST_MICRO, 64 * least))}
+    good = [k for k, (share, _) in fits.items() if share > _RIGHT_RATES]
+    return min(good, key=lambda k: fits[k][1], default=1)
+
+
+def _rate_misses(step: np.ndarray, rate: np.ndarray, path: RatePath) -> tuple[float, float]:
+    """Share of rates `(n,)` that are the plan's at optimizer steps `step: (n,)`, and their mean miss, of the peak."""
+    planned = path.rate[np.clip(np.floor(step).astype(int), 0, path.steps - 1)]
+    miss = np.abs(rate / float(np.median(rate / np.maximum(planned, 1e-9))) - planned)
+    # a path without a slope fits every unit
+    known = step[-1] <= _SLACK * path.steps and np.ptp(planned) >= _SAME
+    return float((miss < _SAME).mean()) if known else 0.0, float(miss.mean())
 
 
 def in_nats(
