@@ -286,7 +286,7 @@ def test_the_search_for_such_calls_finds_them(text, wrong):
 
 HEAVY = {"torch", "sklearn", "lightgbm", "optuna", "pandas", "pyarrow", "scipy"}
 HELP = HEAVY | {"numpy", "pydantic", "altair", "vl_convert", "rich", "yaml"}
-COMMANDS = ("predict", "fit", "score", "backtest", "cluster", "track", "data", "proxies", "init")
+COMMANDS = ("predict", "fit", "score", "backtest", "cluster", "curve", "track", "data", "proxies", "init")
 PROGRAM = """
 import contextlib, io, json, sys
 from foretrain.cli import main
@@ -307,6 +307,7 @@ STARTS = [
     (["predict", "--config", "examples/llama-7b.yaml", "--json"], HEAVY | {"altair", "vl_convert", "rich"}),
     (["predict", "--config", "examples/mixtral-8x7b.yaml", "--json"], HEAVY | {"altair", "vl_convert", "rich"}),
     *((["cluster", command, "--help"], HELP) for command in ("estimate", "calibrate", "score", "search")),
+    *((["curve", command, "--help"], HELP) for command in ("fit", "predict", "score")),
     (["cluster", "estimate", "--config", "examples/llama-7b.yaml"], HEAVY | {"altair", "vl_convert"}),
     (["cluster", "search", "--config", "examples/llama-70b.yaml", "--json"], HEAVY | {"altair", "vl_convert", "rich"}),
     (["init", "--schema"], HEAVY | {"numpy"}),

@@ -31,7 +31,7 @@ SCHEDULES = (
 """What the column `schedule` may say."""
 _DECAYS = {"wsd": "linear", "wsd_linear": "linear", "wsd_exp": "exponential", "wsd_sqrt": "sqrt"}
 _MAX_RUNS_BYTES, _MAX_CURVE_BYTES = 10_000_000, 100_000_000
-_MAX_RUNS = 10_000
+_MAX_RUNS, _MAX_NAME = 10_000, 200
 _RATE_TOLERANCE = 0.02  # of the peak, by which a logged rate may miss the planned one; the public curves miss by .0003
 _LEAST_POINTS = 2
 
@@ -85,7 +85,14 @@ def _rows(root: Path) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for line, row in _table(path, _MAX_RUNS_BYTES, ("run_id", "schedule", "total_steps")):
         name = row["run_id"]
-        if not name or PurePath(name).name != name or "\\" in name or not name.isprintable() or name[0] == ".":
+        if (
+            not name
+            or PurePath(name).name != name
+            or "\\" in name
+            or not name.isprintable()
+            or name[0] == "."
+            or len(name) > _MAX_NAME
+        ):
             raise RunTableError(
                 f"{path}:{line}: run_id: got {shown(name)}; expected the plain name of a file in curves"
             )
@@ -132,7 +139,15 @@ def _curve(root: Path, name: str, row: Mapping[str, str]) -> Curve:
     peak = row.get("lr_peak", "")
     if row["schedule"] != "logged" and peak:
         _compare(planned, step, rate / _cell(row, "lr_peak", where, _above_zero), f"{path}: {name}")
-    return Curve(name, row.get("source", "") or "unknown", _size(row, where), planned, step, loss)
+    return Curve(name, _family(row, where), _size(row, where), planned, step, loss)
+
+
+def _family(row: Mapping[str, str], where: str) -> str:
+    """The column source: a line of text."""
+    family = row.get("source", "") or "unknown"
+    if not family.isprintable() or len(family) > _MAX_NAME:
+        raise RunTableError(f"{where}: source: got {shown(family)}; expected a line of at most {_MAX_NAME} characters")
+    return family
 
 
 def _size(row: Mapping[str, str], where: str) -> float:

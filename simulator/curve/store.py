@@ -107,6 +107,8 @@ def _curve(run: dict[str, Any], arrays: dict[str, np.ndarray], i: int) -> Curve:
     if not (math.isfinite(size) and size > 0):
         raise ValueError(f"size {size}")
     names = str(run["run_id"]), str(run["family"])
+    if not all(name.isprintable() for name in names):
+        raise ValueError(f"names {names!r}")
     curve = Curve(*names, size, path, arrays[f"step_{i}"].astype(float), arrays[f"loss_{i}"].astype(float))
     check_curve(curve)
     return curve
