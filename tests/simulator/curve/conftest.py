@@ -1,0 +1,48 @@
+"""Curves for tests: made by the law itself, and the public ones, read in place where they are."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from foretrain.simulator.curve.library import Curve
+from foretrain.simulator.curve.multipower import Shape, basis
+from foretrain.simulator.curve.path import RatePath, named_path, piecewise_path, wsd_path
+from foretrain.simulator.curve.reading import read_curves
+
+SHARED = Path(__file__).parents[4] / "shared/data/loss_curves"
+LEVEL = (3.0, 0.3, 0.14)
+PATHS = {
+    "cosine": named_path("cosine", 6000, 300, 0.1),
+    "constant": named_path("constant", 6000, 300),
+    "two_stage": piecewise_path(6000, 300, {3000: 0.3}),
+    "wsd": wsd_path(6000, 300, 4800, 0.1, "exponential"),
+}
+
+
+@pytest.fixture(scope="session")
+def paths() -> dict[str, RatePath]:
+    return PATHS
+
+
+@pytest.fixture(scope="session")
+def make_curve():
+    """`make_curve(name, level, size, shape, noise)`: a run under one of PATHS, on the law but for white noise."""
+
+    def make(name, level=LEVEL, size=1e8, shape=None, noise=0.0, family="made", path=None) -> Curve:
+        path = PATHS[name] if path is None else path
+        step = np.arange(path.warmup + 50.0, path.steps + 1, 50.0)
+        loss = basis(Shape().array() if shape is None else np.asarray(shape), path.decay(step)) @ np.asarray(level)
+        rng = np.random.default_rng(len(name) + int(size / 1e6))
+        return Curve(
+            f"{family}_{size:g}_{name}", family, size, path, step, loss * np.exp(noise * rng.normal(size=len(step)))
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def public():
+    """The public curves by run_id."""
+    if not SHARED.is_dir():
+        pytest.skip(f"{SHARED} is absent: it holds the public loss curves")
+    return read_curves(SHARED)
