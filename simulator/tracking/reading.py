@@ -18,6 +18,8 @@ from .scales import in_nats, step_unit
 
 __all__ = ["RunLog", "read_log"]
 
+_FAR_BELOW, _FAR_ABOVE = 10.0, 1000.0  # times the usual loss: beyond is no spike, but a slip of the logger
+
 
 @dataclass(frozen=True)
 class RunLog:
@@ -61,6 +63,8 @@ def read_log(
     told = step_unit(raw, ordered.index, config, rates, unit)
     step, index, beyond = _within(raw, ordered.index, told.per_step, rates)
     loss, changed = in_nats(raw, step, raw.loss[index], config, planned_loss)
+    likely, odd = _likely(raw, step, loss)
+    step, loss, index = step[likely], loss[likely], index[likely]
     so_far = compare_rates(raw.where, step, raw.lr[index], config, rates)
     diverged_at = None if ordered.diverged_at is None else ordered.diverged_at / told.per_step
     timed = np.isfinite(raw.wall_s)
@@ -79,12 +83,27 @@ def read_log(
             *told.notices,
             *beyond,
             *changed,
+            *odd,
             *other_config(raw, config, told.per_step),
             *initial_loss(raw.where, step, loss, config),
             *so_far.notices,
             *gaps(raw.where, step, rates),
         ),
     )
+
+
+def _likely(raw: RawLog, step: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, list[Notice]]:
+    """Which losses, nats `(n,)`, can be any, and what to say of the others: slips of the logger, no spikes."""
+    usual = float(np.median(loss))
+    likely = (loss > usual / _FAR_BELOW) & (loss < usual * _FAR_ABOVE)
+    odd = np.flatnonzero(~likely)
+    if not len(odd):
+        return likely, []
+    text = (
+        f"{raw.where}: {len(odd)} losses that can't be are left out (first: {loss[odd[0]]:.3g} nats at step "
+        f"{step[odd[0]]:.0f})"
+    )
+    return likely, [Notice("implausible", text, float(step[odd[0]]))]
 
 
 def _within(

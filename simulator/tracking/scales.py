@@ -72,8 +72,8 @@ def _guessed(log: RawLog, index: np.ndarray, path: RatePath, known: dict[str, fl
     step, tokens = log.step[index], log.tokens[index]
     batch = known["tokens"]
     assert batch is not None
-    seen = np.isfinite(tokens) & (step > 0)
-    if seen.any():
+    seen = np.isfinite(tokens) & (tokens > 0) & (step > 0)
+    if seen.sum() > 0.5 * len(step):
         per_step = batch / float(np.median(tokens[seen] / step[seen]))
         if abs(per_step - 1) <= _SAME:
             return StepUnit("steps", 1.0)

@@ -5,13 +5,15 @@ import math
 
 import numpy as np
 import pytest
-from foretrain.errors import ConfigError, LogError
+from foretrain.errors import ConfigError, InputError, LogError
 from foretrain.simulator.curve.library import Curve
 from foretrain.simulator.curve.plan import path_of
 from foretrain.simulator.curve.transfer import Library
 from foretrain.simulator.predictor_io import load
 from foretrain.simulator.tracking.relatives import prior_from
 from foretrain.simulator.tracking.track import predictor_for, track
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
@@ -146,3 +148,36 @@ def test_a_few_points_are_too_early(plan, losses, write_log, count):
     result = track(plan(), write_log(step=step[:count], loss=loss[:count]))
     assert result.verdict == ("too early" if count < 6 else "on track")
     assert math.isfinite(result.loss_nats.median)
+
+
+_CELLS = st.one_of(
+    st.sampled_from([None, True, "NaN", "inf", "", "x", 0, -1, 1e-300, 1e300, 10**400, float("nan"), [], {}]),
+    st.floats(0, 20_000),
+)
+_EDITS = st.lists(
+    st.tuples(st.integers(0, 29), st.sampled_from(["step", "loss", "lr", "timestamp", "tokens", "cut", "move"]), _CELLS),
+    max_size=12,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@given(_EDITS)
+def test_a_damaged_log_has_an_answer_or_an_error(plan, losses, tmp_path, edits):
+    """Whatever a logger may write: never anything but our own errors, and never an answer that isn't finite."""
+    step, loss = losses(0.6, every=200)
+    rows: list[dict] = [{"step": float(s), "loss": float(v), "lr": 1e-3} for s, v in zip(step, loss, strict=True)]
+    for at, what, value in edits:
+        if what == "move":
+            rows.insert(int(value) % len(rows) if isinstance(value, int) else 0, rows.pop(at % len(rows)))
+        else:
+            rows[at % len(rows)][what] = value
+    lines = [json.dumps(row)[: 9 if "cut" in row else None] for row in rows]
+    path = tmp_path / "log.jsonl"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    try:
+        result = track(plan(), path)
+    except InputError:
+        return
+    assert math.isfinite(result.loss_nats.median)
+    json.dumps(result.to_dict(), allow_nan=False)
+    assert result.sentence
