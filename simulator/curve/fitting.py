@@ -94,7 +94,7 @@ def fit_curves(curves: list[Curve], *, strict: bool = False) -> CurveFit:
     groups = list(dict.fromkeys(curve.group for curve in curves))
     seen = annealed(curves)
     if seen < MIN_ANNEALED:
-        _unidentified(seen, strict)
+        _unidentified(curves, seen, strict)
     problem = _Problem(curves, groups)
     theta, count = problem.minimise()
     residual, jac = problem.evaluate(theta)
@@ -140,9 +140,10 @@ def _check(curves):
         raise FitError(f"{points} points in all; expected at least 8")
 
 
-def _unidentified(seen, strict):
+def _unidentified(curves, seen, strict):
+    families = ", ".join(dict.fromkeys(curve.family for curve in curves))
     text = (
-        f"the learning rate hardly falls in these curves (annealing term {seen:.2f}, {MIN_ANNEALED:g} needed): they "
+        f"{families}: the learning rate hardly falls in these curves (annealing term {seen:.2f}, {MIN_ANNEALED:g} needed): they "
         "can't tell what a decay does; add a curve with a decay (cosine, WSD, two-stage)"
     )
     if strict:

@@ -145,7 +145,7 @@ def _notes(library: Library, run: Run, final: tuple[float, float] | None) -> Seq
         )
     if relatives and run.size not in library.sizes[run.family]:
         notes.append("another size than those of the curves: their shape is taken, the level is that of the final loss")
-    if not all(fit.identified for fit in library.family_fits().values()):
+    if relatives and not library.family_fits()[run.family].identified:
         notes.append("the curves hardly decay: what a decay does is assumed, with a wide interval")
     if final is None and run.batch_tokens is not None:
         notes.append("steps count as in the curves: a run with another batch needs its final loss (--final-loss)")
