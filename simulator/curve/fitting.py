@@ -143,8 +143,8 @@ def _check(curves):
 def _unidentified(curves, seen, strict):
     families = ", ".join(dict.fromkeys(curve.family for curve in curves))
     text = (
-        f"{families}: the learning rate hardly falls in these curves (annealing term {seen:.2f}, {MIN_ANNEALED:g} needed): they "
-        "can't tell what a decay does; add a curve with a decay (cosine, WSD, two-stage)"
+        f"{families}: the learning rate hardly falls in these curves (annealing term {seen:.2f}, {MIN_ANNEALED:g} "
+        "needed): they can't tell what a decay does; add a curve with a decay (cosine, WSD, two-stage)"
     )
     if strict:
         raise FitError(text)
