@@ -58,7 +58,9 @@ def compare_rates(where: str, step: np.ndarray, rate: np.ndarray, config: RunCon
     if wrong.sum() <= max(_FEW, 0.01 * len(wrong)):
         return Rates(path, tuple(notices))
     away = np.where(wrong, np.abs(rate / scale - near[1]), 0.0)
-    first, most = int(np.flatnonzero(wrong)[0]), int(np.argmax(away))
+    lasting = np.convolve(wrong, np.ones(_FEW), "valid") == _FEW  # a single one is no beginning
+    first = int(np.argmax(lasting)) if lasting.any() else int(np.argmax(wrong))
+    most = int(np.argmax(away))
     text = (
         f"{where}: the learning rate contradicts the plan's schedule from step {at[first]:.0f} on: {rate[first]:.3g} "
         f"there, planned {near[1][first] * scale:.3g}; at most at step {at[most]:.0f}: {rate[most]:.3g}, planned "

@@ -155,7 +155,9 @@ _CELLS = st.one_of(
     st.floats(0, 20_000),
 )
 _EDITS = st.lists(
-    st.tuples(st.integers(0, 29), st.sampled_from(["step", "loss", "lr", "timestamp", "tokens", "cut", "move"]), _CELLS),
+    st.tuples(
+        st.integers(0, 29), st.sampled_from(["step", "loss", "lr", "timestamp", "tokens", "cut", "move"]), _CELLS
+    ),
     max_size=12,
 )
 
