@@ -74,8 +74,8 @@ def test_logged_rates_are_a_schedule(write):
     points = "step,lr,loss\n0,0,9\n100,2e-3,4\n900,2e-3,3.5\n1000,1e-3,3.2\n"
     rate = read_curves(write(points, schedule="logged"))["a"].path.rate
     assert rate[[0, 50, 100, 500, 950]] == pytest.approx([0, 0.5, 1, 1, 0.75])
-    with pytest.raises(RunTableError, match="needs the column lr"):
-        read_curves(write(schedule="logged"))
+    with pytest.raises(RunTableError, match="b: schedule: logged needs the column lr"):
+        read_curves(write(run_id="b", schedule="logged"))
 
 
 def test_params_stand_for_a_size(write):
