@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ._shared import json_option, show, stated_in, step_times
+from ._shared import json_option, progress_bar, show, stated_in, step_times
 
 EXIT_BEHIND = 4
 """A run that is behind its plan, has diverged, or whose loss has shifted."""
@@ -56,8 +56,8 @@ def track(
     plan = RunConfig.load(config, overrides)
     shapes = None if curves is None else load_curves(curves, plan, family)
     fitted, times = predictor_for(plan, predictor), step_times(calibration)
-    with stated_in(config):
-        result = track_run(plan, log, fitted, shapes, metric=metric, unit=unit, step_times=times)
+    with stated_in(config), progress_bar("tracking") as step:
+        result = track_run(plan, log, fitted, shapes, metric=metric, unit=unit, step_times=times, progress=step)
     if chart is not None:
         from ..simulator.report.charts import save_chart
         from ..simulator.report.tracking_chart import tracking_chart

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..curve.plan import path_of
 from ..curve.prefix import Belief, believe
-from ..tracking.track import Tracking
+from ..tracking.result import Tracking
 
 if TYPE_CHECKING:
     import altair as alt
@@ -26,7 +26,8 @@ def tracking_chart(result: Tracking) -> alt.TopLevelMixin:
     """Loss against steps: what was logged, the planned 90 % band from the start, the expected one from now on."""
     import altair as alt
 
-    planned, ahead = _rows(_planned(result)), _rows(result.belief, first=result.log.now)
+    planned = _rows(_planned(result))
+    ahead = [] if result.loss_nats is None else _rows(result.belief, first=result.log.now)
     points = _points(result)
     scale = alt.Scale(domain=_domain(planned, ahead, points), nice=False, zero=False)
     x = alt.X("step:Q", title="optimizer step", scale=alt.Scale(domain=[0, result.steps], nice=False))

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ...units import format_count, format_duration
 from ..tracking.pace import Pace
-from ..tracking.track import Tracking
+from ..tracking.result import Tracking
 from .cells import add_row, percent, plain_table
 
 __all__ = ["tracking_view"]
@@ -47,8 +47,11 @@ def _losses(result: Tracking) -> Table:
         ("perplexity per token", "{:.2f}".format, math.exp),
     )
     for label, form, read in forms:
-        ends = [" to ".join(form(read(end)) for end in loss.intervals[level]) for level in (0.5, 0.9)]
-        add_row(table, label, form(read(loss.median)), *ends, f"{form(read(plan))} ({result.plan.source})")
+        cells = ["", "", ""]
+        if loss is not None:
+            ends = [" to ".join(form(read(end)) for end in loss.intervals[level]) for level in (0.5, 0.9)]
+            cells = [form(read(loss.median)), *ends]
+        add_row(table, label, *cells, f"{form(read(plan))} ({result.plan.source})")
     return table
 
 

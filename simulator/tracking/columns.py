@@ -46,6 +46,7 @@ TIMES = (
 _SEPARATORS = re.compile(r"[-. ]")
 _MILLISECONDS = 1e11  # numbers above this are milliseconds since 1970
 _LONGEST_NUMBER = 40
+_RARE = 0.1  # of the records with the commonest loss: a loss in fewer isn't the curve
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def choose_columns(records: Records, metric: str | None = None) -> RawLog:
     """Find steps, losses, rates and times by their usual names; `metric` names the loss. `LogError` without any."""
     seen = Counter(key for _, row in records.rows for key in row)
     where = records.where
-    loss_key = _named(seen, metric, where) if metric else _first(seen, LOSSES)
+    loss_key = _named(seen, metric, where) if metric else _first(_common(seen, LOSSES), LOSSES)
     if loss_key is None:
         raise LogError(f"{where}: no loss among its keys ({_some(seen)}); expected {_some(LOSSES)}, or --metric KEY")
     rows = [(line, row, loss) for line, row in records.rows if (loss := number(row.get(loss_key))) is not None]
@@ -157,6 +158,12 @@ def _named(seen: Mapping[str, int], metric: str, where: str) -> str:
         if metric in (key, folded(key)):
             return key
     raise LogError(f"{where}: --metric: got {shown(metric)}; expected one of its keys: {_some(seen)}")
+
+
+def _common(seen: Mapping[str, int], names: Sequence[str]) -> dict[str, int]:
+    """Those of the usual names that are logged again and again, beside one of which others may be sums at the end."""
+    found = {key: count for key, count in seen.items() if folded(key) in names}
+    return {key: count for key, count in found.items() if count >= _RARE * max(found.values())}
 
 
 def _first(seen: Mapping[str, int], names: Sequence[str]) -> str | None:

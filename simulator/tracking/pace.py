@@ -38,13 +38,11 @@ class Pace:
     total_days: float
     finish: datetime.date | None
     deadline_days: float | None
+    """Days from the planned start to the deadline."""
+    margin_days: float | None
+    """Days from the expected end to the deadline; negative where it is missed."""
     planned_step_time_s: Quantity | None
     planned_days: Quantity | None
-
-    @property
-    def margin_days(self) -> float | None:
-        """Days between the expected end and the deadline; negative where it is missed."""
-        return None if self.deadline_days is None else self.deadline_days - self.total_days
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values with units in their names, for JSON."""
@@ -88,9 +86,19 @@ def pace_of(config: RunConfig, clock: np.ndarray, now: float, cluster: ClusterEs
         total_days=total_days,
         finish=_finish(config, float(wall_s[-1]), left_s, total_days),
         deadline_days=None if deadline_s is None else deadline_s / _DAY_S,
+        margin_days=_margin(config, float(wall_s[-1]), left_s, total_days),
         planned_step_time_s=None if cluster is None else cluster.step_time_s,
         planned_days=None if cluster is None else cluster.wall_clock_days,
     )
+
+
+def _margin(config: RunConfig, last_s: float, left_s: float, total_days: float) -> float | None:
+    """Days to spare: up to the date, where the log has dates too, else of the time that was given."""
+    deadline = config.targets.deadline
+    if isinstance(deadline, datetime.date) and last_s > _SINCE_1970:
+        midnight = datetime.datetime.combine(deadline, datetime.time(), datetime.UTC)
+        return (midnight.timestamp() - last_s - left_s) / _DAY_S
+    return None if config.deadline_s is None else config.deadline_s / _DAY_S - total_days
 
 
 def _finish(config: RunConfig, last_s: float, left_s: float, total_days: float) -> datetime.date | None:

@@ -178,6 +178,8 @@ def flat(record: Mapping[str, Any], prefix: str = "", depth: int = 0) -> dict[st
     >>> flat({"train": {"loss": 3.2}, "step": 10})
     {'train/loss': 3.2, 'step': 10}
     """
+    if not prefix and not any(isinstance(value, dict) for value in record.values()):
+        return dict(record)
     found: dict[str, Any] = {}
     for key, value in record.items():
         if isinstance(value, dict) and depth < _DEPTH:

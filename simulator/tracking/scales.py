@@ -24,6 +24,8 @@ _SLACK = 1.02  # of the plan's end: the last step may be counted, logged or roun
 _SAME = 0.02  # relative difference below which two batch sizes are one, and two learning rates
 _MOST_MICRO = 4096  # micro-batches to a step that are looked for
 _MOST_RATES = 500  # learning rates that are compared
+_BELOW_PEAK = 0.95  # share of the peak; on the plateau all units look alike
+_LEAST_TELLING = 10  # learning rates below it
 _RIGHT_RATES = 0.9  # share of learning rates that must fit the plan before they tell the unit
 _ABOVE_GUESSING = 1.05  # of ln(vocabulary): what no model that has learned anything shows, in nats
 _LARGEST_VOCABULARY = 300_000  # where the plan states none
@@ -117,25 +119,32 @@ def _multiples(step: np.ndarray, unit: float) -> bool:
 def _micro_batches(step: np.ndarray, rate: np.ndarray, path: RatePath) -> int:
     """How many logged steps an optimizer step has, by the learning rates beside them; 1 where these don't tell."""
     seen = np.isfinite(rate) & (rate > 0)
-    if seen.sum() < 5 or np.ptp(rate[seen]) < _SAME * rate[seen].max():
+    if not seen.any():
         return 1
     some = np.unique(np.linspace(0, seen.sum() - 1, _MOST_RATES).astype(int))
-    step, rate = step[seen][some], rate[seen][some]
-    if _rate_misses(step, rate, path)[0] > 0.5:
+    step, share = step[seen][some], rate[seen][some] / rate[seen].max()
+    beyond = step[-1] > _SLACK * path.steps
+    plain = None if beyond else _rate_misses(step, share, path)
+    if not beyond and (plain is None or plain[0] > 0.5):
         return 1
     least = max(2, int(step[-1] // (_SLACK * path.steps)))
-    fits = {k: _rate_misses(step / k, rate, path) for k in range(least, min(_MOST_MICRO, 64 * least))}
-    good = [k for k, (share, _) in fits.items() if share > _RIGHT_RATES]
-    return min(good, key=lambda k: fits[k][1], default=1)
+    found = {k: _rate_misses(step / k, share, path) for k in range(least, min(_MOST_MICRO, 64 * least))}
+    good = {k: fit[1] for k, fit in found.items() if fit is not None and fit[0] > _RIGHT_RATES}
+    return min(good, key=lambda k: good[k], default=1)
 
 
-def _rate_misses(step: np.ndarray, rate: np.ndarray, path: RatePath) -> tuple[float, float]:
-    """Share of rates `(n,)` that are the plan's at optimizer steps `step: (n,)`, and their mean miss, of the peak."""
+def _rate_misses(step: np.ndarray, share: np.ndarray, path: RatePath) -> tuple[float, float] | None:
+    """How many of the rates `share: (n,)` of the peak are the plan's at steps `step: (n,)`, and their mean miss.
+
+    Only those below the peak, in the log or in the plan, tell one unit from another, and a longer warm-up looks like
+    another unit; None without enough others.
+    """
     planned = path.rate[np.clip(np.floor(step).astype(int), 0, path.steps - 1)]
-    miss = np.abs(rate / float(np.median(rate / np.maximum(planned, 1e-9))) - planned)
-    # a path without a slope fits every unit
-    known = step[-1] <= _SLACK * path.steps and np.ptp(planned) >= _SAME
-    return float((miss < _SAME).mean()) if known else 0.0, float(miss.mean())
+    telling = (np.minimum(share, planned) < _BELOW_PEAK) & (step > path.warmup)
+    if step[-1] > _SLACK * path.steps or telling.sum() < _LEAST_TELLING:
+        return None
+    miss = np.abs(share - planned)[telling]
+    return float((miss < _SAME).mean()), float(miss.mean())
 
 
 def in_nats(

@@ -28,6 +28,15 @@ def test_a_steady_run(plan):
     assert pace.mfu is None
 
 
+def test_a_deadline_that_is_a_date_is_held_against_the_logs_dates(plan):
+    """The run may have started later than planned."""
+    config = plan(start="2023-11-01", targets__deadline="2023-11-20")
+    pace = pace_of(config, clock(1.7e9 + 10 * STEP), 5000, None)  # from 2023-11-14T22:13:20 on
+    end = datetime.datetime(2023, 11, 14, 22, 13, 20) + datetime.timedelta(seconds=100_000)
+    assert pace.margin_days == pytest.approx((datetime.datetime(2023, 11, 20) - end) / datetime.timedelta(days=1))
+    assert pace.deadline_days == 19
+
+
 def test_time_that_was_lost_is_lost_again(plan):
     wall = 1.7e9 + 10 * STEP + np.where(STEP > 2000, 10_000, 0)
     pace = pace_of(plan(), clock(wall), 5000, None)

@@ -71,6 +71,12 @@ def test_what_the_log_states_of_its_run(tmp_path):
     assert stated == {"vocab_size": 512, "lr": 0.1}
 
 
+def test_a_sum_at_the_end_is_no_curve(tmp_path):
+    """Trainers write one last record with the mean of the whole run."""
+    lines = [json.dumps({"step": s, "train/loss": 3.0}) for s in range(30)] + ['{"step": 30, "loss": 5.0}']
+    assert read(tmp_path, "\n".join(lines) + "\n").loss_key == "train/loss"
+
+
 def test_the_metric_that_is_named(tmp_path):
     text = "step,loss,val_loss,train_ppl\n10,4,5,6\n"
     assert read(tmp_path, text, metric="val_loss").loss.tolist() == [5]

@@ -57,6 +57,12 @@ def test_micro_batches_are_told_by_learning_rates(plan, micro):
     assert "by its learning rates" in unit.notices[0].text
 
 
+def test_a_schedule_that_differs_is_no_other_unit(plan):
+    """A constant rate beside a planned cosine once passed for micro-batches that never leave the plateau."""
+    rate = 1e-3 * np.minimum(1, STEP / 200)
+    assert unit_of(raw(STEP, lr=rate), plan()).per_step == 1
+
+
 def test_rates_of_the_plan_leave_steps_as_they_are(plan):
     rate = 1e-3 * path_of(plan()).rate
     assert unit_of(raw(STEP, lr=rate[STEP]), plan()).per_step == 1

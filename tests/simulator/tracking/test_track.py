@@ -56,6 +56,17 @@ def test_too_early_to_tell(plan, losses, write_log):
     assert (result.verdict, result.ok) == ("too early", True)
 
 
+def test_in_the_warm_up_nothing_is_forecast(plan, losses, write_log):
+    """A point in the warm-up once made the forecast 1e-6 nats, with an interval that overflowed."""
+    step, loss = losses(0.03)
+    for count in (1, len(step)):
+        result = track(plan(), write_log(step=step[:count] - 50, loss=loss[:count]))
+        assert (result.verdict, result.ok, result.loss_nats, result.z) == ("too early", True, None, None)
+        assert result.sentence.startswith("too early to tell at step ")
+    result = track(plan(), write_log(step=step, loss=loss), load("web-text"))
+    assert result.loss_nats.median == pytest.approx(result.plan.loss_nats, rel=1e-3)
+
+
 def test_a_restart_changes_nothing_but_the_notes(plan, losses, write_log):
     step, loss = losses(0.6)
     plain = track(plan(), write_log(step=step, loss=loss))
@@ -180,6 +191,6 @@ def test_a_damaged_log_has_an_answer_or_an_error(plan, losses, tmp_path, edits):
         result = track(plan(), path)
     except InputError:
         return
-    assert math.isfinite(result.loss_nats.median)
+    assert result.loss_nats is None or math.isfinite(result.loss_nats.median)
     json.dumps(result.to_dict(), allow_nan=False)
     assert result.sentence

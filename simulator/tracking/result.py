@@ -1,0 +1,129 @@
+"""What is said of a running job: its verdict, the loss that is expected, its pace, and all that was noticed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ... import __version__
+from ..config import RunConfig
+from ..curve.prefix import Belief
+from ..curve.tracking import Shift
+from ..quantity import Quantity
+from .pace import Pace
+from .reading import RunLog
+from .records import Notice
+
+__all__ = ["PlannedLoss", "Tracking", "Verdict"]
+
+Verdict = Literal["on track", "ahead", "behind", "diverged", "too early"]
+
+
+@dataclass(frozen=True)
+class PlannedLoss:
+    """The final loss that was planned, nats, and the standard deviation of its logarithm."""
+
+    loss_nats: float
+    log_sd: float
+    source: str
+    """`target` or `predictor`."""
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """A running job against its plan.
+
+    `belief` is what is thought of its loss curve; before its points tell anything, it is that of the plan alone.
+    """
+
+    config: RunConfig
+    log: RunLog
+    plan: PlannedLoss
+    belief: Belief
+    verdict: Verdict
+    z: float | None
+    """Log of forecast over plan in standard deviations, above 0 worse than planned; None where nothing can be said."""
+    shift: Shift | None
+    loss_nats: Quantity | None
+    """The final loss that is expected now; None where nothing can be said."""
+    p_target: float | None
+    """Chance of reaching the target; None without a target, or where nothing can be said."""
+    pace: Pace | None
+    notices: tuple[Notice, ...]
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the plan."""
+        return self.log.path.steps
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing speaks for stopping: neither behind nor diverged, and no regression was noticed."""
+        return self.verdict not in ("behind", "diverged") and self.shift is None
+
+    @property
+    def perplexity(self) -> Quantity | None:
+        """The exponential of `loss_nats`."""
+        if self.loss_nats is None:
+            return None
+        ends = {level: (math.exp(low), math.exp(high)) for level, (low, high) in self.loss_nats.intervals.items()}
+        return Quantity(math.exp(self.loss_nats.median), ends)
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in one line."""
+        text = _verdict(self)
+        if self.shift is not None:
+            size, since = self.shift.size, self.shift.since
+            text += f"; the loss stands {size:.1%} above its own past since about step {since:.0f}"
+        return text
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values with stable keys and units in the names, for JSON."""
+        log = self.log
+        return {
+            "name": self.config.name,
+            "verdict": self.verdict,
+            "ok": self.ok,
+            "sentence": self.sentence,
+            "z": self.z,
+            "shift": None if self.shift is None else _shift(self.shift),
+            "plan": {**vars(self.plan), "perplexity": math.exp(self.plan.loss_nats)},
+            "loss_nats": None if self.loss_nats is None else self.loss_nats.to_dict(),
+            "perplexity": None if self.perplexity is None else self.perplexity.to_dict(),
+            "p_target": self.p_target,
+            "step": log.now,
+            "steps": self.steps,
+            "progress": log.now / self.steps,
+            "tokens": log.now / self.steps * self.config.data.tokens,
+            "points": len(log.step),
+            "spikes": self.belief.points.spikes,
+            "last_loss_nats": float(log.loss[-1]),
+            "diverged_at_step": log.diverged_at,
+            "log": log.where,
+            "metric": log.metric,
+            "step_unit": log.unit,
+            "prior": self.belief.prior.name,
+            "time": None if self.pace is None else self.pace.to_dict(),
+            "notices": [notice.to_dict() for notice in self.notices],
+            "config": self.config.to_mapping(),
+            "version": __version__,
+        }
+
+
+def _shift(shift: Shift) -> Mapping[str, float]:
+    return {"since_step": shift.since, "noticed_step": shift.noticed, "size": shift.size, "sd": shift.sd, "z": shift.z}
+
+
+def _verdict(result: Tracking) -> str:
+    log, loss, plan = result.log, result.loss_nats, f"planned {result.plan.loss_nats:.4g}"
+    if result.verdict == "diverged":
+        return f"diverged: no finite loss since step {log.diverged_at:.0f}"
+    early = "too early to tell" if result.verdict == "too early" else result.verdict
+    at = f"{early} at step {log.now:.0f} of {result.steps} ({log.now / result.steps:.0%})"
+    if loss is None:
+        return f"{at}, {plan}"
+    low, high = loss.intervals[0.9]
+    return f"{at}: final loss {loss.median:.4g} nats ({low:.4g} to {high:.4g}), {plan}"
