@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from .simulator.predictor_io import load as load_predictor
     from .simulator.predictor_io import save as save_predictor
     from .simulator.scoring import score
+    from .simulator.tracking.result import Tracking
+    from .simulator.tracking.track import track
 
 __version__ = "0.1.0"
 
@@ -47,6 +49,7 @@ _HOMES = {
     "RunTable": ("datasets.run_table", "RunTable"),
     "ScalingLawRegressor": ("simulator.estimator", "ScalingLawRegressor"),
     "StepTimeModel": ("simulator.cluster.step_model", "StepTimeModel"),
+    "Tracking": ("simulator.tracking.result", "Tracking"),
     "accelerator": ("datasets.accelerators", "accelerator"),
     "calibrate_step_times": ("simulator.cluster.calibrate", "calibrate_on_plan"),
     "estimate_cluster": ("simulator.cluster.estimate", "estimate"),
@@ -55,6 +58,7 @@ _HOMES = {
     "save_predictor": ("simulator.predictor_io", "save"),
     "score": ("simulator.scoring", "score"),
     "search_layouts": ("simulator.cluster.estimate", "search_layouts"),
+    "track": ("simulator.tracking.track", "track"),
 }
 
 __all__ = [
@@ -70,6 +74,7 @@ __all__ = [
     "RunTable",
     "ScalingLawRegressor",
     "StepTimeModel",
+    "Tracking",
     "__version__",
     "accelerator",
     "calibrate_step_times",
@@ -79,6 +84,7 @@ __all__ = [
     "save_predictor",
     "score",
     "search_layouts",
+    "track",
 ]
 
 

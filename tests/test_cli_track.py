@@ -4,6 +4,8 @@ import csv
 import json
 import math
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -198,6 +200,28 @@ def test_charts(call, tmp_path, name):
     assert "http" not in text or name.endswith("svg") or "<script src" not in text
 
 
+HEAVY = {"torch", "sklearn", "lightgbm", "optuna", "pandas", "pyarrow", "scipy", "altair", "vl_convert"}
+PROGRAM = """
+import sys
+from foretrain.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    print("\\n", *{name.split(".")[0] for name in sys.modules})
+"""
+
+
+def test_it_starts_without_libraries_that_it_does_not_need(tmp_path):
+    write_plan(tmp_path)
+    write_log(tmp_path, STEPS)
+    words = [sys.executable, "-c", PROGRAM, *TRACK, "--json"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=60)
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "numpy" in loaded
+    assert not loaded & HEAVY
+
+
 # real curves
 
 
@@ -241,3 +265,20 @@ def test_a_regression_of_a_real_run_is_noticed(call, tmp_path, run_id):
     steps = json.loads(done.stdout)["steps"]
     assert 0.48 * steps < shift["since_step"] <= 0.52 * steps
     assert shift["size"] == pytest.approx(0.02, abs=0.005)
+
+
+@real
+def test_curves_of_a_smaller_size_narrow_the_forecast(call, tmp_path):
+    train = "mpl_25m_cosine_72000,mpl_25m_constant_24000,mpl_25m_wsdcon_9"
+    assert call("curve", "fit", SHARED, "--train", train, "--out", "curves").returncode == 0
+    plan_and_log(tmp_path, "mpl_100m_cosine_72000", 0.3)
+    config = yaml.safe_load((tmp_path / "run.yaml").read_text(encoding="utf-8"))
+    config["model"]["params"] = "100M"
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    plain, told = (json.loads(call(*REAL, *more).stdout) for more in ((), ("--curves", "curves")))
+    assert (plain["prior"], told["prior"]) == ("generic", "other sizes")
+    widths = [facts["loss_nats"]["intervals"]["0.9"] for facts in (plain, told)]
+    assert widths[1][1] - widths[1][0] < 0.7 * (widths[0][1] - widths[0][0])
+    assert widths[1][0] < told["plan"]["loss_nats"] < widths[1][1]
+    wrong = call(*REAL, "--curves", "curves", "--family", "nobody")
+    assert (wrong.returncode, wrong.stderr) == (2, "simulate: --family: got 'nobody'; curves holds MultiPowerLaw\n")

@@ -112,7 +112,7 @@ class _Answer:
         stands = None if self.blind else standing(self.alone, plan.loss_nats, plan.log_sd)
         verdict: Verdict = "too early" if self.early or stands is None else stands.verdict
         self.say("looking for shifts", 0.7)
-        unknown = self.blind and plan.source == "target"
+        unknown = log.diverged_at is not None or (self.blind and plan.source == "target")
         return Tracking(
             config=self.config,
             log=log,

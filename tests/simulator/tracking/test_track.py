@@ -47,6 +47,7 @@ def test_a_run_that_diverged(plan, losses, write_log):
     step, loss = losses(0.6)
     result = track(plan(), write_log(step=step, loss=np.where(step > 5500, np.nan, loss)))
     assert (result.verdict, result.ok, result.log.diverged_at) == ("diverged", False, 5550)
+    assert (result.loss_nats, result.p_target) == (None, None)
     assert result.sentence == "diverged: no finite loss since step 5550"
 
 
