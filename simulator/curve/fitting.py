@@ -57,7 +57,7 @@ class CurveFit:
         jac /= (values @ self.level[group])[:, None]
         return np.sqrt(np.einsum("np,pq,nq->n", jac, self.covariance[np.ix_(some, some)], jac))
 
-    def _group(self, group):
+    def _group(self, group: str | None) -> str:
         return next(iter(self.level)) if group is None else group
 
     def to_dict(self) -> dict[str, object]:
@@ -106,7 +106,7 @@ def fit_curves(curves: list[Curve], *, strict: bool = False) -> CurveFit:
     return CurveFit(theta[:4], level, covariance, noise, seen >= MIN_ANNEALED, count)
 
 
-def _weights(curve):
+def _weights(curve: Curve) -> np.ndarray:
     """Weight of each point, `(n,)`: its stretch of log progress, summing to POINTS (or to n where that is less)."""
     stretch = np.gradient(np.log(np.maximum(curve.path.behind(curve.step), 1.0))) if len(curve.step) > 1 else np.ones(1)
     stretch = np.maximum(stretch, 1e-2 * stretch.mean())  # a rate of 0 makes no progress, yet its points are data
@@ -130,7 +130,7 @@ def check_curve(curve: Curve) -> None:
             raise FitError(f"{curve.run_id}, step {step[at]:g}, loss {loss[at]:g}: {what}")
 
 
-def _check(curves):
+def _check(curves: list[Curve]) -> None:
     if not curves:
         raise FitError("no curves to fit; expected at least one")
     for curve in curves:
@@ -140,7 +140,7 @@ def _check(curves):
         raise FitError(f"{points} points in all; expected at least 8")
 
 
-def _unidentified(curves, seen, strict):
+def _unidentified(curves: list[Curve], seen: float, strict: bool) -> None:
     families = ", ".join(dict.fromkeys(curve.family for curve in curves))
     text = (
         f"{families}: the learning rate hardly falls in these curves (annealing term {seen:.2f}, {MIN_ANNEALED:g} "
@@ -154,7 +154,7 @@ def _unidentified(curves, seen, strict):
 class _Problem:
     """The points of all curves in one table, and the penalised objective over `theta: (4 + 3G,)`."""
 
-    def __init__(self, curves, groups):
+    def __init__(self, curves: list[Curve], groups: list[str]) -> None:
         self.decay = Decay.stack([curve.path.decay(curve.step) for curve in curves])
         self.loss = np.concatenate([curve.loss for curve in curves])
         self.member = np.concatenate([np.full(len(c.step), groups.index(c.group)) for c in curves])
@@ -178,7 +178,7 @@ class _Problem:
             theta[at] = np.linalg.solve(normal, a.T @ b + self.penalty[at] * self.prior_mean[at])
         return theta
 
-    def evaluate(self, theta):
+    def evaluate(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Residuals of log loss `(n,)` and their derivatives `(n, P)`."""
         values, gradient = basis_gradient(theta[:4], self.decay)
         level = theta[4:].reshape(-1, 3)[self.member]
@@ -190,14 +190,14 @@ class _Problem:
             jac[rows, 4 + 3 * self.member + i] = values[:, i]
         return np.log(predicted / self.loss), jac / predicted[:, None]
 
-    def trust(self, residual):
+    def trust(self, residual: np.ndarray) -> np.ndarray:
         """Weights `(n,)` times Soft-Huber's factor: 1 for small residuals, DELTA/|r| for large ones."""
         return self.weight / np.sqrt(1.0 + (residual / DELTA) ** 2)
 
-    def objective(self, theta, residual):
+    def objective(self, theta: np.ndarray, residual: np.ndarray) -> float:
         """Soft-Huber sum plus the priors."""
         rho = 2 * DELTA**2 * (np.sqrt(1.0 + (residual / DELTA) ** 2) - 1.0)
-        return self.weight @ rho + self.penalty @ (theta - self.prior_mean) ** 2
+        return float(self.weight @ rho + self.penalty @ (theta - self.prior_mean) ** 2)
 
     def minimise(self) -> tuple[np.ndarray, int]:
         """Levenberg-Marquardt on the reweighted problem; returns theta and the number of evaluations."""

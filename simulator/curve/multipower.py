@@ -10,6 +10,7 @@ about 0.5, C' about 1 at a peak of 3e-4) therefore mean C = 0.017 per peak step.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +36,7 @@ class Shape:
     gamma: float = 0.5
 
     @classmethod
-    def of(cls, values) -> Shape:
+    def of(cls, values: Iterable[float]) -> Shape:
         """From `(4,)` in the order of SHAPE."""
         return cls(*(float(v) for v in values))
 
@@ -61,7 +62,7 @@ def basis_gradient(shape: np.ndarray, decay: Decay) -> tuple[np.ndarray, np.ndar
     return values, gradient
 
 
-def _basis(shape, decay):
+def _basis(shape: np.ndarray, decay: Decay) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
     alpha, log_c, beta, gamma = shape
     rate = np.maximum(decay.rate, _MIN_RATE)
     x = np.exp(log_c) * rate**-gamma * decay.age

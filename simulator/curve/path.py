@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import get_args
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ...errors import ConfigError
 from ...schedules import DecayForm, Schedule, ScheduleName
@@ -58,7 +59,7 @@ class RatePath:
     rate: np.ndarray
     warmup: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         rate = np.asarray(self.rate, dtype=float)
         bad = np.flatnonzero(~(np.isfinite(rate) & (rate >= 0)))
         if rate.ndim != 1 or not len(rate) or len(bad) or not rate.max() > 0:
@@ -77,7 +78,7 @@ class RatePath:
     def _sums(self) -> np.ndarray:
         return np.concatenate([[0.0], np.cumsum(self.rate)])
 
-    def behind(self, step) -> np.ndarray:
+    def behind(self, step: ArrayLike) -> np.ndarray:
         """Peak steps that lie behind `step`, any shape: the sum of the rates before it, linear inside a step."""
         at = np.clip(np.asarray(step, dtype=float), 0, self.steps)
         return np.interp(at, np.arange(self.steps + 1), self._sums)
@@ -111,7 +112,7 @@ class RatePath:
         """How many blocks of gaps the path has."""
         return len(self._edges)
 
-    def decay(self, step) -> Decay:
+    def decay(self, step: ArrayLike) -> Decay:
         """What the law reads at `step: (n,)`. Blocks still under way count with the gaps so far."""
         step = np.clip(np.asarray(step, dtype=float), 0, self.steps)
         progress = self.behind(step)
@@ -123,7 +124,7 @@ class RatePath:
         age = np.where(drop == 0, 0.0, np.maximum(progress[:, None] - place, 0.0))
         return Decay(progress, drop, np.clip(rate, 0.0, 1.0), age)
 
-    def fallen(self, step) -> np.ndarray:
+    def fallen(self, step: ArrayLike) -> np.ndarray:
         """How far the rate has come down from its highest at `step`, a share of the peak, any shape."""
         at = np.clip(np.asarray(step, dtype=float).astype(int) - 1, 0, self.steps - 1)
         return np.where(np.asarray(step) <= self.warmup, 0.0, np.maximum.accumulate(self.rate)[at] - self.rate[at])

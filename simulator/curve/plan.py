@@ -10,8 +10,8 @@ from ..config import RunConfig
 from ..config_optim import OptimConfig, step_of
 from .path import RatePath, named_path, piecewise_path, pointwise_path
 
-MAX_STEPS = 20_000_000
-"""The longest run whose rates are tabled step by step: a hundred times the longest published one."""
+MAX_STEPS = 5_000_000
+"""The longest run whose rates are tabled step by step, some 100 bytes each; published runs take up to 2 million."""
 _TO_FINAL = ("cosine", "linear", "wsd", "multistep")
 
 

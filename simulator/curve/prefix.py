@@ -16,7 +16,7 @@ import numpy as np
 
 from ...errors import FitError
 from .multipower import basis_gradient
-from .path import RatePath
+from .path import Decay, RatePath
 from .prior import Prior
 from .smoothing import Points, smooth
 from .strays import Strays, Times, weigh
@@ -26,8 +26,12 @@ _LEAST_WARMUP = 0.03  # of the plan: runs without warm-up need time to settle to
 _SETTLED = 0.1  # share of the plan from which runs without points are taken to stray
 _EARLY_SHARE = 0.2  # of the run so far is left out in any case, for the same reason
 _MIN_POINTS = 6  # fewer are taken from the early part if need be
+_USABLE = 0.5  # of the steps until the law holds; points before tell nothing of the rest
 _ENOUGH = 6  # points from which a job's own strays are told
 _STEPS, _HALVINGS, _TOLERANCE = 25, 5, 1e-6
+_LEAST_FLOOR = 0.05  # of what the prior presumes of L0: below, the law would forecast losses of nothing
+_REACH = 20.0  # prior standard deviations; points that make no sense would send the law beyond the floats
+_WIDEST = 3.0  # sd of log loss, a factor of 20: who knows no more knows nothing
 Z = {0.5: 0.674490, 0.8: 1.281552, 0.9: 1.644854, 0.95: 1.959964}
 """Half-widths of central intervals of a Gaussian, in standard deviations."""
 
@@ -83,14 +87,15 @@ class Belief:
     def band(self, step: np.ndarray) -> LossBand:
         """The smooth loss at `step: (n,)`, without the noise of single points."""
         mean, covariance = self.log_loss(step)
-        return LossBand(np.asarray(step, float), np.exp(mean), np.sqrt(np.maximum(np.diag(covariance), 0.0)))
+        sd = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+        return LossBand(np.asarray(step, float), np.exp(mean), np.minimum(sd, _WIDEST))
 
     def final(self, step: np.ndarray | None = None) -> LossBand:
         """What will be read off at the end, noise included: at the last step, or on average at `step: (n,)`."""
         step = np.array([self.path.steps]) if step is None else np.asarray(step, float)
         mean, covariance = self.log_loss(step)
         sd = np.sqrt(covariance.mean() + self.points.noise**2 / len(step))
-        return LossBand(step[-1:], np.exp([mean.mean()]), np.array([sd]))
+        return LossBand(step[-1:], np.exp([mean.mean()]), np.minimum([sd], _WIDEST))
 
 
 def believe(
@@ -125,13 +130,13 @@ def believe(
     return Belief(path, prior, points, strays, theta, covariance, now, whitener, residual, jac)
 
 
-def _view(path, prior, points, now):
+def _view(path: RatePath, prior: Prior, points: Points, now: float) -> tuple[Times, Decay, np.ndarray]:
     """Times of the points, what the law reads there, and the log loss that it should give, bias taken off."""
     bias = prior.bias_after(points.step / path.steps, now / path.steps)
     return Times.of(path, points.step), path.decay(points.step), np.log(points.loss) - bias
 
 
-def _check(path, step, loss, anchor):
+def _check(path: RatePath, step: np.ndarray, loss: np.ndarray, anchor: tuple[float, float] | None) -> None:
     if step.shape != loss.shape or step.ndim != 1:
         raise FitError(f"{step.size} steps, {loss.size} losses; expected as many of one as of the other")
     bad = np.flatnonzero(~(np.isfinite(loss) & (loss > 0)))
@@ -146,19 +151,20 @@ def _check(path, step, loss, anchor):
         raise FitError(f"anchor: got {anchor}; expected a loss in nats > 0 and a standard deviation > 0")
 
 
-def _first(path, step):
+def _first(path: RatePath, step: np.ndarray) -> float:
     """The step from which points count."""
     if not len(step):
         return 0.0
-    early = max(_settled(path), _EARLY_SHARE * step[-1])
-    return min(early, step[max(0, len(step) - _MIN_POINTS)])
+    settled = _settled(path)
+    early = max(settled, _EARLY_SHARE * step[-1])
+    return max(min(early, step[max(0, len(step) - _MIN_POINTS)]), _USABLE * settled)
 
 
-def _settled(path):
+def _settled(path: RatePath) -> float:
     return _EARLY * max(path.warmup, _LEAST_WARMUP * path.steps)
 
 
-def _law(theta, decay):
+def _law(theta: np.ndarray, decay: Decay) -> tuple[np.ndarray, np.ndarray]:
     """Log of the law's loss `(n,)` and its derivatives by theta `(n, 7)`."""
     values, gradient = basis_gradient(theta[:4], decay)
     level = np.array([theta[4], np.exp(theta[5]), np.exp(theta[6])])
@@ -168,7 +174,9 @@ def _law(theta, decay):
     return np.log(loss), jac / loss[:, None]
 
 
-def _solve(prior, decay, log_loss, whitener, theta):
+def _solve(
+    prior: Prior, decay: Decay, log_loss: np.ndarray, whitener: np.ndarray, theta: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The most likely theta, its covariance, whitened residuals `(n,)` and whitened derivatives `(n, 7)` there."""
     precision = np.diag(prior.sd**-2.0)
     theta = theta.copy()
@@ -176,16 +184,19 @@ def _solve(prior, decay, log_loss, whitener, theta):
         trust = 1.0 / (1.0 + (1e-2 * theta[4] / prior.sd[4]) ** 2)  # a level left open by the prior starts at the data
         theta[4] += trust * (np.exp(log_loss[-1]) - np.exp(_law(theta, decay)[0][-1]))
 
-    def at(theta):
+    def at(theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         value, jac = _law(theta, decay)
         residual, away = whitener @ (log_loss - value), theta - prior.mean
-        return residual @ residual + away @ precision @ away, residual, whitener @ jac
+        return float(residual @ residual + away @ precision @ away), residual, whitener @ jac
 
+    low, high = prior.mean - _REACH * prior.sd, prior.mean + _REACH * prior.sd
+    low[4] = max(low[4], _LEAST_FLOOR * prior.mean[4])
+    theta = np.clip(theta, low, high)
     value, residual, jac = at(theta)
     for _ in range(_STEPS):
         move = np.linalg.solve(jac.T @ jac + precision, jac.T @ residual + precision @ (prior.mean - theta))
         for halving in range(_HALVINGS):
-            trial = theta + move / 4**halving
+            trial = np.clip(theta + move / 4**halving, low, high)
             new = at(trial)
             if new[0] < value:
                 break

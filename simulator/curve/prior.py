@@ -120,7 +120,7 @@ def transferred_prior(fit: CurveFit, loss: float, ratio: float = RATIO, bias: Sc
     return Prior("other sizes", mean, sd, SIZES_DRIFT * stretch, bias)
 
 
-def _smooth(values, width=5):
+def _smooth(values: np.ndarray, width: int = 5) -> np.ndarray:
     """Running mean over `width` points, so that a sibling's noise is not taken for bias."""
     kernel = np.ones(min(width, len(values)))
     return np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same")

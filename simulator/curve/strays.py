@@ -94,15 +94,15 @@ def weigh(
     return Strays(drift, float(np.sqrt(variance)), reach, calm.origin), share
 
 
-def _evidence(covariance, residual, jac, sd):
+def _evidence(covariance: np.ndarray, residual: np.ndarray, jac: np.ndarray, sd: np.ndarray) -> float:
     factor = np.linalg.cholesky(covariance)
     white = np.linalg.solve(factor, np.column_stack([residual, jac * sd]))
     r, j = white[:, 0], white[:, 1:]
     hessian = j.T @ j + np.eye(len(sd))
     pull = j.T @ r
     log_det = -np.log(np.diag(factor)).sum() - 0.5 * np.linalg.slogdet(hessian)[1]
-    return log_det - 0.5 * (r @ r - pull @ np.linalg.solve(hessian, pull))
+    return float(log_det - 0.5 * (r @ r - pull @ np.linalg.solve(hessian, pull)))
 
 
-def _inverse_factor(covariance):
+def _inverse_factor(covariance: np.ndarray) -> np.ndarray:
     return np.linalg.inv(np.linalg.cholesky(covariance))

@@ -107,7 +107,7 @@ def _centre(miss: np.ndarray) -> float:
     return float(np.mean(np.clip(miss, middle - reach, middle + reach)))
 
 
-def _condense(step, loss):
+def _condense(step: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     stride = max(1, len(step) // _MOST)
     return step[::stride], loss[::stride]
 

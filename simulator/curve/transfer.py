@@ -23,7 +23,7 @@ class Library:
     'generic'
     """
 
-    def __init__(self, curves: list[Curve], fits: Mapping[tuple[str, ...], CurveFit] | None = None):
+    def __init__(self, curves: list[Curve], fits: Mapping[tuple[str, ...], CurveFit] | None = None) -> None:
         self.curves = list(curves)
         self._fits = dict(fits or {})
 
@@ -65,7 +65,7 @@ class Library:
             return transferred_prior(fit, loss, ratio, ScheduleBias.of(fit, siblings))
         return generic_prior(loss)
 
-    def _bias(self, siblings, own, others):
+    def _bias(self, siblings: list[Curve], own: list[Curve], others: list[Curve]) -> ScheduleBias | None:
         """The law's bias at other sizes, where it is fitted on the schedules that the run's own size was fitted on."""
         parts = []
         for sibling in siblings:
@@ -74,7 +74,7 @@ class Library:
                 parts.append(ScheduleBias.of(self._fit(same), [sibling]))
         return ScheduleBias.mean(parts)
 
-    def _fit(self, curves, strict=False):
+    def _fit(self, curves: list[Curve], strict: bool = False) -> CurveFit:
         key = tuple(curve.run_id for curve in curves)
         if key not in self._fits:
             self._fits[key] = fit_curves(curves, strict=strict)

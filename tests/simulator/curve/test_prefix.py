@@ -131,3 +131,31 @@ def test_public_curves_from_their_first_part(public, share, least):
         end = believe(curve.path, prior, seen.step, seen.loss).final(curve.step[-3:])
         errors.append(abs(np.log(end.loss[0] / curve.final_loss)))
     assert np.mean(errors) < least
+
+
+@given(
+    st.integers(2, 3000),
+    st.lists(
+        st.tuples(st.floats(0, 1), st.floats(1e-3, 50)), min_size=1, max_size=30, unique_by=lambda point: point[0]
+    ),
+)
+@settings(max_examples=60, deadline=None)
+def test_whatever_was_logged_a_forecast_is_finite(steps, points):
+    """A single loss at step 0 once sent the law below nothing, and its interval beyond the largest float."""
+    path = named_path("cosine", steps, steps // 20, 0.1)
+    step, loss = np.array(sorted(points)).T
+    step = step * steps
+    belief = believe(
+        path, generic_prior(float(loss[-1])), step[np.diff(step, prepend=-1) > 0], loss[np.diff(step, prepend=-1) > 0]
+    )
+    for band in (belief.band(np.linspace(0, steps, 7)), belief.final()):
+        assert np.isfinite(band.loss).all()
+        assert (band.loss > 0).all()
+        assert all(np.isfinite(edge).all() for level in Z for edge in band.interval(level))
+
+
+def test_points_before_the_law_holds_are_left_out():
+    path = named_path("cosine", 10_000, 500, 0.1)
+    belief = believe(path, generic_prior(9.0), [0.0, 10.0, 100.0], [11.0, 10.0, 9.0])
+    assert len(belief.points.step) == 0
+    assert belief.final().log_sd[0] > 0.5
