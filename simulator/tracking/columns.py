@@ -44,6 +44,7 @@ TIMES = (
     "elapsed_time", "wall_clock_s",
 )  # fmt: skip
 _SEPARATORS = re.compile(r"[-. ]")
+_RANGES = ("__MIN", "__MAX")  # columns that W&B adds to its exports
 _MILLISECONDS = 1e11  # numbers above this are milliseconds since 1970
 _LONGEST_NUMBER = 40
 _RARE = 0.1  # of the records with the commonest loss: a loss in fewer isn't the curve
@@ -76,12 +77,15 @@ def choose_columns(records: Records, metric: str | None = None) -> RawLog:
     """Find steps, losses, rates and times by their usual names; `metric` names the loss. `LogError` without any."""
     seen = Counter(key for _, row in records.rows for key in row)
     where = records.where
-    loss_key = _named(seen, metric, where) if metric else _first(_common(seen, LOSSES), LOSSES)
+    loss_key = _named(seen, metric, where) if metric else _only(_common(seen, LOSSES), where)
     if loss_key is None:
         raise LogError(f"{where}: no loss among its keys ({_some(seen)}); expected {_some(LOSSES)}, or --metric KEY")
     rows = [(line, row, loss) for line, row in records.rows if (loss := number(row.get(loss_key))) is not None]
     if not rows:
         raise LogError(f"{where}: {loss_key}: no number in any record; expected losses, or another --metric KEY")
+    # an export of several runs has columns of each; the others' steps and rates are not this one's
+    run, between, _ = loss_key.rpartition(" - ")
+    seen = Counter({key: n for key, n in seen.items() if " - " not in key or key.startswith(run + between)})
     axis, step_key = _axis([row for _, row, _ in rows], where)
     return _arrays(records, rows, axis, step_key, loss_key, seen)
 
@@ -160,15 +164,24 @@ def _named(seen: Mapping[str, int], metric: str, where: str) -> str:
     raise LogError(f"{where}: --metric: got {shown(metric)}; expected one of its keys: {_some(seen)}")
 
 
+def _only(seen: Mapping[str, int], where: str) -> str | None:
+    """The key of the loss, None without one. `LogError` where it is that of several runs."""
+    key = _first(seen, LOSSES)
+    same = [other for other in seen if key is not None and folded(other) == folded(key)]
+    if len(same) > 1:
+        raise LogError(f"{where}: holds several losses ({_some(same)}); expected --metric KEY, one of them")
+    return key
+
+
 def _common(seen: Mapping[str, int], names: Sequence[str]) -> dict[str, int]:
     """Those of the usual names that are logged again and again, beside one of which others may be sums at the end."""
-    found = {key: count for key, count in seen.items() if folded(key) in names}
+    found = {key: n for key, n in seen.items() if folded(key) in names and not key.endswith(_RANGES)}
     return {key: count for key, count in found.items() if count >= _RARE * max(found.values())}
 
 
 def _first(seen: Mapping[str, int], names: Sequence[str]) -> str | None:
     """The key that stands for the first of `names` that there is."""
-    by_name = {folded(key): key for key in reversed(list(seen)) if not key.endswith(("__MIN", "__MAX"))}
+    by_name = {folded(key): key for key in reversed(list(seen)) if not key.endswith(_RANGES)}
     return next((by_name[name] for name in names if name in by_name), None)
 
 

@@ -62,8 +62,11 @@ def read_records(path: str | os.PathLike[str]) -> Records:
     """
     path = Path(path)
     where = str(path)
-    if path.is_dir():
-        return _folder(path)
+    try:
+        if path.is_dir():
+            return _folder(path)
+    except OSError as error:  # a name that no file system allows, a folder that isn't ours to read
+        raise LogError(f"{shown(where)}: can't be read: {error.strerror or error}") from None
     data = _bytes(path)
     if not data.strip():
         raise LogError(f"{where}: is empty; expected a log of steps and losses")

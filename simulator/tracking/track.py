@@ -128,6 +128,13 @@ class _Answer:
         )
 
     def _doubts(self) -> list[Notice]:
+        spikes = self.belief.points.spikes
+        if spikes:
+            text = f"{self.log.where}: {spikes} spikes of the loss, far above their neighbours, don't count"
+            return [Notice("spikes", text), *self._units()]
+        return self._units()
+
+    def _units(self) -> list[Notice]:
         ratio = float(self.alone.final().loss[0]) / self.plan.loss_nats
         if abs(ratio / _BITS - 1) > _SAME_RATIO or self.plan.log_sd > _SAME_RATIO:
             return []

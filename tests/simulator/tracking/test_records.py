@@ -77,6 +77,14 @@ def test_a_sum_at_the_end_is_no_curve(tmp_path):
     assert read(tmp_path, "\n".join(lines) + "\n").loss_key == "train/loss"
 
 
+def test_an_export_of_several_runs_needs_a_word(tmp_path):
+    text = "Step,a - loss,b - loss,a - lr,b - lr\n1,4,5,0.1,0.2\n"
+    with pytest.raises(LogError, match=r"several losses \(a - loss, b - loss\); expected --metric KEY"):
+        read(tmp_path, text)
+    log = read(tmp_path, text, metric="b - loss")
+    assert (log.loss[0], log.lr[0]) == (5, 0.2)
+
+
 def test_the_metric_that_is_named(tmp_path):
     text = "step,loss,val_loss,train_ppl\n10,4,5,6\n"
     assert read(tmp_path, text, metric="val_loss").loss.tolist() == [5]
@@ -148,6 +156,9 @@ def test_what_is_no_log_is_named(tmp_path, text, message):
 def test_a_file_that_is_absent(tmp_path):
     with pytest.raises(LogError, match="there is no such file"):
         read_records(tmp_path / "nothing.jsonl")
+    for name in ("x" * 5000, "a\0b"):
+        with pytest.raises(LogError, match="can't be read"):
+            read_records(name)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)

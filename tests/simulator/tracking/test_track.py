@@ -43,6 +43,15 @@ def test_a_jump_of_the_loss_is_noticed(plan, losses, write_log):
     assert "the loss stands 2." in result.sentence or "the loss stands 1.9" in result.sentence
 
 
+def test_spikes_are_counted_and_said(plan, losses, write_log):
+    step, loss = losses(0.6)
+    result = track(plan(), write_log(step=step, loss=np.where(np.isin(step, [3000, 4050]), 1.3 * loss, loss)))
+    assert (result.verdict, result.shift) == ("on track", None)
+    assert [notice.text.partition(": ")[2] for notice in result.notices] == [
+        "2 spikes of the loss, far above their neighbours, don't count"
+    ]
+
+
 def test_a_run_that_diverged(plan, losses, write_log):
     step, loss = losses(0.6)
     result = track(plan(), write_log(step=step, loss=np.where(step > 5500, np.nan, loss)))
