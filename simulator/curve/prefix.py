@@ -29,6 +29,7 @@ _MIN_POINTS = 6  # fewer are taken from the early part if need be
 _USABLE = 0.5  # of the steps until the law holds; points before tell nothing of the rest
 _ENOUGH = 6  # points from which a job's own strays are told
 _STEPS, _HALVINGS, _TOLERANCE = 25, 5, 1e-6
+_LEAST_LOSS = 1e-2  # of L0: the law is cut off there, and tells nothing
 _LEAST_FLOOR = 0.05  # of what the prior presumes of L0: below, the law would forecast losses of nothing
 _REACH = 20.0  # prior standard deviations; points that make no sense would send the law beyond the floats
 _WIDEST = 3.0  # sd of log loss, a factor of 20: who knows no more knows nothing
@@ -168,17 +169,17 @@ def _law(theta: np.ndarray, decay: Decay) -> tuple[np.ndarray, np.ndarray]:
     """Log of the law's loss `(n,)` and its derivatives by theta `(n, 7)`."""
     values, gradient = basis_gradient(theta[:4], decay)
     level = np.array([theta[4], np.exp(theta[5]), np.exp(theta[6])])
-    loss = np.maximum(values @ level, 1e-6)
+    law = values @ level
+    loss = np.maximum(law, _LEAST_LOSS * theta[4])
     by_level = values * np.array([1.0, level[1], level[2]])
     jac = np.concatenate([np.einsum("pni,i->np", gradient, level), by_level], axis=1)
-    return np.log(loss), jac / loss[:, None]
+    return np.log(loss), np.where((law == loss)[:, None], jac / loss[:, None], 0.0)
 
 
 def _solve(
     prior: Prior, decay: Decay, log_loss: np.ndarray, whitener: np.ndarray, theta: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The most likely theta, its covariance, whitened residuals `(n,)` and whitened derivatives `(n, 7)` there."""
-    precision = np.diag(prior.sd**-2.0)
     theta = theta.copy()
     if len(log_loss):
         trust = 1.0 / (1.0 + (1e-2 * theta[4] / prior.sd[4]) ** 2)  # a level left open by the prior starts at the data
@@ -186,15 +187,16 @@ def _solve(
 
     def at(theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         value, jac = _law(theta, decay)
-        residual, away = whitener @ (log_loss - value), theta - prior.mean
-        return float(residual @ residual + away @ precision @ away), residual, whitener @ jac
+        residual, away = whitener @ (log_loss - value), (theta - prior.mean) / prior.sd
+        return float(residual @ residual + away @ away), residual, whitener @ jac
 
     low, high = prior.mean - _REACH * prior.sd, prior.mean + _REACH * prior.sd
     low[4] = max(low[4], _LEAST_FLOOR * prior.mean[4])
     theta = np.clip(theta, low, high)
     value, residual, jac = at(theta)
     for _ in range(_STEPS):
-        move = np.linalg.solve(jac.T @ jac + precision, jac.T @ residual + precision @ (prior.mean - theta))
+        u, s, vt = _factors(jac * prior.sd)
+        move = prior.sd * (vt.T @ (u.T @ np.append(residual, (prior.mean - theta) / prior.sd) / s))
         for halving in range(_HALVINGS):
             trial = np.clip(theta + move / 4**halving, low, high)
             new = at(trial)
@@ -205,4 +207,14 @@ def _solve(
         gain, theta, (value, residual, jac) = value - new[0], trial, new
         if gain < _TOLERANCE:
             break
-    return theta, np.linalg.inv(jac.T @ jac + precision), residual, jac
+    _, s, vt = _factors(jac * prior.sd)
+    root = prior.sd[:, None] * vt.T / s
+    return theta, root @ root.T, residual, jac
+
+
+def _factors(jac: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Singular vectors and values, each at least 1, of derivatives `(n, 7)` over a unit matrix: the prior's.
+
+    The normal equations would square what points without sense make large, and lose the prior in it.
+    """
+    return np.linalg.svd(np.concatenate([jac, np.eye(jac.shape[1])]), full_matrices=False)
