@@ -31,7 +31,7 @@ def noted(table: RunTable, words: str) -> bool:
         ("runs.csv", b"params,loss\n1,\xe9\n", "line 2: not UTF-8 text"),
         ("runs.csv", "params,loss\n".encode("utf-16"), "not UTF-8 text"),
         ("runs.csv.gz", b"params,tokens\n", "not a complete gzip file"),
-        ("runs.csv.gz", gzip.compress(b"params,tokens,loss\n1e9,2e10,3\n")[:-12], "not a complete gzip file"),
+        ("runs.csv.gz", gzip.compress(b"params,tokens,loss\n1e9,2e10,3\n", mtime=0)[:-12], "not a complete gzip file"),
         ("runs.parquet", b"PAR1 and then nothing", "damaged, or not a Parquet file"),
         ("runs.parquet", b"", "the file is empty"),
     ],

@@ -103,7 +103,7 @@ def test_wrong_json_lines(data, fragment, packing, tmp_path):
     [
         (b"one\ntwo caf\xe9\n", ": byte 12 (line 2) isn't UTF-8 text"),
         (b"a\0b", ": is binary (it holds NUL bytes); expected UTF-8 text"),
-        (gzip.compress(b"text"), ": is compressed; expected a name that ends in .gz or .zst"),
+        (gzip.compress(b"text", mtime=0), ": is compressed; expected a name that ends in .gz or .zst"),
         ("text".encode("utf-16"), ": is UTF-16 text"),
     ],
 )
