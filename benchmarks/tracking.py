@@ -100,6 +100,7 @@ def ends(runs: list, known: str, share: float, folder: Path) -> Iterator[tuple[f
     """Error of log final loss, its forecast standard deviation and the verdict of each run."""
     for curve, plan, library in runs:
         result = tracked(curve, plan, library if known == "relatives" else Library([]), folder, share)
+        assert result.loss_nats is not None, "a forecast that rests on the plan knows the answer"
         end = result.belief.final(curve.step[-LAST:])
         yield float(np.log(end.loss[0] / curve.final_loss)), float(end.log_sd[0]), result.verdict
 
