@@ -118,6 +118,23 @@ def test_wsd_by_hand():
     assert values == pytest.approx([0.1, 0.5, 1.0, 1.0, 0.5, 0.1, 0.0])
 
 
+def test_other_decays_of_wsd_by_hand():
+    # Hägele et al. 2024 (arXiv:2405.18392), section 3: 1 - √progress; Hu et al. 2024: the same factor every step.
+    root = sampled("wsd", [4, 59, 70, 96], warmup_steps=10, decay_share=0.4, decay_form="sqrt")
+    assert root == pytest.approx([0.5, 1.0, 0.5, 1 - math.sqrt(0.9)])
+    even = sampled("wsd", [59, 80, 100], final=0.01, decay_share=0.4, decay_form="exponential")
+    assert even == pytest.approx([1.0, 0.1, 0.01])
+
+
+@given(schedules(("wsd",)), st.sampled_from(["linear", "exponential", "sqrt"]))
+def test_every_decay_falls_from_the_peak_to_final(schedule, form):
+    assume(form != "exponential" or schedule.final > 0)
+    decaying = schedule.model_copy(update={"decay_form": form, "warmup_steps": 0})
+    factor = decaying.at(np.arange(schedule.steps + 1))
+    assert (np.diff(factor) <= 1e-12).all()
+    assert factor[-1] == pytest.approx(schedule.final, abs=1e-9)
+
+
 def test_inverse_sqrt_by_hand():
     # Vaswani et al. 2017 (arXiv:1706.03762), equation 3: ∝ min(n^-0.5, n · warmup^-1.5) for step n from 1. The peak is
     # at n = warmup = 4; half of it at n = 16, a fifth at n = 100, and half on the way up at n = 2.
@@ -160,6 +177,8 @@ def test_far_steps_stay_in_range():
         ({"final": 1.1}, "final"),
         ({"final": float("nan")}, "final"),
         ({"decay_share": 0}, "decay_share"),
+        ({"decay_form": "cubic"}, "decay_form"),
+        ({"decay_form": "exponential"}, "final: got 0, which an exponential decay never reaches"),
         ({"name": "triangle"}, "name"),
         ({"peak": 1}, "not permitted"),
     ],

@@ -58,7 +58,7 @@ def test_a_run_far_beyond_the_curves_is_said_to_be(library):
 
 def test_families_and_sizes_are_chosen_or_named(library, make_curve):
     assert choose_family(library, None) == "made"
-    assert choose_size(library, "made", 1.01e8) == 1e8
+    assert choose_size(library, "made", 1.04e8) == 1e8
     assert choose_size(library, "made", 4e8) == 4e8
     both = Library([*library.curves, make_curve("cosine", family="other")])
     assert choose_size(both, "other", None) == 1e8
