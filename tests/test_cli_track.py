@@ -264,7 +264,7 @@ def test_a_regression_of_a_real_run_is_noticed(call, tmp_path, run_id):
     shift = json.loads(done.stdout)["shift"]
     steps = json.loads(done.stdout)["steps"]
     assert 0.48 * steps < shift["since_step"] <= 0.52 * steps
-    assert shift["size"] == pytest.approx(0.02, abs=0.005)
+    assert shift["size_share"] == pytest.approx(0.02, abs=0.005)
 
 
 @real

@@ -114,7 +114,13 @@ class Tracking:
 
 
 def _shift(shift: Shift) -> Mapping[str, float]:
-    return {"since_step": shift.since, "noticed_step": shift.noticed, "size": shift.size, "sd": shift.sd, "z": shift.z}
+    return {
+        "since_step": shift.since,
+        "noticed_step": shift.noticed,
+        "size_share": shift.size,
+        "sd_share": shift.sd,
+        "z": shift.z,
+    }
 
 
 def _verdict(result: Tracking) -> str:
