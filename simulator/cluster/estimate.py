@@ -98,7 +98,7 @@ class ClusterEstimate:
     p_deadline: float | None
     p_budget: float | None
     calibrated_on: int
-    draws: Draws
+    draws: Draws = field(compare=False, repr=False)
     notes: tuple[str, ...] = field(default_factory=tuple)
 
     def to_dict(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import os
 
 from ...errors import UsageError
 from ..config import RunConfig
+from ..curve.forecasting import choose_size
 from ..curve.path import RatePath
 from ..curve.prior import Prior
 from ..curve.store import load
@@ -13,8 +14,6 @@ from ..curve.transfer import Library
 from .track import PriorOf
 
 __all__ = ["load_curves", "prior_from"]
-
-_SAME_SIZE = 0.05  # relative difference of two parameter counts of which one is a round label
 
 
 def load_curves(folder: str | os.PathLike[str], config: RunConfig, family: str | None = None) -> PriorOf:
@@ -36,9 +35,8 @@ def load_curves(folder: str | os.PathLike[str], config: RunConfig, family: str |
 def prior_from(library: Library, config: RunConfig, family: str) -> PriorOf:
     """The prior of a planned run that is one of a `family`; generic where the library has none of it."""
     size = config.model.params_total
-    near = min(library.sizes.get(family, []), key=lambda known: abs(known / size - 1), default=size)
-    if abs(near / size - 1) < _SAME_SIZE:
-        size = near
+    if family in library.sizes:
+        size = choose_size(library, family, size)
 
     def prior(path: RatePath, loss: float) -> Prior:
         return library.prior(family, size, path, loss)
