@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from .proxies.project import Project
     from .proxies.space import ProxySpace
     from .simulator.cluster.calibrate import calibrate_on_plan as calibrate_step_times
-    from .simulator.cluster.estimate import ClusterEstimate, search_layouts
+    from .simulator.cluster.cluster_estimate import ClusterEstimate
     from .simulator.cluster.estimate import estimate as estimate_cluster
+    from .simulator.cluster.plan import search_layouts
     from .simulator.cluster.step_model import StepTimeModel
     from .simulator.config import RunConfig
     from .simulator.estimator import ScalingLawRegressor
@@ -39,7 +40,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Accelerator": ("datasets.accelerators", "Accelerator"),
     "Architecture": ("architecture", "Architecture"),
-    "ClusterEstimate": ("simulator.cluster.estimate", "ClusterEstimate"),
+    "ClusterEstimate": ("simulator.cluster.cluster_estimate", "ClusterEstimate"),
     "Corpus": ("datasets.corpus", "Corpus"),
     "Forecast": ("simulator.forecast", "Forecast"),
     "Predictor": ("simulator.predictor", "Predictor"),
@@ -57,7 +58,7 @@ _HOMES = {
     "load_predictor": ("simulator.predictor_io", "load"),
     "save_predictor": ("simulator.predictor_io", "save"),
     "score": ("simulator.scoring", "score"),
-    "search_layouts": ("simulator.cluster.estimate", "search_layouts"),
+    "search_layouts": ("simulator.cluster.plan", "search_layouts"),
     "track": ("simulator.tracking.track", "track"),
 }
 

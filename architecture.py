@@ -207,7 +207,7 @@ class Architecture(Frozen):
         (arXiv:2203.15556), appendix F. They count T keys, causal or not, and Chinchilla the embedding lookup too.
         """
         keys = (self.context_length + 1) / 2
-        key_width, value_width = self._score_widths
+        key_width, value_width = self.attention_widths
         scores = 2 * self.layers * self.heads * (key_width + value_width) * keys
         return 2 * (self._body(self.experts_per_token or 0).matrices + self._table) + scores
 
@@ -219,18 +219,13 @@ class Architecture(Frozen):
         return 3 * self.forward_flops_per_token()
 
     @property
-    def attention_widths(self) -> tuple[int, int]:
-        """Width of a key and of a value in one head, as attention scores see them."""
-        return self._score_widths
-
-    @property
     def attention_matrices(self) -> tuple[tuple[int, int, int], ...]:
         """Matrices of one attention layer: inputs, outputs, and what tensor parallelism splits.
 
         That is 1 for the outputs, 2 for the inputs, 0 for neither. Queries, keys and values count as one matrix, as
         frameworks fuse them.
         """
-        key, value = self._score_widths
+        key, value = self.attention_widths
         if self.kv_lora_rank is None:
             fused = (self.heads + 2 * (self.kv_heads or self.heads)) * key
             return ((self.width, fused, 1), (self.heads * value, self.width, 2))
@@ -247,7 +242,7 @@ class Architecture(Frozen):
         return self.vocab_size * self.width
 
     @property
-    def _score_widths(self) -> tuple[int, int]:
+    def attention_widths(self) -> tuple[int, int]:
         """Width of a key and of a value in one head, as attention scores see them."""
         if self.kv_lora_rank is not None:
             return (self.qk_nope_width or 0) + (self.qk_rope_width or 0), self.v_head_width or 0
@@ -262,7 +257,7 @@ class Architecture(Frozen):
         """Weights of one attention layer, its own norms aside from those of latent attention."""
         if self.kv_lora_rank is not None:
             return self._latent_attention(self.kv_lora_rank, self.qk_rope_width or 0)
-        head_width, _ = self._score_widths
+        head_width, _ = self.attention_widths
         queries, keys = self.heads * head_width, (self.kv_heads or self.heads) * head_width
         qkv_biases = self.biases if self.qkv_biases is None else self.qkv_biases
         vectors = (queries + 2 * keys) * qkv_biases + self.width * self.biases
@@ -270,7 +265,7 @@ class Architecture(Frozen):
 
     def _latent_attention(self, kv_rank: int, rope_width: int) -> _Weights:
         """Weights of multi-head latent attention: DeepSeek-V2 (arXiv:2405.04434), section 2.1 and appendix C."""
-        key_width, value_width = self._score_widths
+        key_width, value_width = self.attention_widths
         queries = self.width * self.heads * key_width
         if self.q_lora_rank is not None:
             queries = self.q_lora_rank * (self.width + self.heads * key_width)

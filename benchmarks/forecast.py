@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from foretrain.simulator.cluster.estimate import ClusterEstimate, estimate
+from foretrain.simulator.cluster.cluster_estimate import ClusterEstimate
+from foretrain.simulator.cluster.estimate import estimate
 from foretrain.simulator.cluster.goodput import expected_run_time
 from foretrain.simulator.cluster.step_model import StepTimeModel
 from foretrain.simulator.config import RunConfig

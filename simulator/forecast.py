@@ -12,7 +12,9 @@ import numpy as np
 from .. import __version__
 from ..units import format_count
 from .calibration import LEVELS
-from .cluster.estimate import CLUSTER_KEYS, DRAWS, ClusterEstimate, estimate, missing
+from .cluster.cluster_estimate import CLUSTER_KEYS, ClusterEstimate
+from .cluster.estimate import DRAWS, estimate
+from .cluster.plan import missing
 from .cluster.step_model import StepTimeModel
 from .config import RunConfig
 from .laws import mix_column

@@ -11,10 +11,10 @@ import numpy as np
 from ...errors import InfeasibleError, InputError
 from ..config import RunConfig
 from .candidates import LayoutSpace
-from .estimate import choose_layout, plan_space, plan_steps
 from .layout import Layout
 from .layout_problems import complete_layout
 from .measured import Measurements
+from .plan import choose_layout, plan_space, plan_steps
 from .step_model import StepTimeModel
 from .steps import Steps
 

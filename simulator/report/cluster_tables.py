@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...units import format_count, format_duration
-from ..cluster.estimate import ClusterEstimate
+from ..cluster.cluster_estimate import ClusterEstimate
 from ..cluster.layout import Layout
 from ..cluster.search import RankedLayout
 from ..quantity import Quantity

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["curve_chart"]
 
 _WIDTH, _LOSS_HEIGHT, _RATE_HEIGHT = 640, 340, 90
+_PLAIN_ZERO = "datum.value == 0 ? '0' : datum.label"  # ticks of one axis share a prefix, so that 0 were 0k
 
 
 def curve_chart(result: CurveForecast) -> alt.TopLevelMixin:
@@ -43,7 +44,7 @@ def curve_chart(result: CurveForecast) -> alt.TopLevelMixin:
     top = alt.layer(band("90", 0.2), band("50", 0.35), line, dot, label).properties(width=_WIDTH, height=_LOSS_HEIGHT)
     rates = alt.Chart(alt.Data(values=_rates(result)))  # type: ignore[call-arg]
     under = rates.mark_line(color="#888888").encode(
-        x=alt.X("step:Q", scale=scale, title="step", axis=alt.Axis(format="~s")),
+        x=alt.X("step:Q", scale=scale, title="step", axis=alt.Axis(format="~s", labelExpr=_PLAIN_ZERO)),
         y=alt.Y("rate:Q", title="rate / peak", scale=alt.Scale(domain=[0, 1])),
     )
     subtitle = (

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..cluster.estimate import ClusterEstimate
+from ..cluster.cluster_estimate import ClusterEstimate
 from ..config import RunConfig
 from ..quantity import Quantity
 

@@ -10,7 +10,9 @@ import numpy as np
 
 from ...errors import InfeasibleError
 from ..calibration import LEVELS
-from ..cluster.estimate import ClusterEstimate, estimate, missing
+from ..cluster.cluster_estimate import ClusterEstimate
+from ..cluster.estimate import estimate
+from ..cluster.plan import missing
 from ..cluster.step_model import StepTimeModel
 from ..config import HardwareConfig, RunConfig
 from ..curve.path import RatePath

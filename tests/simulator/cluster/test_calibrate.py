@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from foretrain.errors import ConfigError, InfeasibleError, InputError
 from foretrain.simulator.cluster.calibrate import calibrate_on_plan, calibrate_on_rows
-from foretrain.simulator.cluster.estimate import estimate, search_layouts
+from foretrain.simulator.cluster.estimate import estimate
 from foretrain.simulator.cluster.measured import read_measurements
+from foretrain.simulator.cluster.plan import search_layouts
 from foretrain.simulator.cluster.step_model import StepTimeModel
 from foretrain.simulator.config import RunConfig
 from hypothesis import given, settings

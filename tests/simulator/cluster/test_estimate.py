@@ -6,18 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from foretrain.errors import ConfigError, InfeasibleError
-from foretrain.simulator.cluster.estimate import (
-    CLUSTER_KEYS,
-    ClusterEstimate,
-    choose_layout,
-    estimate,
-    missing,
-    plan_space,
-    plan_steps,
-    search_layouts,
-)
+from foretrain.simulator.cluster.cluster_estimate import CLUSTER_KEYS, ClusterEstimate
+from foretrain.simulator.cluster.estimate import estimate
 from foretrain.simulator.cluster.goodput import expected_run_time
 from foretrain.simulator.cluster.layout import Layout
+from foretrain.simulator.cluster.plan import choose_layout, missing, plan_space, plan_steps, search_layouts
 from foretrain.simulator.cluster.step_model import StepTimeModel
 from foretrain.simulator.config import RunConfig
 from hypothesis import given, settings

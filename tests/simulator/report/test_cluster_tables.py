@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from foretrain.simulator.cluster.estimate import estimate, search_layouts
+from foretrain.simulator.cluster.estimate import estimate
 from foretrain.simulator.cluster.layout import Layout
+from foretrain.simulator.cluster.plan import search_layouts
 from foretrain.simulator.config import RunConfig
 from foretrain.simulator.report.cluster_tables import (
     calibration_view,

@@ -1,0 +1,92 @@
+"""`ClusterEstimate`: what a planned run takes on its machines, and the draws that say so."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..config_cluster import Framework
+from ..quantity import Quantity
+from .layout import Layout
+
+__all__ = ["CLUSTER_KEYS", "ClusterEstimate", "Draws"]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Equally likely outcomes of one plan, drawn together: arrays (draws,)."""
+
+    step_time_s: np.ndarray
+    wall_clock_s: np.ndarray
+    cost_usd: np.ndarray | None
+    """None where no price is known."""
+
+
+@dataclass(frozen=True)
+class ClusterEstimate:
+    """What a planned run takes on its machines: medians with intervals; None where the plan says too little."""
+
+    accelerator: str
+    devices: int
+    precision: str
+    framework: Framework
+    layout: Layout
+    step_time_s: Quantity
+    step_parts_s: Mapping[str, float]
+    tokens_per_s: Quantity
+    mfu: Quantity
+    """Model FLOPs over the datasheet's dense peak at the plan's precision."""
+    peak_memory_gib: Quantity
+    """Of the fullest device, as the driver shows it."""
+    memory_parts_gib: Mapping[str, float]
+    usable_memory_gib: float
+    fits: str
+    """fits, tight or does not fit."""
+    overhead: float
+    """Share of time beyond steps and interruptions, counted in the wall clock and all that follows from it."""
+    wall_clock_days: Quantity
+    wall_clock_shares: Mapping[str, float]
+    goodput: Quantity
+    interruptions: Quantity
+    gpu_hours: Quantity
+    cost_usd: Quantity | None
+    cost_parts_usd: Mapping[str, float] | None
+    energy_mwh: Quantity | None
+    co2e_t: Quantity | None
+    finish: Mapping[str, datetime.date] | None
+    """Finishing dates by name: median, and low and high of the 90 % interval."""
+    p_deadline: float | None
+    p_budget: float | None
+    calibrated_on: int
+    draws: Draws = field(compare=False, repr=False)
+    notes: tuple[str, ...] = field(default_factory=tuple)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, by CLUSTER_KEYS."""
+        quantities = {name: getattr(self, name) for name in _QUANTITIES}
+        parts = {name: getattr(self, name) for name in _PARTS}
+        return {
+            **{name: getattr(self, name) for name in _PLAIN},
+            **{name: None if value is None else value.to_dict() for name, value in quantities.items()},
+            **{name: None if value is None else dict(value) for name, value in parts.items()},
+            "layout": asdict(self.layout),
+            "finish": None if self.finish is None else {key: day.isoformat() for key, day in self.finish.items()},
+            "cluster_notes": list(self.notes),
+        }
+
+
+_PLAIN = (
+    "accelerator", "devices", "precision", "framework", "fits", "usable_memory_gib", "overhead", "p_deadline",
+    "p_budget", "calibrated_on",
+)  # fmt: skip
+_QUANTITIES = (
+    "step_time_s", "tokens_per_s", "mfu", "peak_memory_gib", "wall_clock_days", "goodput", "interruptions",
+    "gpu_hours", "cost_usd", "energy_mwh", "co2e_t",
+)  # fmt: skip
+_PARTS = ("step_parts_s", "memory_parts_gib", "wall_clock_shares", "cost_parts_usd")
+CLUSTER_KEYS = (*_PLAIN, *_QUANTITIES, *_PARTS, "layout", "finish", "cluster_notes")
+"""Keys of `ClusterEstimate.to_dict`, stable, with units in the names."""

@@ -1,0 +1,139 @@
+"""From a plan to its layouts: what it leaves open, which of those is fastest, and the step in one of them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from ...errors import ConfigError, InfeasibleError
+from ..config import RunConfig
+from ..config_cluster import Framework, HardwareConfig, LayoutConfig
+from .candidates import LayoutSpace
+from .layout import Layout, batch_sequences
+from .layout_problems import complete_layout
+from .search import RankedLayout, default_framework, fastest_layouts
+from .step_model import StepTimeModel
+from .steps import FRAMEWORKS, Steps, layouts, machine, model
+
+__all__ = ["choose_layout", "missing", "plan_space", "plan_steps", "search_layouts"]
+
+
+def missing(config: RunConfig) -> tuple[str, ...]:
+    """What a plan must state before anything can be said of its machines; empty where nothing is missing."""
+    stated = {
+        "model.architecture": config.model.architecture,
+        "optim.batch_tokens": config.optim.batch_tokens,
+        "hardware.accelerator": config.hardware.accelerator,
+        "hardware.count": config.hardware.count,
+    }
+    return tuple(key for key, value in stated.items() if value is None)
+
+
+def plan_space(config: RunConfig) -> LayoutSpace:
+    """The layouts that a plan leaves open. Raises `ConfigError` naming what is missing."""
+    lacking = missing(config)
+    architecture, batch, count = config.model.architecture, config.optim.batch_tokens, config.hardware.count
+    if architecture is None or batch is None or count is None or lacking:
+        raise ConfigError(f"{', '.join(lacking)}: missing; expected in the plan, for times, memory and cost")
+    stated = config.layout or LayoutConfig()
+    if stated.cp is None and None not in (stated.tp, stated.pp, stated.dp):
+        # whose product isn't the number of devices is mistaken rather than in want of another degree
+        stated = stated.model_copy(update={"cp": 1})
+    _require_facts(config.hardware, count, stated)
+    return LayoutSpace(
+        architecture, count, config.hardware.domain, batch_sequences(batch, architecture.context_length), stated
+    )
+
+
+def _require_facts(hardware: HardwareConfig, count: int, stated: LayoutConfig) -> None:
+    """Raise `ConfigError` that names everything that the accelerator doesn't state and the plan needs."""
+    domain, part = hardware.domain, hardware.machine
+    needed = {
+        "memory_bytes": True,
+        "hbm_bytes_per_s": True,
+        "intra_node_bytes_per_s": min(count, domain) > 1,
+        "inter_node_bytes_per_s": count > domain,
+        "pcie_bytes_per_s": bool(stated.offload),
+    }
+    lacking = []
+    for name in (name for name, is_needed in needed.items() if is_needed):
+        try:
+            getattr(part, name)
+        except ConfigError as error:
+            lacking.append(str(error))
+    if lacking:
+        raise ConfigError("\n".join(lacking))
+
+
+def plan_steps(config: RunConfig, space: LayoutSpace, layout: Layout, framework: Framework | None = None) -> Steps:
+    """The optimizer step of a plan in one layout. `framework` None stands for the plan's own, or the usual one."""
+    columns = {key: np.array([float(value)]) for key, value in asdict(layout).items() if key != "recompute"}
+    columns["recompute_selective"] = np.array([float(layout.recompute == "selective")])
+    columns["recompute_full"] = np.array([float(layout.recompute == "full")])
+    hardware = config.hardware
+    named = framework or hardware.framework
+    index = default_framework(hardware.machine, columns["zero_stage"])
+    columns["framework"] = index if named is None else np.array([float(FRAMEWORKS.index(named))])
+    part = machine(
+        hardware.machine,
+        hardware.working_precision,
+        per_node=hardware.domain,
+        devices=layout.devices,
+        offload=layout.offload_optimizer or layout.offload_weights or layout.offload_activations,
+    )
+    return Steps(model(space.architecture), part, layouts(**columns))
+
+
+def choose_layout(config: RunConfig, space: LayoutSpace, fitted: StepTimeModel) -> Layout:
+    """The fastest layout that fits, of those that the plan leaves open. Raises `InfeasibleError` with what would do."""
+    return _fastest(config, space, fitted, top=1)[0].layout
+
+
+def _fastest(config: RunConfig, space: LayoutSpace, fitted: StepTimeModel, top: int) -> list[RankedLayout]:
+    hardware = config.hardware
+    try:
+        return fastest_layouts(
+            space, hardware.machine, hardware.working_precision, framework=hardware.framework, fitted=fitted, top=top
+        )
+    except InfeasibleError:
+        # where what is stated is in the way, that is said rather than what is wrong with every other layout
+        faults = _stated_faults(space)
+        if not faults:
+            raise
+    raise InfeasibleError("\n".join(faults))
+
+
+def _stated_faults(space: LayoutSpace) -> list[str]:
+    """What is impossible about the layout as stated; nothing where only the rest of it, left open, fails."""
+    try:
+        complete_layout(space.architecture, space.count, space.global_batch, space.stated)
+    except InfeasibleError as error:
+        faults = str(error).splitlines()
+    else:
+        return []
+    # a batch that can't be split over the plainest layout's replicas isn't the plan's fault
+    return [] if space.stated == LayoutConfig() else [f for f in faults if not f.startswith("optim.batch_tokens")]
+
+
+def search_layouts(
+    config: RunConfig, fitted: StepTimeModel | None = None, top: int = 10
+) -> tuple[list[RankedLayout], list[dict[str, Any]]]:
+    """The fastest layouts of a plan, and the same as plain values for JSON, with the 80 % interval of each time.
+
+    Raises `ConfigError` for what is missing, `InfeasibleError` where nothing is possible or fits.
+    """
+    fitted = fitted or StepTimeModel.shipped()
+    space = plan_space(config)
+    found = _fastest(config, space, fitted, top)
+    flops = space.architecture.training_flops_per_token()
+    rows = []
+    for one in found:
+        steps = plan_steps(config, space, one.layout, one.framework)
+        low, high = fitted.interval_s(steps, 0.8)
+        rate = float(steps.tokens[0]) / one.step_time_s
+        peak = float(np.ravel(steps.machines.peak_flops)[0]) * one.layout.devices
+        row = {**asdict(one), "tokens_per_s": rate, "mfu": flops * rate / peak}
+        rows.append(row | {"step_time_interval_s": [float(low[0]), float(high[0])]})
+    return found, rows
