@@ -15,6 +15,8 @@ from foretrain.proxies.engine import train_group
 from foretrain.proxies.executors import executor_names
 
 EVERY = pytest.mark.parametrize("executor", executor_names())
+# two Ray clusters at once on one machine get into each other's way
+pytestmark = pytest.mark.xdist_group("ray")
 PATIENCE_S = 120
 
 

@@ -11,6 +11,8 @@ import pytest
 from foretrain.proxies.campaign import Campaign
 
 PATIENCE_S = 120
+# two Ray clusters at once on one machine get into each other's way
+pytestmark = pytest.mark.xdist_group("ray")
 
 # A trainer without torch: a chain of digests, so that a step lost or taken twice shows, with real checkpoints.
 WORKER = """
