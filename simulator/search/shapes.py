@@ -1,0 +1,118 @@
+"""A family of shapes around one: depth, width and heads that grow together as published models' do.
+
+Only size is free; style (gating, norms, experts, vocabulary, context) and the size of a head stay the base's. Heads
+come in multiples that tensor parallelism divides, layers in multiples that pipelines divide, and the ratio of width to
+layers stays near the base's: at equal size it hardly moves the loss between 0.7 and 1.4 times the usual one (Kaplan et
+al. 2020, arXiv:2001.08361, figure 5), but it does move the speed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import lru_cache
+
+from ...architecture import Architecture
+from ...errors import InputError
+
+__all__ = ["family_shape", "params_range"]
+
+_SAME = 0.005  # parameters this close to the base's are the base itself
+_REACH = 1.3  # heads are tried from the steady aspect's number over this to that times this
+_ASPECTS = 1.45  # largest ratio of a shape's width/layers to the base's
+_OFF_ASPECT = 0.05  # price of straying from the base's aspect, in log parameters per log unit
+_WIDE = 2048  # widths from which feed-forward networks come in multiples of 256
+_MOST = 1e5  # times larger or smaller than the base; beyond, its proportions say nothing
+
+
+@lru_cache(maxsize=4096)
+def family_shape(base: Architecture, params: float) -> Architecture:
+    """The shape of the base's family whose total parameters are nearest to `params`; the base itself near its own.
+
+    Raises InputError where `params` is out of `params_range`.
+
+    >>> base = Architecture(layers=32, width=4096, heads=32, ffn_width=11008, vocab_size=32000, context_length=4096)
+    >>> family_shape(base, 13e9).layers, family_shape(base, 13e9).width
+    (40, 5120)
+    """
+    low, high = params_range(base)
+    if not low <= params <= high:
+        raise InputError(f"params: got {params:.3g}; expected from {low:.3g} to {high:.3g} for shapes of this family")
+    if abs(math.log(params / base.params_total)) <= _SAME:
+        return base
+
+    def distance(shape: Architecture) -> float:
+        aspect = math.log(shape.width / shape.layers * base.layers / base.width)
+        return abs(math.log(shape.params_total / params)) + _OFF_ASPECT * abs(aspect)
+
+    return min(_near(base, params), key=distance)
+
+
+def params_range(base: Architecture) -> tuple[float, float]:
+    """Smallest and largest total parameters for which `family_shape` answers."""
+    smallest = _scaled(base, 1, max(1, round(base.layers / base.heads)))
+    return max(float(smallest.params_total), base.params_total / _MOST), base.params_total * _MOST
+
+
+def _near(base: Architecture, params: float) -> Iterator[Architecture]:
+    """Shapes about as large as `params`, whose aspect is near the base's."""
+    low, high = 0.5, max(2.0, 4.0 * base.heads)
+    while params > _of_heads(base, high).params_total:
+        high *= 2.0
+    for _ in range(30):  # size grows with heads at a steady aspect
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if _of_heads(base, middle).params_total > params else (middle, high)
+    for heads in _multiples(_head_step(high), high / _REACH, high * _REACH):
+        one, two = (_scaled(base, heads, layers).params_total for layers in (base.layers, 2 * base.layers))
+        wanted = base.layers * (1.0 + (params - one) / (two - one))
+        by = _layer_step(wanted)
+        for layers in {by * math.floor(wanted / by), by * math.ceil(wanted / by)}:
+            if layers >= 1 and 1 / _ASPECTS <= heads / layers * base.layers / base.heads <= _ASPECTS:
+                yield _scaled(base, heads, layers)
+    yield _of_heads(base, high)
+
+
+def _multiples(step: int, low: float, high: float) -> Iterator[int]:
+    """Multiples of `step` from about `low` to about `high`, at least one."""
+    yield from range(max(step, step * math.floor(low / step)), step * math.ceil(high / step) + 1, step)
+
+
+def _of_heads(base: Architecture, heads: float) -> Architecture:
+    """The shape with this many heads and as many layers as the base's aspect wants."""
+    whole = max(1, _head_step(heads) * round(heads / _head_step(heads)))
+    layers = base.layers * whole / base.heads
+    return _scaled(base, whole, max(1, _layer_step(layers) * round(layers / _layer_step(layers))))
+
+
+@lru_cache(maxsize=65536)
+def _scaled(base: Architecture, heads: int, layers: int) -> Architecture:
+    """The base with other numbers of heads and layers, and all that follows from them."""
+    growth = heads / base.heads
+    width = round(base.width * growth)
+    if base.head_width is None and base.kv_lora_rank is None:
+        width = heads * (base.width // base.heads)
+    unit = 256 if width >= _WIDE else 64
+    changed = {**base.model_dump(), "heads": heads, "layers": layers, "width": width}
+    for key in ("ffn_width", "expert_ffn_width"):
+        if changed[key] is not None:
+            changed[key] = max(unit, unit * round(changed[key] / base.width * width / unit))
+    if base.kv_heads is not None:
+        most = heads if base.kv_heads == base.heads else min(base.kv_heads, heads)
+        rounded = base.kv_heads & (base.kv_heads - 1) == 0  # a power of two stays one
+        kv_heads = (
+            range(most, 0, -1) if most == heads or not rounded else (2**k for k in range(20, -1, -1) if 2**k <= most)
+        )
+        changed["kv_heads"] = next(kv for kv in kv_heads if heads % kv == 0)
+    if base.num_experts is not None:
+        changed["dense_layers"] = min(base.dense_layers, layers - base.moe_every)
+    return Architecture.model_validate(changed)
+
+
+def _head_step(heads: float) -> int:
+    """What the number of heads must be a multiple of."""
+    return 8 if heads >= 30 else 4 if heads >= 14 else 2 if heads >= 7 else 1
+
+
+def _layer_step(layers: float) -> int:
+    """What the number of layers must be a multiple of."""
+    return 4 if layers >= 40 else 2 if layers >= 12 else 1
