@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -88,9 +89,12 @@ PARAMETERS: dict[str, Prior] = {
 
 @dataclass(frozen=True)
 class Efficiencies:
-    """Values of all parameters, looked up by name, or by name and kind for arrays of kinds."""
+    """Values of all parameters, looked up by name, or by name and kind for arrays of kinds.
 
-    values: Mapping[str, float]
+    A value is a number, or an array `(k, 1)` for k sets of values at once: what is worked out from them is `(k, n)`.
+    """
+
+    values: Mapping[str, Any]
 
     @classmethod
     def from_logs(cls, logs: np.ndarray) -> Efficiencies:
@@ -98,11 +102,16 @@ class Efficiencies:
         return cls(dict(zip(PARAMETERS, np.exp(logs).tolist(), strict=True)))
 
     @classmethod
+    def side_by_side(cls, logs: np.ndarray) -> Efficiencies:
+        """Many sets of values, from their logarithms `(k, parameters)`."""
+        return cls(dict(zip(PARAMETERS, np.exp(logs).T[:, :, None], strict=True)))
+
+    @classmethod
     def prior(cls) -> Efficiencies:
         """The medians of the priors."""
         return cls({name: prior.median for name, prior in PARAMETERS.items()})
 
-    def __getitem__(self, name: str) -> float:
+    def __getitem__(self, name: str) -> Any:
         return self.values[name]
 
     def logs(self) -> np.ndarray:
@@ -117,7 +126,7 @@ class Efficiencies:
         own = [self.values.get(f"{stem}.{kind}") for kind in kinds]
         if direct:
             known = [value for value in own if value is not None]
-            rest = math.exp(sum(map(math.log, known)) / len(known))
-            return np.array([*[rest if v is None else v for v in own], rest])[index.astype(int)]
-        factors = np.array([*[1.0 if v is None else v for v in own], 1.0])[index.astype(int)]
+            rest = np.exp(sum(map(np.log, known)) / len(known))
+            return np.choose(index.astype(int), [*[rest if v is None else v for v in own], rest])
+        factors = np.choose(index.astype(int), [*[1.0 if v is None else v for v in own], 1.0])
         return factors * self.values.get(stem, 1.0)

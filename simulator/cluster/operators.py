@@ -54,10 +54,9 @@ class _Rates:
     def __init__(self, steps: Steps, fitted: Efficiencies) -> None:
         machines, format_ = steps.machines, steps.machines.format
         wide = fitted.by("matmul", GENERATIONS, machines.generation)
-        narrow = np.array(
-            [1.0, fitted["matmul.fp8"], fitted["matmul.fp8"] * fitted["matmul.mxfp8"], fitted["matmul.fp4"]]
-        )
-        self.matmul = machines.matmul_flops * wide * narrow[format_.astype(int)]
+        fp8 = fitted["matmul.fp8"]
+        narrow = np.choose(format_.astype(int), [1.0, fp8, fp8 * fitted["matmul.mxfp8"], fitted["matmul.fp4"]])
+        self.matmul = machines.matmul_flops * wide * narrow
         self.wide = machines.wide_flops * wide
         flash = fitted.by("flash", GENERATIONS, machines.generation, direct=True)
         self.flash = machines.wide_flops * flash * fitted.by("flash", FRAMEWORKS, steps.layouts.framework)
@@ -120,7 +119,9 @@ def _projections(steps: Steps, rates: _Rates) -> np.ndarray:
     outputs = models.matrix_outputs / np.where(models.matrix_split == 1, tp, 1.0)
     rows = np.where(inputs > 0, steps.micro_tokens, 0.0)
     wide, narrow = steps.machines.value_bytes, steps.machines.narrow_bytes
-    return rates.product(rows, inputs, outputs, narrow, wide).sum(axis=0)
+    # one by one: the axis of the matrices must not meet that of many efficiencies side by side
+    each = (rates.product(*sizes, narrow, wide) for sizes in zip(rows, inputs, outputs, strict=True))
+    return np.asarray(sum(each))
 
 
 def _ffn(steps: Steps, rates: _Rates, width: np.ndarray | None = None) -> np.ndarray:
