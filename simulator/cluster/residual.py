@@ -33,7 +33,7 @@ LARGEST_CORRECTION = 0.15
 # Corrections fade from all of them when every feature is within what was seen, to none when three in ten are outside.
 _OUTSIDE_AT_MOST = 0.3
 _MAX_NODES, _MAX_TREES = 255, 5000
-_CHUNK = 512  # rows walked together
+_CHUNK = 256  # rows walked together
 _LARGEST_VALUE = 10.0  # log units, of one leaf: keeps sums finite
 # Settings by leave-one-source-out and by the ranking of layouts on held-out rows; flat around these.
 _TREES = 250
@@ -94,20 +94,22 @@ class Residual:
     def _sum(self, x: np.ndarray) -> np.ndarray:
         """The sum of all trees, which are walked together. (n,)"""
         trees, nodes = self.feature.shape
-        roots = nodes * np.arange(trees)[:, None]
-        leaf, here = self.feature < 0, roots + np.arange(nodes)
-        # nodes are numbered through all trees; a leaf leads to itself
-        left = np.where(leaf, here, roots + self.left).ravel()
-        right = np.where(leaf, here, roots + self.right).ravel()
-        feature, threshold, value = np.maximum(self.feature, 0).ravel(), self.threshold.ravel(), self.value.ravel()
+        roots = (nodes * np.arange(trees, dtype=np.int32))[:, None]
+        here = roots + np.arange(nodes, dtype=np.int32)
+        # nodes are numbered through all trees, and both children lie side by side; a leaf leads to itself
+        ways = [np.where(self.feature < 0, here, roots + way).ravel() for way in (self.left, self.right)]
+        child = np.stack(ways, axis=1).astype(np.int32).ravel()
+        feature = np.maximum(self.feature, 0).astype(np.int32).ravel()
+        threshold, value = self.threshold.ravel(), self.value.ravel()
         total = np.zeros(len(x))
         for start in range(0, len(x), _CHUNK):
-            part, node, before = x[start : start + _CHUNK], roots, None
-            rows = np.arange(len(part))
+            part = np.ascontiguousarray(x[start : start + _CHUNK])
+            row = np.arange(len(part), dtype=np.int32) * x.shape[1]
+            node, before = np.broadcast_to(roots, (trees, len(part))), None
             while before is None or not np.array_equal(node, before):
                 before = node
-                node = np.where(part[rows, feature[node]] <= threshold[node], left[node], right[node])
-            for values in value[node]:  # one by one, so that a sum doesn't depend on how many rows there are
+                node = child.take(2 * node + (part.take(feature.take(node) + row) > threshold.take(node)))
+            for values in value.take(node):  # one by one, so that a sum doesn't depend on how many rows there are
                 total[start : start + _CHUNK] += values
         return total
 
