@@ -13,7 +13,7 @@ from .. import __version__
 from ..units import format_count
 from .calibration import LEVELS
 from .cluster.cluster_estimate import CLUSTER_KEYS, ClusterEstimate
-from .cluster.estimate import DRAWS, estimate
+from .cluster.estimate import DRAWS, PlannedStep, estimate
 from .cluster.plan import missing
 from .cluster.step_model import StepTimeModel
 from .config import RunConfig
@@ -106,9 +106,16 @@ class Forecast:
         }
 
 
-def forecast(config: RunConfig, predictor: Predictor, step_times: StepTimeModel | None = None) -> Forecast:
+def forecast(
+    config: RunConfig,
+    predictor: Predictor,
+    step_times: StepTimeModel | None = None,
+    *,
+    step: PlannedStep | None = None,
+) -> Forecast:
     """Forecast one planned run; `step_times` is a calibrated model, the shipped one by default.
 
+    `step` is the run's step in its layout where it is known already (`plan_step`), so that none is searched for.
     Raises InputError if the predictor can't speak of it at all, InfeasibleError if its machines can't run it.
     """
     warnings: list[str] = []
@@ -121,7 +128,7 @@ def forecast(config: RunConfig, predictor: Predictor, step_times: StepTimeModel 
     main = _main_target(config, predictor)
     mean = _average(config, predictor, {n: predictions[n] for n in predictor.domain_targets}, domains)
     lacking = missing(config)
-    cluster = None if lacking else estimate(config, step_times)
+    cluster = None if lacking else estimate(config, step_times, step=step)
     gap = max(float(prediction.gap[0]) for prediction in predictions.values())
     warnings += _doubts(config, predictor, gap)
     warnings += _mix_warnings(config, predictor, columns)

@@ -24,7 +24,12 @@ class Quantity:
     def of_draws(cls, draws: np.ndarray) -> Quantity:
         """Median and intervals of equally likely draws."""
         edges = [share for level in LEVELS for share in ((1 - level) / 2, (1 + level) / 2)]
-        median, *found = np.quantile(draws, [0.5, *edges]).tolist()
+        # sorting once is several times as fast as numpy's quantile, which it equals
+        place = np.array([0.5, *edges]) * (len(draws) - 1)
+        below = np.floor(place).astype(int)
+        ordered = np.sort(draws)
+        low, high = ordered[below], ordered[np.minimum(below + 1, len(draws) - 1)]
+        median, *found = (low + (high - low) * (place - below)).tolist()
         return cls(median, dict(zip(LEVELS, zip(found[::2], found[1::2], strict=True), strict=True)))
 
     def to_dict(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ interruptions together, and turns the draws into quantities.
 from __future__ import annotations
 
 import datetime
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from .step_model import StepTimeModel
 from .step_time import StepTime
 from .steps import FRAMEWORKS, GENERATIONS, Steps
 
-__all__ = ["DRAWS", "estimate"]
+__all__ = ["DRAWS", "PlannedStep", "estimate", "plan_step"]
 
 DRAWS = 10_000
 
@@ -38,32 +38,55 @@ _COMPUTING = ("matmul", "attention", "elementwise", "recompute", "output_head", 
 _DAY_S = 86_400.0
 
 
-def estimate(config: RunConfig, fitted: StepTimeModel | None = None, draws: int = DRAWS) -> ClusterEstimate:
-    """Estimate a plan's times, memory, money and energy.
+@dataclass(frozen=True)
+class PlannedStep:
+    """One optimizer step of a plan in its layout: what doesn't change with tokens, prices, failures or seeds."""
 
-    Raises `ConfigError` for what is missing, `InfeasibleError` where no layout is possible or fits, or where failures
-    leave no time to train.
-    """
+    fitted: StepTimeModel
+    space: LayoutSpace
+    layout: Layout
+    steps: Steps
+    time: StepTime
+    log_sd: float
+    """Standard deviation of log step time."""
+    memory: Memory
+
+
+def plan_step(config: RunConfig, fitted: StepTimeModel | None = None) -> PlannedStep:
+    """The step of a plan in the fastest layout that fits, of those that the plan leaves open. Errors as `estimate`."""
     fitted = fitted or StepTimeModel.shipped()
     space = plan_space(config)
     layout = choose_layout(config, space, fitted)
     steps = plan_steps(config, space, layout)
-    return _Estimate(config, fitted, space, layout, steps, draws).result()
+    return PlannedStep(
+        fitted, space, layout, steps, fitted.predict(steps), float(fitted.log_sd(steps)[0]), memory(steps)
+    )
+
+
+def estimate(
+    config: RunConfig, fitted: StepTimeModel | None = None, draws: int = DRAWS, *, step: PlannedStep | None = None
+) -> ClusterEstimate:
+    """Estimate a plan's times, memory, money and energy.
+
+    `step` is what `plan_step` gave for a plan with the same model, batch, machines and layout, where it is known.
+    Raises `ConfigError` for what is missing, `InfeasibleError` where no layout is possible or fits, or where failures
+    leave no time to train.
+    """
+    return _Estimate(config, step or plan_step(config, fitted), draws).result()
 
 
 class _Estimate:
     """One estimate in the making: draws shared by its parts."""
 
-    def __init__(
-        self, config: RunConfig, fitted: StepTimeModel, space: LayoutSpace, layout: Layout, steps: Steps, draws: int
-    ) -> None:
-        self.config, self.fitted, self.space, self.layout, self.steps = config, fitted, space, layout, steps
+    def __init__(self, config: RunConfig, step: PlannedStep, draws: int) -> None:
+        self.config, self.fitted, self.space, self.layout, self.steps = (
+            config, step.fitted, step.space, step.layout, step.steps
+        )  # fmt: skip
         self.rng = np.random.default_rng(config.seed)
-        self.overhead = config.reliability.overhead(fitted.calibrated_on > 0)
-        self.time: StepTime = fitted.predict(steps)
-        self.log_sd = float(fitted.log_sd(steps)[0])
-        self.step_s = float(self.time.total_s[0]) * np.exp(self.log_sd * fitted.spread.draw(self.rng, draws))
-        self.step_tokens = float(steps.tokens[0])
+        self.overhead = config.reliability.overhead(step.fitted.calibrated_on > 0)
+        self.time, self.memory = step.time, step.memory
+        self.step_s = float(self.time.total_s[0]) * np.exp(step.log_sd * step.fitted.spread.draw(self.rng, draws))
+        self.step_tokens = float(step.steps.tokens[0])
         self.run_time = self._run_time()
 
     def _run_time(self) -> RunTime:
@@ -75,7 +98,7 @@ class _Estimate:
 
     def result(self) -> ClusterEstimate:
         config, hardware, run_time = self.config, self.config.hardware, self.run_time
-        energy, needed = self._energy(), memory(self.steps)
+        energy, needed = self._energy(), self.memory
         cost = self._cost(energy)
         finish = None if config.start is None else self._finish(config.start)
         budget = config.targets.budget_usd
