@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .simulator.predictor_io import load as load_predictor
     from .simulator.predictor_io import save as save_predictor
     from .simulator.scoring import score
+    from .simulator.stock import plan_stock
     from .simulator.tracking.result import Tracking
     from .simulator.tracking.track import track
 
@@ -56,6 +57,7 @@ _HOMES = {
     "estimate_cluster": ("simulator.cluster.estimate", "estimate"),
     "forecast": ("simulator.forecast", "forecast"),
     "load_predictor": ("simulator.predictor_io", "load"),
+    "plan_stock": ("simulator.stock", "plan_stock"),
     "save_predictor": ("simulator.predictor_io", "save"),
     "score": ("simulator.scoring", "score"),
     "search_layouts": ("simulator.cluster.plan", "search_layouts"),
@@ -82,6 +84,7 @@ __all__ = [
     "estimate_cluster",
     "forecast",
     "load_predictor",
+    "plan_stock",
     "save_predictor",
     "score",
     "search_layouts",

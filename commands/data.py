@@ -1,19 +1,22 @@
-"""`simulate data`: a corpus of the user's own, looked at and made into tokens."""
+"""`simulate data`: a corpus of the user's own, looked at and made into tokens; and how long text lasts."""
 
 from __future__ import annotations
 
 import click
 
+from ..errors import ConfigError, UsageError
+from ..units import parse_count, shown
 from ._shared import json_option, progress_bar, show
 
 
 @click.group()
 def data() -> None:
-    """Look at a corpus, and make it into tokens that proxies are trained on.
+    """Look at a corpus, make it into tokens that proxies are trained on, and see how long a plan's text lasts.
 
     \b
     Example:  simulate data inspect corpora.yaml
               simulate data prepare corpora.yaml --out tokens
+              simulate data stock --config run.yaml
     """
 
 
@@ -55,6 +58,87 @@ def prepare(corpora: str, out: str, as_json: bool) -> None:
     with progress_bar("preparing") as step:
         store = prepare_tokens(corpus, out, progress=step)
     show(as_json, store.to_dict(), lambda: _tables().store_view(store))
+
+
+@data.command()
+@click.option("--config", metavar="FILE", help="A planned run, YAML or JSON; without one, the public stocks alone.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value, e.g. data.tokens=2T.")
+@click.option("--predictor", metavar="NAME|DIR", help="Whose law says what repeats are worth (default: the published).")
+@click.option("--max-epochs", metavar="N", type=float, help="How often a token may be seen (default: 4).")
+@click.option("--growth", metavar="RATE", help="How runs grow per year: 140% or 2.4x (default: as the largest have).")
+@click.option("--start-year", metavar="YEAR", type=float, help="When this run starts (default: its start, or today).")
+@click.option(
+    "--public", multiple=True, metavar="DOMAIN=STOCK", help="Public stock of a domain: one's name, or tokens."
+)
+@json_option
+def stock(
+    config: str | None,
+    overrides: tuple[str, ...],
+    predictor: str | None,
+    growth: str | None,
+    public: tuple[str, ...],
+    max_epochs: float | None,
+    as_json: bool,
+    **start: float | None,
+) -> None:
+    """How many distinct tokens a plan has, how often it sees them, and when the public's text is used up.
+
+    Epochs, what repeats are worth and the most tokens that the mix allows need data.unique_tokens or
+    data.unique_tokens_by_domain in the plan. Public stocks are published figures; domains find theirs by name.
+
+    \b
+    Example:  simulate data stock --config run.yaml --growth 140%
+    """
+    from ..simulator.config import RunConfig
+    from ..simulator.outlook import public_outlook
+    from ..simulator.predictor_io import load
+    from ..simulator.stock import plan_stock
+
+    if config is None and (overrides or predictor or public or start["start_year"]):
+        raise UsageError("--set, --predictor, --public and --start-year speak of a plan; expected --config FILE")
+    rate, stocks = _growth(growth), _public(public)
+    found = None
+    if config is not None:
+        plan, fitted = RunConfig.load(config, overrides), None if predictor is None else load(predictor)
+        found = plan_stock(plan, fitted, max_epochs=max_epochs, growth=rate, public=stocks, **start)
+    outlook = public_outlook(max_epochs, rate, 0 if found is None else found.seed)
+    facts = {"plan": None if found is None else found.to_dict(), "public": outlook.to_dict()}
+    show(as_json, facts, lambda: _stock_tables().stock_view(found, outlook))
+
+
+def _growth(text: str | None) -> float | None:
+    """`140%` or `2.4x` a year as a share. Raises UsageError."""
+    if text is None:
+        return None
+    plain = text.strip().casefold()
+    try:
+        if plain.endswith("%"):
+            return float(plain[:-1]) / 100.0
+        if plain.endswith("x"):
+            return float(plain[:-1]) - 1.0
+    except ValueError:
+        pass
+    raise UsageError(f"--growth: got {shown(text)}; expected a growth per year such as 140% or 2.4x")
+
+
+def _public(pairs: tuple[str, ...]) -> dict[str, str | float]:
+    """`("forum=web", "wiki=5B")` as names or tokens by domain. Raises UsageError."""
+    found: dict[str, str | float] = {}
+    for pair in pairs:
+        domain, equals, value = (part.strip() for part in pair.partition("="))
+        if not (domain and equals and value) or domain in found:
+            raise UsageError(f"--public: got {shown(pair)}; expected DOMAIN=STOCK, each domain once, such as forum=web")
+        try:
+            found[domain] = parse_count(value)
+        except ConfigError:
+            found[domain] = value
+    return found
+
+
+def _stock_tables():
+    from ..simulator.report import stock_tables
+
+    return stock_tables
 
 
 def _tables():

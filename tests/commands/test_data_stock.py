@@ -1,0 +1,70 @@
+import json
+
+import pytest
+
+PLAN = """
+name: mixed
+start: 2026-12-01
+model: {params: 7B}
+data:
+  tokens: 8T
+  mix: {web: 0.7, code: 0.2, wiki: 0.1}
+  unique_tokens_by_domain: {web: 10T, code: 300B}
+"""
+
+
+@pytest.fixture
+def plan(tmp_path):
+    (tmp_path / "run.yaml").write_text(PLAN, encoding="utf-8")
+    return "run.yaml"
+
+
+def test_a_plan(call, plan):
+    done = call("data", "stock", "--config", plan)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "at most 6.00T tokens at 4 epochs with this mix; code runs out first" in done.stdout
+    assert "! no public figure is known for wiki" in done.stdout
+    assert "arXiv:2211.04325v2" in done.stdout
+
+
+def test_json_has_the_same_facts(call, plan):
+    options = ("--growth", "2.4x", "--max-epochs", "2", "--public", "wiki=20B", "--set", "data.tokens=4T")
+    done = call("data", "stock", "--config", plan, *options, "--start-year", "2030", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    facts = json.loads(done.stdout)
+    assert facts["plan"]["max_tokens"] == 3e12
+    assert facts["plan"]["start_year"] == 2030
+    assert facts["plan"]["domains"]["wiki"]["public"]["share"] == pytest.approx(4e11 / 4e10)
+    assert facts["public"]["growth_per_year"] == pytest.approx(2.4)
+    assert facts["public"]["max_epochs"] == 2
+
+
+def test_the_public_alone(call):
+    done = call("data", "stock", "--growth", "1%")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "after 2200" in done.stdout
+    assert json.loads(call("data", "stock", "--json").stdout)["plan"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (("--growth", "fast"), 2, "--growth: got 'fast'; expected a growth per year such as 140% or 2.4x"),
+        (("--growth", "1.4"), 2, "--growth: got '1.4'; expected"),
+        (("--growth", "0%"), 3, "growth: got 0; expected a share per year above 0"),
+        (("--public", "web"), 2, "--public: got 'web'; expected DOMAIN=STOCK"),
+        (("--public", "web=cod"), 3, "got 'cod', which no figure is published for; did you mean code?"),
+        (("--max-epochs", "nan"), 3, "max_epochs: got nan; expected 1 to 1000"),
+        (("--predictor", "absent"), 3, "absent"),
+    ],
+)
+def test_bad_options(call, plan, options, code, message):
+    done = call("data", "stock", "--config", plan, *options)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert message in done.stderr
+
+
+def test_options_of_a_plan_need_one(call):
+    done = call("data", "stock", "--public", "web=code")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "expected --config FILE" in done.stderr
