@@ -25,7 +25,7 @@ FLOORS = [
     ("simulator.fitting",),
     ("simulator", "proxies"),
     ("simulator.forecast",),
-    ("simulator.search", "simulator.tracking"),
+    ("simulator.search", "simulator.tracking", "simulator.allocation"),
     ("simulator.report", "simulator.web"),
     ("cli", "commands", "__main__"),
 ]
