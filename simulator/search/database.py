@@ -48,11 +48,11 @@ _DRIVERS = {
 }
 
 
-def open_database(where: str, heartbeat_s: int, grace_s: int) -> RDBStorage:
+def open_database(where: str, heartbeat_s: int | None, grace_s: int | None) -> RDBStorage:
     """Open the database of a URL, and make Optuna's tables in it unless they are there.
 
-    Running trials beat every `heartbeat_s` and are dead after `grace_s` without, both in seconds; Optuna fails them
-    then and has them tried again. No message holds a password. Errors as in `storage.open_storage`.
+    Running trials beat every `heartbeat_s` (None: not at all) and are dead after `grace_s` without, both in seconds;
+    Optuna fails them then and has them tried again. No message holds a password. Errors as in `storage.open_storage`.
     """
     url = _url(where)
     shown_url = _shown(url)
@@ -117,10 +117,10 @@ def _url(where: str) -> URL:
     try:
         url = make_url(name + where[len(scheme) :])
         url.get_dialect()
-    except (ArgumentError, ValueError):
-        raise UsageError(f"storage: the {scheme} URL isn't one; expected {EXPECTED}") from None
     except (NoSuchModuleError, ImportError):
         raise UsageError(f"storage: {shown(scheme)} names a driver that isn't known; expected {EXPECTED}") from None
+    except (ArgumentError, ValueError):
+        raise UsageError(f"storage: the {scheme} URL isn't one; expected {EXPECTED}") from None
     return url
 
 

@@ -84,8 +84,9 @@ class Journal(JournalFileBackend):
         _check_file(Path(path))
         try:
             super().__init__(os.fspath(path))
-        except OSError as error:
-            raise InputError(f"{path}: can't be written: {error.strerror or error}") from None
+        except (OSError, ValueError) as error:  # a NUL character is a ValueError
+            why = getattr(error, "strerror", None) or error
+            raise InputError(f"{shown(os.fspath(path), 200)}: can't be written: {why}") from None
         self.lines_read = 0
         self._lines = LineFile(self._file_path, lock_timeout_s)
 
@@ -173,10 +174,6 @@ def _check_file(path: Path) -> None:
             first = stream.readline(_FIRST_LINE_BYTES)
     except OSError as error:
         raise InputError(f"{path}: can't be read: {error.strerror or error}") from None
-    except ValueError as error:  # a NUL character
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{shown(str(path))}: can't be a path: {error}") from None
     if first and not _begins_a_journal(first):
         hint = f"; an SQLite database is named sqlite:///{path}" if first.startswith(b"SQLite format") else ""
         raise InputError(

@@ -38,10 +38,13 @@ _EMPTY = object()
 _ADVICE = "Nothing was changed: take another name or another storage"
 
 
-def open_storage(where: str | None, *, heartbeat_s: int = HEARTBEAT_S, grace_s: int | None = None) -> BaseStorage:
+def open_storage(
+    where: str | None, *, heartbeat_s: int | None = HEARTBEAT_S, grace_s: int | None = None
+) -> BaseStorage:
     """Open the storage that `where` names: None for memory, a path or `journal:///path`, or a database's URL.
 
     A running trial of a database counts as dead `grace_s` after its last heartbeat (three heartbeats unless given).
+    Trials that are asked for and told have none: take `heartbeat_s=None` for those, or Optuna warns of it.
     Raises UsageError for a URL that isn't understood or whose driver isn't installed; InputError for a file that is
     damaged, locked, of another kind or out of reach, a server that doesn't answer, and tables of another version of
     Optuna.
@@ -55,7 +58,9 @@ def open_storage(where: str | None, *, heartbeat_s: int = HEARTBEAT_S, grace_s: 
         return open_journal(where)
     if scheme == "journal":
         return open_journal(_journal_path(where, rest))
-    return open_database(where, heartbeat_s, grace_s or _MISSED_BEATS * heartbeat_s)
+    if grace_s is None and heartbeat_s is not None:
+        grace_s = _MISSED_BEATS * heartbeat_s
+    return open_database(where, heartbeat_s, grace_s)
 
 
 def open_study(
