@@ -55,10 +55,11 @@ class Records:
     notices: tuple[Notice, ...] = ()
 
 
-def read_records(path: str | os.PathLike[str]) -> Records:
+def read_records(path: str | os.PathLike[str], whole: bool = False) -> Records:
     """Read a log: JSON lines, JSON (`log_history` of trainer_state.json), CSV, an event file or a folder of them.
 
-    The format is told by the content. Raises `LogError` naming the file and the line for what can't be read.
+    The format is told by the content. A file that is `whole` isn't being written: the last line of a CSV counts even
+    without an end. Raises `LogError` naming the file and the line for what can't be read.
     """
     path = Path(path)
     where = str(path)
@@ -78,7 +79,7 @@ def read_records(path: str | os.PathLike[str]) -> Records:
         if error.start < len(data) - 4 or not data[: error.start].strip():
             raise LogError(f"{where}: byte {error.start} isn't UTF-8 text; is this the right file?") from None
         text = data[: error.start].decode("utf-8-sig")  # a character that is being written
-    return _json(text, where) if text.lstrip()[:1] in ("{", "[") else _csv(text, where)
+    return _json(text, where) if text.lstrip()[:1] in ("{", "[") else _csv(text, where, whole)
 
 
 def _bytes(path: Path) -> bytes:
@@ -195,7 +196,7 @@ def flat(record: Mapping[str, Any], prefix: str = "", depth: int = 0) -> dict[st
 # CSV
 
 
-def _csv(text: str, where: str) -> Records:
+def _csv(text: str, where: str, whole: bool) -> Records:
     head = text.partition("\n")[0]
     delimiter = max(",\t;", key=head.count)
     try:
@@ -207,7 +208,7 @@ def _csv(text: str, where: str) -> Records:
         raise LogError(
             f"{where}: line 1: got {shown(head)}; expected JSON lines, or CSV with a header such as step,loss"
         )
-    last = len(table) if not text.endswith(("\n", "\r")) else 0
+    last = 0 if whole or text.endswith(("\n", "\r")) else len(table)
     rows, bad = [], []
     for number, cells in enumerate(table[1:], 2):
         if len(cells) == len(names) and number != last:
