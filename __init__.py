@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from .datasets.run_table import RunTable
     from .proxies.project import Project
     from .proxies.space import ProxySpace
+    from .simulator.allocation.curves import isoflop, isoloss
+    from .simulator.allocation.marginal import what_more_buys
+    from .simulator.allocation.money import money_optimal
+    from .simulator.allocation.optimal import compute_optimal
+    from .simulator.allocation.sensitivity import sensitivity
     from .simulator.cluster.calibrate import calibrate_on_plan as calibrate_step_times
     from .simulator.cluster.cluster_estimate import ClusterEstimate
     from .simulator.cluster.estimate import estimate as estimate_cluster
@@ -54,14 +59,20 @@ _HOMES = {
     "Tracking": ("simulator.tracking.result", "Tracking"),
     "accelerator": ("datasets.accelerators", "accelerator"),
     "calibrate_step_times": ("simulator.cluster.calibrate", "calibrate_on_plan"),
+    "compute_optimal": ("simulator.allocation.optimal", "compute_optimal"),
     "estimate_cluster": ("simulator.cluster.estimate", "estimate"),
     "forecast": ("simulator.forecast", "forecast"),
+    "isoflop": ("simulator.allocation.curves", "isoflop"),
+    "isoloss": ("simulator.allocation.curves", "isoloss"),
     "load_predictor": ("simulator.predictor_io", "load"),
+    "money_optimal": ("simulator.allocation.money", "money_optimal"),
     "plan_stock": ("simulator.stock", "plan_stock"),
     "save_predictor": ("simulator.predictor_io", "save"),
     "score": ("simulator.scoring", "score"),
     "search_layouts": ("simulator.cluster.plan", "search_layouts"),
+    "sensitivity": ("simulator.allocation.sensitivity", "sensitivity"),
     "track": ("simulator.tracking.track", "track"),
+    "what_more_buys": ("simulator.allocation.marginal", "what_more_buys"),
 }
 
 __all__ = [
@@ -81,14 +92,20 @@ __all__ = [
     "__version__",
     "accelerator",
     "calibrate_step_times",
+    "compute_optimal",
     "estimate_cluster",
     "forecast",
+    "isoflop",
+    "isoloss",
     "load_predictor",
+    "money_optimal",
     "plan_stock",
     "save_predictor",
     "score",
     "search_layouts",
+    "sensitivity",
     "track",
+    "what_more_buys",
 ]
 
 

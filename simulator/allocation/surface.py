@@ -57,9 +57,7 @@ class LossSurface:
         `unique_tokens` is a stock that replaces the plan's. InputError where the law reads what isn't stated (a mix),
         or doesn't know how the loss changes with size or with tokens.
         """
-        name = predictor.main_target
-        if config is not None and f"loss.{config.data.val_domain}" in predictor.targets:
-            name = f"loss.{config.data.val_domain}"
+        name = cls.target_of(predictor, config)
         plan = _DENSE if config is None else tuned(config)
         warnings: list[str] = []
         columns = run_columns(plan, predictor, warnings)
@@ -84,6 +82,12 @@ class LossSurface:
         surface = cls(model, name, kind, fixed, plan, unique_tokens, min(share, 1.0), tuple(warnings))
         surface.log_loss(np.array([1e9]), np.array([2e10]))  # a mix that isn't stated is said now
         return surface
+
+    @staticmethod
+    def target_of(predictor: Predictor, config: RunConfig | None) -> str:
+        """The target of a plan's `data.val_domain`; the predictor's main one without a plan, or where it has none."""
+        named = f"loss.{None if config is None else config.data.val_domain}"
+        return named if named in predictor.targets else predictor.main_target
 
     @property
     def fit(self) -> Fit:

@@ -1,0 +1,304 @@
+"""`simulate optimal`: compute-optimal size and tokens, curves, what more buys, what each number of a plan moves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ..errors import ConfigError, UsageError
+from ._shared import json_option, progress_bar, show, stated_in, step_times
+
+predictor_option = click.option(
+    "--predictor", default="web-text", show_default=True, metavar="NAME|DIR", help="As of `simulate predict`."
+)
+config_option = click.option("--config", required=True, metavar="FILE", help="The planned run, YAML or JSON.")
+maybe_config_option = click.option(
+    "--config", metavar="FILE", help="A plan: its mix, stock of tokens, experts, machines and prices."
+)
+set_option = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value, e.g. hardware.count=1024."
+)
+calibration_option = click.option(
+    "--calibration", metavar="FILE", help="Step times of your cluster, by `simulate cluster calibrate`."
+)
+stock_option = click.option(
+    "--unique-tokens", metavar="COUNT", help="Distinct tokens in stock, such as 300B; what goes beyond is repeated."
+)
+chart_option = click.option("--chart", metavar="FILE", help="Also draw it: .html, .svg or .png.")
+
+
+def views() -> Any:
+    """The views of compute-optimal plans, imported when they are needed."""
+    from ..simulator.report import optimal_tables
+
+    return optimal_tables
+
+
+@click.group()
+def optimal() -> None:
+    """The best size and tokens for a compute, a budget or a deadline; what more of each buys; what each number moves.
+
+    \b
+    Example:  simulate optimal point --flops 5.76e23 --predictor chinchilla-massivetext
+    """
+
+
+@optimal.command()
+@click.option("--flops", metavar="FLOPS", help="Training FLOPs, such as 5.76e23.")
+@maybe_config_option
+@set_option
+@click.option("--budget", metavar="USD", help="US dollars, such as 2M, on the plan's machines and at its prices.")
+@click.option("--deadline", metavar="TIME", help="Wall clock, such as 30d, on the plan's machines.")
+@stock_option
+@predictor_option
+@calibration_option
+@chart_option
+@json_option
+def point(
+    flops: str | None,
+    config: str | None,
+    overrides: tuple[str, ...],
+    unique_tokens: str | None,
+    predictor: str,
+    chart: str | None,
+    as_json: bool,
+    **limits: str | None,
+) -> None:
+    """Find the size and the tokens of lowest predicted loss, with intervals.
+
+    For a compute in FLOPs (--flops, or that of the plan): from the law alone, C = 6·N·D with N as the predictor counts
+    it. For --budget, --deadline or both: sizes of the plan's family on its machines, each with the tokens that the
+    limits allow at its own speed and price. Beside it: what a smaller model trained for longer costs and saves.
+
+    \b
+    Example:  simulate optimal point --flops 5.76e23 --predictor chinchilla-massivetext
+              simulate optimal point --budget 2M --config examples/llama-7b.yaml
+    """
+    from ..simulator.predictor_io import load
+
+    if limits["budget"] is not None or limits["deadline"] is not None:
+        if config is None or flops is not None or unique_tokens is not None or chart is not None:
+            raise UsageError(
+                "simulate optimal point: --budget and --deadline go with --config, and not with --flops, "
+                "--unique-tokens or --chart (a plan states its stock: --set data.unique_tokens=300B)"
+            )
+        _point_for_money(config, overrides, predictor, as_json, **limits)
+        return
+    if limits["calibration"] is not None:
+        raise UsageError("simulate optimal point: --calibration goes with --budget or --deadline")
+    from ..simulator.allocation.curves import isoflop
+    from ..simulator.allocation.optimal import compute_optimal
+
+    if flops is None and config is None:
+        raise UsageError("simulate optimal point: expected --flops, --config, or --config with --budget or --deadline")
+    fitted, stock, plan = load(predictor), _count("--unique-tokens", unique_tokens), _plan(config, overrides)
+    with stated_in(config or f"--predictor {predictor}"):
+        result = compute_optimal(fitted, _count("--flops", flops), config=plan, unique_tokens=stock)
+    if chart is not None:
+        from ..simulator.report.charts import save_chart
+        from ..simulator.report.optimal_charts import curves_chart
+
+        save_chart(curves_chart(isoflop(fitted, [result.flops], config=plan, unique_tokens=stock), []), chart)
+    show(as_json, result.to_dict(), lambda: views().point_view(result))
+
+
+def _point_for_money(
+    config: str,
+    overrides: tuple[str, ...],
+    predictor: str,
+    as_json: bool,
+    budget: str | None,
+    deadline: str | None,
+    calibration: str | None,
+) -> None:
+    from ..simulator.allocation.money import money_optimal
+    from ..simulator.config import RunConfig
+    from ..simulator.predictor_io import load
+
+    plan, fitted, times = RunConfig.load(config, overrides), load(predictor), step_times(calibration)
+    days = None if deadline is None else _duration_s("--deadline", deadline) / 86_400.0
+    with stated_in(config), progress_bar("sizes") as step:
+        result = money_optimal(
+            plan,
+            fitted,
+            budget_usd=_count("--budget", budget),
+            deadline_days=days,
+            step_times=times,
+            progress=step,
+        )
+    show(as_json, result.to_dict(), lambda: views().money_view(result))
+
+
+@optimal.command()
+@click.option("--flops", metavar="FLOPS,…", help="Compute of each curve, such as 1e21,1e22,1e23.")
+@click.option("--loss", "losses", metavar="NATS,…", help="Losses to reach, such as 2.2,2.0.")
+@maybe_config_option
+@set_option
+@stock_option
+@predictor_option
+@chart_option
+@json_option
+def curves(
+    flops: str | None,
+    losses: str | None,
+    config: str | None,
+    overrides: tuple[str, ...],
+    unique_tokens: str | None,
+    predictor: str,
+    chart: str | None,
+    as_json: bool,
+) -> None:
+    """Curves of equal compute (loss over size) and of equal loss (tokens over size), with the optimum of each.
+
+    \b
+    Example:  simulate optimal curves --flops 1e21,1e22,1e23 --loss 2.2,2.0 --chart curves.html
+    """
+    from ..simulator.allocation.curves import isoflop, isoloss
+    from ..simulator.predictor_io import load
+
+    if flops is None and losses is None:
+        raise UsageError("simulate optimal curves: expected --flops, --loss or both, such as --flops 1e21,1e22")
+    fitted, plan = load(predictor), _plan(config, overrides)
+    stock = _count("--unique-tokens", unique_tokens)
+    with stated_in(config or f"--predictor {predictor}"):
+        equal_flops = isoflop(fitted, _counts("--flops", flops), config=plan, unique_tokens=stock)
+        equal_loss = isoloss(fitted, _counts("--loss", losses), config=plan, unique_tokens=stock)
+    if chart is not None:
+        from ..simulator.report.charts import save_chart
+        from ..simulator.report.optimal_charts import curves_chart
+
+        save_chart(curves_chart(equal_flops, equal_loss), chart)
+    facts = {"isoflop": [one.to_dict() for one in equal_flops], "isoloss": [one.to_dict() for one in equal_loss]}
+    show(as_json, facts, lambda: views().curves_view(equal_flops, equal_loss))
+
+
+@optimal.command()
+@config_option
+@set_option
+@click.option("--weeks", default=1.0, show_default=True, type=float, help="More wall clock, in weeks.")
+@click.option("--gpus", type=int, metavar="COUNT", help="More accelerators, beside a quarter more of the plan's.")
+@click.option("--budget", default="10%", show_default=True, metavar="SHARE", help="More money, as a share of the cost.")
+@predictor_option
+@calibration_option
+@json_option
+def more(
+    config: str,
+    overrides: tuple[str, ...],
+    weeks: float,
+    gpus: int | None,
+    budget: str,
+    predictor: str,
+    calibration: str | None,
+    as_json: bool,
+) -> None:
+    """Say what one more week, more accelerators, more money or twice the tokens buy.
+
+    Each is answered twice: for the planned model, trained on as many tokens as that allows, and for the best size of
+    its family within the same limits. Differences of the loss are between the same draws of the law.
+
+    \b
+    Example:  simulate optimal more --config examples/llama-7b.yaml --weeks 1 --gpus 1000 --budget 10%
+    """
+    from ..simulator.allocation.marginal import what_more_buys
+    from ..simulator.config import RunConfig
+    from ..simulator.predictor_io import load
+
+    share = _share("--budget", budget)
+    plan, fitted, times = RunConfig.load(config, overrides), load(predictor), step_times(calibration)
+    with stated_in(config), progress_bar("what more buys") as step:
+        result = what_more_buys(plan, fitted, weeks=weeks, gpus=gpus, budget=share, step_times=times, progress=step)
+    show(as_json, result.to_dict(), lambda: views().more_view(result))
+
+
+@optimal.command()
+@config_option
+@set_option
+@click.option("--step", "step_share", default="10%", show_default=True, metavar="SHARE", help="How far each is turned.")
+@predictor_option
+@calibration_option
+@chart_option
+@json_option
+def sensitivity(
+    config: str,
+    overrides: tuple[str, ...],
+    step_share: str,
+    predictor: str,
+    calibration: str | None,
+    chart: str | None,
+    as_json: bool,
+) -> None:
+    """Turn each number of a plan a little, one at a time, and say what loss, cost and time do.
+
+    \b
+    Example:  simulate optimal sensitivity --config examples/llama-7b.yaml --step 10%
+    """
+    from ..simulator.allocation.sensitivity import sensitivity as turned
+    from ..simulator.config import RunConfig
+    from ..simulator.predictor_io import load
+
+    share = _share("--step", step_share)
+    plan, fitted, times = RunConfig.load(config, overrides), load(predictor), step_times(calibration)
+    with stated_in(config), progress_bar("turning") as step:
+        result = turned(plan, fitted, step=share, step_times=times, progress=step)
+    if chart is not None:
+        from ..simulator.report.charts import save_chart
+        from ..simulator.report.optimal_charts import sensitivity_chart
+
+        save_chart(sensitivity_chart(result), chart)
+    show(as_json, result.to_dict(), lambda: views().sensitivity_view(result))
+
+
+def _plan(config: str | None, overrides: tuple[str, ...]) -> Any:
+    from ..simulator.config import RunConfig
+
+    if config is None and overrides:
+        raise UsageError("simulate optimal: --set goes with --config")
+    return None if config is None else RunConfig.load(config, overrides)
+
+
+def _count(option: str, text: str | None) -> float | None:
+    """A positive count, or None where the option isn't given. Raises UsageError."""
+    from ..units import parse_count, shown
+
+    if text is None:
+        return None
+    try:
+        value = parse_count(text)
+    except ConfigError as error:
+        raise UsageError(f"{option}: {error}") from None
+    if not value > 0:
+        raise UsageError(f"{option}: got {shown(text)}; expected a number above 0")
+    return value
+
+
+def _counts(option: str, text: str | None) -> list[float]:
+    """Positive numbers between commas. Raises UsageError."""
+    found = [_count(option, part) for part in (text or "").split(",") if part.strip() or text]
+    return [value for value in found if value is not None]
+
+
+def _duration_s(option: str, text: str) -> float:
+    from ..units import parse_duration_s, shown
+
+    try:
+        seconds = parse_duration_s(text)
+    except ConfigError as error:
+        raise UsageError(f"{option}: {error}") from None
+    if not seconds > 0:
+        raise UsageError(f"{option}: got {shown(text)}; expected a time above 0, such as 30d")
+    return seconds
+
+
+def _share(option: str, text: str) -> float:
+    """`10%` or `0.1` as a fraction. Raises UsageError."""
+    from ..units import shown
+
+    plain = text.strip()
+    try:
+        value = float(plain.removesuffix("%")) / (100.0 if plain.endswith("%") else 1.0)
+    except ValueError:
+        value = float("nan")
+    if not 0 < value <= 100:
+        raise UsageError(f"{option}: got {shown(text)}; expected a share such as 10% or 0.1")
+    return value
