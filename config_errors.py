@@ -66,8 +66,10 @@ class Origins:
         return self.where
 
 
-def explain(error: ValidationError, root: type[BaseModel], origins: Origins) -> str:
+def explain(error: ValidationError, root: type[BaseModel], origins: Origins, within: tuple[str, ...] = ()) -> str:
     """Return one line per problem: ``place: key: got value; expected …``, in the order of the file.
+
+    `within` is the path in the file at which `root` was read, where that isn't the whole of it.
 
     >>> from foretrain.simulator.config import RunConfig
     >>> try:
@@ -77,7 +79,7 @@ def explain(error: ValidationError, root: type[BaseModel], origins: Origins) -> 
     run.yaml:3: model.params: got -7; expected a number that isn't negative, such as 7e9, 300k, 7B or 1.4T (k, M, B, T)
     """
     found = error.errors(include_url=False)
-    lines = [_line(problem, root, origins) for problem in found[:_MAX_PROBLEMS]]
+    lines = [_line(problem, root, origins, within) for problem in found[:_MAX_PROBLEMS]]
     if len(found) > _MAX_PROBLEMS:
         lines.append(f"… and {len(found) - _MAX_PROBLEMS} more problems")
     return "\n".join(lines)
@@ -115,7 +117,7 @@ def suggestion(root: type[BaseModel], path: tuple[str, ...]) -> str:
     return f"expected one of {listed}"
 
 
-def _line(problem: Any, root: type[BaseModel], origins: Origins) -> str:
+def _line(problem: Any, root: type[BaseModel], origins: Origins, within: tuple[str, ...]) -> str:
     """Return one problem as one line."""
     path = tuple(str(part) for part in problem["loc"] if part != "[key]")
     cause = problem.get("ctx", {}).get("error")
@@ -125,6 +127,7 @@ def _line(problem: Any, root: type[BaseModel], origins: Origins) -> str:
         message = str(cause)
     else:
         message = _message(problem, path, root)
+    path = (*within, *path)
     key = ".".join(part if part.isprintable() and len(part) <= 60 else shown(part) for part in path)
     return ": ".join(part for part in (origins.of(path), key, message) if part)
 

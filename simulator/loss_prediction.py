@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -49,6 +49,11 @@ class LossPrediction:
         sign, level = np.where(rng.random(size) < 0.5, -1.0, 1.0), rng.random(size)
         z = np.array([self._calibration(share).width(level) for share in self._beyond()]).T
         return np.exp(self.log_loss + sign[:, None] * z * self.scale)
+
+    def row(self, number: int) -> LossPrediction:
+        """One of the runs by itself."""
+        at = slice(number, number + 1)
+        return replace(self, log_loss=self.log_loss[at], scale=self.scale[at], gap=self.gap[at])
 
     def _beyond(self) -> np.ndarray:
         """How far each run counts as extrapolated, 0 to 1, `(n,)`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,18 @@ class Quantity:
         low, high = ordered[below], ordered[np.minimum(below + 1, len(draws) - 1)]
         median, *found = (low + (high - low) * (place - below)).tolist()
         return cls(median, dict(zip(LEVELS, zip(found[::2], found[1::2], strict=True), strict=True)))
+
+    def quantile(self, share: float) -> float:
+        """The value below which it lies with chance `share`, by the intervals; between them along a normal's quantiles.
+
+        Beyond the widest interval that interval's end, so that nothing is made up.
+        """
+        ends = {0.5: self.median}
+        for level, (low, high) in self.intervals.items():
+            ends |= {(1 - level) / 2: low, (1 + level) / 2: high}
+        known = sorted(ends)
+        normal = NormalDist()
+        return float(np.interp(normal.inv_cdf(share), [normal.inv_cdf(p) for p in known], [ends[p] for p in known]))
 
     def to_dict(self) -> dict[str, Any]:
         """`{"median": …, "intervals": {"0.9": [low, high], …}}`."""

@@ -1,0 +1,225 @@
+"""The kinds of dimension that a search space has: a range, a set of values, the shares of a mix.
+
+Each names its Optuna parameters, suggests values for a trial, and turns values back into parameters. Values are a
+mapping of paths of a run configuration, such as `data.tokens`, to what stands there.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from .simplex import LEAST_U, from_shares, to_shares
+
+if TYPE_CHECKING:
+    from optuna.trial import Trial
+
+__all__ = ["Dimension", "MixDimension", "RangeDimension", "SetDimension", "Values"]
+
+Values = Mapping[str, Any]
+"""What stands at some paths of a run configuration."""
+
+_SLACK = 1e-9
+_FACTORS = (1.03, 1.1, 1.3)  # moves along a logarithmic range
+_STRIDES = (1, 3, 10)  # moves along a range of steps
+_SHARES = (0.01, 0.05, 0.2)  # moves along any other range
+
+
+class Dimension(Protocol):
+    """What the search asks of a dimension."""
+
+    path: str
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of its Optuna parameters."""
+        ...
+
+    @property
+    def continuous(self) -> bool:
+        """Whether every parameter is a number that may take any value of a range."""
+        ...
+
+    def suggest(self, trial: Trial, values: Values) -> Any:
+        """The value of a trial, given those of earlier dimensions."""
+        ...
+
+    def encode(self, values: Values) -> dict[str, Any] | None:
+        """Parameters that give these values; None where they are out of reach."""
+        ...
+
+    def moves(self, values: Values) -> Iterator[Any]:
+        """Other values near by, for a local search; none where gradients serve better."""
+        ...
+
+
+@dataclass(frozen=True)
+class RangeDimension:
+    """Numbers from `low` to `high`, evenly spread or in the logarithm, any of them or in steps."""
+
+    path: str
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+    whole: bool = False
+    smooth: bool = True
+    """Whether forecasts change smoothly along it, so that gradients say something."""
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """As in `Dimension`."""
+        return (self.path,)
+
+    @property
+    def continuous(self) -> bool:
+        """As in `Dimension`."""
+        return not self.whole and self.step is None
+
+    def suggest(self, trial: Trial, values: Values) -> float | int:
+        """As in `Dimension`."""
+        if self.whole and (not self.log or self.step in (None, 1)):
+            step = 1 if self.log else int(self.step or 1)
+            return trial.suggest_int(self.path, int(self.low), int(self.high), step=step, log=self.log)
+        if self.step is not None and not self.log:
+            return trial.suggest_float(self.path, self.low, self.high, step=self.step)
+        return self.snapped(trial.suggest_float(self.path, self.low, self.high, log=self.log))
+
+    def snapped(self, value: float) -> float | int:
+        """The nearest value of the range."""
+        if self.step is not None:
+            most = math.floor((self.high - self.low) / self.step + _SLACK)
+            value = self.low + self.step * min(max(round((value - self.low) / self.step), 0), most)
+        value = min(max(value, self.low), self.high)
+        return round(value) if self.whole else float(value)
+
+    def encode(self, values: Values) -> dict[str, Any] | None:
+        """As in `Dimension`."""
+        value = values.get(self.path)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        slack = _SLACK * max(abs(self.low), abs(self.high))
+        if not self.low - slack <= value <= self.high + slack:
+            return None
+        near = self.snapped(value)
+        return {self.path: near} if abs(near - value) <= max(slack, 0.5 * (self.step or 0.0)) else None
+
+    def moves(self, values: Values) -> Iterator[float | int]:
+        """As in `Dimension`."""
+        if self.smooth and self.continuous:
+            return
+        here = float(values[self.path])
+        for near in dict.fromkeys(self.snapped(value) for value in self._around(here)):
+            if near != here:
+                yield near
+
+    def _around(self, here: float) -> Iterator[float]:
+        for sign in (-1, 1):
+            if self.step is not None or self.whole:
+                yield from (here + sign * stride * (self.step or 1) for stride in _STRIDES)
+            if self.log:
+                yield from (here * factor**sign for factor in _FACTORS)
+            elif self.step is None and not self.whole:
+                yield from (here + sign * share * (self.high - self.low) for share in _SHARES)
+
+
+@dataclass(frozen=True)
+class SetDimension:
+    """One of several values; Optuna sees plain ones as they are, others as their JSON."""
+
+    path: str
+    choices: tuple[Any, ...]
+    labels: tuple[Any, ...]
+    read: tuple[Any, ...]
+    """The choices as a run configuration reads them: 4000000.0 for "4M"."""
+    continuous = False
+
+    @classmethod
+    def of(cls, path: str, choices: tuple[Any, ...], read: tuple[Any, ...]) -> SetDimension:
+        """The dimension with labels for its choices."""
+        plain = all(value is None or isinstance(value, bool | int | float | str) for value in choices)
+        labels = choices if plain else tuple(json.dumps(value, sort_keys=True) for value in choices)
+        return cls(path, choices, labels, read)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """As in `Dimension`."""
+        return (self.path,)
+
+    def suggest(self, trial: Trial, values: Values) -> Any:
+        """As in `Dimension`."""
+        return self.choices[self.labels.index(trial.suggest_categorical(self.path, self.labels))]
+
+    def encode(self, values: Values) -> dict[str, Any] | None:
+        """As in `Dimension`."""
+        value = values.get(self.path)
+        either = zip(self.choices, self.read, strict=True)
+        place = next((n for n, pair in enumerate(either) if value in pair), None)
+        return None if place is None else {self.path: self.labels[place]}
+
+    def moves(self, values: Values) -> Iterator[Any]:
+        """As in `Dimension`."""
+        yield from (choice for choice in self.choices if choice != values[self.path])
+
+
+@dataclass(frozen=True)
+class MixDimension:
+    """Shares of domains that sum to 1, within bounds and, where stocks are stated, within a number of epochs."""
+
+    path: str
+    domains: tuple[str, ...]
+    low: np.ndarray
+    high: np.ndarray
+    stocks: np.ndarray
+    """Distinct tokens by domain, infinite where not stated."""
+    max_epochs: float | None
+    continuous = True
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """As in `Dimension`: for each domain a u in (0, 1], whose −log is its weight."""
+        return tuple(f"mix.{domain}.u" for domain in self.domains)
+
+    def bounds(self, values: Values) -> tuple[np.ndarray, np.ndarray]:
+        """Least and largest shares at the tokens of `values`; epochs are ignored where they would leave no mix."""
+        if self.max_epochs is None:
+            return self.low, self.high
+        capped = np.minimum(self.high, np.maximum(self.max_epochs * self.stocks / values["data.tokens"], self.low))
+        return (self.low, capped) if capped.sum() >= 1.0 else (self.low, self.high)
+
+    def suggest(self, trial: Trial, values: Values) -> dict[str, float]:
+        """As in `Dimension`."""
+        u = np.array([trial.suggest_float(name, LEAST_U, 1.0) for name in self.parameters])
+        return self.shares(to_shares(u, *self.bounds(values)))
+
+    def shares(self, found: np.ndarray) -> dict[str, float]:
+        """Shares `(k,)` by domain."""
+        return dict(zip(self.domains, (float(share) for share in found), strict=True))
+
+    def array(self, values: Values) -> np.ndarray:
+        """The mix of `values` as `(k,)`."""
+        mix = values.get(self.path) or {}
+        return np.array([float(mix.get(domain, 0.0)) for domain in self.domains])
+
+    def encode(self, values: Values) -> dict[str, Any] | None:
+        """As in `Dimension`; shares a little out of bounds are taken to the nearest mix within."""
+        mix = values.get(self.path)
+        if not isinstance(mix, Mapping) or any(
+            share > 0 and domain not in self.domains for domain, share in mix.items()
+        ):
+            return None
+        low, high = self.bounds(values)
+        wanted = self.array(values)
+        if np.any(wanted < low - 0.01) or np.any(wanted > high + 0.01):
+            return None
+        u = from_shares(np.clip(wanted, low, high), low)
+        return dict(zip(self.parameters, (float(value) for value in u), strict=True))
+
+    def moves(self, values: Values) -> Iterator[Any]:
+        """As in `Dimension`."""
+        return iter(())

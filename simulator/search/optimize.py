@@ -1,0 +1,152 @@
+"""`optimize(study)`: Optuna over a study's space, a local search from its best trials, and what comes of it.
+
+Warm start → trials → polish → the best plan and the front, each with its full forecast; where nothing is feasible, the
+smallest relaxations that would do.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ... import __version__
+from ...errors import UsageError
+from ..predictor import Predictor
+from .evaluate import Evaluator
+from .polishing import polished
+from .records import ORIGIN, evaluations, keep
+from .samplers import choose_sampler, make_sampler
+from .study import Study
+from .warm_start import recipes
+
+if TYPE_CHECKING:
+    import optuna
+
+    from .result import Optimization
+
+__all__ = ["FORMAT", "Progress", "as_study", "open_search", "optimize"]
+
+FORMAT = 1
+"""Of what a trial's attributes hold; a study of another format isn't taken up again."""
+
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the share done so far."""
+
+_ROUNDS = 2  # of polishing, each followed by trials
+_POLISHED = 0.05  # of the trials come after each round, and at most so many:
+_MOST_AFTER = 10
+
+
+def optimize(
+    config: Study | Mapping[str, Any] | str | os.PathLike[str],
+    predictor: Predictor | None = None,
+    *,
+    trials: int | None = None,
+    storage: str | None = None,
+    progress: Progress | None = None,
+) -> Optimization:
+    """Search for the best plan of a study: a `Study`, a study file, or what would stand in one.
+
+    `predictor` stands in for the one that the study names, `trials` and `storage` for its own. Trials are counted over
+    everything that the storage holds, so that an interrupted search goes on where it stopped, and several processes on
+    one storage share the work. Raises ConfigError for what is wrong with the study, InputError for a storage that
+    can't be used. A study without a feasible plan isn't an error here: the result says so.
+    """
+    from .result import conclude
+
+    study = as_study(config, predictor)
+    total = study.options.trials if trials is None else trials
+    if total < 1:
+        raise UsageError(f"trials: got {total}; expected at least 1")
+    evaluator = Evaluator(study)
+    where = study.options.storage if storage is None else storage
+    sampler = choose_sampler(study, total)
+    found = open_search(study, where, sampler)
+    _Search(study, evaluator, found, total, progress).run()
+    return conclude(study, evaluator, found, sampler, where)
+
+
+def as_study(config: Study | Mapping[str, Any] | str | os.PathLike[str], predictor: Predictor | None = None) -> Study:
+    """A study from whatever describes one."""
+    if isinstance(config, Study):
+        return config if predictor is None else replace(config, predictor=predictor)
+    if isinstance(config, Mapping):
+        return Study.from_mapping(config, predictor=predictor)
+    return Study.load(config, predictor=predictor)
+
+
+def open_search(study: Study, storage: str | None, sampler: str) -> optuna.Study:
+    """The Optuna study that keeps a search's trials, new or as it was left. Errors as `open_storage`, `open_study`."""
+    from .quiet import experimental_parts
+    from .storage import open_storage, open_study
+
+    stamp = {"format": FORMAT, "version": __version__, "digest": study.digest}
+    made = make_sampler(sampler, study.options.seed)
+    found = open_study(open_storage(storage), study.name, study.directions, stamp, made)
+    with experimental_parts():
+        found.set_metric_names([goal.name for goal in study.goals])
+    return found
+
+
+class _Search:
+    """One process's part of a search."""
+
+    def __init__(
+        self, study: Study, evaluator: Evaluator, found: optuna.Study, total: int, progress: Progress | None
+    ) -> None:
+        self.study, self.evaluator, self.found, self.total, self.progress = study, evaluator, found, total, progress
+        self.done = 0
+        self.ends = None if study.options.timeout is None else time.monotonic() + study.options.timeout
+
+    def run(self) -> None:
+        """Recipes, trials, and rounds of polish."""
+        if self.study.options.warm_start:
+            for name, parameters in recipes(self.study):
+                self.enqueue(parameters, name)
+        after = min(math.ceil(_POLISHED * self.total), _MOST_AFTER) if self.study.options.polish else 0
+        self.trials(self.total - _ROUNDS * after)
+        for left in range(_ROUNDS - 1, -1, -1):
+            if after and self.time_left() > 0 and len(evaluations(self.found)) < self.total:
+                self.polish()
+            self.trials(self.total - left * after)
+
+    def trials(self, upto: int) -> None:
+        """Run trials until the study has so many."""
+        from .trials import run_trials
+
+        left = self.time_left()
+        if left > 0:
+            timeout = None if math.isinf(left) else left
+            run_trials(self.found, self.judge, upto, timeout_s=timeout, progress=self.counted)
+
+    def judge(self, trial: optuna.Trial) -> Sequence[float]:
+        """One trial."""
+        return keep(trial, self.evaluator(self.study.space.suggest(trial)))
+
+    def polish(self) -> None:
+        """Improve the best plans so far, and put what is better in the queue."""
+        told = None if self.progress is None else (lambda share: self.counted(None, self.total))
+        for better in polished(self.evaluator, list(evaluations(self.found).values()), self.total, told):
+            parameters = self.study.space.encode(better.values)
+            if parameters is not None:
+                self.enqueue(parameters, "polish")
+
+    def enqueue(self, parameters: dict[str, Any], origin: str) -> None:
+        """Put a plan in the queue, unless it was tried already."""
+        self.found.enqueue_trial(parameters, user_attrs={ORIGIN: origin}, skip_if_exists=True)
+
+    def time_left(self) -> float:
+        """Seconds until the study's timeout."""
+        return math.inf if self.ends is None else self.ends - time.monotonic()
+
+    def counted(self, done: int | None, total: int) -> None:
+        """Pass progress on, over all trials that are wanted."""
+        if self.progress is not None:
+            if done is not None:
+                self.done = done
+            what = f"trial {self.done} of {self.total}" if done is not None else "polishing"
+            self.progress(what, min(self.done / self.total, 1.0))

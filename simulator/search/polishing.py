@@ -1,0 +1,100 @@
+"""Which trials of a study are polished, towards what, and the plans that come out of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..cluster.estimate import PlannedStep
+from .dimensions import Values
+from .evaluate import Evaluation, Evaluator
+from .fronts import front_of, spread_out
+from .polish import improve
+from .study import Study
+
+__all__ = ["polished"]
+
+_STARTS = 3
+_FRONT_STARTS = 6
+_MOST_EVALUATIONS = 400  # of one local search
+
+
+def polished(
+    evaluator: Evaluator, known: Sequence[Evaluation], budget: int, told: Callable[[float], None] | None = None
+) -> list[Evaluation]:
+    """Better plans than those `known`, found with about `budget` evaluations from the best of them."""
+    study = evaluator.study
+    feasible = [one for one in known if one.feasible]
+    if not feasible:
+        starts = [(evaluator, one) for one in sorted(known, key=_missed)[:_STARTS]]
+    elif len(study.goals) == 1:
+        starts = [
+            (evaluator, one) for one in _different(sorted(feasible, key=lambda one: _signed(study, one, 0)), study)
+        ]
+    else:
+        points = spread_out(front_of(feasible, study.directions), study.directions, _FRONT_STARTS)
+        starts = [(_Capped.at(evaluator, one), one) for one in points]
+    found = []
+    each = min(_MOST_EVALUATIONS, max(budget // max(len(starts), 1), 40))
+    for number, (judge, start) in enumerate(starts):
+        if told is not None:
+            told(number / len(starts))
+        goal = number % len(study.goals)
+        better = improve(judge, start, lambda one, goal=goal: _signed(study, one, goal), budget=each)
+        if better is not start:
+            found.append(better)
+    return found
+
+
+def _signed(study: Study, one: Evaluation, goal: int) -> float:
+    """A goal as something to make small."""
+    return one.goals[goal] if study.directions[goal] == "minimize" else -one.goals[goal]
+
+
+def _missed(one: Evaluation) -> float:
+    return sum(max(value, 0.0) for value in one.excess.values())
+
+
+def _different(ordered: Sequence[Evaluation], study: Study) -> list[Evaluation]:
+    """The first few of which no two share all that isn't smooth; fewer where there aren't as many."""
+    smooth = {dimension.path for dimension in study.space.smooth} | {"data.mix", "data.tokens"}
+    seen, found = set(), []
+    for one in ordered:
+        key = repr(sorted((path, value) for path, value in one.values.items() if path not in smooth))
+        if key not in seen or set(study.space.paths) <= smooth:
+            seen.add(key)
+            found.append(one)
+        if len(found) == _STARTS:
+            break
+    return found
+
+
+@dataclass
+class _Capped(Evaluator):
+    """An evaluator that also holds goals to what a point of the front has: the point can only be improved."""
+
+    inner: Evaluator
+    caps: tuple[float, ...]
+
+    @classmethod
+    def at(cls, evaluator: Evaluator, point: Evaluation) -> _Capped:
+        return cls(evaluator, point.goals)
+
+    def __post_init__(self) -> None:
+        self.study = self.inner.study
+
+    def many(self, plans: Sequence[Values], like: PlannedStep | None = None) -> list[Evaluation]:
+        return [self._with_caps(one) for one in self.inner.many(plans, like)]
+
+    def step(self, config: Any) -> PlannedStep | None:
+        return self.inner.step(config)
+
+    def _with_caps(self, one: Evaluation) -> Evaluation:
+        extra = {}
+        for number, (value, cap, way) in enumerate(zip(one.goals, self.caps, self.study.directions, strict=True)):
+            if value > 0 and cap > 0:
+                ratio = math.log(value / cap)
+                extra[f"goal {number}"] = (ratio if way == "minimize" else -ratio) - 1e-9
+        return replace(one, excess={**one.excess, **extra})

@@ -1,0 +1,158 @@
+"""What a search may change, as it is written in a study: a range, a set of values, or shares that sum to 1.
+
+    space:
+      data.tokens: {low: 1T, high: 20T, log: true}
+      hardware.count: {low: 64, high: 1024, step: 64}
+      optim.schedule: [cosine, wsd]
+      data.mix: {simplex: {web: {min: 0.3}, code: {max: 0.4, unique_tokens: 200B}}, max_epochs: 4}
+
+Keys are paths of a run configuration. `spaces` makes Optuna's parameters of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Self, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, Field, StrictBool, ValidationError, model_validator
+
+from ...config_errors import Origins, explain
+from ...errors import ConfigError
+from ...fields import FieldError, Frozen, Label, PositiveCount, PositiveReal, Share
+from ...units import parse_count, shown
+
+__all__ = ["ALL_DOMAINS", "DomainSpec", "RangeSpec", "SimplexSpec", "Spec", "ValueSet", "read_spec"]
+
+ALL_DOMAINS = "all"
+"""In place of a simplex's domains: every domain whose share the predictor's laws read."""
+
+_MOST_VALUES, _MOST_DOMAINS = 1_000, 1_000
+_SLACK = 1e-9
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def _number(value: Any) -> float:
+    """A plain number, or a count such as "7B"."""
+    if isinstance(value, bool):
+        raise ConfigError(f"got {shown(value)}; expected a number")
+    return float(value) if isinstance(value, int | float) else parse_count(value)
+
+
+_Number = Annotated[float, BeforeValidator(_number)]
+
+
+class RangeSpec(Frozen):
+    """Every number from `low` to `high`; with `step`, only `low` and what is whole steps above it."""
+
+    low: _Number = Field(description="The least.")
+    high: _Number = Field(description="The most.")
+    log: StrictBool = Field(default=False, description="Evenly spread in the logarithm.")
+    step: _Number | None = Field(default=None, description="Distance between values (default: any value).")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.low < self.high:
+            raise FieldError("high", f"got {self.high:g}; expected more than low {self.low:g}, or no range at all")
+        if self.log and self.low <= 0:
+            raise FieldError("low", f"got {self.low:g}; expected a number above 0, since log is true")
+        if self.step is not None and not 0 < self.step <= self.high - self.low:
+            raise FieldError("step", f"got {self.step:g}; expected above 0 and at most {self.high - self.low:g}")
+        return self
+
+
+class ValueSet(Frozen):
+    """One of several values, each as it would stand in a run configuration."""
+
+    values: tuple[Any, ...] = Field(min_length=1, max_length=_MOST_VALUES, description="What may be taken.")
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        known = [repr(value) for value in self.values]
+        twice = next((text for text in known if known.count(text) > 1), None)
+        if twice is not None:
+            raise FieldError("values", f"got {twice} twice; expected each value once")
+        return self
+
+
+class DomainSpec(Frozen):
+    """Bounds of one domain's share, and its stock."""
+
+    min: Share = Field(default=0.0, description="The least share.")
+    max: Share = Field(default=1.0, description="The largest share.")
+    unique_tokens: PositiveCount | None = Field(
+        default=None, description="Distinct tokens in stock (default: what the run says, else unlimited)."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.min > self.max:
+            raise FieldError("min", f"got {self.min:g}; expected at most max {self.max:g}")
+        return self
+
+
+class SimplexSpec(Frozen):
+    """Shares of domains, which sum to 1."""
+
+    simplex: dict[Label, DomainSpec] | str = Field(
+        description="The domains with the bounds of their shares, a list of them, or all: every one the laws read."
+    )
+    max_epochs: Annotated[PositiveReal, Field(le=10_000)] | None = Field(
+        default=None, description="How often a domain's stock may be seen at most (default: any number of times)."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and isinstance(value.get("simplex"), list | tuple):
+            domains = [str(domain) for domain in value["simplex"]]
+            if len(set(domains)) < len(domains):
+                raise FieldError("simplex", "names a domain twice")
+            return {**value, "simplex": {domain: {} for domain in domains}}
+        if isinstance(value, Mapping) and isinstance(value.get("simplex"), Mapping):
+            plain = {domain: {} if bounds is None else bounds for domain, bounds in value["simplex"].items()}
+            return {**value, "simplex": plain}
+        return value
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if isinstance(self.simplex, str):
+            if self.simplex != ALL_DOMAINS:
+                raise FieldError("simplex", f"got {shown(self.simplex)}; expected domains with bounds, or all")
+            return self
+        if not 2 <= len(self.simplex) <= _MOST_DOMAINS:
+            raise FieldError("simplex", f"got {len(self.simplex)} domains; expected 2 to {_MOST_DOMAINS}")
+        least = math.fsum(domain.min for domain in self.simplex.values())
+        most = math.fsum(domain.max for domain in self.simplex.values())
+        if least > 1 + _SLACK or most < 1 - _SLACK:
+            what = f"minima sum to {least:g}" if least > 1 else f"maxima sum to {most:g}"
+            expected = "at most" if least > 1 else "at least"
+            raise FieldError("simplex", f"{what}, so that no shares sum to 1; expected {expected} 1")
+        return self
+
+
+Spec = RangeSpec | ValueSet | SimplexSpec
+"""What may be taken at one path of a run configuration."""
+
+
+def read_spec(path: str, value: Any, origins: Origins) -> Spec:
+    """Read one entry of a study's space. Raises ConfigError with its place in the file."""
+    within = ("space", path)
+    if isinstance(value, list | tuple):
+        return _checked(ValueSet, {"values": tuple(value)}, origins, within)
+    if isinstance(value, Mapping) and (path == "data.mix" or "simplex" in value):
+        if path != "data.mix":
+            raise ConfigError(f"{origins.of(within)}: space.{path}: is no mix; only data.mix is a simplex")
+        return _checked(SimplexSpec, value, origins, within)
+    if isinstance(value, Mapping):
+        return _checked(RangeSpec, value, origins, within)
+    expected = "a range {low: 1T, high: 4T, log: true}, a list of values, or a simplex"
+    raise ConfigError(f"{origins.of(within)}: space.{path}: got {shown(value)}; expected {expected}")
+
+
+def _checked(kind: type[_Model], value: Any, origins: Origins, within: tuple[str, ...]) -> _Model:
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        raise ConfigError(explain(error, kind, origins, within)) from None

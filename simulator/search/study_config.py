@@ -1,0 +1,182 @@
+"""`StudyConfig`: a `study.yaml`, what to search, for what, within which limits. `study` makes a `Study` of it.
+
+run: run.yaml
+predictor: web-text
+space:
+  model.params: {low: 1B, high: 30B, log: true}
+  data.tokens: {low: 100B, high: 10T, log: true}
+  hardware.count: {low: 64, high: 1024, step: 64}
+objective: {minimise: loss_nats}
+constraints:
+  cost_usd: {at_most: 2M, chance: 0.9}
+  wall_clock_days: {at_most: 60d}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, StrictBool, field_validator, model_validator
+
+from ...errors import ConfigError
+from ...fields import Duration, FieldError, Frozen, Label, PositiveReal, Real, Whole, whole_schema
+from ...units import parse_count, parse_duration_s, shown
+from .serving import ServingConfig
+
+__all__ = ["Goal", "Limit", "SearchOptions", "StudyConfig"]
+
+_DAY_S = 86_400.0
+_MOST_TRIALS = 1_000_000
+_MOST_GOALS = 10
+
+_Quantile = Annotated[Real, Field(ge=0.005, le=0.995)]
+
+
+class Goal(Frozen):
+    """One thing to minimise or maximise."""
+
+    minimise: Label | None = Field(default=None, description="What should be small, such as loss_nats or cost_usd.")
+    maximise: Label | None = Field(default=None, description="What should be large, such as p_all.")
+    quantile: _Quantile = Field(
+        default=0.5, description="Quantile of the forecast that counts: 0.5 the median, 0.9 a cautious choice."
+    )
+    weights: dict[Label, PositiveReal] | None = Field(
+        default=None, description="loss_nats or perplexity of several domains: the weight of each."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spelling(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"minimise": value}
+        if not isinstance(value, Mapping):
+            return value
+        other = {"minimize": "minimise", "maximize": "maximise"}
+        return {other.get(key, key): entry for key, entry in value.items()}
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.minimise is None) == (self.maximise is None):
+            raise FieldError("minimise", "expected either minimise or maximise, with what is to be judged")
+        if self.weights is not None and self.name not in ("loss_nats", "perplexity"):
+            raise FieldError("weights", f"goes with loss_nats or perplexity; got {self.name}")
+        return self
+
+    @property
+    def name(self) -> str:
+        """The measure's name."""
+        return self.minimise or self.maximise or ""
+
+    @property
+    def direction(self) -> Literal["minimize", "maximize"]:
+        """As Optuna spells it."""
+        return "minimize" if self.maximise is None else "maximize"
+
+
+def _bound(value: Any) -> float:
+    """A number, a count such as "2M", or a duration such as "30d", which is read as days."""
+    if isinstance(value, bool):
+        raise ConfigError(f"got {shown(value)}; expected a number")
+    if isinstance(value, int | float):
+        return float(value)
+    try:
+        return parse_count(value)
+    except ConfigError:
+        try:
+            return parse_duration_s(value) / _DAY_S
+        except ConfigError:
+            expected = "a number, a count such as 2M, or a duration such as 30d"
+            raise ConfigError(f"got {shown(value)}; expected {expected}") from None
+
+
+_Bound = Annotated[float, BeforeValidator(_bound)]
+
+
+class Limit(Frozen):
+    """A limit that a plan must keep to, with some chance at least."""
+
+    at_most: _Bound | None = Field(default=None, description="The most, such as 2M or 30d.")
+    at_least: _Bound | None = Field(default=None, description="The least.")
+    chance: Annotated[Real, Field(ge=0.005, le=0.995)] = Field(
+        default=0.8, description="How likely the limit must be kept, where the forecast is uncertain."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, value: Any) -> Any:
+        return {"at_most": value} if isinstance(value, int | float | str) and not isinstance(value, bool) else value
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.at_most is None and self.at_least is None:
+            raise FieldError("at_most", "is missing; expected at_most or at_least, or both")
+        for key in ("at_most", "at_least"):
+            bound = getattr(self, key)
+            if bound is not None and bound <= 0:
+                raise FieldError(key, f"got {bound:g}; expected a number above 0")
+        if self.at_most is not None and self.at_least is not None and self.at_least > self.at_most:
+            raise FieldError("at_least", f"got {self.at_least:g}; expected at most at_most {self.at_most:g}")
+        return self
+
+
+class SearchOptions(Frozen):
+    """How to search."""
+
+    trials: Annotated[Whole, Field(ge=1, le=_MOST_TRIALS), whole_schema(1, _MOST_TRIALS)] = Field(
+        default=200, description="Plans to try, over all processes and sessions of the study."
+    )
+    seed: Annotated[Whole, Field(ge=0, le=2**32 - 1), whole_schema(0, 2**32 - 1)] = Field(
+        default=0, description="Seed of the sampler."
+    )
+    sampler: Literal["auto", "gp", "tpe", "nsga", "random"] = Field(
+        default="auto",
+        description="auto: nsga for three or more objectives, gp for few continuous trials, else multivariate tpe.",
+    )
+    storage: Annotated[str, Field(min_length=1, max_length=1000)] | None = Field(
+        default=None, description="A journal file, or the URL of a database such as postgresql://… (default: memory)."
+    )
+    timeout: Duration | None = Field(default=None, description="Stop after this wall clock, such as 10min.")
+    polish: StrictBool = Field(
+        default=True, description="Improve the best trials by gradients; it takes some of the trials."
+    )
+    warm_start: StrictBool = Field(
+        default=True, description="Try the run as it is, the compute-optimal point and natural mixes first."
+    )
+
+
+class StudyConfig(Frozen):
+    """A search as it is written down."""
+
+    name: Label | None = Field(default=None, description="Name of the study (default: that of the file).")
+    run: Label | dict[str, Any] = Field(description="The run configuration, as a file beside this one or in place.")
+    predictor: Label = Field(default="web-text", description="A predictor's name, or its folder.")
+    calibration: Label | None = Field(
+        default=None, description="Step times of your cluster, by `simulate cluster calibrate`."
+    )
+    space: dict[str, Any] = Field(min_length=1, description="What may change: paths of the run with their ranges.")
+    objectives: tuple[Goal, ...] = Field(
+        alias="objective", min_length=1, max_length=_MOST_GOALS, description="What to minimise: one goal, or a list."
+    )
+    constraints: dict[Label, Limit] = Field(default={}, description="Limits by what they limit.")
+    serving: ServingConfig = Field(default=ServingConfig(), description="How much the trained model will be used.")
+    search: SearchOptions = Field(default=SearchOptions(), description="How to search.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _either_spelling(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and "objectives" in value:
+            if "objective" in value:
+                raise FieldError("objectives", "is given beside objective; expected only one of the two")
+            return {("objective" if key == "objectives" else key): entry for key, entry in value.items()}
+        return value
+
+    @field_validator("objectives", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+    @field_validator("constraints", "serving", "search", mode="before")
+    @classmethod
+    def _nothing_said(cls, value: Any) -> Any:
+        return {} if value is None else value
