@@ -64,7 +64,7 @@ def told_row(facts: Mapping[str, Any], where: str, at: str, asked: Asked) -> Tol
         trial=trial,
         where=place,
         columns=columns,
-        notices=tuple(notes),
+        notices=(f"{place}: its loss is no number at the end",) if lost else tuple(notes),
     )
 
 

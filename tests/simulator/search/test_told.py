@@ -82,7 +82,12 @@ def test_wandb_export(tmp_path):
     assert (first.run_id, first.trial, first.status) == ("x1", 4, "ok")
     assert (first.losses, first.tokens, first.params, first.columns) == ({"loss": 2.0}, 1.4e12, 7e9, {"lr": 3e-4})
     assert (gone.status, gone.trial, gone.losses) == ("failed", 5, {})
-    assert (bad.status, bad.trial, bad.losses) == ("diverged", 6, {})
+    assert (bad.status, bad.trial, bad.losses, bad.notices) == (
+        "diverged",
+        6,
+        {},
+        (f"{bad.where}: its loss is no number at the end",),
+    )
     assert bad.where.endswith("runs.csv, line 5")
 
 
