@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ... import __version__
 from ...errors import ForetrainError, InfeasibleError
+from ...files import write_text
 from ..forecast import Forecast
 from .evaluate import Evaluation, Evaluator
 from .fronts import balanced, front_of, spread_out
@@ -89,6 +92,14 @@ class Optimization:
             )
         raise InfeasibleError(f"{name}: no plan can be run: {self.why}")
 
+    def save_best(self, path: str | os.PathLike[str]) -> None:
+        """Write the best plan as a run configuration, complete with defaults. Raises as `require_feasible`."""
+        import yaml
+
+        self.require_feasible()
+        config = self.study.space.config(self.best.evaluation.values)
+        write_text(path, yaml.safe_dump(config.to_mapping(), sort_keys=False, allow_unicode=True))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values with stable keys and units in the names, for JSON."""
         study = self.study
@@ -138,8 +149,9 @@ def conclude(
     numbers = {id(one): number for number, one in known.items()}
 
     def candidate(one: Evaluation) -> Candidate:
-        number = numbers[id(one)]
-        return Candidate(number, origins[number], one, _forecast(evaluator, one))
+        number, forecast = numbers[id(one)], _forecast(evaluator, one)
+        config = None if forecast is None else forecast.config
+        return Candidate(number, origins[number], replace(one, config=config), forecast)
 
     feasible = [one for one in known.values() if one.feasible]
     front = front_of(feasible, study.directions) if feasible else []
@@ -199,11 +211,14 @@ def _importances(study: Study, found: optuna.Study, complete: int) -> dict[str, 
         return {}
     shares = {}
     for number, goal in enumerate(study.goals):
-        with experimental_parts():
+        sign = 1.0 if study.directions[number] == "minimize" else -1.0
+        with experimental_parts(), warnings.catch_warnings():
+            # it says that it takes low values for good, which they are
+            warnings.filterwarnings("ignore", message="PedAnovaImportanceEvaluator computes", category=UserWarning)
             evaluator = PedAnovaImportanceEvaluator()
             try:
                 found_shares = get_param_importances(
-                    found, evaluator=evaluator, target=lambda trial, number=number: trial.values[number]
+                    found, evaluator=evaluator, target=lambda trial, n=number, s=sign: s * trial.values[n]
                 )
             except (ValueError, RuntimeError):  # every trial alike, or too few that differ
                 continue

@@ -1,0 +1,71 @@
+"""`simulate optimize`: search for a better plan."""
+
+from __future__ import annotations
+
+import click
+
+from ._shared import json_option, progress_bar, show
+
+
+@click.command()
+@click.option("--config", required=True, metavar="FILE", help="The study: run, space, objective, constraints. YAML.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value of the run.")
+@click.option("--predictor", metavar="NAME|DIR", help="Instead of the study's own.")
+@click.option("--trials", type=click.IntRange(1), metavar="N", help="Plans to try in all, instead of search.trials.")
+@click.option("--storage", metavar="FILE|URL", help="Journal file or database, instead of search.storage.")
+@click.option("--out", metavar="FILE", help="Write the best plan here, as a run configuration.")
+@click.option("--chart", metavar="FILE", help="Also draw the search: .html, .svg or .png.")
+@json_option
+def optimize(
+    config: str,
+    overrides: tuple[str, ...],
+    predictor: str | None,
+    trials: int | None,
+    storage: str | None,
+    out: str | None,
+    chart: str | None,
+    as_json: bool,
+) -> int:
+    """Search data mixes and compute allocations for a better plan: any field of the run may vary.
+
+    With a storage, an interrupted search goes on where it stopped, and several processes share the work. Exit code 4
+    if no plan keeps every limit; the answer then names the smallest relaxation.
+
+    \b
+    Example:  simulate optimize --config examples/study.yaml --out best.yaml --chart study.html
+              simulate optimize --config study.yaml --storage study.journal --trials 1000
+    """
+    from ..simulator.predictor_io import load
+    from ..simulator.search.optimize import optimize as search
+    from ..simulator.search.study import Study
+
+    study = Study.load(config, overrides, None if predictor is None else load(predictor))
+    with progress_bar("searching") as step:
+        found = search(study, trials=trials, storage=storage, progress=step)
+    if chart is not None:
+        from ..simulator.report.charts import save_chart
+        from ..simulator.report.study_charts import study_chart
+
+        save_chart(study_chart(found), chart)
+    if out is not None and found.feasible:
+        found.save_best(out)
+    show(as_json, found.to_dict(), lambda: _view(found))
+    return 0 if found.feasible else _infeasible(found)
+
+
+def _view(found):
+    from ..simulator.report.study_tables import study_view
+
+    return study_view(found)
+
+
+def _infeasible(found) -> int:
+    """Say on standard error what would have to give."""
+    from ..errors import InfeasibleError
+
+    try:
+        found.require_feasible()
+    except InfeasibleError as error:
+        click.echo(f"simulate: {error}", err=True)
+        return error.exit_code
+    return 0
