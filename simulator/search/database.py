@@ -5,14 +5,17 @@ Importing this module imports Optuna, so import it where it is used.
 
 from __future__ import annotations
 
+import os
 import re
 import time
+import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
-from sqlalchemy import create_engine, inspect, make_url
+from sqlalchemy import create_engine, event, inspect, make_url
 from sqlalchemy.exc import (
     ArgumentError,
     IntegrityError,
@@ -22,6 +25,7 @@ from sqlalchemy.exc import (
     ProgrammingError,
     SQLAlchemyError,
 )
+from typing_extensions import override
 
 from ...errors import InputError, UsageError
 from ...units import shown
@@ -29,7 +33,7 @@ from .leases import retry
 from .quiet import experimental_parts, quiet_log
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL
+    from sqlalchemy import URL, Connection, Engine
 
 __all__ = ["EXPECTED", "open_database", "reason"]
 
@@ -63,14 +67,21 @@ def open_database(where: str, heartbeat_s: int | None, grace_s: int | None) -> R
     while True:
         try:
             with quiet_log(), experimental_parts():
-                return RDBStorage(
+                storage = _Database(
                     url.render_as_string(hide_password=False),
                     engine_kwargs=_engine_options(url),
                     heartbeat_interval=heartbeat_s,
                     grace_period=grace_s,
                     heartbeat_stale_trial_callback=retry,
                     skip_table_creation=_has_tables(url),
+                    skip_compatibility_check=True,
                 )
+            # connections that nobody closes are a ResourceWarning, and a slot of the server until then
+            weakref.finalize(storage, _close, storage.engine, os.getpid())
+            storage._version_manager.check_table_schema_compatibility()
+            if url.get_backend_name() == "sqlite":
+                _take_turns(storage)
+            return storage
         except ImportError:
             raise UsageError(f"{shown_url}: its driver isn't installed; {advice}") from None
         except RuntimeError as error:
@@ -82,6 +93,20 @@ def open_database(where: str, heartbeat_s: int | None, grace_s: int | None) -> R
             if time.monotonic() > end or not _is_race(error):
                 raise InputError(f"{shown_url}: can't be opened: {reason(error)}") from None
             time.sleep(0.1)
+
+
+class _Database(RDBStorage):
+    """A heartbeat that fails is one that is missed: the next may come through, and the trial itself will hear of it."""
+
+    @override
+    def record_heartbeat(self, trial_id: int) -> None:
+        with suppress(StorageInternalError, SQLAlchemyError):
+            super().record_heartbeat(trial_id)
+
+
+def _close(engine: Engine, pid: int) -> None:
+    if os.getpid() == pid:  # a forked process must not end the connections that it shares with its parent
+        engine.dispose()
 
 
 def _is_race(error: Exception) -> bool:
@@ -105,6 +130,23 @@ def _has_tables(url: URL) -> bool:
             return inspect(connection).has_table("alembic_version")
     finally:
         engine.dispose()
+
+
+def _take_turns(storage: RDBStorage) -> None:
+    """Make each transaction on an SQLite file wait for the one before.
+
+    SQLite doesn't lock rows, and what Optuna reads and then changes another process may change in between.
+    """
+
+    def connected(connection: Any, record: Any) -> None:
+        connection.isolation_level = None  # the driver would begin a transaction after the first read
+
+    def begun(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    event.listen(storage.engine, "connect", connected)
+    event.listen(storage.engine, "begin", begun)
+    storage.engine.dispose()  # of the connections that were made before
 
 
 def _url(where: str) -> URL:

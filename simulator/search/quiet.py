@@ -1,4 +1,4 @@
-"""Optuna's log and its notes on experimental parts, kept from people who never asked for them.
+"""What Optuna says, as people should hear it: no log, no notes on experimental parts, errors that say what happened.
 
 Importing this module imports Optuna, so import it where it is used.
 """
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import optuna
 from optuna.exceptions import ExperimentalWarning
 
-__all__ = ["experimental_parts", "quiet_log"]
+__all__ = ["experimental_parts", "quiet_log", "unmasked_errors"]
 
 
 @contextmanager
@@ -32,3 +32,25 @@ def experimental_parts() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         yield
+
+
+@contextmanager
+def unmasked_errors() -> Iterator[None]:
+    """Within it what went wrong in `Study.optimize` is raised, not what went wrong while that was reported.
+
+    Where telling a trial fails, a `finally` of Optuna's loop fails too, by an assertion or an unbound name.
+    """
+    try:
+        yield
+    except (AssertionError, UnboundLocalError) as error:
+        first = error.__context__
+        if first is None or not _is_of_optunas_loop(error):
+            raise
+        raise first from first.__cause__
+
+
+def _is_of_optunas_loop(error: BaseException) -> bool:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_globals.get("__name__") == "optuna.study._optimize"

@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ...errors import ForetrainError, InputError, UsageError
 from .database import reason
 from .leases import WHY, LeasedSampler, fail_dead, fail_trial
-from .quiet import quiet_log
+from .quiet import quiet_log, unmasked_errors
 
 __all__ = ["Objective", "run_trials"]
 
@@ -92,7 +92,8 @@ class _Worker:
         while self._go_on() and time.monotonic() < end:
             left = None if timeout_s is None else end - time.monotonic()
             try:
-                self._study.optimize(self._evaluate, timeout=left, callbacks=callbacks)
+                with unmasked_errors():
+                    self._study.optimize(self._evaluate, timeout=left, callbacks=callbacks)
                 break
             except (ValueError, UpdateFinishedTrialError) as error:
                 # Another process took this one for dead, after a pause of the whole machine say, and failed its trial.

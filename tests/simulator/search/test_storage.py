@@ -203,7 +203,7 @@ def test_a_storage_that_fails_later_is_an_input_error(tmp_path):
 
 def test_making_tables_at_the_same_time_as_another_is_tried_again(tmp_path, monkeypatch):
     """Found by four processes at once on a fresh PostgreSQL: the type of a column exists already."""
-    made, calls = RDBStorage, []
+    made, calls = database._Database, []
 
     def race(*words, **named):
         calls.append(1)
@@ -211,7 +211,7 @@ def test_making_tables_at_the_same_time_as_another_is_tried_again(tmp_path, monk
             raise database.IntegrityError("create type", {}, Exception("exists already"))
         return made(*words, **named)
 
-    monkeypatch.setattr(database, "RDBStorage", race)
+    monkeypatch.setattr(database, "_Database", race)
     assert isinstance(open_database(f"sqlite:///{tmp_path}/study.db", 30, 90), made)
     monkeypatch.setattr(database, "_RACE_S", 0.0)
     calls[:] = []
