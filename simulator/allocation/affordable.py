@@ -48,7 +48,7 @@ class Affordable:
 
 
 class Steps:
-    """The optimizer steps of one plan's shapes, batches and machines, each worked out once. Its layout is its own."""
+    """The optimizer steps of one plan's shapes, batches and machines, each worked out once."""
 
     def __init__(self, step_times: StepTimeModel | None = None) -> None:
         self._fitted = step_times or StepTimeModel.shipped()
@@ -57,7 +57,7 @@ class Steps:
     def of(self, config: RunConfig) -> PlannedStep:
         """The step in the fastest layout that fits. Raises InfeasibleError where none does."""
         machines = config.hardware.model_dump_json(exclude={"price_usd_per_hour"})
-        key = (config.model.architecture, config.optim.batch_tokens, machines)
+        key = (config.model.architecture, config.optim.batch_tokens, machines, config.layout)
         if key not in self._known:
             try:
                 self._known[key] = plan_step(config, self._fitted)

@@ -40,6 +40,7 @@ _LEAST_FLOPS, _MOST_FLOPS = 1e9, 1e33
 _LEAST = 1e3  # params and tokens from which an optimum is looked for
 _STEP = 0.05  # of log N in the first look
 _DIFFERENCE = 0.02  # of log N, in sixth-order differences: exact to 1e-12 of the slope, and rounding to 1e-14 of it
+_CORNER = 1e-4  # of log N, beside a corner
 _DRAW_SPAN, _DRAW_STEP = 4.0, 0.02
 
 
@@ -87,9 +88,10 @@ def closed_form(surface: LossSurface, theta: np.ndarray, flops: float | np.ndarr
 
 
 def numeric_optimum(surface: LossSurface, flops: float) -> Optimum:
-    """The optimum of any law: the lowest of the roots of its slope, and of the corners where a stock is used up.
+    """The optimum of any law: the lowest of the valleys of its loss, and of the corners where a stock is used up.
 
-    InfeasibleError where the loss has no lowest point between 1e3 parameters and 1e3 tokens.
+    The ends, 1e3 parameters and 1e3 tokens, are none: some laws fall again far out, where nobody has been. Raises
+    InfeasibleError where there is no valley.
     """
     product = math.log(flops / (FLOPS_PER_PARAM_TOKEN * surface.active_share))
     low, high = math.log(_LEAST), product - math.log(_LEAST)
@@ -97,37 +99,40 @@ def numeric_optimum(surface: LossSurface, flops: float) -> Optimum:
     def log_loss(x: np.ndarray) -> np.ndarray:
         return surface.log_loss(np.exp(x), np.exp(product - x))
 
-    corners = [product - math.log(tokens) for tokens in surface.kinks]
-    edges = [low, *sorted(x for x in corners if low < x < high), high]
-    found = [x for a, b in pairwise(edges) for x in _lowest(log_loss, a, b)]
-    found += edges[1:-1]
-    values = log_loss(np.array([*found, low, high]))
-    best = int(values.argmin())
-    if best >= len(found):
+    corners = sorted(x for x in (product - math.log(tokens) for tokens in surface.kinks) if low < x < high)
+    found = [x for a, b in pairwise([low, *corners, high]) for x in _valleys(log_loss, a, b)]
+    for corner in corners:
+        left, own, right = log_loss(corner + _CORNER * np.array([-1.0, 0.0, 1.0]))
+        found += [corner] if own < min(left, right) else []
+    if not found:
         raise InfeasibleError(
-            f"at {flops:.3g} FLOPs the law {surface.fit.law.name} has no optimum: its loss falls until "
-            f"{'params' if best == len(found) else 'tokens'} are at {_LEAST:g}"
+            f"at {flops:.3g} FLOPs the law {surface.fit.law.name} has no optimum: its loss falls, or rises, with size "
+            f"all the way between {_LEAST:g} parameters and {_LEAST:g} tokens"
         )
-    return _at(surface, flops, math.exp(found[best]), "numeric")
+    return _at(surface, flops, math.exp(found[int(log_loss(np.array(found)).argmin())]), "numeric")
 
 
-def _lowest(log_loss: Callable[[np.ndarray], np.ndarray], low: float, high: float) -> list[float]:
-    """The lowest point inside a smooth stretch of log N, as the root of the slope; none where it is at an end."""
+def _valleys(log_loss: Callable[[np.ndarray], np.ndarray], low: float, high: float) -> list[float]:
+    """The lowest points inside a smooth stretch of log N, as roots of the slope; its ends aren't among them."""
     if high - low < 12 * _DIFFERENCE:
         return []
     x = np.linspace(low, high, max(5, math.ceil((high - low) / _STEP)))
-    at = int(log_loss(x).argmin())
-    a = max(x[max(at - 1, 0)], low + 3 * _DIFFERENCE)
-    b = min(x[min(at + 1, len(x) - 1)], high - 3 * _DIFFERENCE)
+    values = log_loss(x)
     moves = _DIFFERENCE * np.array([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0])
     weights = np.array([-1.0, 9.0, -45.0, 45.0, -9.0, 1.0]) / (60.0 * _DIFFERENCE)
 
     def slope(place: float) -> float:
         return float(weights @ log_loss(place + moves))
 
-    if not (a < b and slope(a) < 0 < slope(b)):
-        return []
-    return [root_between(slope, a, b)]
+    found = []
+    for at in range(len(x)):
+        near = slice(max(at - 1, 0), at + 2)
+        if values[at] > values[near].min():
+            continue
+        a, b = max(x[near][0], low + 3 * _DIFFERENCE), min(x[near][-1], high - 3 * _DIFFERENCE)
+        if a < b and slope(a) < 0 < slope(b):
+            found.append(root_between(slope, a, b))
+    return found
 
 
 def optima_of_draws(surface: LossSurface, flops: float, centre: float) -> np.ndarray:

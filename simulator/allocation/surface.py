@@ -159,7 +159,7 @@ class LossSurface:
     @property
     def plain(self) -> bool:
         """Whether the law is its core alone here: no term of it has anything to say."""
-        columns = self.known_columns(np.array([1e9]), np.array([1e15]))
+        columns = self.known_columns(np.array([1e9]), np.array([1e30]))  # beyond any stock
         return not any(self.fit.law.prepare(columns, self.fit.reference)[1:])
 
 
