@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import click
@@ -93,8 +94,9 @@ def point(
     if flops is None and config is None:
         raise UsageError("simulate optimal point: expected --flops, --config, or --config with --budget or --deadline")
     fitted, stock, plan = load(predictor), _count("--unique-tokens", unique_tokens), _plan(config, overrides)
-    with stated_in(config or f"--predictor {predictor}"):
-        result = compute_optimal(fitted, _count("--flops", flops), config=plan, unique_tokens=stock)
+    amount = _flops("--flops", flops)
+    with _stated(config):
+        result = compute_optimal(fitted, amount[0] if amount else None, config=plan, unique_tokens=stock)
     if chart is not None:
         from ..simulator.report.charts import save_chart
         from ..simulator.report.optimal_charts import curves_chart
@@ -161,9 +163,10 @@ def curves(
         raise UsageError("simulate optimal curves: expected --flops, --loss or both, such as --flops 1e21,1e22")
     fitted, plan = load(predictor), _plan(config, overrides)
     stock = _count("--unique-tokens", unique_tokens)
-    with stated_in(config or f"--predictor {predictor}"):
-        equal_flops = isoflop(fitted, _counts("--flops", flops), config=plan, unique_tokens=stock)
-        equal_loss = isoloss(fitted, _counts("--loss", losses), config=plan, unique_tokens=stock)
+    amounts, reached = _flops("--flops", flops), _counts("--loss", losses)
+    with _stated(config):
+        equal_flops = isoflop(fitted, amounts, config=plan, unique_tokens=stock)
+        equal_loss = isoloss(fitted, reached, config=plan, unique_tokens=stock)
     if chart is not None:
         from ..simulator.report.charts import save_chart
         from ..simulator.report.optimal_charts import curves_chart
@@ -176,8 +179,13 @@ def curves(
 @optimal.command()
 @config_option
 @set_option
-@click.option("--weeks", default=1.0, show_default=True, type=float, help="More wall clock, in weeks.")
-@click.option("--gpus", type=int, metavar="COUNT", help="More accelerators, beside a quarter more of the plan's.")
+@click.option("--weeks", default="1", show_default=True, metavar="COUNT", help="More wall clock, in weeks.")
+@click.option(
+    "--gpus",
+    type=click.IntRange(1, 10**7),
+    metavar="COUNT",
+    help="More accelerators, beside a quarter more of the plan's.",
+)
 @click.option("--budget", default="10%", show_default=True, metavar="SHARE", help="More money, as a share of the cost.")
 @predictor_option
 @calibration_option
@@ -185,7 +193,7 @@ def curves(
 def more(
     config: str,
     overrides: tuple[str, ...],
-    weeks: float,
+    weeks: str,
     gpus: int | None,
     budget: str,
     predictor: str,
@@ -204,10 +212,10 @@ def more(
     from ..simulator.config import RunConfig
     from ..simulator.predictor_io import load
 
-    share = _share("--budget", budget)
+    share, longer = _share("--budget", budget), _count("--weeks", weeks) or 1.0
     plan, fitted, times = RunConfig.load(config, overrides), load(predictor), step_times(calibration)
     with stated_in(config), progress_bar("what more buys") as step:
-        result = what_more_buys(plan, fitted, weeks=weeks, gpus=gpus, budget=share, step_times=times, progress=step)
+        result = what_more_buys(plan, fitted, weeks=longer, gpus=gpus, budget=share, step_times=times, progress=step)
     show(as_json, result.to_dict(), lambda: views().more_view(result))
 
 
@@ -237,7 +245,7 @@ def sensitivity(
     from ..simulator.config import RunConfig
     from ..simulator.predictor_io import load
 
-    share = _share("--step", step_share)
+    share = _share("--step", step_share, most=0.5)
     plan, fitted, times = RunConfig.load(config, overrides), load(predictor), step_times(calibration)
     with stated_in(config), progress_bar("turning") as step:
         result = turned(plan, fitted, step=share, step_times=times, progress=step)
@@ -290,7 +298,22 @@ def _duration_s(option: str, text: str) -> float:
     return seconds
 
 
-def _share(option: str, text: str) -> float:
+def _flops(option: str, text: str | None) -> list[float]:
+    """Training FLOPs between commas. Raises UsageError for what is no number, InputError for what no run has."""
+    from ..simulator.allocation.optimum import check_flops
+
+    found = _counts(option, text)
+    for amount in found:
+        check_flops(amount)
+    return found
+
+
+def _stated(config: str | None) -> Any:
+    """`stated_in` where there is a plan to name."""
+    return nullcontext() if config is None else stated_in(config)
+
+
+def _share(option: str, text: str, most: float = 100.0) -> float:
     """`10%` or `0.1` as a fraction. Raises UsageError."""
     from ..units import shown
 
@@ -299,6 +322,6 @@ def _share(option: str, text: str) -> float:
         value = float(plain.removesuffix("%")) / (100.0 if plain.endswith("%") else 1.0)
     except ValueError:
         value = float("nan")
-    if not 0 < value <= 100:
-        raise UsageError(f"{option}: got {shown(text)}; expected a share such as 10% or 0.1")
+    if not 0 < value <= most:
+        raise UsageError(f"{option}: got {shown(text)}; expected a share such as 10% or 0.1, at most {most:.0%}")
     return value

@@ -134,7 +134,11 @@ def _equal_loss(losses: Sequence[IsoLoss], flops: Sequence[IsoFlop]) -> Any:
 
 def _loss_rows(curve: IsoLoss) -> list[dict[str, Any]]:
     reached = {"reached": f"{curve.loss_nats:g} nats"}
-    return [reached | {"params": float(n), "tokens": float(d)} for n, d in zip(curve.params, curve.tokens, strict=True)]
+    return [
+        reached | {"params": float(n), "tokens": float(d)}
+        for n, d in zip(curve.params, curve.tokens, strict=True)
+        if d <= _MOST_TOKENS * curve.cheapest_tokens
+    ]
 
 
 def sensitivity_chart(result: Sensitivity) -> alt.TopLevelMixin:

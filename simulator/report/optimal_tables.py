@@ -195,7 +195,7 @@ def _change_cells(which: str, change: Change) -> list[str]:
         f"{change.loss_change_nats.median:+.4f}",
         f"{low:+.4f} to {high:+.4f}",
         f"{change.perplexity_change.median:+.3f}",
-        f"{change.days_change:+.1f}",
+        f"{round(change.days_change, 1) + 0.0:+.1f}",
         "" if change.cost_change_usd is None else _signed(change.cost_change_usd),
     ]
 

@@ -1,0 +1,72 @@
+"""The charts of optima: curves, their lowest points, bands that say something, and what moves the loss."""
+
+import numpy as np
+import pytest
+from foretrain.errors import UsageError
+from foretrain.simulator.allocation.curves import isoflop, isoloss
+from foretrain.simulator.allocation.sensitivity import sensitivity
+from foretrain.simulator.predictor_io import load
+from foretrain.simulator.report.charts import save_chart
+from foretrain.simulator.report.optimal_charts import curves_chart, sensitivity_chart
+
+
+@pytest.fixture(scope="module")
+def chinchilla():
+    return load("chinchilla-massivetext")
+
+
+def rows(spec: dict) -> list[dict]:
+    """Every row of every data set in a specification."""
+    found = [row for values in spec.get("datasets", {}).values() for row in values]
+    for key in ("layer", "vconcat"):
+        found += [row for part in spec.get(key, []) for row in rows(part)]
+    return found + (spec["data"]["values"] if "values" in spec.get("data", {}) else [])
+
+
+def marks(spec: dict) -> set[str]:
+    own = {spec["mark"]["type"]} if "mark" in spec else set()
+    return own.union(*(marks(part) for key in ("layer", "vconcat") for part in spec.get(key, [])))
+
+
+def test_curves_of_equal_compute_show_their_optima(chinchilla):
+    curves = isoflop(chinchilla, [1e21, 1e22])
+    spec = curves_chart(curves, []).to_dict()
+    best = {row["label"]: row for row in rows(spec) if "least" in row}
+    assert list(best) == ["2.46B on 67.7B", "7.19B on 232B"]
+    for curve, row in zip(curves, best.values(), strict=True):
+        assert row["loss"] == pytest.approx(curve.loss_nats.min())
+        assert row["least"] < row["params"] < row["most"]
+    assert "area" in marks(spec)
+
+
+def test_bands_that_would_cover_everything_are_said_in_words():
+    spec = curves_chart(isoflop(load("web-text"), [1e21, 1e22]), []).to_dict()
+    assert "area" not in marks(spec)
+    assert "90 % of the loss: -" in spec["title"]["subtitle"]
+
+
+def test_curves_of_equal_loss_stay_where_anybody_would_train(chinchilla):
+    (curve,) = isoloss(chinchilla, [2.2])
+    drawn = [row for row in rows(curves_chart([], [curve]).to_dict()) if "reached" in row]
+    assert max(row["tokens"] for row in drawn) <= 30 * curve.cheapest_tokens < np.max(curve.tokens)
+
+
+def test_both_panels_in_one_chart_and_as_files(chinchilla, tmp_path):
+    chart = curves_chart(isoflop(chinchilla, [1e21, 1e22]), isoloss(chinchilla, [2.2]))
+    assert len(chart.to_dict()["vconcat"]) == 2
+    save_chart(chart, tmp_path / "both.svg")
+    assert (tmp_path / "both.svg").read_bytes().startswith(b"<svg")
+
+
+def test_no_curves_are_no_chart():
+    with pytest.raises(UsageError, match="no curve to draw"):
+        curves_chart([], [])
+
+
+def test_what_moves_the_loss_is_drawn_largest_first(plan):
+    found = sensitivity(plan("7B", "2T", unique_tokens="500B", optim={"lr": 3e-4}), load("web-text"))
+    spec = sensitivity_chart(found).to_dict()
+    bars = [row for row in rows(spec) if "turned" in row]
+    assert {row["key"] for row in bars} == {"model.params", "data.tokens", "data.unique_tokens"}
+    assert {row["turned"] for row in bars} == {"down", "up"}
+    assert "optim.lr" not in str(spec)
