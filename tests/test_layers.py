@@ -308,6 +308,7 @@ STARTS = [
     (["predict", "--config", "examples/mixtral-8x7b.yaml", "--json"], HEAVY | {"altair", "vl_convert", "rich"}),
     *((["cluster", command, "--help"], HELP) for command in ("estimate", "calibrate", "score", "search")),
     *((["curve", command, "--help"], HELP) for command in ("fit", "predict", "score")),
+    *((["optimal", command, "--help"], HELP) for command in ("point", "curves", "more", "sensitivity")),
     (["cluster", "estimate", "--config", "examples/llama-7b.yaml"], HEAVY | {"altair", "vl_convert"}),
     (["cluster", "search", "--config", "examples/llama-70b.yaml", "--json"], HEAVY | {"altair", "vl_convert", "rich"}),
     (["init", "--schema"], HEAVY | {"numpy"}),
