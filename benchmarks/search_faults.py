@@ -37,7 +37,14 @@ _WORKERS = 4
 _TRIALS = 40
 _MORE = 6  # trials by which a study must still grow afterwards
 _STAMP = {"format": 1, "version": "0", "digest": "faults"}
-_MUST_BE_ZERO = ("lost trials", "doubled numbers", "unreadable studies", "others' trials failed", "not tried again")
+_MUST_BE_ZERO = (
+    "lost trials",
+    "doubled numbers",
+    "unreadable studies",
+    "others' trials failed",
+    "not tried again",
+    "too many trials",
+)
 # Forked from here, where everything is imported, a process spends its life on trials, and that is when it is killed.
 _FORK = multiprocessing.get_context("fork")
 
@@ -137,7 +144,8 @@ def count(trials: list[dict], reported: list[tuple[int, float]], victim: BasePro
     found["  before any parameter"] = sum(not trial["params"] for trial in killed)
     found["  tried again, complete"] = sum(trial["number"] in again for trial in killed)
     found["not tried again"] = sum(bool(trial["params"]) and trial["number"] not in again for trial in killed)
-    found["over the wanted number"] = max(0, len(kept) - _TRIALS - _MORE)
+    # each process but the last may be at one when the last that is wanted ends
+    found["too many trials"] = max(0, len(kept) - _TRIALS - _MORE - (_WORKERS - 1))
     return found
 
 

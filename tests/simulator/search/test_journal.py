@@ -4,6 +4,7 @@ import json
 import os
 import threading
 import urllib.request
+import warnings
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import optuna
@@ -11,6 +12,8 @@ import pytest
 from foretrain.errors import DataWarning, InputError
 from foretrain.simulator.search.journal import open_journal
 from foretrain.simulator.search.quiet import quiet_log
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
@@ -59,6 +62,36 @@ def test_a_line_torn_while_the_study_is_open_is_cut_by_the_next_append(path):
         stream.write(b'{"op_code":6,"worker')
     assert len(study_in(storage, 1).trials) == 6
     assert all(json.loads(line) for line in path.read_text().splitlines())
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory) -> bytes:
+    """The bytes of a journal of five trials."""
+    file = tmp_path_factory.mktemp("whole") / "study.log"
+    study_in(open_journal(file), 5)
+    return file.read_bytes()
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_wherever_a_journal_ends_it_goes_on_from_there(tmp_path_factory, content, data):
+    """A process may be killed, or the power fail, after any byte."""
+    end = data.draw(st.integers(0, len(content)))
+    file = tmp_path_factory.mktemp("cut") / "study.log"
+    file.write_bytes(content[:end])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        storage = open_journal(file)
+    assert len(caught) == (not content[:end].endswith(b"\n") and end > 0)
+    whole = content[: content[:end].rfind(b"\n") + 1]
+    assert file.read_bytes() == whole
+    told = [log["values"] for log in map(json.loads, whole.splitlines()) if log["op_code"] == 6]
+    study = study_in(storage, 2)
+    again = study_in(JournalStorage(JournalFileBackend(str(file))))
+    for found in (study.trials, again.trials):
+        assert [trial.values for trial in found if trial.values][: len(told)] == told
+        assert sum(trial.state.is_finished() for trial in found) == len(told) + 2
+        assert [trial.number for trial in found] == list(range(len(found)))
 
 
 @pytest.mark.parametrize("line", [1, 2, 9, 14])

@@ -11,7 +11,7 @@ import threading
 import pytest
 from foretrain.errors import InputError
 from foretrain.simulator.search.line_file import LineFile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 # takes the lock, says so, and waits to be killed
@@ -47,6 +47,7 @@ def held(path):
 
 
 @given(records, st.data())
+@settings(deadline=None)
 def test_whatever_was_torn_what_is_left_is_whole_and_can_be_appended_to(tmp_path_factory, whole, data):
     path = tmp_path_factory.mktemp("torn") / "lines"
     last = json.dumps({"last": data.draw(st.text())}).encode()
