@@ -79,12 +79,12 @@ def point(
     from ..simulator.predictor_io import load
 
     if limits["budget"] is not None or limits["deadline"] is not None:
-        if config is None or flops is not None or unique_tokens is not None or chart is not None:
+        if config is None or flops is not None or unique_tokens is not None:
             raise UsageError(
-                "simulate optimal point: --budget and --deadline go with --config, and not with --flops, "
-                "--unique-tokens or --chart (a plan states its stock: --set data.unique_tokens=300B)"
+                "simulate optimal point: --budget and --deadline go with --config, and not with --flops or "
+                "--unique-tokens (a plan states its stock: --set data.unique_tokens=300B)"
             )
-        _point_for_money(config, overrides, predictor, as_json, **limits)
+        _point_for_money(config, overrides, predictor, chart, as_json, **limits)
         return
     if limits["calibration"] is not None:
         raise UsageError("simulate optimal point: --calibration goes with --budget or --deadline")
@@ -109,6 +109,7 @@ def _point_for_money(
     config: str,
     overrides: tuple[str, ...],
     predictor: str,
+    chart: str | None,
     as_json: bool,
     budget: str | None,
     deadline: str | None,
@@ -129,6 +130,11 @@ def _point_for_money(
             step_times=times,
             progress=step,
         )
+    if chart is not None:
+        from ..simulator.report.charts import save_chart
+        from ..simulator.report.optimal_charts import money_chart
+
+        save_chart(money_chart(result), chart)
     show(as_json, result.to_dict(), lambda: views().money_view(result))
 
 

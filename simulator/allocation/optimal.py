@@ -22,6 +22,7 @@ from .surface import LossSurface
 __all__ = ["ComputeOptimal", "compute_optimal", "optimum_at"]
 
 _SAME_LOSS = 1e-3  # share of the loss within which sizes count as equally good
+_ONE_VALUE = 1.5  # params or tokens that vary less over the fitted runs can't tell an exponent
 _SPAN, _POINTS = math.log(100.0), 1201
 
 
@@ -155,6 +156,14 @@ def _notes(surface: LossSurface, gap: float) -> list[str]:
     notes = [f"C = 6·N·D; N counts {counts.get(surface.params_kind, surface.params_kind)} parameters, as the law does"]
     if surface.active_share < 1.0:
         notes[0] += f"; {surface.active_share:.1%} of them are active and count for C"
+    seen = surface.model.seen
+    for name in ("params", "tokens"):
+        low, high = seen.get(name, (0.0, math.inf))
+        if high < _ONE_VALUE * low:
+            notes.append(
+                f"every fitted run has about {low:.3g} {name}: how the loss changes with {name} is the prior's, not "
+                "these runs', and so is the optimum"
+            )
     if gap > 0.05:
         notes.append(
             f"beyond the fitted runs by {gap:.2g} decades: the optimum's interval has {DRIFT_PER_DECADE:g} of log N "

@@ -1,4 +1,4 @@
-"""Charts of curves of equal compute and of equal loss, and of what each number of a plan moves."""
+"""Charts of curves of equal compute, of equal loss and of equal limits, and of what each number of a plan moves."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import numpy as np
 from ...errors import UsageError
 from ...units import format_count, format_flops
 from ..allocation.curves import IsoFlop, IsoLoss
+from ..allocation.money import MoneyOptimal
 from ..allocation.sensitivity import Sensitivity
 
 if TYPE_CHECKING:
     import altair as alt
 
-__all__ = ["curves_chart", "sensitivity_chart"]
+__all__ = ["curves_chart", "money_chart", "sensitivity_chart"]
 
 _WIDTH, _HEIGHT = 640, 380
 _COUNTS = "replace(format(datum.value, '~s'), 'G', 'B')"
@@ -139,6 +140,46 @@ def _loss_rows(curve: IsoLoss) -> list[dict[str, Any]]:
         for n, d in zip(curve.params, curve.tokens, strict=True)
         if d <= _MOST_TOKENS * curve.cheapest_tokens
     ]
+
+
+def money_chart(result: MoneyOptimal) -> alt.TopLevelMixin:
+    """Loss over the sizes of a plan's family within the same limits, the best one and the plan's own marked."""
+    import altair as alt
+
+    rows = [{"params": row.params_total, "loss": row.loss_nats} for row in result.sizes]
+    values = [row["loss"] for row in rows]
+    room = _PAD * max(max(values) - min(values), 1e-3)
+    domain = alt.Scale(domain=[min(values) - room, max(values) + room], zero=False, nice=False)
+    y = alt.Y("loss:Q", title="loss, nats per token", scale=domain)
+    line = alt.Chart(alt.Data(values=rows)).mark_line(color="#1f3b5c", point=True).encode(x=_sizes(), y=y)  # type: ignore[call-arg]
+    marks = [_mark("best", result.config.model.params_total, result.config.data.tokens, result.loss_nats.median)]
+    if result.plan is not None and result.plan.params_total != marks[0]["params"]:
+        marks.append(_mark("the plan's size", result.plan.params_total, result.plan.tokens, result.plan.loss_nats))
+    low, high = result.params.intervals[0.9]
+    sizes = [row["params"] for row in rows]
+    ends = {"least": max(low, min(sizes)), "most": min(high, max(sizes)), "loss": marks[0]["loss"]}
+    rule = alt.Chart(alt.Data(values=[ends])).mark_rule(color="#d62728", strokeWidth=2)  # type: ignore[call-arg]
+    data = alt.Chart(alt.Data(values=marks))  # type: ignore[call-arg]
+    dots = data.mark_point(color="#d62728", filled=True, size=80).encode(x="params:Q", y=y)
+    labels = [
+        alt.Chart(alt.Data(values=[mark]))  # type: ignore[call-arg]
+        .mark_text(color="#d62728", dy=dy, align="left" if dy < 0 else "center", fontSize=11, **around)
+        .encode(x="params:Q", y=y, text="label:N")
+        for mark, dy in zip(marks, (16, -12), strict=False)  # the best lies in the valley: its label goes below
+        for around in ({"stroke": "white", "strokeWidth": 4.0}, {})
+    ]
+    limits = [] if result.limits.cost_usd is None else [f"{format_count(result.limits.cost_usd)} USD"]
+    limits += [] if result.limits.wall_clock_days is None else [f"{result.limits.wall_clock_days:.3g} days"]
+    machines = f"{result.cluster.devices} × {result.cluster.accelerator}"
+    subtitle = f"each size with the tokens that the limits allow on {machines}; red: the best, its 90 % interval"
+    title = alt.TitleParams(f"loss over size within {' and '.join(limits)}", subtitle=subtitle, anchor="start")
+    layers: list[Any] = [line, rule.encode(x="least:Q", x2="most:Q", y=y), dots, *labels]
+    return alt.layer(*layers).properties(width=_WIDTH, height=_HEIGHT, title=title)
+
+
+def _mark(what: str, params: float, tokens: float, loss: float) -> dict[str, Any]:
+    label = f"{what}: {format_count(params)} on {format_count(tokens)}"
+    return {"params": params, "loss": loss, "label": label}
 
 
 def sensitivity_chart(result: Sensitivity) -> alt.TopLevelMixin:

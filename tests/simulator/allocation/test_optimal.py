@@ -2,13 +2,14 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from foretrain.datasets.run_table import RunTable
 from foretrain.errors import InputError
-from foretrain.simulator.allocation.optimal import compute_optimal
+from foretrain.simulator.allocation.optimal import compute_optimal, optimum_at
 from foretrain.simulator.allocation.over_training import over_training_of
 from foretrain.simulator.allocation.surface import LossSurface
 from foretrain.simulator.predictor import Predictor
@@ -119,6 +120,16 @@ def test_a_learning_rate_is_taken_as_tuned(plan):
     steplaw = load("steplaw")
     stated = compute_optimal(steplaw, 1e22, config=plan("7B", "2T", optim={"lr": 0.1, "batch_tokens": "4M"}))
     assert stated.params.median == pytest.approx(compute_optimal(steplaw, 1e22).params.median)
+
+
+def test_runs_of_one_size_leave_the_optimum_to_the_prior(law_surface):
+    """RegMix's runs are all of one size: an optimum from them says nothing that they know."""
+    plain = law_surface(1.7, 400.0, 1500.0, 0.34, 0.34)
+    seen = {"params": (1e9, 1e9), "tokens": (1e9, 4e10), "compute": (6e18, 2.4e20)}
+    surface = replace(plain, model=replace(plain.model, seen=seen))
+    notes = " ".join(optimum_at(surface, "mine", 1e20).notes)
+    assert "every fitted run has about 1e+09 params" in notes
+    assert "tokens: how" not in notes
 
 
 def test_no_compute_and_no_plan_is_refused(web):

@@ -1,13 +1,19 @@
 """The charts of optima: curves, their lowest points, bands that say something, and what moves the loss."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from foretrain.errors import UsageError
 from foretrain.simulator.allocation.curves import isoflop, isoloss
+from foretrain.simulator.allocation.money import money_optimal
 from foretrain.simulator.allocation.sensitivity import sensitivity
+from foretrain.simulator.config import RunConfig
 from foretrain.simulator.predictor_io import load
 from foretrain.simulator.report.charts import save_chart
-from foretrain.simulator.report.optimal_charts import curves_chart, sensitivity_chart
+from foretrain.simulator.report.optimal_charts import curves_chart, money_chart, sensitivity_chart
+
+SEVEN_B = Path(__file__).parents[3] / "examples/llama-7b.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +62,16 @@ def test_both_panels_in_one_chart_and_as_files(chinchilla, tmp_path):
     assert len(chart.to_dict()["vconcat"]) == 2
     save_chart(chart, tmp_path / "both.svg")
     assert (tmp_path / "both.svg").read_bytes().startswith(b"<svg")
+
+
+def test_sizes_within_the_same_limits_with_the_best_and_the_plan():
+    config = RunConfig.load(SEVEN_B)
+    result = money_optimal(config, load("web-text"), budget_usd=1e6)
+    drawn = rows(money_chart(result).to_dict())
+    labels = [row["label"] for row in drawn if "label" in row]
+    assert any(label.startswith("best: ") for label in labels)
+    assert any(label.startswith("the plan's size: 6.74B on ") for label in labels)
+    assert sum("params" in row and "label" not in row for row in drawn) == len(result.sizes)
 
 
 def test_no_curves_are_no_chart():
