@@ -20,6 +20,7 @@ __all__ = ["form", "study_view"]
 
 _MOST_ON_FRONT = 12
 _MOST_IMPORTANT = 8
+_COUNTED = 1_000_000  # whole numbers below it are written out
 _HEADLINE = (
     ("perplexity per token", "perplexity"),
     ("loss, nats per token", "loss_nats"),
@@ -120,6 +121,8 @@ def _value(one: Evaluation, path: str) -> str:
         value = config.optim.batch_tokens
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "–" if value is None else str(value)
+    if isinstance(value, int) and value < _COUNTED:
+        return f"{value:,}"
     return f"{value:.3g}" if abs(value) < 1 else format_count(float(value))
 
 

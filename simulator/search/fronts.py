@@ -31,6 +31,8 @@ def balanced(front: Sequence[Evaluation], directions: Sequence[str]) -> Evaluati
 
 def spread_out(front: Sequence[Evaluation], directions: Sequence[str], count: int) -> list[Evaluation]:
     """Up to `count` points of a front, each as far from the ones before as can be; its ends come first."""
+    if not front:
+        return []
     goals = _scaled(_small(front, directions))
     chosen: list[int] = []
     for column in goals.T:

@@ -36,9 +36,8 @@ FORMAT = 1
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share done so far."""
 
-_ROUNDS = 2  # of polishing, each followed by trials
-_POLISHED = 0.05  # of the trials come after each round, and at most so many:
-_MOST_AFTER = 10
+_POLISH_AT = (0.4, 0.75, 0.95)
+"""After these shares of the trials the best plans are polished: the sampler then goes on from what that found."""
 
 
 def optimize(
@@ -103,16 +102,15 @@ class _Search:
         self.ends = None if study.options.timeout is None else time.monotonic() + study.options.timeout
 
     def run(self) -> None:
-        """Recipes, trials, and rounds of polish."""
+        """Recipes, then trials with polish between."""
         if self.study.options.warm_start:
             for name, parameters in recipes(self.study):
                 self.enqueue(parameters, name)
-        after = min(math.ceil(_POLISHED * self.total), _MOST_AFTER) if self.study.options.polish else 0
-        self.trials(self.total - _ROUNDS * after)
-        for left in range(_ROUNDS - 1, -1, -1):
-            if after and self.time_left() > 0 and len(evaluations(self.found)) < self.total:
+        for share in _POLISH_AT if self.study.options.polish else ():
+            self.trials(math.floor(share * self.total))
+            if self.time_left() > 0 and len(evaluations(self.found)) < self.total:
                 self.polish()
-            self.trials(self.total - left * after)
+        self.trials(self.total)
 
     def trials(self, upto: int) -> None:
         """Run trials until the study has so many."""
@@ -130,7 +128,8 @@ class _Search:
     def polish(self) -> None:
         """Improve the best plans so far, and put what is better in the queue."""
         told = None if self.progress is None else (lambda share: self.counted(None, self.total))
-        for better in polished(self.evaluator, list(evaluations(self.found).values()), self.total, told):
+        budget = math.ceil(self.total / len(_POLISH_AT))
+        for better in polished(self.evaluator, list(evaluations(self.found).values()), budget, told):
             parameters = self.study.space.encode(better.values)
             if parameters is not None:
                 self.enqueue(parameters, "polish")
