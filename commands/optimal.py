@@ -51,6 +51,7 @@ def optimal() -> None:
 @set_option
 @click.option("--budget", metavar="USD", help="US dollars, such as 2M, on the plan's machines and at its prices.")
 @click.option("--deadline", metavar="TIME", help="Wall clock, such as 30d, on the plan's machines.")
+@click.option("--chance", metavar="SHARE", help="Chance of keeping to each of them, such as 90% (default: 50%).")
 @stock_option
 @predictor_option
 @calibration_option
@@ -86,8 +87,9 @@ def point(
             )
         _point_for_money(config, overrides, predictor, chart, as_json, **limits)
         return
-    if limits["calibration"] is not None:
-        raise UsageError("simulate optimal point: --calibration goes with --budget or --deadline")
+    for option in ("calibration", "chance"):
+        if limits[option] is not None:
+            raise UsageError(f"simulate optimal point: --{option} goes with --budget or --deadline")
     from ..simulator.allocation.curves import isoflop
     from ..simulator.allocation.optimal import compute_optimal
 
@@ -113,6 +115,7 @@ def _point_for_money(
     as_json: bool,
     budget: str | None,
     deadline: str | None,
+    chance: str | None,
     calibration: str | None,
 ) -> None:
     from ..simulator.allocation.money import money_optimal
@@ -120,6 +123,7 @@ def _point_for_money(
     from ..simulator.predictor_io import load
 
     plan, fitted, times = RunConfig.load(config, overrides), load(predictor), step_times(calibration)
+    sure = 0.5 if chance is None else _share("--chance", chance, most=0.999)
     days = None if deadline is None else _duration_s("--deadline", deadline) / 86_400.0
     with stated_in(config), progress_bar("sizes") as step:
         result = money_optimal(
@@ -127,6 +131,7 @@ def _point_for_money(
             fitted,
             budget_usd=_count("--budget", budget),
             deadline_days=days,
+            chance=sure,
             step_times=times,
             progress=step,
         )
@@ -329,5 +334,5 @@ def _share(option: str, text: str, most: float = 100.0) -> float:
     except ValueError:
         value = float("nan")
     if not 0 < value <= most:
-        raise UsageError(f"{option}: got {shown(text)}; expected a share such as 10% or 0.1, at most {most:.0%}")
+        raise UsageError(f"{option}: got {shown(text)}; expected a share such as 10% or 0.1, at most {most:.3g}")
     return value

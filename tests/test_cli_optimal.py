@@ -63,14 +63,14 @@ def test_a_plan_says_where_it_stands(call):
 
 
 def test_a_budget_in_json_and_as_a_table(call):
-    words = ("optimal", "point", "--budget", "1M", "--deadline", "60d", "--config", SEVEN_B)
+    words = ("optimal", "point", "--budget", "1M", "--deadline", "60d", "--chance", "90%", "--config", SEVEN_B)
     facts = parsed(call(*words, "--json"))
     assert set(facts) == MONEY_KEYS
-    assert facts["limits"] == {"cost_usd": 1e6, "wall_clock_days": 60.0}
-    assert facts["cost_usd"]["median"] <= 1e6
+    assert facts["limits"] == {"cost_usd": 1e6, "wall_clock_days": 60.0, "chance": 0.9}
+    assert facts["cost_usd"]["intervals"]["0.8"][1] == pytest.approx(1e6, rel=0.01)
     shown = call(*words).stdout
     assert shown.startswith("best run on 512 × A100-SXM-80 within 1.00M USD and 60 days")
-    assert "the budget ends it" in shown
+    assert "the budget ends it; chance of keeping to the budget 90%" in shown
     assert sum("←" in line for line in shown.splitlines()) == 1
 
 
@@ -138,6 +138,8 @@ BAD = [
     (("point", "--budget", "2M", *RUN, "--set", "hardware=null"), 3, "hardware.count: missing"),
     (("point", "--flops", "1e22", "--set", "data.tokens=1T"), 2, "--set goes with --config"),
     (("point", "--flops", "1e22", "--calibration", "x"), 2, "--calibration goes with"),
+    (("point", "--flops", "1e22", "--chance", "90%"), 2, "--chance goes with"),
+    (("point", "--budget", "1M", "--chance", "100%", *RUN), 2, "--chance: got '100%'; expected a share"),
     (("point", "--flops", "1e22", "--predictor", "routing-moe"), 3, "how the loss changes with tokens"),
     (("point", "--flops", "1e22", "--predictor", "olmo-c4", "--unique-tokens", "1B"), 3, "knows no repeats"),
     (("point", "--flops", "1e22", "--predictor", "none-such"), 3, "no such predictor"),

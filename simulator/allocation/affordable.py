@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+
+import numpy as np
 
 from ...architecture import Architecture
 from ...errors import ConfigError, InfeasibleError, InputError
@@ -24,16 +27,23 @@ _TRIES = 40
 
 @dataclass(frozen=True)
 class Limits:
-    """What a run may take: US dollars, and days of wall clock; None for no limit. Medians are held against them."""
+    """What a run may take: US dollars, and days of wall clock; None for no limit. Each is held by itself."""
 
     cost_usd: float | None = None
     wall_clock_days: float | None = None
+    chance: float = 0.5
+    """Chance with which a limit must hold: 0.5 holds the median against it."""
 
     @classmethod
-    def of(cls, config: RunConfig) -> Limits:
+    def of(cls, config: RunConfig, chance: float = 0.5) -> Limits:
         """The budget and the deadline of a plan's targets."""
         seconds = config.deadline_s
-        return cls(config.targets.budget_usd, None if seconds is None else seconds / _S_PER_DAY)
+        return cls(config.targets.budget_usd, None if seconds is None else seconds / _S_PER_DAY, chance)
+
+    @property
+    def unlimited(self) -> bool:
+        """Whether there is no limit at all."""
+        return self.cost_usd is None and self.wall_clock_days is None
 
 
 @dataclass(frozen=True)
@@ -79,7 +89,7 @@ def affordable(config: RunConfig, limits: Limits, steps: Steps, draws: int = DRA
     Raises InfeasibleError where no layout fits, or the limits don't allow even one step; ConfigError where the plan
     says too little of its machines or, with a limit on money, of their price; InputError without any limit.
     """
-    if limits == Limits():
+    if limits.unlimited:
         raise InputError("budget, deadline: both are missing; expected US dollars such as 2M, a time such as 30d")
     plan, found = config, steps.estimate(config, draws)
     least = config.optim.batch_tokens or 0.0
@@ -87,7 +97,7 @@ def affordable(config: RunConfig, limits: Limits, steps: Steps, draws: int = DRA
         share, binding = _room(found, limits)
         if 1.0 <= share <= 1.0 + _CLOSE:
             break
-        tokens = plan.data.tokens * share * (1.0 - 0.5 * _CLOSE)
+        tokens = _rounded(plan.data.tokens * share * (1.0 - 0.3 * _CLOSE))
         if tokens < least:
             raise InfeasibleError(_too_little(binding, limits, found))
         plan = with_tokens(plan, tokens)
@@ -99,28 +109,36 @@ def affordable(config: RunConfig, limits: Limits, steps: Steps, draws: int = DRA
     return Affordable(plan.model_copy(update={"layout": layout}), found, binding)
 
 
+def _rounded(tokens: float) -> float:
+    """Four digits, down: a plan to be written and read."""
+    unit = 10.0 ** (math.floor(math.log10(tokens)) - 3)
+    return math.floor(tokens / unit) * unit
+
+
 def _room(found: ClusterEstimate, limits: Limits) -> tuple[float, str]:
     """How many times more the limits allow than what was estimated, and the limit that decides."""
     room: dict[str, float] = {}
     if limits.cost_usd is not None:
-        if found.cost_usd is None:
+        cost = found.draws.cost_usd
+        if cost is None:
             raise ConfigError("hardware.price_usd_per_hour: is missing; expected a price, for a budget to be held to")
-        if found.cost_usd.median <= 0:
+        taken = float(np.quantile(cost, limits.chance))
+        if taken <= 0:
             raise ConfigError("hardware.price_usd_per_hour: is 0, so that no budget ends the run; expected a price")
-        room["cost_usd"] = limits.cost_usd / found.cost_usd.median
+        room["cost_usd"] = limits.cost_usd / taken
     if limits.wall_clock_days is not None:
-        room["wall_clock_days"] = limits.wall_clock_days / found.wall_clock_days.median
+        taken = float(np.quantile(found.draws.wall_clock_s, limits.chance)) / _S_PER_DAY
+        room["wall_clock_days"] = limits.wall_clock_days / taken
     binding = min(room, key=lambda name: room[name])
     return room[binding], binding
 
 
 def _too_little(binding: str, limits: Limits, found: ClusterEstimate) -> str:
-    if binding == "cost_usd" and found.cost_usd is not None:
-        return f"budget: {limits.cost_usd:.3g} USD isn't enough; expected at least about {found.cost_usd.median:.3g}"
-    return (
-        f"deadline: {limits.wall_clock_days:.3g} days aren't enough; expected at least about "
-        f"{found.wall_clock_days.median:.3g}"
-    )
+    share, _ = _room(found, limits)
+    if binding == "cost_usd" and limits.cost_usd is not None:
+        return f"budget: {limits.cost_usd:.3g} USD isn't enough; expected at least about {limits.cost_usd / share:.3g}"
+    days = limits.wall_clock_days or 0.0
+    return f"deadline: {days:.3g} days aren't enough; expected at least about {days / share:.3g}"
 
 
 def with_tokens(config: RunConfig, tokens: float) -> RunConfig:

@@ -129,7 +129,8 @@ def _isoloss(surface: LossSurface, loss: float) -> IsoLoss:
 def _cheapest(surface: LossSurface, wanted: float) -> Optimum:
     """The optimum of the least compute at which the law's log loss is `wanted`. InfeasibleError where there is none."""
     decades = np.arange(_FEWEST_DECADES, _MOST_DECADES + _STEP_DECADES, _STEP_DECADES)
-    above = np.array([find_optimum(surface, 10.0**one).log_loss - wanted for one in decades])
+    found = [_optimum_or_none(surface, 10.0**one) for one in decades]
+    above = np.array([math.inf if one is None else one.log_loss - wanted for one in found])
     first = int((above <= 0).argmax())
     if above[first] > 0:
         raise InfeasibleError(
@@ -147,6 +148,14 @@ def _cheapest(surface: LossSurface, wanted: float) -> Optimum:
     return find_optimum(surface, 10.0**root)
 
 
+def _optimum_or_none(surface: LossSurface, flops: float) -> Optimum | None:
+    """The optimum, or None where the law has none: far out some laws lose theirs."""
+    try:
+        return find_optimum(surface, flops)
+    except InfeasibleError:
+        return None
+
+
 def _compute_interval(surface: LossSurface, wanted: float, best: Optimum) -> Quantity:
     """Compute that reaches a log loss along the optima, with the ends at which the predicted interval's ends do.
 
@@ -156,7 +165,9 @@ def _compute_interval(surface: LossSurface, wanted: float, best: Optimum) -> Qua
         -_INTERVAL_DECADES, _INTERVAL_DECADES, 4 * int(_INTERVAL_DECADES) + 1
     )
     decades = decades[decades > math.log10(_LEAST_FLOPS)]
-    path = [find_optimum(surface, 10.0**one) for one in decades]
+    found = [(one, _optimum_or_none(surface, 10.0**one)) for one in decades]
+    path = [best for _, best in found if best is not None]
+    decades = np.array([one for one, best in found if best is not None])
     predicted = surface.predict(np.array([one.params for one in path]), np.array([one.tokens for one in path]))
     off = float(np.interp(math.log10(best.flops), decades, predicted.log_loss)) - wanted  # what was learned on top
 

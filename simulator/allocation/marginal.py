@@ -203,7 +203,7 @@ class _Comparison:
 
     def row(self, wish: _Wish, near: float | None) -> tuple[More, float | None]:
         """What a wish buys, and the best size for it, near which that of the next one will be."""
-        if wish.limits == Limits():
+        if wish.limits.unlimited:
             return More(wish.what, None, None, wish.note), near
         same, note = None, wish.note
         try:

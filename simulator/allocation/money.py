@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ... import __version__
+from ...errors import InputError
 from ..cluster.cluster_estimate import ClusterEstimate
 from ..cluster.estimate import DRAWS
 from ..cluster.step_model import StepTimeModel
@@ -103,17 +104,20 @@ def money_optimal(
     *,
     budget_usd: float | None = None,
     deadline_days: float | None = None,
+    chance: float = 0.5,
     step_times: StepTimeModel | None = None,
     progress: Progress | None = None,
 ) -> MoneyOptimal:
     """The best size and tokens for a budget, a deadline or both, on the plan's machines and at its prices.
 
     Without either, those of the plan's targets. Every size gets the tokens that the limits allow at the speed of its
-    own fastest layout; costs and times are held to by their medians. Raises InfeasibleError where no size can be
-    trained so, ConfigError for what the plan lacks.
+    own fastest layout. `chance` is that with which each limit must hold: 0.5 takes medians. Raises InfeasibleError
+    where no size can be trained so, ConfigError for what the plan lacks, InputError without any limit.
     """
-    given = Limits(budget_usd, deadline_days)
-    limits = Limits.of(config) if given == Limits() else given
+    if not 0 < chance < 1:
+        raise InputError(f"chance: got {chance:g}; expected one between 0 and 1, such as 0.9")
+    given = Limits(budget_usd, deadline_days, chance)
+    limits = Limits.of(config, chance) if given.unlimited else given
     steps = Steps(step_times)
     ladder = climb(config, predictor, limits, steps, progress)
     surface = LossSurface.of(predictor, config)

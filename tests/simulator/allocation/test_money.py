@@ -45,6 +45,13 @@ def test_tokens_fill_the_limits_and_never_pass_them(seven, steps, limits, bindin
     assert getattr(again, binding).median == pytest.approx(getattr(run.estimate, binding).median)
 
 
+def test_a_chance_leaves_room(seven, steps):
+    sure, even = (affordable(seven, Limits(cost_usd=5e5, chance=chance), steps) for chance in (0.9, 0.5))
+    assert sure.config.data.tokens < even.config.data.tokens
+    assert np.mean(sure.estimate.draws.cost_usd <= 5e5) == pytest.approx(0.9, abs=0.02)
+    assert f"{sure.config.data.tokens:.4g}" == f"{sure.config.data.tokens:.6g}", "a number that can be written"
+
+
 def test_a_reservation_is_paid_whether_it_is_used_or_not(seven, steps):
     reserved = over(
         seven, "prices={purchase: reserved, reserved: 20d, reserved_usd_per_hour: 1.5, on_demand_usd_per_hour: 3}"
@@ -108,16 +115,13 @@ def test_the_best_plan_can_be_run_as_it_is(best, web):
     assert said.cluster.cost_usd.median == pytest.approx(1e6, rel=0.01)
 
 
-def test_twice_the_money_buys_a_larger_model_and_a_lower_loss(best, seven, web):
-    richer = money_optimal(seven, web, budget_usd=2e6)
-    assert richer.loss_nats.median < best.loss_nats.median
-    assert richer.params.median > best.params.median
-
-
-def test_limits_of_the_plan_are_taken_where_none_are_stated(seven, web):
+def test_limits_of_the_plan_are_taken_where_none_are_stated(seven, web, best):
+    """And twice the money buys a larger model and a lower loss."""
     found = money_optimal(seven, web)
     assert found.limits == Limits(cost_usd=5e5, wall_clock_days=30.0)
     assert found.binding == "cost_usd"
+    assert best.loss_nats.median < found.loss_nats.median
+    assert best.params.median > found.params.median
     with pytest.raises(InputError, match="both are missing"):
         money_optimal(over(seven, "targets=null"), web)
 
@@ -129,6 +133,12 @@ def test_sizes_that_do_not_fit_are_left_out(seven, web):
     assert any(note.startswith("left out") for note in found.notes)
 
 
+@pytest.mark.parametrize("chance", [0.0, 1.0, -1.0, math.nan])
+def test_what_is_no_chance_is_refused(seven, web, chance):
+    with pytest.raises(InputError, match="chance: got"):
+        money_optimal(seven, web, budget_usd=1e6, chance=chance)
+
+
 def test_a_plan_without_a_shape_or_machines_says_what_is_missing(web, plan):
     with pytest.raises(InputError, match=r"model\.architecture: is missing"):
         money_optimal(plan("7B", "2T"), web, budget_usd=1e6)
@@ -136,7 +146,7 @@ def test_a_plan_without_a_shape_or_machines_says_what_is_missing(web, plan):
 
 def test_json_of_money(best):
     facts = json.loads(json.dumps(best.to_dict(), allow_nan=False))
-    assert facts["limits"] == {"cost_usd": 1e6, "wall_clock_days": None}
+    assert facts["limits"] == {"cost_usd": 1e6, "wall_clock_days": None, "chance": 0.5}
     assert facts["params_total"]["median"] == best.config.model.params_total
 
 
