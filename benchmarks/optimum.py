@@ -76,6 +76,7 @@ def drift_table(every: list[Task]) -> None:
     gap, off, open_ = np.array(rows).T
     weight = np.array([1.0 / sources.count(source) for source in sources])
     weight /= weight.sum()
+    best = {source: best_drift(gap, off, open_, weight * (np.array(sources) != source)) for source in sorted(seen)}
     print(f"{len(rows)} optima of {len(set(sources))} sources: coverage of intervals of N* by sd of log N per decade")
     print("drift " + "".join(f"{level:>8.0%}" for level in NORMAL) + "   log density")
     for drift in DRIFTS:
@@ -84,6 +85,14 @@ def drift_table(every: list[Task]) -> None:
         density = float(weight @ (-0.5 * (off / sd) ** 2 - np.log(sd)))
         mark = "  <- DRIFT_PER_DECADE" if drift == DRIFT_PER_DECADE else ""
         print(f"{drift:<6g}" + "".join(f"{share:>8.0%}" for share in shares) + f"{density:>14.3f}{mark}")
+    print("best drift without each source: " + ", ".join(f"{name} {drift:.2f}" for name, drift in best.items()))
+
+
+def best_drift(gap: np.ndarray, off: np.ndarray, open_: np.ndarray, weight: np.ndarray) -> float:
+    """The drift under which the distances are likeliest."""
+    grid = np.arange(0.0, 0.4, 0.005)
+    sd = np.hypot(open_, grid[:, None] * gap)
+    return float(grid[np.argmax((weight * (-0.5 * (off / sd) ** 2 - np.log(sd))).sum(axis=1))])
 
 
 def chinchilla_table(every: list[Task]) -> None:
