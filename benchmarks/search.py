@@ -63,7 +63,7 @@ ALLOCATION = {
         "hardware": {"accelerator": "H100-SXM-80", "count": 512, "price_usd_per_hour": 2.0},
     },
     "space": {
-        "model.params": {"low": "5B", "high": "30B", "log": True},
+        "model.params": {"low": "5B", "high": "100B", "log": True},
         "data.tokens": {"low": "100B", "high": "10T", "log": True},
         "optim.batch_tokens": {"low": "2M", "high": "16M", "log": True},
         "hardware.count": {"low": 128, "high": 1024, "step": 128},
@@ -259,7 +259,7 @@ def brute_force(study: Study) -> tuple[Evaluation, int]:
     sizes, count, batch = ranges["model.params"], ranges["hardware.count"], ranges["optim.batch_tokens"]
     base = study.run.model.architecture
     assert base is not None
-    shapes = {family_shape(base, p): None for p in np.geomspace(sizes.low, sizes.high, 400)}  # type: ignore[attr-defined]
+    shapes = {family_shape(base, p): None for p in np.geomspace(sizes.low, sizes.high, 150)}  # type: ignore[attr-defined]
     best, tried = None, 0
     for devices in range(int(count.low), int(count.high) + 1, int(count.step)):  # type: ignore[attr-defined]
         unit = devices * base.context_length

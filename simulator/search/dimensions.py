@@ -25,8 +25,8 @@ Values = Mapping[str, Any]
 """What stands at some paths of a run configuration."""
 
 _SLACK = 1e-9
-_FACTORS = (1.03, 1.1, 1.3)  # moves along a logarithmic range
-_STRIDES = (1, 3, 10)  # moves along a range of steps
+_FACTORS = (1.03, 1.1, 1.3, 2.0)  # moves along a logarithmic range
+_STRIDES = (1, 2, 4)  # moves along a range of steps
 _SHARES = (0.01, 0.05, 0.2)  # moves along any other range
 
 

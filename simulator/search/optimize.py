@@ -136,7 +136,10 @@ class _Search:
 
     def enqueue(self, parameters: dict[str, Any], origin: str) -> None:
         """Put a plan in the queue, unless it was tried already."""
-        self.found.enqueue_trial(parameters, user_attrs={ORIGIN: origin}, skip_if_exists=True)
+        from .quiet import quiet_log
+
+        with quiet_log():  # which would tell of plans that were tried already
+            self.found.enqueue_trial(parameters, user_attrs={ORIGIN: origin}, skip_if_exists=True)
 
     def time_left(self) -> float:
         """Seconds until the study's timeout."""

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .dimensions import MixDimension, RangeDimension, Values
-from .evaluate import Evaluation, Evaluator
+from .evaluate import MACHINES, Evaluation, Evaluator
 
 __all__ = ["Aim", "improve"]
 
@@ -30,6 +30,7 @@ _STEP_SHARE, _STEP_UNIT = 1e-4, 1e-3
 _ITERATIONS = 25
 _BISECTIONS = 10
 _SECANTS = 3
+_ON_LIMIT = 1e-4  # log units below a limit that are no room
 _TOKENS = "data.tokens"
 
 
@@ -86,12 +87,14 @@ class _LocalSearch:
 
     def to_limits(self, one: Evaluation) -> Evaluation:
         """The plan with as many tokens as its limits allow, by secants in log tokens; as it is without such limits."""
-        tokens = next((d for d in self.evaluator.study.space.smooth if d.path == _TOKENS), None)
+        tokens = self.tokens
         if tokens is None or one.why is not None or not self.evaluator.study.limits:
             return one
         best, step = one, self._step_of(one)
         for _ in range(_SECANTS):
-            worst = max((v for name, v in one.excess.items() if name not in (*self.free, "machines")), default=-1.0)
+            worst = max((v for name, v in one.excess.items() if name not in (*self.free, MACHINES)), default=-1.0)
+            if -_ON_LIMIT < worst <= 0:
+                break
             wanted = tokens.snapped(one.values[_TOKENS] * math.exp(-worst - 1e-6))
             if wanted == one.values[_TOKENS]:
                 break
@@ -104,8 +107,21 @@ class _LocalSearch:
         problem = _Smooth(self, start)
         if start.why is not None or not problem.size or self.left < 2 * problem.size:
             return start
+        if problem.size == 1 and self.tokens is not None:
+            found = self.to_limits(start)
+            if self.better(found, start) or self.on_limit(start):
+                return found  # more tokens are better, up to a limit: nothing is left for gradients
         found = problem.solve()
         return found if self.better(found, start) else start
+
+    @property
+    def tokens(self) -> RangeDimension | None:
+        """The range of tokens, if they may take any value of one."""
+        return next((d for d in self.evaluator.study.space.smooth if d.path == _TOKENS), None)
+
+    def on_limit(self, one: Evaluation) -> bool:
+        """Whether some limit is just kept."""
+        return any(-_ON_LIMIT < value <= 0 for name, value in one.excess.items() if name not in self.free)
 
     def _step_of(self, one: Evaluation) -> Any:
         return None if one.config is None else self.evaluator.step(one.config)

@@ -18,7 +18,7 @@ __all__ = ["polished"]
 
 _STARTS = 3
 _FRONT_STARTS = 6
-_MOST_EVALUATIONS = 400  # of one local search
+_LEAST_EVALUATIONS, _MOST_EVALUATIONS = 100, 400  # of one local search
 
 
 def polished(
@@ -37,7 +37,7 @@ def polished(
         points = spread_out(front_of(feasible, study.directions), study.directions, _FRONT_STARTS)
         starts = [(_Capped.at(evaluator, one), one) for one in points]
     found = []
-    each = min(_MOST_EVALUATIONS, max(budget // max(len(starts), 1), 40))
+    each = min(_MOST_EVALUATIONS, max(budget // max(len(starts), 1), _LEAST_EVALUATIONS))
     for number, (judge, start) in enumerate(starts):
         if told is not None:
             told(number / len(starts))
