@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +56,12 @@ class YamlDocument:
 
 
 def load_document(path: str | os.PathLike[str]) -> YamlDocument:
-    """Read a YAML or JSON file of at most 1 MB whose root is a mapping, with line numbers. Raises `ConfigError`."""
+    """Read a YAML or JSON file of at most 1 MB whose root is a mapping, with line numbers. Raises `ConfigError`.
+
+    `-` is the standard input, which can be read once.
+    """
+    if os.fspath(path) == "-":
+        return loads_document(_standard_input(), "standard input")
     return loads_document(read_bounded_text(path, _MAX_BYTES, ConfigError), os.fspath(path))
 
 
@@ -93,6 +99,19 @@ def loads_value(text: str, where: str = "value") -> Any:
     """
     root = _compose(text, where)
     return None if root is None else _Builder(where).value(root, ())
+
+
+def _standard_input() -> str:
+    """What is piped in, of at most 1 MB. Raises `ConfigError`."""
+    try:
+        data = sys.stdin.buffer.read(_MAX_BYTES + 1)
+        if len(data) > _MAX_BYTES:
+            raise ConfigError(f"standard input: is larger than {_MAX_BYTES} bytes; expected at most that")
+        return data.decode("utf-8-sig")
+    except (OSError, ValueError, AttributeError) as cause:
+        if isinstance(cause, ConfigError):
+            raise
+        raise ConfigError("standard input: isn't UTF-8 text, or can't be read; expected YAML or JSON") from cause
 
 
 class _Loader(yaml.SafeLoader):

@@ -114,7 +114,8 @@ class Study:
         """Read a study file; paths in it are relative to it. `overrides` change the run. Raises ConfigError."""
         document = load_document(path)
         origins = Origins(document.where, document.lines, {})
-        return cls._made(document.mapping, origins, Path(path).parent, Path(path).stem, overrides, predictor)
+        name = "study" if os.fspath(path) == "-" else Path(path).stem  # piped in
+        return cls._made(document.mapping, origins, Path(path).parent, name, overrides, predictor)
 
     @classmethod
     def from_mapping(
