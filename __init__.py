@@ -37,6 +37,11 @@ if TYPE_CHECKING:
     from .simulator.predictor_io import load as load_predictor
     from .simulator.predictor_io import save as save_predictor
     from .simulator.scoring import score
+    from .simulator.search.optimize import optimize
+    from .simulator.search.planner import Planner
+    from .simulator.search.result import Optimization
+    from .simulator.search.study import Study
+    from .simulator.search.told import told_result
     from .simulator.stock import plan_stock
     from .simulator.tracking.result import Tracking
     from .simulator.tracking.track import track
@@ -49,6 +54,8 @@ _HOMES = {
     "ClusterEstimate": ("simulator.cluster.cluster_estimate", "ClusterEstimate"),
     "Corpus": ("datasets.corpus", "Corpus"),
     "Forecast": ("simulator.forecast", "Forecast"),
+    "Optimization": ("simulator.search.result", "Optimization"),
+    "Planner": ("simulator.search.planner", "Planner"),
     "Predictor": ("simulator.predictor", "Predictor"),
     "Project": ("proxies.project", "Project"),
     "ProxySpace": ("proxies.space", "ProxySpace"),
@@ -56,6 +63,7 @@ _HOMES = {
     "RunTable": ("datasets.run_table", "RunTable"),
     "ScalingLawRegressor": ("simulator.estimator", "ScalingLawRegressor"),
     "StepTimeModel": ("simulator.cluster.step_model", "StepTimeModel"),
+    "Study": ("simulator.search.study", "Study"),
     "Tracking": ("simulator.tracking.result", "Tracking"),
     "accelerator": ("datasets.accelerators", "accelerator"),
     "calibrate_step_times": ("simulator.cluster.calibrate", "calibrate_on_plan"),
@@ -66,11 +74,13 @@ _HOMES = {
     "isoloss": ("simulator.allocation.curves", "isoloss"),
     "load_predictor": ("simulator.predictor_io", "load"),
     "money_optimal": ("simulator.allocation.money", "money_optimal"),
+    "optimize": ("simulator.search.optimize", "optimize"),
     "plan_stock": ("simulator.stock", "plan_stock"),
     "save_predictor": ("simulator.predictor_io", "save"),
     "score": ("simulator.scoring", "score"),
     "search_layouts": ("simulator.cluster.plan", "search_layouts"),
     "sensitivity": ("simulator.allocation.sensitivity", "sensitivity"),
+    "told_result": ("simulator.search.told", "told_result"),
     "track": ("simulator.tracking.track", "track"),
     "what_more_buys": ("simulator.allocation.marginal", "what_more_buys"),
 }
@@ -81,6 +91,8 @@ __all__ = [
     "ClusterEstimate",
     "Corpus",
     "Forecast",
+    "Optimization",
+    "Planner",
     "Predictor",
     "Project",
     "ProxySpace",
@@ -88,6 +100,7 @@ __all__ = [
     "RunTable",
     "ScalingLawRegressor",
     "StepTimeModel",
+    "Study",
     "Tracking",
     "__version__",
     "accelerator",
@@ -99,11 +112,13 @@ __all__ = [
     "isoloss",
     "load_predictor",
     "money_optimal",
+    "optimize",
     "plan_stock",
     "save_predictor",
     "score",
     "search_layouts",
     "sensitivity",
+    "told_result",
     "track",
     "what_more_buys",
 ]
