@@ -173,8 +173,23 @@ def conclude(
         importances=_importances(study, found, len(known)),
         relaxations=relaxed,
         why=None if feasible or relaxed else why_impossible(study, list(known.values())),
-        notes=tuple(notes),
+        notes=(*notes, *_unread(study)),
     )
+
+
+def _unread(study: Study) -> list[str]:
+    """What varies though no loss depends on it: the search would take whatever is cheapest."""
+    laws = [study.predictor.targets[target].fit.law for target in study.targets]
+    reads = {column for law in laws for column in (*law.columns, *law.optional)}
+    mixed = any(law.domains for law in laws)
+    unread = [path for path in study.space.paths if path.startswith("optim.") and path.partition(".")[2] not in reads]
+    unread += ["data.mix"] if study.space.mix is not None and not mixed else []
+    return [
+        f"{path} varies, but {study.predictor.name} doesn't know what it does to the loss: what is fastest is chosen; "
+        "bound it by what is known to train well"
+        for path in unread
+        if laws
+    ]
 
 
 def _forecast(evaluator: Evaluator, one: Evaluation) -> Forecast | None:
