@@ -130,7 +130,7 @@ class RangeDimension:
 
 @dataclass(frozen=True)
 class SetDimension:
-    """One of several values; Optuna sees plain ones as they are, others as their JSON."""
+    """One of several values; Optuna sees plain ones as they are written, others as their JSON."""
 
     path: str
     choices: tuple[Any, ...]
@@ -140,10 +140,10 @@ class SetDimension:
     continuous = False
 
     @classmethod
-    def of(cls, path: str, choices: tuple[Any, ...], read: tuple[Any, ...]) -> SetDimension:
-        """The dimension with labels for its choices."""
-        plain = all(value is None or isinstance(value, bool | int | float | str) for value in choices)
-        labels = choices if plain else tuple(json.dumps(value, sort_keys=True) for value in choices)
+    def of(cls, path: str, written: tuple[Any, ...], choices: tuple[Any, ...], read: tuple[Any, ...]) -> SetDimension:
+        """The dimension with labels for its choices, from how they are written. TypeError for what isn't JSON."""
+        plain = all(value is None or isinstance(value, bool | int | float | str) for value in written)
+        labels = written if plain else tuple(json.dumps(value, sort_keys=True) for value in written)
         return cls(path, choices, labels, read)
 
     @property

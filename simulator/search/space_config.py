@@ -37,7 +37,10 @@ def _number(value: Any) -> float:
     """A plain number, or a count such as "7B"."""
     if isinstance(value, bool):
         raise ConfigError(f"got {shown(value)}; expected a number")
-    return float(value) if isinstance(value, int | float) else parse_count(value)
+    try:
+        return float(value) if isinstance(value, int | float) else parse_count(value)
+    except OverflowError:  # an integer of hundreds of digits
+        raise ConfigError(f"got {shown(value)}; expected a finite number") from None
 
 
 _Number = Annotated[float, BeforeValidator(_number)]
@@ -95,34 +98,38 @@ class DomainSpec(Frozen):
 class SimplexSpec(Frozen):
     """Shares of domains, which sum to 1."""
 
-    simplex: dict[Label, DomainSpec] | str = Field(
+    simplex: dict[Label, DomainSpec] = Field(
         description="The domains with the bounds of their shares, a list of them, or all: every one the laws read."
     )
+    """Empty for all."""
     max_epochs: Annotated[PositiveReal, Field(le=10_000)] | None = Field(
         default=None, description="How often a domain's stock may be seen at most (default: any number of times)."
     )
 
     @model_validator(mode="before")
     @classmethod
-    def _list(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and isinstance(value.get("simplex"), list | tuple):
-            domains = [str(domain) for domain in value["simplex"]]
-            if len(set(domains)) < len(domains):
+    def _spelling(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping) or "simplex" not in value:
+            return value
+        wanted = value["simplex"]
+        if wanted == ALL_DOMAINS:
+            return {**value, "simplex": {}}
+        if isinstance(wanted, list | tuple):
+            if len(set(map(repr, wanted))) < len(wanted):
                 raise FieldError("simplex", "names a domain twice")
-            return {**value, "simplex": {domain: {} for domain in domains}}
-        if isinstance(value, Mapping) and isinstance(value.get("simplex"), Mapping):
-            plain = {domain: {} if bounds is None else bounds for domain, bounds in value["simplex"].items()}
-            return {**value, "simplex": plain}
-        return value
+            if not all(isinstance(domain, str) for domain in wanted):
+                raise FieldError("simplex", f"got {shown(wanted)}; expected a list of domains, each as text")
+            wanted = dict.fromkeys(wanted)
+        if not isinstance(wanted, Mapping):
+            raise FieldError("simplex", f"got {shown(wanted)}; expected domains with bounds, or all")
+        if not 2 <= len(wanted) <= _MOST_DOMAINS:
+            raise FieldError("simplex", f"got {_counted(len(wanted))}; expected 2 to {_MOST_DOMAINS}")
+        return {**value, "simplex": {domain: {} if bounds is None else bounds for domain, bounds in wanted.items()}}
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if isinstance(self.simplex, str):
-            if self.simplex != ALL_DOMAINS:
-                raise FieldError("simplex", f"got {shown(self.simplex)}; expected domains with bounds, or all")
+        if not self.simplex:
             return self
-        if not 2 <= len(self.simplex) <= _MOST_DOMAINS:
-            raise FieldError("simplex", f"got {len(self.simplex)} domains; expected 2 to {_MOST_DOMAINS}")
         least = math.fsum(domain.min for domain in self.simplex.values())
         most = math.fsum(domain.max for domain in self.simplex.values())
         if least > 1 + _SLACK or most < 1 - _SLACK:
@@ -130,6 +137,10 @@ class SimplexSpec(Frozen):
             expected = "at most" if least > 1 else "at least"
             raise FieldError("simplex", f"{what}, so that no shares sum to 1; expected {expected} 1")
         return self
+
+
+def _counted(domains: int) -> str:
+    return "1 domain" if domains == 1 else f"{domains} domains"
 
 
 Spec = RangeSpec | ValueSet | SimplexSpec
@@ -140,7 +151,7 @@ def read_spec(path: str, value: Any, origins: Origins) -> Spec:
     """Read one entry of a study's space. Raises ConfigError with its place in the file."""
     within = ("space", path)
     if isinstance(value, list | tuple):
-        return _checked(ValueSet, {"values": tuple(value)}, origins, within)
+        return _value_set(path, tuple(value), origins, within)
     if isinstance(value, Mapping) and (path == "data.mix" or "simplex" in value):
         if path != "data.mix":
             raise ConfigError(f"{origins.of(within)}: space.{path}: is no mix; only data.mix is a simplex")
@@ -149,6 +160,18 @@ def read_spec(path: str, value: Any, origins: Origins) -> Spec:
         return _checked(RangeSpec, value, origins, within)
     expected = "a range {low: 1T, high: 4T, log: true}, a list of values, or a simplex"
     raise ConfigError(f"{origins.of(within)}: space.{path}: got {shown(value)}; expected {expected}")
+
+
+def _value_set(path: str, values: tuple[Any, ...], origins: Origins, within: tuple[str, ...]) -> ValueSet:
+    if not 1 <= len(values) <= _MOST_VALUES:
+        expected = f"expected 1 to {_MOST_VALUES:,}"
+        raise ConfigError(f"{origins.of(within)}: space.{path}: got {len(values):,} values; {expected}")
+    try:
+        return ValueSet(values=values)
+    except ValidationError as error:
+        # an author writes a plain list, which has no key `values`
+        text = explain(error, ValueSet, origins, within)
+        raise ConfigError(text.replace(f"space.{path}.values: ", f"space.{path}: ")) from None
 
 
 def _checked(kind: type[_Model], value: Any, origins: Origins, within: tuple[str, ...]) -> _Model:

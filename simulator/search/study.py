@@ -22,7 +22,8 @@ from ..cluster.step_model import StepTimeModel
 from ..config import RunConfig
 from ..predictor import Predictor
 from .measures import Measure, Outcome, get_measure
-from .spaces import Space, build_space
+from .space_reading import build_space
+from .spaces import Space
 from .study_config import Goal, Limit, SearchOptions, StudyConfig
 
 if TYPE_CHECKING:
