@@ -13,6 +13,8 @@ from ._shared import json_option, progress_bar, show
 @click.option("--predictor", metavar="NAME|DIR", help="Instead of the study's own.")
 @click.option("--trials", type=click.IntRange(1), metavar="N", help="Plans to try in all, instead of search.trials.")
 @click.option("--storage", metavar="FILE|URL", help="Journal file or database, instead of search.storage.")
+@click.option("--processes", type=click.IntRange(1, 256), default=1, show_default=True, help="That share the work.")
+@click.option("--worker", is_flag=True, hidden=True)
 @click.option("--out", metavar="FILE", help="Write the best plan here, as a run configuration.")
 @click.option("--chart", metavar="FILE", help="Also draw the search: .html, .svg or .png.")
 @json_option
@@ -22,6 +24,8 @@ def optimize(
     predictor: str | None,
     trials: int | None,
     storage: str | None,
+    processes: int,
+    worker: bool,
     out: str | None,
     chart: str | None,
     as_json: bool,
@@ -33,15 +37,23 @@ def optimize(
 
     \b
     Example:  simulate optimize --config examples/study.yaml --out best.yaml --chart study.html
-              simulate optimize --config study.yaml --storage study.journal --trials 1000
+              simulate optimize --config study.yaml --storage study.journal --trials 1000 --processes 2
     """
     from ..simulator.predictor_io import load
     from ..simulator.search.optimize import optimize as search
+    from ..simulator.search.optimize import work
     from ..simulator.search.study import Study
+    from ..simulator.search.workers import workers
 
     study = Study.load(config, overrides, None if predictor is None else load(predictor))
-    with progress_bar("searching") as step:
-        found = search(study, trials=trials, storage=storage, progress=step)
+    total, where = trials or study.options.trials, storage or study.options.storage
+    if worker:
+        work(study, trials=total, storage=where or "")
+        return 0
+    passed = [part for text in overrides for part in ("--set", text)]
+    passed += [] if predictor is None else ["--predictor", predictor]
+    with progress_bar("searching") as step, workers(processes - 1, config, where, total, passed):
+        found = search(study, trials=total, storage=where, progress=step)
     if chart is not None:
         from ..simulator.report.charts import save_chart
         from ..simulator.report.study_charts import study_chart

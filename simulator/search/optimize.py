@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from .result import Optimization
 
-__all__ = ["FORMAT", "Progress", "as_study", "open_search", "optimize"]
+__all__ = ["FORMAT", "Progress", "as_study", "open_search", "optimize", "work"]
 
 FORMAT = 1
 """Of what a trial's attributes hold; a study of another format isn't taken up again."""
@@ -67,6 +67,13 @@ def optimize(
     found = open_search(study, where, sampler)
     _Search(study, evaluator, found, total, progress).run()
     return conclude(study, evaluator, found, sampler, where)
+
+
+def work(study: Study, *, trials: int, storage: str) -> None:
+    """Try plans of a study that another process leads, until it has so many; no recipes, no polish, no answer."""
+    found = open_search(study, storage, choose_sampler(study, trials))
+    search = _Search(study, Evaluator(study), found, trials, None)
+    search.trials(trials)
 
 
 def as_study(config: Study | Mapping[str, Any] | str | os.PathLike[str], predictor: Predictor | None = None) -> Study:
