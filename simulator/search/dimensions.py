@@ -33,7 +33,10 @@ _SHARES = (0.01, 0.05, 0.2)  # moves along any other range
 class Dimension(Protocol):
     """What the search asks of a dimension."""
 
-    path: str
+    @property
+    def path(self) -> str:
+        """Where its values stand in a run configuration."""
+        ...
 
     @property
     def parameters(self) -> tuple[str, ...]:

@@ -9,8 +9,9 @@ al. 2020, arXiv:2001.08361, figure 5), but it does move the speed.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
+from typing import TypeVar, cast
 
 from ...architecture import Architecture
 from ...errors import InputError
@@ -24,8 +25,15 @@ _OFF_ASPECT = 0.05  # price of straying from the base's aspect, in log parameter
 _WIDE = 2048  # widths from which feed-forward networks come in multiples of 256
 _MOST = 1e5  # times larger or smaller than the base; beyond, its proportions say nothing
 
+_Function = TypeVar("_Function", bound=Callable)
 
-@lru_cache(maxsize=4096)
+
+def _remembered(most: int) -> Callable[[_Function], _Function]:
+    """`lru_cache` with the function's own signature; type checkers don't see that frozen models can be hashed."""
+    return cast("Callable[[_Function], _Function]", lru_cache(maxsize=most))
+
+
+@_remembered(4096)
 def family_shape(base: Architecture, params: float) -> Architecture:
     """The shape of the base's family whose total parameters are nearest to `params`; the base itself near its own.
 
@@ -84,7 +92,7 @@ def _of_heads(base: Architecture, heads: float) -> Architecture:
     return _scaled(base, whole, max(1, _layer_step(layers) * round(layers / _layer_step(layers))))
 
 
-@lru_cache(maxsize=65536)
+@_remembered(65536)
 def _scaled(base: Architecture, heads: int, layers: int) -> Architecture:
     """The base with other numbers of heads and layers, and all that follows from them."""
     growth = heads / base.heads
