@@ -12,6 +12,7 @@ import numpy as np
 from ... import __version__
 from ...errors import ConfigError, InfeasibleError, InputError
 from ..cluster.cluster_estimate import ClusterEstimate
+from ..cluster.estimate import DRAWS
 from ..cluster.plan import missing
 from ..cluster.step_model import StepTimeModel
 from ..config import RunConfig
@@ -126,7 +127,7 @@ def what_more_buys(
     """
     _check(config, weeks, gpus, budget)
     steps = Steps(step_times)
-    base = steps.estimate(config)
+    base = steps.estimate(config, DRAWS)
     comparison = _Comparison(config, predictor, base, steps)
     wishes = list(_wishes(config, base, weeks, gpus, budget, steps))
     rows, near = [], None
@@ -187,7 +188,7 @@ def _wishes(
     if base.cost_usd is not None and base.cost_usd.median > 0:
         yield _Wish(f"{budget:.0%} more money", Limits(cost_usd=base.cost_usd.median * (1.0 + budget)), config)
     doubled = with_tokens(config, 2.0 * config.data.tokens)
-    longer = steps.estimate(doubled).wall_clock_days.median
+    longer = steps.estimate(doubled, DRAWS).wall_clock_days.median
     yield _Wish("twice the tokens", Limits(wall_clock_days=longer), config, tokens=doubled.data.tokens)
 
 
@@ -218,9 +219,9 @@ class _Comparison:
 
     def _planned_model(self, wish: _Wish) -> Affordable:
         if wish.tokens is None:
-            return affordable(wish.config, wish.limits, self.steps)
+            return affordable(wish.config, wish.limits, self.steps, DRAWS)
         plan = with_tokens(wish.config, wish.tokens)
-        return Affordable(plan, self.steps.estimate(plan), "tokens")
+        return Affordable(plan, self.steps.estimate(plan, DRAWS), "tokens")
 
     def _best(self, ladder: Ladder) -> Change:
         return self._change(ladder.rungs[ladder.best].affordable)
