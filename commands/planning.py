@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
 from ..errors import UsageError
 from ..units import shown
-from ._shared import columns_mapping, columns_option, json_option, progress_bar, show
+from ._shared import columns_option, json_option, progress_bar, read_table, show
 
 _OPTIONS = (
     click.option("--config", required=True, metavar="FILE", help="The study, YAML or JSON; - reads standard input."),
@@ -156,9 +157,8 @@ def _open(
     study = load_document("-").mapping if config == "-" else config
     opened = Planner(
         study,
-        runs,
+        runs if Path(runs).is_dir() else read_table(runs, columns),  # what is no table is refused in its own words
         fit={"law": law},
-        columns=columns_mapping(columns),
         storage=storage,
         name=name,
         explore=explore,

@@ -81,6 +81,24 @@ def write_runs() -> Callable[..., Path]:
     return write
 
 
+@pytest.fixture(scope="module")
+def fit_once() -> Iterator[None]:
+    """Equal tables give equal fits, so each is fitted once for all tests of a module that asks for this."""
+    from foretrain.simulator.predictor import Predictor
+
+    fit, known = Predictor.fit, {}
+
+    def cached(table, law="auto", **options):
+        key = (table.digest(), law, tuple(sorted((name, str(value)) for name, value in options.items() if value)))
+        if key not in known:
+            known[key] = fit(table, law, **options)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Predictor, "fit", cached)
+        yield
+
+
 # campaigns of proxies
 
 TRAIN = """

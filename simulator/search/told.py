@@ -14,7 +14,7 @@ from ...errors import InputError, LogError
 from ..config import RunConfig
 from ..tracking.columns import STEPS, folded
 from ..tracking.records import Records, read_records
-from .outcome import TRIAL_KEY, Asked, Status, Told
+from .outcome import TRIAL_KEY, Asked, Status, Told, status_word
 from .outcome_folders import WANDB_SUMMARY, is_mlflow_run, mlflow_facts, wandb_facts
 from .outcome_logs import told_log
 from .outcome_rows import told_row
@@ -77,6 +77,9 @@ def outcomes(source: str | os.PathLike[str], asked: Asked) -> Iterator[tuple[str
     if not _is_table(records):
         yield where, _caught(lambda: told_log(records, f"{path.parent.name}/{path.name}", asked))
         return
+    if _just_begun(records, asked):
+        yield where, None
+        return
     for line, row in records.rows:
         at = f"line {line}"
         yield f"{where}, {at}", _caught(lambda row=row, at=at: told_row(row, where, at, asked))
@@ -99,6 +102,14 @@ def _caught(read) -> Told | InputError | None:
         return read()
     except InputError as error:
         return error
+
+
+def _just_begun(records: Records, asked: Asked) -> bool:
+    """Whether the only record may be the first of a log whose run goes on: nothing in it says that it is a run's."""
+    if asked.whole or len(records.rows) != 1:
+        return False
+    row = records.rows[0][1]
+    return status_word(row) is None and not any(key.startswith(_EXPORT) for key in row)
 
 
 def _is_table(records: Records) -> bool:

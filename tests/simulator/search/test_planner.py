@@ -22,6 +22,8 @@ from foretrain.simulator.search.outcome import Told
 from foretrain.simulator.search.planner import Planner
 from foretrain.simulator.search.study import Study
 
+pytestmark = pytest.mark.usefixtures("fit_once")
+
 FIT = {"law": "chinchilla", "surrogate": "none"}
 LIMIT = 1e21
 STUDY = {
@@ -53,22 +55,6 @@ def runs() -> RunTable:
     tokens = params * 10 ** rng.uniform(0.7, 2.2, 16)
     loss = law(params, tokens) * np.exp(rng.normal(0, 0.003, 16))
     return RunTable.from_frame(pd.DataFrame({"params": params, "tokens": tokens, "loss": loss}), where="runs.csv")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def fit_once():
-    """Equal tables give equal fits, so that each is fitted once for all tests here."""
-    fit, known = Predictor.fit, {}
-
-    def cached(table, law, **options):
-        key = (table.digest(), law)
-        if key not in known:
-            known[key] = fit(table, law, **options)
-        return known[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Predictor, "fit", cached)
-        yield
 
 
 @pytest.fixture

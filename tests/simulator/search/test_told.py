@@ -361,6 +361,19 @@ def test_without_a_plan_or_a_word_only_silence_tells(tmp_path):
     assert new_results(tmp_path, study="demo", now=NOW) == []
 
 
+def test_the_first_line_of_a_log_is_no_summary(tmp_path):
+    """A log without steps that had written one line was told as the outcome of its run."""
+    first = json.dumps({"run_name": "web-0", "tokens": 1e6, "val_loss": 9.0}) + "\n"
+    file = write(tmp_path / "log.jsonl", first)
+    assert new_results(tmp_path, study="web", configs={0: plan()}, now=NOW + 1) == []
+    write(file, first + json.dumps({"run_name": "web-0", "tokens": 1e9, "val_loss": 2.5}) + "\n")
+    assert [told.losses for told in new_results(tmp_path, study="web", configs={0: plan()}, now=NOW + 1)] == [
+        {"loss": 2.5}
+    ]
+    write(file, json.dumps({"run_name": "web-1", "state": "finished", "val_loss": 2.25}) + "\n")
+    assert [told.losses for told in new_results(tmp_path, study="web", now=NOW + 1)] == [{"loss": 2.25}]
+
+
 def test_a_silent_run_short_of_its_plan_has_failed(tmp_path):
     write(tmp_path / "demo-1.jsonl", log(range(0, 500, 100)), age_s=3600)
     (told,) = new_results(tmp_path, study="demo", configs={1: plan()}, now=NOW)
