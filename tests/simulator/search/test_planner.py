@@ -35,7 +35,7 @@ STUDY = {
     },
     "objective": "loss_nats",
     "constraints": {"training_flops": LIMIT},
-    "search": {"trials": 30, "sampler": "tpe"},
+    "search": {"trials": 30, "sampler": "tpe", "polish": False},
 }
 
 
@@ -84,7 +84,7 @@ def test_proposals_keep_the_limits_and_differ(open_planner):
 
 
 def test_the_best_is_near_the_optimum_of_the_law(open_planner):
-    found = open_planner().ask()[0]
+    found = open_planner({**STUDY, "search": {"trials": 30, "sampler": "tpe"}}).ask()[0]
     params = np.geomspace(1e8, 1e10, 2000)
     least = law(params, LIMIT / 6 / params).min()
     assert trained(found.config) == pytest.approx(least, rel=0.003)
@@ -291,11 +291,11 @@ def test_a_result_that_the_table_of_runs_has_by_now_counts_once(open_planner, ru
 def mixed() -> RunTable:
     """Runs on two domains with a loss for each."""
     rng = np.random.default_rng(1)
-    params = 10 ** rng.uniform(7, 9, 24)
-    tokens, share = params * 10 ** rng.uniform(0.7, 2.0, 24), rng.uniform(0.1, 0.9, 24)
+    params = 10 ** rng.uniform(7, 9, 16)
+    tokens, share = params * 10 ** rng.uniform(0.7, 2.0, 16), rng.uniform(0.1, 0.9, 16)
     facts = {"params": params, "tokens": tokens, "mix.web": share, "mix.code": 1 - share, "lr": 1e-3}
     for name, part in (("web", share), ("code", 1 - share)):
-        facts[f"loss.{name}"] = law(params, tokens * (0.3 + 0.7 * part)) * np.exp(rng.normal(0, 0.003, 24))
+        facts[f"loss.{name}"] = law(params, tokens * (0.3 + 0.7 * part)) * np.exp(rng.normal(0, 0.003, 16))
     return RunTable.from_frame(pd.DataFrame(facts), where="mixed.csv")
 
 
