@@ -7,6 +7,7 @@ learning rate moves.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from ...errors import ConfigError, InfeasibleError, InputError
 from ..cluster.cluster_estimate import ClusterEstimate
 from ..cluster.estimate import PlannedStep, estimate, plan_step
 from ..cluster.layout import batch_sequences
+from ..cluster.plan import missing
 from ..config import RunConfig
 from ..forecast import Forecast, forecast
 from ..loss_prediction import LossPrediction
@@ -69,7 +71,7 @@ class Evaluator:
         self.study = study
         self.predictor = study.predictor.only(study.targets)
         self._steps: dict[Any, PlannedStep | str] = {}
-        self._estimates: dict[Any, ClusterEstimate | str] = {}
+        self._estimates: dict[Any, tuple[PlannedStep, ClusterEstimate] | str] = {}
         self.neutral = (0.0,) * len(study.goals)
         self.neutral = self._neutral()
 
@@ -121,11 +123,16 @@ class Evaluator:
         if isinstance(cluster, str):
             return self._impossible(values, config, cluster, losses)
         outcome = Outcome(config, losses, study.predictor, cluster, study.serving)
-        goals = tuple(goal.value(outcome) for goal in study.goals)
-        measured = {limit.name: limit.value(outcome) for limit in study.limits}
+        try:
+            goals = tuple(goal.value(outcome) for goal in study.goals)
+            measured = {limit.name: limit.value(outcome) for limit in study.limits}
+        except ConfigError as error:  # a choice that leaves out the price of serving, say
+            return self._impossible(values, config, str(error))
         excess = {limit.name: limit.excess(measured[limit.name]) for limit in study.limits}
-        if not np.all(np.isfinite([*goals, *measured.values()])):
-            return self._impossible(values, config, "a goal or a limit is not a finite number")
+        named = [*zip((goal.name for goal in study.goals), goals, strict=True), *measured.items()]
+        unknown = [name for name, value in named if not math.isfinite(value)]
+        if unknown:
+            return self._impossible(values, config, f"{unknown[0]}: can't be told of this plan", losses)
         return Evaluation(values, config, goals, {MACHINES: -_IMPOSSIBLE, **excess}, measured)
 
     def _impossible(
@@ -184,8 +191,8 @@ class Evaluator:
     def _planned(self, config: RunConfig) -> PlannedStep | str:
         hardware, batch = config.hardware, config.optim.batch_tokens
         shape = config.model.architecture
-        assert shape is not None  # by Study.needs_cluster
-        assert batch is not None
+        if shape is None or batch is None:  # a choice of the space that leaves them out
+            return f"{', '.join(missing(config))}: missing; expected in the plan, for times, memory and cost"
         try:
             sequences = batch_sequences(batch, shape.context_length)
         except ConfigError as error:
@@ -208,7 +215,9 @@ class Evaluator:
             id(step), config.data.tokens, config.data.distinct_tokens(), config.usd_per_hour, config.seed,
             config.start, *(section.model_dump_json() for section in sections),
         )  # fmt: skip
-        return _remember(self._estimates, key, _MOST_ESTIMATES, lambda: estimate(config, step=step))
+        # beside the estimate stands its step, so that no other takes on the identity that is in the key
+        found = _remember(self._estimates, key, _MOST_ESTIMATES, lambda: (step, estimate(config, step=step)))
+        return found if isinstance(found, str) else found[1]
 
 
 def _remember(known: dict[Any, _Known | str], key: Any, most: int, make: Any) -> _Known | str:

@@ -65,8 +65,8 @@ class Measure:
 
 def get_measure(name: str, predictor: Predictor, main: str, where: str) -> Measure:
     """A measure by its name. `main` is the target that `loss_nats` speaks of. Raises ConfigError for an unknown one."""
-    stem, _, domain = name.partition(".")
-    if stem in ("loss_nats", "perplexity"):
+    stem, dot, domain = name.partition(".")
+    if stem in ("loss_nats", "perplexity") and bool(dot) == bool(domain):
         return _loss(name, stem, domain, predictor, main, where)
     if stem == "epochs" and domain:
         return Measure(name, "times", lambda o, q: _epochs(o.config, domain), uncertain=False, domain=domain)

@@ -37,7 +37,7 @@ class Goal(Frozen):
     """One thing to minimise or maximise."""
 
     minimise: Label | None = Field(default=None, description="What should be small, such as loss_nats or cost_usd.")
-    maximise: Label | None = Field(default=None, description="What should be large, such as p_all.")
+    maximise: Label | None = Field(default=None, description="What should be large, such as goodput.")
     quantile: _Quantile = Field(
         default=0.5, description="Quantile of the forecast that counts: 0.5 the median, 0.9 a cautious choice."
     )
@@ -59,6 +59,8 @@ class Goal(Frozen):
     def _check(self) -> Self:
         if (self.minimise is None) == (self.maximise is None):
             raise FieldError("minimise", "expected either minimise or maximise, with what is to be judged")
+        if self.weights is not None and not self.weights:
+            raise FieldError("weights", "got none; expected the weight of each domain that counts")
         if self.weights is not None and self.name not in ("loss_nats", "perplexity"):
             raise FieldError("weights", f"goes with loss_nats or perplexity; got {self.name}")
         return self
@@ -79,7 +81,10 @@ def _bound(value: Any) -> float:
     if isinstance(value, bool):
         raise ConfigError(f"got {shown(value)}; expected a number")
     if isinstance(value, int | float):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:  # an integer of hundreds of digits
+            raise ConfigError(f"got {shown(value)}; expected a finite number") from None
     try:
         return parse_count(value)
     except ConfigError:
@@ -88,6 +93,19 @@ def _bound(value: Any) -> float:
         except ConfigError:
             expected = "a number, a count such as 2M, or a duration such as 30d"
             raise ConfigError(f"got {shown(value)}; expected {expected}") from None
+
+
+def _is_duration(value: Any) -> bool:
+    """Whether a bound is text that is a duration and no count."""
+    if not isinstance(value, str):
+        return False
+    for parse, found in ((parse_count, False), (parse_duration_s, True)):
+        try:
+            parse(value)
+        except ConfigError:
+            continue
+        return found
+    return False
 
 
 _Bound = Annotated[float, BeforeValidator(_bound)]
@@ -154,10 +172,8 @@ class StudyConfig(Frozen):
     calibration: Label | None = Field(
         default=None, description="Step times of your cluster, by `simulate cluster calibrate`."
     )
-    space: dict[str, Any] = Field(min_length=1, description="What may change: paths of the run with their ranges.")
-    objectives: tuple[Goal, ...] = Field(
-        alias="objective", min_length=1, max_length=_MOST_GOALS, description="What to minimise: one goal, or a list."
-    )
+    space: dict[str, Any] = Field(description="What may change: paths of the run with their ranges.")
+    objectives: tuple[Goal, ...] = Field(alias="objective", description="What to minimise: one goal, or a list.")
     constraints: dict[Label, Limit] = Field(default={}, description="Limits by what they limit.")
     serving: ServingConfig = Field(default=ServingConfig(), description="How much the trained model will be used.")
     search: SearchOptions = Field(default=SearchOptions(), description="How to search.")
@@ -171,10 +187,43 @@ class StudyConfig(Frozen):
             return {("objective" if key == "objectives" else key): entry for key, entry in value.items()}
         return value
 
+    @field_validator("run", mode="before")
+    @classmethod
+    def _file_or_mapping(cls, value: Any) -> Any:
+        if not isinstance(value, str | Mapping) or not value:
+            raise ConfigError(f"got {shown(value)}; expected the path of a run configuration, or one in place")
+        return value
+
+    @field_validator("space", mode="before")
+    @classmethod
+    def _something_varies(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping) or not value:
+            example = "data.tokens: {low: 1T, high: 4T, log: true}"
+            raise ConfigError(f"got {shown(value)}; expected paths of the run with their ranges, such as {example}")
+        return value
+
     @field_validator("objectives", mode="before")
     @classmethod
     def _one_or_more(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list | tuple) else (value,)
+        goals = tuple(value) if isinstance(value, list | tuple) else (value,)
+        if not 1 <= len(goals) <= _MOST_GOALS or None in goals:
+            raise ConfigError(
+                f"got {shown(value)}; expected a goal such as {{minimise: loss_nats}}, or 2 to 10 of them"
+            )
+        return goals
+
+    @field_validator("constraints", mode="before")
+    @classmethod
+    def _durations_in_days(cls, value: Any) -> Any:
+        for name, limit in value.items() if isinstance(value, Mapping) else ():
+            sides = limit if isinstance(limit, Mapping) else {"at_most": limit}
+            for side in ("at_most", "at_least"):
+                if name != "wall_clock_days" and _is_duration(sides.get(side)):
+                    raise FieldError(
+                        f"{name}.{side}",
+                        f"got {shown(sides[side])}; expected a number: only wall_clock_days takes a duration",
+                    )
+        return value
 
     @field_validator("constraints", "serving", "search", mode="before")
     @classmethod
