@@ -40,13 +40,14 @@ def improve(evaluator: Evaluator, start: Evaluation, aim: Aim, *, budget: int, f
     Limits named in `free` need not be kept. A plan that keeps fewer limits is never better.
     """
     search = _LocalSearch(evaluator, aim, frozenset(free), budget)
-    best = search.along_gradients(start)
+    first = search.many([start.values])[0]  # with limits of this evaluator's own, and a step to keep
+    best = search.along_gradients(first)
     for _ in range(_ROUNDS):
         moved = search.by_moves(best)
         if not search.better(moved, best) or search.left <= 0:
             break
         best = search.along_gradients(moved)
-    return best
+    return best if search.better(best, first) else start
 
 
 @dataclass

@@ -1,9 +1,9 @@
 """`Space`: from what a study lets vary to run configurations, and back.
 
 Values at paths are put into the run as it is written, and the whole is read as any run configuration is. Four things
-follow along: `model.params` of a run with an architecture scales the shape within its family, a batch from a range
-becomes one that the devices can share evenly, `optim.lr_final` keeps its ratio to `optim.lr`, and the stocks of a mix's
-domains go to `data.unique_tokens_by_domain`.
+follow along: `model.params` of a run with an architecture scales the shape within its family, a batch from a range (any
+batch, where the number of devices varies) becomes one that they can share evenly, `optim.lr_final` keeps its ratio to
+`optim.lr`, and the stocks of a mix's domains go to `data.unique_tokens_by_domain`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from optuna.trial import Trial
 
 __all__ = ["Space"]
+
+_BATCH = "optim.batch_tokens"
+_MOST_BATCH_CHANGE = 1.3  # that devices may make to a batch which the run states
 
 
 @dataclass(frozen=True)
@@ -105,12 +108,13 @@ class Space:
             if not _is_number(params):
                 raise ConfigError(f"trial: model.params: got {shown(params)}; expected a count such as 7B")
             found["model"] = {"architecture": family_shape(shape, float(params)).model_dump()}
-        batch = next((d for d in self.dimensions if d.path == "optim.batch_tokens"), None)
-        if isinstance(batch, RangeDimension) and shape is not None and batch.path in found:
-            count = found.get("hardware.count", (found.get("hardware") or {}).get("count", self.run.hardware.count))
+        count = found.get("hardware.count", (found.get("hardware") or {}).get("count", self.run.hardware.count))
+        bounds = self._batch_bounds()
+        if shape is not None and bounds is not None and isinstance(count, int):
             context = found.get("model.architecture.context_length", shape.context_length)
-            if isinstance(count, int) and isinstance(context, int):
-                found[batch.path] = _shared_batch(found[batch.path], context, count, batch)
+            batch = found.get(_BATCH, self.run.optim.batch_tokens)
+            if isinstance(context, int) and _is_number(batch):
+                found[_BATCH] = _shared_batch(batch, context, count, bounds)
         optim, lr = self.run.optim, found.get("optim.lr")
         if _is_number(lr) and "optim.lr_final" not in found and optim.lr and optim.lr_final:
             found["optim.lr_final"] = optim.lr_final * lr / optim.lr
@@ -120,15 +124,32 @@ class Space:
             found["data.unique_tokens_by_domain"] = stocks or None
         return found
 
+    def _batch_bounds(self) -> tuple[float, float] | None:
+        """Where a batch may be moved to so that devices share it; None where it is to stay as it is.
+
+        A batch from a range stays in the range. One that the run states moves a little where the devices vary, or
+        nearly every other number of them would be impossible.
+        """
+        batch = next((d for d in self.dimensions if d.path == _BATCH), None)
+        if isinstance(batch, RangeDimension):
+            return batch.low, batch.high
+        stated = self.run.optim.batch_tokens
+        if batch is not None or stated is None or "hardware.count" not in self.paths:
+            return None
+        return stated / _MOST_BATCH_CHANGE, stated * _MOST_BATCH_CHANGE
+
 
 def _is_number(value: Any) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _shared_batch(tokens: float, context_length: int, count: int, batch: RangeDimension) -> float:
-    """The nearest batch of whole sequences that all devices, or a whole part of them, can share evenly."""
+def _shared_batch(tokens: float, context_length: int, count: int, bounds: tuple[float, float]) -> float:
+    """The nearest batch of whole sequences within bounds that all devices can share evenly, else half of them, …"""
     sequences = max(tokens / context_length, 1.0)
-    unit = next(count // parts for parts in range(1, count + 1) if count % parts == 0 and count // parts <= sequences)
-    near = [context_length * unit * turns for turns in (math.floor(sequences / unit), math.ceil(sequences / unit))]
-    inside = [one for one in near if batch.low <= one <= batch.high] or near
-    return float(min(inside, key=lambda one: abs(math.log(one / tokens))))
+    near: list[float] = [tokens]
+    for unit in (count // parts for parts in range(1, count + 1) if count % parts == 0 and count // parts <= sequences):
+        near = [context_length * unit * turns for turns in (math.floor(sequences / unit), math.ceil(sequences / unit))]
+        inside = [one for one in near if bounds[0] <= one <= bounds[1]]
+        if inside:
+            return float(min(inside, key=lambda one: abs(math.log(one / tokens))))
+    return float(near[0])
