@@ -106,6 +106,7 @@ class _Search:
     ) -> None:
         self.study, self.evaluator, self.found, self.total, self.progress = study, evaluator, found, total, progress
         self.done = 0
+        self.done_from: set[str] = set()
         self.ends = None if study.options.timeout is None else time.monotonic() + study.options.timeout
 
     def run(self) -> None:
@@ -136,7 +137,7 @@ class _Search:
         """Improve the best plans so far, and put what is better in the queue."""
         told = None if self.progress is None else (lambda share: self.counted(None, self.total))
         budget = math.ceil(self.total / len(_POLISH_AT))
-        for better in polished(self.evaluator, list(evaluations(self.found).values()), budget, told):
+        for better in polished(self.evaluator, list(evaluations(self.found).values()), budget, self.done_from, told):
             parameters = self.study.space.encode(better.values)
             if parameters is not None:
                 self.enqueue(parameters, "polish")

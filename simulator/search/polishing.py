@@ -22,30 +22,45 @@ _LEAST_EVALUATIONS, _MOST_EVALUATIONS = 100, 400  # of one local search
 
 
 def polished(
-    evaluator: Evaluator, known: Sequence[Evaluation], budget: int, told: Callable[[float], None] | None = None
+    evaluator: Evaluator,
+    known: Sequence[Evaluation],
+    budget: int,
+    done: set[str],
+    told: Callable[[float], None] | None = None,
 ) -> list[Evaluation]:
-    """Better plans than those `known`, found with about `budget` evaluations from the best of them."""
+    """Better plans than those `known`, found with about `budget` evaluations from the best of them.
+
+    `done` holds plans from which a search has started before; those of this one are added.
+    """
     study = evaluator.study
-    feasible = [one for one in known if one.feasible]
-    if not feasible:
-        starts = [(evaluator, one) for one in sorted(known, key=_missed)[:_STARTS]]
-    elif len(study.goals) == 1:
-        starts = [
-            (evaluator, one) for one in _different(sorted(feasible, key=lambda one: _signed(study, one, 0)), study)
-        ]
-    else:
-        points = spread_out(front_of(feasible, study.directions), study.directions, _FRONT_STARTS)
-        starts = [(_Capped.at(evaluator, one), one) for one in points]
+    starts = _starts(evaluator, [one for one in known if _key(one) not in done])
     found = []
     each = min(_MOST_EVALUATIONS, max(budget // max(len(starts), 1), _LEAST_EVALUATIONS))
     for number, (judge, start) in enumerate(starts):
         if told is not None:
             told(number / len(starts))
+        done.add(_key(start))
         goal = number % len(study.goals)
         better = improve(judge, start, lambda one, goal=goal: _signed(study, one, goal), budget=each)
         if better is not start:
             found.append(better)
     return found
+
+
+def _starts(evaluator: Evaluator, fresh: Sequence[Evaluation]) -> list[tuple[Evaluator, Evaluation]]:
+    """Where to start, each with what judges there: the best, points along the front, or the least infeasible."""
+    study, feasible = evaluator.study, [one for one in fresh if one.feasible]
+    if not feasible:
+        return [(evaluator, one) for one in sorted(fresh, key=_missed)[:_STARTS]]
+    if len(study.goals) == 1:
+        ordered = sorted(feasible, key=lambda one: _signed(study, one, 0))
+        return [(evaluator, one) for one in _different(ordered, study)]
+    points = spread_out(front_of(feasible, study.directions), study.directions, _FRONT_STARTS)
+    return [(_Capped.at(evaluator, one), one) for one in points]
+
+
+def _key(one: Evaluation) -> str:
+    return repr(sorted(one.values.items()))
 
 
 def _signed(study: Study, one: Evaluation, goal: int) -> float:
