@@ -16,8 +16,9 @@ from typing import TypeVar, cast
 from ...architecture import Architecture
 from ...errors import InputError
 
-__all__ = ["family_shape", "params_range"]
+__all__ = ["family_shape", "params_range", "rung"]
 
+_RUNG = 1.05  # ratio of neighbouring sizes
 _SAME = 0.005  # parameters this close to the base's are the base itself
 _REACH = 1.3  # heads are tried from the steady aspect's number over this to that times this
 _ASPECTS = 1.45  # largest ratio of a shape's width/layers to the base's
@@ -54,6 +55,14 @@ def family_shape(base: Architecture, params: float) -> Architecture:
         return abs(math.log(shape.params_total / params)) + _OFF_ASPECT * abs(aspect)
 
     return min(_near(base, params), key=distance)
+
+
+def rung(base: Architecture, params: float) -> float:
+    """The nearest of sizes 5 % apart, of which the base's own is one.
+
+    Half a step off the best size costs less than 0.001 % of the loss, and trials that share a shape share its layouts.
+    """
+    return base.params_total * _RUNG ** round(math.log(params / base.params_total) / math.log(_RUNG))
 
 
 def params_range(base: Architecture) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from ...units import shown
 from ..config import RunConfig
 from .dimensions import Dimension, MixDimension, RangeDimension, Values
 from .paths import get, put, within
-from .shapes import family_shape
+from .shapes import family_shape, rung
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -107,7 +107,9 @@ class Space:
             params = found.pop("model.params")
             if not _is_number(params):
                 raise ConfigError(f"trial: model.params: got {shown(params)}; expected a count such as 7B")
-            found["model"] = {"architecture": family_shape(shape, float(params)).model_dump()}
+            ranged = any(d.path == "model.params" and isinstance(d, RangeDimension) for d in self.dimensions)
+            wanted = rung(shape, float(params)) if ranged else float(params)
+            found["model"] = {"architecture": family_shape(shape, wanted).model_dump()}
         count = found.get("hardware.count", (found.get("hardware") or {}).get("count", self.run.hardware.count))
         bounds = self._batch_bounds()
         if shape is not None and bounds is not None and isinstance(count, int):
