@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ LARGEST_CORRECTION = 0.15
 """Log units: no correction beyond it, either way."""
 # Corrections fade from all of them when every feature is within what was seen, to none when three in ten are outside.
 _OUTSIDE_AT_MOST = 0.3
-_MAX_NODES, _MAX_TREES = 255, 5000
+_MAX_NODES, _MAX_TREES = 21, 5000  # ten comparisons make a table of a thousand values
 _CHUNK = 256  # rows walked together
 _LARGEST_VALUE = 10.0  # log units, of one leaf: keeps sums finite
 # Settings by leave-one-source-out and by the ranking of layouts on held-out rows; flat around these.
@@ -73,6 +74,16 @@ def features(steps: Steps, time: StepTime) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class _Tables:
+    """Comparisons `(trees, k)` and what they lead to: 2^k values for each tree, those of one tree from `first` on."""
+
+    feature: np.ndarray
+    threshold: np.ndarray
+    value: np.ndarray
+    first: np.ndarray
+
+
+@dataclass(frozen=True)
 class Residual:
     """Boosted trees as arrays of shape (trees, nodes). A node with `feature` −1 is a leaf; node 0 is the root."""
 
@@ -92,26 +103,37 @@ class Residual:
         return np.clip(self._sum(x), -LARGEST_CORRECTION, LARGEST_CORRECTION) * trust
 
     def _sum(self, x: np.ndarray) -> np.ndarray:
-        """The sum of all trees, which are walked together. (n,)"""
-        trees, nodes = self.feature.shape
-        roots = (nodes * np.arange(trees, dtype=np.int32))[:, None]
-        here = roots + np.arange(nodes, dtype=np.int32)
-        # nodes are numbered through all trees, and both children lie side by side; a leaf leads to itself
-        ways = [np.where(self.feature < 0, here, roots + way).ravel() for way in (self.left, self.right)]
-        child = np.stack(ways, axis=1).astype(np.int32).ravel()
-        feature = np.maximum(self.feature, 0).astype(np.int32).ravel()
-        threshold, value = self.threshold.ravel(), self.value.ravel()
+        """The sum of all trees. (n,)"""
+        tables = self._tables
         total = np.zeros(len(x))
         for start in range(0, len(x), _CHUNK):
-            part = np.ascontiguousarray(x[start : start + _CHUNK])
-            row = np.arange(len(part), dtype=np.int32) * x.shape[1]
-            node, before = np.broadcast_to(roots, (trees, len(part))), None
-            while before is None or not np.array_equal(node, before):
-                before = node
-                node = child.take(2 * node + (part.take(feature.take(node) + row) > threshold.take(node)))
-            for values in value.take(node):  # one by one, so that a sum doesn't depend on how many rows there are
+            part = np.ascontiguousarray(x[start : start + _CHUNK].T)
+            entry = np.repeat(tables.first[:, None], part.shape[1], axis=1)
+            for bit, (feature, threshold) in enumerate(zip(tables.feature.T, tables.threshold.T, strict=True)):
+                entry += (part[feature] > threshold[:, None]).astype(np.int32) << bit
+            for values in tables.value.take(
+                entry
+            ):  # one by one, so that a sum doesn't depend on how many rows there are
                 total[start : start + _CHUNK] += values
         return total
+
+    @cached_property
+    def _tables(self) -> _Tables:
+        """Trees as tables: which of a tree's comparisons hold says where a row ends; far faster than walking."""
+        inner = self.feature >= 0
+        trees, most = len(inner), int(inner.sum(axis=1).max(initial=0))
+        number = np.maximum(np.cumsum(inner, axis=1) - 1, 0)  # of an inner node within its tree
+        feature, threshold = np.zeros((trees, most), dtype=np.int64), np.full((trees, most), np.inf)
+        tree, node = np.nonzero(inner)
+        feature[tree, number[tree, node]] = self.feature[tree, node]
+        threshold[tree, number[tree, node]] = self.threshold[tree, node]
+        held, tree = np.arange(2**most)[None], np.arange(trees)[:, None]
+        node = np.zeros((trees, 2**most), dtype=np.int64)
+        for _ in range(most):
+            right = (held >> number[tree, node]) & 1 == 1
+            node = np.where(inner[tree, node], np.where(right, self.right[tree, node], self.left[tree, node]), node)
+        first = (np.arange(trees) * 2**most).astype(np.int32)
+        return _Tables(feature, threshold, self.value[tree, node].ravel(), first)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists for JSON."""
@@ -124,7 +146,10 @@ class Residual:
         """Read what `to_dict` wrote. Raises `InputError` where it isn't a set of trees over FEATURES."""
         if not isinstance(plain, Mapping) or plain.get("features") != list(FEATURES):
             raise InputError("residual: features differ from those of this version; make the file again")
-        whole = {name: _numbers(plain, name, _MAX_NODES).astype(np.int64) for name in ("feature", "left", "right")}
+        whole = {
+            name: _numbers(plain, name, max(_MAX_NODES, len(FEATURES))).astype(np.int64)
+            for name in ("feature", "left", "right")
+        }
         real = {name: _numbers(plain, name) for name in ("threshold", "lowest", "highest")}
         found = cls(**whole, **real, value=_numbers(plain, "value", _LARGEST_VALUE))
         found._check()
