@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from .result import Optimization
 
-__all__ = ["FORMAT", "Progress", "as_study", "open_search", "optimize", "work"]
+__all__ = ["FORMAT", "Progress", "as_study", "open_search", "optimize", "run_search", "work"]
 
 FORMAT = 1
 """Of what a trial's attributes hold; a study of another format isn't taken up again."""
@@ -65,8 +65,15 @@ def optimize(
     where = study.options.storage if storage is None else storage
     sampler = choose_sampler(study, total)
     found = open_search(study, where, sampler)
-    _Search(study, evaluator, found, total, progress).run()
+    run_search(study, evaluator, found, total, progress)
     return conclude(study, evaluator, found, sampler, where)
+
+
+def run_search(
+    study: Study, evaluator: Evaluator, found: optuna.Study, total: int, progress: Progress | None = None
+) -> None:
+    """Recipes, trials and polish, until the Optuna study has `total` complete trials."""
+    _Search(study, evaluator, found, total, progress).run()
 
 
 def work(study: Study, *, trials: int, storage: str) -> None:

@@ -37,6 +37,7 @@ __all__ = ["Planner"]
 _QUANTILES = (0.005, 0.995)
 _FAR = 0.005  # beyond the 99 % interval
 _OTHER_TOKENS = 1e-3  # a run that saw other tokens than planned is compared at those
+_OTHER_PARAMS = 0.05
 _MOST_PROPOSALS = 10_000
 
 
@@ -305,6 +306,8 @@ class Planner:
             notes += (f"the run saw {told.tokens:.4g} tokens, not {config.data.tokens:.4g} as planned",)
             values = {**entry.plan["values"], "data.tokens": told.tokens}
             config = self.study.space.config(values).model_copy(update={"name": config.name})
+        if told.params is not None and abs(told.params / config.model.params_total - 1.0) > _OTHER_PARAMS:
+            notes += (f"the run counts {told.params:.4g} parameters, the plan {config.model.params_total:.4g}",)
         row = told_row_of(self._refit.base, self._predictor, self._name(number), config, told)
         return _News(entry, told, digest, config, row, notes + lacking(self._refit.base, row))
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ...errors import InfeasibleError
 from .dimensions import MixDimension, RangeDimension, Values
 from .evaluate import Evaluation, Evaluator
 from .fronts import balanced, front_of, spread_out
-from .optimize import Progress, open_search, optimize
-from .polishing import polished
-from .records import ORIGIN, evaluations, keep
+from .optimize import Progress, open_search, optimize, run_search
+from .records import evaluations
 from .samplers import choose_sampler
 from .spaces import Space
 from .study import Study
-from .warm_start import recipes
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -64,15 +62,21 @@ def search_plans(study: Study, taken: Sequence[Values], progress: Progress | Non
         found = optimize(study)
         found.require_feasible()
         feasible = [found.best.evaluation]
-    chosen = list(taken)
-    left = [plan for one in _ordered(feasible, study.directions) for plan in _exact(study, evaluator, one)]
-    if not left:
-        raise InfeasibleError(f"study {study.name}: no plan keeps every limit exactly; expected wider limits")
+    chosen, exact = list(taken), _Exact(study, evaluator)
+    ordered = _ordered(feasible, study.directions)
     for spacing in _SPACINGS:
-        for plan in left:
-            if all(apart(study.space, plan.values, other) >= spacing for other in chosen):
+        for one in ordered:
+            if _near(study.space, one.values, chosen) < spacing:
+                continue
+            plan = exact(one)
+            if plan is not None and _near(study.space, plan.values, chosen) >= spacing:
                 chosen.append(plan.values)
                 yield replace(plan, spacing=spacing)
+
+
+def _near(space: Space, one: Values, others: Sequence[Values]) -> float:
+    """How far the nearest of the others is."""
+    return min((apart(space, one, other) for other in others), default=1.0)
 
 
 def apart(space: Space, one: Values, other: Values) -> float:
@@ -90,31 +94,19 @@ def _apart(dimension: Any, one: Values, other: Values) -> float:
 
 
 def _place(dimension: RangeDimension, value: Any) -> float:
-    from math import log
-
     low, high = dimension.low, dimension.high
     if not high > low:
         return 0.0
-    return log(value / low) / log(high / low) if dimension.log else (value - low) / (high - low)
+    return math.log(value / low) / math.log(high / low) if dimension.log else (value - low) / (high - low)
 
 
 def _searched(study: Study, evaluator: Evaluator, progress: Progress | None) -> list[Evaluation]:
     """Everything that a search of the study tries, and better plans near the best."""
-    from .trials import run_trials
 
     total = study.options.trials
     found = open_search(study, None, choose_sampler(study, total))
-    for name, parameters in recipes(study) if study.options.warm_start else []:
-        found.enqueue_trial(parameters, user_attrs={ORIGIN: name})
-    run_trials(
-        found,
-        lambda trial: keep(trial, evaluator(study.space.suggest(trial))),
-        total,
-        timeout_s=study.options.timeout,
-        progress=None if progress is None else lambda done, of: progress(f"trial {done} of {of}", done / of),
-    )
-    known = list(evaluations(found).values())
-    return [*known, *(polished(evaluator, known, total) if study.options.polish else [])]
+    run_search(study, evaluator, found, total, progress)
+    return list(evaluations(found).values())
 
 
 def _ordered(feasible: Sequence[Evaluation], directions: Sequence[str]) -> list[Evaluation]:
@@ -132,15 +124,26 @@ def _ordered(feasible: Sequence[Evaluation], directions: Sequence[str]) -> list[
     return found
 
 
-def _exact(study: Study, evaluator: Evaluator, one: Evaluation) -> Iterator[Plan]:
-    """The plan that Optuna's parameters give, nothing where they give none that is feasible."""
-    from optuna.trial import FixedTrial
+class _Exact:
+    """From evaluations to plans, each worked out once."""
 
-    params = study.space.encode(one.values)
-    if params is None:
-        return
-    trial = FixedTrial(params)
-    values = study.space.suggest(trial)  # type: ignore[arg-type] - a FixedTrial suggests as a Trial does
-    evaluation = evaluator(values)
-    if evaluation.feasible:
-        yield Plan(values, evaluation, trial.params, trial.distributions, 0.0)
+    def __init__(self, study: Study, evaluator: Evaluator) -> None:
+        self._study, self._evaluator = study, evaluator
+        self._known: dict[int, Plan | None] = {}
+
+    def __call__(self, one: Evaluation) -> Plan | None:
+        """The plan that Optuna's parameters give; None where they give none, or one that misses a limit."""
+        if id(one) not in self._known:
+            self._known[id(one)] = self._plan(one)
+        return self._known[id(one)]
+
+    def _plan(self, one: Evaluation) -> Plan | None:
+        from optuna.trial import FixedTrial
+
+        params = self._study.space.encode(one.values)
+        if params is None:
+            return None
+        trial = FixedTrial(params)
+        values = self._study.space.suggest(trial)  # type: ignore[arg-type] - a FixedTrial suggests as a Trial does
+        evaluation = self._evaluator(values)
+        return Plan(values, evaluation, trial.params, trial.distributions, 0.0) if evaluation.feasible else None
