@@ -35,7 +35,7 @@ from .quiet import experimental_parts, quiet_log
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
 
-__all__ = ["EXPECTED", "open_database", "reason"]
+__all__ = ["EXPECTED", "open_database", "reason", "without_password"]
 
 EXPECTED = "a path, journal:///path, postgresql://user@host/database, mysql://… or sqlite:///path"
 """What may name a storage, for messages."""
@@ -208,4 +208,9 @@ def reason(error: Exception) -> str:
     while (inner := getattr(cause, "orig", None) or cause.__cause__) is not None:
         cause = inner
     words = " ".join(str(cause).split())
-    return re.sub(r"(://[^:/@\s]*:)[^@\s]*@", r"\1***@", words)[:300] or type(cause).__name__
+    return without_password(words)[:300] or type(cause).__name__
+
+
+def without_password(text: str) -> str:
+    """A text, such as a URL or a message that holds one, with its password hidden."""
+    return re.sub(r"(://[^:/@\s]*:)[^@\s]*@", r"\1***@", text)

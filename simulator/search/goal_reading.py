@@ -114,7 +114,8 @@ class GoalReader:
         wanted = [("targets.budget_usd", "cost_usd", targets.budget_usd)]
         days = None if run.deadline_s is None else run.deadline_s / 86_400.0
         wanted.append(("targets.deadline", "wall_clock_days", days))
-        if not any(goal.partition(".")[0] in _LOSSES for goal in goals):
+        # a study that speaks of a loss itself, as a goal or a limit, has said what is wanted of it
+        if not any(name.partition(".")[0] in _LOSSES for name in (*goals, *stated)):
             wanted += [("targets.perplexity", "perplexity", targets.perplexity)]
             wanted += [("targets.loss_nats", "loss_nats", targets.loss_nats)]
         found = []

@@ -1,8 +1,8 @@
 """Where no plan keeps every limit: which limits must give, by how much at least.
 
 For each limit that the best plans miss, a local search keeps all others and exceeds this one as little as it can; the
-smallest change of one limit comes first. Where no single limit will do, all that are missed give together, by the
-same factor at most.
+smallest change of one limit comes first. Where no single limit will do, several give together, as little as they can in
+sum of logarithms: that leaves most of them alone.
 """
 
 from __future__ import annotations
@@ -85,10 +85,18 @@ def _single(evaluator: Evaluator, limit: BoundLimit, known: Sequence[Evaluation]
 
 
 def _together(evaluator: Evaluator, known: Sequence[Evaluation]) -> Relaxation:
-    """All limits give by the same factor."""
+    """Several limits give, the least in all."""
+
+    def missed(one: Evaluation) -> float:
+        return sum(max(value, 0.0) for value in one.excess.values())
+
     names = [name for name in known[0].excess if name != MACHINES]
-    start = min(known, key=lambda one: one.worst)
-    best = improve(evaluator, start, lambda one: math.exp(one.worst), budget=_EVALUATIONS, free=names)
+    starts = sorted(known, key=missed)[:_STARTS]
+    ends = [
+        improve(evaluator, start, lambda one: math.exp(missed(one)), budget=_EVALUATIONS, free=names)
+        for start in starts
+    ]
+    best = min(ends, key=missed)
     missed = [limit for limit in evaluator.study.limits if best.excess[limit.name] > 0]
     return Relaxation(tuple((limit, _rounded(limit, best)) for limit in missed), best)
 

@@ -141,7 +141,9 @@ class Optimization:
 def conclude(
     study: Study, evaluator: Evaluator, found: optuna.Study, sampler: str, storage: str | None
 ) -> Optimization:
-    """Read the trials and say what came of them; InputError where there is none."""
+    """Read the trials and say what came of them; InfeasibleError where there is none."""
+    from .database import without_password
+
     known = evaluations(found)
     origins = {t.number: str(t.user_attrs.get(ORIGIN, "sampler")) for t in found.get_trials(deepcopy=False)}
     if not known:
@@ -163,7 +165,7 @@ def conclude(
     return Optimization(
         study=study,
         sampler=sampler,
-        storage=storage,
+        storage=None if storage is None else without_password(storage),
         best=candidate(best),
         front=tuple(candidate(one) for one in sorted(shown, key=lambda one: one.goals)),
         baseline=Candidate(None, "as it is", own, _forecast(evaluator, own)),
