@@ -89,11 +89,12 @@ class _LocalSearch:
     def to_limits(self, one: Evaluation) -> Evaluation:
         """The plan with as many tokens as its limits allow, by secants in log tokens; as it is without such limits."""
         tokens = self.tokens
-        if tokens is None or one.why is not None or not self.evaluator.study.limits:
+        held = [name for name in one.excess if name not in (*self.free, MACHINES)]
+        if tokens is None or one.why is not None or not held:
             return one
         best, step = one, self._step_of(one)
         for _ in range(_SECANTS):
-            worst = max((v for name, v in one.excess.items() if name not in (*self.free, MACHINES)), default=-1.0)
+            worst = max(one.excess[name] for name in held)
             if -_ON_LIMIT < worst <= 0:
                 break
             wanted = tokens.snapped(one.values[_TOKENS] * math.exp(-worst - 1e-6))

@@ -1,12 +1,19 @@
 """A ladder of runs that could be trained, two planned ones beyond it, and what is believed of them before any run."""
 
+import copy
+import warnings
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 import pytest
+from foretrain.datasets.run_table import RunTable
 from foretrain.simulator.fitting import Observations, public_prior
 from foretrain.simulator.laws import get_law
+from foretrain.simulator.predictor import Predictor
+from foretrain.simulator.predictor_io import load
 from foretrain.simulator.search import Candidates, LawBelief, Region
+from foretrain.simulator.search.study import Study
 
 
 def _ladder() -> dict[str, np.ndarray]:
@@ -48,3 +55,54 @@ def observe() -> Callable[..., Observations]:
         return Observations.from_columns(columns, loss * np.exp(luck))
 
     return make
+
+
+RUN = {
+    "model": {
+        "architecture": {
+            "layers": 16, "width": 2048, "heads": 16, "ffn_width": 5632, "vocab_size": 32000, "context_length": 2048,
+        }
+    },
+    "data": {"tokens": "100B"},
+    "optim": {"lr": 3e-4, "lr_final": 3e-5, "batch_tokens": "1M"},
+    "hardware": {"accelerator": "H100-SXM-80", "count": 64, "price_usd_per_hour": 2.0},
+}  # fmt: skip
+SIZES = {
+    "model.params": {"low": "300M", "high": "5B", "log": True},
+    "data.tokens": {"low": "10B", "high": "1T", "log": True},
+}
+
+
+@pytest.fixture(scope="package")
+def web_text() -> Predictor:
+    """The shipped predictor that studies use by default."""
+    return load("web-text")
+
+
+@pytest.fixture(scope="package")
+def make_study(web_text) -> Callable[..., Study]:
+    """`make_study(space=…, objective=…, run={…}, search={…}, …)`: a study of a 1B model on 64 accelerators."""
+
+    def make(*, run: dict | None = None, predictor: Predictor | None = None, **parts) -> Study:
+        plain = copy.deepcopy(RUN)
+        for section, values in (run or {}).items():
+            plain[section] = {**plain.get(section, {}), **values} if isinstance(values, dict) else values
+        mapping = {"run": plain, "space": SIZES, "objective": "loss_nats", **parts}
+        return Study.from_mapping(mapping, predictor=predictor or web_text)
+
+    return make
+
+
+@pytest.fixture(scope="package")
+def mixed_predictor() -> Predictor:
+    """A predictor of three domains' mixes at one size, whose own law is an effective-token power law."""
+    rng = np.random.default_rng(3)
+    shares = rng.dirichlet(np.ones(3), 40)
+    frame = pd.DataFrame({"params": 1e8, "tokens": 1e10, **{f"mix.{d}": shares[:, n] for n, d in enumerate("abc")}})
+    for number, domain in enumerate("ab"):
+        worth = np.full(3, 0.25)
+        worth[number] = 1.0
+        frame[f"loss.{domain}"] = 1.5 + 1.2 * (shares @ worth) ** -0.4 * np.exp(0.003 * rng.standard_normal(40))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Predictor.fit(RunTable.from_frame(frame, where="mixes"), surrogate="none")

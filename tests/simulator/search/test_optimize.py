@@ -1,0 +1,123 @@
+"""Whole searches: the same seed gives the same trials, what was interrupted goes on, recipes come first."""
+
+import json
+
+import pytest
+from foretrain.errors import InfeasibleError, InputError
+from foretrain.simulator.search.optimize import optimize
+from foretrain.simulator.search.samplers import choose_sampler
+
+LIMITS = {"cost_usd": {"at_most": "30k", "chance": 0.9}}
+
+
+def trials(found) -> list:
+    return [(number, goals, feasible) for number, goals, feasible, _ in found.history]
+
+
+@pytest.fixture(scope="module")
+def searched(make_study):
+    """A search of 30 trials, polish included."""
+    return optimize(make_study(constraints=LIMITS, search={"trials": 30, "sampler": "tpe"}))
+
+
+def test_the_best_is_feasible_the_best_and_better_than_the_run(searched):
+    feasible = [goals[0] for _, goals, kept, _ in searched.history if kept]
+    assert searched.feasible
+    assert searched.best.evaluation.goals[0] == min(feasible)
+    assert searched.best.evaluation.goals[0] < searched.baseline.evaluation.goals[0]
+    assert searched.best.forecast.cluster.cost_usd.intervals[0.8][1] <= 30_000 * (1 + 1e-9)
+
+
+def test_the_same_seed_gives_the_same_trials(searched, make_study):
+    again = optimize(make_study(constraints=LIMITS, search={"trials": 30, "sampler": "tpe"}))
+    assert trials(again) == trials(searched)
+    other = optimize(make_study(constraints=LIMITS, search={"trials": 8, "sampler": "tpe", "seed": 1}))
+    assert trials(other) != trials(searched)[:8]
+
+
+def test_recipes_come_first_and_polish_says_so(searched):
+    origins = [origin for *_, origin in searched.history]
+    assert origins[:2] == ["as it is", "compute-optimal"]
+    assert "polish" in origins
+    assert searched.trials["polished"] == origins.count("polish")
+
+
+def test_a_study_on_disk_goes_on(make_study, tmp_path):
+    storage = str(tmp_path / "study.journal")
+    study = make_study(constraints=LIMITS, search={"sampler": "tpe"})
+    assert optimize(study, trials=6, storage=storage).trials["complete"] == 6
+    more = optimize(study, trials=10, storage=storage)
+    assert more.trials["complete"] == 10
+    assert len({number for number, *_ in more.history}) == 10
+    assert optimize(study, trials=4, storage=storage).trials["complete"] == 10  # there are enough already
+    with pytest.raises(InputError, match="take another name or another storage"):
+        optimize(make_study(constraints={"cost_usd": "9k"}), trials=3, storage=storage)
+
+
+def test_without_a_feasible_plan_the_result_says_what_would_do(make_study):
+    found = optimize(make_study(constraints={"cost_usd": 5}, search={"trials": 8, "sampler": "tpe"}))
+    assert not found.feasible
+    with pytest.raises(InfeasibleError, match="smallest relaxation: cost_usd at_most"):
+        found.require_feasible()
+    needed = found.relaxations[0].to_dict()["limits"][0]["needed"]
+    again = optimize(make_study(constraints={"cost_usd": needed}, search={"trials": 40, "sampler": "tpe"}))
+    assert again.feasible
+
+
+def test_a_model_that_fits_nowhere_names_the_machines(make_study):
+    study = make_study(
+        run={"hardware": {"count": 1}},
+        space={"model.params": {"low": "500B", "high": "900B", "log": True}},
+        search={"trials": 4, "sampler": "random"},
+    )
+    found = optimize(study)
+    assert found.trials["impossible"] == 4
+    with pytest.raises(InfeasibleError, match=r"no plan can be run: .*memory"):
+        found.require_feasible()
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_two_goals_make_a_front_three_take_nsga(make_study):
+    two = make_study(objective=["loss_nats", "cost_usd"], search={"trials": 16, "sampler": "tpe"})
+    found = optimize(two)
+    losses = [one.evaluation.goals[0] for one in found.front]
+    costs = [one.evaluation.goals[1] for one in found.front]
+    assert losses == sorted(losses)
+    assert costs == sorted(costs, reverse=True)
+    assert found.best.number in {one.number for one in found.front}
+    three = make_study(objective=["loss_nats", "cost_usd", "wall_clock_days"], search={"trials": 6})
+    assert choose_sampler(three, 100) == "nsga"
+    assert optimize(three).sampler == "nsga"
+
+
+def test_maximised_goals(make_study):
+    space = {"hardware.count": {"low": 8, "high": 64, "step": 8}, "layout.recompute": ["none", "full"]}
+    found = optimize(make_study(objective={"maximise": "mfu"}, space=space, search={"trials": 12}))
+    assert found.best.evaluation.goals[0] == max(goals[0] for _, goals, kept, _ in found.history if kept)
+    assert found.best.evaluation.values["layout.recompute"] == "none"
+
+
+def test_the_rule_of_samplers(make_study):
+    assert choose_sampler(make_study(), 100) == "gp"
+    assert choose_sampler(make_study(), 101) == "tpe"
+    assert choose_sampler(make_study(space={"hardware.count": [8, 16]}), 20) == "tpe"
+    assert choose_sampler(make_study(search={"sampler": "random"}), 20) == "random"
+
+
+def test_a_gaussian_process_searches(make_study):
+    found = optimize(make_study(constraints=LIMITS, search={"trials": 14, "sampler": "gp", "polish": False}))
+    assert found.sampler == "gp"
+    assert found.feasible
+
+
+def test_what_no_law_reads_is_said(make_study):
+    space = {"optim.batch_tokens": {"low": "1M", "high": "4M", "log": True}}
+    notes = optimize(make_study(space=space, search={"trials": 3, "sampler": "random", "polish": False})).notes
+    assert any("optim.batch_tokens varies, but web-text doesn't know" in note for note in notes)
+
+
+def test_importances_are_shares(make_study):
+    found = optimize(make_study(search={"trials": 24, "sampler": "random", "polish": False}))
+    shares = found.importances["loss_nats"]
+    assert set(shares) == {"model.params", "data.tokens"}
+    assert sum(shares.values()) == pytest.approx(1)
