@@ -29,8 +29,8 @@ _STEP_LOG_TOKENS = 0.02  # of finite differences: interruptions are drawn, so th
 _STEP_SHARE, _STEP_UNIT = 1e-4, 1e-3
 _ITERATIONS = 25
 _BISECTIONS = 10
-_SECANTS = 3
-_ON_LIMIT = 1e-4  # log units below a limit that are no room
+_SECANTS = 4
+_ON_LIMIT, _MARGIN = 1e-4, 3e-5  # log units below a limit that are no room; and what secants aim at
 _TOKENS = "data.tokens"
 
 
@@ -97,7 +97,7 @@ class _LocalSearch:
             worst = max(one.excess[name] for name in held)
             if -_ON_LIMIT < worst <= 0:
                 break
-            wanted = tokens.snapped(one.values[_TOKENS] * math.exp(-worst - 1e-6))
+            wanted = tokens.snapped(one.values[_TOKENS] * math.exp(-worst - _MARGIN))
             if wanted == one.values[_TOKENS]:
                 break
             one = self.many([{**one.values, _TOKENS: wanted}], step)[0]
