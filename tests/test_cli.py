@@ -18,7 +18,8 @@ from foretrain.simulator.predictor_io import DEFAULT, shipped
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.yaml"))
 SEVEN_B = EXAMPLES[0].with_name("llama-7b.yaml")
 COMMANDS = [
-    "predict", "fit", "score", "backtest", "cluster", "planner", "optimal", "curve", "track", "data", "proxies", "init",
+    "predict", "fit", "score", "backtest", "cluster", "optimize", "planner", "optimal", "curve", "track", "data",
+    "proxies", "init",
 ]  # fmt: skip
 LEVEL_KEYS = [f"{level:g}" for level in LEVELS]
 
