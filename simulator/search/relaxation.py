@@ -97,8 +97,8 @@ def _together(evaluator: Evaluator, known: Sequence[Evaluation]) -> Relaxation:
         for start in starts
     ]
     best = min(ends, key=missed)
-    missed = [limit for limit in evaluator.study.limits if best.excess[limit.name] > 0]
-    return Relaxation(tuple((limit, _rounded(limit, best)) for limit in missed), best)
+    giving = [limit for limit in evaluator.study.limits if best.excess[limit.name] > 0]
+    return Relaxation(tuple((limit, _rounded(limit, best)) for limit in giving), best)
 
 
 def _rounded(limit: BoundLimit, plan: Evaluation) -> float:
