@@ -55,7 +55,7 @@ _HOMES = {
     "Corpus": ("datasets.corpus", "Corpus"),
     "Forecast": ("simulator.forecast", "Forecast"),
     "Optimization": ("simulator.search.result", "Optimization"),
-    "Planner": ("simulator.search.planner", "Planner"),
+    "Planner": ("simulator.search.planning.planner", "Planner"),
     "Predictor": ("simulator.predictor", "Predictor"),
     "Project": ("proxies.project", "Project"),
     "ProxySpace": ("proxies.space", "ProxySpace"),
@@ -80,7 +80,7 @@ _HOMES = {
     "score": ("simulator.scoring", "score"),
     "search_layouts": ("simulator.cluster.plan", "search_layouts"),
     "sensitivity": ("simulator.allocation.sensitivity", "sensitivity"),
-    "told_result": ("simulator.search.told", "told_result"),
+    "told_result": ("simulator.search.planning.told", "told_result"),
     "track": ("simulator.tracking.track", "track"),
     "what_more_buys": ("simulator.allocation.marginal", "what_more_buys"),
 }

@@ -357,7 +357,7 @@ class Clock:
             (optuna.trial.Trial, "set_user_attr", "trial"),
         ):
             self._wrap(owner, name, key)
-        from foretrain.simulator.search.trials import _Worker
+        from foretrain.simulator.search.storage.trials import _Worker
 
         self._wrap(_Worker, "_evaluate", "objective")
 

@@ -29,9 +29,9 @@ from pathlib import Path
 import optuna
 import psycopg  # noqa: F401  (imported before anybody is forked)
 from foretrain.errors import DataWarning
-from foretrain.simulator.search.leases import RETRY_OF, WHY, WORKER
-from foretrain.simulator.search.storage import open_storage, open_study
-from foretrain.simulator.search.trials import run_trials
+from foretrain.simulator.search.storage.leases import RETRY_OF, WHY, WORKER
+from foretrain.simulator.search.storage.opening import open_storage, open_study
+from foretrain.simulator.search.storage.trials import run_trials
 
 _WORKERS = 4
 _TRIALS = 40

@@ -17,7 +17,7 @@ from ..errors import InfeasibleError
 from ..proxies.estimate import Estimate, estimate, groups
 from ..proxies.mixes import domain_facts, named_mixes
 from ..simulator.fitting import AUTO, Observations, public_prior
-from ..simulator.search import (
+from ..simulator.search.next_proxies import (
     Belief,
     Candidates,
     LawBelief,

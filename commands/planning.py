@@ -151,7 +151,7 @@ def _open(
     columns: str | None,
     explore: float | None = None,
 ) -> Any:
-    from ..simulator.search.planner import Planner
+    from ..simulator.search.planning.planner import Planner
     from ..yaml_io import load_document
 
     study = load_document("-").mapping if config == "-" else config

@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ...units import format_count
-from ..search.planner import Planner
-from ..search.proposals import Expected, Lesson, Proposal
+from ..search.planning.planner import Planner
+from ..search.planning.proposals import Expected, Lesson, Proposal
 from .cells import add_row, plain_table
 
 __all__ = ["lessons_view", "proposals_view", "status_view"]

@@ -94,8 +94,8 @@ def as_study(config: Study | Mapping[str, Any] | str | os.PathLike[str], predict
 
 def open_search(study: Study, storage: str | None, sampler: str) -> optuna.Study:
     """The Optuna study that keeps a search's trials, new or as it was left. Errors as `open_storage`, `open_study`."""
-    from .quiet import experimental_parts
-    from .storage import open_storage, open_study
+    from .storage.opening import open_storage, open_study
+    from .storage.quiet import experimental_parts
 
     stamp = {"format": FORMAT, "version": __version__, "digest": study.digest}
     made = make_sampler(sampler, study.options.seed)
@@ -129,7 +129,7 @@ class _Search:
 
     def trials(self, upto: int) -> None:
         """Run trials until the study has so many."""
-        from .trials import run_trials
+        from .storage.trials import run_trials
 
         left = self.time_left()
         if left > 0:
@@ -151,7 +151,7 @@ class _Search:
 
     def enqueue(self, parameters: dict[str, Any], origin: str) -> None:
         """Put a plan in the queue, unless it was tried already."""
-        from .quiet import quiet_log
+        from .storage.quiet import quiet_log
 
         with quiet_log():  # which would tell of plans that were tried already
             self.found.enqueue_trial(parameters, user_attrs={ORIGIN: origin}, skip_if_exists=True)

@@ -142,7 +142,7 @@ def conclude(
     study: Study, evaluator: Evaluator, found: optuna.Study, sampler: str, storage: str | None
 ) -> Optimization:
     """Read the trials and say what came of them; InfeasibleError where there is none."""
-    from .database import without_password
+    from .storage.database import without_password
 
     known = evaluations(found)
     origins = {t.number: str(t.user_attrs.get(ORIGIN, "sampler")) for t in found.get_trials(deepcopy=False)}
@@ -222,7 +222,7 @@ def _importances(study: Study, found: optuna.Study, complete: int) -> dict[str, 
     """PED-ANOVA (Watanabe et al. 2023, arXiv:2304.10255): which parameters set good trials apart, by goal."""
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-    from .quiet import experimental_parts
+    from .storage.quiet import experimental_parts
 
     if complete < _LEAST_FOR_IMPORTANCE:
         return {}

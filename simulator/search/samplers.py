@@ -45,7 +45,7 @@ def _sampler(name: str, seed: int) -> BaseSampler:
     """A sampler; all read the limits that trials state (`Trial.set_constraint`)."""
     from optuna import samplers
 
-    from .quiet import experimental_parts
+    from .storage.quiet import experimental_parts
 
     with experimental_parts():
         if name == "gp":

@@ -12,7 +12,7 @@ from foretrain.simulator.fitting import Observations, public_prior
 from foretrain.simulator.laws import get_law
 from foretrain.simulator.predictor import Predictor
 from foretrain.simulator.predictor_io import load
-from foretrain.simulator.search import Candidates, LawBelief, Region
+from foretrain.simulator.search.next_proxies import Candidates, LawBelief, Region
 from foretrain.simulator.search.study import Study
 
 

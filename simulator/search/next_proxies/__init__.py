@@ -1,0 +1,19 @@
+"""What to try next: which proxies tell most about the runs that are planned, for what they cost."""
+
+from .active import Selection, choose_in_rounds, choose_runs
+from .belief import Belief, LawBelief, SurrogateBelief
+from .region import Candidates, Region
+from .width import LEVEL, Width
+
+__all__ = [
+    "LEVEL",
+    "Belief",
+    "Candidates",
+    "LawBelief",
+    "Region",
+    "Selection",
+    "SurrogateBelief",
+    "Width",
+    "choose_in_rounds",
+    "choose_runs",
+]

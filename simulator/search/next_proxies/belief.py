@@ -1,0 +1,199 @@
+"""What is believed of the losses of runs not yet trained: jointly normal, around a fitted law.
+
+The law is taken as linear in its parameters near its fit: with g the gradient of log L and Σ what the runs done and the
+prior leave open of the parameters, two runs' log losses have the covariance gᵀ·Σ·g'. A run's own loss strays from what
+it is to tell of the planned ones by
+
+    σ²/w + (μ·gap)²        σ the law's noise, w the weight that the fit gives it, gap its decades below the planned runs
+
+so that a tiny run, however cheap, says little of a large one. μ and the form were chosen on rolling cuts inside the
+pools of benchmarks/active.py, where anything from 0.01 to 0.03 does about as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ...fitting import Fit, Observations, Prior, fit_observations, weak_prior
+from ...laws import Columns, Law, Reference
+from .region import Region
+
+__all__ = ["SHARED_LUCK", "Belief", "LawBelief", "SurrogateBelief", "gradient", "noise_blocks"]
+
+SHARED_LUCK = 0.5
+"""Share of a run's noise that all its evaluations have in common, from two seeds at six sizes and five token counts
+(benchmarks/results/ladder.csv, 0.51; by domain 0.14 to 0.72)."""
+
+_MISFIT = 0.02  # μ, log loss per decade
+_SD_PER_MEAN = 1.25  # sd of a normal with mean absolute value 1
+_USUAL_NOISE = 5e-3  # mean absolute residual of log loss across the public tables, until a fit says better
+_RUNS_PER_PARAMETER = 3
+"""With fewer runs than this for each free parameter, the prior's centre is a better guide than the fit: choosing around
+fits of a handful of runs gave errors some 5 % larger on rolling cuts, and half as much squared error again on RegMix's
+mixes at 32 runs (benchmarks/active.py)."""
+_TOKENS_PER_PARAM = 20.0  # of a run that is trained enough for full weight
+
+
+class Belief(Protocol):
+    """What choosing needs to know: the open covariance of log losses, and how far single runs stray."""
+
+    def covariance(self, a: Columns, b: Columns) -> np.ndarray:
+        """Covariance of the log losses of two sets of runs, after what is done, their own noise left out, `(n, m)`."""
+        ...
+
+    def noise(self, columns: Columns) -> np.ndarray:
+        """Variance with which each run's loss strays from what it is to tell, `(n,)`."""
+        ...
+
+
+@dataclass(frozen=True)
+class LawBelief:
+    """A law around `theta: (P,)`, with `open: (P, P)` the covariance of its parameters.
+
+    `luck` is the sd of log loss of a run that the fit gives full weight, `largest` the compute (6·N·D) of such a run,
+    and `region` what is to be predicted.
+    """
+
+    law: Law
+    reference: Reference
+    theta: np.ndarray
+    open: np.ndarray
+    luck: float
+    largest: float
+    region: Region
+
+    @classmethod
+    def of(
+        cls,
+        law: Law,
+        prior: Prior | None,
+        region: Region,
+        pool: Columns,
+        done: Observations | None = None,
+        fit: Fit | None = None,
+    ) -> LawBelief:
+        """The belief before any run (`done` None: the prior alone), or after those done (`fit` is made if not given).
+
+        `pool` are the runs that may come, which set the scale of the weights. Without a prior the weak generic one
+        stands in. The law is linear around its fit, or around the prior's centre as long as the runs done are few.
+        """
+        prior = weak_prior() if prior is None else prior
+        done = None if done is None or not len(done) else done
+        if done is None:
+            reference, noise, theta = law.reference(pool), _USUAL_NOISE, None
+        else:
+            fit = fit_observations(law, done, prior) if fit is None else fit
+            known = len(done) >= _RUNS_PER_PARAMETER * law.free.sum()
+            reference, noise, theta = fit.reference, fit.noise, fit.theta if known else None
+        if theta is None:
+            theta = law.complete(prior.for_law(law, reference)[0][None])[0]
+        wide = np.linalg.inv(_precision(law, prior, reference))
+        largest = max(_compute(columns).max() for columns in ([pool] if done is None else [pool, done.columns]))
+        before = cls(law, reference, theta, wide, _SD_PER_MEAN * noise, float(largest), region)
+        return before if done is None else before.after(done.columns, done.origins)
+
+    def after(self, columns: Columns, origins: np.ndarray | None = None) -> LawBelief:
+        """The belief when runs like these are done too; `origins: (n,)` numbers the training run of each row."""
+        g = gradient(self.law, self.theta, self.reference, columns) / np.sqrt(self.noise(columns))[:, None]
+        known = g.T @ g
+        if origins is not None:
+            # the inverse of noise of which a run's rows share a part, by Sherman and Morrison
+            sums = np.zeros((int(origins.max(initial=-1)) + 1, g.shape[1]))
+            np.add.at(sums, origins, g)
+            rows = np.bincount(origins, minlength=len(sums))
+            shared = SHARED_LUCK / (1.0 + (rows - 1) * SHARED_LUCK)
+            known = (known - (sums.T * shared) @ sums) / (1.0 - SHARED_LUCK)
+        opened = np.linalg.inv(np.linalg.inv(self.open) + known)
+        return LawBelief(
+            self.law, self.reference, self.theta, 0.5 * (opened + opened.T), self.luck, self.largest, self.region
+        )
+
+    def covariance(self, a: Columns, b: Columns) -> np.ndarray:
+        """As in `Belief`."""
+        left, right = (gradient(self.law, self.theta, self.reference, columns) for columns in (a, b))
+        return left @ self.open @ right.T
+
+    def noise(self, columns: Columns) -> np.ndarray:
+        """As in `Belief`."""
+        below = np.zeros(len(columns["params"]))
+        for name, centre in self.region.centre.items():
+            if name in self.law.member.uses:
+                below += np.maximum(0.0, np.log10(centre / np.asarray(columns[name], dtype=float)))
+        return self.luck**2 / _weights(columns, self.largest) + (_MISFIT * below) ** 2
+
+
+class Learner(Protocol):
+    """What is used of `surrogate.Surrogate`."""
+
+    @property
+    def joint(self) -> bool:
+        """Whether the law's own parameters are part of its covariance."""
+        ...
+
+    def covariance(self, fit: Fit, columns: Columns, others: Columns) -> np.ndarray:
+        """Covariance of log losses after the fitted runs, `(n, m)`."""
+        ...
+
+
+@dataclass(frozen=True)
+class SurrogateBelief:
+    """A law and what was learned on top of it: the learner's covariance, with the law's where it isn't in that.
+
+    For planned runs among those done. A learner takes every run at its word, whatever its size, so further out it is
+    far too sure of itself, and `LawBelief` is the better guide.
+    """
+
+    law: LawBelief
+    fit: Fit
+    learner: Learner
+
+    def covariance(self, a: Columns, b: Columns) -> np.ndarray:
+        """As in `Belief`."""
+        learned = self.learner.covariance(self.fit, a, b)
+        return learned if self.learner.joint else learned + self.law.covariance(a, b)
+
+    def noise(self, columns: Columns) -> np.ndarray:
+        """As in `Belief`."""
+        return self.law.noise(columns)
+
+
+def gradient(law: Law, theta: np.ndarray, reference: Reference, columns: Columns) -> np.ndarray:
+    """Derivative of log loss by the law's parameters, `(n, P)`; zero for fixed ones."""
+    value, grad = law.loss(theta[None], law.prepare(columns, reference), gradient=True)
+    return (grad[0] / value[0]).T
+
+
+def noise_blocks(noise: np.ndarray) -> np.ndarray:
+    """Noise covariance of the rows of runs: variances `(g, k)` → `(g, k, k)`, of which runs' rows share a part."""
+    root = np.sqrt(noise)
+    shared = SHARED_LUCK + (1.0 - SHARED_LUCK) * np.eye(noise.shape[1])
+    return root[:, :, None] * root[:, None, :] * shared
+
+
+def _precision(law: Law, prior: Prior, reference: Reference) -> np.ndarray:
+    """The prior's precision `(P, P)`, with the generic spread where it doesn't speak, such as of the level."""
+    _, precision = prior.for_law(law, reference)
+    generic = np.array([parameter.sd for parameter in law.parameters])
+    return precision + np.diag(np.where(np.diag(precision) > 0, 0.0, 1.0 / generic**2))
+
+
+def _compute(columns: Columns) -> np.ndarray:
+    return 6.0 * np.asarray(columns["params"], dtype=float) * np.asarray(columns["tokens"], dtype=float)
+
+
+def _weights(columns: Columns, largest: float) -> np.ndarray:
+    """The weight that a fit for extrapolation gives each run beside a well-trained one of `largest` compute, `(n,)`."""
+    params = np.sqrt(largest / (6.0 * _TOKENS_PER_PARAM))
+    beside = {"params": params, "tokens": _TOKENS_PER_PARAM * params}
+    joined = {name: np.append(np.asarray(columns[name], dtype=float), value) for name, value in beside.items()}
+    weights = Observations.from_columns(joined, np.ones(len(joined["params"]))).extrapolation_weights()
+    return np.minimum(weights[:-1] / weights[-1], 1.0)
+
+
+def as_beliefs(beliefs: Belief | Sequence[Belief]) -> list[Belief]:
+    """One belief for each loss that is to be predicted."""
+    return list(beliefs) if isinstance(beliefs, Sequence) else [beliefs]

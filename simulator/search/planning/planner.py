@@ -1,0 +1,391 @@
+"""`Planner`: plans for a pipeline that trains for real, asked for and told, each result making the next plan better.
+
+Proposals and results are trials of an Optuna study in a journal or a database, so that a pipeline that died goes on
+where it was, and several processes may ask at once. The predictor is fitted on the run table and all told results.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from .... import __version__
+from ....errors import DataWarning, InfeasibleError, InputError, UsageError
+from ....units import shown
+from ...config import RunConfig
+from ...forecast import forecast
+from ...predictor import Predictor
+from ..optimize import Progress, optimize
+from .outcome import Told
+from .planner_start import StudySource, digest_of, run_table, stated, study_on
+from .plans import Plan, apart, judged_at, search_plans
+from .proposals import Expected, Lesson, Proposal, expect
+from .refit import Refit, lacking, told_row_of
+from .results import Result, headline, headline_nats, read_result
+
+if TYPE_CHECKING:
+    from ....datasets.run_table import RunTable
+    from ..result import Optimization
+    from .ledger import Entry
+
+__all__ = ["Planner"]
+
+_QUANTILES = (0.005, 0.995)
+_FAR = 0.005  # beyond the 99 % interval
+_OTHER_TOKENS = 1e-3  # a run that saw other tokens than planned is compared at those
+_OTHER_PARAMS = 0.05
+_MOST_PROPOSALS = 10_000
+
+
+@dataclass(frozen=True)
+class _News:
+    """A result that is about to be written down."""
+
+    entry: Entry
+    told: Told
+    digest: str
+    """Of the result as it was given, before what isn't used was taken out."""
+    config: RunConfig | None
+    row: Mapping[str, Any] | None
+    notes: tuple[str, ...]
+
+
+class Planner:
+    """Plans for real runs: `ask` for them, `tell` what became of them."""
+
+    def __init__(
+        self,
+        config: StudySource,
+        runs: RunTable | str | os.PathLike[str],
+        *,
+        fit: Mapping[str, Any] | None = None,
+        columns: Mapping[str, str] | None = None,
+        storage: str | None = None,
+        name: str | None = None,
+        explore: float | None = None,
+    ) -> None:
+        """A planner for a study on a table of runs, new or as it was left in its storage.
+
+        `config` is a study, its file, or what would stand in one; its predictor gives way to one that is fitted on
+        `runs` and on every told result, by the options `fit` of `Predictor.fit` (law, prior, fixed, surrogate, seed).
+        `columns` says which column of the table is which. `storage` is a journal file or a database's URL (default:
+        the study's, else memory), where the planner goes by `name` (default: the study's). `explore` is the quantile
+        of the forecast at which plans are judged (default: each goal's own, the median unless it says otherwise); 0.1
+        is an optimistic choice, which prefers plans of which less is known.
+
+        Raises UsageError if `runs` isn't a table; ConfigError, RunTableError, FitError and InputError for a study,
+        table or storage that can't be used.
+        """
+        from .ledger import Ledger
+
+        if explore is not None and not _QUANTILES[0] <= explore <= _QUANTILES[1]:
+            raise UsageError(f"explore: got {shown(explore)}; expected a quantile between 0.005 and 0.995, such as 0.1")
+        self.explore = explore
+        self._refit = Refit(run_table(runs, columns), fit or {})
+        stated_name, stated_storage = stated(config)
+        self.name = name or stated_name
+        self.storage = storage or stated_storage
+        self._lock = threading.RLock()
+        self._ledger = Ledger(self.storage, f"{self.name}.planner")  # beside a search of the same name
+        told = _fitted(self._ledger.entries())
+        self._fitted_on = list(told)
+        self._predictor = self._refit.predictor(list(told.values()))
+        self.study = study_on(config, self._predictor)
+        self._ledger.begin(digest_of(self.study, self._refit.base))
+        self._weights = headline(self.study)
+
+    @property
+    def predictor(self) -> Predictor:
+        """Fitted on the table and everything that was told until now, by whichever process."""
+        self._follow()
+        return self._predictor
+
+    @property
+    def table(self) -> RunTable:
+        """The run table with the told results beside its own rows."""
+        return self._refit.table(list(_fitted(self._ledger.entries()).values()))
+
+    @property
+    def waiting(self) -> list[Proposal]:
+        """The proposals without a result, also those that a process asked for which has died since."""
+        self._follow()
+        return [self._proposal(entry) for entry in self._ledger.entries() if entry.waiting]
+
+    @property
+    def history(self) -> list[Lesson]:
+        """Every told result beside what had been forecast, in the order of the proposals."""
+        return [self._lesson(entry) for entry in self._ledger.entries() if entry.told is not None]
+
+    def ask(self, count: int = 1, *, progress: Progress | None = None) -> list[Proposal]:
+        """Up to `count` plans to train, the best first, apart from each other and from those waiting or told.
+
+        Fewer where the space holds no more. Raises InfeasibleError where no plan keeps every limit, or all that do are
+        waiting or told.
+        """
+        if not 1 <= count <= _MOST_PROPOSALS:
+            raise UsageError(f"count: got {shown(count)}; expected 1 to {_MOST_PROPOSALS}")
+        with self._lock:
+            self._follow()
+            study = self.study if self.explore is None else judged_at(self.study, self.explore)
+            taken = [entry.plan["values"] for entry in self._ledger.entries() if entry.waiting or entry.told]
+            proposals: list[Proposal] = []
+            for plan in search_plans(study, taken, progress):
+                proposal = self._claim(plan)
+                proposals += [] if proposal is None else [proposal]
+                if len(proposals) == count:
+                    break
+        if not proposals:
+            raise InfeasibleError(
+                f"{self.name}: every plan that keeps the limits is waiting or told ({len(taken)} of them); expected "
+                "a wider space"
+            )
+        return proposals
+
+    def tell(self, proposal: Proposal | int | None, result: Result) -> Lesson:
+        """Take what became of a proposal, fit anew, and say what that changed.
+
+        `result` is a `Told` (which may name its proposal itself), the loss of the study's own target in nats per token,
+        losses by target, or what went wrong: None or "failed", "diverged". A run without a loss is written down and
+        not fitted. The same result again changes nothing. Raises InputError for an unknown proposal, one that was given
+        up, another result than before, and a loss that is none.
+        """
+        number = proposal.number if isinstance(proposal, Proposal) else proposal
+        with self._lock:
+            return self._tell([self._news(number, result)])[0]
+
+    def tell_from(
+        self,
+        source: str | os.PathLike[str],
+        number: int | None = None,
+        *,
+        columns: Mapping[str, str] | None = None,
+    ) -> list[Lesson]:
+        """Tell the runs of a file or a run's folder (W&B, MLflow, a log of metrics), as `told_result` reads them.
+
+        Each names its proposal as in `watch`; `number` says it of a single run. Nothing is taken if one can't be.
+        """
+        from .told import TRIAL_KEY, Asked, told_results
+
+        with self._lock:
+            self._follow()
+            configs = {entry.number: self._config(entry) for entry in self._ledger.entries()}
+            own = None if number is None else self.config(number)
+            told = told_results(source, Asked(own, configs, self.name, columns or {}))
+            if number is not None and len(told) > 1:
+                raise InputError(f"{source}: holds {len(told)} runs; expected the one of trial {number}")
+            if not told:
+                raise InputError(f"{source}: no run in it is over; expected the result of one that is")
+            try:
+                return self._tell([self._news(number, one) for one in told])
+            except InputError as error:
+                raise type(error)(f"{source}: {error} (a run names its proposal by {TRIAL_KEY})") from None
+
+    def watch(
+        self,
+        folder: str | os.PathLike[str],
+        on_told: Callable[[Lesson], None] | None = None,
+        *,
+        columns: Mapping[str, str] | None = None,
+        quiet_s: float = 600.0,
+    ) -> list[Lesson]:
+        """Look once through a folder that runs write to (W&B, MLflow, CSV, JSON lines), and take what is new.
+
+        A run belongs to the proposal that its column or tag `foretrain_trial` numbers, or to the one of its name;
+        others are left alone. `quiet_s` is how long a file must be untouched to count as finished where nothing in it
+        says so. `on_told` is called with each lesson. Results that can't be taken are warned of (DataWarning).
+        """
+        from .watching import new_results
+
+        with self._lock:
+            self._follow()
+            entries = self._ledger.entries()
+            seen = {entry.told["digest"] for entry in entries if entry.told}
+            configs = {entry.number: self._config(entry) for entry in entries}
+            found = new_results(folder, seen, study=self.name, configs=configs, columns=columns, quiet_s=quiet_s)
+            news: dict[int, _News] = {}
+            for told in found:
+                if told.trial is None:
+                    continue
+                try:
+                    one = self._news(None, told)
+                    if one.entry.told is not None:
+                        self._same_or_raise(one.entry, one.told)
+                        continue
+                    self._refit.table([] if one.row is None else [one.row])
+                    if one.entry.number in news:
+                        raise InputError(f"trial {told.trial}: has another result in {news[told.trial].told.where}")
+                except InputError as error:
+                    warnings.warn(f"{told.where}: {error}", DataWarning, stacklevel=2)
+                else:
+                    news[one.entry.number] = one
+            lessons = self._tell(list(news.values()))
+        if on_told is not None:
+            for lesson in lessons:
+                on_told(lesson)
+        return lessons
+
+    def give_up(self, number: int, why: str = "given up") -> None:
+        """Write down that a proposal will have no result; its plan may be proposed again. InputError if not waiting."""
+        if not self._entry(number).waiting or not self._ledger.give_up(number, why):
+            raise InputError(f"trial {number}: isn't waiting any more; {self._expected()}")
+
+    def config(self, number: int) -> RunConfig:
+        """The plan of a proposal. InputError if there is none of that number."""
+        return self._config(self._entry(number))
+
+    def best(self, *, progress: Progress | None = None) -> Optimization:
+        """The best plan by the predictor as it is now: an ordinary search, whose trials aren't kept."""
+        self._follow()
+        with self._lock:
+            options = self.study.options.model_copy(update={"storage": None})
+            return optimize(replace(self.study, options=options), progress=progress)
+
+    def status(self) -> dict[str, Any]:
+        """Plain facts for JSON: what waits, what was told, and what the predictor rests on."""
+        entries = self._ledger.entries()
+        waiting, history = self.waiting, self.history
+        return {
+            "name": self.name,
+            "storage": self.storage,
+            "waiting": [proposal.to_dict() for proposal in waiting],
+            "history": [lesson.to_dict() for lesson in history],
+            "given_up": {str(entry.number): entry.why for entry in entries if not entry.waiting and entry.told is None},
+            "table": {"where": self._refit.base.where, "rows": len(self._refit.base), "told": len(_fitted(entries))},
+            "version": __version__,
+        }
+
+    # asking
+
+    def _claim(self, plan: Plan) -> Proposal | None:
+        """Write a plan down; None if another process was faster with one like it."""
+        config = self.study.space.config(plan.values)
+        facts = {"values": dict(plan.values), "config": config.to_mapping(), "goals": list(plan.evaluation.goals)}
+        number = self._ledger.add(facts, plan.params, plan.distributions)
+        entries = self._ledger.entries()
+        before = [entry for entry in entries if entry.number < number and (entry.waiting or entry.told)]
+        if any(apart(self.study.space, plan.values, entry.plan["values"]) < plan.spacing for entry in before):
+            self._ledger.give_up(number, "another process asked for the same plan at the same time")
+            return None
+        return self._proposal(next(entry for entry in entries if entry.number == number))
+
+    def _proposal(self, entry: Entry) -> Proposal:
+        config = self._config(entry)
+        seen = forecast(config, self._predictor, self.study.step_times)
+        return Proposal(entry.number, self._name(entry.number), entry.plan["values"], config, seen)
+
+    def _config(self, entry: Entry) -> RunConfig:
+        return RunConfig.from_mapping({**entry.plan["config"], "name": self._name(entry.number)}, where="proposal")
+
+    def _name(self, number: int) -> str:
+        return f"{self.name}-{number}"
+
+    # telling
+
+    def _news(self, number: int | None, result: Result) -> _News:
+        """What a result says of which proposal. InputError where it can't be taken."""
+        if isinstance(result, Told) and result.trial is not None:
+            if number is not None and number != result.trial:
+                raise InputError(f"{result.where}: is of trial {result.trial}; expected the result of trial {number}")
+            number = result.trial
+        if number is None:
+            raise InputError(f"the result doesn't say which proposal it belongs to; {self._expected()}")
+        entry = self._entry(number)
+        if not entry.waiting and entry.told is None:
+            raise InputError(f"trial {number}: was given up ({entry.why}); {self._expected()}")
+        config = self._config(entry)
+        told, notes = read_result(self._name(number), config, result, self._refit.base.targets, self._weights)
+        digest = result.digest if isinstance(result, Told) else told.digest
+        if told.status != "ok":
+            return _News(entry, told, digest, None, None, notes)
+        headline_nats(told.losses, self._weights)
+        if told.tokens is not None and abs(told.tokens / config.data.tokens - 1.0) > _OTHER_TOKENS:
+            notes += (f"the run saw {told.tokens:.4g} tokens, not {config.data.tokens:.4g} as planned",)
+            values = {**entry.plan["values"], "data.tokens": told.tokens}
+            config = self.study.space.config(values).model_copy(update={"name": config.name})
+        if told.params is not None and abs(told.params / config.model.params_total - 1.0) > _OTHER_PARAMS:
+            notes += (f"the run counts {told.params:.4g} parameters, the plan {config.model.params_total:.4g}",)
+        row = told_row_of(self._refit.base, self._predictor, self._name(number), config, told)
+        return _News(entry, told, digest, config, row, notes + lacking(self._refit.base, row))
+
+    def _tell(self, news: Sequence[_News]) -> list[Lesson]:
+        """Write results down, and fit on them before that: what can't be fitted isn't kept."""
+        self._follow()
+        fresh = [one for one in news if one.entry.told is None]
+        before = [self._expect(one) for one in fresh]
+        rows = [one.row for one in fresh if one.row is not None]
+        fitted = self._predictor
+        if rows:
+            fitted = self._refit.predictor([*_fitted(self._ledger.entries()).values(), *rows])
+        kept = {one.entry.number: self._keep(one, *seen) for one, seen in zip(fresh, before, strict=True)}
+        if rows:
+            self._use(fitted, [*self._fitted_on, *(one.entry.number for one in fresh if one.row is not None)])
+        return [self._answer(one, kept.get(one.entry.number)) for one in news]
+
+    def _keep(self, one: _News, before: Mapping[str, Expected], places: Mapping[str, float]) -> Lesson:
+        number = one.entry.number
+        notes = list(one.notes)
+        for target, place in places.items():
+            if min(place, 1.0 - place) < _FAR:
+                side = "below" if place < 0.5 else "above"
+                notes.append(f"{target} is far {side} what was forecast, beyond the 99 % interval")
+        lesson = Lesson(number, self._name(number), one.told, before, places, {}, tuple(notes))
+        loss = headline_nats(one.told.losses, self._weights) if one.told.status == "ok" else None
+        record = {**lesson.record(), "row": one.row, "digest": one.digest}
+        self._same_or_raise(self._ledger.close(number, record, one.digest, loss), one.told)
+        return lesson
+
+    def _answer(self, one: _News, lesson: Lesson | None) -> Lesson:
+        if lesson is None:
+            self._same_or_raise(one.entry, one.told)
+            lesson = replace(self._lesson(one.entry), news=False)
+        return replace(lesson, after=self._expect(one)[0])
+
+    def _expect(self, one: _News) -> tuple[dict[str, Expected], dict[str, float]]:
+        return ({}, {}) if one.config is None else expect(self._predictor, one.config, one.told.losses)
+
+    def _same_or_raise(self, entry: Entry, told: Told) -> None:
+        """InputError unless what is kept is what is told."""
+        kept = None if entry.told is None else self._lesson(entry).told
+        if kept is None or (kept.status, dict(kept.losses)) != (told.status, dict(told.losses)):
+            said = "given up" if kept is None else f"told {_said(kept)}"
+            raise InputError(f"trial {entry.number}: was {said} before, which is kept; got {_said(told)}")
+
+    def _entry(self, number: int) -> Entry:
+        found = next((entry for entry in self._ledger.entries() if entry.number == number), None)
+        if found is None:
+            raise InputError(f"trial {shown(number)}: {self.name} has no such proposal; {self._expected()}")
+        return found
+
+    def _expected(self) -> str:
+        waiting = [str(entry.number) for entry in self._ledger.entries() if entry.waiting]
+        return f"expected one that waits: {', '.join(waiting) or 'there is none'}"
+
+    def _lesson(self, entry: Entry) -> Lesson:
+        return Lesson.restore(entry.number, self._name(entry.number), entry.told or {})
+
+    # the predictor
+
+    def _follow(self) -> None:
+        """Fit anew if any process was told something since the last fit."""
+        with self._lock:
+            told = _fitted(self._ledger.entries())
+            if set(told) != set(self._fitted_on):
+                self._use(self._refit.predictor(list(told.values())), list(told))
+
+    def _use(self, predictor: Predictor, numbers: list[int]) -> None:
+        self._predictor, self._fitted_on = predictor, numbers
+        self.study = replace(self.study, predictor=predictor)
+
+
+def _fitted(entries: Sequence[Entry]) -> dict[int, Mapping[str, Any]]:
+    """The rows of told runs that have a loss, by the proposal's number."""
+    told = {entry.number: entry.told for entry in entries if entry.told is not None}
+    return {number: one["row"] for number, one in told.items() if one["row"] is not None}
+
+
+def _said(told: Told) -> str:
+    return ", ".join(f"{target} {loss:.6g}" for target, loss in told.losses.items()) or told.status

@@ -1,0 +1,84 @@
+"""What a planner starts from: the study, its name and storage before it is read, and the digest that it is known by."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ....errors import ConfigError, UsageError
+from ....units import shown
+from ....yaml_io import load_document
+from ...predictor import Predictor
+from ..dimensions import MixDimension, RangeDimension, SetDimension
+from ..study import Study
+
+if TYPE_CHECKING:
+    from ....datasets.run_table import RunTable
+
+__all__ = ["StudySource", "digest_of", "run_table", "stated", "study_on"]
+
+StudySource = Study | Mapping[str, Any] | str | os.PathLike[str]
+"""A study, what would stand in its file, or the file."""
+
+
+def run_table(runs: Any, columns: Mapping[str, str] | None) -> RunTable:
+    """The table to fit on. UsageError for a predictor, which can't learn."""
+    from ....datasets.run_table import RunTable
+
+    if isinstance(runs, RunTable):
+        return runs
+    if isinstance(runs, Predictor) or not isinstance(runs, str | os.PathLike) or Path(runs).is_dir():
+        got = "a predictor" if isinstance(runs, Predictor) else shown(runs)
+        raise UsageError(
+            f"runs: got {got}; expected the table of runs that the predictor is fitted on (CSV or Parquet): a planner "
+            "fits it anew with every result"
+        )
+    return RunTable.read(Path(runs), columns)
+
+
+def stated(config: StudySource) -> tuple[str, str | None]:
+    """A study's name and storage, before it is read in full, which takes a predictor."""
+    if isinstance(config, Study):
+        return config.name, config.options.storage
+    mapping = config if isinstance(config, Mapping) else load_document(config).mapping
+    search, name = mapping.get("search"), mapping.get("name")
+    storage = search.get("storage") if isinstance(search, Mapping) else None
+    default = "study" if isinstance(config, Mapping) else Path(config).stem
+    return (name if isinstance(name, str) and name else default), (storage if isinstance(storage, str) else None)
+
+
+def study_on(config: StudySource, predictor: Predictor) -> Study:
+    """The study with this predictor. ConfigError where it asks for losses that the predictor hasn't."""
+    if isinstance(config, Mapping):
+        return Study.from_mapping(config, predictor=predictor)
+    if not isinstance(config, Study):
+        return Study.load(config, predictor=predictor)
+    unknown = [target for target in config.targets if target not in predictor.targets]
+    if unknown:
+        raise ConfigError(f"study {config.name}: asks for {unknown[0]}; the runs have {', '.join(predictor.targets)}")
+    return replace(config, predictor=predictor)
+
+
+def digest_of(study: Study, table: RunTable) -> str:
+    """A digest of what proposals and results mean: run, space, goals, limits, targets. The runs may grow in number."""
+    facts = {
+        "run": study.run.to_mapping(),
+        "space": [_dimension(dimension) for dimension in study.space.dimensions],
+        "goals": [[goal.goal.model_dump(mode="json"), dict(goal.weights or {})] for goal in study.goals],
+        "limits": [[one.measure.name, one.side, one.bound, one.chance] for one in study.limits],
+        "targets": sorted(table.targets),
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _dimension(one: Any) -> list[Any]:
+    if isinstance(one, RangeDimension):
+        return [one.path, one.low, one.high, one.log, one.step]
+    if isinstance(one, SetDimension):
+        return [one.path, *one.choices]
+    return [one.path, one.max_epochs, list(one.domains)] if isinstance(one, MixDimension) else [one.path]

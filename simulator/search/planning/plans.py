@@ -1,0 +1,149 @@
+"""Plans worth a real run: the best of a search, then further ones that differ from them and from those tried."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ..dimensions import MixDimension, RangeDimension, Values
+from ..evaluate import Evaluation, Evaluator
+from ..fronts import balanced, front_of, spread_out
+from ..optimize import Progress, open_search, optimize, run_search
+from ..records import evaluations
+from ..samplers import choose_sampler
+from ..spaces import Space
+from ..study import Study
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+__all__ = ["Plan", "apart", "judged_at", "search_plans"]
+
+_SPACINGS = (0.05, 0.025, 0.0125, 0.003, 1e-4)
+"""How far plans are apart at least, shares of a range; the next one where there are no such plans left."""
+_MOST_ORDERED = 1_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan as Optuna keeps it."""
+
+    values: Values
+    evaluation: Evaluation
+    params: dict[str, Any]
+    distributions: dict[str, BaseDistribution]
+    spacing: float
+    """How far it is from the others at least."""
+
+
+def judged_at(study: Study, quantile: float) -> Study:
+    """The study with its goals judged at a quantile of the forecast; of what should be large, at the other end."""
+
+    def at(direction: str) -> float:
+        return quantile if direction == "minimize" else 1.0 - quantile
+
+    goals = tuple(
+        replace(goal, goal=goal.goal.model_copy(update={"quantile": at(goal.goal.direction)})) for goal in study.goals
+    )
+    return replace(study, goals=goals)
+
+
+def search_plans(study: Study, taken: Sequence[Values], progress: Progress | None = None) -> Iterator[Plan]:
+    """Feasible plans, the best first, each apart from those before and from those `taken`; searched in memory.
+
+    Raises InfeasibleError, with the smallest relaxation, where no plan keeps every limit; ends where none is left.
+    """
+    study = replace(study, options=study.options.model_copy(update={"storage": None}))
+    evaluator = Evaluator(study)
+    feasible = [one for one in _searched(study, evaluator, progress) if one.feasible]
+    if not feasible:
+        found = optimize(study)
+        found.require_feasible()
+        feasible = [found.best.evaluation]
+    chosen, exact = list(taken), _Exact(study, evaluator)
+    ordered = _ordered(feasible, study.directions)
+    for spacing in _SPACINGS:
+        for one in ordered:
+            if _near(study.space, one.values, chosen) < spacing:
+                continue
+            plan = exact(one)
+            if plan is not None and _near(study.space, plan.values, chosen) >= spacing:
+                chosen.append(plan.values)
+                yield replace(plan, spacing=spacing)
+
+
+def _near(space: Space, one: Values, others: Sequence[Values]) -> float:
+    """How far the nearest of the others is."""
+    return min((apart(space, one, other) for other in others), default=1.0)
+
+
+def apart(space: Space, one: Values, other: Values) -> float:
+    """How far two plans are apart, 0 to 1: the largest difference in any dimension, as a share of its range."""
+    return max((_apart(dimension, one, other) for dimension in space.dimensions), default=0.0)
+
+
+def _apart(dimension: Any, one: Values, other: Values) -> float:
+    mine, theirs = one.get(dimension.path), other.get(dimension.path)
+    if isinstance(dimension, MixDimension):
+        return float(abs(dimension.array(one) - dimension.array(other)).max())
+    if isinstance(dimension, RangeDimension):
+        return abs(_place(dimension, mine) - _place(dimension, theirs))
+    return float(mine != theirs)
+
+
+def _place(dimension: RangeDimension, value: Any) -> float:
+    low, high = dimension.low, dimension.high
+    if not high > low:
+        return 0.0
+    return math.log(value / low) / math.log(high / low) if dimension.log else (value - low) / (high - low)
+
+
+def _searched(study: Study, evaluator: Evaluator, progress: Progress | None) -> list[Evaluation]:
+    """Everything that a search of the study tries, and better plans near the best."""
+
+    total = study.options.trials
+    found = open_search(study, None, choose_sampler(study, total))
+    run_search(study, evaluator, found, total, progress)
+    return list(evaluations(found).values())
+
+
+def _ordered(feasible: Sequence[Evaluation], directions: Sequence[str]) -> list[Evaluation]:
+    """The best first; of several goals the balanced plan, then the rest of its front, then the next front."""
+    if len(directions) == 1:
+        sign = 1.0 if directions[0] == "minimize" else -1.0
+        return sorted(feasible, key=lambda one: sign * one.goals[0])[:_MOST_ORDERED]
+    left, found = list(feasible), []
+    while left and len(found) < _MOST_ORDERED:
+        front = front_of(left, directions)
+        first = balanced(front, directions)
+        found += [first, *(one for one in spread_out(front, directions, len(front)) if one is not first)]
+        known = {id(one) for one in front}
+        left = [one for one in left if id(one) not in known]
+    return found
+
+
+class _Exact:
+    """From evaluations to plans, each worked out once."""
+
+    def __init__(self, study: Study, evaluator: Evaluator) -> None:
+        self._study, self._evaluator = study, evaluator
+        self._known: dict[int, Plan | None] = {}
+
+    def __call__(self, one: Evaluation) -> Plan | None:
+        """The plan that Optuna's parameters give; None where they give none, or one that misses a limit."""
+        if id(one) not in self._known:
+            self._known[id(one)] = self._plan(one)
+        return self._known[id(one)]
+
+    def _plan(self, one: Evaluation) -> Plan | None:
+        from optuna.trial import FixedTrial
+
+        params = self._study.space.encode(one.values)
+        if params is None:
+            return None
+        trial = FixedTrial(params)
+        values = self._study.space.suggest(trial)  # type: ignore[arg-type] - a FixedTrial suggests as a Trial does
+        evaluation = self._evaluator(values)
+        return Plan(values, evaluation, trial.params, trial.distributions, 0.0) if evaluation.feasible else None

@@ -1,0 +1,152 @@
+"""What a planner hands out and what it learns: `Proposal`, a plan for a real run; `Lesson`, what became of one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ....errors import InputError
+from ...config import RunConfig
+from ...forecast import Forecast
+from ...loss_prediction import LossPrediction
+from ...plan_columns import planned, run_columns
+from ...predictor import Predictor
+from .outcome import Told
+
+__all__ = ["LEVEL", "Expected", "Lesson", "Proposal", "expect"]
+
+LEVEL = 0.9
+"""Level of the intervals that lessons compare with."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """One plan that waits for a real run."""
+
+    number: int
+    """The trial's number, unique among all processes that ask."""
+    name: str
+    """`<planner>-<number>`: a run of this name tells its own proposal."""
+    values: Mapping[str, Any]
+    """What the search chose, by path."""
+    config: RunConfig
+    """The complete plan, named like the proposal."""
+    forecast: Forecast
+    """By the predictor at this moment."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; `config` is a run configuration that a job can be launched from."""
+        return {
+            "trial": self.number,
+            "name": self.name,
+            "values": dict(self.values),
+            "config": self.config.to_mapping(),
+            "forecast": self.forecast.to_dict(),
+        }
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A predicted loss: its median and 90 % interval, nats per token."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, prediction: LossPrediction) -> Expected:
+        """Of one run's prediction."""
+        low, high = prediction.interval(LEVEL)
+        return cls(float(prediction.loss_nats[0]), float(low[0]), float(high[0]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As forecasts give a quantity."""
+        return {"median": self.median, "intervals": {f"{LEVEL:g}": [self.low, self.high]}}
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> Expected:
+        """The inverse of `to_dict`."""
+        low, high = facts["intervals"][f"{LEVEL:g}"]
+        return cls(float(facts["median"]), float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A told result beside what was expected of it, by target (`loss`, `loss.<domain>`), nats per token."""
+
+    number: int
+    name: str
+    told: Told
+    before: Mapping[str, Expected]
+    """What was forecast before the result was known."""
+    places: Mapping[str, float]
+    """The quantile of that forecast at which the result fell: 0.5 its median, below 0.05 under its 90 % interval."""
+    after: Mapping[str, Expected]
+    """What is forecast for the same plan now; empty in a history, which was written down before."""
+    notes: Sequence[str] = ()
+    news: bool = True
+    """False where the same result had been told before."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values with stable keys, for JSON."""
+        return {
+            "trial": self.number,
+            "name": self.name,
+            "status": self.told.status,
+            "observed_nats": dict(self.told.losses),
+            "before_nats": {target: one.to_dict() for target, one in self.before.items()},
+            "quantiles": dict(self.places),
+            "after_nats": {target: one.to_dict() for target, one in self.after.items()},
+            "news": self.news,
+            "notes": list(self.notes),
+            "told": self.told.to_dict(),
+        }
+
+    def record(self) -> dict[str, Any]:
+        """What is kept of it in the trial."""
+        facts = self.to_dict()
+        return {key: facts[key] for key in ("told", "before_nats", "quantiles", "notes")}
+
+    @classmethod
+    def restore(cls, number: int, name: str, record: Mapping[str, Any]) -> Lesson:
+        """The inverse of `record`. InputError where somebody else wrote there."""
+        try:
+            return cls(
+                number,
+                name,
+                _told(record["told"]),
+                {target: Expected.from_dict(facts) for target, facts in record["before_nats"].items()},
+                {target: float(place) for target, place in record["quantiles"].items()},
+                {},
+                tuple(record["notes"]),
+            )
+        except (TypeError, KeyError, ValueError, AttributeError):
+            raise InputError(f"trial {number}: its result isn't one that a planner of foretrain's wrote") from None
+
+
+def expect(
+    predictor: Predictor, config: RunConfig, losses: Mapping[str, float]
+) -> tuple[dict[str, Expected], dict[str, float]]:
+    """What is expected of a run, and at which quantile of that its losses lie, both by the targets of `losses`."""
+    columns, expected, places = run_columns(config, predictor, []), {}, {}
+    for target, loss in losses.items():
+        prediction, _ = planned(config, predictor.targets[target], columns)
+        expected[target] = Expected.of(prediction)
+        places[target] = float(prediction.probability_at_most(loss)[0])
+    return expected, places
+
+
+def _told(facts: Mapping[str, Any]) -> Told:
+    """The inverse of `Told.to_dict`."""
+    return Told(
+        run_id=str(facts["run_id"]),
+        status=facts["status"],
+        losses={target: float(loss) for target, loss in facts["losses_nats"].items()},
+        tokens=facts["tokens"],
+        params=facts["params_total"],
+        trial=facts["trial"],
+        where=str(facts["where"]),
+        columns=dict(facts["columns"]),
+        notices=tuple(facts["notices"]),
+    )

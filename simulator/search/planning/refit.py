@@ -1,0 +1,144 @@
+"""The run table with the results of proposals beside it, and the predictor that is fitted on both."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ....errors import DataWarning, UsageError
+from ...config import RunConfig
+from ...plan_columns import run_columns
+from ...predictor import Predictor
+from .outcome import Told
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ....datasets.run_table import RunTable
+
+__all__ = ["FIT_OPTIONS", "Refit", "lacking", "told_row_of"]
+
+FIT_OPTIONS = ("law", "prior", "fixed", "surrogate", "seed")
+_SHAPE = {"width": "width", "depth": "layers", "heads": "heads"}
+_SETTINGS = ("lr", "batch_tokens")
+_CONSTANT = ("val_domain", "tokenizer", "schedule", "optimizer", "architecture")
+
+
+@dataclass
+class Refit:
+    """A table of runs, how it is fitted, and what was warned of so far: each doubt is said once."""
+
+    base: RunTable
+    options: Mapping[str, Any]
+    _said: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.options if name not in FIT_OPTIONS]
+        if unknown:
+            raise UsageError(f"fit: got {unknown[0]!r}; expected some of {', '.join(FIT_OPTIONS)}")
+
+    def table(self, rows: Sequence[Mapping[str, Any]]) -> RunTable:
+        """The base table with rows of told runs; one that the table has already, by its run_id, isn't added twice."""
+        import pandas as pd
+
+        from ....datasets.run_table import RunTable
+
+        known = set(self.base.frame["run_id"].astype(str))
+        new = [dict(row) for row in rows if row["run_id"] not in known]
+        if not new:
+            return self.base
+        frame = pd.concat([self.base.frame.astype(object), pd.DataFrame(new, dtype=object)], ignore_index=True)
+        shares = [name for name in frame.columns if name.startswith("mix.")]
+        # a domain that only told runs have is one that the others didn't use
+        frame = frame.assign(**{name: frame[name].where(frame[name].notna(), 0.0) for name in shares})
+        with self._each_once():
+            read = RunTable.from_frame(_plain(frame), where=self.base.where)
+        return replace(read, notes=self.base.notes, labels=self.base.labels)
+
+    def predictor(self, rows: Sequence[Mapping[str, Any]]) -> Predictor:
+        """Fitted on the base table and told rows. Raises FitError as `Predictor.fit` does."""
+        table = self.table(rows)
+        with self._each_once():
+            fitted = Predictor.fit(table, **self.options, name="planner")
+        return fitted.renamed("planner", {"told_runs": len(table) - len(self.base)})
+
+    @contextmanager
+    def _each_once(self) -> Iterator[None]:
+        """Issue each DataWarning of what is done within once in this object's life."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", DataWarning)
+            yield
+        for warning in caught:
+            text = str(warning.message)
+            if text not in self._said:
+                self._said.add(text)
+                warnings.warn(warning.message, stacklevel=4)
+
+
+def told_row_of(base: RunTable, predictor: Predictor, run_id: str, config: RunConfig, told: Told) -> dict[str, Any]:
+    """A told run as a row with the columns of `base`: sizes, data and settings of its plan, and its losses.
+
+    What the plan doesn't say is taken from what the run says of itself, or is what all runs of the table have.
+    """
+    model, data, optim = config.model, config.data, config.optim
+    columns = run_columns(config, predictor, [])
+    facts: dict[str, Any] = {
+        "params": float(columns["params"][0]),  # counted as the table counts
+        "params_active": model.params_active,
+        "params_embedding": model.params_embedding,
+        "tokens": data.tokens,
+        "unique_tokens": data.distinct_tokens(),
+        "batch_tokens": optim.batch_tokens,
+        "lr": optim.lr,
+        "lr_final": optim.lr_final,
+        "weight_decay": optim.weight_decay,
+        "num_experts": model.num_experts,
+        "experts_per_token": model.experts_per_token,
+        "vocab_size": model.vocab_size,
+        "context_length": model.context_length,
+        "weight": 1.0,
+    }
+    shape = model.architecture
+    facts |= {} if shape is None else {name: getattr(shape, field_) for name, field_ in _SHAPE.items()}
+    for domain, share in (data.mix or _common_mix(base)).items():
+        facts[f"mix.{domain}"] = share
+    for domain, stock in (data.unique_tokens_by_domain or {}).items():
+        facts[f"unique_tokens.{domain}"] = stock
+    kept = [name for name in base.frame.columns if name not in ("flops", "epochs", "steps")]
+    kept += [name for name in facts if name.startswith("mix.") and name not in kept and base.domains]
+    row = {name: _known(facts.get(name), told.columns.get(name), base, name) for name in kept}
+    losses = {target: told.losses.get(target) for target in base.targets}
+    return {**row, **losses, "run_id": run_id, "status": "ok"}
+
+
+def lacking(base: RunTable, row: Mapping[str, Any]) -> tuple[str, ...]:
+    """What to know of settings that every run of the table has and a told one doesn't: the fit leaves them out."""
+    blank = [name for name in _SETTINGS if base.has(name) and row.get(name) is None]
+    every = [name for name in blank if bool(base.frame.loc[base.frame["status"] == "ok", name].notna().all())]
+    return tuple(f"neither the plan nor the run says its {name}: the fit no longer reads it" for name in every)
+
+
+def _known(planned: Any, told: Any, base: RunTable, name: str) -> Any:
+    """What the plan says, else what the run says, else what all runs share."""
+    if planned is not None:
+        return planned
+    if told is not None or name not in _CONSTANT:
+        return told
+    kinds = set(base.frame[name].dropna().astype(str))
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+def _common_mix(base: RunTable) -> dict[str, float]:
+    """The mix that all runs of a table share; empty where it varies."""
+    shares = {domain: base.column(f"mix.{domain}") for domain in base.domains}
+    return {d: float(s[0]) for d, s in shares.items() if len(s) and np.ptp(s) == 0}
+
+
+def _plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """Numbers as numbers again where a column holds nothing else."""
+    return frame.infer_objects()

@@ -1,0 +1,105 @@
+"""What a planner may be told of a run, in any of the forms that people have it, as a `Told`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import get_args
+
+from ....errors import InputError
+from ....units import shown
+from ...config import RunConfig
+from ..study import Study
+from .outcome import Status, Told
+
+__all__ = ["Result", "headline", "headline_nats", "read_result"]
+
+Result = Told | float | Mapping[str, float] | str | None
+"""A `Told`; the loss of the study's own target; losses by target; `failed` (or None), `diverged`."""
+
+_NATS = "loss_nats"
+_BROKEN = [status for status in get_args(Status) if status != "ok"]
+
+
+def headline(study: Study) -> dict[str, float]:
+    """The targets of the loss that a study is about, with their weights: those of its first goal that is a loss."""
+    goal = next((goal for goal in study.goals if goal.targets), None)
+    if goal is not None:
+        return dict(goal.weights or dict.fromkeys(goal.targets, 1.0))
+    own = f"loss.{study.run.data.val_domain}"
+    return {(*study.targets, own if own in study.predictor.targets else study.predictor.main_target)[0]: 1.0}
+
+
+def headline_nats(losses: Mapping[str, float], weights: Mapping[str, float]) -> float:
+    """The weighted mean of the losses that a study is about. InputError if one of them isn't there."""
+    lacking = [target for target in weights if target not in losses]
+    if lacking:
+        raise InputError(f"the result has no {lacking[0]}; expected {', '.join(weights)}, in nats per token")
+    return sum(losses[target] * weight for target, weight in weights.items()) / sum(weights.values())
+
+
+def read_result(
+    name: str, config: RunConfig, result: Result, targets: Sequence[str], weights: Mapping[str, float]
+) -> tuple[Told, tuple[str, ...]]:
+    """A result as a `Told` with losses of known targets only, and notes. `weights` are those of `headline`.
+
+    A loss that is no number is that of a run that diverged. Raises InputError for anything else that is no result.
+    """
+    sizes = (config.data.tokens, config.model.params_total)
+    if result is None or isinstance(result, str):
+        status = "failed" if result is None else result
+        if status not in _BROKEN:
+            raise InputError(f"{name}: got {shown(status)}; expected a loss in nats per token, {' or '.join(_BROKEN)}")
+        return Told(name, status, {}, *sizes, None, "told"), ()  # type: ignore[arg-type] - one of them
+    if not isinstance(result, Told):
+        result = Told(name, "ok", _losses(name, result, targets, weights), *sizes, None, "told")
+    if result.status != "ok":
+        return result, result.notices
+    losses, dropped = {}, []
+    for target, loss in result.losses.items():
+        known = target if target in targets else (targets[0] if target == "loss" and len(targets) == 1 else None)
+        if known is None:
+            dropped.append(target)
+        else:
+            losses[known] = _checked(name, target, loss)
+    if not losses:
+        got = ", ".join(dropped) or "no loss"
+        raise InputError(f"{name}: got {got}; expected {', '.join(targets)}, in nats per token")
+    notes = (f"not used, since the table of runs has no such targets: {', '.join(dropped)}",) if dropped else ()
+    told = replace(result, losses=losses)
+    if any(math.isnan(loss) for loss in losses.values()):
+        told = replace(told, status="diverged", losses={})
+    return told, (*result.notices, *notes)
+
+
+def _losses(
+    name: str, result: float | Mapping[str, float], targets: Sequence[str], weights: Mapping[str, float]
+) -> dict[str, float]:
+    """Losses by target, from one number or a mapping; `loss_nats.github` is another name of `loss.github`."""
+    if isinstance(result, Mapping):
+        losses = {}
+        for key, loss in result.items():
+            target = str(key).replace(_NATS, "loss", 1) if str(key).startswith(f"{_NATS}.") else str(key)
+            target = _main(name, weights) if target == _NATS else target
+            if target not in targets:
+                raise InputError(f"{name}: got a loss of {shown(key)}; expected {', '.join(targets)}")
+            losses[target] = loss
+        return losses
+    return {_main(name, weights): result}
+
+
+def _main(name: str, weights: Mapping[str, float]) -> str:
+    if len(weights) > 1:
+        raise InputError(f"{name}: got one loss; the study is about several: expected those of {', '.join(weights)}")
+    return next(iter(weights))
+
+
+def _checked(name: str, target: str, loss: object) -> float:
+    """A loss above 0, NaN for one that ran away."""
+    if isinstance(loss, bool) or not isinstance(loss, int | float):
+        raise InputError(f"{name}: {target}: got {shown(loss)}; expected a loss in nats per token")
+    value = float(loss)
+    if value <= 0:
+        raise InputError(f"{name}: {target}: got {value:g}; expected a loss above 0, in nats per token")
+    return value if math.isfinite(value) else math.nan

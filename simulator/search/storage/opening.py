@@ -1,0 +1,145 @@
+"""Where a study is kept: in memory, in a journal file, in a database; and the study itself, made or taken up again.
+
+A journal is a file, for one machine or a few that share a folder; a database serves any number. Trials whose process
+was killed are found by heartbeats in a database, by `leases` in both.
+
+Importing this module imports Optuna, so import it where it is used.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast
+
+import optuna
+from optuna import Study
+from optuna.exceptions import DuplicatedStudyError, StorageInternalError
+from optuna.samplers import BaseSampler
+from optuna.storages import BaseStorage, InMemoryStorage
+from sqlalchemy.exc import SQLAlchemyError
+
+from ....errors import InputError, UsageError
+from ....units import shown
+from .database import EXPECTED, open_database, reason
+from .journal import open_journal
+from .quiet import quiet_log
+
+__all__ = ["HEARTBEAT_S", "STAMP", "open_storage", "open_study"]
+
+HEARTBEAT_S = 30
+"""How often a running trial tells a database that its process lives, seconds."""
+STAMP = "foretrain"
+"""User attribute of a study that says what made it."""
+
+_MISSED_BEATS = 3  # after which a process counts as dead
+_RACE_S = 5.0  # how long another process may take to stamp a study that it made
+_EMPTY = object()
+_ADVICE = "Nothing was changed: take another name or another storage"
+
+
+def open_storage(
+    where: str | None, *, heartbeat_s: int | None = HEARTBEAT_S, grace_s: int | None = None
+) -> BaseStorage:
+    """Open the storage that `where` names: None for memory, a path or `journal:///path`, or a database's URL.
+
+    A running trial of a database counts as dead `grace_s` after its last heartbeat (three heartbeats unless given).
+    Trials that are asked for and told have none: take `heartbeat_s=None` for those, or Optuna warns of it.
+    Raises UsageError for a URL that isn't understood or whose driver isn't installed; InputError for a file that is
+    damaged, locked, of another kind or out of reach, a server that doesn't answer, and tables of another version of
+    Optuna.
+    """
+    if where is None:
+        return InMemoryStorage()
+    if not where.strip():
+        raise UsageError(f"storage: got {shown(where)}; expected {EXPECTED}")
+    scheme, separator, rest = where.partition("://")
+    if not separator:
+        return open_journal(where)
+    if scheme == "journal":
+        return open_journal(_journal_path(where, rest))
+    if grace_s is None and heartbeat_s is not None:
+        grace_s = _MISSED_BEATS * heartbeat_s
+    return open_database(where, heartbeat_s, grace_s)
+
+
+def open_study(
+    storage: BaseStorage, name: str, directions: Sequence[str], stamp: Mapping[str, Any], sampler: BaseSampler
+) -> Study:
+    """Make the study `name` with `directions` ("minimize", "maximize"), or take it up again.
+
+    `stamp` is kept in the study: "format" and "digest" must be the same when it is taken up again; "version" need not.
+    Any number of processes may do this at once. Raises InputError, and changes nothing, if there is a study of this
+    name that differs or that isn't ours.
+    """
+    ways = cast(Sequence[Literal["minimize", "maximize"]], directions)
+    with quiet_log():
+        try:
+            study = _find(storage, name, sampler)
+            if study is None:
+                try:
+                    study = optuna.create_study(storage=storage, study_name=name, directions=ways, sampler=sampler)
+                    study.set_user_attr(STAMP, dict(stamp))
+                except DuplicatedStudyError:  # another process was first
+                    study = optuna.load_study(storage=storage, study_name=name, sampler=sampler)
+            _check(study, directions, stamp)
+        except (StorageInternalError, SQLAlchemyError) as error:
+            raise InputError(f"study {shown(name)}: the storage failed: {reason(error)}") from None
+    return study
+
+
+def _journal_path(where: str, rest: str) -> str:
+    # journal:///a/b is absolute, journal://a/b relative to the working folder
+    if not rest or "?" in rest or "#" in rest:
+        raise UsageError(f"storage: got {shown(where)}; expected journal:///path")
+    return rest
+
+
+# the study
+
+
+def _find(storage: BaseStorage, name: str, sampler: BaseSampler) -> Study | None:
+    try:
+        return optuna.load_study(storage=storage, study_name=name, sampler=sampler)
+    except KeyError:
+        return None
+
+
+def _check(study: Study, directions: Sequence[str], stamp: Mapping[str, Any]) -> None:
+    """Raise InputError unless the study that was found is the one that is meant."""
+    name = f"study {shown(study.study_name)}"
+    there = [direction.name.lower() for direction in study.directions]
+    found = _found_stamp(study)
+    if found is _EMPTY and there == list(directions):
+        found = dict(stamp)  # whoever made it was killed before the next line; nothing is in it
+        study.set_user_attr(STAMP, found)
+    if not isinstance(found, Mapping):
+        raise InputError(f"{name}: exists already, and foretrain didn't make it. {_ADVICE}")
+    if found.get("format") != stamp["format"]:
+        raise InputError(
+            f"{name}: is of format {shown(found.get('format'))}, written by foretrain {shown(found.get('version'))}; "
+            f"expected format {stamp['format']}. {_ADVICE}"
+        )
+    if there != list(directions):
+        raise InputError(f"{name}: its directions are {there}; expected {list(directions)}. {_ADVICE}")
+    if found.get("digest") != stamp["digest"]:
+        raise InputError(
+            f"{name}: was made with another space, other objectives or other constraints (digest "
+            f"{shown(found.get('digest'))}; expected {shown(stamp['digest'])}). {_ADVICE}"
+        )
+
+
+def _found_stamp(study: Study) -> Any:
+    """The stamp of a study that exists: None if it has none, `_EMPTY` if there is nothing at all in it.
+
+    One that another process just made gets its stamp any moment.
+    """
+    end = time.monotonic() + _RACE_S
+    while True:
+        used = bool(study.get_trials(deepcopy=False))  # before the attributes: a stamp comes before any trial
+        attributes = study.user_attrs
+        if attributes or used:
+            return attributes.get(STAMP)
+        if time.monotonic() > end:
+            return _EMPTY
+        time.sleep(0.02)
