@@ -15,7 +15,7 @@ from foretrain import __version__
 from foretrain.simulator.forecast import LEVELS
 from foretrain.simulator.predictor_io import DEFAULT, shipped
 
-EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.yaml"))
+EXAMPLES = sorted(p for p in (Path(__file__).parents[1] / "examples").glob("*.yaml") if p.stem != "study")
 SEVEN_B = EXAMPLES[0].with_name("llama-7b.yaml")
 COMMANDS = [
     "predict", "fit", "score", "backtest", "cluster", "optimize", "planner", "optimal", "curve", "track", "data",

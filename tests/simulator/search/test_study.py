@@ -1,6 +1,7 @@
 """Goals and limits: which measures they name, at which quantile, and what is said where they can't be had."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,10 +9,12 @@ from foretrain.errors import ConfigError
 from foretrain.simulator.quantity import Quantity
 from foretrain.simulator.search.evaluate import MACHINES, Evaluator
 from foretrain.simulator.search.measures import MEASURES
+from foretrain.simulator.search.study import Study
 from hypothesis import given
 from hypothesis import strategies as st
 
 SERVED = {"serving": {"tokens": "1T"}}
+EXAMPLES = Path(__file__).parents[3] / "examples"
 NEEDS_MORE = {"co2e_t": {"energy": {"grid_g_co2e_per_kwh": 300}}, "epochs": {"data": {"unique_tokens": "50B"}}}
 
 
@@ -55,6 +58,13 @@ def test_every_measure_is_finite_on_a_complete_plan(make_study, name):
 def test_what_a_study_lacks_is_said_when_it_is_read(make_study, parts, message):
     with pytest.raises(ConfigError, match=message):
         make_study(**parts)
+
+
+@pytest.mark.parametrize("path", ["study.yaml", "project/study.yaml"])
+def test_the_examples_are_studies(web_text, path):
+    study = Study.load(EXAMPLES / path, predictor=web_text)
+    assert Evaluator(study)(study.space.current()).goals[0] > 0
+    assert study.limits
 
 
 def test_the_runs_own_targets_are_limits_unless_the_study_speaks_of_them(make_study):
