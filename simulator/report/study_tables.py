@@ -42,6 +42,7 @@ def study_view(found: Optimization) -> RenderableType:
     blocks.append(Text(_sentence(found), style="" if found.feasible else "red"))
     blocks.append(_plans(found))
     blocks.append(_limits(found))
+    blocks += _repeats(found)
     if len(study.goals) > 1 and found.front:
         blocks += [
             Text("the front: no plan here is better than another in every goal"),
@@ -146,6 +147,17 @@ def _limits(found: Optimization) -> Table:
         bound = ("≤ " if limit.side == "at_most" else "≥ ") + form(name, limit.bound)
         add_row(table, f"{name}{_source(limit)}", bound, form(name, value) + chance, _chance(found, limit), kept)
     return table
+
+
+def _repeats(found: Optimization) -> list[RenderableType]:
+    """How often the best plan sees each stock, where any is stated."""
+    config = found.best.evaluation.config
+    if config is None or config.data.epochs <= 1.0:
+        return []
+    data = config.data
+    stocks, mix = data.unique_tokens_by_domain or {}, data.mix or {}
+    each = ", ".join(f"{d} {data.tokens * mix.get(d, 0.0) / stock:.2g}" for d, stock in stocks.items())
+    return [Text(f"epochs of the best: {data.epochs:.3g} in all" + (f" ({each})" if each else ""))]
 
 
 def _source(limit: BoundLimit) -> str:
