@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from ..errors import UsageError
 from ._shared import json_option, progress_bar, show
 
 
@@ -45,6 +46,7 @@ def optimize(
     from ..simulator.search.study import Study
     from ..simulator.search.workers import workers
 
+    _check_destinations(out, chart)  # before minutes of work, not after
     study = Study.load(config, overrides, None if predictor is None else load(predictor))
     total, where = trials or study.options.trials, storage or study.options.storage
     if worker:
@@ -63,6 +65,19 @@ def optimize(
         found.save_best(out)
     show(as_json, found.to_dict(), lambda: _view(found))
     return 0 if found.feasible else _infeasible(found)
+
+
+def _check_destinations(out: str | None, chart: str | None) -> None:
+    """Raise UsageError for files that couldn't be written."""
+    from pathlib import Path
+
+    from ..simulator.report.charts import FORMATS
+
+    for option, name in (("--out", out), ("--chart", chart)):
+        if name is not None and not Path(name).resolve().parent.is_dir():
+            raise UsageError(f"{option} {name}: there is no folder {Path(name).parent}; expected one that exists")
+    if chart is not None and Path(chart).suffix.lower() not in FORMATS:
+        raise UsageError(f"--chart {chart}: unknown format {Path(chart).suffix!r}; expected {', '.join(FORMATS)}")
 
 
 def _view(found):

@@ -117,6 +117,13 @@ def test_bad_studies_exit_3_with_the_place(call, study, old, new, line, message)
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("words", [("--chart", "x.gif"), ("--out", "none/best.yaml")], ids=["format", "folder"])
+def test_files_that_cant_be_written_are_refused_at_once(call, study, words):
+    done = call("optimize", "--config", study("trials: 12", "trials: 900000"), *words)
+    assert done.returncode == 2
+    assert words[1] in done.stderr
+
+
 def test_files_that_are_missing_are_named(call, study, tmp_path):
     assert "nowhere.yaml" in call("optimize", "--config", "nowhere.yaml").stderr
     text = STUDY[STUDY.index("space:") :]

@@ -63,7 +63,9 @@ def _history(found: Optimization) -> Any:
     rows, name = _rows(found), found.study.goals[0].name
     values = sorted(row["goal"] for row in rows if row["kind"] != "misses a limit") or sorted(r["goal"] for r in rows)
     # a few hopeless trials must not flatten the rest
-    low, high = values[0], values[min(len(values) - 1, round(0.95 * len(values)))]
+    cut = min(len(values) - 1, round(0.95 * len(values)))
+    small = found.study.directions[0] == "minimize"
+    low, high = (values[0], values[cut]) if small else (values[len(values) - 1 - cut], values[-1])
     room = _ROOM * (high - low) or abs(low) * _ROOM or 1.0
     y = alt.Y("goal:Q", title=_title(found, 0), scale=alt.Scale(domain=[low - room, high + room], nice=False))
     x = alt.X("trial:Q", title="trial", scale=alt.Scale(domain=[-1, rows[-1]["trial"] + 1], nice=False))

@@ -74,7 +74,7 @@ def _sentence(found: Optimization) -> str:
         return "no plan keeps every limit; below, the one that misses them least"
     what = "the best" if len(found.study.goals) == 1 else "the balanced one"
     by = {"sampler": "found by the sampler", "polish": "polished"}.get(best.origin, f"the recipe “{best.origin}”")
-    return f"{what}: trial {best.number}, {by}"
+    return f"{what}: {by}" if best.number is None else f"{what}: trial {best.number}, {by}"
 
 
 def _plans(found: Optimization) -> Table:

@@ -12,6 +12,7 @@ from .study_config import Goal
 
 __all__ = ["BoundLimit", "MeasuredGoal"]
 
+_ROUNDING = 1e-9  # log units beyond a bound that are none
 _LARGEST_EXCESS = 10.0  # log units: what is said of a limit that is missed by any distance
 
 
@@ -69,4 +70,5 @@ class BoundLimit:
         if not value > 0:
             return -_LARGEST_EXCESS if self.side == "at_most" else _LARGEST_EXCESS
         ratio = math.log(value / self.bound) if self.side == "at_most" else math.log(self.bound / value)
+        ratio = min(ratio, 0.0) if ratio < _ROUNDING else ratio
         return min(max(ratio, -_LARGEST_EXCESS), _LARGEST_EXCESS)

@@ -6,6 +6,7 @@ smallest relaxations that would do.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import time
@@ -86,7 +87,13 @@ def work(study: Study, *, trials: int, storage: str) -> None:
 def as_study(config: Study | Mapping[str, Any] | str | os.PathLike[str], predictor: Predictor | None = None) -> Study:
     """A study from whatever describes one."""
     if isinstance(config, Study):
-        return config if predictor is None else replace(config, predictor=predictor)
+        if predictor is None:
+            return config
+        # another predictor's trials mean something else
+        digest = hashlib.sha256(
+            f"{config.digest} {predictor.name} {predictor.about.get('digest')}".encode()
+        ).hexdigest()
+        return replace(config, predictor=predictor, digest=digest)
     if isinstance(config, Mapping):
         return Study.from_mapping(config, predictor=predictor)
     return Study.load(config, predictor=predictor)

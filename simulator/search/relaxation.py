@@ -34,8 +34,8 @@ class Relaxation:
 
     @property
     def factor(self) -> float:
-        """The largest ratio of a needed bound to the one stated, above 1."""
-        return max(math.exp(abs(math.log(bound / limit.bound))) for limit, bound in self.limits)
+        """The largest ratio of a needed bound to the one stated; 1 for a plan that needs none."""
+        return max((math.exp(abs(math.log(bound / limit.bound))) for limit, bound in self.limits), default=1.0)
 
     @property
     def text(self) -> str:
@@ -62,7 +62,8 @@ def relaxations(evaluator: Evaluator, known: Sequence[Evaluation]) -> list[Relax
         return []
     found = [one for limit in evaluator.study.limits if (one := _single(evaluator, limit, possible)) is not None]
     if not found:
-        found = [_together(evaluator, possible)]
+        together = _together(evaluator, possible)
+        found = [] if together is None else [together]
     return sorted(found, key=lambda one: one.factor)
 
 
@@ -77,15 +78,16 @@ def _single(evaluator: Evaluator, limit: BoundLimit, known: Sequence[Evaluation]
         improve(evaluator, start, lambda one: math.exp(one.excess[limit.name]), budget=_EVALUATIONS, free=(limit.name,))
         for start in starts
     ]
-    kept = [one for one in ends if others(one) <= 0]
+    # of what a plan has none of, no bound can be told
+    kept = [one for one in ends if others(one) <= 0 and one.measured[limit.name] > 0]
     if not kept:
         return None
     best = min(kept, key=lambda one: one.excess[limit.name])
     return Relaxation(((limit, _rounded(limit, best)),), best)
 
 
-def _together(evaluator: Evaluator, known: Sequence[Evaluation]) -> Relaxation:
-    """Several limits give, the least in all."""
+def _together(evaluator: Evaluator, known: Sequence[Evaluation]) -> Relaxation | None:
+    """Several limits give, the least in all; None where one of them is on what the plan has none of."""
 
     def missed(one: Evaluation) -> float:
         return sum(max(value, 0.0) for value in one.excess.values())
@@ -98,6 +100,8 @@ def _together(evaluator: Evaluator, known: Sequence[Evaluation]) -> Relaxation:
     ]
     best = min(ends, key=missed)
     giving = [limit for limit in evaluator.study.limits if best.excess[limit.name] > 0]
+    if any(best.measured[limit.name] <= 0 for limit in giving):
+        return None
     return Relaxation(tuple((limit, _rounded(limit, best)) for limit in giving), best)
 
 

@@ -151,14 +151,18 @@ def conclude(
     numbers = {id(one): number for number, one in known.items()}
 
     def candidate(one: Evaluation) -> Candidate:
-        number, forecast = numbers[id(one)], _forecast(evaluator, one)
+        number, forecast = numbers.get(id(one)), _forecast(evaluator, one)
         config = None if forecast is None else forecast.config
-        return Candidate(number, origins[number], replace(one, config=config), forecast)
+        origin = "polish" if number is None else origins[number]
+        return Candidate(number, origin, replace(one, config=config), forecast)
 
     feasible = [one for one in known.values() if one.feasible]
     front = front_of(feasible, study.directions) if feasible else []
     best = balanced(front, study.directions) if front else min(known.values(), key=lambda one: one.worst)
     relaxed = () if feasible else tuple(relaxations(evaluator, list(known.values())))
+    hit = next((one.plan for one in relaxed if one.plan.feasible), None)
+    if hit is not None:  # looking for what must give, the local search has found a plan that needs nothing
+        feasible, front, best, relaxed = [hit], [hit], hit, ()
     shown = spread_out(front, study.directions, _MOST_ON_FRONT)
     own = evaluator(study.space.current())
     notes = [f"the front has {len(front)} points, {len(shown)} of them forecast"] if len(shown) < len(front) else []

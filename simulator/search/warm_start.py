@@ -10,7 +10,7 @@ import numpy as np
 
 from ...errors import ForetrainError
 from ..allocation.optimal import compute_optimal
-from .dimensions import Dimension, MixDimension, RangeDimension, Values
+from .dimensions import Dimension, MixDimension, RangeDimension, SetDimension, Values
 from .spaces import Space
 from .study import Study
 
@@ -86,6 +86,8 @@ def _within(space: Space, values: Values) -> dict[str, Any]:
 
 
 def _nearest(dimension: Dimension, value: Any) -> Any:
+    if isinstance(dimension, SetDimension) and dimension.encode({dimension.path: value}) is None:
+        return dimension.choices[0]
     if not isinstance(dimension, RangeDimension):
         return value
     middle = math.sqrt(dimension.low * dimension.high) if dimension.log else 0.5 * (dimension.low + dimension.high)

@@ -121,3 +121,42 @@ def test_importances_are_shares(make_study):
     shares = found.importances["loss_nats"]
     assert set(shares) == {"model.params", "data.tokens"}
     assert sum(shares.values()) == pytest.approx(1)
+
+
+def test_a_feasible_plan_that_is_found_last_still_counts(make_study):
+    """Three random trials may all miss a limit that the search for a relaxation then keeps."""
+    options = {"trials": 3, "sampler": "random", "polish": False, "warm_start": False}
+    for seed in range(3):
+        study = make_study(constraints={"tokens": "11B"}, search={**options, "seed": seed})
+        found = optimize(study)
+        assert found.feasible
+        assert found.best.evaluation.feasible
+        found.require_feasible()
+        assert json.loads(json.dumps(found.to_dict()))["relaxations"] == []
+
+
+def test_another_predictor_is_another_study(make_study, web_text, tmp_path):
+    storage, study = str(tmp_path / "s.journal"), make_study(search={"sampler": "random", "polish": False})
+    optimize(study, trials=1, storage=storage)
+    with pytest.raises(InputError, match="take another name or another storage"):
+        optimize(study, web_text.renamed("other", {"digest": "0"}), trials=2, storage=storage)
+
+
+def test_recipes_take_a_choice_where_the_runs_own_is_none_of_them(make_study):
+    space = {"hardware.accelerator": ["A100-SXM-80"], "data.tokens": {"low": "10B", "high": "1T", "log": True}}
+    found = optimize(make_study(space=space, search={"trials": 2, "sampler": "random", "polish": False}))
+    assert found.history[0][3] == "as it is"
+
+
+def test_a_limit_on_what_a_plan_has_none_of_is_no_error(make_study, mixed_predictor):
+    mix = {"simplex": {"a": {"max": 0.001, "unique_tokens": "1B"}, "b": None, "c": None}}
+    study = make_study(
+        run={"data": {"tokens": "10B", "val_domain": "a"}},
+        space={"data.mix": mix},
+        constraints={"epochs.a": {"at_least": 2}},
+        predictor=mixed_predictor,
+        search={"trials": 2, "sampler": "random", "polish": False},
+    )
+    found = optimize(study)
+    with pytest.raises(InfeasibleError):
+        found.require_feasible()
