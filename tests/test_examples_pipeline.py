@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import shutil
 import stat
 import subprocess
@@ -100,6 +101,12 @@ def test_the_kubeflow_step_runs_as_a_script(script, workshop):
     wrong = script("kubeflow_step.py", *words[:2], "--runs", "absent.csv", *words[4:], code=3)
     assert "absent.csv" in wrong.stderr
     assert "Traceback" not in wrong.stderr
+
+
+def test_the_kubeflow_step_has_types_that_kfp_reads():
+    """kfp refused the component while its annotations were text."""
+    step = runpy.run_path(str(EXAMPLES / "kubeflow_step.py"))["next_plan"]
+    assert set(step.__annotations__.values()) == {str}
 
 
 def shim(folder: Path, name: str, line: str) -> None:

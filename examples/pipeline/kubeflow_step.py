@@ -8,8 +8,7 @@ With it, `python kubeflow_step.py --compile step.yaml` writes the component for 
 foretrain in it.
 """
 
-from __future__ import annotations
-
+# no `from __future__ import annotations`: kfp reads the types of the function themselves
 import argparse
 import json
 import sys
