@@ -1,5 +1,6 @@
 """`simulate optimize` as a user meets it: the answer, JSON, files, exit codes, and what bad input gets."""
 
+import io
 import json
 import signal
 import subprocess
@@ -174,10 +175,13 @@ def test_a_study_of_other_limits_isnt_mixed_in(call, study):
     assert "take another name or another storage" in done.stderr
 
 
-def test_several_processes_need_a_storage_and_share_it(call, study):
+def test_several_processes_need_a_storage_and_share_it(call, study, monkeypatch):
     done = call("optimize", "--config", study(), "--processes", "2")
     assert done.returncode == 2
     assert "--storage" in done.stderr
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(STUDY.encode())))
+    done = call("optimize", "--config", "-", "--processes", "2", "--storage", "other.journal")
+    assert (done.returncode, "standard input" in done.stderr) == (2, True)
     done = call("optimize", "--config", study(), "--processes", "2", "--storage", "s.journal", "--json")
     assert done.returncode == 0, done.stderr
     assert 12 <= json.loads(done.stdout)["trials"]["complete"] <= 13

@@ -25,12 +25,14 @@ def workers(
 ) -> Iterator[None]:
     """Have `count` more processes work on the study file at `path` while the block runs; `arguments` are the command's.
 
-    Raises UsageError without a storage that they could share.
+    Raises UsageError without a storage that they could share, or a file that they could read.
     """
     if count and storage is None:
         raise UsageError(
             "--processes: several processes need a storage to share; expected --storage FILE|URL beside it"
         )
+    if count and os.fspath(path) == "-":
+        raise UsageError("--processes: each process reads the study itself; expected a file instead of standard input")
     command = [sys.executable, "-m", "foretrain", "optimize", "--worker", "--config", os.fspath(path)]
     command += ["--storage", storage or "", "--trials", str(trials), *arguments]
     running = [
