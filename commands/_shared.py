@@ -43,6 +43,19 @@ def columns_mapping(columns: str | None) -> dict[str, str] | None:
     return {standard.strip(): name.strip() for standard, _, name in pairs}
 
 
+def positive(option: str, text: str, parse: Callable[[str], float], expected: str) -> float:
+    """What `parse` reads in an option's text, which must be above 0. Raises UsageError that names the option."""
+    from ..units import shown
+
+    try:
+        value = parse(text)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from None
+    if not value > 0:
+        raise UsageError(f"{option}: got {shown(text)}; expected {expected}")
+    return value
+
+
 @contextmanager
 def stated_in(path: str) -> Iterator[None]:
     """Name the file of a plan or a table in what turns out to be wrong with it after it has been read."""

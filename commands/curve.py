@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ..errors import UsageError
-from ._shared import json_option, show, stated_in
+from ._shared import json_option, positive, show, stated_in
 
 
 def views() -> Any:
@@ -206,10 +206,4 @@ def _stated(final_loss: float) -> tuple[float, float]:
 def _count(text: str) -> float:
     from ..units import parse_count
 
-    try:
-        count = parse_count(text)
-    except ValueError as error:
-        raise UsageError(f"--size: {error}") from None
-    if not count > 0:
-        raise UsageError(f"--size: got {text!r}; expected parameters above 0, such as 100M")
-    return count
+    return positive("--size", text, parse_count, "parameters above 0, such as 100M")

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from ..errors import ConfigError, UsageError
-from ._shared import json_option, progress_bar, show, stated_in, step_times
+from ..errors import UsageError
+from ._shared import json_option, positive, progress_bar, show, stated_in, step_times
 
 predictor_option = click.option(
     "--predictor", default="web-text", show_default=True, metavar="NAME|DIR", help="As of `simulate predict`."
@@ -278,17 +278,9 @@ def _plan(config: str | None, overrides: tuple[str, ...]) -> Any:
 
 def _count(option: str, text: str | None) -> float | None:
     """A positive count, or None where the option isn't given. Raises UsageError."""
-    from ..units import parse_count, shown
+    from ..units import parse_count
 
-    if text is None:
-        return None
-    try:
-        value = parse_count(text)
-    except ConfigError as error:
-        raise UsageError(f"{option}: {error}") from None
-    if not value > 0:
-        raise UsageError(f"{option}: got {shown(text)}; expected a number above 0")
-    return value
+    return None if text is None else positive(option, text, parse_count, "a number above 0")
 
 
 def _counts(option: str, text: str | None) -> list[float]:
@@ -298,15 +290,9 @@ def _counts(option: str, text: str | None) -> list[float]:
 
 
 def _duration_s(option: str, text: str) -> float:
-    from ..units import parse_duration_s, shown
+    from ..units import parse_duration_s
 
-    try:
-        seconds = parse_duration_s(text)
-    except ConfigError as error:
-        raise UsageError(f"{option}: {error}") from None
-    if not seconds > 0:
-        raise UsageError(f"{option}: got {shown(text)}; expected a time above 0, such as 30d")
-    return seconds
+    return positive(option, text, parse_duration_s, "a time above 0, such as 30d")
 
 
 def _flops(option: str, text: str | None) -> list[float]:
