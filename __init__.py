@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from .simulator.predictor_io import save as save_predictor
     from .simulator.scoring import score
     from .simulator.search.optimize import optimize
-    from .simulator.search.planner import Planner
+    from .simulator.search.planning.planner import Planner
+    from .simulator.search.planning.told import told_result
     from .simulator.search.result import Optimization
     from .simulator.search.study import Study
-    from .simulator.search.told import told_result
     from .simulator.stock import plan_stock
     from .simulator.tracking.result import Tracking
     from .simulator.tracking.track import track

@@ -1,5 +1,6 @@
 """What the README shows is what the program does."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -7,6 +8,16 @@ import foretrain
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def typed_names() -> dict[str, tuple[str, str]]:
+    """Name: module and attribute, as the imports of the package's door tell type checkers."""
+    return {
+        alias.asname or alias.name: (node.module or "", alias.name)
+        for node in ast.walk(ast.parse((ROOT / "__init__.py").read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.level
+        for alias in node.names
+    }
 
 
 def test_the_forecast_in_the_readme_is_the_one_that_is_printed(run_in):
@@ -32,4 +43,5 @@ def test_the_public_door_offers_what_it_names():
     for name in foretrain.__all__:
         assert getattr(foretrain, name) is not None
     assert set(foretrain._HOMES) | {"__version__"} == set(foretrain.__all__)
+    assert typed_names() == foretrain._HOMES
     assert set(foretrain.__all__) <= set(dir(foretrain))
