@@ -79,19 +79,24 @@ def _near(base: Architecture, params: float) -> Iterator[Architecture]:
     for _ in range(30):  # size grows with heads at a steady aspect
         middle = math.sqrt(low * high)
         low, high = (low, middle) if _of_heads(base, middle).params_total > params else (middle, high)
-    for heads in _multiples(_head_step(high), high / _REACH, high * _REACH):
+    for heads in _head_counts(high / _REACH, high * _REACH):
         one, two = (_scaled(base, heads, layers).params_total for layers in (base.layers, 2 * base.layers))
         wanted = base.layers * (1.0 + (params - one) / (two - one))
-        by = _layer_step(wanted)
-        for layers in {by * math.floor(wanted / by), by * math.ceil(wanted / by)}:
-            if layers >= 1 and 1 / _ASPECTS <= heads / layers * base.layers / base.heads <= _ASPECTS:
+        steady = base.layers * heads / base.heads
+        within = min(max(wanted, steady / _ASPECTS), steady * _ASPECTS)
+        by = _layer_step(within)
+        for layers in {by * math.floor(within / by), by * math.ceil(within / by)}:
+            if layers >= 1 and 1 / _ASPECTS <= steady / layers <= _ASPECTS:
                 yield _scaled(base, heads, layers)
     yield _of_heads(base, high)
 
 
-def _multiples(step: int, low: float, high: float) -> Iterator[int]:
-    """Multiples of `step` from about `low` to about `high`, at least one."""
-    yield from range(max(step, step * math.floor(low / step)), step * math.ceil(high / step) + 1, step)
+def _head_counts(low: float, high: float) -> Iterator[int]:
+    """Numbers of heads from about `low` to about `high`, at least one."""
+    first, last = _head_step(low), _head_step(high)
+    for heads in range(max(1, first * math.floor(low / first)), last * math.ceil(high / last) + 1):
+        if heads % _head_step(heads) == 0:
+            yield heads
 
 
 def _of_heads(base: Architecture, heads: float) -> Architecture:
@@ -127,7 +132,7 @@ def _scaled(base: Architecture, heads: int, layers: int) -> Architecture:
 
 def _head_step(heads: float) -> int:
     """What the number of heads must be a multiple of."""
-    return 8 if heads >= 30 else 4 if heads >= 14 else 2 if heads >= 7 else 1
+    return 8 if heads >= 30 else 4 if heads > 16 else 2 if heads >= 7 else 1
 
 
 def _layer_step(layers: float) -> int:

@@ -6,7 +6,7 @@ import pytest
 from foretrain import Architecture
 from foretrain.errors import InputError
 from foretrain.simulator.search.shapes import family_shape, params_range
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 LLAMA = Architecture(layers=32, width=4096, heads=32, ffn_width=11008, vocab_size=32000, context_length=4096)
@@ -22,6 +22,9 @@ BASES = {"llama": LLAMA, "grouped": GROUPED, "experts": EXPERTS, "wide heads": G
 
 @settings(deadline=None, max_examples=60)
 @given(base=st.sampled_from(sorted(BASES)), decades=st.floats(-1.2, 1.8))
+@example(base="llama", decades=-0.163)  # between numbers of heads
+@example(base="experts", decades=-1.065)
+@example(base="wide heads", decades=0.673)
 def test_size_is_near_and_proportions_stay(base, decades):
     base = BASES[base]
     params = base.params_total * 10**decades
