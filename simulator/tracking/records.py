@@ -79,6 +79,8 @@ def read_records(path: str | os.PathLike[str], whole: bool = False) -> Records:
         if error.start < len(data) - 4 or not data[: error.start].strip():
             raise LogError(f"{where}: byte {error.start} isn't UTF-8 text; is this the right file?") from None
         text = data[: error.start].decode("utf-8-sig")  # a character that is being written
+    if not text.strip():  # a byte order mark alone
+        raise LogError(f"{where}: is empty; expected a log of steps and losses")
     return _json(text, where) if text.lstrip()[:1] in ("{", "[") else _csv(text, where, whole)
 
 

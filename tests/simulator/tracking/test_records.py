@@ -7,7 +7,7 @@ import pytest
 from foretrain.errors import LogError
 from foretrain.simulator.tracking.columns import choose_columns
 from foretrain.simulator.tracking.records import read_records
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 
@@ -163,6 +163,7 @@ def test_a_file_that_is_absent(tmp_path):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
 @given(st.one_of(st.binary(max_size=80), st.text(max_size=80).map(str.encode)))
+@example(b"\xef\xbb\xbf")
 def test_any_bytes_are_a_log_or_an_error(tmp_path, data):
     log, message = attempt(tmp_path, data)
     assert log or str(tmp_path) in message
