@@ -13,7 +13,7 @@ from ._shared import json_option, progress_bar, show
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value of the run.")
 @click.option("--predictor", metavar="NAME|DIR", help="Instead of the study's own.")
 @click.option("--trials", type=click.IntRange(1), metavar="N", help="Plans to try in all, instead of search.trials.")
-@click.option("--storage", metavar="FILE|URL", help="Journal file or database, instead of search.storage.")
+@click.option("--storage", metavar="FILE|URL", help="A journal file, a database's URL, or memory.")
 @click.option("--processes", type=click.IntRange(1, 256), default=1, show_default=True, help="That share the work.")
 @click.option("--worker", is_flag=True, hidden=True)
 @click.option("--out", metavar="FILE", help="Write the best plan here, as a run configuration.")
@@ -33,8 +33,9 @@ def optimize(
 ) -> int:
     """Search data mixes and compute allocations for a better plan: any field of the run may vary.
 
-    With a storage, an interrupted search goes on where it stopped, and several processes share the work. Exit code 4
-    if no plan keeps every limit; the answer then names the smallest relaxation.
+    The trials are kept, in a journal of the study's own under studies/ unless --storage or search.storage says where:
+    the same command goes on where it was interrupted, and several processes share the work. Exit code 4 if no plan
+    keeps every limit; the answer then names the smallest relaxation.
 
     \b
     Example:  simulate optimize --config examples/study.yaml --out best.yaml --chart study.html
@@ -48,9 +49,9 @@ def optimize(
 
     _check_destinations(out, chart)  # before minutes of work, not after
     study = Study.load(config, overrides, None if predictor is None else load(predictor))
-    total, where = trials or study.options.trials, storage or study.options.storage
+    total, where = trials or study.options.trials, storage or study.kept_in()
     if worker:
-        work(study, trials=total, storage=where or "")
+        work(study, trials=total, storage=where)
         return 0
     passed = [part for text in overrides for part in ("--set", text)]
     passed += [] if predictor is None else ["--predictor", predictor]

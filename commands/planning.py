@@ -152,6 +152,7 @@ def _open(
     explore: float | None = None,
 ) -> Any:
     from ..simulator.search.planning.planner import Planner
+    from ..simulator.search.storage.own_journal import MEMORY
     from ..yaml_io import load_document
 
     study = load_document("-").mapping if config == "-" else config
@@ -163,7 +164,7 @@ def _open(
         name=name,
         explore=explore,
     )
-    if opened.storage is None:
+    if opened.storage in (None, MEMORY):
         raise UsageError("--storage: is missing; expected a journal file or a database, which keeps the proposals")
     return opened
 

@@ -175,8 +175,29 @@ def test_a_study_of_other_limits_isnt_mixed_in(call, study):
     assert "take another name or another storage" in done.stderr
 
 
+def test_the_same_command_goes_on_in_the_studys_own_journal(call, study, tmp_path):
+    words = ("--trials", "3", "--json")
+    first, again = (json.loads(call("optimize", "--config", study(), *words).stdout) for _ in range(2))
+    assert (first["trials"]["earlier"], again["trials"]["earlier"]) == (0, 3)
+    assert first["best"]["values"] == again["best"]["values"]
+    (journal,) = (tmp_path / "studies").iterdir()
+    assert first["study"]["storage"] == f"studies/{journal.name}"
+    done = call("optimize", "--config", study("search: {", "search: {seed: 1, "), *words)
+    assert json.loads(done.stdout)["trials"]["earlier"] == 0
+    done = call("optimize", "--config", study("at_most: 30k", "at_most: 20k"), *words, "--storage", "memory")
+    assert json.loads(done.stdout)["study"]["storage"] is None
+    assert len(list((tmp_path / "studies").iterdir())) == 2
+
+
+def test_a_folder_of_studies_that_cant_be_made_is_refused(call, study, tmp_path):
+    (tmp_path / "studies").write_text("a file", encoding="utf-8")
+    done = call("optimize", "--config", study())
+    assert done.returncode == 3
+    assert "--storage memory keeps nothing" in done.stderr
+
+
 def test_several_processes_need_a_storage_and_share_it(call, study, monkeypatch):
-    done = call("optimize", "--config", study(), "--processes", "2")
+    done = call("optimize", "--config", study(), "--processes", "2", "--storage", "memory")
     assert done.returncode == 2
     assert "--storage" in done.stderr
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(STUDY.encode())))

@@ -35,8 +35,8 @@ def study_view(found: Optimization) -> RenderableType:
     """The answer of a search."""
     study, trials = found.study, found.trials
     head = (
-        f"{study.name}: {trials['complete']} plans tried, {trials['feasible']} keep every limit "
-        f"({found.sampler}, seed {study.options.seed}{'' if found.storage is None else f', kept in {found.storage}'})"
+        f"{study.name}: {trials['complete']} plans tried{_earlier(trials)}, {trials['feasible']} keep every limit "
+        f"({found.sampler}, seed {study.options.seed})"
     )
     blocks: list[RenderableType] = [Text(head, style="bold")]
     blocks.append(Text(_sentence(found), style="" if found.feasible else "red"))
@@ -51,7 +51,12 @@ def study_view(found: Optimization) -> RenderableType:
     blocks += _importances(found)
     blocks += [_relaxed(found)] if found.relaxations else []
     blocks += [Text(f"! {text}", style="yellow") for text in _warnings(found)]
+    blocks += [] if found.storage is None else [Text(f"kept in {found.storage}: the same command goes on from there")]
     return Group(*blocks)
+
+
+def _earlier(trials: Mapping[str, int]) -> str:
+    return f" ({trials['earlier']} of them earlier)" if trials.get("earlier") else ""
 
 
 def form(name: str, value: float | None) -> str:

@@ -66,8 +66,9 @@ def optimize(
     where = study.options.storage if storage is None else storage
     sampler = choose_sampler(study, total)
     found = open_search(study, where, sampler)
+    earlier = len(evaluations(found))
     run_search(study, evaluator, found, total, progress)
-    return conclude(study, evaluator, found, sampler, where)
+    return conclude(study, evaluator, found, sampler, where, earlier)
 
 
 def run_search(

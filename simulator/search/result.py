@@ -16,6 +16,7 @@ from .evaluate import Evaluation, Evaluator
 from .fronts import balanced, front_of, spread_out
 from .records import ORIGIN, evaluations
 from .relaxation import Relaxation, relaxations, why_impossible
+from .storage.own_journal import MEMORY
 from .study import Study
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Optimization:
     """The run as it is."""
     feasible: bool
     trials: Mapping[str, int]
-    """complete, feasible, impossible, failed, and how many were polished or recipes."""
+    """complete, feasible, impossible, failed, running; how many were polished, and how many were there before."""
     history: Sequence[tuple[int, tuple[float, ...], bool, str]]
     """Number, goals, feasible and origin of every complete trial."""
     importances: Mapping[str, Mapping[str, float]]
@@ -139,9 +140,9 @@ class Optimization:
 
 
 def conclude(
-    study: Study, evaluator: Evaluator, found: optuna.Study, sampler: str, storage: str | None
+    study: Study, evaluator: Evaluator, found: optuna.Study, sampler: str, storage: str | None, earlier: int = 0
 ) -> Optimization:
-    """Read the trials and say what came of them; InfeasibleError where there is none."""
+    """Read the trials and say what came of them, `earlier` of them found as they were; InfeasibleError for none."""
     from .storage.database import without_password
 
     known = evaluations(found)
@@ -169,12 +170,12 @@ def conclude(
     return Optimization(
         study=study,
         sampler=sampler,
-        storage=None if storage is None else without_password(storage),
+        storage=None if storage in (None, MEMORY) else without_password(storage),
         best=candidate(best),
         front=tuple(candidate(one) for one in sorted(shown, key=lambda one: one.goals)),
         baseline=Candidate(None, "as it is", own, _forecast(evaluator, own)),
         feasible=bool(feasible),
-        trials=_counts(known, origins, found),
+        trials={**_counts(known, origins, found), "earlier": earlier},
         history=[(n, one.goals, one.feasible, origins[n]) for n, one in sorted(known.items())],
         importances=_importances(study, found, len(known)),
         relaxations=relaxed,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
+from ... import __version__
 from ...config_errors import Origins, explain
 from ...errors import ConfigError, ForetrainError
 from ...units import shown
@@ -23,6 +24,7 @@ from .goal_reading import GoalReader, lacking
 from .goals import BoundLimit, MeasuredGoal
 from .space_reading import build_space
 from .spaces import Space
+from .storage.own_journal import own_journal
 from .study_config import SearchOptions, StudyConfig
 
 if TYPE_CHECKING:
@@ -110,6 +112,11 @@ class Study:
     def needs_cluster(self) -> bool:
         """Whether plans must fit on machines: where the run and the space state them."""
         return not lacking(self.run, self.space)
+
+    def kept_in(self) -> str:
+        """The storage that the study names, else a journal of its own. Raises InputError where that can't be."""
+        way = self.options.model_dump(mode="json", exclude={"trials", "storage", "timeout"})
+        return self.options.storage or own_journal(self.name, __version__, self.digest, sorted(way.items()))
 
     @property
     def directions(self) -> list[str]:

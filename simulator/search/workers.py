@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ...errors import UsageError
+from .storage.own_journal import MEMORY
 
 __all__ = ["workers"]
 
@@ -21,20 +22,18 @@ _PATIENCE_S = 20.0  # for the trial that a worker is at when there are enough
 
 @contextmanager
 def workers(
-    count: int, path: str | os.PathLike[str], storage: str | None, trials: int, arguments: Sequence[str] = ()
+    count: int, path: str | os.PathLike[str], storage: str, trials: int, arguments: Sequence[str] = ()
 ) -> Iterator[None]:
     """Have `count` more processes work on the study file at `path` while the block runs; `arguments` are the command's.
 
-    Raises UsageError without a storage that they could share, or a file that they could read.
+    Raises UsageError for a storage that they can't share, or a study that they can't read.
     """
-    if count and storage is None:
-        raise UsageError(
-            "--processes: several processes need a storage to share; expected --storage FILE|URL beside it"
-        )
+    if count and storage == MEMORY:
+        raise UsageError("--processes: several processes can't share --storage memory; expected a file or a URL")
     if count and os.fspath(path) == "-":
         raise UsageError("--processes: each process reads the study itself; expected a file instead of standard input")
     command = [sys.executable, "-m", "foretrain", "optimize", "--worker", "--config", os.fspath(path)]
-    command += ["--storage", storage or "", "--trials", str(trials), *arguments]
+    command += ["--storage", storage, "--trials", str(trials), *arguments]
     running = [
         subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         for _ in range(count)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EXPECTED", "open_database", "reason", "without_password"]
 
-EXPECTED = "a path, journal:///path, postgresql://user@host/database, mysql://… or sqlite:///path"
+EXPECTED = "memory, a path, journal:///path, postgresql://user@host/database, mysql://… or sqlite:///path"
 """What may name a storage, for messages."""
 
 _CONNECT_S = 10  # how long a server may take to answer

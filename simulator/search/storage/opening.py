@@ -23,6 +23,7 @@ from ....errors import InputError, UsageError
 from ....units import shown
 from .database import EXPECTED, open_database, reason
 from .journal import open_journal
+from .own_journal import MEMORY
 from .quiet import quiet_log
 
 __all__ = ["HEARTBEAT_S", "STAMP", "open_storage", "open_study"]
@@ -41,7 +42,7 @@ _ADVICE = "Nothing was changed: take another name or another storage"
 def open_storage(
     where: str | None, *, heartbeat_s: int | None = HEARTBEAT_S, grace_s: int | None = None
 ) -> BaseStorage:
-    """Open the storage that `where` names: None for memory, a path or `journal:///path`, or a database's URL.
+    """Open the storage that `where` names: None or "memory", a path or `journal:///path`, or a database's URL.
 
     A running trial of a database counts as dead `grace_s` after its last heartbeat (three heartbeats unless given).
     Trials that are asked for and told have none: take `heartbeat_s=None` for those, or Optuna warns of it.
@@ -49,7 +50,7 @@ def open_storage(
     damaged, locked, of another kind or out of reach, a server that doesn't answer, and tables of another version of
     Optuna.
     """
-    if where is None:
+    if where is None or where == MEMORY:
         return InMemoryStorage()
     if not where.strip():
         raise UsageError(f"storage: got {shown(where)}; expected {EXPECTED}")
