@@ -153,8 +153,8 @@ class SearchOptions(Frozen):
     )
     storage: Annotated[str, Field(min_length=1, max_length=1000)] | None = Field(
         default=None,
-        description="A journal file, the URL of a database such as postgresql://…, or memory (default: of the command a "
-        "journal of the study's own under studies/, of Python memory).",
+        description="A journal file, the URL of a database such as postgresql://…, or memory (default: for the command "
+        "a journal of the study's own under studies/, in Python memory).",
     )
     timeout: Duration | None = Field(default=None, description="Stop after this wall clock, such as 10min.")
     polish: StrictBool = Field(
