@@ -4,7 +4,7 @@ import ast
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -68,7 +68,16 @@ def module_name(path: Path) -> str:
 
 
 MODULES = {module_name(path): path for path in paths()}
-EVERY = pytest.mark.parametrize("module", MODULES, ids=lambda name: name or "foretrain")
+
+
+def of_every_module(faults: Callable[[str], Iterable[str]]) -> Callable[[], None]:
+    """A test of a rule that says what is wrong with a module, on all of them."""
+
+    def test():
+        assert not [fault for module in MODULES for fault in faults(module)]
+
+    test.__doc__ = faults.__doc__
+    return test
 
 
 @cache
@@ -151,14 +160,13 @@ def test_the_walk_sees_the_imports():
     assert any(item.name == "altair" and not item.at_load for item in imports("simulator.report.charts"))
 
 
-@EVERY
+@of_every_module
 def test_arrows_point_one_way(module):
+    """No module imports from a floor above its own."""
     inner = inner_imports(module)
     if module == "":  # the public door names what every floor offers, and loads none of it
-        assert not [item for _, item in inner if item.at_load]
-        return
-    upward = [pair for pair in inner if floor(pair[0]) > floor(module)]
-    assert not places(module, upward), "imports from a floor above its own"
+        return places(module, [pair for pair in inner if pair[1].at_load])
+    return places(module, [pair for pair in inner if floor(pair[0]) > floor(module)])
 
 
 @pytest.mark.parametrize(("who", "what"), NEVER, ids=lambda name: name)
@@ -191,36 +199,34 @@ def test_no_circle_of_imports():
     assert not edges, "these import each other when loaded"
 
 
-@EVERY
+@of_every_module
 def test_what_shows_things_stays_on_top(module):
     if any(below(module, name) for name in FRONT_FLOORS):
-        return
-    wrong = [(i.name, i) for i in imports(module) if i.name.split(".")[0] in FRONT]
-    assert not places(module, wrong), f"only {', '.join(FRONT_FLOORS)} may"
+        return []
+    return places(module, [(i.name, i) for i in imports(module) if i.name.split(".")[0] in FRONT])
 
 
-@EVERY
+@of_every_module
 def test_nobody_imports_the_command_line(module):
-    if module.split(".")[0] not in ("cli", "commands", "__main__"):
-        assert not places(
-            module, [pair for pair in inner_imports(module) if pair[0].split(".")[0] in ("cli", "commands")]
-        )
+    if module.split(".")[0] in ("cli", "commands", "__main__"):
+        return []
+    return places(module, [pair for pair in inner_imports(module) if pair[0].split(".")[0] in ("cli", "commands")])
 
 
 # every module
 
 
-@EVERY
+@of_every_module
 def test_no_module_is_too_long(module):
     lines = len((ROOT / MODULES[module]).read_text(encoding="utf-8").splitlines())
-    assert lines <= LONGEST, f"{lines} lines; split it by concept"
+    return [f"{MODULES[module]}: {lines} lines; split it by concept"] if lines > LONGEST else []
 
 
-@EVERY
+@of_every_module
 def test_public_names_have_docstrings(module):
     found = tree(module)
     bare = [] if ast.get_docstring(found) or not found.body else ["the module"]
-    assert not bare + list(_bare(found, ""))
+    return [f"{MODULES[module]}: {name} has none" for name in [*bare, *_bare(found, "")]]
 
 
 def _bare(node: ast.Module | ast.ClassDef, prefix: str) -> Iterator[str]:
@@ -238,13 +244,13 @@ def _bare(node: ast.Module | ast.ClassDef, prefix: str) -> Iterator[str]:
 # what is never called, because a file from somebody else could then run code
 
 
-@EVERY
+@of_every_module
 def test_nothing_that_could_run_a_file_is_used(module):
     unpicklers = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
     wrong = [(item.name, item) for item in imports(module) if item.name.split(".")[0] in unpicklers]
-    assert not places(module, wrong)
     calls = [node for node in ast.walk(tree(module)) if isinstance(node, ast.Call)]
-    assert not [f"{MODULES[module]}:{call.lineno}: {ast.unparse(call)}" for call in calls if _runs_code(call)]
+    running = [f"{MODULES[module]}:{call.lineno}: {ast.unparse(call)}" for call in calls if _runs_code(call)]
+    return [*places(module, wrong), *running]
 
 
 def _runs_code(call: ast.Call) -> bool:
