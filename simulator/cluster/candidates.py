@@ -8,7 +8,7 @@ and micro-batches above 128 sequences. What a `LayoutConfig` states is kept, eve
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import NamedTuple
@@ -57,8 +57,7 @@ def candidate_layouts(space: LayoutSpace) -> dict[str, np.ndarray]:
 
     Raises `InfeasibleError`, with the nearest number of devices that would do, if there is none.
     """
-    parts = [_within(space, split) for split in _splits(space)]
-    columns = np.concatenate([part for part in parts if part.size] or [np.zeros((0, len(_COLUMNS)), int)])
+    columns = _rows(space, list(_splits(space)))
     if not len(columns):
         raise InfeasibleError(_why_none(space))
     found = dict(zip(_COLUMNS, columns.T, strict=True))
@@ -84,6 +83,7 @@ def layout_at(candidates: Mapping[str, np.ndarray], row: int) -> Layout:
 
 
 _COLUMNS = ("tp", "pp", "cp", "dp", "vpp", "ep", "zero_stage", "micro_batch", "recompute")
+_FREE = len(_COLUMNS) - len(_Split._fields)
 
 
 def _splits(space: LayoutSpace) -> Iterator[_Split]:
@@ -119,42 +119,54 @@ def _pipeline_degrees(space: LayoutSpace, devices: int) -> list[int]:
     return [pp for pp in _divisors(devices) if pp <= layers and -(-layers // pp) * pp <= _UNEVEN * layers]
 
 
-def _within(space: LayoutSpace, split: _Split) -> np.ndarray:
-    """All layouts of one split: int array (n, 9) in the order of `_COLUMNS`."""
+def _rows(space: LayoutSpace, splits: Sequence[_Split]) -> np.ndarray:
+    """All layouts of some splits, in the splits' order: int array (n, 9) in the order of `_COLUMNS`."""
+    choices = [_choices(space, split) for split in splits]
+    lengths = np.array([[len(values) for values in of_split] for of_split in choices], int).reshape(-1, _FREE)
+    sizes = lengths.prod(axis=1)
+    of = np.repeat(np.arange(len(splits)), sizes)
+    place = np.arange(len(of)) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # within its split, last choice fastest
+    chosen = []
+    for axis in reversed(range(_FREE)):
+        flat = np.array([value for of_split in choices for value in of_split[axis]], dtype=int)
+        starts = np.cumsum(lengths[:, axis]) - lengths[:, axis]
+        place, at = np.divmod(place, lengths[of, axis])
+        chosen.append(flat[starts[of] + at])
+    rows = np.column_stack([np.array(splits, dtype=int).reshape(-1, len(_Split._fields))[of], *reversed(chosen)])
+    pp, dp, vpp, size = rows[:, 1], rows[:, 3], rows[:, 4], rows[:, 7]
+    # The interleaved schedule goes round in groups of pp micro-batches.
+    return rows[(vpp == 1) | (space.global_batch // (dp * size) % pp == 0)]
+
+
+def _choices(space: LayoutSpace, split: _Split) -> tuple[Sequence[int], ...]:
+    """What is left to choose within one split: vpp, ep, ZeRO stage, micro-batch, recompute, as `_COLUMNS` has them."""
     stated = space.stated
     per_replica = space.global_batch // split.dp
     sizes = [size for size in _divisors(per_replica) if size <= _LARGEST_MICRO_BATCH]
     if stated.micro_batch is not None:
         sizes = [stated.micro_batch] if per_replica % stated.micro_batch == 0 else []
     stages = (0, 1, 2, 3) if split.dp * split.cp > 1 else (0,)
-    recompute = range(3) if stated.recompute is None else [RECOMPUTE.index(stated.recompute)]
-    grid = np.meshgrid(
+    return (
         _virtual_stages(space, split),
         _expert_degrees(space, split),
         stages if stated.zero_stage is None else [stated.zero_stage],
-        np.array(sizes, dtype=int),
-        recompute,
-        indexing="ij",
+        sizes,
+        range(3) if stated.recompute is None else [RECOMPUTE.index(stated.recompute)],
     )
-    free = np.stack([axis.ravel() for axis in grid], axis=1).astype(int)
-    rows = np.concatenate([np.tile(np.array(split), (len(free), 1)), free], axis=1)
-    vpp, size = rows[:, 4], rows[:, 7]
-    # The interleaved schedule goes round in groups of pp micro-batches.
-    return rows[(vpp == 1) | (per_replica // size % split.pp == 0)]
 
 
-def _virtual_stages(space: LayoutSpace, split: _Split) -> np.ndarray:
+def _virtual_stages(space: LayoutSpace, split: _Split) -> list[int]:
     layers, stated = space.architecture.layers, space.stated.vpp
     most = (layers + OWN_STAGES) // split.pp if split.pp > 1 else 1
     free = _divisors(-(-layers // split.pp)) if stated is None else [stated]
-    return np.array([vpp for vpp in free if vpp <= most], dtype=int)
+    return [vpp for vpp in free if vpp <= most]
 
 
-def _expert_degrees(space: LayoutSpace, split: _Split) -> np.ndarray:
+def _expert_degrees(space: LayoutSpace, split: _Split) -> list[int]:
     experts, stated = space.architecture.num_experts or 1, space.stated.ep
     ranks = split.tp * split.cp * split.dp
     free = _divisors(experts) if stated is None else [stated]
-    return np.array([ep for ep in free if experts % ep == 0 and ranks % ep == 0], dtype=int)
+    return [ep for ep in free if experts % ep == 0 and ranks % ep == 0]
 
 
 @cache
@@ -187,4 +199,4 @@ def _around(count: int) -> Iterator[int]:
 def _possible(space: LayoutSpace, count: int) -> bool:
     """Whether any layout is possible on another number of devices."""
     other = LayoutSpace(space.architecture, count, space.per_node, space.global_batch, space.stated)
-    return any(_within(other, split).size for split in _splits(other))
+    return any(len(_rows(other, [split])) for split in _splits(other))
