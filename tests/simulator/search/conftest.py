@@ -1,8 +1,11 @@
 """A ladder of runs that could be trained, two planned ones beyond it, and what is believed of them before any run."""
 
 import copy
+import importlib.util
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -106,3 +109,34 @@ def mixed_predictor() -> Predictor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return Predictor.fit(RunTable.from_frame(frame, where="mixes"), surrogate="none")
+
+
+def _benchmark(name: str) -> ModuleType:
+    path = Path(__file__).parents[3] / "benchmarks" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    """The URL of a real server's own database, password included."""
+    postgresql = _benchmark("_postgresql")
+    if postgresql.binaries() is None:
+        pytest.skip("PostgreSQL isn't installed")
+    with postgresql.server() as url:
+        yield url
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server, request) -> str:
+    """A database of this test's own."""
+    import psycopg
+
+    name = f"d{abs(hash(request.node.nodeid))}"
+    with psycopg.connect(postgresql_server, autocommit=True) as connection:
+        connection.execute(f"create database {name}")
+    return postgresql_server.replace("/postgres", f"/{name}")

@@ -151,6 +151,22 @@ def test_two_that_ask_at_once_get_different_plans(open_planner):
     assert [one.number for one in planners[0].waiting] == sorted(one.number for one in found)
 
 
+@pytest.mark.xdist_group("postgresql")
+def test_planners_on_several_machines_share_a_database(open_planner, postgresql_url):
+    """What one asks for and another is told, a third knows."""
+    asking, told = (open_planner(storage=postgresql_url) for _ in range(2))
+    first, second = asking.ask(2)
+    assert [one.config for one in told.waiting] == [first.config, second.config]
+    lesson = told.tell(first.number, trained(first.config))
+    told.give_up(second.number, "no machines")
+    third = open_planner(storage=postgresql_url)
+    assert third.history[0].told == lesson.told
+    assert (third.waiting, third.status()["given_up"]) == ([], {"1": "no machines"})
+    assert asking.predictor.targets["loss"].parameters == third.predictor.targets["loss"].parameters
+    with pytest.raises(InputError, match=r"trial 0: was told .* before"):
+        asking.tell(first.number, 9.9)
+
+
 # telling
 
 

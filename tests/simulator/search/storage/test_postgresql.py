@@ -1,6 +1,5 @@
-"""Studies on a real PostgreSQL, which these tests start and stop."""
+"""Studies on a real PostgreSQL, started for the tests."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -21,32 +20,6 @@ PLAN = {"format": 1, "version": "0.1.0", "digest": "abc"}
 pytestmark = pytest.mark.xdist_group("postgresql")
 
 
-def load(name: str):
-    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def server():
-    """The URL of a server's own database, password included."""
-    postgresql = load("_postgresql")
-    if postgresql.binaries() is None:
-        pytest.skip("PostgreSQL isn't installed")
-    with postgresql.server() as url:
-        yield url
-
-
-@pytest.fixture
-def url(server, request):
-    """A database of this test's own."""
-    name = f"d{abs(hash(request.node.name))}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"create database {name}")
-    return server.replace("/postgres", f"/{name}")
-
-
 def a_study(url: str, **named) -> optuna.Study:
     return open_study(open_storage(url, **named), "s", ["minimize"], PLAN, optuna.samplers.RandomSampler(seed=0))
 
@@ -56,20 +29,20 @@ def square(trial: optuna.Trial) -> tuple[float]:
     return (trial.suggest_float("x", -1, 1) ** 2,)
 
 
-def test_a_study_is_made_run_and_taken_up_again(url):
-    study = a_study(url)
+def test_a_study_is_made_run_and_taken_up_again(postgresql_url):
+    study = a_study(postgresql_url)
     assert run_trials(study, square, 3) == 3
-    again = a_study(url.replace("postgresql://", "postgres://"))
+    again = a_study(postgresql_url.replace("postgresql://", "postgres://"))
     assert isinstance(again._storage, _CachedStorage)  # as Optuna itself does it
     assert [trial.values for trial in again.trials] == [trial.values for trial in study.trials]
     assert again.user_attrs[STAMP] == PLAN
     with pytest.raises(InputError, match="another space"):
-        open_study(open_storage(url), "s", ["minimize"], {**PLAN, "digest": "x"}, again.sampler)
+        open_study(open_storage(postgresql_url), "s", ["minimize"], {**PLAN, "digest": "x"}, again.sampler)
 
 
-def test_a_silent_trial_is_tried_again_by_optunas_heartbeat(url):
+def test_a_silent_trial_is_tried_again_by_optunas_heartbeat(postgresql_url):
     """Its process was on another host, of which nothing is known here but that it is silent."""
-    study = a_study(url, heartbeat_s=1, grace_s=2)
+    study = a_study(postgresql_url, heartbeat_s=1, grace_s=2)
     trial_id = study._storage.create_new_trial(study._study_id)
     trial = optuna.Trial(study, trial_id)
     square(trial)
@@ -77,7 +50,7 @@ def test_a_silent_trial_is_tried_again_by_optunas_heartbeat(url):
     study._storage.record_heartbeat(trial_id)
     run_trials(study, square, 1)
     assert study.trials[0].state == TrialState.RUNNING
-    with psycopg.connect(url, autocommit=True) as connection:
+    with psycopg.connect(postgresql_url, autocommit=True) as connection:
         connection.execute("update trial_heartbeats set heartbeat = heartbeat - interval '3 seconds'")
     run_trials(study, square, 2)
     dead, _, again = study.trials
@@ -86,33 +59,33 @@ def test_a_silent_trial_is_tried_again_by_optunas_heartbeat(url):
     assert again.constraints == {"budget": -1.0}
 
 
-def test_a_wrong_password_and_a_wrong_database_are_not_repeated(url):
-    password = url.split(":")[2].split("@")[0]
+def test_a_wrong_password_and_a_wrong_database_are_not_repeated(postgresql_url):
+    password = postgresql_url.split(":")[2].split("@")[0]
     with pytest.raises(InputError, match=r"postgresql\+psycopg://foretrain:\*\*\*@.*password authentication") as caught:
-        open_storage(url.replace(password, "s3cret"))
+        open_storage(postgresql_url.replace(password, "s3cret"))
     assert "s3cret" not in str(caught.value)
     with pytest.raises(InputError, match="does not exist") as caught:
-        open_storage(url.rpartition("/")[0] + "/none")
+        open_storage(postgresql_url.rpartition("/")[0] + "/none")
     assert password not in str(caught.value)
 
 
-def test_tables_of_another_version_are_left_alone(url):
-    a_study(url)
-    with psycopg.connect(url, autocommit=True) as connection:
+def test_tables_of_another_version_are_left_alone(postgresql_url):
+    a_study(postgresql_url)
+    with psycopg.connect(postgresql_url, autocommit=True) as connection:
         connection.execute("update alembic_version set version_num = 'v9.0.0.a'")
         connection.execute("drop table trial_heartbeats")
     with pytest.raises(InputError, match="is from another version of Optuna"):
-        open_storage(url)
-    with psycopg.connect(url) as connection:
+        open_storage(postgresql_url)
+    with psycopg.connect(postgresql_url) as connection:
         assert connection.execute("select to_regclass('trial_heartbeats')").fetchone() == (None,)
 
 
-def test_a_server_that_goes_away_is_an_input_error(url):
-    study = a_study(url)
+def test_a_server_that_goes_away_is_an_input_error(postgresql_url):
+    study = a_study(postgresql_url)
 
     def objective(trial: optuna.Trial) -> tuple[float]:
-        with psycopg.connect(url.rpartition("/")[0] + "/postgres", autocommit=True) as connection:
-            name = url.rpartition("/")[2]
+        with psycopg.connect(postgresql_url.rpartition("/")[0] + "/postgres", autocommit=True) as connection:
+            name = postgresql_url.rpartition("/")[2]
             connection.execute(f"alter database {name} allow_connections false")
             connection.execute(f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'")
         return square(trial)
@@ -121,9 +94,9 @@ def test_a_server_that_goes_away_is_an_input_error(url):
         run_trials(study, objective, 2)
 
 
-def test_a_process_is_killed_and_nothing_is_lost(url):
+def test_a_process_is_killed_and_nothing_is_lost(postgresql_url):
     """Four processes on one fresh database, one killed at a random moment, three times."""
-    script = [sys.executable, BENCHMARKS / "search_faults.py", "--storage", "postgresql", "--url", url]
+    script = [sys.executable, BENCHMARKS / "search_faults.py", "--storage", "postgresql", "--url", postgresql_url]
     words = ["--rounds", "3", "--seed", "5", "--json"]
     done = subprocess.run([*script, *words], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
