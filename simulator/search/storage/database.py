@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EXPECTED", "open_database", "reason", "without_password"]
 
-EXPECTED = "memory, a path, journal:///path, postgresql://user@host/database, mysql://… or sqlite:///path"
+EXPECTED = "a path, journal:///path, postgresql://user@host/database, mysql://…, sqlite:///path or memory"
 """What may name a storage, for messages."""
 
 _CONNECT_S = 10  # how long a server may take to answer

@@ -14,7 +14,7 @@ from foretrain.simulator.cluster.goodput import (
 )
 from foretrain.simulator.cluster.run_time import LONGEST_S, finishing_day
 from foretrain.simulator.config_operations import ReliabilityConfig
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 DAY = 86_400.0
@@ -100,6 +100,14 @@ plans = st.fixed_dictionaries(
 
 @QUICK
 @given(plans, st.floats(1, 100), st.integers(1, 20_000))
+@example(
+    {
+        "failures_per_device_hour": 7.5e-5, "checkpoint": "1.0s", "restart": "1.0s", "straggler_slowdown": 0.0,
+        "planned_downtime": 0.0, "preemptions_per_device_hour": 9.1e-5, "preemption_wait": "1.0s",
+        "checkpoint_interval": "14400.0s",
+    },
+    1.0, 9119,
+)  # fmt: skip
 def test_parts_add_up_and_more_trouble_never_helps(keys, days, devices):
     plan = reliability(**keys)
     time = expected_run_time(days * DAY, devices, plan)
@@ -108,17 +116,25 @@ def test_parts_add_up_and_more_trouble_never_helps(keys, days, devices):
     assert 0 < time.goodput <= 1
     assert sum(time.shares().values()) == pytest.approx(1)
     assert min(time.shares().values()) >= -1e-12
-    interval = f"{float(planned_interval_s(days * DAY, 1.0, plan))!r}s" if "checkpoint_interval" in keys else None
+
+    def made(**changed):
+        """With a stated interval as many pieces as before: longer steps could divide into luckier ones."""
+        given = reliability(**{**keys, **changed})
+        if "checkpoint_interval" not in keys:
+            return given
+        number = pieces(days * DAY * (1 + plan.straggler_slowdown), plan.checkpoint_interval_s)
+        length_s = float(days * DAY * (1 + given.straggler_slowdown) / number)
+        return given.model_copy(update={"checkpoint_interval_s": length_s})
+
     for key, worse in (
         ("restart", "3700s"),
         ("straggler_slowdown", 0.4),
         ("planned_downtime", 0.4),
         ("failures_per_device_hour", 2e-4),
     ):
-        fixed = {**keys, **({"checkpoint_interval": interval} if interval else {})}
-        before = expected_run_time(days * DAY, devices, reliability(**fixed))
-        after = expected_run_time(days * DAY, devices, reliability(**{**fixed, key: worse}))
-        # checkpoints come in whole numbers: longer steps may divide into luckier pieces
+        before = expected_run_time(days * DAY, devices, made())
+        after = expected_run_time(days * DAY, devices, made(**{key: worse}))
+        # where the interval is free, it is chosen anew, in whole pieces
         assert after.goodput <= before.goodput * (1 + 1e-3), key
 
 
