@@ -59,7 +59,7 @@ def best_interval_s(rate_per_s: Any, checkpoint_s: Any) -> Array:
         if not np.any(-step > 1e-15 * y):
             break
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(rate > 0, y / rate, np.inf)
+        return np.where(y > 0, y / rate, np.inf)  # none where nothing, or next to nothing, interrupts
 
 
 def planned_interval_s(work_s: Any, rate_per_s: Any, reliability: ReliabilityConfig) -> Array:
