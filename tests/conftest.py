@@ -268,13 +268,12 @@ def ray_cluster(plain_environment) -> Iterator[RayCluster]:
 
 
 @pytest.fixture
-def call(capsys, tmp_path, monkeypatch) -> Callable[..., SimpleNamespace]:
-    """`call(*arguments)`: `simulate` in this process, in this test's own folder."""
+def call_in(capsys, monkeypatch) -> Callable[..., SimpleNamespace]:
+    """`call_in(folder, *arguments)`: `simulate` there, in this process, which spares its start."""
     from foretrain.cli import main
 
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> SimpleNamespace:
+    def run(folder: Path, *arguments: object) -> SimpleNamespace:
+        monkeypatch.chdir(folder)
         capsys.readouterr()
         with pytest.raises(SystemExit) as stopped:
             main([str(argument) for argument in arguments])
@@ -282,3 +281,10 @@ def call(capsys, tmp_path, monkeypatch) -> Callable[..., SimpleNamespace]:
         return SimpleNamespace(returncode=stopped.value.code, stdout=out, stderr=err)
 
     return run
+
+
+@pytest.fixture
+def call(call_in, tmp_path, monkeypatch) -> Callable[..., SimpleNamespace]:
+    """`call(*arguments)`: `simulate` in this process, in this test's own folder."""
+    monkeypatch.chdir(tmp_path)
+    return partial(call_in, tmp_path)

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: every command in a process of its own, its output, files and exit codes."""
+"""The command line as a user meets it: its output, files and exit codes, mostly in a process of its own."""
 
 import json
 import math
@@ -150,10 +150,10 @@ def test_the_same_call_gives_the_same_bytes(run):
         assert first.stdout == second.stdout != ""
 
 
-def test_overrides_take_effect(run):
+def test_overrides_take_effect(call):
     def median(*overrides: str) -> float:
         pairs = [word for override in overrides for word in ("--set", override)]
-        return parsed(run("predict", "--config", SEVEN_B, "--json", *pairs))["loss_nats"]["median"]
+        return parsed(call("predict", "--config", SEVEN_B, "--json", *pairs))["loss_nats"]["median"]
 
     planned = median()
     assert median("data.tokens=4T") < planned < median("data.tokens=500B")
@@ -162,18 +162,18 @@ def test_overrides_take_effect(run):
 
 
 @pytest.mark.parametrize("name", shipped())
-def test_each_shipped_predictor_by_name(run, tmp_path, name):
+def test_each_shipped_predictor_by_name(call, tmp_path, name):
     config = "model: {params: 1.5B}\ndata: {tokens: 130B}\noptim: {lr: 1e-3, batch_tokens: 1M}\n"
     (tmp_path / "run.yaml").write_text(config)
-    result = parsed(run("predict", "--config", "run.yaml", "--predictor", name, "--json"))
+    result = parsed(call("predict", "--config", "run.yaml", "--predictor", name, "--json"))
     assert result["predictor"]["name"] == name
     check_quantity(result["loss_nats"])
     assert 1.2 < result["loss_nats"]["median"] < 5
 
 
-def test_the_target_decides_the_chance_of_reaching_it(run):
+def test_the_target_decides_the_chance_of_reaching_it(call):
     easy, hard = (
-        parsed(run("predict", "--config", SEVEN_B, "--json", "--set", f"targets={{perplexity: {perplexity}}}"))[
+        parsed(call("predict", "--config", SEVEN_B, "--json", "--set", f"targets={{perplexity: {perplexity}}}"))[
             "p_target"
         ]
         for perplexity in (100, 1.5)
@@ -185,10 +185,10 @@ def test_the_target_decides_the_chance_of_reaching_it(run):
 
 
 @pytest.mark.parametrize("ending", ["html", "svg", "png"])
-def test_predict_draws_a_chart(run, tmp_path, ending):
-    done = run("predict", "--config", SEVEN_B, "--chart", f"chart.{ending}")
+def test_predict_draws_a_chart(call, tmp_path, ending):
+    done = call("predict", "--config", SEVEN_B, "--chart", f"chart.{ending}")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == run("predict", "--config", SEVEN_B).stdout
+    assert done.stdout == call("predict", "--config", SEVEN_B).stdout
     data = (tmp_path / f"chart.{ending}").read_bytes()
     if ending == "png":
         assert data.startswith(b"\x89PNG\r\n\x1a\n")
@@ -205,32 +205,32 @@ def test_predict_draws_a_chart(run, tmp_path, ending):
 
 
 @pytest.mark.parametrize("name", ["chart.pdf", "chart", "chart.html.gz"])
-def test_a_chart_of_another_format_is_a_usage_error(run, tmp_path, name):
-    done = run("predict", "--config", SEVEN_B, "--chart", name)
+def test_a_chart_of_another_format_is_a_usage_error(call, tmp_path, name):
+    done = call("predict", "--config", SEVEN_B, "--chart", name)
     assert (done.returncode, done.stdout) == (2, "")
     assert "expected .html, .svg, .png" in done.stderr
     assert not list(tmp_path.iterdir())
 
 
-def test_a_chart_into_a_folder_that_is_not_there(run):
-    done = run("predict", "--config", SEVEN_B, "--chart", "absent/chart.svg")
+def test_a_chart_into_a_folder_that_is_not_there(call):
+    done = call("predict", "--config", SEVEN_B, "--chart", "absent/chart.svg")
     assert (done.returncode, done.stdout) == (3, "")
     assert "absent/chart.svg: can't be written" in done.stderr
 
 
-def test_a_name_cannot_run_code_in_the_chart(run, tmp_path):
+def test_a_name_cannot_run_code_in_the_chart(call, tmp_path):
     """Configurations are shared: opening the chart of somebody's run must not run what its name says."""
     name = "</script><script>alert(1)</script>"
     (tmp_path / "run.yaml").write_text(f'name: "{name}"\nmodel: {{params: 7B}}\ndata: {{tokens: 2T}}\n')
-    assert run("predict", "--config", "run.yaml", "--chart", "chart.html").returncode == 0
+    assert call("predict", "--config", "run.yaml", "--chart", "chart.html").returncode == 0
     assert name not in (tmp_path / "chart.html").read_text(encoding="utf-8")
 
 
 # fit, score, backtest
 
 
-def test_a_parameter_can_be_held(run_in, workshop):
-    entry = parsed(run_in(workshop, "fit", "runs.csv", "--fix", "gamma=0.5", "--fix", "E=1.5", "--json"))["targets"][
+def test_a_parameter_can_be_held(call_in, workshop):
+    entry = parsed(call_in(workshop, "fit", "runs.csv", "--fix", "gamma=0.5", "--fix", "E=1.5", "--json"))["targets"][
         "loss"
     ]
     assert entry["parameters"]["gamma"] == pytest.approx(0.5)
@@ -247,15 +247,15 @@ def test_a_parameter_can_be_held(run_in, workshop):
         (["--law", "chinchilla", "--fix", "gamma=0.5"], 3, "law 'chinchilla' holds it at 1 itself"),
     ],
 )
-def test_a_parameter_that_cannot_be_held(run_in, workshop, words, code, fragment):
-    done = run_in(workshop, "fit", "runs.csv", *words)
+def test_a_parameter_that_cannot_be_held(call_in, workshop, words, code, fragment):
+    done = call_in(workshop, "fit", "runs.csv", *words)
     assert (done.returncode, done.stdout) == (code, "")
     assert fragment in done.stderr
 
 
-def test_a_fitted_predictor_predicts(run_in, workshop):
+def test_a_fitted_predictor_predicts(call_in, workshop):
     plan = ["--set", "model={params: 4B}", "--set", "data={tokens: 60B}"]
-    result = parsed(run_in(workshop, "predict", "--config", SEVEN_B, "--predictor", "mine", "--json", *plan))
+    result = parsed(call_in(workshop, "predict", "--config", SEVEN_B, "--predictor", "mine", "--json", *plan))
     assert (result["predictor"]["name"], result["predictor"]["rows"]) == ("mine", 60)
     true = 1.7 + 400 * 4e9**-0.34 + 1500 * 60e9**-0.34
     assert result["loss_nats"]["median"] == pytest.approx(true, rel=0.03)
@@ -264,8 +264,8 @@ def test_a_fitted_predictor_predicts(run_in, workshop):
     assert result["extrapolation_gap_decades"] == pytest.approx(1.5, abs=0.5)
 
 
-def test_a_fitted_predictor_scores_well_on_larger_runs(run_in, workshop):
-    result = parsed(run_in(workshop, "score", "mine", "larger.csv", "--json"))
+def test_a_fitted_predictor_scores_well_on_larger_runs(call_in, workshop):
+    result = parsed(call_in(workshop, "score", "mine", "larger.csv", "--json"))
     assert (set(result), result["rows"], list(result["targets"])) == ({"rows", "targets"}, 25, ["loss"])
     scores = result["targets"]["loss"]
     assert set(scores) == SCORE_KEYS
@@ -277,8 +277,8 @@ def test_a_fitted_predictor_scores_well_on_larger_runs(run_in, workshop):
     assert 0.8 <= scores["coverage"]["0.9"] <= scores["coverage"]["0.95"]
 
 
-def test_backtest_reports_every_law(run_in, workshop):
-    result = parsed(run_in(workshop, "backtest", "runs.csv", "--json"))
+def test_backtest_reports_every_law(call_in, workshop):
+    result = parsed(call_in(workshop, "backtest", "runs.csv", "--json"))
     assert set(result) >= {"chosen", "why", "laws"}
     assert result["chosen"] in result["laws"]
     assert set(result["laws"]) >= {"chinchilla", "general", "kaplan"}
@@ -287,7 +287,7 @@ def test_backtest_reports_every_law(run_in, workshop):
         assert 0 < scores["median_relative_error"] <= scores["max_relative_error"] < 1
         assert list(scores["coverage"]) == LEVEL_KEYS
         assert list(scores["coverage"].values()) == sorted(scores["coverage"].values())
-    shown = run_in(workshop, "backtest", "runs.csv")
+    shown = call_in(workshop, "backtest", "runs.csv")
     assert shown.returncode == 0
     assert f"{result['chosen']} (chosen)" in shown.stdout
 
@@ -313,33 +313,33 @@ def test_the_same_fit_gives_the_same_files(run_in, workshop, tmp_path):
         assert (tmp_path / "mine" / name).read_bytes() == (workshop / "mine" / name).read_bytes(), name
 
 
-def test_fit_replaces_a_predictor_of_its_own(run_in, workshop, tmp_path):
+def test_fit_replaces_a_predictor_of_its_own(call_in, workshop, tmp_path):
     for law in ("chinchilla", "kaplan"):
-        assert run_in(tmp_path, "fit", workshop / "runs.csv", "--law", law, "--out", "again").returncode == 0
+        assert call_in(tmp_path, "fit", workshop / "runs.csv", "--law", law, "--out", "again").returncode == 0
     assert json.loads((tmp_path / "again/predictor.json").read_text())["targets"]["loss"]["law"] == "kaplan"
-    assert run_in(tmp_path, "score", "again", workshop / "larger.csv").returncode == 0
+    assert call_in(tmp_path, "score", "again", workshop / "larger.csv").returncode == 0
 
 
-def test_columns_name_what_a_table_calls_otherwise(run, tmp_path, workshop):
+def test_columns_name_what_a_table_calls_otherwise(call, tmp_path, workshop):
     text = (workshop / "runs.csv").read_text().replace("params,tokens,loss", "weights,seen,err")
     (tmp_path / "other.csv").write_text(text)
-    assert run("fit", "other.csv").returncode == 3
+    assert call("fit", "other.csv").returncode == 3
     mapping = ["--columns", "params=weights, tokens=seen,loss=err"]
-    renamed = parsed(run("fit", "other.csv", *mapping, "--law", "chinchilla", "--json"))
-    plain = parsed(run("fit", workshop / "runs.csv", "--law", "chinchilla", "--json"))
+    renamed = parsed(call("fit", "other.csv", *mapping, "--law", "chinchilla", "--json"))
+    plain = parsed(call("fit", workshop / "runs.csv", "--law", "chinchilla", "--json"))
     assert renamed["targets"] == plain["targets"]
-    scores = parsed(run("score", workshop / "mine", "other.csv", *mapping, "--json"))
+    scores = parsed(call("score", workshop / "mine", "other.csv", *mapping, "--json"))
     assert scores["rows"] == 60
 
 
-def test_domains_are_targets(run, tmp_path, workshop):
+def test_domains_are_targets(call, tmp_path, workshop):
     header, *rows = (workshop / "runs.csv").read_text().splitlines()
     doubled = [f"{row},{float(row.split(',')[2]) * 1.2:.8g}" for row in rows]
     header = header.replace("loss", "loss.web") + ",loss.code"
     (tmp_path / "two.csv").write_text("\n".join([header, *doubled]) + "\n")
-    assert run("fit", "two.csv", "--law", "chinchilla", "--out", "two").returncode == 0
+    assert call("fit", "two.csv", "--law", "chinchilla", "--out", "two").returncode == 0
     plan = ["--predictor", "two", "--json", "--set", "data.val_domain=code"]
-    result = parsed(run("predict", "--config", SEVEN_B, *plan))
+    result = parsed(call("predict", "--config", SEVEN_B, *plan))
     assert set(result["domains"]) == {"loss.web", "loss.code"}
     assert result["loss_nats"] == result["domains"]["loss.code"]["loss_nats"]
     ratio = result["loss_nats"]["median"] / result["domains"]["loss.web"]["loss_nats"]["median"]
