@@ -11,6 +11,9 @@ from foretrain.commands._planned import Budget
 from foretrain.errors import CampaignError
 from foretrain.proxies.project import Project
 
+# the project is trained once, for all of these
+pytestmark = pytest.mark.xdist_group("proxies")
+
 CORPORA = """
 name: known
 domains:
@@ -47,12 +50,12 @@ def said(done) -> dict:
     return json.loads(done.stdout)
 
 
-def test_status_counts_every_run(run_in, project):
-    status = said(run_in(project, "proxies", "status", "proxies", "--json"))
+def test_status_counts_every_run(call_in, project):
+    status = said(call_in(project, "proxies", "status", "proxies", "--json"))
     # three sizes and two seeds, three sampled mixes and two single ones
     assert (status["total"], status["done"], status["complete"]) == (11, 11, True)
     assert status["stages"]["lr"]["done"] == 6
-    assert "11" in run_in(project, "proxies", "status", "proxies").stdout
+    assert "11" in call_in(project, "proxies", "status", "proxies").stdout
 
 
 def test_the_table_is_one_that_fit_reads(run_in, project):
@@ -72,36 +75,36 @@ def test_the_table_is_one_that_fit_reads(run_in, project):
     assert run_in(project, "predict", "--config", "plan.yaml", "--predictor", "predictor").returncode == 0
 
 
-def test_training_again_changes_nothing(run_in, project):
+def test_training_again_changes_nothing(call_in, project):
     results = {path: path.read_bytes() for path in (project / "proxies").rglob("result.json")}
     assert len(results) == 17
-    assert said(run_in(project, "proxies", "train", "space.yaml", "--json"))["complete"]
+    assert said(call_in(project, "proxies", "train", "space.yaml", "--json"))["complete"]
     assert {path: path.read_bytes() for path in (project / "proxies").rglob("result.json")} == results
 
 
-def test_a_changed_corpus_is_refused_and_nothing_is_lost(run_in, project):
+def test_a_changed_corpus_is_refused_and_nothing_is_lost(call_in, project):
     (project / "corpora.yaml").write_text(CORPORA.replace("seed: 2", "seed: 3"))
     before = sorted(os.listdir(project / "corpora.tokens"))
-    done = run_in(project, "proxies", "train", "proxies")
+    done = call_in(project, "proxies", "train", "proxies")
     (project / "corpora.yaml").write_text(CORPORA)
     assert (done.returncode, done.stdout) == (3, "")
     assert "the text of b has changed" in done.stderr
     assert sorted(os.listdir(project / "corpora.tokens")) == before
 
 
-def test_another_space_in_the_same_folder_is_refused(run_in, project):
+def test_another_space_in_the_same_folder_is_refused(call_in, project):
     (project / "other.yaml").write_text(SPACE.replace("seeds: 2", "seeds: 1"))
-    done = run_in(project, "proxies", "train", "other.yaml")
+    done = call_in(project, "proxies", "train", "other.yaml")
     assert (done.returncode, done.stdout) == (3, "")
     assert "--out" in done.stderr
 
 
-def test_design_says_the_cost_before_anything_is_trained(run_in, project):
-    plan = said(run_in(project, "proxies", "design", "space.yaml", "--out", "elsewhere", "--json"))
+def test_design_says_the_cost_before_anything_is_trained(call_in, project):
+    plan = said(call_in(project, "proxies", "design", "space.yaml", "--out", "elsewhere", "--json"))
     assert (plan["stage"], plan["runs"]) == ("lr", 6)
     assert plan["training_flops"] > 0 < plan["wall_clock_s"]
     assert os.listdir(project / "elsewhere") == ["design.json"]
-    shown = run_in(project, "proxies", "design", "space.yaml", "--out", "elsewhere").stdout
+    shown = call_in(project, "proxies", "design", "space.yaml", "--out", "elsewhere").stdout
     assert "stage lr: 6 runs" in shown
     assert "simulate proxies train elsewhere" in shown
 
@@ -116,32 +119,32 @@ def test_design_says_the_cost_before_anything_is_trained(run_in, project):
         (("mixes: {sample: 3, include: [single]}", "mix: {a: 0.5, c: 0.5}"), 3, "'c'"),
     ],
 )
-def test_a_space_that_cannot_be_trained_says_why(run, tmp_path, change, code, word):
+def test_a_space_that_cannot_be_trained_says_why(call, tmp_path, change, code, word):
     (tmp_path / "corpora.yaml").write_text(CORPORA)
     (tmp_path / "space.yaml").write_text(SPACE.replace(*change))
-    done = run("proxies", "train", "space.yaml")
+    done = call("proxies", "train", "space.yaml")
     assert (done.returncode, done.stdout) == (code, ""), done.stderr
     assert word in done.stderr.replace("sum to", "sums to")
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "proxies").exists()
 
 
-def test_more_epochs_than_allowed_are_refused(run, tmp_path):
+def test_more_epochs_than_allowed_are_refused(call, tmp_path):
     (tmp_path / "corpora.yaml").write_text(CORPORA.replace("seed: 2}", "seed: 2}, max_epochs: 0.05"))
     (tmp_path / "space.yaml").write_text(SPACE.replace("mixes: {sample: 3, include: [single]}", "mix: uniform"))
-    done = run("proxies", "design", "space.yaml")
+    done = call("proxies", "design", "space.yaml")
     assert done.returncode in (3, 4)
     assert "b" in done.stderr
     assert "epochs" in done.stderr
 
 
-def test_folders_that_are_no_projects(run, tmp_path):
+def test_folders_that_are_no_projects(call, tmp_path):
     for words in (["train", "."], ["status", "."], ["table", ".", "--out", "x.csv"]):
-        done = run("proxies", *words)
+        done = call("proxies", *words)
         assert (done.returncode, done.stdout) == (3, "")
         assert "design.json" in done.stderr
-    assert run("proxies", "train", ".", "--engine", "slurm").returncode == 2
-    assert run("proxies", "train", ".", "--address", "auto").returncode == 2
+    assert call("proxies", "train", ".", "--engine", "slurm").returncode == 2
+    assert call("proxies", "train", ".", "--address", "auto").returncode == 2
 
 
 # the next stage
@@ -149,8 +152,8 @@ def test_folders_that_are_no_projects(run, tmp_path):
 PLANNED = ("--target", "params=200k,tokens=256k")
 
 
-def after(run_in, folder, *words):
-    return run_in(folder, "proxies", "design", "--after", "proxies", *PLANNED, *words)
+def after(simulate, folder, *words):
+    return simulate(folder, "proxies", "design", "--after", "proxies", *PLANNED, *words)
 
 
 @pytest.fixture(scope="module")
@@ -209,8 +212,8 @@ def test_the_same_question_gives_the_same_stage(grown):
     assert again.to_dict() | {"folder": ""} == grown[1] | {"folder": ""}
 
 
-def test_the_answer_is_a_table_too(run_in, grown):
-    done = run_in(grown[0], "proxies", "design", "--after", "proxies", "--target", "params=4k,tokens=20k",
+def test_the_answer_is_a_table_too(call_in, grown):
+    done = call_in(grown[0], "proxies", "design", "--after", "proxies", "--target", "params=4k,tokens=20k",
                   "--precision", "90%")  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "stage next-1: 0 runs" in done.stdout
@@ -233,18 +236,18 @@ def test_the_answer_is_a_table_too(run_in, grown):
         ((*PLANNED, "--budget", "1h", "--out", "elsewhere"), 2, "--after goes with"),
     ],
 )
-def test_a_next_stage_that_cannot_be_says_why(run_in, project, words, code, word):
-    done = run_in(project, "proxies", "design", "--after", "proxies", *words)
+def test_a_next_stage_that_cannot_be_says_why(call_in, project, words, code, word):
+    done = call_in(project, "proxies", "design", "--after", "proxies", *words)
     assert (done.returncode, done.stdout) == (code, ""), done.stderr
     assert word in done.stderr
     assert "Traceback" not in done.stderr
     assert not (project / "proxies/next-1").exists()
 
 
-def test_unfinished_stages_are_trained_first(run_in, project, tmp_path):
+def test_unfinished_stages_are_trained_first(call_in, project, tmp_path):
     shutil.copytree(project, tmp_path / "copy")
     shutil.rmtree(tmp_path / "copy/proxies/main/runs/ladder-n1912-d32000-s0")
-    done = after(run_in, tmp_path / "copy", "--budget", "1h")
+    done = after(call_in, tmp_path / "copy", "--budget", "1h")
     assert (done.returncode, done.stdout) == (3, "")
     assert "10 of 11 runs are done" in done.stderr
     shutil.rmtree(tmp_path / "copy/proxies/main")
@@ -252,8 +255,8 @@ def test_unfinished_stages_are_trained_first(run_in, project, tmp_path):
         next_stage(Project.open(tmp_path / "copy/proxies"), {"params": 2e5, "tokens": 256e3}, Budget())
 
 
-def test_words_of_the_next_stage_need_after(run):
-    assert run("proxies", "design").returncode == 2
-    done = run("proxies", "design", "space.yaml", "--budget", "1h")
+def test_words_of_the_next_stage_need_after(call):
+    assert call("proxies", "design").returncode == 2
+    done = call("proxies", "design", "space.yaml", "--budget", "1h")
     assert (done.returncode, done.stdout) == (2, "")
     assert "--after" in done.stderr
