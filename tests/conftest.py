@@ -268,12 +268,13 @@ def ray_cluster(plain_environment) -> Iterator[RayCluster]:
 
 
 @pytest.fixture
-def call_in(capsys, monkeypatch) -> Callable[..., SimpleNamespace]:
-    """`call_in(folder, *arguments)`: `simulate` there, in this process, which spares its start."""
+def call(capsys, tmp_path, monkeypatch) -> Callable[..., SimpleNamespace]:
+    """`call(*arguments)`: `simulate` in this process, which spares its start, in this test's own folder."""
     from foretrain.cli import main
 
-    def run(folder: Path, *arguments: object) -> SimpleNamespace:
-        monkeypatch.chdir(folder)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> SimpleNamespace:
         capsys.readouterr()
         with pytest.raises(SystemExit) as stopped:
             main([str(argument) for argument in arguments])
@@ -284,7 +285,11 @@ def call_in(capsys, monkeypatch) -> Callable[..., SimpleNamespace]:
 
 
 @pytest.fixture
-def call(call_in, tmp_path, monkeypatch) -> Callable[..., SimpleNamespace]:
-    """`call(*arguments)`: `simulate` in this process, in this test's own folder."""
-    monkeypatch.chdir(tmp_path)
-    return partial(call_in, tmp_path)
+def call_in(call, monkeypatch) -> Callable[..., SimpleNamespace]:
+    """`call_in(folder, *arguments)`: the same there."""
+
+    def run(folder: Path, *arguments: object) -> SimpleNamespace:
+        monkeypatch.chdir(folder)
+        return call(*arguments)
+
+    return run
