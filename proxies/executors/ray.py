@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ _GRACE_S = 60.0
 _CONNECT_S = 10.0
 _MAX_PORT = 65_535
 _CHECK_S = 120.0  # a node's first task starts a process and imports foretrain
+_SETTLES_S, _AGAIN_S = 30.0, 0.5
 
 
 @register_executor("ray")
@@ -139,6 +141,19 @@ def _check_reachable(address: str) -> None:
 
 def _check_nodes(ray: Any, path: Path) -> None:
     """Raise CampaignError that names a node which doesn't see this very campaign."""
+    end = time.monotonic() + _SETTLES_S
+    while True:
+        try:
+            return _ask_nodes(ray, path)
+        except (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError) as error:
+            # a node that has just come or gone: for some seconds Ray lists it as alive and can't reach it
+            if time.monotonic() > end:
+                raise CampaignError(f"the Ray cluster has a node that it can't reach ({_first_line(error)})") from None
+        time.sleep(_AGAIN_S)
+
+
+def _ask_nodes(ray: Any, path: Path) -> None:
+    """One go at `_check_nodes`; TaskUnschedulableError or NodeDiedError where a node comes or goes meanwhile."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
@@ -154,6 +169,8 @@ def _check_nodes(ray: Any, path: Path) -> None:
     for address, reference in answers.items():
         try:
             found = ray.get(reference, timeout=_CHECK_S)
+        except (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError):
+            raise
         except ray.exceptions.RayError as error:
             raise CampaignError(
                 f"node {address}: can't run foretrain ({_first_line(error)}); is it installed there in this version?"
