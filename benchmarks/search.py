@@ -4,7 +4,7 @@
     python benchmarks/search.py --part mixture        RegMix's mixes: against a multi-start optimum, beside baselines
     python benchmarks/search.py --part allocation     size, tokens, batch, devices, layout under a budget and a deadline
     python benchmarks/search.py --part optimal        Chinchilla's optimum at 5.76e23 FLOPs; closed form and numeric
-    python benchmarks/search.py --part speed          1,000 trials on a journal file; what they cost outside Optuna
+    python benchmarks/search.py --part speed          1,000 trials on a journal file, in one process and in two
 
 The mixture's predictor is fitted on RegMix's 512 proxies of 1M parameters; its optimum is the best of many gradient
 searches and 100,000 random mixes, the allocation's that of every size, batch and number of devices of the space, with
@@ -14,6 +14,8 @@ as many tokens as the limits allow. Gaps are relative to the loss of that optimu
 from __future__ import annotations
 
 import argparse
+import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -24,10 +26,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from _tables import read
 from foretrain.datasets.run_table import RunTable
 from foretrain.simulator.predictor import Predictor
-from foretrain.simulator.predictor_io import load
+from foretrain.simulator.predictor_io import load, save
 from foretrain.simulator.search.dimensions import MixDimension
 from foretrain.simulator.search.evaluate import Evaluation, Evaluator
 from foretrain.simulator.search.optimize import optimize
@@ -40,7 +43,7 @@ TRIALS, SEEDS = 300, 10
 GAP = 5e-4
 RANDOM_MIXES, REGMIX_TOP = 100_000, 100
 STARTS = 12
-FEWER_SEEDS = 3  # of problems and baselines beside the main ones
+FEWER_SEEDS = 3  # of random search for allocations, whose every plan takes a layout search
 PILE = {
     "arxiv": 0.1133, "freelaw": 0.0796, "nih_exporter": 0.0039, "pubmed_central": 0.1854, "wikipedia_en": 0.0511,
     "dm_mathematics": 0.0160, "github": 0.1018, "philpapers": 0.0037, "stackexchange": 0.0665, "enron_emails": 0.0018,
@@ -165,15 +168,12 @@ def mixture() -> None:
         "mean of 13 domains": ({"minimise": "loss_nats.average"}, "all"),
         "0.7 code, 0.3 web": ({"minimise": "loss_nats", "weights": {"github": 0.7, "pile_cc": 0.3}}, "all"),
     }
-    print(
-        f"\nmixtures: gap to the optimum, {SEEDS} seeds (last two: {FEWER_SEEDS}) of {TRIALS} trials, %: mean (worst)"
-    )
+    print(f"\nmixtures: gap to the optimum, {SEEDS} seeds of {TRIALS} trials, %: mean (worst)")
     print(
         f"{'goal':<34}{'optimum':>9}{'ours':>18}{'random search':>18}{'RegMix top 100':>16}"
         f"{'s a search':>12}{'evaluations':>13}"
     )
     for name, (goal, simplex) in problems.items():
-        seeds = SEEDS if name.startswith("pile_cc,") or name == "pile_cc" else FEWER_SEEDS
         study = Study.from_mapping(mixture_study(goal, 0, simplex), predictor=predictor)
         mixes, rng = Mixes(study), np.random.default_rng(0)
         drawn = mixes.dirichlet(rng, RANDOM_MIXES)
@@ -184,7 +184,7 @@ def mixture() -> None:
         average = drawn[order[:REGMIX_TOP]].mean(axis=0)
         top = float(mixes.losses(mixes.inside(average[None]) if simplex != "all" else average[None])[0])
         ours, plain, seconds, feasible, judged = [], [], [], True, []
-        for seed in range(seeds):
+        for seed in range(SEEDS):
             made = Study.from_mapping(mixture_study(goal, seed, simplex), predictor=predictor)
             started = time.perf_counter()
             counted = Counted(made)
@@ -320,10 +320,13 @@ def optimal() -> None:
 
 
 def speed() -> None:
-    """1,000 trials on a journal file: the whole, and what isn't Optuna's or the forecast's."""
+    """1,000 trials on a journal file: the whole, and what isn't Optuna's or the forecast's; in two processes too."""
     predictors = {"mixture": regmix(), "allocation": load("web-text")}
     studies = {"mixture": mixture_study({"minimise": "loss_nats"}, 0), "allocation": ALLOCATION}
-    print(f"\n{'1,000 trials':<14}{'s':>8}{'ms a trial: all':>17}{'Optuna':>9}{'forecast':>10}{'the rest':>10}")
+    print(
+        f"\n{'1,000 trials':<14}{'s':>8}{'ms a trial: all':>17}{'Optuna':>9}{'forecast':>10}{'the rest':>10}"
+        f"{'two processes, s':>19}"
+    )
     for name, mapping in studies.items():
         study = Study.from_mapping({**mapping, "search": {"trials": 1000, "seed": 0}}, predictor=predictors[name])
         clock = Clock()
@@ -333,9 +336,29 @@ def speed() -> None:
             total = time.perf_counter() - started
         optuna_s, forecast_s = clock.stop()
         rest = total - optuna_s - forecast_s
-        print(f"{name:<14}{total:>8.1f}{total:>17.1f}{optuna_s:>9.1f}{forecast_s:>10.1f}{rest:>10.1f}")
+        shared = in_two_processes(mapping, predictors[name])
+        print(f"{name:<14}{total:>8.1f}{total:>17.1f}{optuna_s:>9.1f}{forecast_s:>10.1f}{rest:>10.1f}{shared:>19.1f}")
         verdict(f"speed, {name}: seconds for 1,000 trials", total, 60)
+        verdict(f"speed, {name}: seconds in two processes", shared, 60)
         verdict(f"speed, {name}: ms a trial outside Optuna and the forecast", rest, 5)
+
+
+def in_two_processes(mapping: dict[str, Any], predictor: Predictor) -> float:
+    """Seconds of `simulate optimize --processes 2` for 1,000 trials, start and answer included."""
+    with tempfile.TemporaryDirectory() as folder:
+        save(predictor, str(Path(folder) / "predictor"))
+        study = {**mapping, "predictor": "predictor", "search": {"trials": 1000, "seed": 0}}
+        (Path(folder) / "study.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
+        words = ["optimize", "--config", "study.yaml", "--processes", "2", "--json"]
+        started = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-m", "foretrain", *words], cwd=folder, capture_output=True, text=True, check=True
+        )
+        seconds = time.perf_counter() - started
+    complete = json.loads(done.stdout)["trials"]["complete"]
+    if complete < 1000:
+        raise SystemExit(f"{complete} trials were completed; expected 1000")
+    return seconds
 
 
 class Clock:
