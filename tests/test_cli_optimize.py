@@ -70,13 +70,12 @@ def test_the_table_shows_best_limits_and_what_mattered(call, study):
         assert text in done.stdout
 
 
-@pytest.mark.parametrize("kind", ["svg", "png"])
-def test_charts_of_a_front(call, study, tmp_path, kind):
+def test_the_chart_of_a_front(call, study, tmp_path):
     two = study("{minimise: loss_nats}", "[loss_nats, cost_usd]")
-    done = call("optimize", "--config", two, "--chart", f"front.{kind}")
+    done = call("optimize", "--config", two, "--chart", "front.png")
     assert done.returncode == 0, done.stderr
     assert "no plan here is better than another in every goal" in done.stdout
-    assert (tmp_path / f"front.{kind}").stat().st_size > 5_000
+    assert (tmp_path / "front.png").stat().st_size > 5_000
 
 
 def test_nothing_feasible_exits_4_with_what_would_do(call, study, tmp_path):
