@@ -28,7 +28,9 @@ def polished(
     done: set[str],
     told: Callable[[float], None] | None = None,
 ) -> list[Evaluation]:
-    """Better plans than those `known`, found with about `budget` evaluations from the best of them.
+    """Better plans than those `known`, found from the best of them with about `budget` evaluations.
+
+    In a study with one goal what is best then may take more, up to where nothing near is better.
 
     `done` holds plans from which a search has started before; those of this one are added.
     """
@@ -44,7 +46,14 @@ def polished(
         better = improve(judge, start, lambda one, goal=goal: _signed(study, one, goal), budget=each)
         if better is not start:
             found.append(better)
+    if found and len(study.goals) == 1:  # the budget may have ended on the way
+        found.append(_to_the_end(evaluator, min(found, key=lambda one: (_missed(one), _signed(study, one, 0)))))
     return found
+
+
+def _to_the_end(evaluator: Evaluator, one: Evaluation) -> Evaluation:
+    """Where a plan's local search ends when it may take its time."""
+    return improve(evaluator, one, lambda plan: _signed(evaluator.study, plan, 0), budget=_MOST_EVALUATIONS)
 
 
 def _starts(evaluator: Evaluator, fresh: Sequence[Evaluation]) -> list[tuple[Evaluator, Evaluation]]:
