@@ -46,7 +46,7 @@ def polished(
         better = improve(judge, start, lambda one, goal=goal: _signed(study, one, goal), budget=each)
         if better is not start:
             found.append(better)
-    if found and len(study.goals) == 1:  # the budget may have ended on the way
+    if found and len(study.goals) == 1 and not _all_smooth(study):  # moves end where the budget does
         found.append(_to_the_end(evaluator, min(found, key=lambda one: (_missed(one), _signed(study, one, 0)))))
     return found
 
@@ -83,16 +83,24 @@ def _missed(one: Evaluation) -> float:
 
 def _different(ordered: Sequence[Evaluation], study: Study) -> list[Evaluation]:
     """The first few of which no two share all that isn't smooth; fewer where there aren't as many."""
-    smooth = {dimension.path for dimension in study.space.smooth} | {"data.mix", "data.tokens"}
-    seen, found = set(), []
+    smooth, seen, found = _smooth(study), set(), []
     for one in ordered:
         key = repr(sorted((path, value) for path, value in one.values.items() if path not in smooth))
-        if key not in seen or set(study.space.paths) <= smooth:
+        if key not in seen or _all_smooth(study):
             seen.add(key)
             found.append(one)
         if len(found) == _STARTS:
             break
     return found
+
+
+def _smooth(study: Study) -> set[str]:
+    return {dimension.path for dimension in study.space.smooth} | {"data.mix", "data.tokens"}
+
+
+def _all_smooth(study: Study) -> bool:
+    """Whether gradients alone lead to the end."""
+    return set(study.space.paths) <= _smooth(study)
 
 
 @dataclass
