@@ -43,7 +43,6 @@ TRIALS, SEEDS = 300, 10
 GAP = 5e-4
 RANDOM_MIXES, REGMIX_TOP = 100_000, 100
 STARTS = 12
-FEWER_SEEDS = 3  # of random search for allocations, whose every plan takes a layout search
 PILE = {
     "arxiv": 0.1133, "freelaw": 0.0796, "nih_exporter": 0.0039, "pubmed_central": 0.1854, "wikipedia_en": 0.0511,
     "dm_mathematics": 0.0160, "github": 0.1018, "philpapers": 0.0037, "stackexchange": 0.0665, "enron_emails": 0.0018,
@@ -245,9 +244,8 @@ def allocation() -> None:
         ours.append(found.best.evaluation.goals[0])
         feasible &= found.feasible
         print(f"  seed {seed}: {described(found.best.evaluation)}, {seconds[-1]:.0f} s, {judged[-1]} evaluations")
-        if seed < FEWER_SEEDS:
-            options = {"seed": seed, "sampler": "random", "polish": False, "warm_start": False, "trials": judged[-1]}
-            plain.append(optimize(Study.from_mapping({**ALLOCATION, "search": options}, predictor=predictor)))
+        options = {"seed": seed, "sampler": "random", "polish": False, "warm_start": False, "trials": judged[-1]}
+        plain.append(optimize(Study.from_mapping({**ALLOCATION, "search": options}, predictor=predictor)))
     losses = [one.best.evaluation.goals[0] if one.feasible else np.nan for one in plain]
     best = min(optimum.goals[0], *ours)
     gaps = [100 * (np.array(values) / best - 1) for values in (ours, losses)]
