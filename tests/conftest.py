@@ -32,6 +32,17 @@ _TERMINAL = (
 )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def blas_on_one_thread() -> Iterator[None]:
+    """As the program fits: two workers' threads of BLAS would wait for each other (tests of surrogates took 10 times as
+    long)."""
+    import scipy.linalg  # noqa: F401  # brings a BLAS of its own, which is to be found
+    from foretrain.simulator.fitting import one_thread
+
+    with one_thread():
+        yield
+
+
 @pytest.fixture(scope="session")
 def plain_environment() -> dict[str, str]:
     """The environment without what changes colours, widths or encodings."""
