@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import InfeasibleError
 from ..proxies.estimate import Estimate, estimate, groups
 from ..proxies.mixes import domain_facts, named_mixes
-from ..simulator.fitting import AUTO, Observations, public_prior
+from ..simulator.fitting import AUTO, Observations, one_thread, public_prior
 from ..simulator.search.next_proxies import (
     Belief,
     Candidates,
@@ -112,6 +112,8 @@ def next_stage(
     FitError if its results can't be fitted, UsageError for a mix of unknown domains, and InfeasibleError, naming the
     cheapest run, where the budget pays for none.
     """
+    import scipy.linalg  # noqa: F401 - its BLAS must be there before threads are limited
+
     domains = domain_facts(project.store())
     planned = with_mix(planned, domains, named_mixes(project.space.mix, domains, "mix")[0])
     mix = {name.removeprefix("mix."): share for name, share in planned.items() if name.startswith("mix.") and share}
@@ -123,11 +125,12 @@ def next_stage(
     pool = _Pool(project.machine, len(domains), runs, planned, budget)
     pool.check()
     observations = Observations.from_table(project.table(), "loss")
-    model = fit_target(observations, AUTO, public_prior())
-    prediction = model.predict(pool.region.columns)
-    width = Width.of(prediction, model.fit.noise, model.seen, pool.candidates, pool.region)
-    inside = bool(prediction.gap[0] <= 0)
-    selection = pool.choose(_belief(model, observations, pool, inside), width, precision)
+    with one_thread():  # the last digits depend on the number of threads
+        model = fit_target(observations, AUTO, public_prior())
+        prediction = model.predict(pool.region.columns)
+        width = Width.of(prediction, model.fit.noise, model.seen, pool.candidates, pool.region)
+        inside = bool(prediction.gap[0] <= 0)
+        selection = pool.choose(_belief(model, observations, pool, inside), width, precision)
     chosen = tuple(runs[number] for number in selection.runs)
     assert selection.half_width is not None  # a width was given
     # without a budget, a stage that misses its aim may be far larger than anyone wants
