@@ -36,7 +36,7 @@ _CLUSTER = """
 import sys
 from ray.cluster_utils import Cluster
 node = {"num_cpus": 1, "object_store_memory": 80_000_000, "include_dashboard": False, "node_ip_address": "127.0.0.1"}
-cluster = Cluster(initialize_head=True, head_node_args={**node, "temp_dir": sys.argv[1]})
+cluster = Cluster(initialize_head=True, head_node_args=node)
 other = cluster.add_node(**node)
 print("ready", cluster.address, flush=True)
 sys.stdin.readline()
@@ -176,13 +176,14 @@ def ray_cluster() -> Iterator[tuple]:
     folder = tempfile.mkdtemp(prefix="r", dir="/tmp")  # the names of sockets in there must stay short
     environment = {
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_TMPDIR": folder,  # named in another way, Ray still writes into /tmp/ray, which need not be there
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # what makes Ray stay on 127.0.0.1
         "RAY_worker_niceness": "0",  # else its workers starve where anything else runs
     }
     host = subprocess.Popen(
-        [sys.executable, "-c", _CLUSTER, folder],
+        [sys.executable, "-c", _CLUSTER],
         env={**os.environ, **environment},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -202,7 +202,7 @@ CLUSTER = """
 import sys
 from ray.cluster_utils import Cluster
 node = {"num_cpus": 1, "object_store_memory": 80_000_000, "include_dashboard": False, "node_ip_address": "127.0.0.1"}
-cluster = Cluster(initialize_head=True, head_node_args={**node, "temp_dir": sys.argv[1]})
+cluster = Cluster(initialize_head=True, head_node_args=node)
 other = cluster.add_node(**node)
 print("ready", cluster.address, flush=True)
 for line in sys.stdin:
@@ -221,6 +221,7 @@ class RayCluster:
     def __init__(self, environment: dict[str, str], folder: str) -> None:
         self.environment = {
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_TMPDIR": folder,  # named in another way, Ray still writes into /tmp/ray, which need not be there
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             # By its name for other systems, but it is what makes Ray stay on 127.0.0.1.
@@ -228,7 +229,7 @@ class RayCluster:
             "RAY_worker_niceness": "0",  # else its workers starve where anything else runs
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-c", CLUSTER, folder],
+            [sys.executable, "-c", CLUSTER],
             env={**environment, **self.environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
