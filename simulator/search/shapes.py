@@ -35,10 +35,11 @@ def _remembered(most: int) -> Callable[[_Function], _Function]:
 
 
 @_remembered(4096)
-def family_shape(base: Architecture, params: float) -> Architecture:
+def family_shape(base: Architecture, params: float, least: float = 0.0, most: float = math.inf) -> Architecture:
     """The shape of the base's family whose total parameters are nearest to `params`; the base itself near its own.
 
-    Raises InputError where `params` is out of `params_range`.
+    Shapes from `least` to `most` parameters are preferred to all others. Raises InputError where `params` is out of
+    `params_range`.
 
     >>> base = Architecture(layers=32, width=4096, heads=32, ffn_width=11008, vocab_size=32000, context_length=4096)
     >>> family_shape(base, 13e9).layers, family_shape(base, 13e9).width
@@ -47,14 +48,15 @@ def family_shape(base: Architecture, params: float) -> Architecture:
     low, high = params_range(base)
     if not low <= params <= high:
         raise InputError(f"params: got {params:.3g}; expected from {low:.3g} to {high:.3g} for shapes of this family")
-    if abs(math.log(params / base.params_total)) <= _SAME:
+    if abs(math.log(params / base.params_total)) <= _SAME and least <= base.params_total <= most:
         return base
 
     def distance(shape: Architecture) -> float:
         aspect = math.log(shape.width / shape.layers * base.layers / base.width)
         return abs(math.log(shape.params_total / params)) + _OFF_ASPECT * abs(aspect)
 
-    return min(_near(base, params), key=distance)
+    shapes = list(_near(base, params))
+    return min([one for one in shapes if least <= one.params_total <= most] or shapes, key=distance)
 
 
 def rung(base: Architecture, params: float) -> float:

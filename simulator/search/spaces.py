@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+from ...architecture import Architecture
 from ...errors import ConfigError
 from ...units import shown
 from ..config import RunConfig
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Space"]
 
 _BATCH = "optim.batch_tokens"
+_PARAMS = "model.params"
 _MOST_BATCH_CHANGE = 1.3  # that devices may make to a batch which the run states
 
 
@@ -103,13 +105,11 @@ class Space:
     def _all(self, values: Values) -> dict[str, Any]:
         """The values with what follows from them."""
         found, shape = dict(values), self.run.model.architecture
-        if "model.params" in found and shape is not None:
-            params = found.pop("model.params")
+        if _PARAMS in found and shape is not None:
+            params = found.pop(_PARAMS)
             if not _is_number(params):
                 raise ConfigError(f"trial: model.params: got {shown(params)}; expected a count such as 7B")
-            ranged = any(d.path == "model.params" and isinstance(d, RangeDimension) for d in self.dimensions)
-            wanted = rung(shape, float(params)) if ranged else float(params)
-            found["model"] = {"architecture": family_shape(shape, wanted).model_dump()}
+            found["model"] = {"architecture": self._scaled(shape, float(params)).model_dump()}
         count = found.get("hardware.count", (found.get("hardware") or {}).get("count", self.run.hardware.count))
         bounds = self._batch_bounds()
         if shape is not None and bounds is not None and isinstance(count, int):
@@ -125,6 +125,13 @@ class Space:
             stocks = {d: float(s) for d, s in zip(mix.domains, mix.stocks, strict=True) if math.isfinite(s)}
             found["data.unique_tokens_by_domain"] = stocks or None
         return found
+
+    def _scaled(self, shape: Architecture, params: float) -> Architecture:
+        """The shape of the run's family with about so many parameters, within the range of sizes if there is one."""
+        sizes = next((d for d in self.dimensions if d.path == _PARAMS), None)
+        if not isinstance(sizes, RangeDimension):
+            return family_shape(shape, params)
+        return family_shape(shape, rung(shape, params), sizes.low, sizes.high)
 
     def _batch_bounds(self) -> tuple[float, float] | None:
         """Where a batch may be moved to so that devices share it; None where it is to stay as it is.

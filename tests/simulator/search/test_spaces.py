@@ -32,6 +32,7 @@ def test_every_suggestion_is_inside_and_encodes_to_itself(make_study):
     space = make_study(space=SPACE).space
     for trial, values in trials(space, 40):
         config = space.config(values)
+        assert 3e8 <= config.model.params_total <= 5e9
         assert 10e9 <= config.data.tokens <= 1e12
         assert config.hardware.count in range(8, 129, 8)
         assert config.layout.recompute in ("none", "selective", "full")
@@ -64,8 +65,21 @@ def test_sizes_come_on_rungs_of_the_family(make_study):
     base = study.run.model.architecture
     for params in np.geomspace(3e8, 5e9, 12):
         shape = study.space.config({"model.params": float(params)}).model.architecture
-        assert shape == family_shape(base, rung(base, params))
+        assert shape == family_shape(base, rung(base, params), 3e8, 5e9)
     assert study.space.config({"model.params": base.params_total}).model.architecture == base
+
+
+@pytest.mark.parametrize(("low", "high"), [(1e9, 1.2e9), (2e9, 7e9), (10e9, 70e9), (1.05e9, 1.06e9)])
+def test_sizes_stay_in_their_range(make_study, low, high):
+    """A llama of 9.84B was the nearest to the 10B that a study named as the least."""
+    space = make_study(space={"model.params": {"low": low, "high": high, "log": True}}).space
+    for params in np.geomspace(low, high, 25):
+        assert low <= space.config({"model.params": float(params)}).model.params_total <= high
+
+
+def test_a_range_that_holds_no_shape_gets_the_nearest(make_study):
+    space = make_study(space={"model.params": {"low": 1.1e9, "high": 1.1001e9}}).space
+    assert space.config({"model.params": 1.1e9}).model.params_total == pytest.approx(1.1e9, rel=0.1)
 
 
 def test_mixes_keep_bounds_and_epochs_where_that_is_possible(make_study, mixed_predictor):
