@@ -88,9 +88,14 @@ def show(as_json: bool, facts: dict[str, Any], view: Callable[[], Any]) -> None:
         return
     from rich.console import Console
 
-    terminal = sys.stdout.isatty()
-    # off a terminal a line must not be broken where a reader or a grep expects it whole
-    Console(highlight=False, markup=False, width=None if terminal else _WHOLE_LINES).print(view())
+    if sys.stdout.isatty():
+        Console(highlight=False, markup=False).print(view())
+        return
+    # off a terminal a line must not be broken where a reader or a grep expects it whole, nor end in blanks
+    console = Console(highlight=False, markup=False, width=_WHOLE_LINES)
+    with console.capture() as captured:
+        console.print(view())
+    click.echo("\n".join(line.rstrip() for line in captured.get().split("\n")), nl=False)
 
 
 @contextmanager

@@ -46,7 +46,7 @@ def study_view(found: Optimization) -> RenderableType:
     if len(study.goals) > 1 and found.front:
         blocks += [
             Text("the front: no plan here is better than another in every goal"),
-            Padding(_front(found), (0, 0, 0, 2)),
+            Padding(_front(found), (0, 0, 0, 2), expand=False),
         ]
     blocks += _importances(found)
     blocks += [_relaxed(found)] if found.relaxations else []

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
@@ -37,7 +38,9 @@ class SeededByFirstTrial(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        return self._inner(trial).sample_relative(study, trial, search_space)
+        # once one point alone is worth trying, Optuna's Gaussian process divides the others' chances, all 0, by their sum
+        with np.errstate(invalid="ignore"):
+            return self._inner(trial).sample_relative(study, trial, search_space)
 
     @override
     def sample_independent(

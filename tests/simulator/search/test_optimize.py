@@ -2,8 +2,11 @@
 
 import json
 
+import numpy as np
+import optuna
 import pytest
 from foretrain.errors import InfeasibleError, InputError
+from foretrain.simulator.search.first_trial import SeededByFirstTrial
 from foretrain.simulator.search.optimize import optimize
 from foretrain.simulator.search.samplers import choose_sampler
 
@@ -95,6 +98,19 @@ def test_maximised_goals(make_study):
     found = optimize(make_study(objective={"maximise": "mfu"}, space=space, search={"trials": 12}))
     assert found.best.evaluation.goals[0] == max(goals[0] for _, goals, kept, _ in found.history if kept)
     assert found.best.evaluation.values["layout.recompute"] == "none"
+
+
+def test_a_sampler_that_divides_nothing_by_nothing_is_not_heard(make_study):
+    """Optuna's Gaussian process does, once one point alone is worth trying; users saw a warning of numpy's."""
+
+    class Converged(optuna.samplers.RandomSampler):
+        def sample_relative(self, study, trial, search_space):
+            assert np.isnan(np.zeros(2) / np.zeros(1)).all()
+            return super().sample_relative(study, trial, search_space)
+
+    quiet = optuna.create_study(sampler=SeededByFirstTrial(lambda number: Converged(seed=number)))
+    quiet.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    assert len(quiet.trials) == 2
 
 
 def test_the_rule_of_samplers(make_study):
