@@ -38,7 +38,7 @@ class SeededByFirstTrial(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        # once one point alone is worth trying, Optuna's Gaussian process divides the others' chances, all 0, by their sum
+        # with one point worth trying, Optuna's Gaussian process divides the others' chances, all 0, by their sum
         with np.errstate(invalid="ignore"):
             return self._inner(trial).sample_relative(study, trial, search_space)
 
