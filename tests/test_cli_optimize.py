@@ -70,18 +70,13 @@ def test_the_table_shows_best_limits_and_what_mattered(call, study):
         assert text in done.stdout
 
 
-def test_no_line_is_padded_off_a_terminal(call, study):
-    """Rows of a front once ended in ten thousand blanks."""
-    done = call("optimize", "--config", study("{minimise: loss_nats}", "[loss_nats, cost_usd]"))
-    assert "the front" in done.stdout
-    assert [line for line in done.stdout.split("\n") if line != line.rstrip()] == []
-
-
-def test_the_chart_of_a_front(call, study, tmp_path):
+def test_a_front_and_its_chart(call, study, tmp_path):
+    """Off a terminal its rows once ended in ten thousand blanks."""
     two = study("{minimise: loss_nats}", "[loss_nats, cost_usd]")
     done = call("optimize", "--config", two, "--chart", "front.png")
     assert done.returncode == 0, done.stderr
     assert "no plan here is better than another in every goal" in done.stdout
+    assert [line for line in done.stdout.split("\n") if line != line.rstrip()] == []
     assert (tmp_path / "front.png").stat().st_size > 5_000
 
 

@@ -241,6 +241,12 @@ def _bare(node: ast.Module | ast.ClassDef, prefix: str) -> Iterator[str]:
             yield from _bare(child, f"{prefix}{child.name}.")
 
 
+def test_no_test_is_timed():
+    """A slow machine fails those; speed is measured in benchmarks, as ratios."""
+    timed = [path.name for path in (ROOT / "tests").rglob("*.py") if "perf_counter" + "(" in path.read_text("utf-8")]
+    assert timed == []
+
+
 # what is never called, because a file from somebody else could then run code
 
 

@@ -92,12 +92,12 @@ def test_learning_rate_and_batch_of_the_largest_cells():
 
 TABLES = {  # which runs belong together, and which of them are enough here
     "chinchilla/runs.csv": {"thin": 3},
-    "datablations/runs.csv": {"thin": 6},
+    "datablations/runs.csv": {"thin": 9},
     "olmo_ladder/runs.csv": {"by": ["val_domain"], "only": 1},
     "overtraining/runs.csv": {"by": ["dataset", "val_domain"], "only": 1, "drop": ["lr", "batch_tokens"]},
-    "misfitting/runs.csv": {"by": ["family"], "only": 1, "thin": 4},
+    "misfitting/runs.csv": {"by": ["family"], "only": 1, "thin": 8},
     "routing_moe/runs.csv": {"thin": 2},
-    "steplaw/dense_runs.csv": {"thin": 24},
+    "steplaw/dense_runs.csv": {"thin": 32},
 }
 MIXES = ["regmix/train_1m.csv", "regmix/test_1m.csv", "regmix/test_60m.csv"]  # nothing but the mix varies
 LOSS_OF_A_GUESS = 12.0  # nats, a uniform guess among 160 thousand tokens

@@ -1,4 +1,3 @@
-import time
 from collections import Counter
 from itertools import pairwise
 
@@ -188,16 +187,3 @@ def test_validation_says_what_it_lacks():
         validation_rows(STORE, "code", CONTEXT, 7)
     with pytest.raises(CorpusError, match="'web': its 125 validation tokens hold no window of 201"):
         validation_rows(STORE, "web", 200, 10**6)
-
-
-def test_a_batch_takes_less_than_a_millisecond():
-    """Twelve domains with small stocks, eight runs of eight sequences of 128: the price of a training step's data."""
-    store = FakeStore({f"d{k}": 900_000 for k in range(12)})
-    mixture = Mixture(store, dict.fromkeys(store.domains, 1 / 12), 128, 64 * 200, 0, {"d0": 100_000})
-    took = []
-    for step in range(200):
-        start = time.perf_counter()
-        mixture.rows(64 * step, 64 * step + 64)
-        took.append(time.perf_counter() - start)
-    # The best of many, as other work on the machine is no fault of this code.
-    assert min(took) < 1e-3

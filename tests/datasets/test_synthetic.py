@@ -1,6 +1,5 @@
 import itertools
 import math
-import time
 
 import numpy as np
 import pytest
@@ -86,13 +85,6 @@ def test_equal_seeds_give_equal_tokens(kind):
     other = build_source(config.model_copy(update={"seed": 8})).sample(np.random.default_rng(1), 1000)
     assert (first != other).any()
     assert len(build_source(config).sample(np.random.default_rng(1), 0)) == 0
-
-
-def test_sampling_is_fast_enough_for_shards():
-    source = chain(vocab_size=2048)
-    start = time.perf_counter()
-    source.sample(np.random.default_rng(0), 1_000_000)
-    assert time.perf_counter() - start < 3  # some 0.13 s; a slow machine is no fault
 
 
 def test_largest_vocabulary_fits_16_bits():

@@ -1,4 +1,3 @@
-import time
 from dataclasses import replace
 from itertools import pairwise
 
@@ -282,12 +281,3 @@ def test_the_verdict_follows_from_the_figures():
     low, high = needed(LLAMA_7B, framework="xla").interval_gib()
     close, near = needed(LLAMA_7B, framework="megatron").interval_gib()
     assert high[0] / low[0] > near[0] / close[0]
-
-
-def test_it_is_fast():
-    n = 100_000
-    rng = np.random.default_rng(1)
-    columns = {name: 2.0 ** rng.integers(0, 4, n) for name in ("tp", "pp", "dp", "micro_batch", "accumulation")}
-    start = time.perf_counter()
-    needed(LLAMA_70B, **columns)
-    assert time.perf_counter() - start < 2  # takes a tenth of a second

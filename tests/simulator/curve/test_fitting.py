@@ -1,5 +1,4 @@
 import json
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -118,11 +117,9 @@ TEST = ("constant_72000", "cosine_72000", "wsd_20000_24000", "wsdcon_18", "wsdco
 
 @pytest.mark.parametrize("size", ["25m", "100m"])
 def test_three_schedules_tell_six_others(public, size):
-    """The publishers' own split: R² at least .998 and a mean error of at most .0042 nats, in a tenth of a second."""
+    """The publishers' own split: R² at least .998 and a mean error of at most .0042 nats."""
     train = public_runs(public, size, TRAIN)
-    start = time.perf_counter()
     fit = fit_curves(train)
-    assert time.perf_counter() - start < 0.5  # 0.02 s on a machine that does nothing else
     rows = []
     for curve in public_runs(public, size, TEST):
         miss = curve.loss - fit.loss(curve.path, curve.step)

@@ -1,4 +1,3 @@
-import time
 from itertools import pairwise
 
 import numpy as np
@@ -75,9 +74,7 @@ def test_every_step_of_a_log_may_be_given(make_curve):
     curve = make_curve("wsd")
     step = np.arange(1.0, 4801.0)
     loss = np.interp(step, curve.step, curve.loss) * np.exp(0.03 * np.random.default_rng(0).standard_normal(4800))
-    start = time.perf_counter()
     belief = believe(path, generic_prior(3.5), step, loss)
-    assert time.perf_counter() - start < 2  # 0.1 s on a machine that does nothing else
     assert len(belief.points.step) <= 200
     assert abs(off(belief, curve)) < 0.02
 

@@ -95,11 +95,11 @@ def test_a_server_that_goes_away_is_an_input_error(postgresql_url):
 
 
 def test_a_process_is_killed_and_nothing_is_lost(postgresql_url):
-    """Four processes on one fresh database, one killed at a random moment, twice."""
+    """Four processes on one fresh database, one killed at a random moment; `benchmarks/search_faults.py` does it 20 times."""
     script = [sys.executable, BENCHMARKS / "search_faults.py", "--storage", "postgresql", "--url", postgresql_url]
-    words = ["--rounds", "2", "--seed", "5", "--json"]
+    words = ["--rounds", "1", "--seed", "5", "--json"]
     done = subprocess.run([*script, *words], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout)["postgresql"]
-    assert found["killed processes"] == 2
-    assert found["reported"] > 60
+    assert found["killed processes"] == 1
+    assert found["reported"] > 30
