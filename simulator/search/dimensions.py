@@ -180,7 +180,8 @@ class MixDimension:
     high: np.ndarray
     stocks: np.ndarray
     """Distinct tokens by domain, infinite where not stated."""
-    max_epochs: float | None
+    max_epochs: np.ndarray
+    """How often each stock may be seen, infinite for any number of times."""
     continuous = True
 
     @property
@@ -190,9 +191,8 @@ class MixDimension:
 
     def bounds(self, values: Values) -> tuple[np.ndarray, np.ndarray]:
         """Least and largest shares at the tokens of `values`; epochs are ignored where they would leave no mix."""
-        if self.max_epochs is None:
-            return self.low, self.high
-        capped = np.minimum(self.high, np.maximum(self.max_epochs * self.stocks / values["data.tokens"], self.low))
+        most = self.max_epochs * self.stocks / values["data.tokens"]
+        capped = np.minimum(self.high, np.maximum(most, self.low))
         return (self.low, capped) if capped.sum() >= 1.0 else (self.low, self.high)
 
     def suggest(self, trial: Trial, values: Values) -> dict[str, float]:

@@ -128,11 +128,13 @@ class GoalReader:
 
     def _epochs(self) -> list[BoundLimit]:
         mix = self.space.mix
-        if mix is None or mix.max_epochs is None:
+        if mix is None:
             return []
-        stocked = [d for d, stock in zip(mix.domains, mix.stocks, strict=True) if math.isfinite(stock)]
-        measures = [self._measure(f"epochs.{domain}", "space") for domain in stocked]
-        return [BoundLimit(one, "at_most", mix.max_epochs, 0.5, "space.data.mix.max_epochs") for one in measures]
+        most = dict(zip(mix.domains, map(float, mix.max_epochs), strict=True))
+        limited = [domain for domain in self._stocked() if math.isfinite(most[domain])]
+        measures = {domain: self._measure(f"epochs.{domain}", "space") for domain in limited}
+        source = "space.data.mix.max_epochs"
+        return [BoundLimit(measure, "at_most", most[domain], 0.5, source) for domain, measure in measures.items()]
 
     @property
     def _priced(self) -> bool:

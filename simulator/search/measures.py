@@ -5,6 +5,7 @@ Names are those of `Forecast.to_dict()`. A name may end in a domain: `loss_nats.
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -71,8 +72,10 @@ def get_measure(name: str, predictor: Predictor, main: str, where: str) -> Measu
     if stem == "epochs" and domain:
         return Measure(name, "times", lambda o, q: _epochs(o.config, domain), uncertain=False, domain=domain)
     if name not in MEASURES:
-        expected = ", ".join(["loss_nats", "perplexity", "loss_nats.<domain>", *MEASURES, "epochs.<domain>"])
-        raise ConfigError(f"{where}: got {shown(name)}; expected one of {expected}")
+        known = ["loss_nats", "perplexity", "loss_nats.<domain>", *MEASURES, "epochs.<domain>"]
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise ConfigError(f"{where}: got {shown(name)}; {hint}expected one of {', '.join(known)}")
     return MEASURES[name]
 
 

@@ -4,7 +4,7 @@
       data.tokens: {low: 1T, high: 20T, log: true}
       hardware.count: {low: 64, high: 1024, step: 64}
       optim.schedule: [cosine, wsd]
-      data.mix: {simplex: {web: {min: 0.3}, code: {max: 0.4, unique_tokens: 200B}}, max_epochs: 4}
+      data.mix: {simplex: {web: {min: 0.3}, code: {max: 0.4, unique_tokens: 200B, max_epochs: 8}}, max_epochs: 4}
 
 Keys are paths of a run configuration. `spaces` makes Optuna's parameters of them.
 """
@@ -31,6 +31,7 @@ _MOST_VALUES, _MOST_DOMAINS = 1_000, 1_000
 _SLACK = 1e-9
 
 _Model = TypeVar("_Model", bound=BaseModel)
+_Epochs = Annotated[PositiveReal, Field(le=10_000)]
 
 
 def _number(value: Any) -> float:
@@ -87,6 +88,9 @@ class DomainSpec(Frozen):
     unique_tokens: PositiveCount | None = Field(
         default=None, description="Distinct tokens in stock (default: what the run says, else unlimited)."
     )
+    max_epochs: _Epochs | None = Field(
+        default=None, description="How often its stock may be seen at most (default: the mix's max_epochs)."
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -102,7 +106,7 @@ class SimplexSpec(Frozen):
         description="The domains with the bounds of their shares, a list of them, or all: every one the laws read."
     )
     """Empty for all."""
-    max_epochs: Annotated[PositiveReal, Field(le=10_000)] | None = Field(
+    max_epochs: _Epochs | None = Field(
         default=None, description="How often a domain's stock may be seen at most (default: any number of times)."
     )
 

@@ -149,6 +149,11 @@ def _mix(path: str, spec: SimplexSpec, run: RunConfig, domains: Sequence[str], p
     stocks = [one.unique_tokens or stated.get(domain, math.inf) for domain, one in wanted.items()]
     if spec.max_epochs is not None and not np.isfinite(stocks).any():
         raise ConfigError(f"{place}.max_epochs: no domain states its stock; expected unique_tokens of some domains")
+    for (domain, one), stock in zip(wanted.items(), stocks, strict=True):
+        if one.max_epochs is not None and not math.isfinite(stock):
+            raise ConfigError(
+                f"{place}.simplex.{domain}.max_epochs: its stock isn't stated; expected unique_tokens of it"
+            )
     if run.data.unique_tokens is not None and np.isfinite(stocks).any():
         raise ConfigError(
             f"{place}: states stocks by domain, and the run data.unique_tokens; expected only one of the two"
@@ -159,7 +164,7 @@ def _mix(path: str, spec: SimplexSpec, run: RunConfig, domains: Sequence[str], p
         np.array([one.min for one in wanted.values()]),
         np.array([one.max for one in wanted.values()]),
         np.array(stocks, dtype=float),
-        spec.max_epochs,
+        np.array([one.max_epochs or spec.max_epochs or math.inf for one in wanted.values()]),
     )
 
 

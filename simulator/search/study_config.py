@@ -30,7 +30,19 @@ _DAY_S = 86_400.0
 _MOST_TRIALS = 1_000_000
 _MOST_GOALS = 10
 
-_Quantile = Annotated[Real, Field(ge=0.005, le=0.995)]
+
+def _percentage(value: Any) -> Any:
+    """Text such as "90%" as 0.9; anything else as it is."""
+    if isinstance(value, str) and value.strip().endswith("%"):
+        try:
+            return float(value.strip()[:-1]) / 100.0
+        except ValueError:
+            pass
+    return value
+
+
+_Quantile = Annotated[Real, Field(ge=0.005, le=0.995), BeforeValidator(_percentage)]
+"""A share such as 0.9 or "90%"."""
 
 
 class Goal(Frozen):
@@ -116,7 +128,7 @@ class Limit(Frozen):
 
     at_most: _Bound | None = Field(default=None, description="The most, such as 2M or 30d.")
     at_least: _Bound | None = Field(default=None, description="The least.")
-    chance: Annotated[Real, Field(ge=0.005, le=0.995)] = Field(
+    chance: _Quantile = Field(
         default=0.8, description="How likely the limit must be kept, where the forecast is uncertain."
     )
 

@@ -81,4 +81,6 @@ def _dimension(one: Any) -> list[Any]:
         return [one.path, one.low, one.high, one.log, one.step]
     if isinstance(one, SetDimension):
         return [one.path, *one.choices]
-    return [one.path, one.max_epochs, list(one.domains)] if isinstance(one, MixDimension) else [one.path]
+    if not isinstance(one, MixDimension):
+        return [one.path]
+    return [one.path, list(one.domains), *(part.tolist() for part in (one.low, one.high, one.stocks, one.max_epochs))]

@@ -105,6 +105,20 @@ def test_mixes_keep_bounds_and_epochs_where_that_is_possible(make_study, mixed_p
     assert study.space.encode({"data.mix": {"a": 0.5, "b": 0.4, "other": 0.1}}) is None
 
 
+def test_a_domain_may_have_epochs_of_its_own(make_study, mixed_predictor):
+    """At 10B tokens 1B of `a` may be seen twice, 1B of `b` four times as all others; nothing is said of `c`."""
+    simplex = {"a": {"unique_tokens": "1B", "max_epochs": 2}, "b": {"unique_tokens": "1B"}, "c": None}
+    study = make_study(
+        run={"data": {"tokens": "10B", "val_domain": "a"}},
+        space={"data.mix": {"simplex": simplex, "max_epochs": 4}},
+        predictor=mixed_predictor,
+    )
+    assert {limit.name: limit.bound for limit in study.limits} == {"epochs.a": 2.0, "epochs.b": 4.0}
+    shares = np.array([[*study.space.config(values).data.mix.values()] for _, values in trials(study.space, 60)])
+    assert (shares <= np.array([0.2, 0.4, 1.0]) + 1e-9).all()
+    assert (shares.max(axis=0) > np.array([0.19, 0.39, 0.7])).all()
+
+
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
@@ -125,6 +139,7 @@ def test_mixes_keep_bounds_and_epochs_where_that_is_possible(make_study, mixed_p
         ({"data.mix": {"simplex": {"a": {"min": 0.6}, "b": {"min": 0.6}}}}, "minima sum to 1.2"),
         ({"data.mix": {"simplex": {"a": {"max": 0.4}, "b": {"max": 0.4}}}}, "maxima sum to 0.8"),
         ({"data.mix": {"simplex": {"a": {"min": 0.6, "max": 0.5}, "b": {}}}}, "at most max"),
+        ({"data.mix": {"simplex": {"a": {"max_epochs": 2}, "b": {}}}}, "a.max_epochs: its stock isn't stated"),
         ({"data.mix": {"simplex": ["a"]}}, "expected 2 to"),
         ({"data.mix": {"simplex": "some"}}, "or all"),
         ({"optim.lr": {"simplex": ["a", "b"]}}, "only data.mix"),

@@ -29,7 +29,7 @@ def test_every_measure_is_finite_on_a_complete_plan(make_study, name):
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"objective": "losses"}, "got 'losses'; expected one of loss_nats"),
+        ({"objective": "losses"}, "got 'losses'; did you mean loss_nats\\? expected one of loss_nats"),
         ({"objective": "loss_nats.github"}, "no loss of 'github'"),
         ({"objective": ["loss_nats", "loss_nats"]}, "twice"),
         ({"objective": {"minimise": "cost_usd", "maximise": "mfu"}}, "either minimise or maximise"),
@@ -41,6 +41,11 @@ def test_every_measure_is_finite_on_a_complete_plan(make_study, name):
         ({"constraints": {"cost_usd": {"at_most": "a lot"}}}, "expected a number"),
         ({"constraints": {"cost_usd": {"at_most": 1, "at_least": 2}}}, "at_least"),
         ({"constraints": {"cost_usd": {"at_most": 1, "chance": 0}}}, "chance"),
+        (
+            {"constraints": {"cost_usd": {"at_most": 1, "chance": "100%"}}},
+            "chance: got 1; expected a number of at most",
+        ),
+        ({"constraints": {"cost_usd": {"at_most": 1, "chance": "often"}}}, "chance: got 'often'"),
         ({"constraints": {"wall_clock_days": {"at_most": "3 parsecs"}}}, "duration"),
         ({"constraints": {"nonsense": 3}}, "nonsense"),
         ({"constraints": {"lifetime_cost_usd": "3M"}}, "serving.tokens"),
@@ -88,6 +93,14 @@ def test_a_chance_is_a_share_of_the_draws(make_study):
             values = {**study.space.current(), "data.tokens": float(tokens)}
             found, draws = evaluator(values), evaluator.forecast(values).cluster.draws.cost_usd
             assert (found.excess["cost_usd"] <= 0) == (np.mean(draws <= 30_000) >= chance - 1e-9)
+
+
+def test_chances_and_quantiles_may_be_percentages(make_study):
+    study = make_study(
+        objective={"minimise": "loss_nats", "quantile": "90%"},
+        constraints={"cost_usd": {"at_most": "1M", "chance": "95 %"}},
+    )
+    assert (study.goals[0].goal.quantile, study.limits[0].chance) == (0.9, 0.95)
 
 
 def test_cautious_goals_are_never_better(make_study):
