@@ -95,7 +95,7 @@ def test_a_server_that_goes_away_is_an_input_error(postgresql_url):
 
 
 def test_a_process_is_killed_and_nothing_is_lost(postgresql_url):
-    """Four processes on one fresh database, one killed at a random moment; `benchmarks/search_faults.py` does it 20 times."""
+    """Four processes on one fresh database, one killed at random; benchmarks/search_faults.py kills 20."""
     script = [sys.executable, BENCHMARKS / "search_faults.py", "--storage", "postgresql", "--url", postgresql_url]
     words = ["--rounds", "1", "--seed", "5", "--json"]
     done = subprocess.run([*script, *words], capture_output=True, text=True, timeout=120)
