@@ -2,8 +2,9 @@
 
 The model is `goodput`'s. No failure is simulated one by one: how often the pieces of a run are interrupted before all
 are done is negative-binomial, so are the restarts, and how long an interrupted attempt had lasted is exponential cut
-off at the length of the piece. All of that is drawn exactly, except that the sum of more than 256 cut-off times is
-drawn from the normal distribution of the same mean and variance: its skewness is then below 2/√256 = 1/8.
+off at the length of the piece. All of that is drawn exactly, except that the sum of many cut-off times is drawn from the
+normal distribution of the same mean and variance: of more than 256, or of more than 16 where the piece is shorter than
+the mean time between interruptions. Its skewness is then below 1/8: a single time's is at most 2, and 0.35 there.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from .run_time import LONGEST_S, RunTime, assemble
 
 __all__ = ["simulate_run_time"]
 
-_EXACT = 256
+_MANY, _MANY_SHORT = 256, 16  # cut-off times whose sum is as good as normal
 _CHUNK = 4096  # draws whose single times are in memory together
 _MOST_INTERRUPTIONS = 1e8  # of one run: centuries, for any restart time that exists
 _H = 3600.0
@@ -80,10 +81,14 @@ def _attempts(number: Array, length_s: Array, rate_per_s: Array, rng: np.random.
 
 def _sum_cut_off(counts: Array, rate_per_s: Array, limit_s: Array, rng: np.random.Generator) -> Array:
     """Sums of `counts` exponential times each of which is known to be below the limit."""
-    mean, variance = _moments(rate_per_s * limit_s)
-    normal = counts * mean + np.sqrt(counts * variance) * rng.standard_normal(counts.shape)
-    sums = np.clip(normal, 0.0, counts) * limit_s
-    few = np.flatnonzero((counts > 0) & (counts <= _EXACT))
+    sums, enough = np.zeros(counts.shape), np.where(rate_per_s * limit_s < 1.0, _MANY_SHORT, _MANY)
+    many = np.flatnonzero(counts > enough)
+    if len(many):
+        count, limit = counts[many], limit_s[many]
+        mean, variance = _moments(rate_per_s[many] * limit)
+        normal = count * mean + np.sqrt(count * variance) * rng.standard_normal(len(many))
+        sums[many] = np.clip(normal, 0.0, count) * limit
+    few = np.flatnonzero((counts > 0) & (counts <= enough))
     for start in range(0, len(few), _CHUNK):
         part = few[start : start + _CHUNK]
         owner = np.repeat(np.arange(len(part)), counts[part])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -43,23 +44,23 @@ class RunTime:
     checkpoints: Array
     """Checkpoints that were needed; those that were undone aren't counted."""
 
-    @property
+    @cached_property
     def held_s(self) -> Array:
         """Seconds during which the devices are held, and paid."""
         lost = self.checkpoint_s + self.redone_s + self.restart_s
         return self.productive_s + self.straggling_s + lost + self.planned_s
 
-    @property
+    @cached_property
     def training_s(self) -> Array:
         """Seconds during which the devices compute, whether it counts in the end or not."""
         return self.productive_s + self.straggling_s + self.redone_s
 
-    @property
+    @cached_property
     def wall_clock_s(self) -> Array:
         """Seconds from the start to the last checkpoint."""
         return self.held_s + self.waiting_s
 
-    @property
+    @cached_property
     def goodput(self) -> Array:
         """Productive share of the wall clock."""
         return self.productive_s / self.wall_clock_s
