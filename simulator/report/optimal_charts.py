@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["curves_chart", "money_chart", "sensitivity_chart"]
 
 _WIDTH, _HEIGHT = 640, 380
-_COUNTS = "replace(format(datum.value, '~s'), 'G', 'B')"
+_DIGIT = "round(datum.value / pow(10, floor(log(datum.value) / LN10 + 1e-9)))"  # the first of the number's
+# 1, 2 and 5 of a decade get a label: where all do, Vega drops those that overlap, decades among them
+_COUNTS = f"indexof([1, 2, 5], {_DIGIT}) + 1 ? replace(format(datum.value, '~s'), 'G', 'B') : ''"
 _PAD = 0.12  # of the losses shown, above and below the curves
 _WIDEST_BAND = 0.5  # of the losses shown; wider bands would cover all and are said in words
 _MOST_TOKENS = 30.0  # times those of the least compute, up to which a curve of equal loss is drawn
