@@ -2,9 +2,9 @@
 
 The model is `goodput`'s. No failure is simulated one by one: how often the pieces of a run are interrupted before all
 are done is negative-binomial, so are the restarts, and how long an interrupted attempt had lasted is exponential cut
-off at the length of the piece. All of that is drawn exactly, except that the sum of many cut-off times is drawn from the
-normal distribution of the same mean and variance: of more than 256, or of more than 16 where the piece is shorter than
-the mean time between interruptions. Its skewness is then below 1/8: a single time's is at most 2, and 0.35 there.
+off at the length of the piece. All of that is drawn exactly, except that the sum of many cut-off times is drawn from
+the normal distribution of the same mean and variance: of more than 256, or of more than 16 where the piece is shorter
+than the mean time between interruptions. Its skewness is then below 1/8: a single time's is at most 2, and 0.35 there.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def _rows(found: Optimization) -> list[dict[str, Any]]:
 def _history(found: Optimization) -> Any:
     import altair as alt
 
-    rows, name = _rows(found), found.study.goals[0].name
+    rows, name = _rows(found), found.study.goals[0].label
     values = sorted(row["goal"] for row in rows if row["kind"] != "misses a limit") or sorted(r["goal"] for r in rows)
     # a few hopeless trials must not flatten the rest
     cut = min(len(values) - 1, round(0.95 * len(values)))
@@ -144,4 +144,4 @@ def _importances(found: Optimization) -> Any:
 def _title(found: Optimization, number: int) -> str:
     goal = found.study.goals[number]
     quantile = "" if goal.goal.quantile == 0.5 else f", {goal.goal.quantile:.0%} quantile"
-    return _TITLES.get(goal.name, goal.name) + quantile
+    return _TITLES.get(goal.label, goal.label) + quantile

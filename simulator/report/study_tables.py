@@ -89,14 +89,11 @@ def _plans(found: Optimization) -> Table:
         add_row(table, path, _value(own.evaluation, path), _value(best.evaluation, path), "")
     for number, goal in enumerate(found.study.goals):
         quantile = goal.goal.quantile
-        label = f"{goal.goal.direction[:-3]}ise {goal.name}" + ("" if quantile == 0.5 else f", {quantile:.0%} quantile")
-        add_row(
-            table,
-            label,
-            form(goal.name, own.evaluation.goals[number]),
-            form(goal.name, best.evaluation.goals[number]),
-            "",
+        label = f"{goal.goal.direction[:-3]}ise {goal.label}" + (
+            "" if quantile == 0.5 else f", {quantile:.0%} quantile"
         )
+        cells = [form(goal.name, None if one.why else one.goals[number]) for one in (own.evaluation, best.evaluation)]
+        add_row(table, label, *cells, "")
     for label, key in _HEADLINE:
         cells = [_quantity(one, key) for one in (own, best)]
         if cells[1] is not None:
@@ -210,5 +207,6 @@ def _relaxed(found: Optimization) -> RenderableType:
 
 
 def _warnings(found: Optimization) -> list[str]:
-    forecast = found.best.forecast
-    return [*(() if forecast is None else forecast.warnings), *found.notes]
+    forecast, why = found.best.forecast, found.baseline.evaluation.why
+    own = [] if why is None else [f"as it is: {why.splitlines()[0].removeprefix('trial: ')}"]
+    return [*(() if forecast is None else forecast.warnings), *own, *found.notes]

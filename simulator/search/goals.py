@@ -13,6 +13,7 @@ from .study_config import Goal
 __all__ = ["BoundLimit", "MeasuredGoal"]
 
 _ROUNDING = 1e-9  # log units beyond a bound that are none
+_MOST_NAMED = 4  # domains of a weighted goal
 _LARGEST_EXCESS = 10.0  # log units: what is said of a limit that is missed by any distance
 
 
@@ -29,6 +30,13 @@ class MeasuredGoal:
     def name(self) -> str:
         """The measure's name."""
         return self.goal.name
+
+    @property
+    def label(self) -> str:
+        """The measure's name for people, with the domains that a weighted one is about."""
+        domains = [f"{domain} {weight:g}" for domain, weight in (self.goal.weights or {}).items()]
+        more = ["…"] if len(domains) > _MOST_NAMED else []
+        return f"{self.name} of {', '.join(domains[:_MOST_NAMED] + more)}" if domains else self.name
 
     def value(self, outcome: Outcome, quantile: float | None = None) -> float:
         """Its value in an outcome, at the goal's own quantile unless another is asked for."""

@@ -47,9 +47,10 @@ class Candidate:
             "trial": self.number,
             "origin": self.origin,
             "values": dict(one.values),
-            "goals": list(one.goals),
+            "goals": list(one.goals if one.why is None else (None for _ in one.goals)),
             "limits": dict(one.measured),
             "feasible": one.feasible,
+            "why": one.why,
             "config": None if self.forecast is None else self.forecast.config.to_mapping(),
             "forecast": None if self.forecast is None else self.forecast.to_dict(),
         }
@@ -117,7 +118,12 @@ class Optimization:
                 "seed": study.options.seed,
                 "digest": study.digest,
                 "goals": [
-                    {"measure": goal.name, "direction": goal.goal.direction, "quantile": goal.goal.quantile}
+                    {
+                        "measure": goal.name,
+                        "direction": goal.goal.direction,
+                        "quantile": goal.goal.quantile,
+                        "weights": goal.goal.weights,
+                    }
                     for goal in study.goals
                 ],
                 "limits": [

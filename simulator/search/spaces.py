@@ -121,7 +121,7 @@ class Space:
         if _is_number(lr) and "optim.lr_final" not in found and optim.lr and optim.lr_final:
             found["optim.lr_final"] = optim.lr_final * lr / optim.lr
         mix = self.mix
-        if mix is not None:
+        if mix is not None and found.get(mix.path, self.run.data.mix):
             stocks = {d: float(s) for d, s in zip(mix.domains, mix.stocks, strict=True) if math.isfinite(s)}
             found["data.unique_tokens_by_domain"] = stocks or None
         return found

@@ -1,14 +1,18 @@
 """Whole searches: the same seed gives the same trials, what was interrupted goes on, recipes come first."""
 
+import io
 import json
+import re
 
 import numpy as np
 import optuna
 import pytest
 from foretrain.errors import InfeasibleError, InputError
+from foretrain.simulator.report.study_tables import study_view
 from foretrain.simulator.search.first_trial import SeededByFirstTrial
 from foretrain.simulator.search.optimize import optimize
 from foretrain.simulator.search.samplers import choose_sampler
+from rich.console import Console
 
 LIMITS = {"cost_usd": {"at_most": "30k", "chance": 0.9}}
 
@@ -149,6 +153,27 @@ def test_a_feasible_plan_that_is_found_last_still_counts(make_study):
         assert found.best.evaluation.feasible
         found.require_feasible()
         assert json.loads(json.dumps(found.to_dict()))["relaxations"] == []
+
+
+def test_a_run_that_cant_be_judged_has_no_numbers(make_study, mixed_predictor):
+    """Its goal was once shown as a loss of 0."""
+    study = make_study(
+        run={"data": {"tokens": "10B", "val_domain": "a"}},
+        space={"data.mix": {"simplex": {"a": {"unique_tokens": "1B"}, "b": None}}},
+        objective={"minimise": "loss_nats", "weights": {"a": 1, "b": 3}},
+        predictor=mixed_predictor,
+        search={"trials": 4, "sampler": "random", "polish": False},
+    )
+    found = optimize(study)
+    baseline = found.to_dict()["baseline"]
+    assert (baseline["goals"], baseline["forecast"]) == ([None], None)
+    assert "data.mix" in baseline["why"]
+    assert found.to_dict()["study"]["goals"][0]["weights"] == {"a": 1, "b": 3}
+    shown = Console(width=200, file=io.StringIO())
+    shown.print(study_view(found))
+    text = shown.file.getvalue()
+    assert "as it is: " in text
+    assert re.search(r"minimise loss_nats of a 1, b 3 +– +[12]\.", text)
 
 
 def test_another_predictor_is_another_study(make_study, web_text, tmp_path):
