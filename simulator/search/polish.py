@@ -10,27 +10,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from .dimensions import MixDimension, RangeDimension, Values
+from .dimensions import RangeDimension, Values
 from .evaluate import MACHINES, Evaluation, Evaluator
+from .gradients import STEP_LOG_TOKENS, SmoothProblem
 
-__all__ = ["Aim", "improve"]
+__all__ = ["Aim", "LocalSearch", "improve"]
 
 Aim = Callable[[Evaluation], float]
 """What a local search makes small."""
 
 _ROUNDS = 6
 _GAIN = 1e-6  # relative; smaller gains end the search
-_STEP_LOG_TOKENS = 0.02  # of finite differences: interruptions are drawn, so that times are a little rough in tokens
-_STEP_SHARE, _STEP_UNIT = 1e-4, 1e-3
-_ITERATIONS = 25
-_BISECTIONS = 10
 _SECANTS = 4
-_ON_LIMIT, _MARGIN = 1e-4, 3e-5  # log units below a limit that are no room; and what secants aim at
+_ON_LIMIT, _MARGIN = 1e-4, 3e-5  # log tokens from a limit that are no room; and what secants aim at
+_FARTHEST = 3.0  # log tokens of one secant
 _TOKENS = "data.tokens"
 
 
@@ -39,7 +35,7 @@ def improve(evaluator: Evaluator, start: Evaluation, aim: Aim, *, budget: int, f
 
     Limits named in `free` need not be kept. A plan that keeps fewer limits is never better.
     """
-    search = _LocalSearch(evaluator, aim, frozenset(free), budget)
+    search = LocalSearch(evaluator, aim, frozenset(free), budget)
     first = search.many([start.values])[0]  # with limits of this evaluator's own, and a step to keep
     best = search.along_gradients(first)
     for _ in range(_ROUNDS):
@@ -50,13 +46,31 @@ def improve(evaluator: Evaluator, start: Evaluation, aim: Aim, *, budget: int, f
     return best if search.better(best, first) else start
 
 
+@dataclass(frozen=True)
+class _Trend:
+    """Where tokens go that serve an aim: to these limits, whose excess rises by `slope` with log tokens near there."""
+
+    limits: tuple[str, ...]
+    slope: float
+
+    def worst(self, one: Evaluation) -> float:
+        """The largest excess of these limits, log units."""
+        return max(one.excess[name] for name in self.limits)
+
+
+_UNKNOWN = _Trend((), 0.0)
+
+
 @dataclass
-class _LocalSearch:
+class LocalSearch:
+    """One search in the making: what it aims at, which limits need not be kept, what it may still spend."""
+
     evaluator: Evaluator
     aim: Aim
     free: frozenset[str]
     left: int
     """Evaluations that may still be made."""
+    trend: _Trend | None = field(default_factory=lambda: _UNKNOWN)
 
     def missed(self, one: Evaluation) -> float:
         """By how much limits are exceeded that must be kept, log units in all."""
@@ -87,26 +101,48 @@ class _LocalSearch:
         return best
 
     def to_limits(self, one: Evaluation) -> Evaluation:
-        """The plan with as many tokens as its limits allow, by secants in log tokens; as it is without such limits."""
-        tokens = self.tokens
-        held = [name for name in one.excess if name not in (*self.free, MACHINES)]
-        if tokens is None or one.why is not None or not held:
+        """The plan with as many tokens as its limits allow, or as few, by secants in log tokens.
+
+        As many where the aim falls with tokens, as a loss does; as few where it rises, as a cost does. The plan as it
+        is where no limit stands in that way.
+        """
+        tokens, step = self.tokens, self.step_of(one)
+        trend = None if tokens is None or one.why is not None else self._trend(one, tokens, step)
+        if tokens is None or trend is None:
             return one
-        best, step = one, self._step_of(one)
+        best, here, slope, worst = one, math.log(one.values[_TOKENS]), trend.slope, trend.worst(one)
         for _ in range(_SECANTS):
-            worst = max(one.excess[name] for name in held)
-            if -_ON_LIMIT < worst <= 0:
+            if -_ON_LIMIT * abs(slope) < worst <= 0:
                 break
-            wanted = tokens.snapped(one.values[_TOKENS] * math.exp(-worst - _MARGIN))
+            move = (-_MARGIN * abs(slope) - worst) / slope
+            wanted = tokens.snapped(math.exp(here + min(max(move, -_FARTHEST), _FARTHEST)))
             if wanted == one.values[_TOKENS]:
                 break
             one = self.many([{**one.values, _TOKENS: wanted}], step)[0]
             best = one if self.better(one, best) else best
+            place, excess = math.log(wanted), trend.worst(one)
+            secant = (excess - worst) / (place - here)
+            slope = secant if secant * slope > 0 else slope
+            here, worst = place, excess
         return best
+
+    def _trend(self, one: Evaluation, tokens: RangeDimension, step: Any) -> _Trend | None:
+        """What more tokens do, found at the first plan that asks and the same for all near it; None for nothing."""
+        if self.trend is _UNKNOWN:
+            here = float(one.values[_TOKENS])
+            move = -STEP_LOG_TOKENS if here * math.exp(STEP_LOG_TOKENS) > tokens.high else STEP_LOG_TOKENS
+            moved = self.many([{**one.values, _TOKENS: tokens.snapped(here * math.exp(move))}], step)[0]
+            gain = (self.aim(one) - self.aim(moved)) * move
+            held = [name for name in one.excess if name not in (*self.free, MACHINES)]
+            slopes = {name: (moved.excess[name] - one.excess[name]) / move for name in held}
+            ends = {name: slope for name, slope in slopes.items() if slope * gain > 0}
+            steepest = max(ends.values(), key=abs, default=0.0)
+            self.trend = _Trend(tuple(ends), 1.0 if gain > 0 else steepest) if ends else None
+        return self.trend
 
     def along_gradients(self, start: Evaluation) -> Evaluation:
         """The end of sequential quadratic programming from a plan; the plan where that gains nothing."""
-        problem = _Smooth(self, start)
+        problem = SmoothProblem(self, start)
         if start.why is not None or not problem.size or self.left < 2 * problem.size:
             return start
         if problem.size == 1 and self.tokens is not None:
@@ -125,127 +161,6 @@ class _LocalSearch:
         """Whether some limit is just kept."""
         return any(-_ON_LIMIT < value <= 0 for name, value in one.excess.items() if name not in self.free)
 
-    def _step_of(self, one: Evaluation) -> Any:
+    def step_of(self, one: Evaluation) -> Any:
+        """The step of a plan on its machines, None where those don't matter."""
         return None if one.config is None else self.evaluator.step(one.config)
-
-
-class _Smooth:
-    """The smooth part of a plan as a vector: ranges in the unit of their width, then the shares of the mix."""
-
-    def __init__(self, search: _LocalSearch, start: Evaluation) -> None:
-        space = search.evaluator.study.space
-        self.search, self.start = search, start
-        self.ranges: list[RangeDimension] = space.smooth
-        self.mix: MixDimension | None = space.mix
-        self.size = len(self.ranges) + (0 if self.mix is None else len(self.mix.domains))
-        self.step = search._step_of(start)
-        self.scale = max(abs(search.aim(start)), 1e-12)
-        self.names = [name for name in start.excess if name not in search.free]
-        self._known: dict[bytes, Evaluation] = {}
-        self._slopes: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
-
-    def solve(self) -> Evaluation:
-        """Minimise, then go back towards the start until every limit is kept again."""
-        from scipy.optimize import minimize
-
-        x0 = self.vector(self.start.values)
-        limits: list[dict[str, Any]] = [
-            {"type": "ineq", "fun": lambda x: -self.excess(self.at(x)), "jac": lambda x: -self.slopes(x)[1]}
-        ]
-        if self.mix is not None:
-            place = np.r_[np.zeros(len(self.ranges)), np.ones(len(self.mix.domains))]
-            limits.append({"type": "eq", "fun": lambda x: float(place @ x) - 1.0, "jac": lambda x: place[None]})
-        found = minimize(
-            lambda x: self.search.aim(self.at(x)) / self.scale,
-            x0,
-            jac=lambda x: self.slopes(x)[0],
-            bounds=self.bounds(),
-            constraints=limits,
-            method="SLSQP",
-            options={"maxiter": _ITERATIONS, "ftol": 1e-9},
-        )
-        end = np.clip(np.nan_to_num(found.x, nan=0.5), *np.array(self.bounds()).T)
-        return self._kept(x0, end)
-
-    def _kept(self, x0: np.ndarray, end: np.ndarray) -> Evaluation:
-        best = self.at(end)
-        if self.search.missed(best) <= self.search.missed(self.start):
-            return best
-        low, high = 0.0, 1.0
-        best = self.start
-        for _ in range(_BISECTIONS):
-            middle = 0.5 * (low + high)
-            one = self.at(x0 + middle * (end - x0))
-            if self.search.missed(one) <= self.search.missed(self.start):
-                low = middle
-                best = one if self.search.better(one, best) else best
-            else:
-                high = middle
-        return best
-
-    def vector(self, values: Values) -> np.ndarray:
-        """A plan's place, `(size,)`."""
-        parts = [_unit(one, float(values[one.path])) for one in self.ranges]
-        return np.array([*parts, *(() if self.mix is None else self.mix.array(values))])
-
-    def values(self, x: np.ndarray) -> dict[str, Any]:
-        """The plan at a place."""
-        found = dict(self.start.values)
-        for one, u in zip(self.ranges, x, strict=False):
-            found[one.path] = _value(one, float(u))
-        if self.mix is not None:
-            shares = np.clip(x[len(self.ranges) :], 0.0, 1.0)
-            found[self.mix.path] = self.mix.shares(shares / shares.sum())
-        return found
-
-    def bounds(self) -> list[tuple[float, float]]:
-        """Bounds of each coordinate."""
-        shares = [] if self.mix is None else list(zip(self.mix.low, self.mix.high, strict=True))
-        return [(0.0, 1.0)] * len(self.ranges) + [(float(low), float(high)) for low, high in shares]
-
-    def at(self, x: np.ndarray) -> Evaluation:
-        """What the plan at a place is worth."""
-        key = np.asarray(x).tobytes()
-        if key not in self._known:
-            self._known[key] = self.search.many([self.values(x)], self.step)[0]
-        return self._known[key]
-
-    def excess(self, one: Evaluation) -> np.ndarray:
-        """Excess of the limits that must be kept."""
-        return np.array([one.excess[name] for name in self.names])
-
-    def slopes(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Gradient of the aim `(size,)` and of the limits `(limits, size)`, by differences in one batch."""
-        key = np.asarray(x).tobytes()
-        if key not in self._slopes:
-            steps = self._steps(x)
-            here = self.at(x)
-            moved = self.search.many([self.values(x + step) for step in np.diag(steps)], self.step)
-            aims = np.array([self.search.aim(one) - self.search.aim(here) for one in moved]) / steps / self.scale
-            limits = np.array(
-                [(self.excess(one) - self.excess(here)) / by for one, by in zip(moved, steps, strict=True)]
-            )
-            self._slopes[key] = aims, limits.T.reshape(len(self.names), len(x))
-        return self._slopes[key]
-
-    def _steps(self, x: np.ndarray) -> np.ndarray:
-        """Lengths of differences, inwards at the upper end."""
-        widths = [
-            _STEP_LOG_TOKENS / math.log(one.high / one.low) if one.path == _TOKENS and one.log else _STEP_UNIT
-            for one in self.ranges
-        ]
-        steps = np.array([*widths, *[_STEP_SHARE] * (len(x) - len(widths))])
-        return np.where(x + steps > [high for _, high in self.bounds()], -steps, steps)
-
-
-def _unit(one: RangeDimension, value: float) -> float:
-    """A value's place in its range, 0 to 1."""
-    if one.log:
-        return math.log(value / one.low) / math.log(one.high / one.low)
-    return (value - one.low) / (one.high - one.low)
-
-
-def _value(one: RangeDimension, u: float) -> float | int:
-    """The value at a place of a range."""
-    u = min(max(u, 0.0), 1.0)
-    return one.snapped(one.low * (one.high / one.low) ** u if one.log else one.low + u * (one.high - one.low))

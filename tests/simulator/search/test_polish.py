@@ -97,3 +97,25 @@ def test_impossible_limits_together_leave_most_alone(make_study):
     found = relaxations(evaluator, [evaluator({"model.params": 1e9, "data.tokens": 5e10})])
     assert found
     assert "loss_nats" not in {limit.measure.name for limit, _ in found[0].limits}
+
+
+def test_the_cheapest_plan_that_reaches_a_loss_is_found(make_study):
+    """Against every shape of the range, each with as few tokens as reach the loss: there more tokens only cost."""
+    limits = {"loss_nats": {"at_most": 2.6, "chance": 0.5}}
+    study = make_study(objective="cost_usd", constraints=limits)
+    evaluator = Evaluator(study)
+
+    def cheapest(params: float) -> float:
+        low, high = np.log(1e10), np.log(1e12)
+        for _ in range(18):
+            middle = 0.5 * (low + high)
+            one = evaluator({"model.params": params, "data.tokens": float(np.exp(middle))})
+            low, high = (low, middle) if one.feasible else (middle, high)
+        one = evaluator({"model.params": params, "data.tokens": float(np.exp(high))})
+        return one.goals[0] if one.feasible else np.inf
+
+    best = min(cheapest(float(params)) for params in np.geomspace(8e8, 2.4e9, 20))
+    start = evaluator({"model.params": 8e8, "data.tokens": 9e11})
+    end = improve(evaluator, start, first_goal, budget=300)
+    assert end.feasible
+    assert end.goals[0] <= best * (1 + 5e-4)
