@@ -3,12 +3,14 @@
     python benchmarks/search.py                       every part
     python benchmarks/search.py --part mixture        RegMix's mixes: against a multi-start optimum, beside baselines
     python benchmarks/search.py --part allocation     size, tokens, batch, devices, layout under a budget and a deadline
+    python benchmarks/search.py --part cost           the same, as cheap as a loss can be had within a deadline
     python benchmarks/search.py --part optimal        Chinchilla's optimum at 5.76e23 FLOPs; closed form and numeric
     python benchmarks/search.py --part speed          1,000 trials on a journal file, in one process and in two
 
 The mixture's predictor is fitted on RegMix's 512 proxies of 1M parameters; its optimum is the best of many gradient
 searches and 100,000 random mixes, the allocation's that of every size, batch and number of devices of the space, with
-as many tokens as the limits allow. Gaps are relative to the loss of that optimum. Exit code 1 if a target is missed.
+as many tokens as the limits allow, or as few as reach the loss. Gaps are relative to the loss, or the cost, of that
+optimum. Exit code 1 if a target is missed.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ from foretrain.simulator.search.study import Study
 from scipy.optimize import minimize
 
 TRIALS, SEEDS = 300, 10
-GAP = 5e-4
+GAP, COST_GAP = 5e-4, 0.01
 RANDOM_MIXES, REGMIX_TOP = 100_000, 100
 STARTS = 12
 PILE = {
@@ -74,6 +76,12 @@ ALLOCATION = {
     "objective": {"minimise": "loss_nats"},
     "constraints": {"cost_usd": {"at_most": "1M", "chance": 0.9}, "wall_clock_days": {"at_most": "30d"}},
 }  # fmt: skip
+
+CHEAPEST = {
+    **ALLOCATION,
+    "objective": "cost_usd",
+    "constraints": {"loss_nats": {"at_most": 1.98, "chance": 0.5}, "wall_clock_days": {"at_most": "30d"}},
+}
 
 
 def verdict(what: str, value: float, bound: float, *, least: bool = False) -> None:
@@ -227,16 +235,41 @@ def _gap(values: np.ndarray) -> str:
 
 
 def allocation() -> None:
-    """Size, tokens, batch, devices and layout: against every combination."""
+    """Size, tokens, batch, devices and layout under a budget and a deadline: against every combination."""
+    search_all("allocation", ALLOCATION, on_limits, GAP)
+
+
+def cost() -> None:
+    """The cheapest plan that reaches a loss within a deadline: against every combination."""
+    tokens: dict[float, float] = {}
+
+    def at_the_loss(evaluator: Evaluator, plan: dict[str, Any]) -> Evaluation | None:
+        params = plan["model.params"]
+        if evaluator(plan).why is not None:
+            return None
+        if params not in tokens:  # nothing but size and tokens enters the loss
+            tokens[params] = fewest_tokens(evaluator, plan)
+        one = evaluator({**plan, "data.tokens": tokens[params]})
+        return one if one.feasible else None
+
+    search_all("cost of a loss", CHEAPEST, at_the_loss, COST_GAP)
+
+
+Finish = Callable[[Evaluator, dict[str, Any]], Evaluation | None]
+"""The plan with the tokens that its limits want; None where it can't be had."""
+
+
+def search_all(name: str, mapping: dict[str, Any], finish: Finish, gap: float) -> None:
+    """Ten seeds beside random search and every combination."""
     predictor = load("web-text")
-    study = Study.from_mapping(ALLOCATION, predictor=predictor)
+    study = Study.from_mapping(mapping, predictor=predictor)
     started = time.perf_counter()
-    optimum, tried = brute_force(study)
-    print(f"\nallocation: brute force tried {tried} plans in {time.perf_counter() - started:.0f} s")
+    optimum, tried = brute_force(study, finish)
+    print(f"\n{name}: brute force tried {tried} plans in {time.perf_counter() - started:.0f} s")
     print("best by brute force:", described(optimum))
     ours, plain, seconds, judged, feasible = [], [], [], [], True
     for seed in range(SEEDS):
-        made = Study.from_mapping({**ALLOCATION, "search": {"seed": seed, "trials": TRIALS}}, predictor=predictor)
+        made = Study.from_mapping({**mapping, "search": {"seed": seed, "trials": TRIALS}}, predictor=predictor)
         counted, started = Counted(made), time.perf_counter()
         found = optimize(made)
         seconds.append(time.perf_counter() - started)
@@ -245,18 +278,28 @@ def allocation() -> None:
         feasible &= found.feasible
         print(f"  seed {seed}: {described(found.best.evaluation)}, {seconds[-1]:.0f} s, {judged[-1]} evaluations")
         options = {"seed": seed, "sampler": "random", "polish": False, "warm_start": False, "trials": judged[-1]}
-        plain.append(optimize(Study.from_mapping({**ALLOCATION, "search": options}, predictor=predictor)))
-    losses = [one.best.evaluation.goals[0] if one.feasible else np.nan for one in plain]
+        plain.append(optimize(Study.from_mapping({**mapping, "search": options}, predictor=predictor)))
+    goals = [one.best.evaluation.goals[0] if one.feasible else np.nan for one in plain]
     best = min(optimum.goals[0], *ours)
-    gaps = [100 * (np.array(values) / best - 1) for values in (ours, losses)]
+    gaps = [100 * (np.array(values) / best - 1) for values in (ours, goals)]
     print(f"gap to the best known, %: ours {_gap(gaps[0])}, random search with as many evaluations {_gap(gaps[1])}; "
           f"brute force {100 * (optimum.goals[0] / best - 1):.4f}")  # fmt: skip
-    verdict("allocation: worst gap", float(gaps[0].max()) / 100, GAP)
-    verdict("allocation: feasible", float(feasible), 1, least=True)
+    verdict(f"{name}: worst gap", float(gaps[0].max()) / 100, gap)
+    verdict(f"{name}: feasible", float(feasible), 1, least=True)
 
 
-def brute_force(study: Study) -> tuple[Evaluation, int]:
-    """Every shape, batch and number of devices of the space, with as many tokens as the limits allow."""
+def fewest_tokens(evaluator: Evaluator, plan: dict[str, Any]) -> float:
+    """As few tokens as keep the limit on the loss, by bisection; the most of the range where none do."""
+    low, high = np.log(1e11), np.log(1e13)
+    for _ in range(40):
+        middle = 0.5 * (low + high)
+        reached = evaluator({**plan, "data.tokens": float(np.exp(middle))}).excess["loss_nats"] <= 0
+        low, high = (low, middle) if reached else (middle, high)
+    return float(np.exp(high))
+
+
+def brute_force(study: Study, finish: Finish) -> tuple[Evaluation, int]:
+    """The best of every shape, batch and number of devices of the space, and how many those are."""
     evaluator = Evaluator(study)
     ranges = {dimension.path: dimension for dimension in study.space.dimensions}
     sizes, count, batch = ranges["model.params"], ranges["hardware.count"], ranges["optim.batch_tokens"]
@@ -272,7 +315,7 @@ def brute_force(study: Study) -> tuple[Evaluation, int]:
             for shape in shapes:
                 plan = {"model.params": float(shape.params_total), "hardware.count": devices,
                         "optim.batch_tokens": float(tokens), "data.tokens": 1e12}  # fmt: skip
-                one = on_limits(evaluator, plan)
+                one = finish(evaluator, plan)
                 tried += 1
                 if one is not None and (best is None or one.goals[0] < best.goals[0]):
                     best = one
@@ -298,7 +341,7 @@ def described(one: Evaluation) -> str:
     values = one.values
     sizes = f"{values['model.params'] / 1e9:.2f}B, {values['data.tokens'] / 1e9:.0f}B tokens"
     batch = f"batch {values['optim.batch_tokens'] / 1e6:.2f}M"
-    return f"loss {one.goals[0]:.5f} with {sizes}, {batch}, {values['hardware.count']} devices"
+    return f"{one.goals[0]:.6g} with {sizes}, {batch}, {values['hardware.count']} devices"
 
 
 def optimal() -> None:
@@ -424,7 +467,7 @@ def closed_against_numeric() -> float:
 def main() -> None:
     """Run the parts that are asked for."""
     parts: dict[str, Callable[[], None]] = {
-        "mixture": mixture, "allocation": allocation, "optimal": optimal, "speed": speed
+        "mixture": mixture, "allocation": allocation, "cost": cost, "optimal": optimal, "speed": speed
     }  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=[*parts], action="append")
