@@ -114,7 +114,10 @@ def _paths(study: Study, best: Evaluation) -> list[str]:
 
 def _value(one: Evaluation, path: str) -> str:
     """A varied value; of a shape or a batch what it came to."""
-    value, config = one.values.get(path), one.config
+    section, _, key = path.partition(".")
+    together = one.values.get(section)  # settings that do
+    value = together.get(key) if path not in one.values and isinstance(together, Mapping) else one.values.get(path)
+    config = one.config
     if path.startswith("data.mix."):
         share = (one.values.get("data.mix") or {}).get(path.removeprefix("data.mix."))
         return "–" if share is None else f"{share:.1%}"
@@ -123,7 +126,7 @@ def _value(one: Evaluation, path: str) -> str:
     if config is not None and path == "optim.batch_tokens":
         value = config.optim.batch_tokens
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return "–" if value is None else str(value)
+        return "–" if value is None else str(value.get("name", value) if isinstance(value, Mapping) else value)
     if isinstance(value, int) and value < _COUNTED:
         return f"{value:,}"
     return f"{value:.3g}" if abs(value) < 1 else format_count(float(value))

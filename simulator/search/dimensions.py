@@ -140,14 +140,24 @@ class SetDimension:
     labels: tuple[Any, ...]
     read: tuple[Any, ...]
     """The choices as a run configuration reads them: 4000000.0 for "4M"."""
+    section: bool = False
+    """Whether the choices are keys of a section that go together; its other keys stay as they are."""
     continuous = False
 
     @classmethod
-    def of(cls, path: str, written: tuple[Any, ...], choices: tuple[Any, ...], read: tuple[Any, ...]) -> SetDimension:
+    def of(
+        cls,
+        path: str,
+        written: tuple[Any, ...],
+        choices: tuple[Any, ...],
+        read: tuple[Any, ...],
+        *,
+        section: bool = False,
+    ) -> SetDimension:
         """The dimension with labels for its choices, from how they are written. TypeError for what isn't JSON."""
         plain = all(value is None or isinstance(value, bool | int | float | str) for value in written)
         labels = written if plain else tuple(json.dumps(value, sort_keys=True) for value in written)
-        return cls(path, choices, labels, read)
+        return cls(path, choices, labels, read, section)
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -162,8 +172,14 @@ class SetDimension:
         """As in `Dimension`."""
         value = values.get(self.path)
         either = zip(self.choices, self.read, strict=True)
-        place = next((n for n, pair in enumerate(either) if value in pair), None)
+        place = next((n for n, pair in enumerate(either) if any(self._is(value, one) for one in pair)), None)
         return None if place is None else {self.path: self.labels[place]}
+
+    def _is(self, value: Any, choice: Any) -> bool:
+        """Whether what stands at the path is this choice, beside other keys of the section."""
+        if self.section and isinstance(value, Mapping):
+            return all(value.get(key) == one for key, one in choice.items())
+        return bool(value == choice)
 
     def moves(self, values: Values) -> Iterator[Any]:
         """As in `Dimension`."""

@@ -139,10 +139,8 @@ class GoalReader:
     @property
     def _priced(self) -> bool:
         """Whether accelerators have a price, of the run or of the space."""
-        paths = self.space.paths
-        return self.run.usd_per_hour is not None or any(
-            p in ("hardware", _PRICE) or p.startswith("prices") for p in paths
-        )
+        of_space = self.space.supplies(_PRICE) or any(path.startswith("prices") for path in self.space.paths)
+        return self.run.usd_per_hour is not None or of_space
 
     def _measure(self, name: str, where: str) -> Measure:
         measure = get_measure(name, self.predictor, self.main, where)

@@ -4,6 +4,7 @@
       data.tokens: {low: 1T, high: 20T, log: true}
       hardware.count: {low: 64, high: 1024, step: 64}
       optim.schedule: [cosine, wsd]
+      hardware: [{accelerator: A100-SXM-80, price_usd_per_hour: 2}, {accelerator: H100-SXM-80, price_usd_per_hour: 3}]
       data.mix: {simplex: {web: {min: 0.3}, code: {max: 0.4, unique_tokens: 200B, max_epochs: 8}}, max_epochs: 4}
 
 Keys are paths of a run configuration. `spaces` makes Optuna's parameters of them.

@@ -30,6 +30,8 @@ _NOT_SEARCHED = {
     "seed": "only changes which random numbers are drawn; expected it in the run",
     "name": "changes nothing about a plan; expected it in the run",
 }
+_SECTIONS = ("optim", "hardware", "layout", "reliability", "prices", "energy")
+"""Sections of which a set states some keys that go together, such as an accelerator and its price."""
 _MIX, _STOCKS = "data.mix", "data.unique_tokens_by_domain"
 _FEW = 20
 
@@ -63,7 +65,7 @@ def _check_apart(path: str, raw: Mapping[str, Any], run: RunConfig, origins: Ori
         if within(path, section):
             raise ConfigError(f"{place}: {why}")
     outer = next((other for other in raw if other != path and within(path, other)), None)
-    if outer is not None:
+    if outer is not None and not _leaves_alone(outer, raw[outer], path):
         raise ConfigError(f"{place}: lies within space.{outer}; expected only one of the two")
     if "model.params" in raw and run.model.architecture is not None and within(path, "model.architecture"):
         raise ConfigError(
@@ -71,6 +73,12 @@ def _check_apart(path: str, raw: Mapping[str, Any], run: RunConfig, origins: Ori
         )
     if path == _STOCKS and _MIX in raw:
         raise ConfigError(f"{place}: is given beside space.{_MIX}; expected unique_tokens of its domains instead")
+
+
+def _leaves_alone(outer: str, choices: Any, path: str) -> bool:
+    """Whether settings of a section that go together don't state a path within it."""
+    key = path.removeprefix(f"{outer}.").partition(".")[0]
+    return outer in _SECTIONS and isinstance(choices, list | tuple) and not any(key in one for one in choices)
 
 
 def _dimension(
@@ -91,6 +99,9 @@ def _dimension(
 
 
 def _set(path: str, spec: ValueSet, base: Mapping[str, Any], numeric: bool, place: str) -> SetDimension:
+    section = path in _SECTIONS
+    if section:
+        _check_settings(path, spec, place)
     read = tuple(_read(base, path, value) for value in spec.values)
     twice = next((number for number, value in enumerate(read) if value in read[:number]), None)
     if twice is not None:
@@ -99,17 +110,29 @@ def _set(path: str, spec: ValueSet, base: Mapping[str, Any], numeric: bool, plac
     # a count written as text, such as "4M", is a number to all that follows
     plain = [r if numeric and isinstance(v, str) else v for v, r in zip(spec.values, read, strict=True)]
     try:
-        return SetDimension.of(path, spec.values, tuple(plain), read)
+        return SetDimension.of(path, spec.values, tuple(plain), read, section=section)
     except TypeError:
         raise ConfigError(f"{place}: got {shown(spec.values)}; expected plain values of YAML") from None
+
+
+def _check_settings(path: str, spec: ValueSet, place: str) -> None:
+    """Refuse what isn't some keys of a section."""
+    known = known_keys(RunConfig, (path,)) or []
+    for value in spec.values:
+        if not isinstance(value, Mapping) or not value:
+            raise ConfigError(f"{place}: got {shown(value)}; expected settings that go together, {{{known[0]}: …}}")
+        unknown = next((key for key in value if key not in known), None)
+        if unknown is not None:
+            raise ConfigError(f"{place}.{unknown}: unknown key; {suggestion(RunConfig, (path, str(unknown)))}")
 
 
 def _read(base: Mapping[str, Any], path: str, value: Any) -> Any:
     """A value as a run configuration reads it; as it is where the run doesn't accept it by itself."""
     mapping = dict(base)
-    put(mapping, path.split("."), value)
+    put(mapping, path.split("."), {**(base.get(path) or {}), **value} if path in _SECTIONS else value)
     try:
-        return get(RunConfig.from_mapping(mapping).to_mapping(), path.split("."))
+        found = get(RunConfig.from_mapping(mapping).to_mapping(), path.split("."))
+        return {key: found[key] for key in value} if path in _SECTIONS else found
     except ConfigError:
         pass
     if path != "model.params" or not isinstance(value, str):  # which contradicts the run's shape until it is scaled

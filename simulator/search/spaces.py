@@ -17,7 +17,7 @@ from ...architecture import Architecture
 from ...errors import ConfigError
 from ...units import shown
 from ..config import RunConfig
-from .dimensions import Dimension, MixDimension, RangeDimension, Values
+from .dimensions import Dimension, MixDimension, RangeDimension, SetDimension, Values
 from .paths import get, put, within
 from .shapes import family_shape, rung
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Space"]
 
 _BATCH = "optim.batch_tokens"
-_PARAMS = "model.params"
+_PARAMS, _COUNT = "model.params", "hardware.count"
 _MOST_BATCH_CHANGE = 1.3  # that devices may make to a batch which the run states
 
 
@@ -100,17 +100,17 @@ class Space:
 
     def supplies(self, path: str) -> bool:
         """Whether a dimension states what stands at a path."""
-        return any(within(path, dimension.path) for dimension in self.dimensions)
+        return any(_states(dimension, path) for dimension in self.dimensions)
 
     def _all(self, values: Values) -> dict[str, Any]:
         """The values with what follows from them."""
-        found, shape = dict(values), self.run.model.architecture
+        found, shape = self._apart(values), self.run.model.architecture
         if _PARAMS in found and shape is not None:
             params = found.pop(_PARAMS)
             if not _is_number(params):
                 raise ConfigError(f"trial: model.params: got {shown(params)}; expected a count such as 7B")
             found["model"] = {"architecture": self._scaled(shape, float(params)).model_dump()}
-        count = found.get("hardware.count", (found.get("hardware") or {}).get("count", self.run.hardware.count))
+        count = found.get(_COUNT, self.run.hardware.count)
         bounds = self._batch_bounds()
         if shape is not None and bounds is not None and isinstance(count, int):
             context = found.get("model.architecture.context_length", shape.context_length)
@@ -124,6 +124,15 @@ class Space:
         if mix is not None and found.get(mix.path, self.run.data.mix):
             stocks = {d: float(s) for d, s in zip(mix.domains, mix.stocks, strict=True) if math.isfinite(s)}
             found["data.unique_tokens_by_domain"] = stocks or None
+        return found
+
+    def _apart(self, values: Values) -> dict[str, Any]:
+        """The values with settings that go together each at its own path."""
+        found = dict(values)
+        for dimension in self.dimensions:
+            if isinstance(dimension, SetDimension) and dimension.section:
+                for key, value in (found.pop(dimension.path, None) or {}).items():
+                    found.setdefault(f"{dimension.path}.{key}", value)
         return found
 
     def _scaled(self, shape: Architecture, params: float) -> Architecture:
@@ -143,9 +152,17 @@ class Space:
         if isinstance(batch, RangeDimension):
             return batch.low, batch.high
         stated = self.run.optim.batch_tokens
-        if batch is not None or stated is None or "hardware.count" not in self.paths:
+        if batch is not None or stated is None or not self.supplies(_COUNT):
             return None
         return stated / _MOST_BATCH_CHANGE, stated * _MOST_BATCH_CHANGE
+
+
+def _states(dimension: Dimension, path: str) -> bool:
+    """Whether a dimension states what stands at a path, in one of its choices at least."""
+    if isinstance(dimension, SetDimension) and dimension.section and path != dimension.path:
+        key = path.removeprefix(f"{dimension.path}.").partition(".")[0]
+        return within(path, dimension.path) and any(key in choice for choice in dimension.choices)
+    return within(path, dimension.path)
 
 
 def _is_number(value: Any) -> TypeGuard[int | float]:

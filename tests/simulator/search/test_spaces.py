@@ -5,6 +5,7 @@ import optuna
 import pytest
 from foretrain.errors import ConfigError
 from foretrain.simulator.search.dimensions import MixDimension, RangeDimension
+from foretrain.simulator.search.evaluate import Evaluator
 from foretrain.simulator.search.shapes import family_shape, rung
 
 SPACE = {
@@ -105,6 +106,31 @@ def test_mixes_keep_bounds_and_epochs_where_that_is_possible(make_study, mixed_p
     assert study.space.encode({"data.mix": {"a": 0.5, "b": 0.4, "other": 0.1}}) is None
 
 
+def test_settings_of_a_section_go_together(make_study):
+    """An accelerator comes with its price; the number of them varies beside, the network stays as the run has it."""
+    kinds = [
+        {"accelerator": "A100-SXM-80", "price_usd_per_hour": 1},
+        {"accelerator": "H100-SXM-80", "price_usd_per_hour": 3},
+    ]
+    study = make_study(
+        run={"hardware": {"price_usd_per_hour": None, "inter_node_gbps": 100}},
+        space={"hardware": kinds, "hardware.count": {"low": 8, "high": 64, "step": 8}},
+        objective="cost_usd",
+    )
+    seen = set()
+    for trial, values in trials(study.space, 30):
+        hardware = study.space.config(values).hardware
+        seen.add((hardware.accelerator.name, hardware.price_usd_per_hour))
+        assert hardware.count == values["hardware.count"]
+        assert hardware.inter_node_gbit_per_s == 100
+        assert study.space.encode(values) == trial.params
+    assert seen == {("A100-SXM-80", 1.0), ("H100-SXM-80", 3.0)}
+    found = Evaluator(study)({"hardware": kinds[1], "hardware.count": 32})
+    assert found.goals[0] > 0
+    own = make_study(run={"hardware": {"price_usd_per_hour": 3}}, space={"hardware": kinds}).space
+    assert own.encode({}) == {"hardware": own.dimensions[0].labels[1]}
+
+
 def test_a_domain_may_have_epochs_of_its_own(make_study, mixed_predictor):
     """At 10B tokens 1B of `a` may be seen twice, 1B of `b` four times as all others; nothing is said of `c`."""
     simplex = {"a": {"unique_tokens": "1B", "max_epochs": 2}, "b": {"unique_tokens": "1B"}, "c": None}
@@ -146,6 +172,9 @@ def test_a_domain_may_have_epochs_of_its_own(make_study, mixed_predictor):
         ({"model.params": {"low": 1, "high": "1B", "log": True}}, "model.params"),
         ({"targets.budget_usd": {"low": 1, "high": 2}}, "expected it under constraints"),
         ({"hardware": [{"count": 8}], "hardware.count": [8, 16]}, "lies within"),
+        ({"hardware": [{"cuont": 8}]}, "hardware.cuont: unknown key; did you mean hardware.count"),
+        ({"hardware": ["H100-SXM-80"]}, "expected settings that go together"),
+        ({"hardware": [{"accelerator": "H1000"}, {"count": 8}]}, "H1000"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else value[:12],
 )
