@@ -11,9 +11,8 @@ from ...architecture import Architecture
 from ...errors import ConfigError, InfeasibleError, InputError
 from ..cluster.cluster_estimate import ClusterEstimate
 from ..cluster.estimate import PlannedStep, estimate, plan_step
-from ..cluster.layout import Layout
 from ..cluster.step_model import StepTimeModel
-from ..config import LayoutConfig, ModelConfig, RunConfig
+from ..config import ModelConfig, RunConfig
 
 __all__ = ["DRAWS", "Affordable", "Limits", "Steps", "affordable", "with_shape", "with_tokens"]
 
@@ -105,8 +104,7 @@ def affordable(config: RunConfig, limits: Limits, steps: Steps, draws: int = DRA
     share, binding = _room(found, limits)
     if share < 1.0:
         raise InfeasibleError(_too_little(binding, limits, found))
-    layout = stated_layout(found.layout)
-    return Affordable(plan.model_copy(update={"layout": layout}), found, binding)
+    return Affordable(plan.model_copy(update={"layout": found.layout.stated()}), found, binding)
 
 
 def _rounded(tokens: float) -> float:
@@ -149,13 +147,3 @@ def with_tokens(config: RunConfig, tokens: float) -> RunConfig:
 def with_shape(config: RunConfig, shape: Architecture) -> RunConfig:
     """The plan with another architecture."""
     return config.model_copy(update={"model": ModelConfig.model_validate({"architecture": shape.model_dump()})})
-
-
-def stated_layout(layout: Layout) -> LayoutConfig:
-    """A layout as a plan states it."""
-    parts = ("tp", "pp", "vpp", "cp", "ep", "dp", "zero_stage", "sequence_parallel", "micro_batch", "recompute")
-    offload = [name for name in ("optimizer", "weights", "activations") if getattr(layout, f"offload_{name}")]
-    stated = {name: getattr(layout, name) for name in (*parts, "flash_attention")}
-    if layout.tp == 1:
-        del stated["sequence_parallel"]
-    return LayoutConfig.model_validate(stated | ({"offload": offload} if offload else {}))

@@ -21,7 +21,7 @@ from .energy import Energy, energy_used
 from .goodput import expected_run_time, require_progress
 from .goodput_simulation import simulate_run_time
 from .layout import Layout, doubts
-from .memory import GIB, Memory, memory
+from .memory import GIB, Memory, MemoryCap, memory
 from .money import Cost, cost_of, device_hours, stored_gib
 from .plan import choose_layout, plan_space, plan_steps
 from .run_time import RunTime, finishing_day
@@ -52,11 +52,14 @@ class PlannedStep:
     memory: Memory
 
 
-def plan_step(config: RunConfig, fitted: StepTimeModel | None = None) -> PlannedStep:
-    """The step of a plan in the fastest layout that fits, of those that the plan leaves open. Errors as `estimate`."""
+def plan_step(config: RunConfig, fitted: StepTimeModel | None = None, cap: MemoryCap | None = None) -> PlannedStep:
+    """The step of a plan in the fastest layout that fits, and keeps to a `cap`, of those that the plan leaves open.
+
+    Errors as `estimate`.
+    """
     fitted = fitted or StepTimeModel.shipped()
     space = plan_space(config)
-    layout = choose_layout(config, space, fitted)
+    layout = choose_layout(config, space, fitted, cap)
     steps = plan_steps(config, space, layout)
     return PlannedStep(
         fitted, space, layout, steps, fitted.predict(steps), float(fitted.log_sd(steps)[0]), memory(steps)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ...architecture import Architecture
 from ...errors import ConfigError
-from ..config_cluster import Recompute
+from ..config_cluster import LayoutConfig, Recompute
 
 __all__ = ["Layout", "batch_sequences", "doubts"]
 
@@ -50,6 +50,15 @@ class Layout:
     def global_batch(self) -> int:
         """Sequences of one optimizer step."""
         return self.dp * self.micro_batch * self.accumulation
+
+    def stated(self) -> LayoutConfig:
+        """As a plan states it."""
+        parts = ("tp", "pp", "vpp", "cp", "ep", "dp", "zero_stage", "sequence_parallel", "micro_batch", "recompute")
+        offload = [name for name in ("optimizer", "weights", "activations") if getattr(self, f"offload_{name}")]
+        stated = {name: getattr(self, name) for name in (*parts, "flash_attention")}
+        if self.tp == 1:
+            del stated["sequence_parallel"]
+        return LayoutConfig.model_validate(stated | ({"offload": offload} if offload else {}))
 
 
 def batch_sequences(batch_tokens: float, context_length: int) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from .memory_software import SOFTWARE, Software, by_framework
 from .memory_stages import GIB, PARTS, Stages
 from .steps import Steps
 
-__all__ = ["GIB", "PARTS", "RESERVE", "VERDICTS", "Memory", "memory"]
+__all__ = ["GIB", "PARTS", "RESERVE", "VERDICTS", "Memory", "MemoryCap", "memory"]
 
 VERDICTS = ("fits", "tight", "does not fit")
 """fits: with the reserve to spare. tight: the estimate's interval reaches both sides of the limit. does not fit: not
@@ -27,6 +28,7 @@ RESERVE = 0.03
 _LEVEL = 1.2816  # normal quantile of an 80 % interval
 _CONTEXT_GIB = 0.6  # CUDA context and libraries' handles on data-centre GPUs: 0.4 to 0.8 as nvidia-smi shows it
 _GROUP_GIB = 0.25  # buffers of one communicator between devices
+_SPARE = 0.005  # share of a cap
 _CHUNK = 16_384  # elements worked on together: their arrays stay in the processor's cache
 
 
@@ -90,6 +92,18 @@ class Memory:
     def verdict(self) -> np.ndarray:
         """One of VERDICTS for each."""
         return np.where(self.fits, VERDICTS[0], np.where(self.possible, VERDICTS[1], VERDICTS[2]))
+
+
+@dataclass(frozen=True)
+class MemoryCap:
+    """The most memory that a layout may take on any device, GiB, and how likely it must keep to that."""
+
+    gib: float
+    chance: float = 0.5
+
+    def kept(self, found: Memory) -> np.ndarray:
+        """Whether each layout keeps to it, with half a percent to spare: quantiles between levels are interpolated."""
+        return found.interval_gib(NormalDist().inv_cdf(self.chance))[1] <= self.gib * (1.0 - _SPARE)
 
 
 def memory(steps: Steps, software: Mapping[str, Software] = SOFTWARE) -> Memory:

@@ -13,6 +13,7 @@ from ..config_cluster import Framework, HardwareConfig, LayoutConfig
 from .candidates import LayoutSpace
 from .layout import Layout, batch_sequences
 from .layout_problems import complete_layout
+from .memory import MemoryCap
 from .search import RankedLayout, default_framework, fastest_layouts
 from .step_model import StepTimeModel
 from .steps import FRAMEWORKS, Steps, layouts, machine, model
@@ -86,16 +87,27 @@ def plan_steps(config: RunConfig, space: LayoutSpace, layout: Layout, framework:
     return Steps(model(space.architecture), part, layouts(**columns))
 
 
-def choose_layout(config: RunConfig, space: LayoutSpace, fitted: StepTimeModel) -> Layout:
-    """The fastest layout that fits, of those that the plan leaves open. Raises `InfeasibleError` with what would do."""
-    return _fastest(config, space, fitted, top=1)[0].layout
+def choose_layout(config: RunConfig, space: LayoutSpace, fitted: StepTimeModel, cap: MemoryCap | None = None) -> Layout:
+    """The fastest layout that fits, and keeps to a `cap`, of those that the plan leaves open.
+
+    Raises `InfeasibleError` with what would do.
+    """
+    return _fastest(config, space, fitted, 1, cap)[0].layout
 
 
-def _fastest(config: RunConfig, space: LayoutSpace, fitted: StepTimeModel, top: int) -> list[RankedLayout]:
+def _fastest(
+    config: RunConfig, space: LayoutSpace, fitted: StepTimeModel, top: int, cap: MemoryCap | None = None
+) -> list[RankedLayout]:
     hardware = config.hardware
     try:
         return fastest_layouts(
-            space, hardware.machine, hardware.working_precision, framework=hardware.framework, fitted=fitted, top=top
+            space,
+            hardware.machine,
+            hardware.working_precision,
+            framework=hardware.framework,
+            fitted=fitted,
+            top=top,
+            cap=cap,
         )
     except InfeasibleError:
         # where what is stated is in the way, that is said rather than what is wrong with every other layout

@@ -15,7 +15,7 @@ from ...errors import ConfigError, InfeasibleError
 from ..config_cluster import Framework, LayoutConfig
 from .candidates import LayoutSpace, candidate_layouts, layout_at
 from .layout import Layout
-from .memory import GIB, Memory, memory
+from .memory import GIB, Memory, MemoryCap, memory
 from .residual import LARGEST_CORRECTION
 from .search_advice import Fastest, changes_that_fit
 from .step_model import StepTimeModel
@@ -78,37 +78,41 @@ def fastest_layouts(
     framework: Framework | None = None,
     fitted: StepTimeModel | None = None,
     top: int = 10,
+    cap: MemoryCap | None = None,
 ) -> list[RankedLayout]:
     """The fastest layouts that fit, fastest first; where none surely does, those that may, the leanest first.
 
+    With a `cap` those that also keep to it; where none does, of those that fit the leanest.
     Raises `InfeasibleError` if no layout is possible, or none fits; then with the smallest changes that would do.
     """
     fitted = fitted or StepTimeModel.shipped()
     found = _candidates(space, accelerator, precision, framework)
-    if np.any(found.memory.fits):
-        return _fastest(found, fitted, top)
-    if np.any(found.memory.possible):
-        return _leanest(found, fitted, top)
+    fits = found.memory.fits
+    kept = fits if cap is None else fits & cap.kept(found.memory)
+    if np.any(kept):
+        return _fastest(found, kept, fitted, top)
+    if np.any(fits) or np.any(found.memory.possible):
+        return _leanest(found, fits if np.any(fits) else found.memory.possible, fitted, top)
 
     def fastest(other: LayoutSpace) -> RankedLayout | None:
         try:
             found = _candidates(other, accelerator, precision, framework)
         except (InfeasibleError, ConfigError):  # impossible, or over links of which nothing is known
             return None
-        return _fastest(found, fitted, 1)[0] if np.any(found.memory.fits) else None
+        return _fastest(found, found.memory.fits, fitted, 1)[0] if np.any(found.memory.fits) else None
 
     raise InfeasibleError(_why_nothing_fits(space, found, accelerator, fastest))
 
 
-def _fastest(found: _Candidates, fitted: StepTimeModel, top: int) -> list[RankedLayout]:
-    """The fastest of those that fit, of which there is one at least."""
-    rows, step_time_s = _ranked(found.steps, np.flatnonzero(found.memory.fits), fitted, top)
+def _fastest(found: _Candidates, among: np.ndarray, fitted: StepTimeModel, top: int) -> list[RankedLayout]:
+    """The fastest among some, of which there is one at least."""
+    rows, step_time_s = _ranked(found.steps, np.flatnonzero(among), fitted, top)
     return _described(found, rows[:top], step_time_s[:top])
 
 
-def _leanest(found: _Candidates, fitted: StepTimeModel, top: int) -> list[RankedLayout]:
-    """Of those that may fit those likeliest to, of which there is one at least."""
-    rows = np.flatnonzero(found.memory.possible)
+def _leanest(found: _Candidates, among: np.ndarray, fitted: StepTimeModel, top: int) -> list[RankedLayout]:
+    """Those that need the least memory among some, of which there is one at least."""
+    rows = np.flatnonzero(among)
     rows = rows[np.argsort(found.memory.device_gib[rows], kind="stable")[:top]]
     return _described(found, rows, fitted.predict(found.steps.take(rows)).total_s)
 

@@ -18,6 +18,7 @@ from ...errors import ConfigError, InfeasibleError, InputError
 from ..cluster.cluster_estimate import ClusterEstimate
 from ..cluster.estimate import PlannedStep, estimate, plan_step
 from ..cluster.layout import batch_sequences
+from ..cluster.memory import MemoryCap
 from ..cluster.plan import missing
 from ..config import RunConfig
 from ..forecast import Forecast, forecast
@@ -72,6 +73,7 @@ class Evaluator:
         self.predictor = study.predictor.only(study.targets)
         self._steps: dict[Any, PlannedStep | str] = {}
         self._estimates: dict[Any, tuple[PlannedStep, ClusterEstimate] | str] = {}
+        self._cap = _memory_cap(study)
         self.neutral = (0.0,) * len(study.goals)
         self.neutral = self._neutral()
 
@@ -105,9 +107,15 @@ class Evaluator:
         return None if isinstance(step, str) else step
 
     def forecast(self, values: Values) -> Forecast:
-        """The complete forecast of a plan, with all targets of the predictor."""
+        """The complete forecast of a plan, with all targets of the predictor.
+
+        Where memory is limited the plan states its layout, which is not the one that is searched for without a limit.
+        """
         config = self.study.space.config(values)
-        return forecast(config, self.study.predictor, self.study.step_times, step=self.step(config))
+        step = self.step(config)
+        if self._cap is not None and step is not None:
+            config = config.model_copy(update={"layout": step.layout.stated()})
+        return forecast(config, self.study.predictor, self.study.step_times, step=step)
 
     def _config(self, values: Values) -> RunConfig | str:
         try:
@@ -203,7 +211,7 @@ class Evaluator:
             self._steps,
             (shape, sequences, machines, layout),
             _MOST_STEPS,
-            lambda: plan_step(config, self.study.step_times),
+            lambda: plan_step(config, self.study.step_times, self._cap),
         )
 
     def _estimate(self, config: RunConfig, like: PlannedStep | None) -> ClusterEstimate | str:
@@ -218,6 +226,12 @@ class Evaluator:
         # beside the estimate stands its step, so that no other takes on the identity that is in the key
         found = _remember(self._estimates, key, _MOST_ESTIMATES, lambda: (step, estimate(config, step=step)))
         return found if isinstance(found, str) else found[1]
+
+
+def _memory_cap(study: Study) -> MemoryCap | None:
+    """What the study's limit on memory means for the search for layouts."""
+    found = next((one for one in study.limits if one.measure.name == "peak_memory_gib" and one.side == "at_most"), None)
+    return None if found is None else MemoryCap(found.bound, found.chance)
 
 
 def _remember(known: dict[Any, _Known | str], key: Any, most: int, make: Any) -> _Known | str:

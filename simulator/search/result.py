@@ -99,7 +99,8 @@ class Optimization:
         import yaml
 
         self.require_feasible()
-        config = self.study.space.config(self.best.evaluation.values)
+        seen = self.best.forecast
+        config = self.study.space.config(self.best.evaluation.values) if seen is None else seen.config
         write_text(path, yaml.safe_dump(config.to_mapping(), sort_keys=False, allow_unicode=True))
 
     def to_dict(self) -> dict[str, Any]:

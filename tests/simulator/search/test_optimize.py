@@ -8,7 +8,10 @@ import numpy as np
 import optuna
 import pytest
 from foretrain.errors import InfeasibleError, InputError
+from foretrain.simulator.config import RunConfig
+from foretrain.simulator.forecast import forecast
 from foretrain.simulator.report.study_tables import study_view
+from foretrain.simulator.search.evaluate import Evaluator
 from foretrain.simulator.search.first_trial import SeededByFirstTrial
 from foretrain.simulator.search.optimize import optimize
 from foretrain.simulator.search.samplers import choose_sampler
@@ -174,6 +177,36 @@ def test_a_run_that_cant_be_judged_has_no_numbers(make_study, mixed_predictor):
     text = shown.file.getvalue()
     assert "as it is: " in text
     assert re.search(r"minimise loss_nats of a 1, b 3 +– +[12]\.", text)
+
+
+def test_a_limit_on_memory_is_kept_by_another_layout(make_study, tmp_path):
+    """The fastest layout takes all that fits; a leaner one is looked for, and stated in the plan that is found."""
+    study = make_study(search={"trials": 3, "sampler": "random", "polish": False, "warm_start": False})
+    values = study.space.current()
+    free = Evaluator(study)(values), Evaluator(study).forecast(values)
+    most = 0.6 * free[1].cluster.peak_memory_gib.median
+    capped = make_study(
+        constraints={"peak_memory_gib": {"at_most": most, "chance": 0.9}},
+        search={"trials": 3, "sampler": "random", "polish": False},
+    )
+    evaluator = Evaluator(capped)
+    assert evaluator(values).feasible
+    seen = evaluator.forecast(values)
+    assert seen.cluster.peak_memory_gib.intervals[0.8][1] <= most
+    assert seen.cluster.step_time_s.median > free[1].cluster.step_time_s.median
+    found = optimize(capped)
+    assert found.feasible
+    found.save_best(tmp_path / "best.yaml")
+    again = forecast(RunConfig.load(tmp_path / "best.yaml"), capped.predictor)
+    assert again.cluster.peak_memory_gib == found.best.forecast.cluster.peak_memory_gib
+    assert again.cluster.cost_usd == found.best.forecast.cluster.cost_usd
+
+
+def test_a_memory_that_no_layout_keeps_to_is_missed_by_the_leanest(make_study):
+    study = make_study(constraints={"peak_memory_gib": 0.5}, search={"trials": 2, "sampler": "random", "polish": False})
+    found = optimize(study)
+    assert not found.feasible
+    assert "peak_memory_gib at_most" in found.relaxations[0].text
 
 
 def test_another_predictor_is_another_study(make_study, web_text, tmp_path):
