@@ -24,6 +24,7 @@ __all__ = [
     "format_flops",
     "parse_count",
     "parse_duration_s",
+    "parse_share",
     "parse_whole",
     "shown",
 ]
@@ -99,6 +100,19 @@ def parse_whole(value: Any) -> int:
         raise ConfigError(f"got {shown(value)}; expected a whole number")
     # An int is kept as it is: beyond 2**53 the way through a float would change it.
     return int(value) if isinstance(value, int) else int(number)
+
+
+def parse_share(text: str) -> float:
+    """Read text such as "10%" or "0.1" as a fraction; bounds are the caller's. Raises `ConfigError` for other text.
+
+    >>> parse_share("10%")
+    0.1
+    """
+    plain = text.strip()
+    try:
+        return float(plain.removesuffix("%")) / (100.0 if plain.endswith("%") else 1.0)
+    except ValueError:
+        raise ConfigError(f"got {shown(text)}; expected a share such as 10% or 0.1") from None
 
 
 def parse_duration_s(value: Any) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from ..errors import ConfigError, UsageError
-from ..units import parse_count, parse_duration_s, shown
+from ..units import parse_count, parse_duration_s, parse_share, shown
 
 __all__ = ["Budget", "parse_budget", "parse_precision", "planned_from_config", "planned_from_text", "with_mix"]
 
@@ -36,10 +36,9 @@ def parse_budget(text: str) -> Budget:
 
 def parse_precision(text: str) -> float:
     """`2%` or `0.02` as a fraction. Raises UsageError."""
-    plain = text.strip()
     try:
-        value = float(plain.removesuffix("%")) / (100.0 if plain.endswith("%") else 1.0)
-    except ValueError:
+        value = parse_share(text)
+    except ConfigError:
         value = float("nan")
     if not 0 < value < 1:
         raise UsageError(f"--precision: got {shown(text)}; expected a share of the loss, such as 2% or 0.02")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..errors import UsageError
+from ..errors import ConfigError, UsageError
 from ._shared import json_option, positive, progress_bar, show, stated_in, step_times
 
 predictor_option = click.option(
@@ -312,12 +312,11 @@ def _stated(config: str | None) -> Any:
 
 def _share(option: str, text: str, most: float = 100.0) -> float:
     """`10%` or `0.1` as a fraction. Raises UsageError."""
-    from ..units import shown
+    from ..units import parse_share, shown
 
-    plain = text.strip()
     try:
-        value = float(plain.removesuffix("%")) / (100.0 if plain.endswith("%") else 1.0)
-    except ValueError:
+        value = parse_share(text)
+    except ConfigError:
         value = float("nan")
     if not 0 < value <= most:
         raise UsageError(f"{option}: got {shown(text)}; expected a share such as 10% or 0.1, at most {most:.3g}")

@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 FORMATS = (".html", ".svg", ".png")
 _SPAN = 30.0  # the curve runs from this many times fewer to this many times more tokens than planned
 _POINTS = 61
+_DIGIT = "round(datum.value / pow(10, floor(log(datum.value) / LN10 + 1e-9)))"  # the first of the number's
+# 1, 2 and 5 of a decade get a label: where all do, Vega drops those that overlap, decades among them
+_COUNTS = f"indexof([1, 2, 5], {_DIGIT}) + 1 ? replace(format(datum.value, '~s'), 'G', 'B') : ''"
+
+
+def count_axis() -> alt.Axis:
+    """A logarithmic axis of counts, labelled as 100M, 2B, 5T."""
+    import altair as alt
+
+    return alt.Axis(labelExpr=_COUNTS, labelOverlap="greedy", labelSeparation=12)
 
 
 def save_chart(chart: alt.TopLevelMixin, path: str | os.PathLike[str]) -> None:
@@ -50,10 +60,7 @@ def forecast_chart(result: Forecast, predictor: Predictor) -> alt.TopLevelMixin:
 
     rows = _curve(result, predictor)
     data = alt.Data(values=rows)  # type: ignore[call-arg]
-    billions = alt.Axis(
-        labelExpr="replace(format(datum.value, '~s'), 'G', 'B')", labelOverlap="greedy", labelSeparation=12
-    )
-    x = alt.X("tokens:Q", scale=alt.Scale(type="log", nice=False), title="training tokens", axis=billions)
+    x = alt.X("tokens:Q", scale=alt.Scale(type="log", nice=False), title="training tokens", axis=count_axis())
     y_title = "perplexity per token"
 
     def band(low: str, high: str, opacity: float, label: str) -> alt.Chart:

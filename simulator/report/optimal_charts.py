@@ -12,6 +12,7 @@ from ...units import format_count, format_flops
 from ..allocation.curves import IsoFlop, IsoLoss
 from ..allocation.money import MoneyOptimal
 from ..allocation.sensitivity import Sensitivity
+from .charts import count_axis
 
 if TYPE_CHECKING:
     import altair as alt
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["curves_chart", "money_chart", "sensitivity_chart"]
 
 _WIDTH, _HEIGHT = 640, 380
-_DIGIT = "round(datum.value / pow(10, floor(log(datum.value) / LN10 + 1e-9)))"  # the first of the number's
-# 1, 2 and 5 of a decade get a label: where all do, Vega drops those that overlap, decades among them
-_COUNTS = f"indexof([1, 2, 5], {_DIGIT}) + 1 ? replace(format(datum.value, '~s'), 'G', 'B') : ''"
 _PAD = 0.12  # of the losses shown, above and below the curves
 _WIDEST_BAND = 0.5  # of the losses shown; wider bands would cover all and are said in words
 _MOST_TOKENS = 30.0  # times those of the least compute, up to which a curve of equal loss is drawn
@@ -41,16 +39,10 @@ def curves_chart(flops: Sequence[IsoFlop], losses: Sequence[IsoLoss]) -> alt.Top
     return panels[0] if len(panels) == 1 else alt.vconcat(*panels, spacing=24).resolve_scale(color="independent")
 
 
-def _axis() -> Any:
-    import altair as alt
-
-    return alt.Axis(labelExpr=_COUNTS, labelOverlap="greedy", labelSeparation=12)
-
-
 def _sizes() -> Any:
     import altair as alt
 
-    return alt.X("params:Q", scale=alt.Scale(type="log", nice=False, padding=12), title="parameters", axis=_axis())
+    return alt.X("params:Q", scale=alt.Scale(type="log", nice=False, padding=12), title="parameters", axis=count_axis())
 
 
 def _equal_compute(curves: Sequence[IsoFlop]) -> Any:
@@ -111,7 +103,7 @@ def _equal_loss(losses: Sequence[IsoLoss], flops: Sequence[IsoFlop]) -> Any:
     rows = [row for curve in losses for row in _loss_rows(curve)]
     order = [f"{curve.loss_nats:g} nats" for curve in losses]
     color = alt.Color("reached:N", sort=order, scale=alt.Scale(scheme="plasma"), title="loss")
-    tokens = alt.Y("tokens:Q", scale=alt.Scale(type="log", nice=False), title="training tokens", axis=_axis())
+    tokens = alt.Y("tokens:Q", scale=alt.Scale(type="log", nice=False), title="training tokens", axis=count_axis())
     line = alt.Chart(alt.Data(values=rows)).mark_line(clip=True).encode(x=_sizes(), y=tokens, color=color)  # type: ignore[call-arg]
     cheapest = [
         {

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-__all__ = ["get", "leaf_types", "put", "within"]
+__all__ = ["get", "key_in", "leaf_types", "put", "within"]
 
 
 def put(mapping: dict[str, Any], path: Sequence[str], value: Any) -> None:
@@ -33,6 +33,15 @@ def within(path: str, section: str) -> bool:
     (True, False)
     """
     return path == section or path.startswith(f"{section}.")
+
+
+def key_in(path: str, section: str) -> str:
+    """The section's own key that a path within it leads through.
+
+    >>> key_in("hardware.accelerator.name", "hardware")
+    'accelerator'
+    """
+    return path.removeprefix(f"{section}.").partition(".")[0]
 
 
 def leaf_types(root: type[BaseModel], path: Sequence[str]) -> set[type]:

@@ -148,7 +148,7 @@ class LocalSearch:
         if problem.size == 1 and self.tokens is not None:
             found = self.to_limits(start)
             if self.better(found, start) or self.on_limit(start):
-                return found  # more tokens are better, up to a limit: nothing is left for gradients
+                return found  # tokens are where a limit ends them: nothing is left for gradients
         found = problem.solve()
         return found if self.better(found, start) else start
 

@@ -15,7 +15,7 @@ from ...errors import ConfigError, ForetrainError
 from ...units import parse_count, shown
 from ..config import RunConfig
 from .dimensions import Dimension, MixDimension, RangeDimension, SetDimension
-from .paths import get, leaf_types, put, within
+from .paths import get, key_in, leaf_types, put, within
 from .shapes import params_range
 from .simplex import to_shares
 from .space_config import ALL_DOMAINS, DomainSpec, RangeSpec, SimplexSpec, Spec, ValueSet, read_spec
@@ -77,8 +77,10 @@ def _check_apart(path: str, raw: Mapping[str, Any], run: RunConfig, origins: Ori
 
 def _leaves_alone(outer: str, choices: Any, path: str) -> bool:
     """Whether settings of a section that go together don't state a path within it."""
-    key = path.removeprefix(f"{outer}.").partition(".")[0]
-    return outer in _SECTIONS and isinstance(choices, list | tuple) and not any(key in one for one in choices)
+    if outer not in _SECTIONS or not isinstance(choices, list | tuple):
+        return False
+    key = key_in(path, outer)
+    return not any(isinstance(one, Mapping) and key in one for one in choices)
 
 
 def _dimension(

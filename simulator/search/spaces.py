@@ -18,7 +18,7 @@ from ...errors import ConfigError
 from ...units import shown
 from ..config import RunConfig
 from .dimensions import Dimension, MixDimension, RangeDimension, SetDimension, Values
-from .paths import get, put, within
+from .paths import get, key_in, put, within
 from .shapes import family_shape, rung
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class Space:
 def _states(dimension: Dimension, path: str) -> bool:
     """Whether a dimension states what stands at a path, in one of its choices at least."""
     if isinstance(dimension, SetDimension) and dimension.section and path != dimension.path:
-        key = path.removeprefix(f"{dimension.path}.").partition(".")[0]
+        key = key_in(path, dimension.path)
         return within(path, dimension.path) and any(key in choice for choice in dimension.choices)
     return within(path, dimension.path)
 

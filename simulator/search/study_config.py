@@ -21,7 +21,7 @@ from pydantic import BeforeValidator, Field, StrictBool, field_validator, model_
 
 from ...errors import ConfigError
 from ...fields import Duration, FieldError, Frozen, Label, PositiveReal, Real, Whole, whole_schema
-from ...units import parse_count, parse_duration_s, shown
+from ...units import parse_count, parse_duration_s, parse_share, shown
 from .serving import ServingConfig
 
 __all__ = ["Goal", "Limit", "SearchOptions", "StudyConfig"]
@@ -33,12 +33,7 @@ _MOST_GOALS = 10
 
 def _percentage(value: Any) -> Any:
     """Text such as "90%" as 0.9; anything else as it is."""
-    if isinstance(value, str) and value.strip().endswith("%"):
-        try:
-            return float(value.strip()[:-1]) / 100.0
-        except ValueError:
-            pass
-    return value
+    return parse_share(value) if isinstance(value, str) and value.strip().endswith("%") else value
 
 
 _Quantile = Annotated[Real, Field(ge=0.005, le=0.995), BeforeValidator(_percentage)]

@@ -174,6 +174,7 @@ def test_a_domain_may_have_epochs_of_its_own(make_study, mixed_predictor):
         ({"hardware": [{"count": 8}], "hardware.count": [8, 16]}, "lies within"),
         ({"hardware": [{"cuont": 8}]}, "hardware.cuont: unknown key; did you mean hardware.count"),
         ({"hardware": ["H100-SXM-80"]}, "expected settings that go together"),
+        ({"hardware": [8], "hardware.count": [8, 16]}, "expected settings that go together"),
         ({"hardware": [{"accelerator": "H1000"}, {"count": 8}]}, "H1000"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else value[:12],
