@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .architecture import Architecture
+    from .core.model.architecture import Architecture
     from .datasets.accelerators import Accelerator, accelerator
     from .datasets.corpus import Corpus
     from .datasets.run_table import RunTable
@@ -46,11 +46,11 @@ if TYPE_CHECKING:
     from .simulator.tracking.result import Tracking
     from .simulator.tracking.track import track
 
-__version__ = "0.1.0"
+from .core.version import __version__
 
 _HOMES = {
     "Accelerator": ("datasets.accelerators", "Accelerator"),
-    "Architecture": ("architecture", "Architecture"),
+    "Architecture": ("core.model.architecture", "Architecture"),
     "ClusterEstimate": ("simulator.cluster.cluster_estimate", "ClusterEstimate"),
     "Corpus": ("datasets.corpus", "Corpus"),
     "Forecast": ("simulator.forecast", "Forecast"),

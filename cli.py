@@ -13,9 +13,9 @@ from typing import Any, NoReturn
 
 import click
 
-from . import __version__
 from .commands import COMMANDS
-from .errors import ForetrainError, ForetrainWarning
+from .core.errors import ForetrainError, ForetrainWarning
+from .core.version import __version__
 
 _EXIT_INTERNAL = 5
 _EXIT_INTERRUPTED = 130

@@ -12,7 +12,7 @@ from contextlib import nullcontext
 
 import numpy as np
 import torch
-from foretrain.architecture import Architecture
+from foretrain.core.model.architecture import Architecture
 from foretrain.datasets.mixture import Mixture, validation_rows
 from foretrain.datasets.tokens import TokenStore
 from foretrain.proxies.engine._buffers import Layout

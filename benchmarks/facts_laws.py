@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 from _tables import Task, read, tasks
+from foretrain.core.files import write_json
 from foretrain.datasets.run_table import RunTable
-from foretrain.files import write_json
 from foretrain.simulator import calibration as calibration_module
 from foretrain.simulator.calibration import Calibration, public_calibration
 from foretrain.simulator.fitting import Prior, Scores, backtest, learn_prior

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from foretrain.core.quantity import Quantity
 from foretrain.simulator.cluster.cluster_estimate import ClusterEstimate
 from foretrain.simulator.cluster.estimate import estimate
 from foretrain.simulator.cluster.goodput import expected_run_time
@@ -21,7 +22,6 @@ from foretrain.simulator.config import RunConfig
 from foretrain.simulator.forecast import forecast
 from foretrain.simulator.plan_columns import planned, run_columns
 from foretrain.simulator.predictor_io import load
-from foretrain.simulator.quantity import Quantity
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 PLANS = ("llama-7b", "llama-70b", "mixtral-8x7b")

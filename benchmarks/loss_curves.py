@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from _momentum import fit_momentum
 from _tables import DATA
-from foretrain.errors import DataWarning, FitError
+from foretrain.core.errors import DataWarning, FitError
 from foretrain.simulator.curve.fitting import fit_curves
 from foretrain.simulator.curve.forecasting import FINAL_SD, Run, forecast_curve
 from foretrain.simulator.curve.library import END_POINTS, Curve

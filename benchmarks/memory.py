@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from _tables import read
-from foretrain.architecture import Architecture
+from foretrain.core.model.architecture import Architecture
 from foretrain.datasets.accelerators import accelerator
 from foretrain.simulator.cluster.measured import read_measurements
 from foretrain.simulator.cluster.memory import GIB, VERDICTS, Memory, memory

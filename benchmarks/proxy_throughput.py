@@ -23,7 +23,8 @@ from typing import Any
 
 import torch
 from _eager_trainer import EagerTrainer
-from foretrain.architecture import Architecture
+from foretrain.core.model.architecture import Architecture
+from foretrain.core.units import format_count, parse_count
 from foretrain.datasets.corpus import Corpus
 from foretrain.datasets.prepare import prepare
 from foretrain.datasets.tokens import TokenStore
@@ -33,7 +34,6 @@ from foretrain.proxies.engine._hardware import resolve
 from foretrain.proxies.runs import ProxyRun
 from foretrain.proxies.settings import EngineSettings
 from foretrain.proxies.sizes import ModelFamily
-from foretrain.units import format_count, parse_count
 
 CORES = 2
 REPEATS = 3

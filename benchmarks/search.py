@@ -30,13 +30,13 @@ from typing import Any
 import numpy as np
 import yaml
 from _tables import read
+from foretrain.core.model.shape_family import family_shape
 from foretrain.datasets.run_table import RunTable
 from foretrain.simulator.predictor import Predictor
 from foretrain.simulator.predictor_io import load, save
 from foretrain.simulator.search.dimensions import MixDimension
 from foretrain.simulator.search.evaluate import Evaluation, Evaluator
 from foretrain.simulator.search.optimize import optimize
-from foretrain.simulator.search.shapes import family_shape
 from foretrain.simulator.search.simplex import LEAST_U, to_shares
 from foretrain.simulator.search.study import Study
 from scipy.optimize import minimize

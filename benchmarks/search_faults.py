@@ -28,7 +28,7 @@ from pathlib import Path
 
 import optuna
 import psycopg  # noqa: F401  (imported before anybody is forked)
-from foretrain.errors import DataWarning
+from foretrain.core.errors import DataWarning
 from foretrain.simulator.search.storage.leases import RETRY_OF, WHY, WORKER
 from foretrain.simulator.search.storage.opening import open_storage, open_study
 from foretrain.simulator.search.storage.trials import run_trials

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from foretrain.architecture import Architecture
+from foretrain.core.model.architecture import Architecture
 from foretrain.datasets.accelerators import accelerator
 from foretrain.datasets.mixture import Mixture
 from foretrain.datasets.run_table import RunTable

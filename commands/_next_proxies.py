@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InfeasibleError
+from ..core.errors import InfeasibleError
+from ..core.units import format_count, format_duration, format_flops
 from ..proxies.estimate import Estimate, estimate, groups
 from ..proxies.mixes import domain_facts, named_mixes
 from ..simulator.fitting import AUTO, Observations, one_thread, public_prior
@@ -28,7 +29,6 @@ from ..simulator.search.next_proxies import (
     choose_runs,
 )
 from ..simulator.target_model import TargetModel, fit_target
-from ..units import format_count, format_duration, format_flops
 from ._planned import Budget, with_mix
 
 if TYPE_CHECKING:

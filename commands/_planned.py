@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from ..errors import ConfigError, UsageError
-from ..units import parse_count, parse_duration_s, parse_share, shown
+from ..core.errors import ConfigError, UsageError
+from ..core.units import parse_count, parse_duration_s, parse_share, shown
 
 __all__ = ["Budget", "parse_budget", "parse_precision", "planned_from_config", "planned_from_text", "with_mix"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ..errors import InfeasibleError, InputError, LogError, UsageError
+from ..core.errors import InfeasibleError, InputError, LogError, UsageError
 
 _WHOLE_LINES = 10_000
 
@@ -45,7 +45,7 @@ def columns_mapping(columns: str | None) -> dict[str, str] | None:
 
 def positive(option: str, text: str, parse: Callable[[str], float], expected: str) -> float:
     """What `parse` reads in an option's text, which must be above 0. Raises UsageError that names the option."""
-    from ..units import shown
+    from ..core.units import shown
 
     try:
         value = parse(text)

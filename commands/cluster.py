@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..errors import UsageError
+from ..core.errors import UsageError
 from ._shared import json_option, show, stated_in, step_times
 
 config_option = click.option("--config", required=True, metavar="FILE", help="The planned run, YAML or JSON.")
@@ -112,8 +112,8 @@ def calibrate(
 
 
 def _measured_plan(config: str, overrides: tuple[str, ...], times: tuple[str, ...]) -> tuple[Any, list[float]]:
+    from ..core.units import parse_duration_s
     from ..simulator.config import RunConfig
-    from ..units import parse_duration_s
 
     if not times:
         raise UsageError("simulate cluster calibrate: --config needs --step-time, a measured step such as 1.93s")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..errors import UsageError
+from ..core.errors import UsageError
 from ._shared import json_option, positive, show, stated_in
 
 
@@ -204,6 +204,6 @@ def _stated(final_loss: float) -> tuple[float, float]:
 
 
 def _count(text: str) -> float:
-    from ..units import parse_count
+    from ..core.units import parse_count
 
     return positive("--size", text, parse_count, "parameters above 0, such as 100M")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from ..errors import ConfigError, UsageError
-from ..units import parse_count, shown
+from ..core.errors import ConfigError, UsageError
+from ..core.units import parse_count, shown
 from ._shared import json_option, progress_bar, show
 
 

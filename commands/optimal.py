@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..errors import ConfigError, UsageError
+from ..core.errors import ConfigError, UsageError
 from ._shared import json_option, positive, progress_bar, show, stated_in, step_times
 
 predictor_option = click.option(
@@ -278,7 +278,7 @@ def _plan(config: str | None, overrides: tuple[str, ...]) -> Any:
 
 def _count(option: str, text: str | None) -> float | None:
     """A positive count, or None where the option isn't given. Raises UsageError."""
-    from ..units import parse_count
+    from ..core.units import parse_count
 
     return None if text is None else positive(option, text, parse_count, "a number above 0")
 
@@ -290,7 +290,7 @@ def _counts(option: str, text: str | None) -> list[float]:
 
 
 def _duration_s(option: str, text: str) -> float:
-    from ..units import parse_duration_s
+    from ..core.units import parse_duration_s
 
     return positive(option, text, parse_duration_s, "a time above 0, such as 30d")
 
@@ -312,7 +312,7 @@ def _stated(config: str | None) -> Any:
 
 def _share(option: str, text: str, most: float = 100.0) -> float:
     """`10%` or `0.1` as a fraction. Raises UsageError."""
-    from ..units import parse_share, shown
+    from ..core.units import parse_share, shown
 
     try:
         value = parse_share(text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..errors import UsageError
+from ..core.errors import UsageError
 from ._shared import json_option, progress_bar, show
 
 
@@ -89,7 +89,7 @@ def _view(found):
 
 def _infeasible(found) -> int:
     """Say on standard error what would have to give."""
-    from ..errors import InfeasibleError
+    from ..core.errors import InfeasibleError
 
     try:
         found.require_feasible()

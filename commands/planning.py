@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from ..errors import UsageError
-from ..units import shown
+from ..core.errors import UsageError
+from ..core.units import shown
 from ._shared import columns_option, json_option, progress_bar, read_table, show
 
 _OPTIONS = (
@@ -151,9 +151,9 @@ def _open(
     columns: str | None,
     explore: float | None = None,
 ) -> Any:
+    from ..core.reading.yaml_reader import load_document
     from ..simulator.search.planning.planner import Planner
     from ..simulator.search.storage.own_journal import MEMORY
-    from ..yaml_io import load_document
 
     study = load_document("-").mapping if config == "-" else config
     opened = Planner(

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ..errors import UsageError
+from ..core.errors import UsageError
 from ._shared import columns_option, json_option, progress_bar, read_table, show, stated_in, step_times, tables
 
 law_help = "auto, or a name: chinchilla, general, kaplan, general+repetition, general+lr_batch, …"

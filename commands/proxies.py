@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import UsageError
+from ..core.errors import UsageError
 from ._shared import json_option, progress_bar, show
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import shlex
 
 import click
 
-from ..errors import UsageError
+from ..core.errors import UsageError
 
 
 @click.command()

@@ -17,9 +17,9 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from ..errors import ConfigError
-from ..fields import Frozen, Label, PositiveReal, Real, Whole, whole_schema
-from ..units import shown
+from ..core.errors import ConfigError
+from ..core.reading.fields import Frozen, Label, PositiveReal, Real, Whole, whole_schema
+from ..core.units import shown
 
 __all__ = ["PRECISIONS", "Accelerator", "Precision", "accelerator", "catalogue", "find"]
 

@@ -22,8 +22,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
-from ..errors import CorpusError, UsageError
-from ..units import shown
+from ..core.errors import CorpusError, UsageError
+from ..core.units import shown
 
 __all__ = ["BUILTIN_NAMES", "LIMITS", "BuiltinName", "BuiltinText", "texts"]
 

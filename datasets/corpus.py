@@ -23,11 +23,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
-from ..config_errors import Origins, explain
-from ..errors import ConfigError, CorpusError
-from ..fields import FieldError, Frozen, Label, PositiveCount, PositiveReal, Real, Whole, whole_schema
-from ..units import shown
-from ..yaml_io import load_document
+from ..core.errors import ConfigError, CorpusError
+from ..core.reading.config_messages import Origins, explain
+from ..core.reading.fields import FieldError, Frozen, Label, PositiveCount, PositiveReal, Real, Whole, whole_schema
+from ..core.reading.yaml_reader import load_document
+from ..core.units import shown
 from .builtin import BuiltinName
 from .synthetic import SyntheticConfig
 

@@ -19,9 +19,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StrictBool, model_validator
 
-from ..errors import ConfigError
-from ..fields import FieldError, Frozen, Label, PositiveCount, PositiveReal, Real, Share
-from ..units import shown
+from ..core.errors import ConfigError
+from ..core.reading.fields import FieldError, Frozen, Label, PositiveCount, PositiveReal, Real, Share
+from ..core.units import shown
 
 __all__ = [
     "Growth",

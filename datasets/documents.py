@@ -15,9 +15,9 @@ import unicodedata
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
-from ..errors import CorpusError, UsageError
-from ..files import sha256_file
-from ..units import shown
+from ..core.errors import CorpusError, UsageError
+from ..core.files import sha256_file
+from ..core.units import shown
 from . import builtin
 from .text_files import TextFile, find_files
 from .text_readers import RawText, read_texts

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import ConfigError, CorpusError, UsageError
-from ..units import format_count, shown
+from ..core.errors import ConfigError, CorpusError, UsageError
+from ..core.units import format_count, shown
 from .interleave import MAX_TURNS, Interleave
 from .shuffling import shuffle_key, shuffled
 from .tokens import TokenStore

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import CorpusError
+from ..core.errors import CorpusError
 from .corpus import Corpus
 from .documents import Document, raw_documents
 from .repeats import Repeats

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import CorpusError, DataWarning
-from ..files import write_json
-from ..units import shown
+from ..core.errors import CorpusError, DataWarning
+from ..core.files import write_json
+from ..core.units import shown
 from .corpus import Corpus
 from .documents import raw_documents, source_digest
 from .packing import pack_synthetic, pack_text

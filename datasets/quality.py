@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
-from ..errors import CorpusError
+from ..core.errors import CorpusError
 from .builtin import LIMITS
 from .corpus import Corpus
 from .documents import Split, files_of, raw_documents

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pandas as pd
 
-from ..errors import DataWarning
+from ..core.errors import DataWarning
 from .run_columns import aliases_of
 from .run_import import Cells, Frame, RawTable
 from .run_naming import MIX_TOLERANCE

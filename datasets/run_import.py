@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from ..errors import RunTableError
+from ..core.errors import RunTableError
 
 __all__ = ["EXTENSIONS", "MAX_BYTES", "MAX_CELLS", "Cells", "Frame", "RawTable", "raw_from_frame", "read_raw"]
 

@@ -23,8 +23,8 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from ..errors import RunTableError, UsageError
-from ..files import write_bytes
+from ..core.errors import RunTableError, UsageError
+from ..core.files import write_bytes
 from .run_columns import TEXT_COLUMNS, is_standard
 from .run_derive import complete, normalise_mix, warn_unit_slips
 from .run_import import EXTENSIONS, Cells, RawTable, raw_from_frame, read_raw

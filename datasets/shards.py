@@ -19,9 +19,9 @@ from typing import IO, Any
 import numpy as np
 from pydantic import Field
 
-from ..errors import CorpusError
-from ..fields import Frozen
-from ..files import sha256_file
+from ..core.errors import CorpusError
+from ..core.files import sha256_file
+from ..core.reading.fields import Frozen
 
 __all__ = ["SHARD_NAME", "SHARD_TOKENS", "TEMPORARY_NAME", "Shard", "ShardWriter", "map_shard", "verify_shard"]
 

@@ -24,8 +24,8 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 from typing_extensions import override
 
-from ..errors import ConfigError
-from ..fields import FieldError, Frozen, PositiveCount, Real, Whole, whole_schema
+from ..core.errors import ConfigError
+from ..core.reading.fields import FieldError, Frozen, PositiveCount, Real, Whole, whole_schema
 
 __all__ = ["MarkovSource", "Source", "SyntheticConfig", "ZipfSource", "build_source"]
 

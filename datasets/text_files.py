@@ -22,8 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple, cast
 
-from ..errors import CorpusError
-from ..units import shown
+from ..core.errors import CorpusError
+from ..core.units import shown
 
 __all__ = ["ACCEPTED", "FileKind", "TextFile", "find_files", "open_bytes"]
 

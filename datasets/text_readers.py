@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO, NamedTuple
 
-from ..errors import CorpusError
-from ..units import shown
+from ..core.errors import CorpusError
+from ..core.units import shown
 from .text_files import TextFile, open_bytes
 
 __all__ = ["MAX_DOCUMENT_BYTES", "RawText", "read_texts"]

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from typing_extensions import override
 
-from ..errors import CorpusError
-from ..files import read_bounded_text, write_text
-from ..units import shown
+from ..core.errors import CorpusError
+from ..core.files import read_bounded_text, write_text
+from ..core.units import shown
 
 __all__ = [
     "MAX_VOCAB_SIZE",

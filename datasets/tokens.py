@@ -19,10 +19,10 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, ValidationError
 
-from ..errors import ConfigError, CorpusError, UsageError
-from ..fields import Frozen, Label
-from ..files import read_bounded_text
-from ..units import shown
+from ..core.errors import ConfigError, CorpusError, UsageError
+from ..core.files import read_bounded_text
+from ..core.reading.fields import Frozen, Label
+from ..core.units import shown
 from .shards import Shard, map_shard, verify_shard
 from .tokenizer import Tokenizer, load_tokenizer
 

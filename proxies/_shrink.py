@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from ..units import format_count
+from ..core.units import format_count
 from .plan import Part, PartName
 
 __all__ = ["dropped", "smaller"]

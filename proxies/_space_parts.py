@@ -16,10 +16,20 @@ from pydantic import (
     model_validator,
 )
 
-from ..config_errors import Origins, explain
-from ..errors import ConfigError
-from ..fields import FieldError, Frozen, Label, PositiveCount, PositiveReal, Real, Share, Whole, whole_schema
-from ..units import shown
+from ..core.errors import ConfigError
+from ..core.reading.config_messages import Origins, explain
+from ..core.reading.fields import (
+    FieldError,
+    Frozen,
+    Label,
+    PositiveCount,
+    PositiveReal,
+    Real,
+    Share,
+    Whole,
+    whole_schema,
+)
+from ..core.units import shown
 from .runs import Recipe
 
 __all__ = [

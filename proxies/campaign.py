@@ -12,10 +12,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import __version__
+from ..core.errors import CampaignError
+from ..core.files import write_json
+from ..core.version import __version__
 from ..datasets.tokens import TokenStore
-from ..errors import CampaignError
-from ..files import write_json
 from .campaign_files import CampaignFile, Failure, Layout, read_model
 from .campaign_new import claim_folder, new_campaign_file
 from .campaign_status import CampaignStatus, Pace, campaign_status

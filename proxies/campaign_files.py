@@ -19,11 +19,11 @@ from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from ..config_errors import Origins, explain
-from ..errors import CampaignError, ConfigError, InputError
-from ..fields import FieldError, Frozen, Label, PositiveReal, Real
-from ..files import read_bounded_text, write_json
-from ..units import shown
+from ..core.errors import CampaignError, ConfigError, InputError
+from ..core.files import read_bounded_text, write_json
+from ..core.reading.config_messages import Origins, explain
+from ..core.reading.fields import FieldError, Frozen, Label, PositiveReal, Real
+from ..core.units import shown
 from .runs import ProxyRun
 from .settings import EngineSettings
 

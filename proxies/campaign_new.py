@@ -12,11 +12,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from .. import __version__
-from ..config_errors import Origins, explain
+from ..core.errors import CampaignError
+from ..core.reading.config_messages import Origins, explain
+from ..core.units import shown
+from ..core.version import __version__
 from ..datasets.tokens import TokenStore
-from ..errors import CampaignError
-from ..units import shown
 from .campaign_files import FORMAT, CampaignFile, StoreFacts
 from .run_rows import row_ids
 from .runs import ProxyRun

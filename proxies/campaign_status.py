@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-from ..units import format_count, format_duration
+from ..core.units import format_count, format_duration
 from .campaign_files import CampaignFile, Layout
 from .result_files import is_done, read_result
 from .runs import ProxyRun

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import CampaignError, DataWarning
+from ..core.errors import CampaignError, DataWarning
 from .run_rows import rows
 
 if TYPE_CHECKING:

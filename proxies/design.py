@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Literal
 
-from ..errors import ConfigError, InfeasibleError
-from ..units import format_count, format_duration, format_flops
+from ..core.errors import ConfigError, InfeasibleError
+from ..core.units import format_count, format_duration, format_flops
 from ._shrink import dropped, smaller
 from .estimate import Estimate, Machine, estimate
 from .learning_rate import LearningRateChoice

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
-from ..architecture import Architecture
+from ..core.model.architecture import Architecture
 from .runs import ProxyRun, Shared
 from .settings import EngineSettings
 

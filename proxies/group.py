@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import CampaignError
+from ..core.errors import CampaignError
 from .campaign import Campaign
 from .campaign_files import Failure, GroupFolder, GroupProgress
 from .result_files import write_result, write_run

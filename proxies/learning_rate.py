@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ..errors import FitError
-from ..fields import Frozen, PositiveReal, Whole
+from ..core.errors import FitError
+from ..core.reading.fields import Frozen, PositiveReal, Whole
 from .results import RunResult
 from .runs import ProxyRun
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InfeasibleError
-from ..fields import FieldError
-from ..units import format_count, shown
+from ..core.errors import InfeasibleError
+from ..core.reading.fields import FieldError
+from ..core.units import format_count, shown
 
 if TYPE_CHECKING:
     from ..datasets.tokens import TokenStore

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..architecture import Architecture
-from ..errors import ConfigError, InfeasibleError
-from ..fields import FieldError
+from ..core.errors import ConfigError, InfeasibleError
+from ..core.model.architecture import Architecture
+from ..core.reading.fields import FieldError
 from .learning_rate import LearningRateChoice
 from .mixes import DomainFacts, named_mixes, sample_mixes, share_caps
 from .plan import Variant, make_run

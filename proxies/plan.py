@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..architecture import Architecture
-from ..fields import FieldError
+from ..core.model.architecture import Architecture
+from ..core.reading.fields import FieldError
 from ._space_parts import BATCH, SampledMixes, SobolPoints, ValueRange
 from .learning_rate import LearningRateChoice
 from .mixes import DomainFacts, named_mixes, sample_mixes, share_caps

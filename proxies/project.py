@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from .. import __version__
+from ..core.errors import CampaignError
+from ..core.files import write_json
+from ..core.reading.fields import Frozen, Label, PositiveReal, Whole
+from ..core.version import __version__
 from ..datasets.corpus import Corpus
 from ..datasets.documents import source_digest
 from ..datasets.prepare import prepare
 from ..datasets.tokens import TokenStore
-from ..errors import CampaignError
-from ..fields import Frozen, Label, PositiveReal, Whole
-from ..files import write_json
 from .campaign import Campaign
 from .campaign_files import read_model
 from .campaign_status import CampaignStatus

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pydantic import Field
 
-from ..errors import CampaignError
-from ..fields import Frozen, Label, Real
-from ..files import read_bounded_text, write_json, write_text
+from ..core.errors import CampaignError
+from ..core.files import read_bounded_text, write_json, write_text
+from ..core.reading.fields import Frozen, Label, Real
 from .campaign_files import FORMAT, read_model
 from .results import CurvePoint, DomainLoss, Evaluation, RunResult, Status
 from .runs import ProxyRun

@@ -7,9 +7,20 @@ from typing import Annotated, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from ..architecture import Architecture
-from ..fields import Count, FieldError, Frozen, Label, PositiveCount, PositiveReal, Real, Share, Whole, whole_schema
-from ..schedules import Schedule, ScheduleName
+from ..core.model.architecture import Architecture
+from ..core.model.schedules import Schedule, ScheduleName
+from ..core.reading.fields import (
+    Count,
+    FieldError,
+    Frozen,
+    Label,
+    PositiveCount,
+    PositiveReal,
+    Real,
+    Share,
+    Whole,
+    whole_schema,
+)
 
 __all__ = ["ProxyRun", "Recipe", "Shared"]
 

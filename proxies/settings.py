@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ..fields import Frozen, PositiveCount, PositiveReal, Whole, whole_schema
+from ..core.reading.fields import Frozen, PositiveCount, PositiveReal, Whole, whole_schema
 
 __all__ = ["EngineSettings"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ..architecture import Architecture
-from ..errors import ConfigError
-from ..fields import FieldError
-from ..units import format_count
+from ..core.errors import ConfigError
+from ..core.model.architecture import Architecture
+from ..core.reading.fields import FieldError
+from ..core.units import format_count
 from .space import ProxySpace
 
 __all__ = ["ModelFamily", "shapes"]

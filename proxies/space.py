@@ -23,11 +23,11 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, PrivateAttr, StrictBool, ValidationError, model_validator
 
-from ..config_errors import Origins, explain
-from ..errors import ConfigError
-from ..fields import Duration, FieldError, Frozen, Label, PositiveReal, Whole, whole_schema
-from ..units import shown
-from ..yaml_io import load_document
+from ..core.errors import ConfigError
+from ..core.reading.config_messages import Origins, explain
+from ..core.reading.fields import Duration, FieldError, Frozen, Label, PositiveReal, Whole, whole_schema
+from ..core.reading.yaml_reader import load_document
+from ..core.units import shown
 from ._space_parts import Counts, LearningRates, MixSpec, SampledMixes, SobolPoints, Widths, lowest_lr, read_lr
 from .runs import Recipe
 from .settings import EngineSettings

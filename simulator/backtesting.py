@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .calibration import LEVELS, Calibration, public_calibration
+from ..core.quantity import LEVELS
+from .calibration import Calibration, public_calibration
 from .fitting import Observations, Prior, Scores, backtest, choose, fit_observations, public_prior
 from .laws import get_law
 from .predictor import Progress

@@ -20,8 +20,6 @@ from .fitting.backtest import Scores
 
 GRID = np.concatenate([np.linspace(0.0, 0.9, 37), np.linspace(0.91, 0.99, 9)])
 """Levels at which the quantiles of |z| are kept."""
-LEVELS = (0.5, 0.8, 0.9, 0.95)
-"""Levels of the intervals that forecasts, scores and back-tests report."""
 _PUBLIC_CUTS = 16.0  # the public scores weigh as much as this many cuts of the table's own: two for each public table
 
 

@@ -14,11 +14,11 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from ..config_errors import Origins, explain
-from ..errors import ConfigError
-from ..fields import Day, FieldError, Frozen, Label, Whole, whole_schema
-from ..units import shown
-from ..yaml_io import load_document
+from ..core.errors import ConfigError
+from ..core.reading.config_messages import Origins, explain
+from ..core.reading.fields import Day, FieldError, Frozen, Label, Whole, whole_schema
+from ..core.reading.yaml_reader import load_document
+from ..core.units import shown
 from .config_cluster import HardwareConfig, LayoutConfig
 from .config_operations import EnergyConfig, PricesConfig, ReliabilityConfig
 from .config_optim import OptimConfig

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, StrictBool, field_validator, model_validator
 
+from ..core.errors import ConfigError
+from ..core.reading.fields import FieldError, Frozen, PositiveReal, Real, Whole, whole_schema
+from ..core.units import shown
 from ..datasets.accelerators import Accelerator, Precision, accelerator, catalogue
-from ..errors import ConfigError
-from ..fields import FieldError, Frozen, PositiveReal, Real, Whole, whole_schema
-from ..units import shown
 
 __all__ = ["Framework", "HardwareConfig", "LayoutConfig", "Offload", "Recompute"]
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ..fields import Duration, FieldError, Frozen, PositiveCount, Real, Share, Whole, whole_schema
+from ..core.reading.fields import Duration, FieldError, Frozen, PositiveCount, Real, Share, Whole, whole_schema
 
 __all__ = ["OVERHEAD", "EnergyConfig", "PricesConfig", "ReliabilityConfig"]
 

@@ -7,9 +7,19 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from ..errors import ConfigError
-from ..fields import FieldError, Frozen, Label, PositiveCount, PositiveReal, Real, Share, Whole, whole_schema
-from ..units import parse_whole, shown
+from ..core.errors import ConfigError
+from ..core.reading.fields import (
+    FieldError,
+    Frozen,
+    Label,
+    PositiveCount,
+    PositiveReal,
+    Real,
+    Share,
+    Whole,
+    whole_schema,
+)
+from ..core.units import parse_whole, shown
 
 __all__ = ["OptimConfig", "step_of"]
 

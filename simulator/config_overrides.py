@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from ..config_errors import known_keys, suggestion
-from ..errors import ConfigError
-from ..units import shown
-from ..yaml_io import loads_value
+from ..core.errors import ConfigError
+from ..core.reading.config_messages import known_keys, suggestion
+from ..core.reading.yaml_reader import loads_value
+from ..core.units import shown
 
 __all__ = ["merge_overrides"]
 

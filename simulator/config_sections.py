@@ -11,8 +11,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, StrictBool, field_validator, model_validator
 
-from ..architecture import Architecture
-from ..fields import (
+from ..core.model.architecture import Architecture
+from ..core.reading.fields import (
     Deadline,
     FieldError,
     Frozen,
@@ -24,7 +24,7 @@ from ..fields import (
     Whole,
     whole_schema,
 )
-from ..units import shown
+from ..core.units import shown
 
 __all__ = ["DataConfig", "ModelConfig", "TargetConfig"]
 

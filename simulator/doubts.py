@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..units import shown
+from ..core.units import shown
 from .fitting import Observations, Prior, collinearity, constant_column
 from .mix_doubts import duplicate_doubts, mix_doubts
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import FitError, UsageError
+from ..core.errors import FitError, UsageError
 from .fitting import AUTO, FAMILIES, OPTIONAL, Observations
 from .loss_prediction import LossPrediction
 from .predictor import resolve_prior

@@ -14,9 +14,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from ..core.errors import ConfigError
+from ..core.quantity import LEVELS
 from ..datasets.data_stock import PublicStock, largest_runs
-from ..errors import ConfigError
-from .calibration import LEVELS
 
 __all__ = ["DRAWS", "Demand", "UsedUp", "crossing_years", "stock_at", "used_up"]
 

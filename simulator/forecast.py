@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import __version__
-from ..units import format_count
-from .calibration import LEVELS
+from ..core.quantity import LEVELS, Quantity
+from ..core.units import format_count
+from ..core.version import __version__
 from .cluster.cluster_estimate import CLUSTER_KEYS, ClusterEstimate
 from .cluster.estimate import DRAWS, PlannedStep, estimate
 from .cluster.plan import missing
@@ -23,7 +23,6 @@ from .natural import decompose
 from .new_domains import new_domains
 from .plan_columns import planned, run_columns
 from .predictor import Predictor
-from .quantity import Quantity
 from .target_model import TargetModel
 
 _NOTABLE_DECADES, _FAR_DECADES = 0.05, 2.0

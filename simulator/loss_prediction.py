@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..errors import UsageError
+from ..core.errors import UsageError
 from .calibration import Calibration
 
 _FADES_DECADES = 0.3  # beyond the fitted runs, where the calibration of runs like them no longer counts

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..units import shown
+from ..core.units import shown
 from .fitting import Observations, known_columns
 from .laws import CORE, mix_column
 

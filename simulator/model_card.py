@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..units import format_count, format_flops
+from ..core.units import format_count, format_flops
 from .natural import most_helpful
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import InputError
-from ..units import shown
+from ..core.errors import InputError
+from ..core.units import shown
 from .fitting import Fit
 from .laws import Columns, mix_column, stock_column
 from .loss_prediction import LossPrediction

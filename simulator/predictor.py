@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from ..errors import DataWarning, FitError, UsageError
+from ..core.errors import DataWarning, FitError, UsageError
 from .averaging import average, error_correlation, shares
 from .doubts import table_doubts
 from .fitting import AUTO, Observations, Prior, one_thread, public_prior, weak_prior

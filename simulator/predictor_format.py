@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import __version__
-from ..units import shown
+from ..core.units import shown
+from ..core.version import __version__
 from .calibration import GRID, Calibration
 from .fitting import Fit
 from .laws import Law, Reference, get_law

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import FitError, PredictorError
-from ..files import check_manifest, read_bounded_text, write_bytes, write_json, write_manifest, write_text
-from .folders import check_folder, named, read_arrays
+from ..core.array_folders import check_folder, named, read_arrays
+from ..core.errors import FitError, PredictorError
+from ..core.files import check_manifest, read_bounded_text, write_bytes, write_json, write_manifest, write_text
 from .model_card import model_card
 from .predictor import Predictor
 from .predictor_format import FORMAT, arrays_of, from_dict, to_dict, tree_file, trees_of

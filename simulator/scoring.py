@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import RunTableError
-from .calibration import LEVELS
+from ..core.errors import RunTableError
+from ..core.quantity import LEVELS
 from .fitting import known_columns
 from .loss_prediction import LossPrediction
 from .predictor import Predictor

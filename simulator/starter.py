@@ -6,8 +6,8 @@ import os
 from importlib import resources
 from pathlib import Path
 
-from ..errors import InputError
-from ..files import write_text
+from ..core.errors import InputError
+from ..core.files import write_text
 
 __all__ = ["FILES", "write_starter"]
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..core.errors import ConfigError
+from ..core.units import format_count, shown
 from ..datasets.data_stock import PublicStock, find, public_stock, repeat_star
-from ..errors import ConfigError
-from ..units import format_count, shown
 from .config import RunConfig
 from .exhaustion import Demand
 from .outlook import PublicUse, most_epochs, public_use

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import InputError
+from ..core.errors import InputError
 from .calibration import Calibration, public_calibration
 from .doubts import fit_doubts
 from .fitting import (

@@ -115,7 +115,7 @@ def fit_once() -> Iterator[None]:
 
 TRAIN = """
 import json, sys
-from foretrain.errors import ForetrainError
+from foretrain.core.errors import ForetrainError
 from foretrain.proxies.campaign import Campaign
 from foretrain.proxies.executors import get_executor
 folder, name, workers, address = sys.argv[1:]

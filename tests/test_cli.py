@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from foretrain import __version__
+from foretrain.core.version import __version__
 from foretrain.simulator.forecast import LEVELS
 from foretrain.simulator.predictor_io import DEFAULT, shipped
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from foretrain.cli import main
-from foretrain.files import write_manifest
+from foretrain.core.files import write_manifest
 from foretrain.simulator import predictor_io
 
 ROOT = Path(__file__).parents[1]

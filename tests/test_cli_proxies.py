@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from foretrain.commands._next_proxies import next_stage
 from foretrain.commands._planned import Budget
-from foretrain.errors import CampaignError
+from foretrain.core.errors import CampaignError
 from foretrain.proxies.project import Project
 
 # the project is trained once, for all of these

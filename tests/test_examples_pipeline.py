@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from foretrain.core.reading.yaml_reader import load_yaml
 from foretrain.simulator.config import RunConfig
-from foretrain.yaml_io import load_yaml
 
 EXAMPLES = Path(__file__).parents[1] / "examples/pipeline"
 STUDY = """

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from foretrain.core.errors import DataWarning, FitError
 from foretrain.datasets.run_table import RunTable
-from foretrain.errors import DataWarning, FitError
 from foretrain.simulator.fitting import Fit, Observations, choose, fit_observations, public_prior
 from foretrain.simulator.laws import get_law
 from foretrain.simulator.predictor import Predictor

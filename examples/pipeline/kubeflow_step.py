@@ -55,7 +55,7 @@ def main() -> int:
     if compiled:
         compile_component(compiled)
         return 0
-    from foretrain.errors import ForetrainError
+    from ...core.errors import ForetrainError
 
     try:
         name = next_plan(**options)

@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ... import __version__
-from ...files import write_bytes
+from ...core.files import write_bytes
+from ...core.version import __version__
 from ..results import CurvePoint, DomainLoss, Evaluation
 from ._group import Group
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ...errors import ConfigError
+from ...core.errors import ConfigError
 from ..settings import EngineSettings
 
 __all__ = ["Plan", "resolve"]

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from ...core.errors import ConfigError
 from ...datasets.tokens import TokenStore
-from ...errors import ConfigError
 from ..results import RunResult
 from ..runs import ProxyRun
 from ..settings import EngineSettings

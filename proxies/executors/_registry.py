@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...errors import UsageError
-from ...registry import import_members
-from ...units import shown
+from ...core.errors import UsageError
+from ...core.registry import import_members
+from ...core.units import shown
 from ._executor import Executor
 
 _EXECUTORS: dict[str, type[Executor]] = {}

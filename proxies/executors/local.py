@@ -23,7 +23,7 @@ from typing import NamedTuple, TypeAlias
 
 from typing_extensions import override
 
-from ...errors import UsageError
+from ...core.errors import UsageError
 from ._executor import DEATHS_ALLOWED, Executor, GroupJob, Outcome
 from ._registry import register_executor
 

@@ -18,9 +18,9 @@ from typing import Any
 
 from typing_extensions import override
 
-from ...errors import CampaignError, UsageError
-from ...files import sha256_file
-from ...units import shown
+from ...core.errors import CampaignError, UsageError
+from ...core.files import sha256_file
+from ...core.units import shown
 from ..campaign_files import Layout
 from ..worker import train
 from ._executor import DEATHS_ALLOWED, Executor, GroupJob, Outcome

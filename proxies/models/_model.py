@@ -14,7 +14,7 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from ...architecture import Architecture
+from ...core.model.architecture import Architecture
 
 __all__ = ["BASE_WIDTH", "ProxyModel", "Role", "Weight"]
 

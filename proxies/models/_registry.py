@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...architecture import Architecture
-from ...errors import ConfigError
-from ...registry import import_members
-from ...units import shown
+from ...core.errors import ConfigError
+from ...core.model.architecture import Architecture
+from ...core.registry import import_members
+from ...core.units import shown
 from ._model import ProxyModel
 
 _MODELS: dict[str, type[ProxyModel]] = {}

@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 from typing_extensions import override
 
-from ...architecture import Architecture
-from ...errors import ConfigError
-from ...units import shown
+from ...core.errors import ConfigError
+from ...core.model.architecture import Architecture
+from ...core.units import shown
 from ._model import ProxyModel, Weight, cross_entropy
 from ._registry import register_model
 

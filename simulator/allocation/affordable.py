@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...architecture import Architecture
-from ...errors import ConfigError, InfeasibleError, InputError
+from ...core.errors import ConfigError, InfeasibleError, InputError
+from ...core.model.architecture import Architecture
 from ..cluster.cluster_estimate import ClusterEstimate
 from ..cluster.estimate import PlannedStep, estimate, plan_step
 from ..cluster.step_model import StepTimeModel

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import InfeasibleError, InputError
-from ..calibration import LEVELS
+from ...core.errors import InfeasibleError, InputError
+from ...core.quantity import LEVELS, Quantity
 from ..config import RunConfig
 from ..predictor import Predictor
-from ..quantity import Quantity
 from .optimal import ComputeOptimal, optimum_at
 from .optimum import Optimum, find_optimum, root_between
 from .surface import LossSurface

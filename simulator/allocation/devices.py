@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...errors import InfeasibleError
+from ...core.errors import InfeasibleError
 from ..config import RunConfig
 from .affordable import Steps
 

@@ -6,9 +6,8 @@ import math
 
 import numpy as np
 
-from ..calibration import LEVELS
+from ...core.quantity import LEVELS, Quantity
 from ..loss_prediction import LossPrediction
-from ..quantity import Quantity
 
 __all__ = ["NORMAL", "around", "loss_at", "perplexity_of", "spread_of", "times_or_over"]
 

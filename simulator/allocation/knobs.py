@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from ...architecture import Architecture
-from ...errors import InfeasibleError
+from ...core.errors import InfeasibleError
+from ...core.model.architecture import Architecture
+from ...core.model.shape_family import family_shape
 from ..config import RunConfig
-from ..search.shapes import family_shape
 from .affordable import Steps, with_shape, with_tokens
 from .devices import with_devices
 

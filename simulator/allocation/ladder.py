@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from ...architecture import Architecture
-from ...errors import InfeasibleError, InputError
+from ...core.errors import InfeasibleError, InputError
+from ...core.model.architecture import Architecture
+from ...core.model.shape_family import family_shape, params_range
 from ..config import RunConfig
 from ..loss_prediction import LossPrediction
 from ..plan_columns import run_columns
 from ..predictor import Predictor
-from ..search.shapes import family_shape, params_range
 from .affordable import Affordable, Limits, Steps, affordable, with_shape
 from .surface import LossSurface, tuned
 

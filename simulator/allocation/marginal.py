@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ... import __version__
-from ...errors import ConfigError, InfeasibleError, InputError
+from ...core.errors import ConfigError, InfeasibleError, InputError
+from ...core.quantity import Quantity
+from ...core.version import __version__
 from ..cluster.cluster_estimate import ClusterEstimate
 from ..cluster.estimate import DRAWS
 from ..cluster.plan import missing
@@ -18,7 +19,6 @@ from ..cluster.step_model import StepTimeModel
 from ..config import RunConfig
 from ..plan_columns import run_columns
 from ..predictor import Predictor
-from ..quantity import Quantity
 from .affordable import Affordable, Limits, Steps, affordable, with_tokens
 from .devices import with_devices
 from .figures import around, loss_at, perplexity_of

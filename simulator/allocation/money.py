@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from ... import __version__
-from ...errors import InputError
+from ...core.errors import InputError
+from ...core.quantity import Quantity
+from ...core.version import __version__
 from ..cluster.cluster_estimate import ClusterEstimate
 from ..cluster.estimate import DRAWS
 from ..cluster.step_model import StepTimeModel
 from ..config import RunConfig
 from ..fitting import gap_decades
 from ..predictor import Predictor
-from ..quantity import Quantity
 from .affordable import Limits, Steps, affordable
 from .figures import NORMAL, loss_at, perplexity_of, spread_of, times_or_over
 from .ladder import Ladder, Progress, climb

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ... import __version__
-from ...errors import InputError
+from ...core.errors import InputError
+from ...core.quantity import Quantity
+from ...core.version import __version__
 from ..config import RunConfig
 from ..fitting import gap_decades
 from ..predictor import Predictor
-from ..quantity import Quantity
 from .figures import loss_at, perplexity_of, spread_of, times_or_over
 from .optimum import DRIFT_PER_DECADE, Optimum, find_optimum, optima_of_draws
 from .over_training import OverTraining, over_trained, over_training_of

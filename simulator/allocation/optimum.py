@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ...errors import InfeasibleError, InputError
+from ...core.errors import InfeasibleError, InputError
 from ..laws import CORE
 from .surface import FLOPS_PER_PARAM_TOKEN, LossSurface
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..quantity import Quantity
+from ...core.quantity import Quantity
 from .figures import around
 from .optimum import Optimum, find_optimum, root_between
 from .surface import LossSurface

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ... import __version__
-from ...errors import InfeasibleError, InputError
+from ...core.errors import InfeasibleError, InputError
+from ...core.version import __version__
 from ..cluster.estimate import DRAWS
 from ..cluster.plan import missing
 from ..cluster.step_model import StepTimeModel

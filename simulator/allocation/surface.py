@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...errors import InputError
-from ...units import shown
+from ...core.errors import InputError
+from ...core.units import shown
 from ..config import RunConfig
 from ..fitting import Fit
 from ..laws import Columns

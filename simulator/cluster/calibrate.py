@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import InfeasibleError, InputError
+from ...core.errors import InfeasibleError, InputError
 from ..config import RunConfig
 from .candidates import LayoutSpace
 from .layout import Layout

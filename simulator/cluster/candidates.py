@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...architecture import Architecture
-from ...errors import InfeasibleError
+from ...core.errors import InfeasibleError
+from ...core.model.architecture import Architecture
 from ..config_cluster import LayoutConfig, Recompute
 from .layout import Layout
 from .layout_problems import OWN_STAGES, complete_layout, tp_faults

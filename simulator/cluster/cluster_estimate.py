@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ...core.quantity import Quantity
 from ..config_cluster import Framework
-from ..quantity import Quantity
 from .layout import Layout
 
 __all__ = ["CLUSTER_KEYS", "ClusterEstimate", "Draws"]

@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ...core.quantity import LEVELS, Quantity
 from ...datasets.accelerators import catalogue
-from ..calibration import LEVELS
 from ..config import RunConfig
-from ..quantity import Quantity
 from .candidates import LayoutSpace
 from .cluster_estimate import ClusterEstimate, Draws
 from .energy import Energy, energy_used

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import InfeasibleError
-from ...units import format_duration
+from ...core.errors import InfeasibleError
+from ...core.units import format_duration
 from ..config_operations import ReliabilityConfig
 from .run_time import RunTime, assemble
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ...architecture import Architecture
-from ...errors import ConfigError
+from ...core.errors import ConfigError
+from ...core.model.architecture import Architecture
 from ..config_cluster import LayoutConfig, Recompute
 
 __all__ = ["Layout", "batch_sequences", "doubts"]

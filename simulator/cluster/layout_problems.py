@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from ...architecture import Architecture
-from ...errors import InfeasibleError
+from ...core.errors import InfeasibleError
+from ...core.model.architecture import Architecture
 from ..config_cluster import LayoutConfig
 from .layout import Layout
 

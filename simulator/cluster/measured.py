@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...architecture import Architecture
-from ...errors import RunTableError
+from ...core.errors import RunTableError
+from ...core.model.architecture import Architecture
 from .measured_rows import (
     Cell,
     SkippedError,

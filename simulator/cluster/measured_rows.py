@@ -12,10 +12,10 @@ from collections.abc import Hashable, Mapping
 from numbers import Real
 from typing import Any, cast
 
-from ...architecture import Architecture
+from ...core.errors import InputError
+from ...core.model.architecture import Architecture
+from ...core.units import shown
 from ...datasets.accelerators import PRECISIONS, Precision, find
-from ...errors import InputError
-from ...units import shown
 from .steps import FRAMEWORKS, Machines, machine
 
 __all__ = [

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ConfigError, InfeasibleError
+from ...core.errors import ConfigError, InfeasibleError
 from ..config import RunConfig
 from ..config_cluster import Framework, HardwareConfig, LayoutConfig
 from .candidates import LayoutSpace

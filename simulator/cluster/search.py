@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...core.errors import ConfigError, InfeasibleError
 from ...datasets.accelerators import Accelerator, Precision
-from ...errors import ConfigError, InfeasibleError
 from ..config_cluster import Framework, LayoutConfig
 from .candidates import LayoutSpace, candidate_layouts, layout_at
 from .layout import Layout

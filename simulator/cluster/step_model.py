@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import InputError
-from ...files import read_bounded_text, write_text
+from ...core.errors import InputError
+from ...core.files import read_bounded_text, write_text
 from .efficiency import PARAMETERS, Efficiencies
 from .fitting import jacobian
 from .residual import Residual, features

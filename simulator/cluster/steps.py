@@ -12,7 +12,7 @@ from typing import Self, get_args
 
 import numpy as np
 
-from ...architecture import Architecture
+from ...core.model.architecture import Architecture
 from ...datasets.accelerators import Accelerator, Precision
 from ..config_cluster import Framework
 

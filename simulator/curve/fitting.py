@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...errors import DataWarning, FitError
+from ...core.errors import DataWarning, FitError
 from .library import Curve
 from .multipower import LEVEL, SHAPE, basis, basis_gradient
 from .path import Decay, RatePath

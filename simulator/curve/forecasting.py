@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import FitError
-from ...units import format_count, shown
-from ..quantity import Quantity
+from ...core.errors import FitError
+from ...core.quantity import Quantity
+from ...core.units import format_count, shown
 from .path import RatePath
 from .prefix import Belief, Z, believe
 from .transfer import Library

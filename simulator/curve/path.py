@@ -14,8 +14,8 @@ from typing import get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ...errors import ConfigError
-from ...schedules import DecayForm, Schedule, ScheduleName
+from ...core.errors import ConfigError
+from ...core.model.schedules import DecayForm, Schedule, ScheduleName
 
 MAX_BLOCKS = 32
 """Learning-rate changes are merged into at most this many blocks per monotone segment (shared notes: curves.md)."""
@@ -147,7 +147,7 @@ def named_path(
     decay_share: float = 0.2,
     decay_form: DecayForm = "linear",
 ) -> RatePath:
-    """Path of one of the schedules of a run configuration (`foretrain.schedules`)."""
+    """Path of one of the schedules of a run configuration (`foretrain.core.model.schedules`)."""
     schedule = Schedule(
         name=name, steps=steps, warmup_steps=warmup, final=final, decay_share=decay_share, decay_form=decay_form
     )
@@ -157,7 +157,7 @@ def named_path(
 def wsd_path(steps: int, warmup: int, decay_start: int, final: float, form: DecayForm = "linear") -> RatePath:
     """Warm-up, stable, then from `decay_start` down to the share `final` where the run ends.
 
-    `form`: `linear`, `exponential` (needs `final` > 0) or `sqrt`, see `foretrain.schedules`.
+    `form`: `linear`, `exponential` (needs `final` > 0) or `sqrt`, see `foretrain.core.model.schedules`.
     """
     if form not in get_args(DecayForm):
         raise ConfigError(f"form: got {form!r}; expected one of {', '.join(get_args(DecayForm))}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import cast
 
-from ...errors import ConfigError
-from ...schedules import ScheduleName
+from ...core.errors import ConfigError
+from ...core.model.schedules import ScheduleName
 from ..config import RunConfig
 from ..config_optim import OptimConfig, step_of
 from .path import RatePath, named_path, piecewise_path, pointwise_path

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...errors import FitError
+from ...core.errors import FitError
 from .multipower import basis_gradient
 from .path import Decay, RatePath
 from .prior import Prior

@@ -17,9 +17,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from ...errors import ConfigError, DataWarning, RunTableError
-from ...files import read_bounded_text
-from ...units import parse_count, shown
+from ...core.errors import ConfigError, DataWarning, RunTableError
+from ...core.files import read_bounded_text
+from ...core.units import parse_count, shown
 from .library import Curve
 from .path import RatePath, named_path, piecewise_path, pointwise_path, wsd_path
 from .plan import MAX_STEPS

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ...errors import ConfigError, UsageError
-from ...units import parse_whole, shown
+from ...core.errors import ConfigError, UsageError
+from ...core.units import parse_whole, shown
 from ..config_optim import OptimConfig
 from .path import RatePath
 from .plan import rates

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import FitError
-from ...units import format_count
+from ...core.errors import FitError
+from ...core.units import format_count
 from .library import END_POINTS, Curve
 from .prefix import believe
 from .transfer import Library

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from ... import __version__
-from ...errors import InputError, PredictorError
-from ...files import MANIFEST_NAME, check_manifest, read_bounded_text, write_bytes, write_json, write_manifest
-from ..folders import check_folder, named, read_arrays
+from ...core.array_folders import check_folder, named, read_arrays
+from ...core.errors import InputError, PredictorError
+from ...core.files import MANIFEST_NAME, check_manifest, read_bounded_text, write_bytes, write_json, write_manifest
+from ...core.version import __version__
 from .fitting import CurveFit, check_curve
 from .library import Curve
 from .path import RatePath

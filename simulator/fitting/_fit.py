@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...errors import FitError
+from ...core.errors import FitError
 from ..laws import Columns, Features, Law, Reference
 from ._bootstrap import bootstrap, take_rows, thin
 from ._laplace import gaussian_draws, has_gaussian_draws, laplace

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...errors import FitError
+from ...core.errors import FitError
 from ..laws import Law
 from ._fit import Fit, fit_law
 from .observations import Observations

@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 
-from ...errors import FitError
+from ...core.errors import FitError
 from ..laws import Law, build_term, get_law, members, stock_column, terms
 from .backtest import Scores, backtest
 from .observations import Observations

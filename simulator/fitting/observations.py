@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...errors import FitError
+from ...core.errors import FitError
 from ..laws import Columns, varying_domains
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...errors import FitError
+from ...core.errors import FitError
 from ._term import Columns, Parameter, Reference, Term, need
 
 Features = list[dict[str, np.ndarray]]

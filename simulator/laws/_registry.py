@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ...errors import FitError
-from ...registry import import_members
-from ...units import shown
+from ...core.errors import FitError
+from ...core.registry import import_members
+from ...core.units import shown
 from ._law import Law, Member
 from ._term import Term
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...errors import FitError
+from ...core.errors import FitError
 
 Columns = Mapping[str, np.ndarray]
 """Raw columns of runs by their run-table name, each `(n,)`: params, tokens, num_experts, lr, …"""

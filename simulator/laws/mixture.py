@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from typing_extensions import override
 
-from ...errors import FitError
+from ...core.errors import FitError
 from ._registry import register_term
 from ._term import Effect, Parameter, Term, mix_column, need, stock_column, varying_domains
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import UsageError
-from ...files import write_bytes
-from ...units import format_count
+from ...core.errors import UsageError
+from ...core.files import write_bytes
+from ...core.units import format_count
 from ..forecast import Forecast
 from ..plan_columns import planned, run_columns
 from ..predictor import Predictor

@@ -10,11 +10,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ...units import format_count, format_duration
+from ...core.quantity import Quantity
+from ...core.units import format_count, format_duration
 from ..cluster.cluster_estimate import ClusterEstimate
 from ..cluster.layout import Layout
 from ..cluster.search import RankedLayout
-from ..quantity import Quantity
 from .cells import add_row, percent, plain_table
 
 __all__ = [

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...units import format_count
+from ...core.units import format_count
 from ..curve.forecasting import CurveForecast
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ...units import format_count
+from ...core.units import format_count
 from ..curve.fitting import CurveFit
 from ..curve.forecasting import CurveForecast
 from ..curve.library import Curve

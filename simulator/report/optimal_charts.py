@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import UsageError
-from ...units import format_count, format_flops
+from ...core.errors import UsageError
+from ...core.units import format_count, format_flops
 from ..allocation.curves import IsoFlop, IsoLoss
 from ..allocation.money import MoneyOptimal
 from ..allocation.sensitivity import Sensitivity

@@ -8,14 +8,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ...units import format_count, format_flops
+from ...core.quantity import Quantity
+from ...core.units import format_count, format_flops
 from ..allocation.curves import IsoFlop, IsoLoss
 from ..allocation.marginal import Change, Marginal
 from ..allocation.money import MoneyOptimal
 from ..allocation.optimal import ComputeOptimal
 from ..allocation.over_training import OverTraining
 from ..allocation.sensitivity import Sensitivity, Turned
-from ..quantity import Quantity
 from .cells import add_row, percent, plain_table
 from .cluster_tables import cluster_rows, layout_text
 

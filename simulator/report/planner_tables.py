@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ...units import format_count
+from ...core.units import format_count
 from ..search.planning.planner import Planner
 from ..search.planning.proposals import Expected, Lesson, Proposal
 from .cells import add_row, plain_table

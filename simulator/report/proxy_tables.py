@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ...units import format_count, format_duration, format_flops
+from ...core.units import format_count, format_duration, format_flops
 
 __all__ = ["design_view", "next_view", "status_view", "trained_view"]
 

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ...units import format_count
+from ...core.units import format_count
 from ..exhaustion import UsedUp
 from ..outlook import PublicOutlook
 from ..stock import Budget, PlanStock

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ...units import format_count
+from ...core.units import format_count
 from ..search.evaluate import Evaluation
 from ..search.result import Candidate, Optimization
 from ..search.study import BoundLimit, Study

@@ -10,11 +10,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ...units import format_count, format_flops
+from ...core.quantity import Quantity
+from ...core.units import format_count, format_flops
 from ..forecast import DomainForecast, Forecast
 from ..natural import most_helpful
 from ..predictor import Predictor
-from ..quantity import Quantity
 from ..target_model import TargetModel
 from .cells import add_row, percent, plain_table
 from .cluster_tables import cluster_lines, cluster_rows, notes_lines

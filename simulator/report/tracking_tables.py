@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ...units import format_count, format_duration
+from ...core.units import format_count, format_duration
 from ..tracking.pace import Pace
 from ..tracking.result import Tracking
 from .cells import add_row, percent, plain_table

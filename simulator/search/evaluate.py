@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ...errors import ConfigError, InfeasibleError, InputError
+from ...core.errors import ConfigError, InfeasibleError, InputError
 from ..cluster.cluster_estimate import ClusterEstimate
 from ..cluster.estimate import PlannedStep, estimate, plan_step
 from ..cluster.layout import batch_sequences

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from ...config_errors import Origins
-from ...errors import ConfigError
-from ...units import shown
+from ...core.errors import ConfigError
+from ...core.reading.config_messages import Origins
+from ...core.units import shown
 from ..cluster.plan import missing
 from ..config import RunConfig
 from ..new_domains import known_domains

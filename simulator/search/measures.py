@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...errors import ConfigError
-from ...units import shown
+from ...core.errors import ConfigError
+from ...core.quantity import Quantity
+from ...core.units import shown
 from ..cluster.cluster_estimate import ClusterEstimate
 from ..config import RunConfig
 from ..loss_prediction import LossPrediction
 from ..predictor import Predictor
-from ..quantity import Quantity
 from .serving import ServingConfig
 
 __all__ = ["MEASURES", "Measure", "Outcome", "get_measure"]

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ... import __version__
-from ...errors import UsageError
+from ...core.errors import UsageError
+from ...core.version import __version__
 from ..predictor import Predictor
 from .evaluate import Evaluator
 from .polishing import polished

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ... import __version__
-from ...errors import ForetrainError, InfeasibleError
-from ...files import write_text
+from ...core.errors import ForetrainError, InfeasibleError
+from ...core.files import write_text
+from ...core.version import __version__
 from ..forecast import Forecast
 from .evaluate import Evaluation, Evaluator
 from .fronts import balanced, front_of, spread_out

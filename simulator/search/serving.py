@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ...errors import ConfigError
-from ...fields import Frozen, PositiveCount, PositiveReal, Real
+from ...core.errors import ConfigError
+from ...core.reading.fields import Frozen, PositiveCount, PositiveReal, Real
 from ..config import RunConfig
 
 __all__ = ["ServingConfig"]

@@ -18,10 +18,10 @@ from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, StrictBool, ValidationError, model_validator
 
-from ...config_errors import Origins, explain
-from ...errors import ConfigError
-from ...fields import FieldError, Frozen, Label, PositiveCount, PositiveReal, Share
-from ...units import parse_count, shown
+from ...core.errors import ConfigError
+from ...core.reading.config_messages import Origins, explain
+from ...core.reading.fields import FieldError, Frozen, Label, PositiveCount, PositiveReal, Share
+from ...core.units import parse_count, shown
 
 __all__ = ["ALL_DOMAINS", "DomainSpec", "RangeSpec", "SimplexSpec", "Spec", "ValueSet", "read_spec"]
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from ...architecture import Architecture
-from ...config_errors import Origins, known_keys, suggestion
-from ...errors import ConfigError, ForetrainError
-from ...units import parse_count, shown
+from ...core.errors import ConfigError, ForetrainError
+from ...core.model.architecture import Architecture
+from ...core.model.shape_family import params_range
+from ...core.reading.config_messages import Origins, known_keys, suggestion
+from ...core.units import parse_count, shown
 from ..config import RunConfig
 from .dimensions import Dimension, MixDimension, RangeDimension, SetDimension
 from .paths import get, key_in, leaf_types, put, within
-from .shapes import params_range
 from .simplex import to_shares
 from .space_config import ALL_DOMAINS, DomainSpec, RangeSpec, SimplexSpec, Spec, ValueSet, read_spec
 from .spaces import Space

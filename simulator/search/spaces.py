@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from ...architecture import Architecture
-from ...errors import ConfigError
-from ...units import shown
+from ...core.errors import ConfigError
+from ...core.model.architecture import Architecture
+from ...core.model.shape_family import family_shape, rung
+from ...core.units import shown
 from ..config import RunConfig
 from .dimensions import Dimension, MixDimension, RangeDimension, SetDimension, Values
 from .paths import get, key_in, put, within
-from .shapes import family_shape, rung
 
 if TYPE_CHECKING:
     from optuna.trial import Trial

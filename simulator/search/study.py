@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
-from ... import __version__
-from ...config_errors import Origins, explain
-from ...errors import ConfigError, ForetrainError
-from ...units import shown
-from ...yaml_io import load_document
+from ...core.errors import ConfigError, ForetrainError
+from ...core.reading.config_messages import Origins, explain
+from ...core.reading.yaml_reader import load_document
+from ...core.units import shown
+from ...core.version import __version__
 from ..cluster.step_model import StepTimeModel
 from ..config import RunConfig
 from ..predictor import Predictor

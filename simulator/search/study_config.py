@@ -19,9 +19,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, StrictBool, field_validator, model_validator
 
-from ...errors import ConfigError
-from ...fields import Duration, FieldError, Frozen, Label, PositiveReal, Real, Whole, whole_schema
-from ...units import parse_count, parse_duration_s, parse_share, shown
+from ...core.errors import ConfigError
+from ...core.reading.fields import Duration, FieldError, Frozen, Label, PositiveReal, Real, Whole, whole_schema
+from ...core.units import parse_count, parse_duration_s, parse_share, shown
 from .serving import ServingConfig
 
 __all__ = ["Goal", "Limit", "SearchOptions", "StudyConfig"]

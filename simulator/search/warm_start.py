@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ForetrainError
+from ...core.errors import ForetrainError
 from ..allocation.optimal import compute_optimal
 from .dimensions import Dimension, MixDimension, RangeDimension, SetDimension, Values
 from .spaces import Space

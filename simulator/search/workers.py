@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from ...errors import UsageError
+from ...core.errors import UsageError
 from .storage.own_journal import MEMORY
 
 __all__ = ["workers"]

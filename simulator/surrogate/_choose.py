@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...errors import FitError
+from ...core.errors import FitError
 from ..fitting import Fit, Observations, Prior, Scores, cuts, draw_spread, extrapolation_gap, fit_observations
 from . import _trees
 from ._surrogate import MOST_ROWS, Surrogate

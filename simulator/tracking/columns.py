@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import LogError
-from ...units import shown
+from ...core.errors import LogError
+from ...core.units import shown
 from .records import Notice, Record, Records
 
 __all__ = ["RawLog", "choose_columns", "folded", "number"]

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import LogError
+from ...core.errors import LogError
 
 __all__ = ["Scalar", "masked_crc", "read_events"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...errors import LogError
+from ...core.errors import LogError
 from .columns import RawLog
 from .records import Notice
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ...core.quantity import Quantity
 from ..cluster.cluster_estimate import ClusterEstimate
 from ..config import RunConfig
-from ..quantity import Quantity
 
 __all__ = ["Pace", "pace_of"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...errors import LogError
+from ...core.errors import LogError
 from ..config import RunConfig
 from ..curve.path import RatePath
 from .columns import RawLog, choose_columns

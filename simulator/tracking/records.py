@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...errors import LogError
-from ...units import shown
+from ...core.errors import LogError
+from ...core.units import shown
 from .events import read_events
 
 __all__ = ["MAX_BYTES", "Notice", "Record", "Records", "read_records"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ...errors import UsageError
+from ...core.errors import UsageError
 from ..config import RunConfig
 from ..curve.forecasting import choose_size
 from ..curve.path import RatePath

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ... import __version__
+from ...core.quantity import Quantity
+from ...core.version import __version__
 from ..config import RunConfig
 from ..curve.prefix import Belief
 from ..curve.tracking import Shift
-from ..quantity import Quantity
 from .pace import Pace
 from .reading import RunLog
 from .records import Notice

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...errors import LogError, UsageError
-from ...units import format_count, shown
+from ...core.errors import LogError, UsageError
+from ...core.units import format_count, shown
 from ..config import RunConfig
 from ..curve.path import RatePath
 from .columns import RawLog

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...errors import InfeasibleError
-from ..calibration import LEVELS
+from ...core.errors import InfeasibleError
+from ...core.quantity import LEVELS, Quantity
 from ..cluster.cluster_estimate import ClusterEstimate
 from ..cluster.estimate import estimate
 from ..cluster.plan import missing
@@ -23,7 +23,6 @@ from ..curve.tracking import first_shift, standing
 from ..forecast import forecast
 from ..predictor import Predictor
 from ..predictor_io import load
-from ..quantity import Quantity
 from .pace import Pace, pace_of
 from .reading import RunLog, read_log
 from .records import Notice

@@ -9,7 +9,7 @@ from foretrain.commands._planned import (
     planned_from_text,
     with_mix,
 )
-from foretrain.errors import ConfigError, UsageError
+from foretrain.core.errors import ConfigError, UsageError
 
 
 @pytest.mark.parametrize(

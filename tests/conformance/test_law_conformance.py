@@ -10,7 +10,7 @@ import itertools
 
 import numpy as np
 import pytest
-from foretrain.errors import FitError
+from foretrain.core.errors import FitError
 from foretrain.simulator.fitting import fit_law, weak_prior
 from foretrain.simulator.laws import CORE, Effect, Law, Reference, build_term, members, terms
 from foretrain.simulator.laws import get_law as get_named_law

@@ -9,10 +9,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from foretrain.architecture import Architecture
+from foretrain.core.errors import ConfigError
+from foretrain.core.model.architecture import Architecture
 from foretrain.datasets.corpus import Corpus
 from foretrain.datasets.prepare import prepare
-from foretrain.errors import ConfigError
 from foretrain.proxies.engine import train_group
 from foretrain.proxies.engine._buffers import Layout
 from foretrain.proxies.engine._checkpoint import load_checkpoint, save_checkpoint

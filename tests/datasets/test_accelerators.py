@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
+from foretrain.core.errors import ConfigError
 from foretrain.datasets import accelerators
 from foretrain.datasets.accelerators import PRECISIONS, Accelerator, accelerator, catalogue, find
-from foretrain.errors import ConfigError
 from pydantic import ValidationError
 
 ROOT = Path(__file__).parents[2]

@@ -3,10 +3,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from foretrain.core.errors import CorpusError, UsageError
 from foretrain.datasets import builtin
 from foretrain.datasets.corpus import Corpus
 from foretrain.datasets.documents import documents
-from foretrain.errors import CorpusError, UsageError
 
 SMALL = 150_000
 

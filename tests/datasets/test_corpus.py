@@ -1,8 +1,8 @@
 from pathlib import Path
 
 import pytest
+from foretrain.core.errors import ConfigError, CorpusError
 from foretrain.datasets.corpus import Corpus
-from foretrain.errors import ConfigError, CorpusError
 
 FULL = """\
 name: my-text

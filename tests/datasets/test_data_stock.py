@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from foretrain.core.errors import ConfigError
 from foretrain.datasets import data_stock
 from foretrain.datasets.data_stock import Growth, PublicStock, find, largest_runs, public_stock, public_stocks
-from foretrain.errors import ConfigError
 from pydantic import ValidationError
 
 FACTS = json.loads((Path(__file__).parents[2] / "datasets/facts/data_stock.json").read_text(encoding="utf-8"))

@@ -6,6 +6,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+from foretrain.core.errors import CorpusError, UsageError
 from foretrain.datasets.corpus import Corpus
 from foretrain.datasets.documents import (
     digest_of,
@@ -16,7 +17,6 @@ from foretrain.datasets.documents import (
     raw_documents,
     source_digest,
 )
-from foretrain.errors import CorpusError, UsageError
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -3,9 +3,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from foretrain.core.errors import ConfigError, CorpusError, UsageError
 from foretrain.datasets.mixture import DomainUse, Mixture, validation_rows
 from foretrain.datasets.tokens import Windows
-from foretrain.errors import ConfigError, CorpusError, UsageError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

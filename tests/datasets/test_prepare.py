@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from filelock import FileLock
+from foretrain.core.errors import CorpusError, DataWarning
 from foretrain.datasets import packing
 from foretrain.datasets.corpus import Corpus
 from foretrain.datasets.mixture import Mixture
@@ -16,7 +17,6 @@ from foretrain.datasets.prepare import prepare
 from foretrain.datasets.repeats import Repeats
 from foretrain.datasets.shards import ShardWriter
 from foretrain.datasets.tokens import TokenStore
-from foretrain.errors import CorpusError, DataWarning
 
 MODULE = sys.modules["foretrain.datasets.prepare"]
 CORPORA = Path(__file__).parents[2].parent / "shared" / "corpora"

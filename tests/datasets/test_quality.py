@@ -2,10 +2,10 @@ import json
 from pathlib import Path
 
 import pytest
+from foretrain.core.errors import CorpusError
 from foretrain.datasets.builtin import LIMITS
 from foretrain.datasets.corpus import Corpus
 from foretrain.datasets.quality import DomainReport, Overlap, SyntheticReport, inspect
-from foretrain.errors import CorpusError
 
 CORPORA = Path(__file__).parents[2].parent / "shared" / "corpora"
 

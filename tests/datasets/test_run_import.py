@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from foretrain.core.errors import RunTableError
 from foretrain.datasets import run_import
 from foretrain.datasets.run_table import RunTable
-from foretrain.errors import RunTableError
 
 HEADER = "run_id,params,tokens,loss"
 

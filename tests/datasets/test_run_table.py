@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from foretrain.core.errors import DataWarning, RunTableError, UsageError
 from foretrain.datasets.run_table import RunTable
-from foretrain.errors import DataWarning, RunTableError, UsageError
 
 BAD_TABLES = json.loads((Path(__file__).parents[1] / "data" / "bad_tables.json").read_text(encoding="utf-8"))
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"

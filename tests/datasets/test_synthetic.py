@@ -3,8 +3,8 @@ import math
 
 import numpy as np
 import pytest
+from foretrain.core.errors import ConfigError
 from foretrain.datasets.synthetic import MarkovSource, SyntheticConfig, ZipfSource, build_source
-from foretrain.errors import ConfigError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError

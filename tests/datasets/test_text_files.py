@@ -3,8 +3,8 @@ import re
 from pathlib import Path
 
 import pytest
+from foretrain.core.errors import CorpusError
 from foretrain.datasets.text_files import find_files
-from foretrain.errors import CorpusError
 
 
 def make(folder: Path, *names: str) -> None:

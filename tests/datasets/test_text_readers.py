@@ -6,10 +6,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from foretrain.core.errors import CorpusError
 from foretrain.datasets import text_readers
 from foretrain.datasets.text_files import find_files
 from foretrain.datasets.text_readers import read_texts
-from foretrain.errors import CorpusError
 
 zstandard = pytest.importorskip("zstandard")
 

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from foretrain.core.errors import CorpusError
 from foretrain.datasets import tokenizer as module
 from foretrain.datasets.tokenizer import (
     BpeTokenizer,
@@ -14,7 +15,6 @@ from foretrain.datasets.tokenizer import (
     token_dtype,
     train_bpe,
 )
-from foretrain.errors import CorpusError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

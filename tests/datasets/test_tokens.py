@@ -3,11 +3,11 @@ import os
 
 import numpy as np
 import pytest
+from foretrain.core.errors import ConfigError, CorpusError, UsageError
 from foretrain.datasets.corpus import Corpus
 from foretrain.datasets.prepare import prepare
 from foretrain.datasets.shards import ShardWriter, map_shard
 from foretrain.datasets.tokens import INDEX_NAME, TokenStore, Windows
-from foretrain.errors import ConfigError, CorpusError, UsageError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from foretrain.core.errors import DataWarning, RunTableError
 from foretrain.datasets.run_table import RunTable
-from foretrain.errors import DataWarning, RunTableError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -44,7 +44,7 @@ def tiny_store(tmp_path_factory) -> Any:
 @pytest.fixture(scope="session")
 def tiny_run() -> Callable[..., Any]:
     """`tiny_run(steps=24, recipe={}, shape={}, **more)`: 3,000 parameters, 4 sequences of 16 tokens a step."""
-    from foretrain.architecture import Architecture
+    from foretrain.core.model.architecture import Architecture
     from foretrain.proxies.runs import ProxyRun, Recipe
 
     plain_shape = {"layers": 1, "width": 16, "heads": 2, "ffn_width": 32, "vocab_size": VOCAB, "context_length": 16}

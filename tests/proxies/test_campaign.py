@@ -7,10 +7,10 @@ import random
 import shutil
 
 import pytest
+from foretrain.core.errors import CampaignError, CorpusError
 from foretrain.datasets.corpus import Corpus
 from foretrain.datasets.prepare import prepare
 from foretrain.datasets.run_table import RunTable
-from foretrain.errors import CampaignError, CorpusError
 from foretrain.proxies.campaign import Campaign
 from foretrain.proxies.executors import Executor, Outcome
 from foretrain.proxies.group import train_one_group
@@ -258,7 +258,7 @@ def test_a_full_disk_stops_a_group_and_harms_nothing(create, runs, monkeypatch):
             raise OSError(28, "No space left on device")
         replace(source, target)
 
-    monkeypatch.setattr("foretrain.files.os.replace", full)
+    monkeypatch.setattr("foretrain.core.files.os.replace", full)
     with pytest.raises(CampaignError, match="No space left on device"):
         campaign.train(Here())
     assert not list(campaign.folder.rglob(".tmp-*"))
@@ -374,7 +374,9 @@ def test_status_counts_runs_by_state(create, runs, toy_run):
 # the table
 
 
-@pytest.mark.filterwarnings("ignore::foretrain.errors.DataWarning")  # so few tokens could well be meant in millions
+@pytest.mark.filterwarnings(
+    "ignore::foretrain.core.errors.DataWarning"
+)  # so few tokens could well be meant in millions
 def test_the_table_has_a_row_for_each_validation(create, runs, tmp_path):
     campaign = create(runs)
     with pytest.raises(CampaignError, match="no run is done yet"):

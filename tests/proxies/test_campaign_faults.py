@@ -17,7 +17,7 @@ pytestmark = pytest.mark.xdist_group("ray")
 # A trainer without torch: a chain of digests, so that a step lost or taken twice shows, with real checkpoints.
 WORKER = """
 import hashlib, json, time
-from foretrain.files import write_bytes
+from foretrain.core.files import write_bytes
 from foretrain.proxies.group import train_one_group
 from foretrain.proxies.results import CurvePoint, DomainLoss, Evaluation, RunResult
 from foretrain.proxies.worker import serve
@@ -152,7 +152,7 @@ def test_a_node_that_sees_another_folder_is_named(create, toy_run, ray_cluster, 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "somewhere", "127.0.0.1:99999"])
 def test_a_cluster_that_is_not_there_is_a_wrong_call(create, toy_run, address):
-    from foretrain.errors import UsageError
+    from foretrain.core.errors import UsageError
     from foretrain.proxies.executors import get_executor
 
     with pytest.raises(UsageError, match=r"address: (nobody answers at 127\.0\.0\.1:1 |got .*; expected HOST:PORT)"):

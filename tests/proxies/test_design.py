@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from foretrain.errors import ConfigError, InfeasibleError
+from foretrain.core.errors import ConfigError, InfeasibleError
+from foretrain.core.reading.yaml_reader import loads_yaml
 from foretrain.proxies.design import design
 from foretrain.proxies.estimate import Machine, Speed, estimate
 from foretrain.proxies.learning_rate import LearningRateTrial, pick_lr
 from foretrain.proxies.mixes import DomainFacts
 from foretrain.proxies.settings import EngineSettings
 from foretrain.proxies.space import ProxySpace
-from foretrain.yaml_io import loads_yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -11,9 +11,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from foretrain.core.errors import InputError
 from foretrain.datasets.corpus import Corpus
 from foretrain.datasets.prepare import prepare
-from foretrain.errors import InputError
 from foretrain.proxies.engine import _train as train_module
 from foretrain.proxies.engine import train_group
 from foretrain.proxies.engine._checkpoint import load_checkpoint, save_checkpoint

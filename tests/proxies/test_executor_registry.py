@@ -1,7 +1,7 @@
 """Executors are found by name; a wrong call is a UsageError, not wrong data."""
 
 import pytest
-from foretrain.errors import UsageError
+from foretrain.core.errors import UsageError
 from foretrain.proxies.executors import executor_names, get_executor
 
 

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from foretrain.errors import FitError
+from foretrain.core.errors import FitError
 from foretrain.proxies.learning_rate import LearningRateChoice, LearningRateTrial, lr_trials, pick_lr
 from foretrain.proxies.results import DomainLoss, Evaluation, RunResult
 from foretrain.proxies.runs import ProxyRun, Recipe

@@ -4,10 +4,10 @@ import re
 
 import numpy as np
 import pytest
+from foretrain.core.errors import InfeasibleError
+from foretrain.core.reading.fields import FieldError
 from foretrain.datasets.corpus import Corpus
 from foretrain.datasets.prepare import prepare
-from foretrain.errors import InfeasibleError
-from foretrain.fields import FieldError
 from foretrain.proxies.mixes import (
     DomainFacts,
     check_epochs,

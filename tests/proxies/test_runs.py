@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from foretrain.architecture import Architecture
+from foretrain.core.model.architecture import Architecture
 from foretrain.proxies.runs import ProxyRun, Recipe
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,5 +1,5 @@
 import pytest
-from foretrain.errors import ConfigError
+from foretrain.core.errors import ConfigError
 from foretrain.proxies.sizes import ModelFamily, shapes
 from foretrain.proxies.space import ProxySpace
 from hypothesis import given, settings

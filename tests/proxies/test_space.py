@@ -1,9 +1,9 @@
 import jsonschema
 import pytest
-from foretrain.errors import ConfigError
+from foretrain.core.errors import ConfigError
+from foretrain.core.reading.yaml_reader import loads_yaml
 from foretrain.proxies.settings import EngineSettings
 from foretrain.proxies.space import ProxySpace
-from foretrain.yaml_io import loads_yaml
 
 GOOD = "corpora: corpora.yaml\nsizes: [20k, 60k]\ntokens: [1M, 2M]\n"
 FULL = """

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from foretrain.core.errors import UsageError
 from foretrain.datasets.run_table import RunTable
-from foretrain.errors import UsageError
 from foretrain.simulator.averaging import average, error_correlation, shares
 from foretrain.simulator.calibration import public_calibration
 from foretrain.simulator.loss_prediction import LossPrediction

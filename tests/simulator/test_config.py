@@ -9,10 +9,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-from foretrain.architecture import Architecture
-from foretrain.errors import ConfigError
+from foretrain.core.errors import ConfigError
+from foretrain.core.model.architecture import Architecture
+from foretrain.core.reading.yaml_reader import load_yaml, loads_yaml
 from foretrain.simulator.config import RunConfig, apply_overrides
-from foretrain.yaml_io import load_yaml, loads_yaml
 from hypothesis import given
 from hypothesis import strategies as st
 

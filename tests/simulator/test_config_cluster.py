@@ -3,8 +3,8 @@ import json
 import jsonschema
 import pytest
 import yaml
+from foretrain.core.errors import ConfigError
 from foretrain.datasets.accelerators import catalogue
-from foretrain.errors import ConfigError
 from foretrain.simulator.config import HardwareConfig, LayoutConfig, RunConfig
 from hypothesis import given
 from hypothesis import strategies as st

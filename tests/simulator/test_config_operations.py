@@ -4,9 +4,9 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from foretrain.errors import ConfigError
+from foretrain.core.errors import ConfigError
+from foretrain.core.reading.yaml_reader import loads_yaml
 from foretrain.simulator.config import EnergyConfig, PricesConfig, ReliabilityConfig, RunConfig
-from foretrain.yaml_io import loads_yaml
 
 GOOD = "model: {params: 7B}\ndata: {tokens: 2T}\n"
 

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from foretrain import ScalingLawRegressor
-from foretrain.errors import FitError, UsageError
+from foretrain.core.errors import FitError, UsageError
 
 sklearn_base = pytest.importorskip("sklearn.base")
 

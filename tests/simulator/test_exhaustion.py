@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from foretrain.core.errors import ConfigError
 from foretrain.datasets.data_stock import PublicStock, public_stock
-from foretrain.errors import ConfigError
 from foretrain.simulator.exhaustion import Demand, crossing_years, stock_at, used_up
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from foretrain.core.errors import DataWarning, InputError
 from foretrain.datasets.run_table import RunTable
-from foretrain.errors import DataWarning, InputError
 from foretrain.simulator.config import RunConfig
 from foretrain.simulator.fitting import known_columns
 from foretrain.simulator.forecast import LEVELS, forecast, run_columns

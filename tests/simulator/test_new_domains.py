@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
+from foretrain.core.errors import ConfigError, DataWarning, InputError
 from foretrain.datasets.run_table import RunTable
-from foretrain.errors import ConfigError, DataWarning, InputError
 from foretrain.simulator.config import RunConfig
 from foretrain.simulator.forecast import Forecast, forecast
 from foretrain.simulator.new_domains import check_domains, known_domains, predict_run, without_new_domains

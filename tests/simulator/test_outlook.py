@@ -1,8 +1,8 @@
 import json
 
 import pytest
+from foretrain.core.errors import ConfigError
 from foretrain.datasets.data_stock import public_stocks
-from foretrain.errors import ConfigError
 from foretrain.simulator.outlook import public_outlook
 
 

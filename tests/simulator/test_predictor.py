@@ -6,8 +6,8 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from foretrain.core.errors import DataWarning, FitError, InputError, PredictorError, UsageError
 from foretrain.datasets.run_table import RunTable
-from foretrain.errors import DataWarning, FitError, InputError, PredictorError, UsageError
 from foretrain.simulator import predictor_io
 from foretrain.simulator.fitting import public_prior, weak_prior
 from foretrain.simulator.predictor import Predictor

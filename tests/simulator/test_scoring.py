@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from foretrain.core.errors import InputError, RunTableError
 from foretrain.datasets.run_table import RunTable
-from foretrain.errors import InputError, RunTableError
 from foretrain.simulator.calibration import GRID, Calibration
 from foretrain.simulator.fitting import Fit
 from foretrain.simulator.laws import Reference, get_law

@@ -3,7 +3,7 @@ import json
 import math
 
 import pytest
-from foretrain.errors import ConfigError
+from foretrain.core.errors import ConfigError
 from foretrain.simulator.config import RunConfig
 from foretrain.simulator.predictor_io import load
 from foretrain.simulator.stock import plan_stock

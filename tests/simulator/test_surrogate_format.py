@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from foretrain.errors import PredictorError
-from foretrain.files import write_manifest
+from foretrain.core.errors import PredictorError
+from foretrain.core.files import write_manifest
 from foretrain.simulator.calibration import public_calibration
 from foretrain.simulator.fitting import fit_observations, public_prior, ranges
 from foretrain.simulator.laws import get_law

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from foretrain.core.errors import DataWarning, FitError
 from foretrain.datasets.run_table import RunTable
-from foretrain.errors import DataWarning, FitError
 from foretrain.simulator.fitting import Observations, public_prior
 from foretrain.simulator.predictor import Predictor
 from foretrain.simulator.predictor_io import load, save

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ....errors import InfeasibleError
+from ....core.errors import InfeasibleError
 from .belief import Belief, as_beliefs, noise_blocks
 from .region import Candidates, Region
 from .width import Width

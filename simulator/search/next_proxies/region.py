@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ....errors import UsageError
+from ....core.errors import UsageError
 from ...laws import Columns
 
 __all__ = ["Candidates", "Region"]

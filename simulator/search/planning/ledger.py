@@ -21,9 +21,9 @@ from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
-from .... import __version__
-from ....errors import InputError
-from ....units import shown
+from ....core.errors import InputError
+from ....core.units import shown
+from ....core.version import __version__
 from ..storage.database import reason
 from ..storage.leases import WAITS, WHY, fail_trial
 from ..storage.opening import open_storage, open_study

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ....errors import LogError
-from ....units import shown
+from ....core.errors import LogError
+from ....core.units import shown
 from ...config import RunConfig
 from ...tracking.columns import number
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ....errors import LogError
-from ....files import read_bounded_text
-from ....yaml_io import load_yaml
+from ....core.errors import LogError
+from ....core.files import read_bounded_text
+from ....core.reading.yaml_reader import load_yaml
 from ...tracking.records import flat, read_records
 
 __all__ = ["WANDB_SUMMARY", "is_mlflow_run", "mlflow_facts", "wandb_facts"]

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ....core.errors import LogError
 from ....datasets.run_columns import STATUS_WORDS, UNFINISHED_WORDS, alias_key
-from ....errors import LogError
 from ...config import RunConfig
 from ...tracking.columns import TOKENS, RawLog, choose_columns, folded, number
 from ...tracking.order import in_order

@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from .... import __version__
-from ....errors import DataWarning, InfeasibleError, InputError, UsageError
-from ....units import shown
+from ....core.errors import DataWarning, InfeasibleError, InputError, UsageError
+from ....core.units import shown
+from ....core.version import __version__
 from ...config import RunConfig
 from ...forecast import forecast
 from ...predictor import Predictor

@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ....errors import ConfigError, UsageError
-from ....units import shown
-from ....yaml_io import load_document
+from ....core.errors import ConfigError, UsageError
+from ....core.reading.yaml_reader import load_document
+from ....core.units import shown
 from ...predictor import Predictor
 from ..dimensions import MixDimension, RangeDimension, SetDimension
 from ..study import Study

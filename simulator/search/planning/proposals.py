@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ....errors import InputError
+from ....core.errors import InputError
 from ...config import RunConfig
 from ...forecast import Forecast
 from ...loss_prediction import LossPrediction

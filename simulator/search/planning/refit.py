@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ....errors import DataWarning, UsageError
+from ....core.errors import DataWarning, UsageError
 from ...config import RunConfig
 from ...plan_columns import run_columns
 from ...predictor import Predictor

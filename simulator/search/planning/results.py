@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import get_args
 
-from ....errors import InputError
-from ....units import shown
+from ....core.errors import InputError
+from ....core.units import shown
 from ...config import RunConfig
 from ..study import Study
 from .outcome import Status, Told

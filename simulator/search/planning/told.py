@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ....errors import InputError, LogError
+from ....core.errors import InputError, LogError
 from ...config import RunConfig
 from ...tracking.columns import STEPS, folded
 from ...tracking.records import Records, read_records

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ....errors import DataWarning, InputError, LogError
+from ....core.errors import DataWarning, InputError, LogError
 from ...config import RunConfig
 from .outcome import Asked, Told
 from .outcome_folders import WANDB_SUMMARY, is_mlflow_run

@@ -27,8 +27,8 @@ from sqlalchemy.exc import (
 )
 from typing_extensions import override
 
-from ....errors import InputError, UsageError
-from ....units import shown
+from ....core.errors import InputError, UsageError
+from ....core.units import shown
 from .leases import retry
 from .quiet import experimental_parts, quiet_log
 

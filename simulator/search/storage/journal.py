@@ -28,8 +28,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._storage import JournalOperation, JournalStorageReplayResult
 from typing_extensions import override
 
-from ....errors import DataWarning, InputError
-from ....units import shown
+from ....core.errors import DataWarning, InputError
+from ....core.units import shown
 from .line_file import LineFile, is_json
 
 __all__ = ["LOCK_TIMEOUT_S", "Journal", "open_journal"]

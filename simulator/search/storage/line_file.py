@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ....errors import InputError
+from ....core.errors import InputError
 
 try:
     import fcntl

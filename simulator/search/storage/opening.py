@@ -19,8 +19,8 @@ from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, InMemoryStorage
 from sqlalchemy.exc import SQLAlchemyError
 
-from ....errors import InputError, UsageError
-from ....units import shown
+from ....core.errors import InputError, UsageError
+from ....core.units import shown
 from .database import EXPECTED, open_database, reason
 from .journal import open_journal
 from .own_journal import MEMORY

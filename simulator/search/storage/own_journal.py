@@ -10,7 +10,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from ....errors import InputError
+from ....core.errors import InputError
 
 __all__ = ["FOLDER", "MEMORY", "own_journal"]
 

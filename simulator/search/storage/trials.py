@@ -18,7 +18,7 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from ....errors import ForetrainError, InputError, UsageError
+from ....core.errors import ForetrainError, InputError, UsageError
 from .database import reason
 from .leases import WHY, LeasedSampler, fail_dead, fail_trial
 from .quiet import quiet_log, unmasked_errors

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from foretrain.errors import InfeasibleError, InputError
+from foretrain.core.errors import InfeasibleError, InputError
 from foretrain.simulator.allocation.curves import isoflop, isoloss
 from foretrain.simulator.allocation.optimum import find_optimum
 from foretrain.simulator.allocation.surface import LossSurface

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from foretrain.errors import ConfigError, InfeasibleError, InputError
+from foretrain.core.errors import ConfigError, InfeasibleError, InputError
 from foretrain.simulator.allocation.affordable import Limits, Steps, affordable, with_tokens
 from foretrain.simulator.allocation.devices import with_devices
 from foretrain.simulator.allocation.marginal import what_more_buys

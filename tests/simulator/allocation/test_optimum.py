@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from foretrain.errors import InfeasibleError, InputError
+from foretrain.core.errors import InfeasibleError, InputError
 from foretrain.simulator.allocation.optimum import (
     closed_form,
     find_optimum,

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from foretrain.errors import InputError
+from foretrain.core.errors import InputError
 from foretrain.simulator.allocation.affordable import Steps
 from foretrain.simulator.allocation.knobs import knobs
 from foretrain.simulator.allocation.sensitivity import OUTCOMES, sensitivity

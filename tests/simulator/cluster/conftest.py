@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from foretrain.architecture import Architecture
+from foretrain.core.model.architecture import Architecture
 from foretrain.datasets.accelerators import accelerator
 from foretrain.simulator.cluster.efficiency import PARAMETERS, Efficiencies
 from foretrain.simulator.cluster.step_model import StepTimeModel

@@ -6,7 +6,7 @@ import foretrain
 import numpy as np
 import pandas as pd
 import pytest
-from foretrain.errors import ConfigError, InfeasibleError, InputError
+from foretrain.core.errors import ConfigError, InfeasibleError, InputError
 from foretrain.simulator.cluster.calibrate import calibrate_on_plan, calibrate_on_rows
 from foretrain.simulator.cluster.estimate import estimate
 from foretrain.simulator.cluster.measured import read_measurements

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from foretrain.errors import ConfigError, InfeasibleError
+from foretrain.core.errors import ConfigError, InfeasibleError
 from foretrain.simulator.cluster.cluster_estimate import CLUSTER_KEYS, ClusterEstimate
 from foretrain.simulator.cluster.estimate import estimate
 from foretrain.simulator.cluster.goodput import expected_run_time

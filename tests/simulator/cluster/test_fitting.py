@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from foretrain.architecture import Architecture
+from foretrain.core.model.architecture import Architecture
 from foretrain.simulator.cluster.efficiency import PARAMETERS, Efficiencies
 from foretrain.simulator.cluster.fitting import (
     KIND_VARIANCE,

@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 import pytest
-from foretrain.errors import InfeasibleError
+from foretrain.core.errors import InfeasibleError
 from foretrain.simulator.cluster.goodput import (
     best_interval_s,
     expected_run_time,

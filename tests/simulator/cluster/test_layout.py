@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from foretrain.architecture import Architecture
-from foretrain.errors import ConfigError, InfeasibleError
+from foretrain.core.errors import ConfigError, InfeasibleError
+from foretrain.core.model.architecture import Architecture
 from foretrain.simulator.cluster.candidates import LayoutSpace, candidate_layouts, layout_at
 from foretrain.simulator.cluster.layout import Layout, batch_sequences, doubts
 from foretrain.simulator.cluster.layout_problems import complete_layout, problems

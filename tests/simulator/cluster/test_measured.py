@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from foretrain.errors import RunTableError
+from foretrain.core.errors import RunTableError
 from foretrain.simulator.cluster.measured import REQUIRED, Measurements, framework_index, read_measurements
 from foretrain.simulator.cluster.measured_rows import clean
 from foretrain.simulator.cluster.step_model import StepTimeModel

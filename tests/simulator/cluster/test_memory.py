@@ -3,7 +3,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from foretrain.architecture import Architecture
+from foretrain.core.model.architecture import Architecture
 from foretrain.datasets.accelerators import accelerator
 from foretrain.simulator.cluster.memory import GIB, PARTS, RESERVE, VERDICTS, Memory, memory
 from foretrain.simulator.cluster.memory_software import SOFTWARE

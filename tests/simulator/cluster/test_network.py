@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from foretrain.architecture import Architecture
+from foretrain.core.model.architecture import Architecture
 from foretrain.simulator.cluster.network import Network
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from foretrain.architecture import Architecture
+from foretrain.core.model.architecture import Architecture
 from foretrain.simulator.cluster.operators import layer_times, output_head_s
 from foretrain.simulator.cluster.steps import FRAMEWORKS
 from hypothesis import given, settings

@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 import pytest
-from foretrain.errors import InputError
+from foretrain.core.errors import InputError
 from foretrain.simulator.cluster.residual import FEATURES, Residual, fit_residual
 from foretrain.simulator.cluster.step_model import StepTimeModel
 from hypothesis import given, settings

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from foretrain.architecture import Architecture
-from foretrain.errors import InputError
+from foretrain.core.errors import InputError
+from foretrain.core.model.architecture import Architecture
 from foretrain.simulator.cluster.efficiency import PARAMETERS
 from foretrain.simulator.cluster.step_model import LEVELS, Spread, StepTimeModel
 from foretrain.simulator.cluster.steps import FRAMEWORKS, GENERATIONS, Steps
@@ -48,7 +48,7 @@ def test_a_prediction_needs_numpy_only():
 import sys
 from foretrain.simulator.cluster.step_model import StepTimeModel
 from foretrain.simulator.cluster.steps import Steps, layouts, machine, model
-from foretrain.architecture import Architecture
+from foretrain.core.model.architecture import Architecture
 from foretrain.datasets.accelerators import accelerator
 shape = Architecture(layers=32, width=4096, heads=32, ffn_width=11008, vocab_size=32000, context_length=4096)
 steps = Steps(model(shape), machine(accelerator("h100"), "bf16", devices=8), layouts(dp=8))

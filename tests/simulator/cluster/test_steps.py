@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from foretrain.architecture import Architecture
+from foretrain.core.errors import ConfigError
+from foretrain.core.model.architecture import Architecture
 from foretrain.datasets.accelerators import Accelerator, accelerator
-from foretrain.errors import ConfigError
 from foretrain.simulator.cluster.steps import (
     GENERATIONS,
     Layouts,

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from foretrain.errors import DataWarning, FitError
+from foretrain.core.errors import DataWarning, FitError
 from foretrain.simulator.curve.fitting import CurveFit, annealed, fit_curves
 from foretrain.simulator.curve.path import named_path
 from hypothesis import given, settings

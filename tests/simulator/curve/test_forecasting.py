@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from foretrain.errors import FitError
+from foretrain.core.errors import FitError
 from foretrain.simulator.curve.forecasting import Run, choose_family, choose_size, forecast_curve
 from foretrain.simulator.curve.path import named_path
 from foretrain.simulator.curve.scoring import score

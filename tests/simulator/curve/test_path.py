@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from foretrain.errors import ConfigError
+from foretrain.core.errors import ConfigError
 from foretrain.simulator.curve.multipower import Shape, basis
 from foretrain.simulator.curve.path import (
     MAX_BLOCKS,

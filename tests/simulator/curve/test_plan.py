@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from foretrain.errors import ConfigError, UsageError
+from foretrain.core.errors import ConfigError, UsageError
 from foretrain.simulator.config import RunConfig
 from foretrain.simulator.curve.path import named_path, piecewise_path, pointwise_path, wsd_path
 from foretrain.simulator.curve.plan import path_of

@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from foretrain.errors import FitError
+from foretrain.core.errors import FitError
 from foretrain.simulator.curve.path import named_path
 from foretrain.simulator.curve.prefix import Z, believe
 from foretrain.simulator.curve.prior import ScheduleBias, generic_prior

@@ -3,8 +3,8 @@ import shutil
 
 import numpy as np
 import pytest
-from foretrain.errors import PredictorError, UsageError
-from foretrain.files import write_manifest
+from foretrain.core.errors import PredictorError, UsageError
+from foretrain.core.files import write_manifest
 from foretrain.simulator.curve.prefix import believe
 from foretrain.simulator.curve.store import check_destination, load, save
 from foretrain.simulator.curve.transfer import Library

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from foretrain.errors import FitError
+from foretrain.core.errors import FitError
 from foretrain.simulator.curve.path import named_path, wsd_path
 from foretrain.simulator.curve.prefix import believe
 from foretrain.simulator.curve.transfer import Library, alike

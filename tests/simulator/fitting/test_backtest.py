@@ -4,7 +4,7 @@ import importlib
 
 import numpy as np
 import pytest
-from foretrain.errors import FitError
+from foretrain.core.errors import FitError
 from foretrain.simulator.fitting import (
     Observations,
     Scores,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from foretrain.errors import FitError
+from foretrain.core.errors import FitError
 from foretrain.simulator.fitting import Observations, Scores, candidates, choose, collinearity, public_prior, require
 from foretrain.simulator.laws import get_law
 

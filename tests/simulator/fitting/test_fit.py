@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from foretrain.errors import FitError
+from foretrain.core.errors import FitError
 from foretrain.simulator.fitting import Prior, fit_law, weak_prior
 from foretrain.simulator.laws import CORE, Law, Reference, get_law, members
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from foretrain.core.errors import FitError
 from foretrain.datasets.run_table import RunTable
-from foretrain.errors import FitError
 from foretrain.simulator.fitting import OPTIONAL, Observations, known_columns
 
 BLANK = float("nan")

@@ -5,7 +5,7 @@
 
 import numpy as np
 import pytest
-from foretrain.errors import FitError
+from foretrain.core.errors import FitError
 from foretrain.simulator.laws import Law, Reference, build_term, get_law, varying_domains
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from foretrain.errors import UsageError
+from foretrain.core.errors import UsageError
 from foretrain.simulator.allocation.curves import isoflop, isoloss
 from foretrain.simulator.allocation.money import money_optimal
 from foretrain.simulator.allocation.sensitivity import sensitivity

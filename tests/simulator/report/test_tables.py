@@ -6,8 +6,8 @@ import warnings
 
 import numpy as np
 import pytest
+from foretrain.core.errors import DataWarning
 from foretrain.datasets.run_table import RunTable
-from foretrain.errors import DataWarning
 from foretrain.simulator.backtesting import backtest_table
 from foretrain.simulator.forecast import forecast
 from foretrain.simulator.predictor import Predictor

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import optuna
 import pytest
-from foretrain.errors import InfeasibleError, InputError
+from foretrain.core.errors import InfeasibleError, InputError
 from foretrain.simulator.config import RunConfig
 from foretrain.simulator.forecast import forecast
 from foretrain.simulator.report.study_tables import study_view

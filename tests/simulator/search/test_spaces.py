@@ -3,10 +3,10 @@
 import numpy as np
 import optuna
 import pytest
-from foretrain.errors import ConfigError
+from foretrain.core.errors import ConfigError
+from foretrain.core.model.shape_family import family_shape, rung
 from foretrain.simulator.search.dimensions import MixDimension, RangeDimension
 from foretrain.simulator.search.evaluate import Evaluator
-from foretrain.simulator.search.shapes import family_shape, rung
 
 SPACE = {
     "model.params": {"low": "300M", "high": "5B", "log": True},

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from foretrain.errors import ConfigError
-from foretrain.simulator.quantity import Quantity
+from foretrain.core.errors import ConfigError
+from foretrain.core.quantity import Quantity
 from foretrain.simulator.search.evaluate import MACHINES, Evaluator
 from foretrain.simulator.search.measures import MEASURES
 from foretrain.simulator.search.study import Study

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from foretrain.errors import LogError
+from foretrain.core.errors import LogError
 from foretrain.simulator.tracking.events import masked_crc, read_events
 from foretrain.simulator.tracking.records import read_records
 from hypothesis import given

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from foretrain.errors import LogError
+from foretrain.core.errors import LogError
 from foretrain.simulator.tracking.columns import RawLog
 from foretrain.simulator.tracking.order import in_order
 from hypothesis import given

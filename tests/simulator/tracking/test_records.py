@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from foretrain.errors import LogError
+from foretrain.core.errors import LogError
 from foretrain.simulator.tracking.columns import choose_columns
 from foretrain.simulator.tracking.records import read_records
 from hypothesis import HealthCheck, example, given, settings

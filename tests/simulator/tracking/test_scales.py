@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from foretrain.errors import LogError, UsageError
+from foretrain.core.errors import LogError, UsageError
 from foretrain.simulator.curve.plan import path_of
 from foretrain.simulator.tracking.columns import RawLog
 from foretrain.simulator.tracking.scales import in_nats, step_unit

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from foretrain.errors import ConfigError, InputError, LogError
+from foretrain.core.errors import ConfigError, InputError, LogError
 from foretrain.simulator.curve.library import Curve
 from foretrain.simulator.curve.plan import path_of
 from foretrain.simulator.curve.transfer import Library

@@ -3,7 +3,7 @@ import re
 
 import numpy as np
 import pytest
-from foretrain.errors import InfeasibleError
+from foretrain.core.errors import InfeasibleError
 from foretrain.simulator.fitting import public_prior
 from foretrain.simulator.laws import get_law
 from foretrain.simulator.search.next_proxies import Candidates, LawBelief, Region, Width, choose_in_rounds, choose_runs

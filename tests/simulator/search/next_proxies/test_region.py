@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from foretrain.errors import UsageError
+from foretrain.core.errors import UsageError
 from foretrain.simulator.search.next_proxies import Candidates, Region
 
 RUNS = {"params": np.array([1e7, 1e9]), "tokens": np.array([1e9, 1e11])}

@@ -7,8 +7,7 @@ import threading
 import numpy as np
 import pandas as pd
 import pytest
-from foretrain.datasets.run_table import RunTable
-from foretrain.errors import (
+from foretrain.core.errors import (
     ConfigError,
     DataWarning,
     InfeasibleError,
@@ -16,6 +15,7 @@ from foretrain.errors import (
     LogError,
     UsageError,
 )
+from foretrain.datasets.run_table import RunTable
 from foretrain.simulator.config import RunConfig
 from foretrain.simulator.predictor import Predictor
 from foretrain.simulator.search.planning.outcome import Told

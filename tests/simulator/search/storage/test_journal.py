@@ -9,7 +9,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import optuna
 import pytest
-from foretrain.errors import DataWarning, InputError
+from foretrain.core.errors import DataWarning, InputError
 from foretrain.simulator.search.storage.journal import open_journal
 from foretrain.simulator.search.storage.quiet import quiet_log
 from hypothesis import given, settings

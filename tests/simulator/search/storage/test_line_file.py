@@ -9,7 +9,7 @@ import sys
 import threading
 
 import pytest
-from foretrain.errors import InputError
+from foretrain.core.errors import InputError
 from foretrain.simulator.search.storage.line_file import LineFile
 from hypothesis import given, settings
 from hypothesis import strategies as st

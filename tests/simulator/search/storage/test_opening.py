@@ -8,7 +8,7 @@ import warnings
 
 import optuna
 import pytest
-from foretrain.errors import InputError, UsageError
+from foretrain.core.errors import InputError, UsageError
 from foretrain.simulator.search.storage import database
 from foretrain.simulator.search.storage.database import open_database, reason
 from foretrain.simulator.search.storage.opening import STAMP, open_storage, open_study

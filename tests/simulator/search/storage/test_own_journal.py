@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from foretrain.errors import InputError
+from foretrain.core.errors import InputError
 from foretrain.simulator.search.storage.own_journal import own_journal
 from hypothesis import example, given
 from hypothesis import strategies as st

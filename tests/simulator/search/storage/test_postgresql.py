@@ -8,7 +8,7 @@ from pathlib import Path
 import optuna
 import psycopg
 import pytest
-from foretrain.errors import InputError
+from foretrain.core.errors import InputError
 from foretrain.simulator.search.storage.leases import RETRY_OF, WORKER
 from foretrain.simulator.search.storage.opening import STAMP, open_storage, open_study
 from foretrain.simulator.search.storage.trials import run_trials

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from foretrain.errors import ForetrainError, InputError, UsageError
+from foretrain.core.errors import ForetrainError, InputError, UsageError
 from foretrain.simulator.search.storage import trials
 from foretrain.simulator.search.storage.leases import RETRY_OF, WHY, WORKER
 from foretrain.simulator.search.storage.opening import open_storage, open_study

@@ -4,8 +4,8 @@ import math
 
 import pytest
 from foretrain import Architecture
-from foretrain.errors import InputError
-from foretrain.simulator.search.shapes import family_shape, params_range
+from foretrain.core.errors import InputError
+from foretrain.core.model.shape_family import family_shape, params_range
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 

@@ -9,8 +9,8 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from ..units import shown
 from .fields import FieldError
-from .units import shown
 
 __all__ = ["Origins", "description", "explain", "known_keys", "suggestion"]
 

@@ -4,9 +4,9 @@ import os
 
 import numpy as np
 import pytest
-from foretrain import files
-from foretrain.errors import InputError, PredictorError
-from foretrain.files import (
+from foretrain.core import files
+from foretrain.core.errors import InputError, PredictorError
+from foretrain.core.files import (
     MANIFEST_NAME,
     check_manifest,
     read_bounded_text,

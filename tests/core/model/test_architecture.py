@@ -1,5 +1,5 @@
 import pytest
-from foretrain.architecture import Architecture
+from foretrain.core.model.architecture import Architecture
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError

@@ -3,7 +3,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from foretrain.schedules import Schedule, ScheduleName
+from foretrain.core.model.schedules import Schedule, ScheduleName
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import ValidationError

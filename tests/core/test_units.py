@@ -3,8 +3,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from foretrain.errors import ConfigError
-from foretrain.units import (
+from foretrain.core.errors import ConfigError
+from foretrain.core.units import (
     COUNT_PATTERN,
     DURATION_PATTERN,
     format_count,

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, StrictBool, model_validator
 
-from .fields import FieldError, Frozen, Whole, whole_schema
+from ..reading.fields import FieldError, Frozen, Whole, whole_schema
 
 __all__ = ["Architecture", "ParameterCounts"]
 

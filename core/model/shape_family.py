@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import TypeVar, cast
 
-from ...architecture import Architecture
-from ...errors import InputError
+from ..errors import InputError
+from .architecture import Architecture
 
 __all__ = ["family_shape", "params_range", "rung"]
 

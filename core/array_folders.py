@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import PredictorError, UsageError
-from ..units import shown
+from .errors import PredictorError, UsageError
+from .units import shown
 
 __all__ = ["check_folder", "named", "read_arrays"]
 

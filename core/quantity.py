@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from .calibration import LEVELS
+__all__ = ["LEVELS", "Quantity"]
 
-__all__ = ["Quantity"]
+LEVELS = (0.5, 0.8, 0.9, 0.95)
+"""Levels of the central intervals that forecasts, scores and back-tests report."""
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from typing import Any
 
 import yaml
 
-from .errors import ConfigError
-from .files import read_bounded_text
-from .units import shown
+from ..errors import ConfigError
+from ..files import read_bounded_text
+from ..units import shown
 
 __all__ = ["YamlDocument", "load_document", "load_yaml", "loads_document", "loads_value", "loads_yaml"]
 

@@ -4,8 +4,8 @@ import math
 
 import pytest
 import yaml
-from foretrain.errors import ConfigError
-from foretrain.yaml_io import load_document, load_yaml, loads_document, loads_value, loads_yaml
+from foretrain.core.errors import ConfigError
+from foretrain.core.reading.yaml_reader import load_document, load_yaml, loads_document, loads_value, loads_yaml
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
-from .fields import FieldError, Frozen, Share, Whole, whole_schema
+from ..reading.fields import FieldError, Frozen, Share, Whole, whole_schema
 
 __all__ = ["DecayForm", "Schedule", "ScheduleName"]
 

@@ -13,8 +13,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
-from .errors import ConfigError
-from .units import COUNT_PATTERN, DURATION_PATTERN, parse_count, parse_duration_s, parse_whole, shown
+from ..errors import ConfigError
+from ..units import COUNT_PATTERN, DURATION_PATTERN, parse_count, parse_duration_s, parse_whole, shown
 
 __all__ = [
     "DAY_PATTERN",

@@ -1,5 +1,5 @@
-from foretrain.config_errors import Origins, description, explain, known_keys, suggestion
-from foretrain.fields import Frozen
+from foretrain.core.reading.config_messages import Origins, description, explain, known_keys, suggestion
+from foretrain.core.reading.fields import Frozen
 from pydantic import Field, ValidationError
 
 
