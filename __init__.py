@@ -30,19 +30,19 @@ if TYPE_CHECKING:
     from .simulator.cluster.estimate import estimate as estimate_cluster
     from .simulator.cluster.plan import search_layouts
     from .simulator.cluster.step_model import StepTimeModel
-    from .simulator.config import RunConfig
-    from .simulator.estimator import ScalingLawRegressor
-    from .simulator.forecast import Forecast, forecast
-    from .simulator.predictor import Predictor
-    from .simulator.predictor_io import load as load_predictor
-    from .simulator.predictor_io import save as save_predictor
-    from .simulator.scoring import score
+    from .simulator.config.run_config import RunConfig
+    from .simulator.data_budget.data_budget import plan_stock
+    from .simulator.forecast.forecast import Forecast, forecast
+    from .simulator.predictor.estimator import ScalingLawRegressor
+    from .simulator.predictor.evaluation.scoring import score
+    from .simulator.predictor.predictor import Predictor
+    from .simulator.predictor.storage.folder import load as load_predictor
+    from .simulator.predictor.storage.folder import save as save_predictor
     from .simulator.search.optimize import optimize
     from .simulator.search.planning.planner import Planner
     from .simulator.search.planning.told import told_result
     from .simulator.search.result import Optimization
     from .simulator.search.study import Study
-    from .simulator.stock import plan_stock
     from .simulator.tracking.result import Tracking
     from .simulator.tracking.track import track
 
@@ -53,15 +53,15 @@ _HOMES = {
     "Architecture": ("core.model.architecture", "Architecture"),
     "ClusterEstimate": ("simulator.cluster.cluster_estimate", "ClusterEstimate"),
     "Corpus": ("datasets.corpus", "Corpus"),
-    "Forecast": ("simulator.forecast", "Forecast"),
+    "Forecast": ("simulator.forecast.forecast", "Forecast"),
     "Optimization": ("simulator.search.result", "Optimization"),
     "Planner": ("simulator.search.planning.planner", "Planner"),
-    "Predictor": ("simulator.predictor", "Predictor"),
+    "Predictor": ("simulator.predictor.predictor", "Predictor"),
     "Project": ("proxies.project", "Project"),
     "ProxySpace": ("proxies.space", "ProxySpace"),
-    "RunConfig": ("simulator.config", "RunConfig"),
+    "RunConfig": ("simulator.config.run_config", "RunConfig"),
     "RunTable": ("datasets.run_table", "RunTable"),
-    "ScalingLawRegressor": ("simulator.estimator", "ScalingLawRegressor"),
+    "ScalingLawRegressor": ("simulator.predictor.estimator", "ScalingLawRegressor"),
     "StepTimeModel": ("simulator.cluster.step_model", "StepTimeModel"),
     "Study": ("simulator.search.study", "Study"),
     "Tracking": ("simulator.tracking.result", "Tracking"),
@@ -69,15 +69,15 @@ _HOMES = {
     "calibrate_step_times": ("simulator.cluster.calibrate", "calibrate_on_plan"),
     "compute_optimal": ("simulator.allocation.optimal", "compute_optimal"),
     "estimate_cluster": ("simulator.cluster.estimate", "estimate"),
-    "forecast": ("simulator.forecast", "forecast"),
+    "forecast": ("simulator.forecast.forecast", "forecast"),
     "isoflop": ("simulator.allocation.curves", "isoflop"),
     "isoloss": ("simulator.allocation.curves", "isoloss"),
-    "load_predictor": ("simulator.predictor_io", "load"),
+    "load_predictor": ("simulator.predictor.storage.folder", "load"),
     "money_optimal": ("simulator.allocation.money", "money_optimal"),
     "optimize": ("simulator.search.optimize", "optimize"),
-    "plan_stock": ("simulator.stock", "plan_stock"),
-    "save_predictor": ("simulator.predictor_io", "save"),
-    "score": ("simulator.scoring", "score"),
+    "plan_stock": ("simulator.data_budget.data_budget", "plan_stock"),
+    "save_predictor": ("simulator.predictor.storage.folder", "save"),
+    "score": ("simulator.predictor.evaluation.scoring", "score"),
     "search_layouts": ("simulator.cluster.plan", "search_layouts"),
     "sensitivity": ("simulator.allocation.sensitivity", "sensitivity"),
     "told_result": ("simulator.search.planning.told", "told_result"),

@@ -24,8 +24,8 @@ from facts_laws import leave_one_out_priors
 from foretrain.datasets.run_table import RunTable
 from foretrain.simulator.fitting import Observations, Prior, fit_observations, public_prior
 from foretrain.simulator.laws import get_law
+from foretrain.simulator.predictor.loss_model import fit_target
 from foretrain.simulator.search.next_proxies import Candidates, LawBelief, Region, Width, choose_in_rounds, choose_runs
-from foretrain.simulator.target_model import fit_target
 
 GENERAL = get_law("general")
 SHARES = (0.05, 0.10, 0.20)

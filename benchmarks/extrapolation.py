@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from _tables import Task, tasks
 from facts_laws import leave_one_out_priors, public_scores
-from foretrain.simulator.calibration import Calibration
 from foretrain.simulator.fitting import Observations, fit_observations
 from foretrain.simulator.laws import get_law
-from foretrain.simulator.target_model import fit_target
+from foretrain.simulator.predictor.calibration import Calibration
+from foretrain.simulator.predictor.loss_model import fit_target
 
 TRAIN_BELOW, SCORE_ABOVE = 10**1.5, 10**0.5
 FEWEST = 6

@@ -19,15 +19,15 @@ import numpy as np
 from _tables import Task, read, tasks
 from foretrain.core.files import write_json
 from foretrain.datasets.run_table import RunTable
-from foretrain.simulator import calibration as calibration_module
-from foretrain.simulator.calibration import Calibration, public_calibration
 from foretrain.simulator.fitting import Prior, Scores, backtest, learn_prior
 from foretrain.simulator.fitting import prior as prior_module
 from foretrain.simulator.laws import get_law
-from foretrain.simulator.pooling import held_out_scores, pool
-from foretrain.simulator.predictor import Predictor
-from foretrain.simulator.predictor_io import save
-from foretrain.simulator.target_model import fit_target
+from foretrain.simulator.predictor import calibration as calibration_module
+from foretrain.simulator.predictor.calibration import Calibration, public_calibration
+from foretrain.simulator.predictor.loss_model import fit_target
+from foretrain.simulator.predictor.pooling import held_out_scores, pool
+from foretrain.simulator.predictor.predictor import Predictor
+from foretrain.simulator.predictor.storage.folder import save
 
 HERE = Path(__file__).resolve().parents[1] / "datasets" / "facts" / "laws"
 COMMAND = "python benchmarks/facts_laws.py"

@@ -18,10 +18,10 @@ from foretrain.simulator.cluster.cluster_estimate import ClusterEstimate
 from foretrain.simulator.cluster.estimate import estimate
 from foretrain.simulator.cluster.goodput import expected_run_time
 from foretrain.simulator.cluster.step_model import StepTimeModel
-from foretrain.simulator.config import RunConfig
-from foretrain.simulator.forecast import forecast
-from foretrain.simulator.plan_columns import planned, run_columns
-from foretrain.simulator.predictor_io import load
+from foretrain.simulator.config.run_config import RunConfig
+from foretrain.simulator.forecast.forecast import forecast
+from foretrain.simulator.forecast.law_inputs import planned, run_columns
+from foretrain.simulator.predictor.storage.folder import load
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 PLANS = ("llama-7b", "llama-70b", "mixtral-8x7b")

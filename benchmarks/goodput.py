@@ -19,7 +19,7 @@ from foretrain.simulator.cluster.energy import TYPICAL_BUSY_SHARE, energy_used
 from foretrain.simulator.cluster.goodput import expected_run_time
 from foretrain.simulator.cluster.goodput_simulation import simulate_run_time
 from foretrain.simulator.cluster.run_time import RunTime
-from foretrain.simulator.config_operations import EnergyConfig, ReliabilityConfig
+from foretrain.simulator.config.operations import EnergyConfig, ReliabilityConfig
 
 DAY, HOUR = 86_400.0, 3600.0
 LLAMA_3 = {"failures_per_device_hour": 419 / (54 * 24 * 16_384)}

@@ -23,8 +23,8 @@ from foretrain.datasets.run_table import RunTable
 from foretrain.simulator.fitting import fit_observations, learn_prior
 from foretrain.simulator.fitting.observations import Observations
 from foretrain.simulator.laws import get_law
-from foretrain.simulator.predictor import Predictor
-from foretrain.simulator.scoring import score
+from foretrain.simulator.predictor.evaluation.scoring import score
+from foretrain.simulator.predictor.predictor import Predictor
 
 COLUMNS = ["params", "tokens", "lr", "batch_tokens"]
 HELD_CELLS = 5

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 from _proxies import WORK, train
-from foretrain.simulator.predictor import Predictor
+from foretrain.simulator.predictor.predictor import Predictor
 
 SOURCE = {"kind": "zipf_markov", "vocab_size": 64, "branching": 16, "tokens": "5M", "seed": 1}
 SPACE = {

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from _proxies import WORK, corpora, train
 from foretrain.datasets.run_table import RunTable
-from foretrain.simulator.predictor import Predictor
+from foretrain.simulator.predictor.predictor import Predictor
 
 DOMAINS = ("arxiv_math", "books", "code_cpp", "dialogue", "law_german")
 SPACE = {

@@ -25,8 +25,8 @@ from _baselines import MIXES
 from _tables import read
 from foretrain.datasets.run_table import RunTable
 from foretrain.simulator.fitting import known_columns
-from foretrain.simulator.predictor import Predictor
-from foretrain.simulator.scoring import score
+from foretrain.simulator.predictor.evaluation.scoring import score
+from foretrain.simulator.predictor.predictor import Predictor
 from scipy.stats import spearmanr
 
 FEWER = (256, 128, 64, 32)

@@ -22,12 +22,12 @@ from foretrain.simulator.allocation.figures import NORMAL, spread_of
 from foretrain.simulator.allocation.optimal import compute_optimal
 from foretrain.simulator.allocation.optimum import DRIFT_PER_DECADE, closed_form, numeric_optimum
 from foretrain.simulator.allocation.surface import LossSurface
-from foretrain.simulator.calibration import public_calibration
 from foretrain.simulator.fitting import Fit, fit_observations, public_prior
 from foretrain.simulator.fitting.backtest import cuts
 from foretrain.simulator.laws import Law, Reference, get_law
-from foretrain.simulator.predictor_io import load
-from foretrain.simulator.target_model import TargetModel
+from foretrain.simulator.predictor.calibration import public_calibration
+from foretrain.simulator.predictor.loss_model import TargetModel
+from foretrain.simulator.predictor.storage.folder import load
 
 CHINCHILLA_FLOPS = 5.76e23
 DRIFTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)

@@ -26,8 +26,8 @@ import numpy as np
 import pandas as pd
 from _proxies import WORK, corpora, train
 from foretrain.datasets.run_table import RunTable
-from foretrain.simulator.predictor import Predictor
-from foretrain.simulator.scoring import score
+from foretrain.simulator.predictor.evaluation.scoring import score
+from foretrain.simulator.predictor.predictor import Predictor
 from scipy.stats import spearmanr
 
 DOMAINS = ("arxiv_math", "books", "code_cpp", "dialogue", "law_german")

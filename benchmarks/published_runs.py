@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 from foretrain.simulator.cluster.estimate import estimate
-from foretrain.simulator.config import RunConfig
-from foretrain.simulator.config_operations import OVERHEAD
+from foretrain.simulator.config.operations import OVERHEAD
+from foretrain.simulator.config.run_config import RunConfig
 
 LLAMA = {"vocab_size": 32000, "context_length": 2048}
 GPT = {"family": "gpt", "context_length": 2048}

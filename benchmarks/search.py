@@ -32,8 +32,8 @@ import yaml
 from _tables import read
 from foretrain.core.model.shape_family import family_shape
 from foretrain.datasets.run_table import RunTable
-from foretrain.simulator.predictor import Predictor
-from foretrain.simulator.predictor_io import load, save
+from foretrain.simulator.predictor.predictor import Predictor
+from foretrain.simulator.predictor.storage.folder import load, save
 from foretrain.simulator.search.dimensions import MixDimension
 from foretrain.simulator.search.evaluate import Evaluation, Evaluator
 from foretrain.simulator.search.optimize import optimize

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from _synthetic_curves import KINDS, synthetic
 from _tables import DATA
-from foretrain.simulator.config import RunConfig
+from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.curve.library import Curve
 from foretrain.simulator.curve.prefix import Z
 from foretrain.simulator.curve.prior import generic_prior

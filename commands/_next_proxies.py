@@ -18,6 +18,7 @@ from ..core.units import format_count, format_duration, format_flops
 from ..proxies.estimate import Estimate, estimate, groups
 from ..proxies.mixes import domain_facts, named_mixes
 from ..simulator.fitting import AUTO, Observations, one_thread, public_prior
+from ..simulator.predictor.loss_model import TargetModel, fit_target
 from ..simulator.search.next_proxies import (
     Belief,
     Candidates,
@@ -28,7 +29,6 @@ from ..simulator.search.next_proxies import (
     Width,
     choose_runs,
 )
-from ..simulator.target_model import TargetModel, fit_target
 from ._planned import Budget, with_mix
 
 if TYPE_CHECKING:

@@ -67,7 +67,7 @@ def planned_from_text(text: str) -> dict[str, float]:
 
 def planned_from_config(path: str) -> dict[str, float]:
     """The same from a run's YAML: all parameters, tokens, and the mix where it is stated. Raises ConfigError."""
-    from ..simulator.config import RunConfig
+    from ..simulator.config.run_config import RunConfig
 
     config = RunConfig.load(path)
     mix = {f"mix.{domain}": share for domain, share in (config.data.mix or {}).items()}

@@ -50,7 +50,7 @@ def estimate(config: str, overrides: tuple[str, ...], calibration: str | None, a
     Example:  simulate cluster estimate --config examples/llama-70b.yaml --set hardware.count=1024
     """
     from ..simulator.cluster.estimate import estimate as estimated
-    from ..simulator.config import RunConfig
+    from ..simulator.config.run_config import RunConfig
 
     plan, fitted = RunConfig.load(config, overrides), step_times(calibration)
     with stated_in(config):
@@ -113,7 +113,7 @@ def calibrate(
 
 def _measured_plan(config: str, overrides: tuple[str, ...], times: tuple[str, ...]) -> tuple[Any, list[float]]:
     from ..core.units import parse_duration_s
-    from ..simulator.config import RunConfig
+    from ..simulator.config.run_config import RunConfig
 
     if not times:
         raise UsageError("simulate cluster calibrate: --config needs --step-time, a measured step such as 1.93s")
@@ -164,7 +164,7 @@ def search(config: str, overrides: tuple[str, ...], calibration: str | None, top
     Example:  simulate cluster search --config examples/llama-70b.yaml --set hardware.count=512
     """
     from ..simulator.cluster.plan import search_layouts
-    from ..simulator.config import RunConfig
+    from ..simulator.config.run_config import RunConfig
 
     start = time.perf_counter()
     plan, fitted = RunConfig.load(config, overrides), step_times(calibration)

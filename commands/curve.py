@@ -162,7 +162,7 @@ def _planned(
     known: Any, config: str, overrides: tuple[str, ...], predictor: str | None, size: str | None, family: str | None
 ) -> tuple[Any, tuple[float, float] | None]:
     """The run of a configuration, and its final loss where a predictor tells it."""
-    from ..simulator.config import RunConfig
+    from ..simulator.config.run_config import RunConfig
     from ..simulator.curve.forecasting import Run, choose_family, choose_size
     from ..simulator.curve.plan import path_of
 
@@ -189,8 +189,8 @@ def _spelled(known: Any, schedule: str, size: str | None, family: str | None) ->
 def _predicted(plan: Any, predictor: str) -> tuple[float, float]:
     """Final loss in nats and the standard deviation of its logarithm, as a predictor forecasts them."""
     from ..simulator.curve.prefix import Z
-    from ..simulator.forecast import forecast
-    from ..simulator.predictor_io import load
+    from ..simulator.forecast.forecast import forecast
+    from ..simulator.predictor.storage.folder import load
 
     loss = forecast(plan, load(predictor)).headline.loss_nats
     low, high = loss.intervals[0.9]

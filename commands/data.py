@@ -89,10 +89,10 @@ def stock(
     \b
     Example:  simulate data stock --config run.yaml --growth 140%
     """
-    from ..simulator.config import RunConfig
-    from ..simulator.outlook import public_outlook
-    from ..simulator.predictor_io import load
-    from ..simulator.stock import plan_stock
+    from ..simulator.config.run_config import RunConfig
+    from ..simulator.data_budget.data_budget import plan_stock
+    from ..simulator.data_budget.public_stocks import public_outlook
+    from ..simulator.predictor.storage.folder import load
 
     if config is None and (overrides or predictor or public or start["start_year"]):
         raise UsageError("--set, --predictor, --public and --start-year speak of a plan; expected --config FILE")

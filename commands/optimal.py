@@ -77,7 +77,7 @@ def point(
     Example:  simulate optimal point --flops 5.76e23 --predictor chinchilla-massivetext
               simulate optimal point --budget 2M --config examples/llama-7b.yaml
     """
-    from ..simulator.predictor_io import load
+    from ..simulator.predictor.storage.folder import load
 
     if limits["budget"] is not None or limits["deadline"] is not None:
         if config is None or flops is not None or unique_tokens is not None:
@@ -119,8 +119,8 @@ def _point_for_money(
     calibration: str | None,
 ) -> None:
     from ..simulator.allocation.money import money_optimal
-    from ..simulator.config import RunConfig
-    from ..simulator.predictor_io import load
+    from ..simulator.config.run_config import RunConfig
+    from ..simulator.predictor.storage.folder import load
 
     plan, fitted, times = RunConfig.load(config, overrides), load(predictor), step_times(calibration)
     sure = 0.5 if chance is None else _share("--chance", chance, most=0.999)
@@ -168,7 +168,7 @@ def curves(
     Example:  simulate optimal curves --flops 1e21,1e22,1e23 --loss 2.2,2.0 --chart curves.html
     """
     from ..simulator.allocation.curves import isoflop, isoloss
-    from ..simulator.predictor_io import load
+    from ..simulator.predictor.storage.folder import load
 
     if flops is None and losses is None:
         raise UsageError("simulate optimal curves: expected --flops, --loss or both, such as --flops 1e21,1e22")
@@ -220,8 +220,8 @@ def more(
     Example:  simulate optimal more --config examples/llama-7b.yaml --weeks 1 --gpus 1000 --budget 10%
     """
     from ..simulator.allocation.marginal import what_more_buys
-    from ..simulator.config import RunConfig
-    from ..simulator.predictor_io import load
+    from ..simulator.config.run_config import RunConfig
+    from ..simulator.predictor.storage.folder import load
 
     share, longer = _share("--budget", budget), _count("--weeks", weeks) or 1.0
     plan, fitted, times = RunConfig.load(config, overrides), load(predictor), step_times(calibration)
@@ -253,8 +253,8 @@ def sensitivity(
     Example:  simulate optimal sensitivity --config examples/llama-7b.yaml --step 10%
     """
     from ..simulator.allocation.sensitivity import sensitivity as turned
-    from ..simulator.config import RunConfig
-    from ..simulator.predictor_io import load
+    from ..simulator.config.run_config import RunConfig
+    from ..simulator.predictor.storage.folder import load
 
     share = _share("--step", step_share, most=0.5)
     plan, fitted, times = RunConfig.load(config, overrides), load(predictor), step_times(calibration)
@@ -269,7 +269,7 @@ def sensitivity(
 
 
 def _plan(config: str | None, overrides: tuple[str, ...]) -> Any:
-    from ..simulator.config import RunConfig
+    from ..simulator.config.run_config import RunConfig
 
     if config is None and overrides:
         raise UsageError("simulate optimal: --set goes with --config")

@@ -41,7 +41,7 @@ def optimize(
     Example:  simulate optimize --config examples/study.yaml --out best.yaml --chart study.html
               simulate optimize --config study.yaml --storage study.journal --trials 1000 --processes 2
     """
-    from ..simulator.predictor_io import load
+    from ..simulator.predictor.storage.folder import load
     from ..simulator.search.optimize import optimize as search
     from ..simulator.search.optimize import work
     from ..simulator.search.study import Study

@@ -37,9 +37,9 @@ def predict(
     \b
     Example:  simulate predict --config examples/llama-7b.yaml --set data.tokens=1T --predictor olmo-c4
     """
-    from ..simulator.config import RunConfig
-    from ..simulator.forecast import forecast
-    from ..simulator.predictor_io import load
+    from ..simulator.config.run_config import RunConfig
+    from ..simulator.forecast.forecast import forecast
+    from ..simulator.predictor.storage.folder import load
 
     allowed = ("data.allow_new_domains=true",) if allow_new_domain else ()
     plan, fitted, times = RunConfig.load(config, (*overrides, *allowed)), load(predictor), step_times(calibration)
@@ -71,9 +71,9 @@ def fit(runs: str, out: str | None, as_json: bool, fixed: tuple[str, ...], colum
     Example:  simulate fit runs.csv --columns params=N,tokens=D --out mine
               simulate predict --predictor mine --config run.yaml
     """
-    from ..simulator.predictor import Predictor
-    from ..simulator.predictor_format import to_dict
-    from ..simulator.predictor_io import check_destination, save
+    from ..simulator.predictor.predictor import Predictor
+    from ..simulator.predictor.storage.folder import check_destination, save
+    from ..simulator.predictor.storage.format import to_dict
 
     if out is not None:
         check_destination(out)  # before minutes of work, not after
@@ -100,8 +100,8 @@ def score(predictor: str, runs: str, columns: str | None, as_json: bool) -> None
     \b
     Example:  simulate score mine larger_runs.csv --json
     """
-    from ..simulator.predictor_io import load
-    from ..simulator.scoring import score as score_runs
+    from ..simulator.predictor.evaluation.scoring import score as score_runs
+    from ..simulator.predictor.storage.folder import load
 
     result = score_runs(load(predictor), read_table(runs, columns))
     show(as_json, result, lambda: tables().score_view(result))
@@ -117,7 +117,7 @@ def backtest(runs: str, columns: str | None, as_json: bool) -> None:
     \b
     Example:  simulate backtest runs.csv
     """
-    from ..simulator.backtesting import backtest_table, flatten
+    from ..simulator.predictor.evaluation.backtesting import backtest_table, flatten
 
     table = read_table(runs, columns)
     with progress_bar("back-testing") as step:

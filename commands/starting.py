@@ -29,7 +29,7 @@ def init(folder: str | None, schema: bool, force: bool) -> None:
     if schema == (folder is not None):
         raise UsageError("simulate init: give either a folder (simulate init DIR) or --schema")
     if folder is None:
-        from ..simulator.config import RunConfig
+        from ..simulator.config.run_config import RunConfig
 
         click.echo(json.dumps(RunConfig.json_schema(), indent=2))
         return

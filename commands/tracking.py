@@ -48,7 +48,7 @@ def track(
     \b
     Example:  simulate track --config run.yaml --log metrics.jsonl --chart track.html
     """
-    from ..simulator.config import RunConfig
+    from ..simulator.config.run_config import RunConfig
     from ..simulator.tracking.relatives import load_curves
     from ..simulator.tracking.track import predictor_for
     from ..simulator.tracking.track import track as track_run

@@ -96,7 +96,7 @@ def write_runs() -> Callable[..., Path]:
 @pytest.fixture(scope="module")
 def fit_once() -> Iterator[None]:
     """Equal tables give equal fits, so each is fitted once for all tests of a module that asks for this."""
-    from foretrain.simulator.predictor import Predictor
+    from foretrain.simulator.predictor.predictor import Predictor
 
     fit, known = Predictor.fit, {}
 

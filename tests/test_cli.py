@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from foretrain.core.version import __version__
-from foretrain.simulator.forecast import LEVELS
-from foretrain.simulator.predictor_io import DEFAULT, shipped
+from foretrain.simulator.forecast.forecast import LEVELS
+from foretrain.simulator.predictor.storage.folder import DEFAULT, shipped
 
 EXAMPLES = sorted(p for p in (Path(__file__).parents[1] / "examples").glob("*.yaml") if p.stem != "study")
 SEVEN_B = EXAMPLES[0].with_name("llama-7b.yaml")

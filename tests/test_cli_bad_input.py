@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from foretrain.cli import main
 from foretrain.core.files import write_manifest
-from foretrain.simulator import predictor_io
+from foretrain.simulator.predictor.storage import folder as predictor_io
 
 ROOT = Path(__file__).parents[1]
 SEVEN_B = ROOT / "examples/llama-7b.yaml"

@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from foretrain.simulator.config import RunConfig
+from foretrain.simulator.config.run_config import RunConfig
 
 STUDY = """
 run:

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from foretrain.simulator.config import RunConfig
+from foretrain.simulator.config.run_config import RunConfig
 
 pytestmark = pytest.mark.usefixtures("fit_once")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from foretrain.core.reading.yaml_reader import load_yaml
-from foretrain.simulator.config import RunConfig
+from foretrain.simulator.config.run_config import RunConfig
 
 EXAMPLES = Path(__file__).parents[1] / "examples/pipeline"
 STUDY = """

@@ -168,7 +168,7 @@ def test_no_other_name_is_taken(installed, elsewhere, name):
 def test_the_installed_command_predicts_on_an_installed_example(installed, elsewhere):
     program = """
 from importlib import resources
-from foretrain.simulator.predictor_io import load, shipped
+from foretrain.simulator.predictor.storage.folder import load, shipped
 for name in shipped():
     load(name)
 print(len(shipped()), *resources.files("foretrain.examples").iterdir(), sep="\\n")

@@ -14,8 +14,8 @@ from foretrain.core.errors import DataWarning, FitError
 from foretrain.datasets.run_table import RunTable
 from foretrain.simulator.fitting import Fit, Observations, choose, fit_observations, public_prior
 from foretrain.simulator.laws import get_law
-from foretrain.simulator.predictor import Predictor
-from foretrain.simulator.target_model import fit_target
+from foretrain.simulator.predictor.loss_model import fit_target
+from foretrain.simulator.predictor.predictor import Predictor
 
 SHARED = Path(os.environ.get("FORETRAIN_SHARED", Path(__file__).parents[1].parent / "shared")) / "data"
 pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="the public run tables are not beside this checkout")

@@ -34,7 +34,7 @@ def test_the_first_shell_block_holds_exactly_the_two_commands():
 
 
 def test_every_shipped_predictor_is_in_the_readme():
-    from foretrain.simulator.predictor_io import shipped
+    from foretrain.simulator.predictor.storage.folder import shipped
 
     assert all(f"`{name}`" in README for name in shipped())
 

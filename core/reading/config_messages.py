@@ -71,7 +71,7 @@ def explain(error: ValidationError, root: type[BaseModel], origins: Origins, wit
 
     `within` is the path in the file at which `root` was read, where that isn't the whole of it.
 
-    >>> from foretrain.simulator.config import RunConfig
+    >>> from foretrain.simulator.config.run_config import RunConfig
     >>> try:
     ...     RunConfig.model_validate({"model": {"params": -7}, "data": {"tokens": 1}})
     ... except ValidationError as error:
@@ -88,7 +88,7 @@ def explain(error: ValidationError, root: type[BaseModel], origins: Origins, wit
 def known_keys(root: type[BaseModel], path: tuple[str, ...] = ()) -> list[str] | None:
     """Return the keys that a configuration accepts at `path`, or None where any is accepted or none at all.
 
-    >>> from foretrain.simulator.config import TargetConfig
+    >>> from foretrain.simulator.config.run_config import TargetConfig
     >>> known_keys(TargetConfig)
     ['perplexity', 'loss_nats', 'deadline', 'budget_usd']
     """

@@ -12,7 +12,7 @@ from ...core.model.architecture import Architecture
 from ..cluster.cluster_estimate import ClusterEstimate
 from ..cluster.estimate import PlannedStep, estimate, plan_step
 from ..cluster.step_model import StepTimeModel
-from ..config import ModelConfig, RunConfig
+from ..config.run_config import ModelConfig, RunConfig
 
 __all__ = ["DRAWS", "Affordable", "Limits", "Steps", "affordable", "with_shape", "with_tokens"]
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from ...core.errors import InfeasibleError, InputError
 from ...core.quantity import LEVELS, Quantity
-from ..config import RunConfig
-from ..predictor import Predictor
+from ..config.run_config import RunConfig
+from ..predictor.predictor import Predictor
 from .optimal import ComputeOptimal, optimum_at
 from .optimum import Optimum, find_optimum, root_between
 from .surface import LossSurface

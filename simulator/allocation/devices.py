@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...core.errors import InfeasibleError
-from ..config import RunConfig
+from ..config.run_config import RunConfig
 from .affordable import Steps
 
 __all__ = ["with_devices"]

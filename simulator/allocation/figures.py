@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ...core.quantity import LEVELS, Quantity
-from ..loss_prediction import LossPrediction
+from ..predictor.prediction import LossPrediction
 
 __all__ = ["NORMAL", "around", "loss_at", "perplexity_of", "spread_of", "times_or_over"]
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from ...core.errors import InfeasibleError
 from ...core.model.architecture import Architecture
 from ...core.model.shape_family import family_shape
-from ..config import RunConfig
+from ..config.run_config import RunConfig
 from .affordable import Steps, with_shape, with_tokens
 from .devices import with_devices
 

@@ -12,10 +12,10 @@ import numpy as np
 from ...core.errors import InfeasibleError, InputError
 from ...core.model.architecture import Architecture
 from ...core.model.shape_family import family_shape, params_range
-from ..config import RunConfig
-from ..loss_prediction import LossPrediction
-from ..plan_columns import run_columns
-from ..predictor import Predictor
+from ..config.run_config import RunConfig
+from ..forecast.law_inputs import run_columns
+from ..predictor.prediction import LossPrediction
+from ..predictor.predictor import Predictor
 from .affordable import Affordable, Limits, Steps, affordable, with_shape
 from .surface import LossSurface, tuned
 

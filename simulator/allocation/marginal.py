@@ -16,9 +16,9 @@ from ..cluster.cluster_estimate import ClusterEstimate
 from ..cluster.estimate import DRAWS
 from ..cluster.plan import missing
 from ..cluster.step_model import StepTimeModel
-from ..config import RunConfig
-from ..plan_columns import run_columns
-from ..predictor import Predictor
+from ..config.run_config import RunConfig
+from ..forecast.law_inputs import run_columns
+from ..predictor.predictor import Predictor
 from .affordable import Affordable, Limits, Steps, affordable, with_tokens
 from .devices import with_devices
 from .figures import around, loss_at, perplexity_of

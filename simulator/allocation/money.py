@@ -14,9 +14,9 @@ from ...core.version import __version__
 from ..cluster.cluster_estimate import ClusterEstimate
 from ..cluster.estimate import DRAWS
 from ..cluster.step_model import StepTimeModel
-from ..config import RunConfig
+from ..config.run_config import RunConfig
 from ..fitting import gap_decades
-from ..predictor import Predictor
+from ..predictor.predictor import Predictor
 from .affordable import Limits, Steps, affordable
 from .figures import NORMAL, loss_at, perplexity_of, spread_of, times_or_over
 from .ladder import Ladder, Progress, climb

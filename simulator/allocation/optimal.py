@@ -11,9 +11,9 @@ import numpy as np
 from ...core.errors import InputError
 from ...core.quantity import Quantity
 from ...core.version import __version__
-from ..config import RunConfig
+from ..config.run_config import RunConfig
 from ..fitting import gap_decades
-from ..predictor import Predictor
+from ..predictor.predictor import Predictor
 from .figures import loss_at, perplexity_of, spread_of, times_or_over
 from .optimum import DRIFT_PER_DECADE, Optimum, find_optimum, optima_of_draws
 from .over_training import OverTraining, over_trained, over_training_of
@@ -130,7 +130,7 @@ def optimum_at(surface: LossSurface, name: str, flops: float, plan: OverTraining
 
 
 def _of_plan(surface: LossSurface, predictor: Predictor, config: RunConfig) -> OverTraining:
-    from ..plan_columns import run_columns
+    from ..forecast.law_inputs import run_columns
 
     params = float(run_columns(config, predictor, [])["params"][0])
     return over_training_of(surface, params, config.data.tokens)

@@ -12,9 +12,9 @@ from ...core.version import __version__
 from ..cluster.estimate import DRAWS
 from ..cluster.plan import missing
 from ..cluster.step_model import StepTimeModel
-from ..config import RunConfig
-from ..plan_columns import planned, run_columns
-from ..predictor import Predictor
+from ..config.run_config import RunConfig
+from ..forecast.law_inputs import planned, run_columns
+from ..predictor.predictor import Predictor
 from .affordable import Steps
 from .knobs import Knob, knobs
 from .surface import LossSurface

@@ -14,14 +14,14 @@ import numpy as np
 
 from ...core.errors import InputError
 from ...core.units import shown
-from ..config import RunConfig
+from ..config.run_config import RunConfig
 from ..fitting import Fit
+from ..forecast.law_inputs import planned, run_columns
 from ..laws import Columns
-from ..loss_prediction import LossPrediction
-from ..new_domains import check_domains, new_domains, without_new_domains
-from ..plan_columns import planned, run_columns
-from ..predictor import Predictor
-from ..target_model import TargetModel
+from ..predictor.domains import check_domains, new_domains, without_new_domains
+from ..predictor.loss_model import TargetModel
+from ..predictor.prediction import LossPrediction
+from ..predictor.predictor import Predictor
 
 __all__ = ["LossSurface", "tuned"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import InfeasibleError, InputError
-from ..config import RunConfig
+from ..config.run_config import RunConfig
 from .candidates import LayoutSpace
 from .layout import Layout
 from .layout_problems import complete_layout

@@ -17,7 +17,7 @@ import numpy as np
 
 from ...core.errors import InfeasibleError
 from ...core.model.architecture import Architecture
-from ..config_cluster import LayoutConfig, Recompute
+from ..config.hardware import LayoutConfig, Recompute
 from .layout import Layout
 from .layout_problems import OWN_STAGES, complete_layout, tp_faults
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...core.quantity import Quantity
-from ..config_cluster import Framework
+from ..config.hardware import Framework
 from .layout import Layout
 
 __all__ = ["CLUSTER_KEYS", "ClusterEstimate", "Draws"]

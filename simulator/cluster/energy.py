@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..config_operations import EnergyConfig
+from ..config.operations import EnergyConfig
 from .run_time import RunTime
 
 __all__ = ["TYPICAL_BUSY_SHARE", "Energy", "energy_used", "power_w"]

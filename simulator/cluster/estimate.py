@@ -13,7 +13,7 @@ import numpy as np
 
 from ...core.quantity import LEVELS, Quantity
 from ...datasets.accelerators import catalogue
-from ..config import RunConfig
+from ..config.run_config import RunConfig
 from .candidates import LayoutSpace
 from .cluster_estimate import ClusterEstimate, Draws
 from .energy import Energy, energy_used

@@ -16,7 +16,7 @@ import numpy as np
 
 from ...core.errors import InfeasibleError
 from ...core.units import format_duration
-from ..config_operations import ReliabilityConfig
+from ..config.operations import ReliabilityConfig
 from .run_time import RunTime, assemble
 
 __all__ = [

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..config_operations import ReliabilityConfig
+from ..config.operations import ReliabilityConfig
 from .goodput import pieces, planned_interval_s
 from .run_time import LONGEST_S, RunTime, assemble
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ...core.errors import ConfigError
 from ...core.model.architecture import Architecture
-from ..config_cluster import LayoutConfig, Recompute
+from ..config.hardware import LayoutConfig, Recompute
 
 __all__ = ["Layout", "batch_sequences", "doubts"]
 

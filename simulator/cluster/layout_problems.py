@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ...core.errors import InfeasibleError
 from ...core.model.architecture import Architecture
-from ..config_cluster import LayoutConfig
+from ..config.hardware import LayoutConfig
 from .layout import Layout
 
 __all__ = ["OWN_STAGES", "complete_layout", "problems", "tp_faults"]

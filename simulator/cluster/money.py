@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..config_operations import PricesConfig
+from ..config.operations import PricesConfig
 from .energy import Energy
 from .run_time import RunTime
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import ConfigError, InfeasibleError
-from ..config import RunConfig
-from ..config_cluster import Framework, HardwareConfig, LayoutConfig
+from ..config.hardware import Framework, HardwareConfig, LayoutConfig
+from ..config.run_config import RunConfig
 from .candidates import LayoutSpace
 from .layout import Layout, batch_sequences
 from .layout_problems import complete_layout

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..config_operations import ReliabilityConfig
+from ..config.operations import ReliabilityConfig
 
 __all__ = ["LONGEST_S", "RunTime", "assemble", "finishing_day"]
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...core.errors import ConfigError, InfeasibleError
 from ...datasets.accelerators import Accelerator, Precision
-from ..config_cluster import Framework, LayoutConfig
+from ..config.hardware import Framework, LayoutConfig
 from .candidates import LayoutSpace, candidate_layouts, layout_at
 from .layout import Layout
 from .memory import GIB, Memory, MemoryCap, memory

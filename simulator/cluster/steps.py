@@ -14,7 +14,7 @@ import numpy as np
 
 from ...core.model.architecture import Architecture
 from ...datasets.accelerators import Accelerator, Precision
-from ..config_cluster import Framework
+from ..config.hardware import Framework
 
 __all__ = ["FRAMEWORKS", "GENERATIONS", "Layouts", "Machines", "Models", "Steps", "machine", "model"]
 

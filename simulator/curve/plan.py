@@ -6,8 +6,8 @@ from typing import cast
 
 from ...core.errors import ConfigError
 from ...core.model.schedules import ScheduleName
-from ..config import RunConfig
-from ..config_optim import OptimConfig, step_of
+from ..config.optimisation import OptimConfig, step_of
+from ..config.run_config import RunConfig
 from .path import RatePath, named_path, piecewise_path, pointwise_path
 
 MAX_STEPS = 5_000_000

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from ...core.errors import ConfigError, UsageError
 from ...core.units import parse_whole, shown
-from ..config_optim import OptimConfig
+from ..config.optimisation import OptimConfig
 from .path import RatePath
 from .plan import rates
 from .reading import read_rates

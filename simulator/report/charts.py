@@ -12,9 +12,9 @@ import numpy as np
 from ...core.errors import UsageError
 from ...core.files import write_bytes
 from ...core.units import format_count
-from ..forecast import Forecast
-from ..plan_columns import planned, run_columns
-from ..predictor import Predictor
+from ..forecast.forecast import Forecast
+from ..forecast.law_inputs import planned, run_columns
+from ..predictor.predictor import Predictor
 
 if TYPE_CHECKING:
     import altair as alt

@@ -9,9 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ...core.units import format_count
-from ..exhaustion import UsedUp
-from ..outlook import PublicOutlook
-from ..stock import Budget, PlanStock
+from ..data_budget.data_budget import Budget, PlanStock
+from ..data_budget.exhaustion import UsedUp
+from ..data_budget.public_stocks import PublicOutlook
 from .cells import add_row, percent, plain_table
 
 __all__ = ["stock_view"]

@@ -12,10 +12,10 @@ from rich.text import Text
 
 from ...core.quantity import Quantity
 from ...core.units import format_count, format_flops
-from ..forecast import DomainForecast, Forecast
-from ..natural import most_helpful
-from ..predictor import Predictor
-from ..target_model import TargetModel
+from ..forecast.forecast import DomainForecast, Forecast
+from ..predictor.loss_model import TargetModel
+from ..predictor.predictor import Predictor
+from ..predictor.textbook_parameters import most_helpful
 from .cells import add_row, percent, plain_table
 from .cluster_tables import cluster_lines, cluster_rows, notes_lines
 

@@ -20,10 +20,10 @@ from ..cluster.estimate import PlannedStep, estimate, plan_step
 from ..cluster.layout import batch_sequences
 from ..cluster.memory import MemoryCap
 from ..cluster.plan import missing
-from ..config import RunConfig
-from ..forecast import Forecast, forecast
-from ..loss_prediction import LossPrediction
-from ..plan_columns import planned, run_columns
+from ..config.run_config import RunConfig
+from ..forecast.forecast import Forecast, forecast
+from ..forecast.law_inputs import planned, run_columns
+from ..predictor.prediction import LossPrediction
 from .dimensions import Values
 from .measures import Outcome
 from .study import Study

@@ -9,9 +9,9 @@ from ...core.errors import ConfigError
 from ...core.reading.config_messages import Origins
 from ...core.units import shown
 from ..cluster.plan import missing
-from ..config import RunConfig
-from ..new_domains import known_domains
-from ..predictor import Predictor
+from ..config.run_config import RunConfig
+from ..predictor.domains import known_domains
+from ..predictor.predictor import Predictor
 from .dimensions import MixDimension
 from .goals import BoundLimit, MeasuredGoal
 from .measures import Measure, get_measure

@@ -16,9 +16,9 @@ from ...core.errors import ConfigError
 from ...core.quantity import Quantity
 from ...core.units import shown
 from ..cluster.cluster_estimate import ClusterEstimate
-from ..config import RunConfig
-from ..loss_prediction import LossPrediction
-from ..predictor import Predictor
+from ..config.run_config import RunConfig
+from ..predictor.prediction import LossPrediction
+from ..predictor.predictor import Predictor
 from .serving import ServingConfig
 
 __all__ = ["MEASURES", "Measure", "Outcome", "get_measure"]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.errors import UsageError
 from ...core.version import __version__
-from ..predictor import Predictor
+from ..predictor.predictor import Predictor
 from .evaluate import Evaluator
 from .polishing import polished
 from .records import ORIGIN, evaluations, keep

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ...core.errors import ForetrainError, InfeasibleError
 from ...core.files import write_text
 from ...core.version import __version__
-from ..forecast import Forecast
+from ..forecast.forecast import Forecast
 from .evaluate import Evaluation, Evaluator
 from .fronts import balanced, front_of, spread_out
 from .records import ORIGIN, evaluations

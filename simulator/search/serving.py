@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ...core.errors import ConfigError
 from ...core.reading.fields import Frozen, PositiveCount, PositiveReal, Real
-from ..config import RunConfig
+from ..config.run_config import RunConfig
 
 __all__ = ["ServingConfig"]
 

@@ -14,7 +14,7 @@ from ...core.model.architecture import Architecture
 from ...core.model.shape_family import params_range
 from ...core.reading.config_messages import Origins, known_keys, suggestion
 from ...core.units import parse_count, shown
-from ..config import RunConfig
+from ..config.run_config import RunConfig
 from .dimensions import Dimension, MixDimension, RangeDimension, SetDimension
 from .paths import get, key_in, leaf_types, put, within
 from .simplex import to_shares

@@ -17,7 +17,7 @@ from ...core.errors import ConfigError
 from ...core.model.architecture import Architecture
 from ...core.model.shape_family import family_shape, rung
 from ...core.units import shown
-from ..config import RunConfig
+from ..config.run_config import RunConfig
 from .dimensions import Dimension, MixDimension, RangeDimension, SetDimension, Values
 from .paths import get, key_in, put, within
 

@@ -18,8 +18,8 @@ from ...core.reading.yaml_reader import load_document
 from ...core.units import shown
 from ...core.version import __version__
 from ..cluster.step_model import StepTimeModel
-from ..config import RunConfig
-from ..predictor import Predictor
+from ..config.run_config import RunConfig
+from ..predictor.predictor import Predictor
 from .goal_reading import GoalReader, lacking
 from .goals import BoundLimit, MeasuredGoal
 from .space_reading import build_space
@@ -128,7 +128,7 @@ def _run(
     config: StudyConfig, folder: Path, overrides: Sequence[str], origins: Origins
 ) -> tuple[Mapping[str, Any], RunConfig]:
     """The run as it is written, and as it is read."""
-    from ..config import apply_overrides
+    from ..config.run_config import apply_overrides
 
     if isinstance(config.run, str):
         path = folder / config.run
@@ -153,7 +153,7 @@ def _named(origins: Origins, key: str, read: Callable[[], _Read]) -> _Read:
 
 
 def _predictor(name: str, folder: Path) -> Predictor:
-    from ..predictor_io import load
+    from ..predictor.storage.folder import load
 
     return load(str(folder / name) if (folder / name).is_dir() else name)
 

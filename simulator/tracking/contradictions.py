@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..config import RunConfig
+from ..config.run_config import RunConfig
 from ..curve.path import RatePath
 from .columns import RawLog, folded, number
 from .records import Notice

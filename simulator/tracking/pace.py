@@ -10,7 +10,7 @@ import numpy as np
 
 from ...core.quantity import Quantity
 from ..cluster.cluster_estimate import ClusterEstimate
-from ..config import RunConfig
+from ..config.run_config import RunConfig
 
 __all__ = ["Pace", "pace_of"]
 

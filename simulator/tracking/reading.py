@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...core.errors import LogError
-from ..config import RunConfig
+from ..config.run_config import RunConfig
 from ..curve.path import RatePath
 from .columns import RawLog, choose_columns
 from .contradictions import compare_rates, gaps, initial_loss, other_config

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ...core.errors import UsageError
-from ..config import RunConfig
+from ..config.run_config import RunConfig
 from ..curve.forecasting import choose_size
 from ..curve.path import RatePath
 from ..curve.prior import Prior

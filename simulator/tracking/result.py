@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from ...core.quantity import Quantity
 from ...core.version import __version__
-from ..config import RunConfig
+from ..config.run_config import RunConfig
 from ..curve.prefix import Belief
 from ..curve.tracking import Shift
 from .pace import Pace

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...core.errors import LogError, UsageError
 from ...core.units import format_count, shown
-from ..config import RunConfig
+from ..config.run_config import RunConfig
 from ..curve.path import RatePath
 from .columns import RawLog
 from .records import Notice

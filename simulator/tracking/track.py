@@ -14,15 +14,15 @@ from ..cluster.cluster_estimate import ClusterEstimate
 from ..cluster.estimate import estimate
 from ..cluster.plan import missing
 from ..cluster.step_model import StepTimeModel
-from ..config import HardwareConfig, RunConfig
+from ..config.run_config import HardwareConfig, RunConfig
 from ..curve.path import RatePath
 from ..curve.plan import path_of
 from ..curve.prefix import Belief, Z, believe
 from ..curve.prior import Prior, generic_prior
 from ..curve.tracking import first_shift, standing
-from ..forecast import forecast
-from ..predictor import Predictor
-from ..predictor_io import load
+from ..forecast.forecast import forecast
+from ..predictor.predictor import Predictor
+from ..predictor.storage.folder import load
 from .pace import Pace, pace_of
 from .reading import RunLog, read_log
 from .records import Notice

@@ -14,7 +14,7 @@ from foretrain.core.errors import FitError
 from foretrain.simulator.fitting import fit_law, weak_prior
 from foretrain.simulator.laws import CORE, Effect, Law, Reference, build_term, members, terms
 from foretrain.simulator.laws import get_law as get_named_law
-from foretrain.simulator.natural import rebase
+from foretrain.simulator.predictor.textbook_parameters import rebase
 
 DOMAINS = ("a", "b", "c")
 CORE_PLACES = {name: at for at, name in enumerate(p.name for p in CORE)}

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from foretrain.datasets.run_table import RunTable
-from foretrain.simulator.config import RunConfig
+from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.fitting import Observations
 
 _DOMAINS = ("web", "code", "wiki", "forum")

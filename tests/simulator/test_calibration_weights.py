@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from foretrain.simulator.calibration import Calibration, public_calibration
 from foretrain.simulator.fitting import Scores
+from foretrain.simulator.predictor.calibration import Calibration, public_calibration
 
 PUBLIC = public_calibration()
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from foretrain.simulator.config import RunConfig
-from foretrain.simulator.forecast import forecast
-from foretrain.simulator.predictor_io import load
+from foretrain.simulator.config.run_config import RunConfig
+from foretrain.simulator.forecast.forecast import forecast
+from foretrain.simulator.predictor.storage.folder import load
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "llama-7b.yaml"
 WEB = "web-text"

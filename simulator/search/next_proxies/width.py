@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...calibration import public_calibration
 from ...fitting import error_scale, gap_decades
-from ...loss_prediction import LossPrediction
+from ...predictor.calibration import public_calibration
+from ...predictor.prediction import LossPrediction
 from .region import Candidates, Region
 
 __all__ = ["LEVEL", "Width"]

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ....core.errors import LogError
 from ....core.units import shown
-from ...config import RunConfig
+from ...config.run_config import RunConfig
 from ...tracking.columns import number
 
 __all__ = ["TRIAL_KEY", "Asked", "Status", "Told", "status_word", "trial_of"]

@@ -11,7 +11,7 @@ import numpy as np
 
 from ....core.errors import LogError
 from ....datasets.run_columns import STATUS_WORDS, UNFINISHED_WORDS, alias_key
-from ...config import RunConfig
+from ...config.run_config import RunConfig
 from ...tracking.columns import TOKENS, RawLog, choose_columns, folded, number
 from ...tracking.order import in_order
 from ...tracking.records import Records

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from ....core.errors import DataWarning, InfeasibleError, InputError, UsageError
 from ....core.units import shown
 from ....core.version import __version__
-from ...config import RunConfig
-from ...forecast import forecast
-from ...predictor import Predictor
+from ...config.run_config import RunConfig
+from ...forecast.forecast import forecast
+from ...predictor.predictor import Predictor
 from ..optimize import Progress, optimize
 from .outcome import Told
 from .planner_start import StudySource, digest_of, run_table, stated, study_on

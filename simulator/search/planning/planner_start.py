@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ....core.errors import ConfigError, UsageError
 from ....core.reading.yaml_reader import load_document
 from ....core.units import shown
-from ...predictor import Predictor
+from ...predictor.predictor import Predictor
 from ..dimensions import MixDimension, RangeDimension, SetDimension
 from ..study import Study
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ....core.errors import InputError
-from ...config import RunConfig
-from ...forecast import Forecast
-from ...loss_prediction import LossPrediction
-from ...plan_columns import planned, run_columns
-from ...predictor import Predictor
+from ...config.run_config import RunConfig
+from ...forecast.forecast import Forecast
+from ...forecast.law_inputs import planned, run_columns
+from ...predictor.prediction import LossPrediction
+from ...predictor.predictor import Predictor
 from .outcome import Told
 
 __all__ = ["LEVEL", "Expected", "Lesson", "Proposal", "expect"]

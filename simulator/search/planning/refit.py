@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ....core.errors import DataWarning, UsageError
-from ...config import RunConfig
-from ...plan_columns import run_columns
-from ...predictor import Predictor
+from ...config.run_config import RunConfig
+from ...forecast.law_inputs import run_columns
+from ...predictor.predictor import Predictor
 from .outcome import Told
 
 if TYPE_CHECKING:

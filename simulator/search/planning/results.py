@@ -9,7 +9,7 @@ from typing import get_args
 
 from ....core.errors import InputError
 from ....core.units import shown
-from ...config import RunConfig
+from ...config.run_config import RunConfig
 from ..study import Study
 from .outcome import Status, Told
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ....core.errors import InputError, LogError
-from ...config import RunConfig
+from ...config.run_config import RunConfig
 from ...tracking.columns import STEPS, folded
 from ...tracking.records import Records, read_records
 from .outcome import TRIAL_KEY, Asked, Status, Told, status_word

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ....core.errors import DataWarning, InputError, LogError
-from ...config import RunConfig
+from ...config.run_config import RunConfig
 from .outcome import Asked, Told
 from .outcome_folders import WANDB_SUMMARY, is_mlflow_run
 from .told import outcomes

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from foretrain.simulator.allocation.surface import LossSurface
-from foretrain.simulator.calibration import public_calibration
-from foretrain.simulator.config import RunConfig
+from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.fitting import Fit
 from foretrain.simulator.laws import Reference, get_law
-from foretrain.simulator.predictor import Predictor
-from foretrain.simulator.predictor_io import load
-from foretrain.simulator.target_model import TargetModel
+from foretrain.simulator.predictor.calibration import public_calibration
+from foretrain.simulator.predictor.loss_model import TargetModel
+from foretrain.simulator.predictor.predictor import Predictor
+from foretrain.simulator.predictor.storage.folder import load
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 

@@ -11,7 +11,7 @@ from foretrain.simulator.allocation.devices import with_devices
 from foretrain.simulator.allocation.marginal import what_more_buys
 from foretrain.simulator.allocation.money import money_optimal
 from foretrain.simulator.cluster.estimate import estimate
-from foretrain.simulator.config import RunConfig
+from foretrain.simulator.config.run_config import RunConfig
 
 
 def over(config: RunConfig, *overrides: str) -> RunConfig:
@@ -107,7 +107,7 @@ def test_machines_hardly_move_the_optimum_of_equal_compute(best):
 
 
 def test_the_best_plan_can_be_run_as_it_is(best, web):
-    from foretrain.simulator.forecast import forecast
+    from foretrain.simulator.forecast.forecast import forecast
 
     config = RunConfig.from_mapping(best.config.to_mapping())
     said = forecast(over(config, "optim.lr=null"), web)
@@ -211,7 +211,7 @@ def test_changes_are_between_the_same_draws(more, seven, web):
 
 
 def test_more_tokens_by_hand(more, seven, web):
-    from foretrain.simulator.forecast import forecast
+    from foretrain.simulator.forecast.forecast import forecast
 
     plain = over(seven, "optim.lr=null", "optim.batch_tokens=null")
     doubled = forecast(with_tokens(plain, 4e12), web).headline.loss_nats.median

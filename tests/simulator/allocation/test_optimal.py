@@ -12,7 +12,7 @@ from foretrain.datasets.run_table import RunTable
 from foretrain.simulator.allocation.optimal import compute_optimal, optimum_at
 from foretrain.simulator.allocation.over_training import over_training_of
 from foretrain.simulator.allocation.surface import LossSurface
-from foretrain.simulator.predictor import Predictor
+from foretrain.simulator.predictor.predictor import Predictor
 
 GOPHER_FLOPS = 5.76e23
 
@@ -74,7 +74,7 @@ def test_sizes_that_are_as_good_are_told(chinchilla, gopher):
 
 
 def test_the_loss_is_what_a_forecast_of_that_run_says(web, plan):
-    from foretrain.simulator.forecast import forecast
+    from foretrain.simulator.forecast.forecast import forecast
 
     found = compute_optimal(web, 1e23)
     said = forecast(plan(found.params.median, found.tokens.median), web)
@@ -115,7 +115,7 @@ def test_a_routed_plan_counts_its_active_parameters(web, plan):
 
 
 def test_a_learning_rate_is_taken_as_tuned(plan):
-    from foretrain.simulator.predictor_io import load
+    from foretrain.simulator.predictor.storage.folder import load
 
     steplaw = load("steplaw")
     stated = compute_optimal(steplaw, 1e22, config=plan("7B", "2T", optim={"lr": 0.1, "batch_tokens": "4M"}))

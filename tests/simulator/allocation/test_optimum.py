@@ -13,7 +13,7 @@ from foretrain.simulator.allocation.optimum import (
     optima_of_draws,
 )
 from foretrain.simulator.allocation.surface import LossSurface
-from foretrain.simulator.predictor_io import load
+from foretrain.simulator.predictor.storage.folder import load
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 

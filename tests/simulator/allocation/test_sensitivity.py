@@ -7,9 +7,9 @@ from foretrain.core.errors import InputError
 from foretrain.simulator.allocation.affordable import Steps
 from foretrain.simulator.allocation.knobs import knobs
 from foretrain.simulator.allocation.sensitivity import OUTCOMES, sensitivity
-from foretrain.simulator.config import RunConfig
-from foretrain.simulator.forecast import forecast
-from foretrain.simulator.predictor_io import load
+from foretrain.simulator.config.run_config import RunConfig
+from foretrain.simulator.forecast.forecast import forecast
+from foretrain.simulator.predictor.storage.folder import load
 
 
 @pytest.fixture(scope="module")

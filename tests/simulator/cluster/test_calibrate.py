@@ -12,7 +12,7 @@ from foretrain.simulator.cluster.estimate import estimate
 from foretrain.simulator.cluster.measured import read_measurements
 from foretrain.simulator.cluster.plan import search_layouts
 from foretrain.simulator.cluster.step_model import StepTimeModel
-from foretrain.simulator.config import RunConfig
+from foretrain.simulator.config.run_config import RunConfig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

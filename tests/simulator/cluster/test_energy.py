@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from foretrain.simulator.cluster.energy import TYPICAL_BUSY_SHARE, energy_used, power_w
 from foretrain.simulator.cluster.goodput import expected_run_time
-from foretrain.simulator.config_operations import EnergyConfig, ReliabilityConfig
+from foretrain.simulator.config.operations import EnergyConfig, ReliabilityConfig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

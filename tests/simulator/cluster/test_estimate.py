@@ -12,7 +12,7 @@ from foretrain.simulator.cluster.goodput import expected_run_time
 from foretrain.simulator.cluster.layout import Layout
 from foretrain.simulator.cluster.plan import choose_layout, missing, plan_space, plan_steps, search_layouts
 from foretrain.simulator.cluster.step_model import StepTimeModel
-from foretrain.simulator.config import RunConfig
+from foretrain.simulator.config.run_config import RunConfig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -13,7 +13,7 @@ from foretrain.simulator.cluster.goodput import (
     young_interval_s,
 )
 from foretrain.simulator.cluster.run_time import LONGEST_S, finishing_day
-from foretrain.simulator.config_operations import ReliabilityConfig
+from foretrain.simulator.config.operations import ReliabilityConfig
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 

@@ -3,7 +3,7 @@ import pytest
 from foretrain.simulator.cluster.goodput import expected_run_time
 from foretrain.simulator.cluster.goodput_simulation import _moments, _sum_cut_off, simulate_run_time
 from foretrain.simulator.cluster.run_time import LONGEST_S
-from foretrain.simulator.config_operations import ReliabilityConfig
+from foretrain.simulator.config.operations import ReliabilityConfig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -10,7 +10,7 @@ from foretrain.simulator.cluster.candidates import LayoutSpace, candidate_layout
 from foretrain.simulator.cluster.layout import Layout, batch_sequences, doubts
 from foretrain.simulator.cluster.layout_problems import complete_layout, problems
 from foretrain.simulator.cluster.steps import layouts
-from foretrain.simulator.config import LayoutConfig
+from foretrain.simulator.config.run_config import LayoutConfig
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 

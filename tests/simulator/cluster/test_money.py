@@ -5,7 +5,7 @@ from foretrain.simulator.cluster.goodput import expected_run_time
 from foretrain.simulator.cluster.goodput_simulation import simulate_run_time
 from foretrain.simulator.cluster.money import cost_of, device_hours, productive_device_hours, stored_gib
 from foretrain.simulator.cluster.run_time import RunTime
-from foretrain.simulator.config_operations import EnergyConfig, PricesConfig, ReliabilityConfig
+from foretrain.simulator.config.operations import EnergyConfig, PricesConfig, ReliabilityConfig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

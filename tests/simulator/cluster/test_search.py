@@ -12,7 +12,7 @@ from foretrain.simulator.cluster.memory import memory
 from foretrain.simulator.cluster.search import default_framework, fastest_layouts, steps_of
 from foretrain.simulator.cluster.step_model import StepTimeModel
 from foretrain.simulator.cluster.steps import FRAMEWORKS
-from foretrain.simulator.config_cluster import LayoutConfig
+from foretrain.simulator.config.hardware import LayoutConfig
 
 LLAMA7 = Architecture(layers=32, width=4096, heads=32, ffn_width=11008, vocab_size=32000, context_length=4096)
 LLAMA70 = Architecture(

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from foretrain.core.errors import ConfigError, UsageError
-from foretrain.simulator.config import RunConfig
+from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.curve.path import named_path, piecewise_path, pointwise_path, wsd_path
 from foretrain.simulator.curve.plan import path_of
 from foretrain.simulator.curve.schedule_text import path_of_text

@@ -5,7 +5,7 @@ import pytest
 from foretrain.simulator.fitting import fit_law, public_prior
 from foretrain.simulator.laws import Law, Reference, get_law
 from foretrain.simulator.laws.posynomial import Posynomial, _costs
-from foretrain.simulator.natural import decompose, rebase
+from foretrain.simulator.predictor.textbook_parameters import decompose, rebase
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from foretrain.core.errors import UsageError
-from foretrain.simulator.forecast import forecast
-from foretrain.simulator.predictor_io import load
+from foretrain.simulator.forecast.forecast import forecast
+from foretrain.simulator.predictor.storage.folder import load
 from foretrain.simulator.report.charts import FORMATS, forecast_chart, save_chart
 
 

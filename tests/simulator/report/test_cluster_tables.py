@@ -8,7 +8,7 @@ import pytest
 from foretrain.simulator.cluster.estimate import estimate
 from foretrain.simulator.cluster.layout import Layout
 from foretrain.simulator.cluster.plan import search_layouts
-from foretrain.simulator.config import RunConfig
+from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.report.cluster_tables import (
     calibration_view,
     cluster_lines,

@@ -8,8 +8,8 @@ from foretrain.core.errors import UsageError
 from foretrain.simulator.allocation.curves import isoflop, isoloss
 from foretrain.simulator.allocation.money import money_optimal
 from foretrain.simulator.allocation.sensitivity import sensitivity
-from foretrain.simulator.config import RunConfig
-from foretrain.simulator.predictor_io import load
+from foretrain.simulator.config.run_config import RunConfig
+from foretrain.simulator.predictor.storage.folder import load
 from foretrain.simulator.report.charts import save_chart
 from foretrain.simulator.report.optimal_charts import curves_chart, money_chart, sensitivity_chart
 

@@ -8,8 +8,8 @@ from foretrain.simulator.allocation.curves import isoflop, isoloss
 from foretrain.simulator.allocation.marginal import what_more_buys
 from foretrain.simulator.allocation.optimal import compute_optimal
 from foretrain.simulator.allocation.sensitivity import sensitivity
-from foretrain.simulator.config import RunConfig
-from foretrain.simulator.predictor_io import load
+from foretrain.simulator.config.run_config import RunConfig
+from foretrain.simulator.predictor.storage.folder import load
 from foretrain.simulator.report.optimal_tables import curves_view, more_view, point_view, sensitivity_view
 from rich.console import Console
 

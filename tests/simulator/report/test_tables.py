@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from foretrain.core.errors import DataWarning
 from foretrain.datasets.run_table import RunTable
-from foretrain.simulator.backtesting import backtest_table
-from foretrain.simulator.forecast import forecast
-from foretrain.simulator.predictor import Predictor
-from foretrain.simulator.predictor_io import load, shipped
+from foretrain.simulator.forecast.forecast import forecast
+from foretrain.simulator.predictor.evaluation.backtesting import backtest_table
+from foretrain.simulator.predictor.evaluation.scoring import score
+from foretrain.simulator.predictor.predictor import Predictor
+from foretrain.simulator.predictor.storage.folder import load, shipped
 from foretrain.simulator.report.tables import backtest_view, fit_view, forecast_view, score_view
-from foretrain.simulator.scoring import score
 from rich.console import Console
 
 MARKUP = "[red]x[/red]"

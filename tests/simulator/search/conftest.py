@@ -13,8 +13,8 @@ import pytest
 from foretrain.datasets.run_table import RunTable
 from foretrain.simulator.fitting import Observations, public_prior
 from foretrain.simulator.laws import get_law
-from foretrain.simulator.predictor import Predictor
-from foretrain.simulator.predictor_io import load
+from foretrain.simulator.predictor.predictor import Predictor
+from foretrain.simulator.predictor.storage.folder import load
 from foretrain.simulator.search.next_proxies import Candidates, LawBelief, Region
 from foretrain.simulator.search.study import Study
 

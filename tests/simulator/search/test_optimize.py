@@ -8,8 +8,8 @@ import numpy as np
 import optuna
 import pytest
 from foretrain.core.errors import InfeasibleError, InputError
-from foretrain.simulator.config import RunConfig
-from foretrain.simulator.forecast import forecast
+from foretrain.simulator.config.run_config import RunConfig
+from foretrain.simulator.forecast.forecast import forecast
 from foretrain.simulator.report.study_tables import study_view
 from foretrain.simulator.search.evaluate import Evaluator
 from foretrain.simulator.search.first_trial import SeededByFirstTrial

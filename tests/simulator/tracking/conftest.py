@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from foretrain.simulator.config import RunConfig
+from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.curve.multipower import Shape, basis
 from foretrain.simulator.curve.plan import path_of
 

@@ -5,7 +5,7 @@ import datetime
 import numpy as np
 import pytest
 from foretrain.simulator.cluster.estimate import estimate
-from foretrain.simulator.config import RunConfig
+from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.tracking.pace import pace_of
 
 STEP = np.arange(50.0, 5001, 50)

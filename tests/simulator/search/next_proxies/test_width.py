@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from foretrain.simulator.calibration import public_calibration
 from foretrain.simulator.fitting import public_prior, ranges
+from foretrain.simulator.predictor.calibration import public_calibration
+from foretrain.simulator.predictor.loss_model import fit_target
 from foretrain.simulator.search.next_proxies import LEVEL, Candidates, LawBelief, Region, Width, choose_runs
-from foretrain.simulator.target_model import fit_target
 
 
 def test_a_width_is_a_share_of_the_loss():

@@ -16,8 +16,8 @@ from foretrain.core.errors import (
     UsageError,
 )
 from foretrain.datasets.run_table import RunTable
-from foretrain.simulator.config import RunConfig
-from foretrain.simulator.predictor import Predictor
+from foretrain.simulator.config.run_config import RunConfig
+from foretrain.simulator.predictor.predictor import Predictor
 from foretrain.simulator.search.planning.outcome import Told
 from foretrain.simulator.search.planning.planner import Planner
 from foretrain.simulator.search.study import Study

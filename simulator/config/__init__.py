@@ -1,0 +1,1 @@
+"""A planned run as its author writes it: sections, bounds, overrides."""

@@ -1,0 +1,185 @@
+"""The sections of a run configuration about the machines: `hardware`, and the `layout` of the model over them.
+
+An accelerator is a name of the catalogue (`datasets.accelerators`) or a mapping with the catalogue's own keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, PlainSerializer, StrictBool, field_validator, model_validator
+
+from ...core.errors import ConfigError
+from ...core.reading.fields import FieldError, Frozen, PositiveReal, Real, Whole, whole_schema
+from ...core.units import shown
+from ...datasets.accelerators import Accelerator, Precision, accelerator, catalogue
+
+__all__ = ["Framework", "HardwareConfig", "LayoutConfig", "Offload", "Recompute"]
+
+Recompute = Literal["none", "selective", "full"]
+"""Activations computed anew in the backward pass: none, those of attention only, all but each block's input."""
+
+Offload = Literal["optimizer", "weights", "activations"]
+"""What may be kept in the host's memory."""
+
+Framework = Literal["megatron", "fsdp", "deepspeed", "xla"]
+"""Kinds of training software whose step times and memory are told apart."""
+
+_Degree = Annotated[Whole, Field(ge=1, le=10**6), whole_schema(1, 10**6)]
+
+
+def _known(value: Any) -> Any:
+    """Look a name up; anything that isn't text goes on to `Accelerator` itself."""
+    if isinstance(value, str):
+        return accelerator(value)
+    if value is None or isinstance(value, Mapping | Accelerator):
+        return value
+    raise ConfigError(f"got {shown(value)}; expected a name such as H100-SXM-80, or a mapping with peak_tflops")
+
+
+def _name_or_mapping(value: Accelerator | None) -> Any:
+    """Write an accelerator of the catalogue as its name, any other in full."""
+    if value is None or catalogue().get(value.name) == value:
+        return value and value.name
+    return value.model_dump(mode="json")
+
+
+class _NameInSchema:
+    """Adds to the JSON Schema that the name of an accelerator is accepted too."""
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string", "minLength": 1, "maxLength": 200}, handler(schema)]}
+
+
+class HardwareConfig(Frozen):
+    """The machines that the run is planned on.
+
+    >>> hardware = HardwareConfig.model_validate({"accelerator": "h100", "count": 512, "inter_node_gbps": 200})
+    >>> hardware.machine.name, hardware.machine.inter_node_gbit_per_s, hardware.nodes
+    ('H100-SXM-80', 200.0, 64)
+    """
+
+    accelerator: Annotated[
+        Accelerator | None, BeforeValidator(_known), PlainSerializer(_name_or_mapping), _NameInSchema()
+    ] = Field(
+        default=None, description="Accelerator by name, such as H100-SXM-80, or a mapping with the catalogue's keys."
+    )
+    count: Annotated[Whole, Field(ge=1, le=10**7), whole_schema(1, 10**7)] | None = Field(
+        default=None, description="Number of accelerators."
+    )
+    per_node: _Degree | None = Field(
+        default=None, description="Accelerators that fast links join (default: what is usual of the accelerator)."
+    )
+    inter_node_gbit_per_s: Annotated[PositiveReal, Field(le=1e6)] | None = Field(
+        default=None,
+        alias="inter_node_gbps",
+        description="Network between nodes, Gbit/s per accelerator and direction (default: what is usual).",
+    )
+    price_usd_per_hour: Annotated[Real, Field(ge=0, le=1e6)] | None = Field(
+        default=None, description="US dollars per accelerator and hour."
+    )
+    precision: Precision | None = Field(default=None, description="Number format of the matrix products.")
+    framework: Framework | None = Field(
+        default=None,
+        description="Kind of training software: megatron (and NeMo), fsdp (PyTorch), deepspeed, xla (JAX) "
+        "(default: xla on TPUs, fsdp where zero_stage is 3, else megatron).",
+    )
+
+    @model_validator(mode="after")
+    def _check_precision(self) -> Self:
+        if self.accelerator is not None and self.precision is not None:
+            try:
+                self.accelerator.peak_flops(self.precision)
+            except ConfigError as error:
+                raise FieldError("precision", str(error)) from None
+        return self
+
+    @property
+    def machine(self) -> Accelerator:
+        """The accelerator with the node size and the network that are stated here. `ConfigError` if none is."""
+        if self.accelerator is None:
+            raise ConfigError("hardware.accelerator: is missing; expected a name such as H100-SXM-80, or a mapping")
+        stated = {"per_node": self.per_node, "inter_node_gbit_per_s": self.inter_node_gbit_per_s}
+        return self.accelerator.model_copy(update={key: value for key, value in stated.items() if value is not None})
+
+    @property
+    def domain(self) -> int:
+        """Accelerators that fast links join. `ConfigError` where nobody states it and there is more than one."""
+        if self.count == 1:
+            return 1
+        per_node = self.machine.per_node
+        if per_node is None:
+            raise ConfigError(
+                f"hardware.per_node: is missing and {self.machine.name} doesn't state it; "
+                "expected the number of accelerators that fast links join, such as 8"
+            )
+        return per_node
+
+    @property
+    def nodes(self) -> int | None:
+        """Groups of accelerators that fast links join, the last one possibly short; None without a count."""
+        return None if self.count is None else -(-self.count // self.domain)
+
+    @property
+    def working_precision(self) -> Precision:
+        """The precision stated, else bf16 where the accelerator has it, else its first of fp16 and fp32."""
+        if self.precision is not None:
+            return self.precision
+        for precision in ("bf16", "fp16", "fp32"):
+            try:
+                self.machine.peak_flops(precision)
+            except ConfigError:
+                if self.accelerator is None:
+                    raise
+            else:
+                return precision
+        return next(iter(self.machine.peak_tflops))
+
+
+class LayoutConfig(Frozen):
+    """How the model and the batch are split over the accelerators. What is left out is chosen."""
+
+    tp: _Degree | None = Field(default=None, description="Tensor parallel: devices that share each matrix.")
+    pp: _Degree | None = Field(default=None, description="Pipeline parallel: stages that the layers are split into.")
+    vpp: _Degree | None = Field(
+        default=None, description="Virtual stages per pipeline stage (interleaved schedule); 1 is plain 1F1B."
+    )
+    cp: _Degree | None = Field(default=None, description="Context parallel: devices that share each sequence.")
+    ep: _Degree | None = Field(
+        default=None, description="Expert parallel: devices that share the experts, carved out of tp · cp · dp."
+    )
+    dp: _Degree | None = Field(default=None, description="Data parallel replicas (default: count / (tp · pp · cp)).")
+    zero_stage: Literal[0, 1, 2, 3] | None = Field(
+        default=None,
+        description="Sharded over replicas: 1 optimizer states, 2 gradients too, 3 weights too (FSDP), 0 nothing.",
+    )
+    sequence_parallel: StrictBool | None = Field(
+        default=None, description="Norms and residuals are split over tp along the sequence (default: where tp > 1)."
+    )
+    micro_batch: _Degree | None = Field(default=None, description="Sequences per replica that are computed at once.")
+    recompute: Recompute | None = Field(default=None, description="Activations computed anew in the backward pass.")
+    flash_attention: StrictBool | None = Field(
+        default=None, description="Attention that never stores its scores, FlashAttention and kin (default: true)."
+    )
+    offload: tuple[Offload, ...] | None = Field(
+        default=None, description="What is kept in the host's memory (default: nothing)."
+    )
+
+    @field_validator("zero_stage", mode="before")
+    @classmethod
+    def _no_bool(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError(f"got {shown(value)}; expected one of 0, 1, 2, 3")
+        return value
+
+    @field_validator("offload")
+    @classmethod
+    def _once_each(cls, offload: tuple[Offload, ...] | None) -> tuple[Offload, ...] | None:
+        return None if offload is None else tuple(dict.fromkeys(offload))
+
+    @model_validator(mode="after")
+    def _check_vpp(self) -> Self:
+        if self.vpp is not None and self.vpp > 1 and self.pp == 1:
+            raise FieldError("vpp", f"got {self.vpp} with pp 1; expected pp of at least 2, or vpp 1")
+        return self

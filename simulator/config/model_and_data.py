@@ -1,0 +1,245 @@
+"""The sections of a run configuration: model, data and targets, each a frozen model.
+
+Optimisation is in `config_optim`, what is about the machines in `config_cluster`; `config.RunConfig` puts all
+together. Field descriptions carry the unit and end up in the JSON Schema.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Self
+
+from pydantic import Field, StrictBool, field_validator, model_validator
+
+from ...core.model.architecture import Architecture
+from ...core.reading.fields import (
+    Deadline,
+    FieldError,
+    Frozen,
+    Label,
+    PositiveCount,
+    PositiveReal,
+    Real,
+    Share,
+    Whole,
+    whole_schema,
+)
+from ...core.units import shown
+
+__all__ = ["DataConfig", "ModelConfig", "TargetConfig"]
+
+# Published counts are rounded: "6.7B" for 6.74e9 is 0.6 % off, "7B" is 4 %. 2 % admits honest rounding only.
+_COUNT_TOLERANCE = 0.02
+_MIX_TOLERANCE = 0.01
+_TARGET_TOLERANCE = 0.01
+_MAX_DOMAINS = 1_000
+
+_UpToMillion = Annotated[Whole, Field(ge=1, le=10**6), whole_schema(1, 10**6)]
+_UpToBillion = Annotated[Whole, Field(ge=1, le=10**9), whole_schema(1, 10**9)]
+
+
+class ModelConfig(Frozen):
+    """The model: an `architecture`, or parameter counts where the shape isn't known.
+
+    With an architecture, the counts may be stated beside it but must agree with it (parameters within 2 %). Fields
+    hold what was stated; read the properties, which put both together.
+    """
+
+    architecture: Architecture | None = Field(default=None, description="Shape of the transformer; gives exact counts.")
+    stated_params: PositiveCount | None = Field(default=None, alias="params", description="All parameters, such as 7B.")
+    stated_params_active: PositiveCount | None = Field(
+        default=None, alias="params_active", description="Parameters that one token uses (default: all)."
+    )
+    stated_params_embedding: PositiveCount | None = Field(
+        default=None,
+        alias="params_embedding",
+        description="Parameters in token and position tables and an untied output head.",
+    )
+    stated_num_experts: _UpToMillion | None = Field(
+        default=None, alias="num_experts", description="Routed experts per mixture-of-experts layer."
+    )
+    stated_experts_per_token: _UpToMillion | None = Field(
+        default=None, alias="experts_per_token", description="Routed experts that a token visits."
+    )
+    stated_vocab_size: _UpToBillion | None = Field(
+        default=None, alias="vocab_size", description="Rows of the token embedding table."
+    )
+    stated_context_length: _UpToBillion | None = Field(
+        default=None, alias="context_length", description="Tokens per training sequence."
+    )
+
+    @model_validator(mode="after")
+    def _agree_with_architecture(self) -> Self:
+        if self.architecture is None:
+            return self
+        for key in ("params", "params_active", "params_embedding"):
+            stated, exact = getattr(self, f"stated_{key}"), getattr(self, "params_total" if key == "params" else key)
+            if stated is not None and abs(stated - exact) > _COUNT_TOLERANCE * exact:
+                expected = f"expected {exact:.4g} as model.architecture gives (within 2 %), or only one of the two"
+                raise FieldError(key, f"got {stated:.4g}; {expected}")
+        for key in ("num_experts", "experts_per_token", "vocab_size", "context_length"):
+            stated, exact = getattr(self, f"stated_{key}"), getattr(self.architecture, key)
+            if stated not in (None, exact):
+                raise FieldError(
+                    key, f"got {stated}; expected {exact} as in model.architecture, or only one of the two"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _check_counts(self) -> Self:
+        if self.architecture is not None:
+            return self
+        if self.stated_params is None:
+            raise FieldError("params", "is missing; expected a count such as 7B, or an architecture")
+        for key in ("params_active", "params_embedding"):
+            stated = getattr(self, f"stated_{key}")
+            if stated is not None and stated > self.stated_params:
+                raise FieldError(key, f"got {stated:.4g}; expected at most params {self.stated_params:.4g}")
+        return self._check_experts()
+
+    def _check_experts(self) -> Self:
+        experts, visited = self.stated_num_experts, self.stated_experts_per_token
+        if (experts is None) != (visited is None):
+            missing = "num_experts" if experts is None else "experts_per_token"
+            raise FieldError(missing, "is missing; num_experts and experts_per_token come together")
+        if experts is not None and visited is not None and visited > experts:
+            raise FieldError("experts_per_token", f"got {visited}; expected at most num_experts {experts}")
+        if experts is not None and self.stated_params_active is None:
+            raise FieldError("params_active", "is missing; a mixture of experts needs it beside params")
+        return self
+
+    @property
+    def params_total(self) -> float:
+        """All parameters."""
+        if self.architecture is not None:
+            return float(self.architecture.params_total)
+        assert self.stated_params is not None  # by _check_counts
+        return self.stated_params
+
+    @property
+    def params_active(self) -> float:
+        """Parameters that one token uses, embeddings included; all of them unless stated otherwise."""
+        if self.architecture is not None:
+            return float(self.architecture.params_active)
+        return self.params_total if self.stated_params_active is None else self.stated_params_active
+
+    @property
+    def params_embedding(self) -> float | None:
+        """Parameters in token and position tables and an untied output head; None if not known."""
+        return self.stated_params_embedding if self.architecture is None else float(self.architecture.params_embedding)
+
+    @property
+    def params_non_embedding(self) -> float | None:
+        """All parameters less the embedding ones; None if those aren't known."""
+        return None if self.params_embedding is None else self.params_total - self.params_embedding
+
+    @property
+    def num_experts(self) -> int | None:
+        """Routed experts per mixture-of-experts layer; None for a dense model."""
+        return self.stated_num_experts if self.architecture is None else self.architecture.num_experts
+
+    @property
+    def experts_per_token(self) -> int | None:
+        """Routed experts that a token visits; None for a dense model."""
+        return self.stated_experts_per_token if self.architecture is None else self.architecture.experts_per_token
+
+    @property
+    def vocab_size(self) -> int | None:
+        """Rows of the token embedding table; None if not known."""
+        return self.stated_vocab_size if self.architecture is None else self.architecture.vocab_size
+
+    @property
+    def context_length(self) -> int | None:
+        """Tokens per training sequence; None if not known."""
+        return self.stated_context_length if self.architecture is None else self.architecture.context_length
+
+
+class DataConfig(Frozen):
+    """What the model is trained on."""
+
+    tokens: PositiveCount = Field(description="Training tokens seen, such as 2T; repeats count.")
+    unique_tokens: PositiveCount | None = Field(
+        default=None, description="Distinct tokens in stock (default: every token seen is new)."
+    )
+    mix: dict[Label, Share] | None = Field(
+        default=None, description="Share of training tokens by domain; the shares sum to 1 within 0.01."
+    )
+    allow_new_domains: StrictBool = Field(
+        default=False, description="Forecast mixes with domains that the predictor's runs never had, more widely."
+    )
+    unique_tokens_by_domain: dict[Label, PositiveCount] | None = Field(
+        default=None, description="Distinct tokens in stock of each domain of the mix (default: more than are seen)."
+    )
+    corpus: Label | None = Field(default=None, description="What the tokens are, in a word, such as web.")
+    val_domain: Label | None = Field(default=None, description="Domain that the loss is measured on.")
+    tokenizer: Label | None = Field(default=None, description="Tokenizer by name; losses per token depend on it.")
+    bytes_per_token: Annotated[PositiveReal, Field(le=1000)] | None = Field(
+        default=None, description="Bytes of text per token of the validation text, for bits per byte."
+    )
+
+    @field_validator("mix")
+    @classmethod
+    def _renormalise(cls, mix: dict[str, float] | None) -> dict[str, float] | None:
+        if mix is None:
+            return None
+        if len(mix) > _MAX_DOMAINS:
+            raise ValueError(f"got {len(mix)} domains; expected at most {_MAX_DOMAINS}")
+        total = math.fsum(mix.values())
+        # The slack keeps 1.01, whose float is a trifle more, on the right side.
+        if abs(total - 1) > _MIX_TOLERANCE + 1e-9:
+            raise ValueError(f"got {shown(mix)}, which sums to {total:.6g}; expected shares that sum to 1 within 0.01")
+        # A sum that is 1 but for rounding is left alone, so that writing and reading back changes no bit.
+        return mix if abs(total - 1) < 1e-12 else {domain: share / total for domain, share in mix.items()}
+
+    @model_validator(mode="after")
+    def _check_stocks(self) -> Self:
+        if self.unique_tokens_by_domain is None:
+            return self
+        if self.unique_tokens is not None:
+            raise FieldError("unique_tokens", "is given beside unique_tokens_by_domain; expected only one of the two")
+        unknown = [domain for domain in self.unique_tokens_by_domain if domain not in (self.mix or {})]
+        if unknown:
+            known = ", ".join(self.mix or {}) or "a mix beside it"
+            raise FieldError(
+                "unique_tokens_by_domain", f"got {shown(unknown[0])}, which data.mix doesn't name; expected {known}"
+            )
+        return self
+
+    def distinct_tokens(self, tokens: float | None = None) -> float | None:
+        """Distinct tokens among those seen, or among `tokens` of them; None where no stock is stated."""
+        tokens = self.tokens if tokens is None else tokens
+        if self.unique_tokens_by_domain is None or self.mix is None:
+            return None if self.unique_tokens is None else min(self.unique_tokens, tokens)
+        stocks = self.unique_tokens_by_domain
+        return math.fsum(min(tokens * share, stocks.get(domain, math.inf)) for domain, share in self.mix.items())
+
+    @property
+    def epochs(self) -> float:
+        """Tokens seen over distinct tokens; 1 where no stock is stated."""
+        if self.unique_tokens_by_domain is None:
+            return 1.0 if self.unique_tokens is None else self.tokens / self.unique_tokens
+        return max(1.0, self.tokens / (self.distinct_tokens() or self.tokens))
+
+
+class TargetConfig(Frozen):
+    """What the run must reach."""
+
+    perplexity: Annotated[Real, Field(gt=1, le=1e9)] | None = Field(
+        default=None, description="At most this perplexity."
+    )
+    loss_nats: Annotated[PositiveReal, Field(le=100)] | None = Field(
+        default=None, description="At most this cross-entropy, nats per token."
+    )
+    deadline: Deadline | None = Field(
+        default=None, description="Wall clock, such as 30d or 1d12h, or the day by whose beginning the run must end."
+    )
+    budget_usd: PositiveCount | None = Field(default=None, description="US dollars, such as 2M.")
+
+    @model_validator(mode="after")
+    def _one_loss(self) -> Self:
+        if self.perplexity is not None and self.loss_nats is not None:
+            implied = math.log(self.perplexity)
+            if abs(self.loss_nats - implied) > _TARGET_TOLERANCE:
+                expected = f"expected {implied:.4g} as perplexity {self.perplexity:g} implies, or only one of the two"
+                raise FieldError("loss_nats", f"got {self.loss_nats:g}; {expected}")
+        return self

@@ -1,0 +1,189 @@
+"""`RunConfig`: the run to be predicted, read from YAML or JSON, overridden by `--set`, and checked as a whole.
+
+Whatever is wrong comes as one `ConfigError` that lists each problem with its file, line, key, value and what would be
+accepted. The sections are in `config_sections`, `config_optim`, `config_cluster` and `config_operations`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import os
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+
+from ...core.errors import ConfigError
+from ...core.reading.config_messages import Origins, explain
+from ...core.reading.fields import Day, FieldError, Frozen, Label, Whole, whole_schema
+from ...core.reading.yaml_reader import load_document
+from ...core.units import shown
+from .hardware import HardwareConfig, LayoutConfig
+from .model_and_data import DataConfig, ModelConfig, TargetConfig
+from .operations import EnergyConfig, PricesConfig, ReliabilityConfig
+from .optimisation import OptimConfig
+from .overrides import merge_overrides
+
+__all__ = [
+    "DataConfig",
+    "EnergyConfig",
+    "HardwareConfig",
+    "LayoutConfig",
+    "ModelConfig",
+    "OptimConfig",
+    "PricesConfig",
+    "ReliabilityConfig",
+    "RunConfig",
+    "TargetConfig",
+    "apply_overrides",
+]
+
+
+def _section(value: Any) -> Any:
+    """Read a section of which every line is commented out, null in YAML, as one that says nothing."""
+    return {} if value is None else value
+
+
+class RunConfig(Frozen):
+    """One pretraining run.
+
+    >>> config = RunConfig.from_mapping({"model": {"params": "7B"}, "data": {"tokens": "2T"}})
+    >>> config.training_flops
+    8.4e+22
+    """
+
+    name: Label | None = Field(default=None, description="Name of the run, for reports.")
+    seed: Annotated[Whole, Field(ge=0, le=2**32 - 1), whole_schema(0, 2**32 - 1)] = Field(
+        default=0, description="Seed of the random numbers of the forecast."
+    )
+    model: ModelConfig
+    data: DataConfig
+    optim: Annotated[OptimConfig, BeforeValidator(_section)] = OptimConfig()
+    hardware: Annotated[HardwareConfig, BeforeValidator(_section)] = HardwareConfig()
+    layout: LayoutConfig | None = Field(
+        default=None, description="Split over the accelerators (default: the fastest that fits is searched for)."
+    )
+    reliability: Annotated[ReliabilityConfig, BeforeValidator(_section)] = ReliabilityConfig()
+    prices: Annotated[PricesConfig, BeforeValidator(_section)] = PricesConfig()
+    energy: Annotated[EnergyConfig, BeforeValidator(_section)] = EnergyConfig()
+    start: Day | None = Field(
+        default=None, description="Day at whose beginning the run starts, such as 2026-12-01; dates need it."
+    )
+    targets: Annotated[TargetConfig, BeforeValidator(_section)] = TargetConfig()
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Self:
+        """Read a YAML or JSON file and apply overrides such as ``data.tokens=2T``. Raises `ConfigError`."""
+        document = load_document(path)
+        mapping, overridden = merge_overrides(document.mapping, overrides, cls)
+        return cls._checked(mapping, Origins(document.where, document.lines, overridden))
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any], where: str = "config", overrides: Sequence[str] = ()) -> Self:
+        """Check a mapping as YAML would give it; `where` stands for the file in messages. Raises `ConfigError`."""
+        if not isinstance(mapping, Mapping):
+            raise ConfigError(f"{where}: got {shown(mapping)}; expected a mapping with model and data")
+        merged, overridden = merge_overrides(mapping, overrides, cls)
+        return cls._checked(merged, Origins(where, {}, overridden))
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """Return the JSON Schema of what `load` accepts, with descriptions and units."""
+        schema = cls.model_json_schema(by_alias=True)
+        for part in (schema, *schema["$defs"].values()):
+            # A docstring's example is Python, which says nothing to the author of a YAML file.
+            part["description"] = part["description"].partition("\n\n>>>")[0]
+        schema["$defs"]["ModelConfig"]["anyOf"] = [{"required": ["architecture"]}, {"required": ["params"]}]
+        return schema
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return plain data, complete with defaults, from which `from_mapping` makes an equal configuration."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    @property
+    def training_flops(self) -> float:
+        """FLOPs of the whole run: by the architecture where it is given, else 6 · active parameters · tokens."""
+        if self.model.architecture is not None:
+            return self.model.architecture.training_flops_per_token() * self.data.tokens
+        # Kaplan et al. 2020 (arXiv:2001.08361), section 2.1: 2 FLOPs per parameter forward, 4 backward.
+        return 6.0 * self.model.params_active * self.data.tokens
+
+    @property
+    def steps(self) -> int | None:
+        """Optimizer steps of the whole run, the last one possibly short; None if the batch isn't stated."""
+        return None if self.optim.batch_tokens is None else math.ceil(self.data.tokens / self.optim.batch_tokens)
+
+    @property
+    def deadline_s(self) -> float | None:
+        """Seconds of wall clock from the start to the deadline; None if there is none."""
+        deadline = self.targets.deadline
+        if isinstance(deadline, datetime.date):
+            assert self.start is not None  # by _check_deadline
+            return (deadline - self.start).total_seconds()
+        return deadline
+
+    @property
+    def usd_per_hour(self) -> float | None:
+        """US dollars per accelerator and hour, as purchased; None if no price is stated."""
+        return self.prices.usd_per_hour(self.hardware.price_usd_per_hour)
+
+    @classmethod
+    def _checked(cls, mapping: Mapping[str, Any], origins: Origins) -> Self:
+        """Validate; turn every problem into one `ConfigError`."""
+        try:
+            return cls.model_validate(mapping)
+        except ValidationError as error:
+            raise ConfigError(explain(error, cls, origins)) from None
+
+    @model_validator(mode="after")
+    def _check_across_sections(self) -> Self:
+        tokens, optim = self.data.tokens, self.optim
+        if optim.batch_tokens is not None and optim.batch_tokens > tokens:
+            raise FieldError(
+                "optim.batch_tokens", f"got {optim.batch_tokens:g}; expected at most data.tokens {tokens:g}"
+            )
+        if optim.warmup_tokens is not None and optim.warmup_tokens > tokens:
+            raise FieldError(
+                "optim.warmup_tokens", f"got {optim.warmup_tokens:g}; expected at most data.tokens {tokens:g}"
+            )
+        if optim.warmup_steps is not None and self.steps is not None and optim.warmup_steps > self.steps:
+            raise FieldError("optim.warmup_steps", f"got {optim.warmup_steps}; expected at most {self.steps} steps")
+        return self
+
+    @model_validator(mode="after")
+    def _check_deadline(self) -> Self:
+        deadline = self.targets.deadline
+        if not isinstance(deadline, datetime.date):
+            return self
+        if self.start is None:
+            raise FieldError(
+                "targets.deadline",
+                f"got the date {deadline}, but start is missing; expected the day on which the run starts beside it "
+                "(start: 2026-12-01), or a duration such as 30d",
+            )
+        if deadline <= self.start:
+            raise FieldError(
+                "targets.deadline",
+                f"got {deadline}, which is past when the run starts on {self.start}; expected a later date",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_spot(self) -> Self:
+        if self.prices.purchase == "spot" and self.reliability.stated_preemptions_per_device_hour is None:
+            raise FieldError(
+                "reliability.preemptions_per_device_hour",
+                "is missing; prices.purchase is spot, whose capacity is taken away now and then: expected how often, "
+                "per accelerator and hour, such as 1e-4 (0 for never)",
+            )
+        return self
+
+
+def apply_overrides(mapping: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Return a copy of a raw configuration with overrides such as ``data.tokens=2T`` applied, in order.
+
+    Values are YAML: numbers, text, lists, mappings; sections that are absent are made. Raises `ConfigError` for a
+    malformed override or an unknown key; values are checked later, by `RunConfig.from_mapping`.
+    """
+    return merge_overrides(mapping, overrides, RunConfig)[0]

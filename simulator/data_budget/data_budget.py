@@ -1,0 +1,255 @@
+"""A plan's budget of distinct tokens: epochs by domain, what repeats are worth, the most tokens, the public stocks."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ...core.errors import ConfigError
+from ...core.units import format_count, shown
+from ...datasets.data_stock import PublicStock, find, public_stock, repeat_star
+from ..config.run_config import RunConfig
+from ..predictor.predictor import Predictor
+from .exhaustion import Demand
+from .public_stocks import PublicUse, most_epochs, public_use
+
+__all__ = ["Budget", "PlanStock", "plan_stock"]
+
+_ALL_TEXT = "effective-text"
+_STARS = ("log_domain_repeat_star", "log_repeat_star")  # of the mixture terms, of the repetition terms
+_MOST_TOKENS = 1e18
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Tokens of one domain of a plan, or of all of it; what isn't known, for want of a stated stock, is None."""
+
+    name: str
+    share: float
+    tokens: float
+    unique_tokens: float | None
+    effective_tokens: float
+    """Fresh tokens that would be worth as much: U·(1 + R*·(1 - exp(-R/R*))) for R repeats of U distinct tokens."""
+    tokens_beyond: float
+    """Tokens seen after the most epochs."""
+    max_tokens: float | None
+    """Tokens of the whole plan, at this share, at which this stock has been seen the most epochs."""
+    public: PublicUse | None = None
+
+    @property
+    def epochs(self) -> float | None:
+        """Tokens seen over distinct ones: 4 is four times, 0.2 a fifth of the stock."""
+        return None if self.unique_tokens is None else self.tokens / self.unique_tokens
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "share": self.share,
+            "tokens": self.tokens,
+            "unique_tokens": self.unique_tokens,
+            "epochs": self.epochs,
+            "effective_tokens": self.effective_tokens,
+            "tokens_beyond": self.tokens_beyond,
+            "max_tokens": self.max_tokens,
+            "public": None if self.public is None else self.public.to_dict(),
+        }
+
+
+@dataclass(frozen=True)
+class PlanStock:
+    """A plan's tokens against the stocks it draws on; `whole` is all of it, `domains` its parts if it has a mix."""
+
+    name: str | None
+    whole: Budget
+    domains: tuple[Budget, ...]
+    max_epochs: float
+    bound_by: str | None
+    """The domain whose stock limits the tokens most, or `all`; None where no stock is stated."""
+    repeat_star: float
+    repeat_star_from: str
+    start_year: float
+    growth_per_year: float
+    """By which factor runs are taken to grow each year."""
+    notes: tuple[str, ...] = ()
+    seed: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values with stable keys, for JSON."""
+        return {
+            "name": self.name,
+            **{key: value for key, value in self.whole.to_dict().items() if key != "share"},
+            "domains": {domain.name: domain.to_dict() for domain in self.domains},
+            "max_epochs": self.max_epochs,
+            "bound_by": self.bound_by,
+            "repeat_star": self.repeat_star,
+            "repeat_star_from": self.repeat_star_from,
+            "start_year": self.start_year,
+            "growth_per_year": self.growth_per_year,
+            "notes": list(self.notes),
+            "seed": self.seed,
+        }
+
+
+def plan_stock(
+    config: RunConfig,
+    predictor: Predictor | None = None,
+    *,
+    max_epochs: float | None = None,
+    growth: float | None = None,
+    start_year: float | None = None,
+    public: Mapping[str, str | float] | None = None,
+) -> PlanStock:
+    """Hold a plan against its own stocks of distinct tokens and the public's.
+
+    `max_epochs` is how often a token may be seen (4: until then a repeat is nearly as good as new); `growth` by which
+    share runs grow per year, 1.4 for 140 % (as the largest runs do); `start_year` the year of this run, as a decimal
+    (config.start, else today); `public` the stock that a domain draws on, by name or in tokens, where its own name
+    doesn't say. What repeats are worth is the predictor's, or else the published law's.
+
+    >>> data = {"tokens": "2T", "mix": {"web": 0.9, "code": 0.1}, "unique_tokens_by_domain": {"code": "50B"}}
+    >>> config = RunConfig.from_mapping({"model": {"params": "7B"}, "data": data, "start": "2026-01-01"})
+    >>> stock = plan_stock(config)
+    >>> stock.bound_by, stock.domains[1].epochs, stock.whole.max_tokens
+    ('code', 4.0, 2000000000000.0)
+    """
+    most = most_epochs(max_epochs)
+    year, notes = _start(config, start_year)
+    star, star_from = _repeat_star(config, predictor)
+    stocks = _public_stocks(config, public or {}, year)
+    demand = Demand.growing(1.0, year, growth)
+    outlook = _Outlook(demand, most, star, config.seed)
+    data = config.data
+    by_domain = data.unique_tokens_by_domain or {}
+    domains = tuple(
+        outlook.budget(name, share, share * data.tokens, by_domain.get(name), stocks.get(name))
+        for name, share in (data.mix or {}).items()
+    )
+    whole = outlook.budget("all", 1.0, data.tokens, data.unique_tokens, stocks.get("all"))
+    if by_domain:
+        whole = _summed(whole, domains, data.distinct_tokens())
+    limits = [one for one in (whole, *domains) if one.max_tokens is not None and one.max_tokens == whole.max_tokens]
+    return PlanStock(
+        name=config.name,
+        whole=whole,
+        domains=domains,
+        max_epochs=most,
+        bound_by=limits[-1].name if limits else None,
+        repeat_star=star,
+        repeat_star_from=star_from,
+        start_year=year,
+        growth_per_year=math.exp(demand.log_rate),
+        notes=(*notes, *_doubts(config, domains, stocks)),
+        seed=config.seed,
+    )
+
+
+@dataclass(frozen=True)
+class _Outlook:
+    """What is the same for all domains of a plan; `demand` holds the growth, for one token."""
+
+    demand: Demand
+    max_epochs: float
+    star: float
+    seed: int
+
+    def budget(self, name: str, share: float, tokens: float, unique: float | None, stock: PublicStock | None) -> Budget:
+        """The budget of one domain; `stock` is the public one it draws on."""
+        demand = replace(self.demand, tokens=tokens)
+        use = None if stock is None else public_use(demand, stock, self.max_epochs, self.seed, name)
+        if unique is None:
+            return Budget(name, share, tokens, None, tokens, 0.0, None, use)
+        repeats = max(tokens / unique - 1.0, 0.0)
+        worth = min(unique, tokens) - unique * self.star * math.expm1(-repeats / self.star)
+        most = self.max_epochs * unique
+        return Budget(
+            name=name,
+            share=share,
+            tokens=tokens,
+            unique_tokens=unique,
+            effective_tokens=worth,
+            tokens_beyond=max(tokens - most, 0.0),
+            max_tokens=most / share if share > 0 else None,
+            public=use,
+        )
+
+
+def _summed(whole: Budget, domains: tuple[Budget, ...], unique: float | None) -> Budget:
+    """All of a plan whose stocks are stated by domain; distinct tokens count only as far as they are seen."""
+    limits = [one.max_tokens for one in domains if one.max_tokens is not None]
+    return Budget(
+        name=whole.name,
+        share=1.0,
+        tokens=whole.tokens,
+        unique_tokens=unique,
+        effective_tokens=math.fsum(one.effective_tokens for one in domains),
+        tokens_beyond=math.fsum(one.tokens_beyond for one in domains),
+        max_tokens=min(limits, default=None),
+        public=whole.public,
+    )
+
+
+def _start(config: RunConfig, start_year: float | None) -> tuple[float, list[str]]:
+    """The year in which the run starts, and what to say of it."""
+    if start_year is not None:
+        if not 2000 <= start_year <= 2200:
+            raise ConfigError(f"start_year: got {start_year:g}; expected a year, 2000 to 2200")
+        return start_year, []
+    if config.start is not None:
+        return _decimal(config.start), []
+    today = _decimal(datetime.date.today())
+    return today, [f"start isn't stated: years count from today, {today:.1f}"]
+
+
+def _decimal(day: datetime.date) -> float:
+    first = datetime.date(day.year, 1, 1)
+    return day.year + (day - first).days / (datetime.date(day.year + 1, 1, 1) - first).days
+
+
+def _repeat_star(config: RunConfig, predictor: Predictor | None) -> tuple[float, str]:
+    """R* of the predictor's main target, by domain if the plan's stocks are; else the published one."""
+    known = {} if predictor is None else predictor.targets[predictor.main_target].parameters
+    names = _STARS if config.data.unique_tokens_by_domain else _STARS[::-1]
+    for name in names:
+        if predictor is not None and name in known:
+            return math.exp(known[name]), f"predictor {predictor.name}"
+    published = "Muennighoff et al. 2023"
+    return repeat_star(), published if predictor is None else f"{published} (predictor {predictor.name} has no repeats)"
+
+
+def _public_stocks(config: RunConfig, stated: Mapping[str, str | float], year: float) -> dict[str, PublicStock]:
+    """The public stock of each domain that has one, and of `all`."""
+    mix = config.data.mix or {}
+    unknown = [name for name in stated if name not in mix and name != "all"]
+    if unknown:
+        expected = ", ".join([*mix, "all"])
+        raise ConfigError(f"public: got {shown(unknown[0])}, which is no domain of the mix; expected one of {expected}")
+    corpus = None if mix or config.data.corpus is None else find(config.data.corpus)
+    found = {name: find(name) for name in mix} | {"all": corpus or public_stock(_ALL_TEXT)}
+    for name, value in stated.items():
+        if not isinstance(value, str) and not 0 < value <= _MOST_TOKENS:
+            raise ConfigError(f"public: {name}: got {value:g}; expected tokens above 0, at most {_MOST_TOKENS:g}")
+        found[name] = public_stock(value) if isinstance(value, str) else PublicStock.stated(name, value, year)
+    return {name: stock for name, stock in found.items() if stock is not None}
+
+
+def _doubts(config: RunConfig, domains: tuple[Budget, ...], stocks: Mapping[str, PublicStock]) -> list[str]:
+    """What to know before believing the numbers."""
+    notes = []
+    if config.data.unique_tokens is None and config.data.unique_tokens_by_domain is None:
+        notes.append("no stock is stated, so every token counts as new: state data.unique_tokens(_by_domain)")
+    for one in domains:
+        public = one.public
+        if public is None or one.unique_tokens is None or not one.unique_tokens > public.stock.interval[1]:
+            continue
+        low, high = map(format_count, public.stock.interval)
+        notes.append(
+            f"{one.name}: the plan states {format_count(one.unique_tokens)} distinct tokens; "
+            f"published for {public.stock.name} are {low} to {high}"
+        )
+    without = [one.name for one in domains if one.name not in stocks]
+    if without:
+        notes.append(f"no public figure is known for {', '.join(without)}")
+    return notes

@@ -1,0 +1,1 @@
+"""From a planned run and a predictor to a forecast."""

@@ -1,0 +1,292 @@
+"""From a planned run and a predictor to the forecast that a user reads: `forecast(config, predictor)`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ...core.quantity import LEVELS, Quantity
+from ...core.units import format_count
+from ...core.version import __version__
+from ..cluster.cluster_estimate import CLUSTER_KEYS, ClusterEstimate
+from ..cluster.estimate import DRAWS, PlannedStep, estimate
+from ..cluster.plan import missing
+from ..cluster.step_model import StepTimeModel
+from ..config.run_config import RunConfig
+from ..laws import mix_column
+from ..predictor.domains import new_domains
+from ..predictor.loss_model import TargetModel
+from ..predictor.prediction import LossPrediction
+from ..predictor.predictor import Predictor
+from ..predictor.textbook_parameters import decompose
+from .law_inputs import planned, run_columns
+
+_NOTABLE_DECADES, _FAR_DECADES = 0.05, 2.0
+_SAME_NATS = 1e-9  # rounding
+_TOO_FEW_TOKENS = 5.0  # tokens per parameter below which laws fitted on trained-out runs are off
+
+
+@dataclass(frozen=True)
+class DomainForecast:
+    """The forecast of one target: loss and perplexity per token, bits per byte where bytes per token are known."""
+
+    loss_nats: Quantity
+    perplexity: Quantity
+    bits_per_byte: Quantity | None
+    decomposition_nats: Mapping[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "loss_nats": self.loss_nats.to_dict(),
+            "perplexity": self.perplexity.to_dict(),
+            "bits_per_byte": None if self.bits_per_byte is None else self.bits_per_byte.to_dict(),
+            "decomposition_nats": dict(self.decomposition_nats),
+        }
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a planned run will reach, with how sure that is and what it rests on."""
+
+    config: RunConfig
+    predictor: Mapping[str, Any]
+    main: str
+    """The target that the headline speaks of."""
+    domains: Mapping[str, DomainForecast]
+    params_fitted: float
+    """The N that went into the law, in the predictor's own convention."""
+    extrapolation_gap_decades: float
+    p_target: float | None
+    """Chance of reaching `targets.perplexity` or `targets.loss_nats`; None if neither is stated."""
+    p_all: float | None
+    """Chance of reaching every target that is stated: loss, by the deadline, within the budget; None without any."""
+    warnings: tuple[str, ...] = field(default_factory=tuple)
+    average: DomainForecast | None = None
+    """The plain mean of the loss over domains, their errors' correlation kept; None for a single domain."""
+    cluster: ClusterEstimate | None = None
+    """Times, memory, money and energy; None where the plan says too little of its machines."""
+    cluster_missing: tuple[str, ...] = ()
+    """What the plan would have to say for them."""
+
+    @property
+    def headline(self) -> DomainForecast:
+        """The forecast of the main target."""
+        return self.domains[self.main]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values with stable keys and units in the names, for JSON."""
+        model, data = self.config.model, self.config.data
+        return {
+            "name": self.config.name,
+            **self.headline.to_dict(),
+            "domains": {name: domain.to_dict() for name, domain in self.domains.items()},
+            "average": None if self.average is None else self.average.to_dict(),
+            "p_target": self.p_target,
+            "p_all": self.p_all,
+            "extrapolation_gap_decades": self.extrapolation_gap_decades,
+            "training_flops": self.config.training_flops,
+            "params_total": model.params_total,
+            "params_active": model.params_active,
+            "params_fitted": self.params_fitted,
+            "tokens": data.tokens,
+            "epochs": data.epochs,
+            **(dict.fromkeys(CLUSTER_KEYS) if self.cluster is None else self.cluster.to_dict()),
+            "cluster_missing": list(self.cluster_missing),
+            "predictor": dict(self.predictor),
+            "warnings": list(self.warnings),
+            "config": self.config.to_mapping(),
+            "seed": self.config.seed,
+            "version": __version__,
+        }
+
+
+def forecast(
+    config: RunConfig,
+    predictor: Predictor,
+    step_times: StepTimeModel | None = None,
+    *,
+    step: PlannedStep | None = None,
+) -> Forecast:
+    """Forecast one planned run; `step_times` is a calibrated model, the shipped one by default.
+
+    `step` is the run's step in its layout where it is known already (`plan_step`), so that none is searched for.
+    Raises InputError if the predictor can't speak of it at all, InfeasibleError if its machines can't run it.
+    """
+    warnings: list[str] = []
+    columns = run_columns(config, predictor, warnings)
+    domains, predictions = {}, {}
+    for name, model in predictor.targets.items():
+        predictions[name], known = planned(config, model, columns)
+        parts = _parts(model, predictions[name], known)
+        domains[name] = _domain(predictions[name], parts, config.data.bytes_per_token)
+    main = _main_target(config, predictor)
+    mean = _average(config, predictor, {n: predictions[n] for n in predictor.domain_targets}, domains)
+    lacking = missing(config)
+    cluster = None if lacking else estimate(config, step_times, step=step)
+    gap = max(float(prediction.gap[0]) for prediction in predictions.values())
+    warnings += _doubts(config, predictor, gap)
+    warnings += _mix_warnings(config, predictor, columns)
+    return Forecast(
+        config=config,
+        predictor=_about(predictor, main),
+        main=main,
+        domains=domains,
+        average=mean,
+        cluster=cluster,
+        cluster_missing=lacking,
+        params_fitted=float(columns["params"][0]),
+        extrapolation_gap_decades=gap,
+        p_target=_p_target(config, predictions[main]),
+        p_all=_p_all(config, predictions[main], cluster),
+        warnings=tuple(dict.fromkeys([*warnings, *predictor.notes])),
+    )
+
+
+def _average(
+    config: RunConfig,
+    predictor: Predictor,
+    predictions: Mapping[str, LossPrediction],
+    domains: Mapping[str, DomainForecast],
+) -> DomainForecast | None:
+    """The forecast of the mean over domains; None where there is only one."""
+    if len(predictions) < 2:
+        return None
+    parts: dict[str, float] = {}
+    for name in predictions:
+        for key, value in domains[name].decomposition_nats.items():
+            parts[key] = parts.get(key, 0.0) + value / len(predictions)
+    return _domain(predictor.averaged(predictions, dict.fromkeys(predictions, 1.0)), parts, config.data.bytes_per_token)
+
+
+def _parts(model: TargetModel, prediction: LossPrediction, known: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Where the loss comes from, nats; beside the law's parts, what was learned on top and what new domains cost."""
+    parts = {key: float(value[0]) for key, value in decompose(model.fit, known).items()}
+    plain = model.predict(known).loss_nats[0] if model.surrogate is not None else sum(parts.values())
+    if model.surrogate is not None:
+        parts["learned"] = float(plain - sum(parts.values()))
+    cost = float(prediction.loss_nats[0] - plain)
+    return parts | ({"new_domains": cost} if abs(cost) > _SAME_NATS else {})
+
+
+def _mix_warnings(config: RunConfig, predictor: Predictor, columns: Mapping[str, np.ndarray]) -> list[str]:
+    """What to know of the mix: that it isn't used, or that part of it is new."""
+    models = predictor.targets.values()
+    if config.data.mix is not None and not any(model.fit.law.domains for model in models):
+        return ["data.mix is not used: this predictor's laws don't read mixture shares"]
+    new = {domain for model in models if model.fit.law.domains for domain in new_domains(model.fit, columns)}
+    if not new:
+        return []
+    share = sum(float(columns[mix_column(domain)][0]) for domain in new)
+    return [
+        f"{share:.1%} of the tokens are of domains that no fitted run had ({', '.join(sorted(new))}): they count "
+        "between nothing and as much as the average of the rest, and the interval has been widened for it"
+    ]
+
+
+def _domain(prediction: LossPrediction, parts: dict[str, float], bytes_per_token: float | None) -> DomainForecast:
+    loss = Quantity(
+        float(prediction.loss_nats[0]),
+        {level: (float(low[0]), float(high[0])) for level in LEVELS for low, high in [prediction.interval(level)]},
+    )
+    bits = None
+    if bytes_per_token is not None:
+        bits = _mapped(loss, lambda nats: nats / (math.log(2.0) * bytes_per_token))
+    return DomainForecast(loss, _mapped(loss, lambda nats: math.exp(min(nats, 700.0))), bits, parts)
+
+
+def _mapped(quantity: Quantity, monotone) -> Quantity:
+    intervals = {level: (monotone(low), monotone(high)) for level, (low, high) in quantity.intervals.items()}
+    return Quantity(monotone(quantity.median), intervals)
+
+
+def _main_target(config: RunConfig, predictor: Predictor) -> str:
+    named = f"loss.{config.data.val_domain}"
+    return named if config.data.val_domain and named in predictor.targets else predictor.main_target
+
+
+def _p_all(config: RunConfig, prediction: LossPrediction, cluster: ClusterEstimate | None) -> float | None:
+    """The chance of every stated target at once, by draws of loss, time and cost together.
+
+    None where none is stated, or where one needs times or costs that the plan says too little for.
+    """
+    deadline_s, budget_usd = config.deadline_s, config.targets.budget_usd
+    cost_usd = None if cluster is None else cluster.draws.cost_usd
+    if (deadline_s is not None and cluster is None) or (budget_usd is not None and cost_usd is None):
+        return None
+    draws = DRAWS if cluster is None else len(cluster.draws.wall_clock_s)
+    kept = np.ones(draws, dtype=bool)
+    wanted = _wanted_nats(config)
+    if wanted is not None:
+        # a stream of its own: times don't change when a loss target is stated, nor losses with the machines
+        losses = prediction.sample(np.random.default_rng([config.seed, 1]), draws)[:, 0]
+        kept &= losses <= wanted
+    if deadline_s is not None and cluster is not None:
+        kept &= cluster.draws.wall_clock_s <= deadline_s
+    if budget_usd is not None and cost_usd is not None:
+        kept &= cost_usd <= budget_usd
+    return None if wanted is None and deadline_s is None and budget_usd is None else float(kept.mean())
+
+
+def _wanted_nats(config: RunConfig) -> float | None:
+    """The loss that the targets ask for; None if they ask for none."""
+    targets = config.targets
+    if targets.loss_nats is not None:
+        return targets.loss_nats
+    return None if targets.perplexity is None else math.log(targets.perplexity)
+
+
+def _p_target(config: RunConfig, prediction: LossPrediction) -> float | None:
+    nats = _wanted_nats(config)
+    return None if nats is None else float(prediction.probability_at_most(nats)[0])
+
+
+def _about(predictor: Predictor, main: str) -> dict[str, Any]:
+    model = predictor.targets[main]
+    keys = ("title", "source", "corpus", "val_domain", "tokenizer", "params_kind", "table", "digest", "command")
+    return {
+        "name": predictor.name,
+        **{key: predictor.about.get(key) for key in keys},
+        "law": model.fit.law.name,
+        "why": model.choice.get("why"),
+        "parameters": model.parameters,
+        "rows": model.rows,
+        "backtest_cuts": model.calibration.own_cuts,
+        "fitted_params": list(model.seen["params"]),
+        "fitted_tokens": list(model.seen["tokens"]),
+        "fitted_flops": list(model.seen["compute"]),
+    }
+
+
+def _doubts(config: RunConfig, predictor: Predictor, gap: float) -> list[str]:
+    """What a careful reader should know before believing the numbers."""
+    doubts = []
+    for key, stated in (("corpus", config.data.corpus), ("tokenizer", config.data.tokenizer)):
+        known = predictor.about.get(key)
+        if stated and known and not _alike(stated, str(known)):
+            doubts.append(
+                f"data.{key} is {stated!r}; the predictor's runs used {known!r}, and losses differ between them"
+            )
+    domain = config.data.val_domain
+    known = [str(predictor.about.get("val_domain") or ""), *(name.removeprefix("loss.") for name in predictor.targets)]
+    if domain and not any(name and _alike(domain, name) for name in known if name != "loss"):
+        doubts.append(f"data.val_domain is {domain!r}; the predictor speaks of {', '.join(n for n in known if n)}")
+    if gap > _NOTABLE_DECADES:
+        far = "far " if gap > _FAR_DECADES else ""
+        doubts.append(f"{far}beyond the fitted runs by {gap:.2g} decades; the interval has been widened for it")
+    ratio = config.data.tokens / config.model.params_active
+    if ratio < _TOO_FEW_TOKENS:
+        doubts.append(
+            f"{ratio:.2g} tokens per parameter ({format_count(config.data.tokens)} for "
+            f"{format_count(config.model.params_active)}): such under-trained runs follow the law poorly"
+        )
+    return doubts
+
+
+def _alike(stated: str, known: str) -> bool:
+    one, other = stated.casefold().strip(), known.casefold().strip()
+    return one in other or other in one

@@ -1,0 +1,1 @@
+"""How good a predictor is: scores on unseen runs, back-tests of every law."""

@@ -1,0 +1,102 @@
+"""`simulate backtest`: every applicable law on the same rolling cuts, and which one `auto` takes."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ....core.quantity import LEVELS
+from ...fitting import Observations, Prior, Scores, backtest, choose, fit_observations, public_prior
+from ...laws import get_law
+from ...surrogate import LAW, choose_surrogate
+from ..calibration import Calibration, public_calibration
+from ..predictor import Progress
+
+if TYPE_CHECKING:
+    from ....datasets.run_table import RunTable
+
+_DRAWS = 64
+_FOLDS = 20
+
+
+def backtest_table(
+    table: RunTable, *, prior: Prior | None = None, seed: int = 0, progress: Progress | None = None
+) -> dict[str, dict[str, Any]]:
+    """Back-test by target: `{target: {"chosen", "why", "laws": {name: {…}}}}`, errors as fractions of the loss.
+
+    Coverage is honest about order: the interval of each cut is calibrated on the other cuts and the public tables.
+    """
+    prior = public_prior() if prior is None else prior
+    results = {}
+    for number, target in enumerate(table.targets):
+        if progress is not None:
+            progress(target, number / len(table.targets))
+        observations = Observations.from_table(table, target)
+        choice = choose(observations, prior, seed=seed)
+        laws = {}
+        for name in choice.scores:
+            law = get_law(name, observations.domains)
+            laws[name] = _figures(backtest(law, observations, prior, draws=_DRAWS, seed=seed))
+        learned = _learned(choice.law, observations, prior, seed)
+        results[target] = {
+            "chosen": choice.law,
+            "why": choice.why,
+            "laws": laws | learned.pop("chains"),
+            "left_out": dict(choice.left_out),
+            **learned,
+        }
+    return results
+
+
+def _learned(law: str, observations: Observations, prior: Prior, seed: int) -> dict[str, Any]:
+    """The chosen law with each learner on top: figures by chain, which one is chosen, and on what evidence."""
+    fit = fit_observations(get_law(law, observations.domains), observations, prior, draws=_DRAWS, seed=seed)
+    chosen = choose_surrogate(fit, observations, prior, draws=_DRAWS, seed=seed)
+    if chosen is None:
+        return {"chains": {}, "surrogate": None}
+    rolling = any(scores.cuts for scores in chosen.beyond.values())
+    evidence = "rolling cuts" if rolling else "leave-one-out"
+    tried = chosen.beyond if rolling else chosen.within
+    named = {name: law if name == LAW else f"{law} + {name}" for name in tried}
+    return {
+        "chains": {named[name]: {**_figures(scores), "evidence": evidence} for name, scores in tried.items()},
+        "surrogate": {
+            "chosen": chosen.name,
+            "left_out_errors": chosen.errors,
+            "backtest_errors": chosen.backtest_errors,
+        },
+    }
+
+
+def _figures(scores: Scores) -> dict[str, Any]:
+    return {
+        "median_relative_error": _finite(scores.median_relative_error),
+        "max_relative_error": _finite(scores.max_relative_error),
+        "coverage": coverage(scores),
+        "cuts": scores.cuts,
+    }
+
+
+def flatten(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The JSON of `simulate backtest`: the first target's result at the top, all of them under `targets`."""
+    return {**next(iter(results.values())), "targets": results}
+
+
+def coverage(scores: Scores) -> dict[str, float] | None:
+    """Share of back-tested runs inside the interval, by level; each cut is judged by a calibration that left it out
+    (with more than twenty cuts, with every twentieth of them)."""
+    if not scores.cuts:
+        return None
+    inside = np.zeros((len(LEVELS), len(scores.error)), dtype=bool)
+    fold = np.unique(scores.cut, return_inverse=True)[1] % _FOLDS
+    for number in np.unique(fold):
+        here = fold == number
+        calibration = Calibration.from_scores(scores.take(~here), public_calibration())
+        inside[:, here] = scores.take(here).z() <= np.array([calibration.width(level) for level in LEVELS])[:, None]
+    return {f"{level:g}": float(share) for level, share in zip(LEVELS, inside.mean(axis=1), strict=True)}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

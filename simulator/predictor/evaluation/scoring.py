@@ -1,0 +1,118 @@
+"""How well a predictor does on runs it has not seen: errors, ranks, and whether its intervals hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ....core.errors import RunTableError
+from ....core.quantity import LEVELS
+from ...fitting import known_columns
+from ..loss_model import TargetModel
+from ..prediction import LossPrediction
+from ..predictor import Predictor
+
+if TYPE_CHECKING:
+    from ....datasets.run_table import RunTable
+
+
+def score(predictor: Predictor, table: RunTable) -> dict[str, Any]:
+    """Errors of `predictor` on a table's ok rows, with the stable keys of `simulate score --json`.
+
+    Raises RunTableError if the table has none of the predictor's targets, InputError if a run is one that the
+    predictor refuses to speak of.
+    """
+    pairs = matching_targets(predictor, table)
+    results = {name: _score_target(predictor.targets[name], table, column) for name, column in pairs.items()}
+    scored = {"rows": max(r["rows"] for r in results.values()), "targets": results}
+    average = _score_average(predictor, table, {n: c for n, c in pairs.items() if n != "loss"})
+    return scored if average is None else scored | {"average": average}
+
+
+def _score_average(predictor: Predictor, table: RunTable, pairs: dict[str, str]) -> dict[str, Any] | None:
+    """The same figures for the plain mean over domains, on rows that have all of them; None for a single domain."""
+    if len(pairs) < 2:
+        return None
+    rows = table
+    for column in pairs.values():
+        rows = rows.fit_rows(column)
+    if not len(rows):
+        return None
+    observed = np.mean([rows.column(column) for column in pairs.values()], axis=0)
+    return _figures(predictor.average(known_columns(rows), dict.fromkeys(pairs, 1.0)), observed)
+
+
+def matching_targets(predictor: Predictor, table: RunTable) -> dict[str, str]:
+    """Which column of the table holds each of the predictor's targets.
+
+    Same names match. A plain `loss` matches `loss.<domain>` where the other side says that its domain is that one.
+    """
+    pairs = {name: name for name in predictor.targets if name in table.targets}
+    domain = predictor.about.get("val_domain")
+    if "loss" in predictor.targets and "loss" not in pairs and f"loss.{domain}" in table.targets:
+        pairs["loss"] = f"loss.{domain}"
+    if "loss" in table.targets and "loss" not in pairs and "val_domain" in table.frame.columns:
+        domains = table.frame["val_domain"].dropna().unique()
+        if len(domains) == 1 and f"loss.{domains[0]}" in predictor.targets:
+            pairs[f"loss.{domains[0]}"] = "loss"
+    if not pairs:
+        theirs, ours = ", ".join(table.targets), ", ".join(predictor.targets)
+        raise RunTableError(f"{table.where}: its targets are {theirs}; the predictor has {ours}")
+    return pairs
+
+
+def _score_target(model: TargetModel, table: RunTable, column: str) -> dict[str, Any]:
+    rows = table.fit_rows(column)
+    if not len(rows):
+        raise RunTableError(f"{table.where}: no row with status ok has a {column!r}; there is nothing to score")
+    observed = rows.column(column)
+    return _figures(model.predict(known_columns(rows)), observed)
+
+
+def _figures(prediction: LossPrediction, observed: np.ndarray) -> dict[str, Any]:
+    error = prediction.loss_nats - observed
+    relative = np.abs(error) / observed
+    intervals = {level: prediction.interval(level) for level in LEVELS}
+    width = intervals[0.9][1] - intervals[0.9][0]
+    return {
+        "rows": len(observed),
+        "mae_nats": float(np.abs(error).mean()),
+        "rmse_nats": float(np.sqrt((error**2).mean())),
+        "bias_nats": float(error.mean()),
+        "median_relative_error": float(np.median(relative)),
+        "p90_relative_error": float(np.quantile(relative, 0.9)),
+        "max_relative_error": float(relative.max()),
+        "r2": _r2(error, observed),
+        "spearman": _spearman(prediction.loss_nats, observed),
+        "coverage": {
+            f"{level:g}": float(np.mean((a <= observed) & (observed <= b))) for level, (a, b) in intervals.items()
+        },
+        "median_interval_width_nats": {"0.9": float(np.median(width))},
+        "interval_score_nats": {
+            f"{level:g}": interval_score(observed, *interval, level) for level, interval in intervals.items()
+        },
+    }
+
+
+def interval_score(observed: np.ndarray, low: np.ndarray, high: np.ndarray, level: float) -> float:
+    """Mean interval score in nats, lower is better: the width, and 2/(1 - level) times what lies outside.
+
+    Proper: nobody gains by a narrower or a wider interval than is believed (Gneiting and Raftery 2007, eq. 43).
+    """
+    outside = np.maximum(low - observed, 0.0) + np.maximum(observed - high, 0.0)
+    return float(np.mean(high - low + 2.0 / (1.0 - level) * outside))
+
+
+def _r2(error: np.ndarray, observed: np.ndarray) -> float | None:
+    total = float(((observed - observed.mean()) ** 2).sum())
+    return None if total == 0 else 1.0 - float((error**2).sum()) / total
+
+
+def _spearman(predicted: np.ndarray, observed: np.ndarray) -> float | None:
+    """Rank correlation; None where one side doesn't vary."""
+    if len(observed) < 2 or np.ptp(predicted) == 0 or np.ptp(observed) == 0:
+        return None
+    from scipy.stats import rankdata
+
+    return float(np.corrcoef(rankdata(predicted), rankdata(observed))[0, 1])

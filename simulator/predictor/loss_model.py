@@ -1,0 +1,208 @@
+"""`TargetModel`: the fitted law of one target, what was learned on top of it, and the calibration of both.
+
+Observations → choose a law → fit with draws → learn the residual → back-test → Calibration → TargetModel
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from ...core.errors import InputError
+from ..fitting import (
+    AUTO,
+    Fit,
+    Observations,
+    Prior,
+    backtest,
+    choose,
+    draw_spread,
+    error_scale,
+    fit_observations,
+    gap_decades,
+    ranges,
+    require,
+)
+from ..laws import Columns, Law, get_law
+from ..surrogate import Chosen, Surrogate, choose_surrogate
+from .calibration import Calibration, public_calibration
+from .domains import check_domains
+from .fit_warnings import fit_doubts
+from .prediction import LossPrediction
+from .textbook_parameters import natural_parameters
+
+Learner = Literal["auto", "none"]
+"""Whether to learn what a law leaves over: `auto` where cross-validation says that it helps (never on a law that was
+asked for by name: it is taken as it is), or `none`."""
+
+DRAWS = 200
+_BACKTEST_DRAWS = 64
+_MIX_SHARE = 0.35  # of a mix's effect, unknown a decade out: it grew 0.7 to 1.45 times on RegMix and on our proxies
+_ONE_VALUE = 1.05  # a column whose highest value is at most this many times its lowest takes one value
+_SINGLE_VALUE_SLACK = 2.0  # a law without N (or D) still holds this many times off the one value it was fitted at
+
+
+@dataclass(frozen=True)
+class TargetModel:
+    """The fitted law of one target (`loss`, or `loss.<domain>`), and what was learned on top of it."""
+
+    fit: Fit
+    calibration: Calibration
+    seen: Mapping[str, tuple[float, float]]
+    """Lowest and highest params, tokens and compute (6·N·D) of the fitted runs."""
+    rows: int
+    choice: Mapping[str, Any] = field(default_factory=dict)
+    """Why this law, each candidate's back-test error, and which terms were left out."""
+    surrogate: Surrogate | None = None
+    within: Calibration | None = None
+    """Calibration of predictions among the fitted runs, from runs left out one by one; None without a learner."""
+    mix_seen: Mapping[str, tuple[float, float]] | None = None
+    """`seen` of the runs in which the mix varied; None for a law that reads no mix."""
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        """Textbook parameters: E in nats, A, B, alpha, beta, gamma, and those of the terms."""
+        return natural_parameters(self.fit)
+
+    def predict(self, columns: Columns) -> LossPrediction:
+        """Predict runs from their columns, each `(n,)`. InputError where the law can't speak of a run at all."""
+        columns = check_domains(self.fit, columns)
+        self._refuse_unseen_dimension(columns)
+        centre = self.fit.log_loss(columns)
+        gap = gap_decades(dict(self.seen), columns)
+        of_mix = self._mix_spread(columns)
+        if self.surrogate is None:
+            spread = np.hypot(draw_spread(self.fit, columns, centre), of_mix)
+            return LossPrediction(centre, error_scale(spread, self.fit.noise, gap), gap, self.calibration)
+        learned = self.surrogate.correct(self.fit, columns)
+        spread = np.hypot(self.surrogate.spread(self._law_spread(columns, centre, gap), learned), of_mix)
+        return LossPrediction(
+            centre + learned.log_loss, error_scale(spread, 0.0, gap), gap, self.calibration, self.within
+        )
+
+    def _law_spread(self, columns: Columns, centre: np.ndarray, gap: np.ndarray) -> np.ndarray:
+        """Sd of the law's draws, `(n,)`; left at zero among the fitted runs where a joint process knows it already."""
+        assert self.surrogate is not None
+        rows = gap > 0 if self.surrogate.joint else np.ones(len(gap), dtype=bool)
+        spread = np.zeros(len(gap))
+        if rows.any():
+            spread[rows] = draw_spread(self.fit, {name: v[rows] for name, v in columns.items()}, centre[rows])
+        return spread
+
+    def _mix_spread(self, columns: Columns) -> np.ndarray:
+        """Sd of what a mix does beyond the sizes at which mixes were tried, in log loss `(n,)`.
+
+        A ladder of one mix says how loss falls with size, not how mixes come apart; that differs by corpus.
+        """
+        if self.mix_seen is None:
+            return np.zeros(len(columns["params"]))
+        gap = gap_decades(dict(self.mix_seen), columns)
+        usual = {
+            name: np.full(len(gap), self.fit.reference.values.get(name, 0.0)) for name in columns if "mix." in name
+        }
+        effect = self.fit.log_loss(columns) - self.fit.log_loss({**columns, **usual})
+        return _MIX_SHARE * np.abs(effect) * np.sqrt(gap)
+
+    def _refuse_unseen_dimension(self, columns):
+        for name in ("params", "tokens"):
+            if name in self.fit.law.member.uses:
+                continue
+            only = self.fit.reference.values[name]
+            off = np.abs(np.log(np.asarray(columns[name], dtype=float) / only))
+            if np.any(off > np.log(_SINGLE_VALUE_SLACK)):
+                wrong = float(np.asarray(columns[name]).flat[int(off.argmax())])
+                raise InputError(
+                    f"{name}: got {wrong:.3g}; every fitted run has about {only:.3g}, so this predictor can't say how "
+                    f"the loss changes with {name}; expected a value within a factor {_SINGLE_VALUE_SLACK:g} of it, "
+                    f"or a predictor fitted on runs in which {name} varies"
+                )
+
+
+def fit_target(
+    observations: Observations,
+    law: str,
+    prior: Prior | None,
+    *,
+    fixed: Mapping[str, float] | None = None,
+    seed: int = 0,
+    public: Calibration | None = None,
+    learner: Learner = AUTO,
+) -> TargetModel:
+    """Choose (or check) the law of one target, fit it with draws, learn what it leaves over, and calibrate both.
+
+    `public` replaces the shipped scores of the public tables, for judging on a table that they have seen.
+    """
+    public = public_calibration() if public is None else public
+    if prior is not None and _same_everywhere(observations):
+        prior = prior.centred_at(observations.columns["params"][0], observations.columns["tokens"][0])
+    built, facts = _chosen_law(observations, law, prior, fixed, seed)
+    fit = fit_observations(built, observations, prior, draws=DRAWS, seed=seed)
+    facts["doubts"] = fit_doubts(observations, facts["left_out"], prior, built.member.uses, built.domains)
+    chosen, mix_seen = None, _mix_ranges(observations, built)
+    if learner == AUTO and law == AUTO:
+        chosen = choose_surrogate(fit, observations, prior, draws=_BACKTEST_DRAWS, seed=seed)
+    if chosen is None or chosen.surrogate is None:
+        scores = backtest(built, observations, prior, draws=_BACKTEST_DRAWS, seed=seed)
+        facts |= {"cuts": scores.cuts, "surrogate": _surrogate_facts(chosen)}
+        calibration = Calibration.from_scores(scores, public)
+        return TargetModel(fit, calibration, ranges(observations), len(observations), facts, mix_seen=mix_seen)
+    beyond = chosen.beyond[chosen.name]
+    facts |= {"cuts": beyond.cuts, "surrogate": _surrogate_facts(chosen)}
+    return TargetModel(
+        fit,
+        Calibration.from_scores(beyond, public),
+        ranges(observations),
+        len(observations),
+        facts,
+        chosen.surrogate,
+        Calibration.from_scores(chosen.within[chosen.name], public, chosen.weights),
+        mix_seen,
+    )
+
+
+def _mix_ranges(observations: Observations, law: Law) -> dict[str, tuple[float, float]] | None:
+    """`ranges` of the runs whose mix isn't the table's most frequent one (a ladder's, if there is a ladder)."""
+    if not law.domains:
+        return None
+    shares = np.array([observations.columns[f"mix.{domain}"] for domain in law.domains]).T.round(3)
+    _, place, count = np.unique(shares, axis=0, return_inverse=True, return_counts=True)
+    usual = place.ravel() == count.argmax()
+    return ranges(observations if count.max() == 1 else observations.take(~usual))
+
+
+def _same_everywhere(observations: Observations) -> bool:
+    """Whether size and data take one value each, so that only the mix varies."""
+    return all(high / low < _ONE_VALUE for name, (low, high) in ranges(observations).items() if name != "compute")
+
+
+def errors_over_sd(model: TargetModel, observations: Observations) -> np.ndarray:
+    """Error of each fitted run over its sd, signed, `(n,)`: left out where a learner tells that, else in sample."""
+    process = None if model.surrogate is None else model.surrogate.process
+    if process is not None and len(process.z) == len(observations):
+        error, sd = process.left_out(observations.origins)
+        return error / sd
+    return (model.fit.log_loss(observations.columns) - np.log(observations.loss)) / model.fit.noise
+
+
+def _chosen_law(observations, law, prior, fixed, seed) -> tuple[Law, dict[str, Any]]:
+    """The law to fit, as asked or as the table can support, and what there is to say about the choice."""
+    if law == AUTO:
+        choice = choose(observations, prior, seed=seed)
+        name, why, left_out = choice.law, choice.why, dict(choice.left_out)
+        errors = {n: s.median_relative_error for n, s in choice.scores.items() if s.cuts}
+    else:
+        name, why, left_out, errors = law, "as asked", {}, {}
+        require(get_law(law, observations.domains), observations, prior)
+    plain = get_law(name, observations.domains)
+    built = Law(plain.member, plain.terms, fixed) if fixed else plain
+    return built, {"why": why, "left_out": left_out, "backtest_errors": errors}
+
+
+def _surrogate_facts(chosen: Chosen | None) -> dict[str, Any] | None:
+    """Which learner was chosen, and what cross-validation said of each, as fractions of the loss."""
+    if chosen is None:
+        return None
+    return {"chosen": chosen.name, "errors": chosen.errors, "backtest_errors": chosen.backtest_errors}

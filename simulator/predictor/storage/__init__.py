@@ -1,0 +1,1 @@
+"""A predictor as a folder: formats, checks, model card."""

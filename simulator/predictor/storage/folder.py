@@ -1,0 +1,115 @@
+"""A predictor on disk: `predictor.json`, `draws.npz`, `trees_<n>.txt`, `MODEL_CARD.md`, a manifest of their digests.
+
+Digests are checked before anything is parsed; the archive's sizes are checked before anything is unpacked; nothing is
+executed. Predictors that ship with the package are such folders in `datasets/facts/laws`, known by name.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ....core.array_folders import check_folder, named, read_arrays
+from ....core.errors import FitError, PredictorError
+from ....core.files import check_manifest, read_bounded_text, write_bytes, write_json, write_manifest, write_text
+from ..predictor import Predictor
+from .format import FORMAT, arrays_of, from_dict, to_dict, tree_file, trees_of
+from .model_card import model_card
+
+DEFAULT = "web-text"
+"""The shipped predictor that `simulate predict` uses unless told otherwise."""
+_MAX_JSON_BYTES = 4_000_000
+_MAX_ARRAY_BYTES = 64_000_000
+_MAX_TREES_BYTES = 32_000_000
+_FILES = ("predictor.json", "draws.npz", "MODEL_CARD.md")
+
+
+def shipped() -> list[str]:
+    """Names of the predictors that ship with the package."""
+    return sorted(p.name for p in _facts().iterdir() if p.is_dir() and (p / "predictor.json").is_file())
+
+
+def check_destination(folder: str | os.PathLike[str]) -> Path:
+    """The folder as a path, if a predictor may be written there: new, empty, or an earlier predictor's.
+
+    Raises UsageError for an empty name, PredictorError for a file or a folder that holds anything else.
+    """
+    return check_folder(folder, _ours)
+
+
+def save(predictor: Predictor, folder: str | os.PathLike[str]) -> None:
+    """Write a predictor's folder, each file whole, the manifest last. Raises InputError if it can't be written."""
+    path = check_destination(folder)
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = arrays_of(predictor)
+    np.savez(buffer, allow_pickle=False, **arrays)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "MANIFEST.json").unlink(missing_ok=True)  # an interrupted write must not look like the old predictor
+        for stale in path.glob("trees_*.txt"):
+            stale.unlink()
+    except OSError as error:
+        raise PredictorError(f"{named(folder)}: can't be made: {error.strerror}") from None
+    write_json(path / "predictor.json", to_dict(predictor))
+    write_bytes(path / "draws.npz", buffer.getvalue())
+    for name, text in trees_of(predictor).items():
+        write_text(path / name, text)
+    write_text(path / "MODEL_CARD.md", model_card(predictor))
+    write_manifest(path)
+
+
+def load(where: str | os.PathLike[str]) -> Predictor:
+    """Load a shipped predictor by name, or one from a folder. PredictorError says what is missing or damaged."""
+    folder = Path(where)
+    try:
+        if str(where) in shipped() and not folder.is_dir():
+            folder = Path(str(_facts())) / str(where)
+        there, ours = folder.is_dir(), (folder / "predictor.json").is_file()
+    except (OSError, ValueError):  # a name that no file system allows
+        there = ours = False
+    if not there:
+        known = ", ".join(shipped())
+        raise PredictorError(
+            f"{named(where)}: no such predictor; expected a folder made by `simulate fit --out`, or one of {known}"
+        )
+    if not ours:
+        raise PredictorError(f"{folder}: has no predictor.json; expected a folder made by `simulate fit --out`")
+    check_manifest(folder)
+    text = read_bounded_text(folder / "predictor.json", _MAX_JSON_BYTES, error=PredictorError)
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise PredictorError(f"{folder / 'predictor.json'}: is not JSON ({error})") from None
+    try:
+        if data["format"] != FORMAT:
+            raise PredictorError(f"{folder}: has format {data['format']!r}; this version reads format {FORMAT}")
+        return from_dict(
+            data, read_arrays(folder / "draws.npz", _MAX_ARRAY_BYTES), _trees(folder, len(data["targets"]))
+        )
+    except PredictorError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, FitError) as error:
+        raise PredictorError(
+            f"{folder / 'predictor.json'}: is not one of ours ({type(error).__name__}: {error})"
+        ) from None
+
+
+def _ours(name: str) -> bool:
+    return name in (*_FILES, "MANIFEST.json") or re.fullmatch(r"trees_\d+\.txt", name) is not None
+
+
+def _facts():
+    return resources.files("foretrain.datasets.facts.laws")
+
+
+def _trees(folder: Path, targets: int) -> dict[str, str]:
+    """The tree texts by file name. Their digests are checked by now: a damaged one would end the process."""
+    paths = [folder / tree_file(number) for number in range(targets)]
+    return {p.name: read_bounded_text(p, _MAX_TREES_BYTES, error=PredictorError) for p in paths if p.is_file()}

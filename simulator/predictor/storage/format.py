@@ -1,0 +1,210 @@
+"""A predictor as plain values and back: what `predictor.json` holds, checked before anything believes it."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ....core.units import shown
+from ....core.version import __version__
+from ...fitting import Fit
+from ...laws import Law, Reference, get_law
+from ..calibration import GRID, Calibration
+from ..loss_model import TargetModel
+from ..predictor import Predictor
+from .surrogate_format import surrogate_arrays, surrogate_from, surrogate_to_dict, trees_text
+
+FORMAT = 1
+"""Version of the layout; a predictor of another version is refused."""
+
+_MOST_NOISE = 10.0  # mean absolute residual of log loss; the worst real table has 0.1
+_WIDEST = 1e4  # quantile of |z|; real ones end near 3
+_HUGE = 1e40  # parameters, tokens, FLOPs
+
+
+def to_dict(predictor: Predictor) -> dict[str, Any]:
+    """A predictor as plain values, everything but the draws: what `predictor.json` and `simulate fit --json` hold."""
+    return {
+        "format": FORMAT,
+        "name": predictor.name,
+        "about": _plain({"versions": _versions(), **predictor.about}),
+        "notes": list(predictor.notes),
+        "order": list(predictor.targets),
+        "targets": {name: _target_to_dict(model) for name, model in predictor.targets.items()},
+    }
+
+
+def _target_to_dict(model: TargetModel) -> dict[str, Any]:
+    fit = model.fit
+    return {
+        "law": fit.law.name,
+        "fixed": {k: v for k, v in fit.law.fixed.items() if k not in fit.law.member.fixed},
+        "reference": _plain(fit.reference.values),
+        "theta": {name: _digits(v) for name, v in zip(fit.law.names, fit.theta, strict=True)},
+        "parameters": {name: _digits(v, 6) for name, v in model.parameters.items()},
+        "noise": _digits(fit.noise),
+        "objective": _digits(fit.objective, 13),
+        "seen": {name: [_digits(low), _digits(high)] for name, (low, high) in model.seen.items()},
+        "rows": model.rows,
+        "calibration": model.calibration.to_dict(),
+        "choice": _plain(model.choice),
+        **_learned_to_dict(model),
+    }
+
+
+def _learned_to_dict(model: TargetModel) -> dict[str, Any]:
+    """Training domains, surrogate and its calibration: only where there are any."""
+    found: dict[str, Any] = {}
+    if model.fit.law.domains:
+        found["domains"] = list(model.fit.law.domains)
+    if model.mix_seen is not None:
+        found["mix_seen"] = {name: [_digits(low), _digits(high)] for name, (low, high) in model.mix_seen.items()}
+    if model.surrogate is not None and model.within is not None:
+        found |= {"surrogate": surrogate_to_dict(model.surrogate), "within": model.within.to_dict()}
+    return found
+
+
+def arrays_of(predictor: Predictor) -> dict[str, np.ndarray]:
+    """Draws and surrogates' arrays of all targets, by the names that `from_dict` looks for."""
+    found: dict[str, np.ndarray] = {}
+    if predictor.correlation is not None and len(predictor.targets) > 1:
+        found["correlation"] = predictor.correlation
+    for number, model in enumerate(predictor.targets.values()):
+        # float32 keeps seven digits, far more than a draw means, and hides the last bits that differ between machines
+        found[f"draws_{number}"] = model.fit.draws.astype(np.float32)
+        if model.surrogate is not None:
+            found |= {f"{name}_{number}": values for name, values in surrogate_arrays(model.surrogate).items()}
+    return found
+
+
+def trees_of(predictor: Predictor) -> dict[str, str]:
+    """The trees of all targets that have any, as texts by file name."""
+    texts = {number: m.surrogate and trees_text(m.surrogate) for number, m in enumerate(predictor.targets.values())}
+    return {tree_file(number): text for number, text in texts.items() if text}
+
+
+def tree_file(number: int) -> str:
+    """The name of the file that holds the trees of a predictor's target."""
+    return f"trees_{number}.txt"
+
+
+def from_dict(
+    data: Mapping[str, Any], arrays: Mapping[str, np.ndarray], trees: Mapping[str, str] | None = None
+) -> Predictor:
+    """The inverse of `to_dict`, with arrays and trees by name. ValueError, KeyError, TypeError for what isn't ours."""
+    # the files' keys are sorted; the order says which target comes first and whose draws are whose
+    if sorted(data["order"]) != sorted(data["targets"]) or not data["targets"]:
+        raise ValueError("there is no target, or the order names others")
+    targets = {
+        name: _target_from_dict(name, data["targets"][name], number, arrays, trees or {})
+        for number, name in enumerate(data["order"])
+    }
+    notes = tuple(data["notes"])
+    correlation = _correlation(arrays.get("correlation"), len(targets))
+    predictor = Predictor(str(data["name"]), targets, dict(data["about"]), notes, correlation)
+    for text in (predictor.name, *targets, *notes, *_strings(predictor.about)):
+        if not isinstance(text, str) or not text.isprintable():
+            raise ValueError(f"text with control characters: {shown(text)}")
+    return predictor
+
+
+def _target_from_dict(
+    name: str, entry: Mapping[str, Any], number: int, arrays: Mapping[str, np.ndarray], trees: Mapping[str, str]
+) -> TargetModel:
+    law = get_law(entry["law"], entry.get("domains", ()))
+    if entry["fixed"]:
+        law = Law(law.member, law.terms, entry["fixed"])
+    theta = np.array([float(entry["theta"][key]) for key in law.names])
+    draws = arrays[f"draws_{number}"].astype(float)
+    if draws.ndim != 2 or draws.shape[1] != len(theta) or not len(draws):
+        raise ValueError(f"target {name!r}: draws of shape {draws.shape} for {len(theta)} parameters")
+    lower, upper = law.box()
+    both = np.vstack([theta[None], draws])[:, law.free]
+    if not np.all((both >= lower[law.free] - 1.0) & (both <= upper[law.free] + 1.0)):  # also false for NaN
+        raise ValueError(f"target {name!r}: a parameter is not finite or out of its range")
+    reference = Reference({key: _within(key, v, 0, _HUGE) for key, v in entry["reference"].items()})
+    seen = {key: _range(key, entry["seen"][key]) for key in ("params", "tokens", "compute")}
+    for key in ("params", "tokens"):
+        reference.log(key)
+    noise = _within("noise", entry["noise"], 0, _MOST_NOISE)
+    calibration = _calibration(name, entry["calibration"])
+    rows, objective = int(_within("rows", entry["rows"], 0, 1e15)), float(entry["objective"])
+    fit = Fit(law, reference, theta, draws, noise, objective)
+    mixed = entry.get("mix_seen")
+    mix_seen = None if mixed is None else {key: _range(key, mixed[key]) for key in ("params", "tokens", "compute")}
+    model = TargetModel(fit, calibration, seen, rows, dict(entry["choice"]), mix_seen=mix_seen)
+    if "surrogate" not in entry:
+        return model
+    own = {key.removesuffix(f"_{number}"): values for key, values in arrays.items() if key.endswith(f"_{number}")}
+    surrogate = surrogate_from(entry["surrogate"], own, trees.get(tree_file(number)), law)
+    return replace(model, surrogate=surrogate, within=_calibration(name, entry["within"]))
+
+
+def _calibration(name: str, entry: Mapping[str, Any]) -> Calibration:
+    calibration = Calibration.from_dict(entry)
+    quantiles = calibration.quantiles
+    if quantiles.shape != GRID.shape:
+        raise ValueError(f"target {name!r}: {len(quantiles)} quantiles; expected {len(GRID)}")
+    if not np.all((quantiles >= 0) & (quantiles <= _WIDEST)) or np.any(np.diff(quantiles) < 0):
+        raise ValueError(f"target {name!r}: quantiles must rise from 0")
+    return calibration
+
+
+def _correlation(matrix: np.ndarray | None, count: int) -> np.ndarray | None:
+    """The correlation of the targets' errors, `(count, count)`; None where the archive has none."""
+    if matrix is None:
+        return None
+    if matrix.shape != (count, count) or not np.all(np.abs(matrix) <= 1.0 + 1e-9):  # also false for NaN
+        raise ValueError("correlation: expected numbers from -1 to 1, one for each pair of targets")
+    return matrix.astype(float)
+
+
+def _within(key: str, value: Any, low: float, high: float) -> float:
+    number = float(value)
+    if not low < number <= high:
+        raise ValueError(f"{key}: got {number}; expected a number above {low:g} and up to {high:g}")
+    return number
+
+
+def _range(key: str, limits: Any) -> tuple[float, float]:
+    low, high = (_within(key, v, 0, _HUGE) for v in limits)
+    if low > high:
+        raise ValueError(f"{key}: {low} to {high} is no range")
+    return low, high
+
+
+def _strings(value: Any) -> list[str]:
+    """Every text in a nest of mappings and lists, keys included."""
+    if isinstance(value, Mapping):
+        return [text for k, v in value.items() for text in (*_strings(k), *_strings(v))]
+    if isinstance(value, list | tuple):
+        return [text for v in value for text in _strings(v)]
+    return [value] if isinstance(value, str) else []
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    names = ("numpy", "scipy", "pandas", "pydantic")
+    return {"foretrain": __version__, "python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def _digits(value: float, digits: int = 10) -> float:
+    """Rounded to significant digits, so that files agree between machines whose last bits differ."""
+    return float(f"{float(value):.{digits}g}")
+
+
+def _plain(value: Any) -> Any:
+    """JSON values only: numbers rounded, mappings and sequences copied, NaN as null."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, float | np.floating):
+        return _digits(float(value)) if math.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value

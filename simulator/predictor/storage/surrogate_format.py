@@ -1,0 +1,97 @@
+"""A surrogate as plain values, arrays and tree texts, and back; checked before anything believes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ...laws import Law
+from ...surrogate import KINDS, Features, Surrogate
+from ...surrogate._kernel import Hyper
+from ...surrogate._process import Inputs, Process
+from ...surrogate._tangent import Tangent
+from ...surrogate.features import luck_causes
+
+_ARRAYS = ("hyper", "x", "luck", "tangent", "z", "trust", "offset", "root")
+_MOST_ROWS = 5_000
+_WIDE = 1e6  # no honest feature, tangent or residual is larger in its own unit
+_WIDEST_LOG = 40.0  # log hyperparameters are learned within 14 of zero
+
+
+def surrogate_to_dict(surrogate: Surrogate) -> dict[str, Any]:
+    """What `predictor.json` holds of a surrogate: everything but arrays and trees."""
+    return {
+        "kind": surrogate.kind,
+        "joint": surrogate.joint,
+        "features": surrogate.features.to_dict(),
+        "unit": surrogate.process.unit,
+        "errors": {name: float(f"{error:.6g}") for name, error in surrogate.errors.items()},
+    }
+
+
+def surrogate_arrays(surrogate: Surrogate) -> dict[str, np.ndarray]:
+    """Its arrays by name."""
+    process, tangent = surrogate.process, surrogate.tangent
+    inputs = process.inputs
+    values = (process.hyper.vector(), inputs.x, inputs.luck, inputs.tangent, process.z, process.trust)
+    return dict(zip(_ARRAYS, (*values, tangent.offset, tangent.root), strict=True))
+
+
+def surrogate_from(
+    entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray], trees: str | None, law: Law
+) -> Surrogate:
+    """The inverse. ValueError, KeyError or TypeError for what isn't ours.
+
+    `trees` is a LightGBM text whose digest has been checked: the library does not survive a damaged one.
+    """
+    kind, features = entry["kind"], Features.from_dict(entry["features"])
+    if kind not in KINDS or (trees is not None) != (kind != "gp"):
+        raise ValueError(f"surrogate {kind!r} {'with' if trees is not None else 'without'} trees")
+    if set(features.shares) - {f"mix.{domain}" for domain in law.domains}:
+        raise ValueError("the surrogate reads shares that the law doesn't know")
+    values = {name: np.asarray(arrays[name], dtype=float) for name in _ARRAYS}
+    n, c = len(values["z"]), luck_causes(law)
+    d, s, p = len(features.names), len(features.shares), len(law.parameters)
+    expected = {"hyper": (d + s + c + 2,), "x": (n, d), "luck": (n, c), "tangent": (n, p), "z": (n,), "trust": (n,)}
+    expected |= {"offset": (p,), "root": (p, p)}
+    for name, array in values.items():
+        if array.shape != expected[name] or not 1 <= n <= _MOST_ROWS:
+            raise ValueError(f"surrogate array {name!r} of shape {array.shape}; expected {expected[name]}")
+        if not np.all(np.abs(array) < _WIDE):  # also false for NaN
+            raise ValueError(f"surrogate array {name!r}: not finite, or out of range")
+    x, trust = values["x"], values["trust"]
+    unit = float(entry["unit"])
+    if not 0 < unit < 10 or not np.all((trust > 0) & (trust <= 1)) or np.any(x[:, :s] < 0):
+        raise ValueError("surrogate: unit, trust or shares out of range")
+    if np.any(np.abs(values["hyper"]) > _WIDEST_LOG):
+        raise ValueError("surrogate: hyperparameters out of range")
+    inputs = Inputs(x, values["luck"], values["tangent"])
+    process = Process(Hyper.of(values["hyper"], s, c), unit, inputs, values["z"], trust)
+    with np.errstate(all="ignore"):  # LinAlgError, a ValueError, where the numbers are no covariance
+        if not np.all(np.isfinite(process.predict(inputs.take(np.arange(1))))):
+            raise ValueError("surrogate: its predictions are not finite")
+    tangent = Tangent(values["offset"], values["root"])
+    errors = {str(name): float(error) for name, error in entry["errors"].items()}
+    return Surrogate(kind, features, tangent, process, bool(entry["joint"]), _booster(trees, d), errors)
+
+
+def trees_text(surrogate: Surrogate) -> str | None:
+    """LightGBM's own text of the trees; None without any."""
+    return None if surrogate.trees is None else surrogate.trees.model_to_string()
+
+
+def _booster(text: str | None, features: int):
+    if text is None:
+        return None
+    from lightgbm import Booster
+    from lightgbm.basic import LightGBMError
+
+    try:
+        trees = Booster(model_str=text)
+    except LightGBMError as error:
+        raise ValueError(f"trees: {error}") from None
+    if trees.num_feature() != features:
+        raise ValueError(f"trees of {trees.num_feature()} features; expected {features}")
+    return trees

@@ -1,0 +1,305 @@
+"""A learner on disk: the same predictions after loading, and nothing believed that isn't ours."""
+
+import io
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from foretrain.core.errors import PredictorError
+from foretrain.core.files import write_manifest
+from foretrain.simulator.fitting import fit_observations, public_prior, ranges
+from foretrain.simulator.laws import get_law
+from foretrain.simulator.predictor.calibration import public_calibration
+from foretrain.simulator.predictor.loss_model import TargetModel
+from foretrain.simulator.predictor.predictor import Predictor
+from foretrain.simulator.predictor.storage.folder import load, save
+from foretrain.simulator.predictor.storage.surrogate_format import (
+    surrogate_arrays,
+    surrogate_from,
+    surrogate_to_dict,
+    trees_text,
+)
+from foretrain.simulator.surrogate import Surrogate, _trees
+
+KINDS = ("gp", "trees", "gp+trees")
+
+
+@pytest.fixture(scope="module")
+def models(make_mixed, mix_domains) -> dict[str, TargetModel]:
+    """One model for each kind of learner, on runs of two sizes."""
+    observations = make_mixed(60, size=(5e7, 2e8))
+    fit = fit_observations(get_law("general+mixture", mix_domains), observations, public_prior(), draws=10)
+    process = Surrogate.learn(fit, observations, public_prior())
+    process = replace(process, errors={"law": 0.006, "joint": 0.004})
+    residual = np.log(observations.loss) - fit.log_loss(observations.columns)
+    trees = _trees.grow(process.process.inputs.x, residual, process.process.trust, seed=0)
+    surrogates = {
+        "gp": process,
+        "trees": replace(process, kind="trees", trees=trees),
+        "gp+trees": replace(Surrogate.learn(fit, observations, None, joint=False), kind="gp+trees", trees=trees),
+    }
+    public = public_calibration()
+    within = public.blended(public, 0.5)
+    facts = {"why": "as asked", "left_out": {}, "backtest_errors": {}}
+    plain = TargetModel(fit, public, ranges(observations), 60, facts)
+    return {kind: replace(plain, surrogate=surrogate, within=within) for kind, surrogate in surrogates.items()}
+
+
+@pytest.fixture(scope="module")
+def predictor(models) -> Predictor:
+    """Four targets: one without a learner, and one with each kind."""
+    bare = replace(models["gp"], surrogate=None, within=None)
+    return Predictor("mixed", {"loss": bare, **{f"loss.{kind}": model for kind, model in models.items()}})
+
+
+def rewritten(folder: Path, arrays=None, entry=None, **files) -> Path:
+    """The folder with arrays, entries of the first learner, or whole files changed, and an honest manifest."""
+    if arrays is not None:
+        with np.load(folder / "draws.npz", allow_pickle=False) as archive:
+            found = {name: archive[name] for name in archive.files}
+        for name, value in arrays.items():
+            found[name] = value(found[name])
+        buffer = io.BytesIO()
+        np.savez(buffer, **found)
+        (folder / "draws.npz").write_bytes(buffer.getvalue())
+    if entry is not None:
+        data = json.loads((folder / "predictor.json").read_text(encoding="utf-8"))
+        surrogate = data["targets"][data["order"][0]]["surrogate"]
+        surrogate |= entry
+        data["targets"][data["order"][0]]["surrogate"] = {k: v for k, v in surrogate.items() if v is not None}
+        (folder / "predictor.json").write_text(json.dumps(data), encoding="utf-8")
+    for name, text in files.items():
+        (folder / name.replace("_txt", ".txt")).write_text(text, encoding="utf-8")
+    write_manifest(folder)
+    return folder
+
+
+@pytest.fixture
+def saved(models, tmp_path):
+    """`saved(kind)`: the folder of a predictor whose only target has such a learner."""
+
+    def make(kind: str) -> Path:
+        save(Predictor("one", {"loss": models[kind]}), tmp_path / "one")
+        return tmp_path / "one"
+
+    return make
+
+
+# the same after loading
+
+
+@pytest.mark.parametrize("target", ["loss", *(f"loss.{kind}" for kind in KINDS)])
+def test_loading_gives_the_same_predictions(target, predictor, tmp_path, make_mixed):
+    save(predictor, tmp_path / "mixed")
+    columns = make_mixed(50, 3, size=(5e7, 2e8, 2e9)).columns
+    before, after = predictor.predict(columns, target), load(tmp_path / "mixed").predict(columns, target)
+    # parameters keep ten digits, draws are in single precision, quantiles keep eight digits
+    np.testing.assert_allclose(after.log_loss, before.log_loss, rtol=1e-8)
+    np.testing.assert_allclose(after.scale, before.scale, rtol=1e-3)
+    for one, other in zip(after.interval(0.9), before.interval(0.9), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+    assert (after.within is None) == (before.within is None) == (target == "loss")
+
+
+def test_saving_again_gives_the_same_bytes(predictor, tmp_path, make_mixed):
+    save(predictor, tmp_path / "one")
+    save(load(tmp_path / "one"), tmp_path / "two")
+    names = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert names == sorted(path.name for path in (tmp_path / "two").iterdir())
+    assert {name for name in names if "trees" in name} == {"trees_2.txt", "trees_3.txt"}
+    for name in ("predictor.json", "draws.npz", "trees_2.txt"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
+    columns = make_mixed(20, 4).columns
+    one, two = (load(tmp_path / name).predict(columns, "loss.gp+trees") for name in ("one", "two"))
+    np.testing.assert_array_equal(one.log_loss, two.log_loss)
+    np.testing.assert_array_equal(one.scale, two.scale)
+
+
+def test_what_is_known_of_a_learner_is_kept(predictor, tmp_path):
+    save(predictor, tmp_path / "mixed")
+    after = load(tmp_path / "mixed")
+    for name, model in predictor.targets.items():
+        if model.surrogate is None:
+            assert after.targets[name].surrogate is None
+            continue
+        again = after.targets[name].surrogate
+        assert again is not None
+        assert (again.kind, again.joint, again.features.names) == (
+            model.surrogate.kind,
+            model.surrogate.joint,
+            model.surrogate.features.names,
+        )
+        assert again.errors == model.surrogate.errors
+        assert (again.trees is None) == (model.surrogate.trees is None)
+
+
+def test_trees_of_an_earlier_predictor_do_not_stay_behind(models, tmp_path):
+    save(Predictor("one", {"loss": models["trees"]}), tmp_path / "one")
+    assert (tmp_path / "one" / "trees_0.txt").is_file()
+    save(Predictor("one", {"loss": models["gp"]}), tmp_path / "one")
+    assert not (tmp_path / "one" / "trees_0.txt").exists()
+    assert load(tmp_path / "one").targets["loss"].surrogate is not None
+
+
+def test_without_the_disk_the_round_trip_is_exact_but_for_the_threads_of_blas(models, make_mixed):
+    columns = make_mixed(20, 5).columns
+    for model in models.values():
+        before, law = model.surrogate, model.fit.law
+        assert before is not None
+        entry = json.loads(json.dumps(surrogate_to_dict(before)))
+        after = surrogate_from(entry, surrogate_arrays(before), trees_text(before), law)
+        one, two = (surrogate.correct(model.fit, columns) for surrogate in (before, after))
+        np.testing.assert_allclose(two.log_loss, one.log_loss, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(two.variance, one.variance, rtol=1e-5)
+
+
+# what is refused
+
+
+def first(change):
+    """A change of an array's first number."""
+
+    def make(array):
+        out = np.array(array)
+        out.flat[0] = change
+        return out
+
+    return make
+
+
+REFUSED = {
+    "nan": {"x_0": first(np.nan)},
+    "inf": {"tangent_0": first(np.inf)},
+    "beyond range": {"z_0": first(1e7)},
+    "missing runs": {"x_0": lambda a: a[1:]},
+    "missing feature": {"x_0": lambda a: a[:, 1:]},
+    "one dimension": {"luck_0": lambda a: a[:, 0]},
+    "another cause of luck": {"luck_0": lambda a: np.hstack([a, a])},
+    "no runs": dict.fromkeys(["x_0", "luck_0", "tangent_0", "z_0", "trust_0"], lambda a: a[:0]),
+    "hyperparameters missing": {"hyper_0": lambda a: a[:-1]},
+    "hyperparameters absurd": {"hyper_0": first(500.0)},
+    "scalar": {"z_0": lambda a: a[0]},
+    "root not square": {"root_0": lambda a: a[:-1]},
+    "integers": {"z_0": lambda a: a.astype(int)},
+    "text": {"z_0": lambda a: a.astype(str)},
+    "negative trust": {"trust_0": lambda a: -a},
+    "no trust": {"trust_0": lambda a: 0 * a},
+    "trust above one": {"trust_0": lambda a: 2 * a},
+    "negative shares": {"x_0": lambda a: a - 1},
+    # all runs alike without any noise: no Cholesky factor
+    "no covariance": {"hyper_0": lambda _: np.concatenate([np.full(6, 39.0), np.zeros(4), [-39.0, 0.0]])},
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_tampered_arrays_are_refused(case, saved):
+    folder = rewritten(saved("gp"), REFUSED[case])
+    with pytest.raises(PredictorError, match=re.escape(str(folder))):
+        load(folder)
+
+
+def test_missing_arrays_are_refused(saved):
+    folder = saved("gp")
+    with np.load(folder / "draws.npz", allow_pickle=False) as archive:
+        found = {name: archive[name] for name in archive.files if name != "trust_0"}
+    buffer = io.BytesIO()
+    np.savez(buffer, **found)
+    (folder / "draws.npz").write_bytes(buffer.getvalue())
+    write_manifest(folder)
+    with pytest.raises(PredictorError, match="trust"):
+        load(folder)
+
+
+LOGS = {"shares": ["mix.web"], "logs": [], "centre": [], "spread": []}
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"kind": "forest"}, "surrogate 'forest' without trees"),
+        ({"kind": ["gp"]}, "predictor.json"),
+        ({"kind": None}, "kind"),
+        ({"kind": "trees"}, "surrogate 'trees' without trees"),
+        ({"features": None}, "features"),
+        ({"features": {**LOGS, "shares": ["mix.poetry"]}}, "doesn't know"),
+        ({"features": {**LOGS, "centre": [1.0]}}, "centre and spread"),
+        ({"features": {**LOGS, "logs": ["log_compute"], "centre": [float("nan")], "spread": [1.0]}}, "finite"),
+        ({"features": {**LOGS, "shares": 3}}, "predictor.json"),
+        ({"features": LOGS}, "shape"),  # one feature for arrays of five
+        ({"unit": 0.0}, "unit"),
+        ({"unit": -1.0}, "unit"),
+        ({"unit": float("nan")}, "unit"),
+        ({"unit": 1e9}, "unit"),
+        ({"unit": "many"}, "many"),
+        ({"errors": 3}, "predictor.json"),
+        ({"errors": {"law": "low"}}, "low"),
+    ],
+)
+def test_tampered_entries_are_refused(entry, words, saved):
+    folder = rewritten(saved("gp"), entry=entry)
+    with pytest.raises(PredictorError, match=re.escape(words)):
+        load(folder)
+
+
+def test_trees_that_are_missing_are_refused(saved):
+    folder = saved("gp+trees")
+    (folder / "trees_0.txt").unlink()
+    with pytest.raises(PredictorError, match=r"trees_0\.txt"):
+        load(folder)
+    write_manifest(folder)
+    with pytest.raises(PredictorError, match=re.escape("surrogate 'gp+trees' without trees")):
+        load(folder)
+
+
+def test_trees_that_nobody_asked_for_are_refused(saved, models):
+    text = trees_text(models["trees"].surrogate)
+    assert text is not None
+    folder = rewritten(saved("gp"), trees_0_txt=text)
+    with pytest.raises(PredictorError, match="surrogate 'gp' with trees"):
+        load(folder)
+
+
+@pytest.mark.parametrize("damage", ["cut off", "a byte", "foreign"])
+def test_damaged_trees_are_caught_by_their_digest_before_lightgbm_sees_them(damage, saved, monkeypatch):
+    """LightGBM ends the process on some damaged texts, so it must not be asked."""
+    folder = saved("trees")
+    path = folder / "trees_0.txt"
+    text = path.read_text(encoding="utf-8")
+    changed = {
+        "cut off": text[: len(text) // 2],
+        "a byte": text.replace("leaf_value=0", "leaf_value=9", 1),
+        "foreign": "x",
+    }
+    assert changed[damage] != text
+    path.write_text(changed[damage], encoding="utf-8")
+    monkeypatch.setattr("lightgbm.Booster.__init__", lambda *_, **__: pytest.fail("LightGBM was asked"))
+    with pytest.raises(PredictorError, match=r"trees_0\.txt"):
+        load(folder)
+
+
+def test_text_that_is_no_tree_is_refused_whatever_the_manifest_says(saved, capfd):
+    folder = rewritten(saved("trees"), trees_0_txt="a poem\n")
+    with pytest.raises(PredictorError, match="trees"):
+        load(folder)
+    capfd.readouterr()  # LightGBM says so too
+
+
+def test_trees_of_other_features_are_refused(saved):
+    rng = np.random.default_rng(0)
+    other = _trees.grow(rng.random((60, 2)), rng.random(60), np.ones(60), seed=0)
+    folder = rewritten(saved("trees"), trees_0_txt=other.model_to_string())
+    with pytest.raises(PredictorError, match="trees of 2 features; expected 5"):
+        load(folder)
+
+
+def test_a_learner_without_its_calibration_is_refused(saved):
+    folder = saved("gp")
+    data = json.loads((folder / "predictor.json").read_text(encoding="utf-8"))
+    del data["targets"]["loss"]["within"]
+    (folder / "predictor.json").write_text(json.dumps(data), encoding="utf-8")
+    write_manifest(folder)
+    with pytest.raises(PredictorError, match="within"):
+        load(folder)
