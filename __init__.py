@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .core.model.architecture import Architecture
-    from .datasets.accelerators import Accelerator, accelerator
-    from .datasets.corpus import Corpus
-    from .datasets.run_table import RunTable
+    from .datasets.corpus.corpus import Corpus
+    from .datasets.facts.accelerators import Accelerator, accelerator
+    from .datasets.runs.run_table import RunTable
     from .proxies.project import Project
     from .proxies.space import ProxySpace
     from .simulator.allocation.curves import isoflop, isoloss
@@ -49,10 +49,10 @@ if TYPE_CHECKING:
 from .core.version import __version__
 
 _HOMES = {
-    "Accelerator": ("datasets.accelerators", "Accelerator"),
+    "Accelerator": ("datasets.facts.accelerators", "Accelerator"),
     "Architecture": ("core.model.architecture", "Architecture"),
     "ClusterEstimate": ("simulator.cluster.cluster_estimate", "ClusterEstimate"),
-    "Corpus": ("datasets.corpus", "Corpus"),
+    "Corpus": ("datasets.corpus.corpus", "Corpus"),
     "Forecast": ("simulator.forecast.forecast", "Forecast"),
     "Optimization": ("simulator.search.result", "Optimization"),
     "Planner": ("simulator.search.planning.planner", "Planner"),
@@ -60,12 +60,12 @@ _HOMES = {
     "Project": ("proxies.project", "Project"),
     "ProxySpace": ("proxies.space", "ProxySpace"),
     "RunConfig": ("simulator.config.run_config", "RunConfig"),
-    "RunTable": ("datasets.run_table", "RunTable"),
+    "RunTable": ("datasets.runs.run_table", "RunTable"),
     "ScalingLawRegressor": ("simulator.predictor.estimator", "ScalingLawRegressor"),
     "StepTimeModel": ("simulator.cluster.step_model", "StepTimeModel"),
     "Study": ("simulator.search.study", "Study"),
     "Tracking": ("simulator.tracking.result", "Tracking"),
-    "accelerator": ("datasets.accelerators", "accelerator"),
+    "accelerator": ("datasets.facts.accelerators", "accelerator"),
     "calibrate_step_times": ("simulator.cluster.calibrate", "calibrate_on_plan"),
     "compute_optimal": ("simulator.allocation.optimal", "compute_optimal"),
     "estimate_cluster": ("simulator.cluster.estimate", "estimate"),

@@ -13,8 +13,8 @@ from contextlib import nullcontext
 import numpy as np
 import torch
 from foretrain.core.model.architecture import Architecture
-from foretrain.datasets.mixture import Mixture, validation_rows
-from foretrain.datasets.tokens import TokenStore
+from foretrain.datasets.tokens.mixture import Mixture, validation_rows
+from foretrain.datasets.tokens.store import TokenStore
 from foretrain.proxies.engine._buffers import Layout
 from foretrain.proxies.models import build_model
 from foretrain.proxies.runs import ProxyRun

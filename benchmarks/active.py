@@ -21,7 +21,7 @@ import numpy as np
 from _tables import DATA, Task, tasks
 from extrapolation import FEWEST, SCORE_ABOVE, TRAIN_BELOW
 from facts_laws import leave_one_out_priors
-from foretrain.datasets.run_table import RunTable
+from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.fitting import Observations, Prior, fit_observations, public_prior
 from foretrain.simulator.laws import get_law
 from foretrain.simulator.predictor.loss_model import fit_target

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from _tables import Task, read, tasks
 from foretrain.core.files import write_json
-from foretrain.datasets.run_table import RunTable
+from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.fitting import Prior, Scores, backtest, learn_prior
 from foretrain.simulator.fitting import prior as prior_module
 from foretrain.simulator.laws import get_law

@@ -23,8 +23,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from foretrain.datasets.corpus import Corpus
-from foretrain.datasets.prepare import prepare
+from foretrain.datasets.corpus.corpus import Corpus
+from foretrain.datasets.tokens.prepare import prepare
 from foretrain.proxies.campaign import Campaign
 from foretrain.proxies.executors import get_executor
 from foretrain.proxies.runs import ProxyRun

@@ -19,7 +19,7 @@ import pandas as pd
 from _baselines import regmix_trees
 from _tables import read, tasks
 from facts_laws import GENERAL, groups
-from foretrain.datasets.run_table import RunTable
+from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.fitting import fit_observations, learn_prior
 from foretrain.simulator.fitting.observations import Observations
 from foretrain.simulator.laws import get_law

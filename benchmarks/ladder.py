@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from _proxies import WORK, corpora, train
-from foretrain.datasets.run_table import RunTable
+from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.predictor.predictor import Predictor
 
 DOMAINS = ("arxiv_math", "books", "code_cpp", "dialogue", "law_german")

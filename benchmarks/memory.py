@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from _tables import read
 from foretrain.core.model.architecture import Architecture
-from foretrain.datasets.accelerators import accelerator
+from foretrain.datasets.facts.accelerators import accelerator
 from foretrain.simulator.cluster.measured import read_measurements
 from foretrain.simulator.cluster.memory import GIB, VERDICTS, Memory, memory
 from foretrain.simulator.cluster.memory_software import SOFTWARE, Software

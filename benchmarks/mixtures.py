@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 from _baselines import MIXES
 from _tables import read
-from foretrain.datasets.run_table import RunTable
+from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.fitting import known_columns
 from foretrain.simulator.predictor.evaluation.scoring import score
 from foretrain.simulator.predictor.predictor import Predictor

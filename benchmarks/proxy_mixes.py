@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from _proxies import WORK, corpora, train
-from foretrain.datasets.run_table import RunTable
+from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.predictor.evaluation.scoring import score
 from foretrain.simulator.predictor.predictor import Predictor
 from scipy.stats import spearmanr

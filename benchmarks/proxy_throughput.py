@@ -25,9 +25,9 @@ import torch
 from _eager_trainer import EagerTrainer
 from foretrain.core.model.architecture import Architecture
 from foretrain.core.units import format_count, parse_count
-from foretrain.datasets.corpus import Corpus
-from foretrain.datasets.prepare import prepare
-from foretrain.datasets.tokens import TokenStore
+from foretrain.datasets.corpus.corpus import Corpus
+from foretrain.datasets.tokens.prepare import prepare
+from foretrain.datasets.tokens.store import TokenStore
 from foretrain.proxies.engine import train_group
 from foretrain.proxies.engine._group import Group
 from foretrain.proxies.engine._hardware import resolve

@@ -31,7 +31,7 @@ import numpy as np
 import yaml
 from _tables import read
 from foretrain.core.model.shape_family import family_shape
-from foretrain.datasets.run_table import RunTable
+from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.predictor.predictor import Predictor
 from foretrain.simulator.predictor.storage.folder import load, save
 from foretrain.simulator.search.dimensions import MixDimension

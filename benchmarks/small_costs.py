@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from foretrain.core.model.architecture import Architecture
-from foretrain.datasets.accelerators import accelerator
-from foretrain.datasets.mixture import Mixture
-from foretrain.datasets.run_table import RunTable
-from foretrain.datasets.synthetic import SyntheticConfig, build_source
-from foretrain.datasets.tokens import Windows
+from foretrain.datasets.corpus.synthetic import SyntheticConfig, build_source
+from foretrain.datasets.facts.accelerators import accelerator
+from foretrain.datasets.runs.run_table import RunTable
+from foretrain.datasets.tokens.mixture import Mixture
+from foretrain.datasets.tokens.store import Windows
 from foretrain.simulator.cluster.memory import memory
 from foretrain.simulator.cluster.steps import Steps, layouts, machine, model
 

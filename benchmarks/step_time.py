@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from _cluster import SMALL, left_out, measured
 from foretrain.core.model.architecture import Architecture
-from foretrain.datasets.accelerators import accelerator
+from foretrain.datasets.facts.accelerators import accelerator
 from foretrain.simulator.cluster.candidates import LayoutSpace, candidate_layouts
 from foretrain.simulator.cluster.measured import Measurements
 from foretrain.simulator.cluster.scoring import ranking

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from _tables import read, tasks
 from facts_laws import GENERAL, groups
-from foretrain.datasets.run_table import RunTable
+from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.fitting import Fit, Observations, Prior, choose, fit_observations, learn_prior
 from foretrain.simulator.laws import get_law
 

@@ -22,7 +22,7 @@ columns_option = click.option(
 
 def read_table(path: str, columns: str | None):
     """Read a run table; what the reader noted goes to standard error."""
-    from ..datasets.run_table import RunTable
+    from ..datasets.runs.run_table import RunTable
 
     table = RunTable.read(path, columns_mapping(columns))
     for note in table.notes:

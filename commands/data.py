@@ -31,8 +31,8 @@ def inspect(corpora: str, as_json: bool) -> None:
     \b
     Example:  simulate data inspect corpora.yaml
     """
-    from ..datasets.corpus import Corpus
-    from ..datasets.quality import inspect as inspect_corpus
+    from ..datasets.corpus.corpus import Corpus
+    from ..datasets.corpus.quality import inspect as inspect_corpus
 
     corpus = Corpus.load(corpora)
     with progress_bar("reading") as step:
@@ -51,8 +51,8 @@ def prepare(corpora: str, out: str, as_json: bool) -> None:
     \b
     Example:  simulate data prepare corpora.yaml --out tokens
     """
-    from ..datasets.corpus import Corpus
-    from ..datasets.prepare import prepare as prepare_tokens
+    from ..datasets.corpus.corpus import Corpus
+    from ..datasets.tokens.prepare import prepare as prepare_tokens
 
     corpus = Corpus.load(corpora)
     with progress_bar("preparing") as step:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.errors import CampaignError
 from ..core.files import write_json
 from ..core.version import __version__
-from ..datasets.tokens import TokenStore
+from ..datasets.tokens.store import TokenStore
 from .campaign_files import CampaignFile, Failure, Layout, read_model
 from .campaign_new import claim_folder, new_campaign_file
 from .campaign_status import CampaignStatus, Pace, campaign_status
@@ -27,7 +27,7 @@ from .runs import ProxyRun
 from .settings import EngineSettings
 
 if TYPE_CHECKING:
-    from ..datasets.run_table import RunTable
+    from ..datasets.runs.run_table import RunTable
 
 __all__ = ["Campaign", "Progress"]
 

@@ -16,7 +16,7 @@ from ..core.errors import CampaignError
 from ..core.reading.config_messages import Origins, explain
 from ..core.units import shown
 from ..core.version import __version__
-from ..datasets.tokens import TokenStore
+from ..datasets.tokens.store import TokenStore
 from .campaign_files import FORMAT, CampaignFile, StoreFacts
 from .run_rows import row_ids
 from .runs import ProxyRun

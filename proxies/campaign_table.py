@@ -11,7 +11,7 @@ from ..core.errors import CampaignError, DataWarning
 from .run_rows import rows
 
 if TYPE_CHECKING:
-    from ..datasets.run_table import RunTable
+    from ..datasets.runs.run_table import RunTable
     from .campaign import Campaign
 
 __all__ = ["results_table"]
@@ -25,7 +25,7 @@ def results_table(campaigns: Sequence[Campaign], where: str) -> RunTable:
     """
     import pandas as pd
 
-    from ..datasets.run_table import RunTable
+    from ..datasets.runs.run_table import RunTable
 
     runs = [run for campaign in campaigns for run in campaign.file.runs]
     mixed = sorted({domain for run in runs for domain, share in run.mix.items() if share > 0})

@@ -21,7 +21,7 @@ from ..core.reading.fields import FieldError
 from ..core.units import format_count, shown
 
 if TYPE_CHECKING:
-    from ..datasets.tokens import TokenStore
+    from ..datasets.tokens.store import TokenStore
 
 __all__ = ["DomainFacts", "check_epochs", "domain_facts", "named_mixes", "sample_mixes", "share_caps"]
 

@@ -22,10 +22,10 @@ from ..core.errors import CampaignError
 from ..core.files import write_json
 from ..core.reading.fields import Frozen, Label, PositiveReal, Whole
 from ..core.version import __version__
-from ..datasets.corpus import Corpus
-from ..datasets.documents import source_digest
-from ..datasets.prepare import prepare
-from ..datasets.tokens import TokenStore
+from ..datasets.corpus.corpus import Corpus
+from ..datasets.corpus.documents import source_digest
+from ..datasets.tokens.prepare import prepare
+from ..datasets.tokens.store import TokenStore
 from .campaign import Campaign
 from .campaign_files import read_model
 from .campaign_status import CampaignStatus
@@ -40,7 +40,7 @@ from .runs import ProxyRun
 from .space import ProxySpace
 
 if TYPE_CHECKING:
-    from ..datasets.run_table import RunTable
+    from ..datasets.runs.run_table import RunTable
 
 __all__ = ["Project", "tokens_folder"]
 

@@ -133,8 +133,8 @@ except KeyboardInterrupt:
 @pytest.fixture(scope="session")
 def toy_store(tmp_path_factory) -> Path:
     """A token store of two synthetic domains, a and b, 64 different tokens."""
-    from foretrain.datasets.corpus import Corpus
-    from foretrain.datasets.prepare import prepare
+    from foretrain.datasets.corpus.corpus import Corpus
+    from foretrain.datasets.tokens.prepare import prepare
 
     folder = tmp_path_factory.mktemp("toy")
     source = {"kind": "zipf_markov", "vocab_size": 64, "tokens": 200_000}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from foretrain.datasets.run_table import RunTable
+from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.fitting import Fit, Observations, fit_observations, public_prior
 from foretrain.simulator.laws import get_law
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from foretrain.core.errors import DataWarning, FitError
-from foretrain.datasets.run_table import RunTable
+from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.fitting import Fit, Observations, choose, fit_observations, public_prior
 from foretrain.simulator.laws import get_law
 from foretrain.simulator.predictor.loss_model import fit_target

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...datasets.mixture import Mixture, validation_rows
-from ...datasets.tokens import TokenStore
+from ...datasets.tokens.mixture import Mixture, validation_rows
+from ...datasets.tokens.store import TokenStore
 from ..models import build_model
 from ..results import CurvePoint, DomainLoss, Evaluation
 from ..runs import ProxyRun

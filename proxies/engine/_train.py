@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...core.errors import ConfigError
-from ...datasets.tokens import TokenStore
+from ...datasets.tokens.store import TokenStore
 from ..results import RunResult
 from ..runs import ProxyRun
 from ..settings import EngineSettings

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...core.quantity import LEVELS, Quantity
-from ...datasets.accelerators import catalogue
+from ...datasets.facts.accelerators import catalogue
 from ..config.run_config import RunConfig
 from .candidates import LayoutSpace
 from .cluster_estimate import ClusterEstimate, Draws

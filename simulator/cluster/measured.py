@@ -91,7 +91,7 @@ def load_measurements(path: str) -> Measurements:
     """Read a CSV or Parquet file and express its rows. Raises `RunTableError` as `read_measurements` does."""
     import pandas as pd
 
-    from ...datasets.run_import import read_raw
+    from ...datasets.runs.raw_table import read_raw
 
     frame = read_raw(path).frame
     for name in frame.columns:

@@ -15,7 +15,7 @@ from typing import Any, cast
 from ...core.errors import InputError
 from ...core.model.architecture import Architecture
 from ...core.units import shown
-from ...datasets.accelerators import PRECISIONS, Precision, find
+from ...datasets.facts.accelerators import PRECISIONS, Precision, find
 from .steps import FRAMEWORKS, Machines, machine
 
 __all__ = [

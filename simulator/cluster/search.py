@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...core.errors import ConfigError, InfeasibleError
-from ...datasets.accelerators import Accelerator, Precision
+from ...datasets.facts.accelerators import Accelerator, Precision
 from ..config.hardware import Framework, LayoutConfig
 from .candidates import LayoutSpace, candidate_layouts, layout_at
 from .layout import Layout

@@ -13,7 +13,7 @@ from typing import Self, get_args
 import numpy as np
 
 from ...core.model.architecture import Architecture
-from ...datasets.accelerators import Accelerator, Precision
+from ...datasets.facts.accelerators import Accelerator, Precision
 from ..config.hardware import Framework
 
 __all__ = ["FRAMEWORKS", "GENERATIONS", "Layouts", "Machines", "Models", "Steps", "machine", "model"]

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, StrictBool, field_
 from ...core.errors import ConfigError
 from ...core.reading.fields import FieldError, Frozen, PositiveReal, Real, Whole, whole_schema
 from ...core.units import shown
-from ...datasets.accelerators import Accelerator, Precision, accelerator, catalogue
+from ...datasets.facts.accelerators import Accelerator, Precision, accelerator, catalogue
 
 __all__ = ["Framework", "HardwareConfig", "LayoutConfig", "Offload", "Recompute"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...core.errors import ConfigError
 from ...core.units import format_count, shown
-from ...datasets.data_stock import PublicStock, find, public_stock, repeat_star
+from ...datasets.facts.data_stock import PublicStock, find, public_stock, repeat_star
 from ..config.run_config import RunConfig
 from ..predictor.predictor import Predictor
 from .exhaustion import Demand

@@ -16,7 +16,7 @@ import numpy as np
 
 from ...core.errors import ConfigError
 from ...core.quantity import LEVELS
-from ...datasets.data_stock import PublicStock, largest_runs
+from ...datasets.facts.data_stock import PublicStock, largest_runs
 
 __all__ = ["DRAWS", "Demand", "UsedUp", "crossing_years", "stock_at", "used_up"]
 

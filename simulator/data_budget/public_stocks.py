@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import ConfigError
-from ...datasets.data_stock import PublicStock, nearly_new_epochs, public_stocks, sources
+from ...datasets.facts.data_stock import PublicStock, nearly_new_epochs, public_stocks, sources
 from .exhaustion import Demand, UsedUp, stock_at, used_up
 
 __all__ = ["PublicOutlook", "PublicUse", "most_epochs", "public_outlook", "public_use"]

@@ -12,7 +12,7 @@ from ...core.errors import FitError
 from ..laws import Columns, varying_domains
 
 if TYPE_CHECKING:
-    from ...datasets.run_table import RunTable
+    from ...datasets.runs.run_table import RunTable
 
 FAMILIES = ("mix.", "unique_tokens.")
 """Prefixes of the columns that laws of the mix read, one for each domain."""

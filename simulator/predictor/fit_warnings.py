@@ -10,7 +10,7 @@ from ..fitting import Observations, Prior, collinearity, constant_column
 from .mix_warnings import duplicate_doubts, mix_doubts
 
 if TYPE_CHECKING:
-    from ...datasets.run_table import RunTable
+    from ...datasets.runs.run_table import RunTable
 
 _COLLINEAR = 0.98
 _KINDS = ("dataset", "corpus", "source", "tokenizer", "family", "architecture", "val_domain", "router_type")

@@ -12,7 +12,7 @@ from ..fitting import Observations, known_columns
 from ..laws import CORE, mix_column
 
 if TYPE_CHECKING:
-    from ...datasets.run_table import RunTable
+    from ...datasets.runs.run_table import RunTable
 
 _MIX_SPREAD = 0.01  # sd of a share below which a mix that no law reads is not worth a word
 _NO_SHARE = 1e-9

@@ -24,7 +24,7 @@ from .loss_model import Learner, TargetModel, errors_over_sd, fit_target
 from .prediction import LossPrediction
 
 if TYPE_CHECKING:
-    from ...datasets.run_table import RunTable
+    from ...datasets.runs.run_table import RunTable
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share done so far, 0 to 1."""

@@ -7,8 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ...core.units import format_count
-from ...datasets.quality import CorpusReport, DomainReport
-from ...datasets.tokens import TokenStore
+from ...datasets.corpus.quality import CorpusReport, DomainReport
+from ...datasets.tokens.store import TokenStore
 
 __all__ = ["inspect_view", "store_view"]
 

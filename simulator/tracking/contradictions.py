@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...datasets.run_logs.columns import RawLog, folded, number
+from ...datasets.run_logs.records import Notice
 from ..config.run_config import RunConfig
 from ..curve.path import RatePath
-from .columns import RawLog, folded, number
-from .records import Notice
 
 __all__ = ["Rates", "compare_rates", "gaps", "initial_loss", "other_config"]
 

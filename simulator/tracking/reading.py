@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...core.errors import LogError
+from ...datasets.run_logs.columns import RawLog, choose_columns
+from ...datasets.run_logs.order import in_order
+from ...datasets.run_logs.records import Notice, read_records
 from ..config.run_config import RunConfig
 from ..curve.path import RatePath
-from .columns import RawLog, choose_columns
 from .contradictions import compare_rates, gaps, initial_loss, other_config
-from .order import in_order
-from .records import Notice, read_records
 from .scales import in_nats, step_unit
 
 __all__ = ["RunLog", "read_log"]

@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 from ...core.quantity import Quantity
 from ...core.version import __version__
+from ...datasets.run_logs.records import Notice
 from ..config.run_config import RunConfig
 from ..curve.prefix import Belief
 from ..curve.tracking import Shift
 from .pace import Pace
 from .reading import RunLog
-from .records import Notice
 
 __all__ = ["PlannedLoss", "Tracking", "Verdict"]
 

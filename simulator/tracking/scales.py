@@ -10,10 +10,10 @@ import numpy as np
 
 from ...core.errors import LogError, UsageError
 from ...core.units import format_count, shown
+from ...datasets.run_logs.columns import RawLog
+from ...datasets.run_logs.records import Notice
 from ..config.run_config import RunConfig
 from ..curve.path import RatePath
-from .columns import RawLog
-from .records import Notice
 
 __all__ = ["UNITS", "StepUnit", "in_nats", "step_unit"]
 

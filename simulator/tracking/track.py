@@ -10,6 +10,7 @@ import numpy as np
 
 from ...core.errors import InfeasibleError
 from ...core.quantity import LEVELS, Quantity
+from ...datasets.run_logs.records import Notice
 from ..cluster.cluster_estimate import ClusterEstimate
 from ..cluster.estimate import estimate
 from ..cluster.plan import missing
@@ -25,7 +26,6 @@ from ..predictor.predictor import Predictor
 from ..predictor.storage.folder import load
 from .pace import Pace, pace_of
 from .reading import RunLog, read_log
-from .records import Notice
 from .result import PlannedLoss, Tracking, Verdict
 
 __all__ = ["PriorOf", "planned_loss", "predictor_for", "track"]

@@ -11,8 +11,8 @@ import pytest
 import torch
 from foretrain.core.errors import ConfigError
 from foretrain.core.model.architecture import Architecture
-from foretrain.datasets.corpus import Corpus
-from foretrain.datasets.prepare import prepare
+from foretrain.datasets.corpus.corpus import Corpus
+from foretrain.datasets.tokens.prepare import prepare
 from foretrain.proxies.engine import train_group
 from foretrain.proxies.engine._buffers import Layout
 from foretrain.proxies.engine._checkpoint import load_checkpoint, save_checkpoint

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from foretrain.core.errors import DataWarning, RunTableError
-from foretrain.datasets.run_table import RunTable
+from foretrain.datasets.runs.run_table import RunTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -33,8 +33,8 @@ def one_thread():
 @pytest.fixture(scope="session")
 def tiny_store(tmp_path_factory) -> Any:
     """Domains a, b and c: different Markov chains over the same 32 tokens, 20,000 training tokens each."""
-    from foretrain.datasets.corpus import Corpus
-    from foretrain.datasets.prepare import prepare
+    from foretrain.datasets.corpus.corpus import Corpus
+    from foretrain.datasets.tokens.prepare import prepare
 
     source = {"kind": "zipf_markov", "vocab_size": VOCAB, "branching": 4, "tokens": 20_000}
     domains = {name: {"synthetic": {**source, "seed": seed}} for seed, name in enumerate("abc")}

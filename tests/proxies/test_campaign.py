@@ -8,9 +8,9 @@ import shutil
 
 import pytest
 from foretrain.core.errors import CampaignError, CorpusError
-from foretrain.datasets.corpus import Corpus
-from foretrain.datasets.prepare import prepare
-from foretrain.datasets.run_table import RunTable
+from foretrain.datasets.corpus.corpus import Corpus
+from foretrain.datasets.runs.run_table import RunTable
+from foretrain.datasets.tokens.prepare import prepare
 from foretrain.proxies.campaign import Campaign
 from foretrain.proxies.executors import Executor, Outcome
 from foretrain.proxies.group import train_one_group

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 from foretrain.core.errors import ConfigError, CorpusError
-from foretrain.datasets.corpus import Corpus
-from foretrain.datasets.mixture import validation_rows
-from foretrain.datasets.prepare import prepare
+from foretrain.datasets.corpus.corpus import Corpus
+from foretrain.datasets.tokens.mixture import validation_rows
+from foretrain.datasets.tokens.prepare import prepare
 from foretrain.proxies.engine import _train as train_module
 from foretrain.proxies.engine import train_group
 from foretrain.proxies.engine._group import Group

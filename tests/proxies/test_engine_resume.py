@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 from foretrain.core.errors import InputError
-from foretrain.datasets.corpus import Corpus
-from foretrain.datasets.prepare import prepare
+from foretrain.datasets.corpus.corpus import Corpus
+from foretrain.datasets.tokens.prepare import prepare
 from foretrain.proxies.engine import _train as train_module
 from foretrain.proxies.engine import train_group
 from foretrain.proxies.engine._checkpoint import load_checkpoint, save_checkpoint
@@ -274,7 +274,7 @@ def test_a_result_is_the_same_after_an_error_a_foreign_checkpoint_or_none(
 CHILD = """
 import sys, time, torch
 from pathlib import Path
-from foretrain.datasets.tokens import TokenStore
+from foretrain.datasets.tokens.store import TokenStore
 from foretrain.proxies.engine import train_group
 from foretrain.proxies.settings import EngineSettings
 from foretrain.proxies.engine._group import Group

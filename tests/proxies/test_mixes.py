@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from foretrain.core.errors import InfeasibleError
 from foretrain.core.reading.fields import FieldError
-from foretrain.datasets.corpus import Corpus
-from foretrain.datasets.prepare import prepare
+from foretrain.datasets.corpus.corpus import Corpus
+from foretrain.datasets.tokens.prepare import prepare
 from foretrain.proxies.mixes import (
     DomainFacts,
     check_epochs,

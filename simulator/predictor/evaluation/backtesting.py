@@ -15,7 +15,7 @@ from ..calibration import Calibration, public_calibration
 from ..predictor import Progress
 
 if TYPE_CHECKING:
-    from ....datasets.run_table import RunTable
+    from ....datasets.runs.run_table import RunTable
 
 _DRAWS = 64
 _FOLDS = 20

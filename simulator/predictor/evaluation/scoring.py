@@ -14,7 +14,7 @@ from ..prediction import LossPrediction
 from ..predictor import Predictor
 
 if TYPE_CHECKING:
-    from ....datasets.run_table import RunTable
+    from ....datasets.runs.run_table import RunTable
 
 
 def score(predictor: Predictor, table: RunTable) -> dict[str, Any]:

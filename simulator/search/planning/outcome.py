@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from ....core.errors import LogError
 from ....core.units import shown
+from ....datasets.run_logs.columns import number
 from ...config.run_config import RunConfig
-from ...tracking.columns import number
 
 __all__ = ["TRIAL_KEY", "Asked", "Status", "Told", "status_word", "trial_of"]
 

@@ -13,7 +13,7 @@ from typing import Any
 from ....core.errors import LogError
 from ....core.files import read_bounded_text
 from ....core.reading.yaml_reader import load_yaml
-from ...tracking.records import flat, read_records
+from ....datasets.run_logs.records import flat, read_records
 
 __all__ = ["WANDB_SUMMARY", "is_mlflow_run", "mlflow_facts", "wandb_facts"]
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from ....core.errors import LogError
-from ....datasets.run_columns import STATUS_WORDS, UNFINISHED_WORDS, alias_key
+from ....datasets.run_logs.columns import TOKENS, RawLog, choose_columns, folded, number
+from ....datasets.run_logs.order import in_order
+from ....datasets.run_logs.records import Records
+from ....datasets.runs.columns import STATUS_WORDS, UNFINISHED_WORDS, alias_key
 from ...config.run_config import RunConfig
-from ...tracking.columns import TOKENS, RawLog, choose_columns, folded, number
-from ...tracking.order import in_order
-from ...tracking.records import Records
 from .outcome import Asked, Status, Told, status_word, trial_of
 from .outcome_rows import VALIDATION
 

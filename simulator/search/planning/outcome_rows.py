@@ -9,14 +9,14 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ....datasets.run_columns import (
+from ....datasets.run_logs.columns import number
+from ....datasets.runs.columns import (
     NUMBER_COLUMNS,
     STATUS_WORDS,
     UNFINISHED_WORDS,
     alias_key,
     is_standard,
 )
-from ...tracking.columns import number
 from .outcome import Asked, Status, Told, status_word, trial_of
 
 __all__ = ["VALIDATION", "told_row"]
@@ -72,10 +72,10 @@ def _values(facts: Mapping[str, Any], where: str, at: str, asked: Asked) -> tupl
     """The standard numbers of one run that is over, notes, and whether a loss of it is no number any more."""
     import pandas as pd
 
-    from ....datasets.run_derive import normalise_mix
-    from ....datasets.run_import import raw_from_frame
-    from ....datasets.run_naming import name_columns
-    from ....datasets.run_values import parse_cells, parse_numbers
+    from ....datasets.runs.cell_values import parse_cells, parse_numbers
+    from ....datasets.runs.column_names import name_columns
+    from ....datasets.runs.derived_columns import normalise_mix
+    from ....datasets.runs.raw_table import raw_from_frame
 
     frame = pd.DataFrame({key: [str(value)] for key, value in facts.items()}, dtype=object)
     raw = raw_from_frame(frame, where)

@@ -28,7 +28,7 @@ from .refit import Refit, lacking, told_row_of
 from .results import Result, headline, headline_nats, read_result
 
 if TYPE_CHECKING:
-    from ....datasets.run_table import RunTable
+    from ....datasets.runs.run_table import RunTable
     from ..result import Optimization
     from .ledger import Entry
 

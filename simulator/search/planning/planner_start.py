@@ -18,7 +18,7 @@ from ..dimensions import MixDimension, RangeDimension, SetDimension
 from ..study import Study
 
 if TYPE_CHECKING:
-    from ....datasets.run_table import RunTable
+    from ....datasets.runs.run_table import RunTable
 
 __all__ = ["StudySource", "digest_of", "run_table", "stated", "study_on"]
 
@@ -28,7 +28,7 @@ StudySource = Study | Mapping[str, Any] | str | os.PathLike[str]
 
 def run_table(runs: Any, columns: Mapping[str, str] | None) -> RunTable:
     """The table to fit on. UsageError for a predictor, which can't learn."""
-    from ....datasets.run_table import RunTable
+    from ....datasets.runs.run_table import RunTable
 
     if isinstance(runs, RunTable):
         return runs

@@ -19,7 +19,7 @@ from .outcome import Told
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ....datasets.run_table import RunTable
+    from ....datasets.runs.run_table import RunTable
 
 __all__ = ["FIT_OPTIONS", "Refit", "lacking", "told_row_of"]
 
@@ -46,7 +46,7 @@ class Refit:
         """The base table with rows of told runs; one that the table has already, by its run_id, isn't added twice."""
         import pandas as pd
 
-        from ....datasets.run_table import RunTable
+        from ....datasets.runs.run_table import RunTable
 
         known = set(self.base.frame["run_id"].astype(str))
         new = [dict(row) for row in rows if row["run_id"] not in known]

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ....core.errors import InputError, LogError
+from ....datasets.run_logs.columns import STEPS, folded
+from ....datasets.run_logs.records import Records, read_records
 from ...config.run_config import RunConfig
-from ...tracking.columns import STEPS, folded
-from ...tracking.records import Records, read_records
 from .outcome import TRIAL_KEY, Asked, Status, Told, status_word
 from .outcome_folders import WANDB_SUMMARY, is_mlflow_run, mlflow_facts, wandb_facts
 from .outcome_logs import told_log

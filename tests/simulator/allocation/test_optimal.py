@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from foretrain.core.errors import InputError
-from foretrain.datasets.run_table import RunTable
+from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.allocation.optimal import compute_optimal, optimum_at
 from foretrain.simulator.allocation.over_training import over_training_of
 from foretrain.simulator.allocation.surface import LossSurface

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from foretrain.core.model.architecture import Architecture
-from foretrain.datasets.accelerators import accelerator
+from foretrain.datasets.facts.accelerators import accelerator
 from foretrain.simulator.cluster.efficiency import PARAMETERS, Efficiencies
 from foretrain.simulator.cluster.step_model import StepTimeModel
 from foretrain.simulator.cluster.steps import FRAMEWORKS, Steps, layouts, machine, model

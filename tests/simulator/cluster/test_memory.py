@@ -4,7 +4,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from foretrain.core.model.architecture import Architecture
-from foretrain.datasets.accelerators import accelerator
+from foretrain.datasets.facts.accelerators import accelerator
 from foretrain.simulator.cluster.memory import GIB, PARTS, RESERVE, VERDICTS, Memory, memory
 from foretrain.simulator.cluster.memory_software import SOFTWARE
 from foretrain.simulator.cluster.steps import FRAMEWORKS, Steps, layouts, machine, model

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from foretrain.core.errors import ConfigError, InfeasibleError
 from foretrain.core.model.architecture import Architecture
-from foretrain.datasets.accelerators import Accelerator, accelerator
+from foretrain.datasets.facts.accelerators import Accelerator, accelerator
 from foretrain.simulator.cluster.candidates import LayoutSpace, candidate_layouts, layout_at
 from foretrain.simulator.cluster.layout_problems import problems
 from foretrain.simulator.cluster.memory import memory

@@ -49,7 +49,7 @@ import sys
 from foretrain.simulator.cluster.step_model import StepTimeModel
 from foretrain.simulator.cluster.steps import Steps, layouts, machine, model
 from foretrain.core.model.architecture import Architecture
-from foretrain.datasets.accelerators import accelerator
+from foretrain.datasets.facts.accelerators import accelerator
 shape = Architecture(layers=32, width=4096, heads=32, ffn_width=11008, vocab_size=32000, context_length=4096)
 steps = Steps(model(shape), machine(accelerator("h100"), "bf16", devices=8), layouts(dp=8))
 assert StepTimeModel.shipped().interval_s(steps)[0] > 0

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from foretrain.core.errors import ConfigError
 from foretrain.core.model.architecture import Architecture
-from foretrain.datasets.accelerators import Accelerator, accelerator
+from foretrain.datasets.facts.accelerators import Accelerator, accelerator
 from foretrain.simulator.cluster.steps import (
     GENERATIONS,
     Layouts,

@@ -4,7 +4,7 @@ import jsonschema
 import pytest
 import yaml
 from foretrain.core.errors import ConfigError
-from foretrain.datasets.accelerators import catalogue
+from foretrain.datasets.facts.accelerators import catalogue
 from foretrain.simulator.config.run_config import HardwareConfig, LayoutConfig, RunConfig
 from hypothesis import given
 from hypothesis import strategies as st

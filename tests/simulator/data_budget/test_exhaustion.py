@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from foretrain.core.errors import ConfigError
-from foretrain.datasets.data_stock import PublicStock, public_stock
+from foretrain.datasets.facts.data_stock import PublicStock, public_stock
 from foretrain.simulator.data_budget.exhaustion import Demand, crossing_years, stock_at, used_up
 from hypothesis import given, settings
 from hypothesis import strategies as st

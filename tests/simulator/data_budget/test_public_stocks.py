@@ -2,7 +2,7 @@ import json
 
 import pytest
 from foretrain.core.errors import ConfigError
-from foretrain.datasets.data_stock import public_stocks
+from foretrain.datasets.facts.data_stock import public_stocks
 from foretrain.simulator.data_budget.public_stocks import public_outlook
 
 

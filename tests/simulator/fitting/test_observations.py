@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from foretrain.core.errors import FitError
-from foretrain.datasets.run_table import RunTable
+from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.fitting import OPTIONAL, Observations, known_columns
 
 BLANK = float("nan")

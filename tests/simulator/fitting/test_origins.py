@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas as pd
-from foretrain.datasets.run_table import RunTable
+from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.fitting import Observations, fit_observations
 from foretrain.simulator.fitting.prior import public_prior
 from foretrain.simulator.laws import get_law

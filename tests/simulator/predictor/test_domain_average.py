@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from foretrain.core.errors import UsageError
-from foretrain.datasets.run_table import RunTable
+from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.predictor.calibration import public_calibration
 from foretrain.simulator.predictor.domain_average import average, error_correlation, shares
 from foretrain.simulator.predictor.evaluation.scoring import score

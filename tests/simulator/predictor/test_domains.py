@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from foretrain.core.errors import ConfigError, DataWarning, InputError
-from foretrain.datasets.run_table import RunTable
+from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.forecast.forecast import Forecast, forecast
 from foretrain.simulator.forecast.law_inputs import predict_run

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from foretrain.core.errors import DataWarning, FitError
-from foretrain.datasets.run_table import RunTable
+from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.fitting import Observations, public_prior
 from foretrain.simulator.predictor.loss_model import TargetModel, errors_over_sd, fit_target
 from foretrain.simulator.predictor.predictor import Predictor

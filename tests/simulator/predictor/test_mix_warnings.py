@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from foretrain.datasets.run_table import RunTable
+from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.fitting import Observations, public_prior
 from foretrain.simulator.predictor.fit_warnings import fit_doubts, table_doubts
 from foretrain.simulator.predictor.mix_warnings import collinear_domains, duplicate_doubts, mix_doubts

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from foretrain.core.errors import DataWarning, FitError, InputError, PredictorError, UsageError
-from foretrain.datasets.run_table import RunTable
+from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.fitting import public_prior, weak_prior
 from foretrain.simulator.predictor.predictor import Predictor
 from foretrain.simulator.predictor.storage import folder as predictor_io

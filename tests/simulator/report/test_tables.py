@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 from foretrain.core.errors import DataWarning
-from foretrain.datasets.run_table import RunTable
+from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.forecast.forecast import forecast
 from foretrain.simulator.predictor.evaluation.backtesting import backtest_table
 from foretrain.simulator.predictor.evaluation.scoring import score

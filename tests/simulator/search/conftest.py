@@ -10,7 +10,7 @@ from types import ModuleType
 import numpy as np
 import pandas as pd
 import pytest
-from foretrain.datasets.run_table import RunTable
+from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.fitting import Observations, public_prior
 from foretrain.simulator.laws import get_law
 from foretrain.simulator.predictor.predictor import Predictor

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from foretrain.core.errors import InputError, RunTableError
-from foretrain.datasets.run_table import RunTable
+from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.fitting import Fit
 from foretrain.simulator.laws import Reference, get_law
 from foretrain.simulator.predictor.calibration import GRID, Calibration

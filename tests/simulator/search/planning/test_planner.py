@@ -15,7 +15,7 @@ from foretrain.core.errors import (
     LogError,
     UsageError,
 )
-from foretrain.datasets.run_table import RunTable
+from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.predictor.predictor import Predictor
 from foretrain.simulator.search.planning.outcome import Told

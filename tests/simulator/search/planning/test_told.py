@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from foretrain.core.errors import DataWarning, InputError, LogError, RunTableError
-from foretrain.datasets.run_table import RunTable
+from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.search.planning.told import Asked, Told, told_result, told_results
 from foretrain.simulator.search.planning.watching import new_results

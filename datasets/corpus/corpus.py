@@ -1,0 +1,196 @@
+"""`Corpus`: the text to train on, by domain, as a `corpora.yaml` describes it.
+
+    name: my-text
+    tokenizer: {kind: bpe, vocab_size: 2048}
+    validation_share: 0.05
+    domains:
+      books: {path: texts/books, unique_tokens: 20B, max_epochs: 4}
+      web: {path: "web.*.jsonl.zst"}
+      code: {path: code.train.jsonl.gz, validation_path: code.valid.jsonl.gz}
+      py: {builtin: python_source}
+      known: {synthetic: {kind: zipf_markov, vocab_size: 512}}
+
+Whatever is wrong comes as one `ConfigError` that lists each problem with its file, line, key, value and what would be
+accepted. Nothing is read here but the description: `documents` reads the text, `quality` inspects it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, field_validator, model_validator
+
+from ...core.errors import ConfigError, CorpusError
+from ...core.reading.config_messages import Origins, explain
+from ...core.reading.fields import FieldError, Frozen, Label, PositiveCount, PositiveReal, Real, Whole, whole_schema
+from ...core.reading.yaml_reader import load_document
+from ...core.units import shown
+from .builtin import BuiltinName
+from .synthetic import SyntheticConfig
+
+__all__ = ["Corpus", "Domain", "TokenizerConfig"]
+
+_MAX_DOMAINS = 1_000
+_MAX_EPOCHS = 1e6
+# A byte-level BPE starts from 256 bytes; token ids are stored in 16 bits.
+_BPE_VOCAB = (272, 65_536)
+# The finest share that the split by document hash can tell from none.
+_FINEST_SHARE = 1e-4
+
+
+def _column_name(name: str) -> str:
+    """Refuse domain names that couldn't be the `<domain>` of a `mix.<domain>` column in a CSV header."""
+    if "," in name or name != name.strip():
+        raise ConfigError(f"got {shown(name)}; expected a name without commas and without blanks at its ends")
+    return name
+
+
+class TokenizerConfig(Frozen):
+    """How text becomes tokens: its UTF-8 bytes, or a byte-pair encoding learned on the corpus itself."""
+
+    kind: Literal["bytes", "bpe"] = Field(default="bytes", description="bytes (256 values) or bpe (learned).")
+    vocab_size: Annotated[Whole, Field(ge=_BPE_VOCAB[0], le=_BPE_VOCAB[1]), whole_schema(*_BPE_VOCAB)] | None = Field(
+        default=None, description="Entries of the vocabulary of bpe, from 272 to 65,536."
+    )
+
+    @model_validator(mode="after")
+    def _size_goes_with_kind(self) -> Self:
+        if self.kind == "bpe" and self.vocab_size is None:
+            raise FieldError("vocab_size", "is missing; bpe needs it, such as 2048")
+        if self.kind == "bytes" and self.vocab_size is not None:
+            raise FieldError("vocab_size", f"got {self.vocab_size}; bytes have 256 values, leave it out or use bpe")
+        return self
+
+
+class Domain(Frozen):
+    """Where the text of one domain comes from: exactly one of `path`, `builtin` and `synthetic`.
+
+    `unique_tokens` and `max_epochs` describe the real corpus that this text stands for, not the files.
+    """
+
+    path: Label | None = Field(default=None, description="File, folder or glob, relative to the corpora file.")
+    validation_path: Label | None = Field(
+        default=None, description="Ready-made validation split: file, folder or glob; then path is for training only."
+    )
+    text_field: Label = Field(default="text", description="Key or column that holds the text in records.")
+    builtin: BuiltinName | None = Field(default=None, description="Text that every installation has.")
+    synthetic: SyntheticConfig | None = Field(default=None, description="Source of exactly known entropy.")
+    unique_tokens: PositiveCount | None = Field(
+        default=None, description="Unique tokens in stock in the real corpus that this text stands for, such as 20B."
+    )
+    max_epochs: Annotated[PositiveReal, Field(le=_MAX_EPOCHS)] | None = Field(
+        default=None, description="Most often that a plan may repeat the real corpus."
+    )
+
+    @property
+    def kind(self) -> Literal["path", "builtin", "synthetic"]:
+        """Which of the three sources it is."""
+        return "path" if self.path is not None else "builtin" if self.builtin is not None else "synthetic"
+
+    @model_validator(mode="after")
+    def _check_source(self) -> Self:
+        given = [key for key in ("path", "builtin", "synthetic") if getattr(self, key) is not None]
+        if not given:
+            raise ConfigError("names no text; expected one of path, builtin and synthetic")
+        if len(given) > 1:
+            raise FieldError(given[1], f"comes beside {given[0]}; expected one of the two")
+        for key in ("validation_path", "text_field"):
+            if self.path is None and key in self.model_fields_set and getattr(self, key) is not None:
+                raise FieldError(key, f"got {shown(getattr(self, key))}; it goes with path only")
+        return self
+
+
+class Corpus(Frozen):
+    """A corpus: domains by name, a tokenizer, and the share of documents that is kept for validation.
+
+    `folder` is what relative paths start from; `where` names the description in messages.
+
+    >>> corpus = Corpus.from_mapping({"domains": {"py": {"builtin": "python_source"}}})
+    >>> corpus.domains["py"].kind, corpus.tokenizer.kind, corpus.validation_share
+    ('builtin', 'bytes', 0.05)
+    """
+
+    name: Label | None = Field(default=None, description="Name of the corpus, for reports.")
+    tokenizer: TokenizerConfig = Field(default=TokenizerConfig(), description="How text becomes tokens.")
+    validation_share: Annotated[Real, Field(ge=0, le=0.5)] = Field(
+        default=0.05, description="Share of documents kept for validation, chosen by the hash of their text."
+    )
+    domains: dict[Annotated[Label, AfterValidator(_column_name)], Domain] = Field(
+        description="Where the text of each domain comes from, by the domain's name."
+    )
+    _folder: Path = PrivateAttr(default=Path())
+    _origins: Origins = PrivateAttr(default=Origins("corpus", {}, {}))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a YAML or JSON file; paths in it are relative to its folder. Raises `ConfigError`."""
+        document = load_document(path)
+        return cls._checked(document.mapping, Origins(document.where, document.lines, {}), Path(path).parent)
+
+    @classmethod
+    def from_mapping(
+        cls, mapping: Mapping[str, Any], where: str = "corpus", folder: str | os.PathLike[str] = "."
+    ) -> Self:
+        """Check a mapping as YAML would give it; paths in it are relative to `folder`. Raises `ConfigError`."""
+        if not isinstance(mapping, Mapping):
+            raise ConfigError(f"{where}: got {shown(mapping)}; expected a mapping with domains")
+        return cls._checked(mapping, Origins(where, {}, {}), Path(folder))
+
+    @property
+    def folder(self) -> Path:
+        """The folder that relative paths start from."""
+        return self._folder
+
+    @property
+    def where(self) -> str:
+        """The file that describes this corpus, or what stands for it in messages."""
+        return self._origins.where
+
+    def place(self, *keys: str) -> str:
+        """Return file and line where a key was set, such as `corpora.yaml:7` for ``"domains", "books", "path"``."""
+        return self._origins.of(keys)
+
+    def domain(self, name: str) -> Domain:
+        """Return one domain. Raises `CorpusError` that lists the domains if there is no such one."""
+        if name not in self.domains:
+            raise CorpusError(f"{self.where}: no domain {shown(name)}; the domains are {', '.join(self.domains)}")
+        return self.domains[name]
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return plain data, complete with defaults, from which `from_mapping` makes an equal configuration.
+
+        What a domain doesn't use is left out.
+        """
+        mapping = self.model_dump(mode="json")
+        mapping["domains"] = {
+            name: domain.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+            for name, domain in self.domains.items()
+        }
+        return mapping
+
+    @classmethod
+    def _checked(cls, mapping: Mapping[str, Any], origins: Origins, folder: Path) -> Self:
+        """Validate; turn every problem into one `ConfigError`."""
+        try:
+            corpus = cls.model_validate(mapping)
+        except ValidationError as error:
+            raise ConfigError(explain(error, cls, origins)) from None
+        corpus._folder, corpus._origins = folder, origins
+        return corpus
+
+    @field_validator("validation_share")
+    @classmethod
+    def _share_can_be_told(cls, share: float) -> float:
+        if 0 < share < _FINEST_SHARE:
+            raise ValueError(f"got {share:g}; expected 0 or at least {_FINEST_SHARE:g}")
+        return share
+
+    @field_validator("domains")
+    @classmethod
+    def _some_domains(cls, domains: dict[str, Domain]) -> dict[str, Domain]:
+        if not 1 <= len(domains) <= _MAX_DOMAINS:
+            raise ValueError(f"got {len(domains)} domains; expected 1 to {_MAX_DOMAINS}")
+        return domains

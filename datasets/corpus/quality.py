@@ -1,0 +1,226 @@
+"""What is in a corpus: sizes, copies, leaks between training and validation, and figures of quality, per domain.
+
+One pass over the text, in memory that doesn't grow with it. What is exact and what is estimated is said where it is
+computed (`duplicates`, `text_figures`) and in the report's notes. Near-copies (a page with another date) are not looked
+for: the counts of copies are lower bounds of the repetition in the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, get_args
+
+from ...core.errors import CorpusError
+from .builtin import LIMITS
+from .corpus import Corpus
+from .documents import Split, files_of, raw_documents
+from .duplicates import DuplicateTracker, Shared
+from .synthetic import build_source
+from .text_figures import FigureCounter, TextFigures
+
+__all__ = ["CorpusReport", "DomainReport", "Overlap", "Progress", "SyntheticReport", "inspect"]
+
+Progress = Callable[[str, int], None]
+"""Called with a domain's name and how many of its documents are done, every now and then and at its end."""
+
+_SIDES: tuple[Split, ...] = get_args(Split)
+_REPORT_EVERY = 500
+# Below these, a validation loss is mostly noise (proxies notes: 328 kB gave a standard error of .005 nats).
+_FEW_DOCUMENTS, _FEW_BYTES = 20, 100_000
+_MANY_COPIES = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class DomainReport:
+    """One domain of text. Counts are of documents with text; bytes are of UTF-8 as found, copies included."""
+
+    kind: str
+    files: int
+    documents: int
+    empty_documents: int
+    bytes: int
+    characters: int
+    train_documents: int
+    train_bytes: int
+    valid_documents: int
+    valid_bytes: int
+    duplicate_documents: int
+    """Documents whose normalised text occurred before in this domain; an estimate if the report's notes say so."""
+    duplicate_bytes_share: float
+    figures: TextFigures
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data; keys have their unit in the name, those of `figures` stand beside the others."""
+        plain = asdict(self)
+        figures = plain.pop("figures")
+        return {**plain, **figures}
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticReport:
+    """One synthetic domain: its vocabulary, and its entropies in nats per token."""
+
+    vocab_size: int
+    tokens: float
+    entropy_nats: float
+    unigram_entropy_nats: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {"kind": "synthetic", **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Different texts that occur in two places, each a domain and its side; `leak` if just one is for validation."""
+
+    first_domain: str
+    first_split: Split
+    second_domain: str
+    second_split: Split
+    documents: int
+
+    @property
+    def leak(self) -> bool:
+        """Is text that losses are measured on also trained on?"""
+        return self.first_split != self.second_split
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, `leak` included."""
+        return {**asdict(self), "leak": self.leak}
+
+
+@dataclass(frozen=True)
+class CorpusReport:
+    """What `inspect` found: domains by name, text that occurs in two places, and notes in plain sentences.
+
+    `duplicates_estimated` says that counts of copies and overlaps are scaled up from a sample.
+    """
+
+    where: str
+    domains: dict[str, DomainReport | SyntheticReport]
+    overlaps: tuple[Overlap, ...] = ()
+    duplicates_estimated: bool = False
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON; the same corpus gives the same."""
+        return {
+            "domains": {name: report.to_dict() for name, report in self.domains.items()},
+            "overlaps": [overlap.to_dict() for overlap in self.overlaps],
+            "duplicates_estimated": self.duplicates_estimated,
+            "notes": list(self.notes),
+        }
+
+
+def inspect(corpus: Corpus, progress: Progress | None = None) -> CorpusReport:
+    """Read the whole corpus once and report on it. Raises `CorpusError` for text that can't be read, or none at all."""
+    tracker = DuplicateTracker()
+    domains: dict[str, DomainReport | SyntheticReport] = {}
+    for number, (name, domain) in enumerate(corpus.domains.items()):
+        if domain.synthetic is not None:
+            source = build_source(domain.synthetic)
+            domains[name] = SyntheticReport(
+                source.vocab_size, domain.synthetic.tokens, source.entropy_nats, source.unigram_entropy_nats
+            )
+        else:
+            domains[name] = _inspected(corpus, name, number, tracker, progress)
+    overlaps = tuple(_overlap(shared, list(domains)) for shared in tracker.shared())
+    notes = _notes(corpus, domains, overlaps, tracker.estimated)
+    return CorpusReport(corpus.where, domains, overlaps, tracker.estimated, notes)
+
+
+def _inspected(
+    corpus: Corpus, name: str, number: int, tracker: DuplicateTracker, progress: Progress | None
+) -> DomainReport:
+    """Return the report on one domain of text, the `number`-th; add its documents to the tracker."""
+    counter = FigureCounter()
+    documents, sizes = dict.fromkeys(_SIDES, 0), dict.fromkeys(_SIDES, 0)
+    empty = 0
+    for done, (side, document) in enumerate(raw_documents(corpus, name, _SIDES)):
+        if progress is not None and done % _REPORT_EVERY == 0:
+            progress(name, done)
+        if not document.text or document.text.isspace():
+            empty += 1
+            continue
+        size = len(document.text.encode("utf-8"))
+        documents[side] += 1
+        sizes[side] += size
+        counter.add(document.text, document.digest)
+        tracker.add(number, _SIDES.index(side), document.digest, size)
+    if not counter.documents:
+        place = corpus.place("domains", name)
+        raise CorpusError(f"{place}: domains.{name}: holds no document with text; expected at least one")
+    if progress is not None:
+        progress(name, counter.documents + empty)
+    copies = tracker.copies(number)
+    total = sum(sizes.values())
+    return DomainReport(
+        kind=corpus.domains[name].kind,
+        files=_file_count(corpus, name),
+        documents=counter.documents,
+        empty_documents=empty,
+        bytes=total,
+        characters=counter.characters,
+        **{f"{side}_documents": documents[side] for side in _SIDES},
+        **{f"{side}_bytes": sizes[side] for side in _SIDES},
+        duplicate_documents=copies.documents,
+        duplicate_bytes_share=min(1.0, copies.bytes / total),
+        figures=counter.figures(),
+    )
+
+
+def _file_count(corpus: Corpus, name: str) -> int:
+    """Return the number of files of both sides."""
+    sides = _SIDES if corpus.domains[name].validation_path is not None else _SIDES[:1]
+    return sum(len(files_of(corpus, name, side)) for side in sides)
+
+
+def _overlap(shared: Shared, names: list[str]) -> Overlap:
+    """Return what two places share, with names for numbers."""
+    (first, first_side), (second, second_side) = shared.first, shared.second
+    return Overlap(names[first], _SIDES[first_side], names[second], _SIDES[second_side], shared.documents)
+
+
+def _notes(
+    corpus: Corpus, domains: dict[str, DomainReport | SyntheticReport], overlaps: tuple[Overlap, ...], estimated: bool
+) -> tuple[str, ...]:
+    """Return what a reader of the report should know, in sentences."""
+    notes = [_overlap_note(overlap, estimated) for overlap in overlaps]
+    for name, report in domains.items():
+        if isinstance(report, DomainReport):
+            notes += _domain_notes(name, report)
+    if any(domain.builtin for domain in corpus.domains.values()):
+        notes.append(LIMITS)
+    if estimated:
+        notes.append("There are too many documents to track each: counts of copies are scaled up from a sample.")
+    return tuple(notes)
+
+
+def _overlap_note(overlap: Overlap, estimated: bool) -> str:
+    """Return a sentence on text that occurs in two places."""
+    count = f"{'About ' if estimated else ''}{overlap.documents} {'text' if overlap.documents == 1 else 'texts'}"
+    if not overlap.leak:
+        return f"{count} of {overlap.first_domain} also in {overlap.second_domain} ({overlap.first_split})."
+    sides = {overlap.first_split: overlap.first_domain, overlap.second_split: overlap.second_domain}
+    return (
+        f"{count} of the validation split of {sides['valid']} also in the training split of {sides['train']}: "
+        "losses measured on that text are too low; take it out of training."
+    )
+
+
+def _domain_notes(name: str, report: DomainReport) -> list[str]:
+    """Return what stands out in one domain."""
+    notes = []
+    if not report.train_documents or not report.valid_documents:
+        side = "validation" if report.train_documents else "training"
+        notes.append(f"{name}: no document falls to {side}; give more documents or a validation_path.")
+    elif report.valid_documents < _FEW_DOCUMENTS or report.valid_bytes < _FEW_BYTES:
+        size = f"{report.valid_documents} documents and {report.valid_bytes} bytes"
+        notes.append(f"{name}: the validation split has only {size}; losses measured on it are noisy.")
+    if report.duplicate_bytes_share > _MANY_COPIES:
+        notes.append(f"{name}: {report.duplicate_bytes_share:.0%} of its bytes repeat earlier documents.")
+    if report.figures.replacement_share > 1e-4:
+        notes.append(f"{name}: {report.figures.replacement_share:.2%} of its characters are U+FFFD: wrongly decoded?")
+    return notes

@@ -1,0 +1,1 @@
+"""Logs of runs as trackers write them, read as plain records and columns."""

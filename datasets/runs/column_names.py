@@ -1,0 +1,219 @@
+"""Give columns their standard names: explicit mapping first, then W&B and MLflow prefixes, then aliases.
+
+Nothing is overwritten: a column that can't have the name it could stand for stays an extra column under its own name.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+
+import numpy as np
+
+from .cell_values import as_text, parse_numbers
+from .columns import (
+    ALIASES,
+    CONDITIONAL_ALIASES,
+    FAMILIES,
+    MIX_PREFIXES,
+    NUMBER_COLUMNS,
+    PERPLEXITY_ALIASES,
+    RUN_ID_ALIASES,
+    TEXT_COLUMNS,
+    alias_key,
+    aliases_of,
+    is_standard,
+)
+from .raw_table import RawTable
+
+__all__ = ["MIX_TOLERANCE", "name_columns"]
+
+MIX_TOLERANCE = 0.01
+"""How far from 1 the shares of a row may sum: published tables round shares to three decimals."""
+
+_MLFLOW = ("params.", "metrics.", "tags.")
+_WANDB = ("config.", "config/", "summary.", "summary/")
+_RESULTS = ("metrics.", "summary.", "summary/")
+
+
+def name_columns(raw: RawTable, mapping: Mapping[str, str] | None) -> None:
+    """Rename the columns of `raw` in place. `mapping` is standard name → column in the source, and always wins.
+
+    Raises RunTableError for a mapping that doesn't fit the table, aliases that compete, and a table without any loss.
+    """
+    _apply_mapping(raw, dict(mapping or {}))
+    _strip_prefixes(raw)
+    _apply_aliases(raw)
+    _apply_conditional_aliases(raw)
+    _apply_perplexity(raw)
+    _apply_mix_prefixes(raw)
+    if not _targets(raw):
+        raw.refuse(
+            "there is no loss column; expected 'loss', 'loss.<domain>' or one of "
+            f"{', '.join(aliases_of('loss'))} (or name it with --columns loss=COLUMN); the columns are {raw.listed()}"
+        )
+
+
+def _targets(raw: RawTable) -> list[str]:
+    return [name for name in raw.frame.columns if name == "loss" or (name.startswith("loss.") and is_standard(name))]
+
+
+def _rename(raw: RawTable, renames: Mapping[str, str]) -> None:
+    """Rename all at once, remembering what each column was called in the source."""
+    sources = {old: raw.labels.pop(old, old) for old in renames}
+    raw.frame = raw.frame.rename(columns=dict(renames))
+    raw.labels.update({renames[old]: source for old, source in sources.items()})
+
+
+def _apply_mapping(raw: RawTable, mapping: dict[str, str]) -> None:
+    if not mapping:
+        return
+    present = list(raw.frame.columns)
+    for standard, source in mapping.items():
+        if not is_standard(standard) and standard != "perplexity":
+            known = [*NUMBER_COLUMNS, *TEXT_COLUMNS, "perplexity", *(f"{prefix}<domain>" for prefix in FAMILIES)]
+            hint = f"{_guess(standard, known)}; expected one of {', '.join(known)}"
+            raw.refuse(f"--columns: {standard!r} is not a standard column{hint}")
+        if source not in present:
+            raw.refuse(
+                f"--columns {standard}={source}: there is no column {source!r}{_guess(source, present)}; "
+                f"the columns are {raw.listed()}"
+            )
+    sources = list(mapping.values())
+    twice = next((source for i, source in enumerate(sources) if source in sources[:i]), None)
+    if twice is not None:
+        takers = [standard for standard, source in mapping.items() if source == twice]
+        raw.refuse(f"--columns names the column {twice!r} twice, for {' and '.join(takers)}; expected one use of each")
+    if {"loss", "perplexity"} <= mapping.keys():
+        raw.refuse("--columns gives both loss and perplexity; expected one of them, the other follows from it")
+    raw.perplexity = "perplexity" in mapping
+    renames = {source: "loss" if standard == "perplexity" else standard for standard, source in mapping.items()}
+    for name in set(renames.values()) - renames.keys():
+        if name in present:
+            kept = f"{name}_original"
+            while kept in present:
+                kept += "_"
+            _rename(raw, {name: kept})
+            raw.notes.append(f"kept the file's own column {name!r} as {kept!r}, because --columns takes another")
+    _rename(raw, renames)
+    if raw.perplexity:
+        raw.notes.append(f"loss is ln({mapping['perplexity']}), in nats per token")
+
+
+def _guess(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _strip_prefixes(raw: RawTable) -> None:
+    """Undo the prefixes of MLflow and W&B exports; `params.lr` is then `lr`, while a plain `params` is left alone."""
+    names = list(raw.frame.columns)
+    if any(name.startswith("metrics.") for name in names):
+        tracker, prefixes = "an MLflow", _MLFLOW
+    elif {"Name", "State"} <= set(names) or any(name.startswith(_WANDB) for name in names):
+        tracker, prefixes = "a W&B", _WANDB
+    else:
+        return
+    raw.notes.append(f"read as {tracker} export")
+    taken = {name for name in names if not name.startswith(prefixes)}
+    # Of params.lr and metrics.lr the setting is meant (the metric is the last value), of the two .loss the result.
+    for results in (False, True):
+        for name in names:
+            prefix = next((prefix for prefix in prefixes if name.startswith(prefix)), None)
+            if prefix is None or name not in raw.frame.columns:
+                continue
+            bare = name.removeprefix(prefix)
+            if not bare or bare in taken or (_is_outcome(bare) != (prefix in _RESULTS) and not results):
+                continue
+            _rename(raw, {name: bare})
+            taken.add(bare)
+
+
+def _is_outcome(name: str) -> bool:
+    key = alias_key(name)
+    return key == "loss" or key.startswith("loss.") or key in aliases_of("loss")
+
+
+def _standard_for(name: str) -> str | None:
+    """The standard column that a non-standard name stands for, if any: an alias, or another spelling of the name."""
+    key = alias_key(name)
+    for prefix in FAMILIES:
+        if key.startswith(prefix) and len(key) > len(prefix):
+            return prefix + name.strip()[len(prefix) :]
+    return key if is_standard(key) else ALIASES.get(key)
+
+
+def _apply_aliases(raw: RawTable) -> None:
+    present = list(raw.frame.columns)
+    candidates: dict[str, list[str]] = {}
+    for name in present:
+        standard = None if is_standard(name) else _standard_for(name)
+        if standard is not None and standard not in present:
+            candidates.setdefault(standard, []).append(name)
+    _rename_best(raw, candidates)
+
+
+def _rename_best(raw: RawTable, candidates: Mapping[str, list[str]]) -> None:
+    """Rename one candidate per standard column; candidates that disagree are ambiguous."""
+    for standard, names in candidates.items():
+        if standard == "run_id":
+            keys = [key for key in ("run_id", *RUN_ID_ALIASES) if key in map(alias_key, names)]
+            names = sorted(names, key=lambda name: keys.index(alias_key(name)))
+        best, *others = names
+        for other in others if standard != "run_id" else ():
+            if not _same(raw, standard, best, other):
+                raw.refuse(
+                    f"columns {best!r} and {other!r} could both be {standard!r} and differ; "
+                    f"say which one is meant, for example --columns {standard}={best}"
+                )
+        raw.notes.append(f"read column {raw.labels.get(best, best)!r} as {standard}")
+        _rename(raw, {best: standard})
+
+
+def _same(raw: RawTable, standard: str, one: str, other: str) -> bool:
+    if standard in TEXT_COLUMNS:
+        return as_text(raw.frame[one]).equals(as_text(raw.frame[other]))
+    first, second = parse_numbers(raw.frame[one]), parse_numbers(raw.frame[other])
+    if first.unreadable.any() or second.unreadable.any():
+        return as_text(raw.frame[one]).equals(as_text(raw.frame[other]))
+    return np.array_equal(first.values, second.values, equal_nan=True)
+
+
+def _apply_conditional_aliases(raw: RawTable) -> None:
+    present = list(raw.frame.columns)
+    candidates: dict[str, list[str]] = {}
+    for name in present:
+        standard, needed = CONDITIONAL_ALIASES.get(alias_key(name), (None, None))
+        if standard is not None and needed in present and standard not in present:
+            candidates.setdefault(standard, []).append(name)
+    _rename_best(raw, candidates)
+
+
+def _apply_perplexity(raw: RawTable) -> None:
+    names = [name for name in raw.frame.columns if alias_key(name) in PERPLEXITY_ALIASES]
+    if _targets(raw) or not names:
+        return
+    raw.perplexity = True
+    raw.notes.append(f"loss is ln({raw.labels.get(names[0], names[0])}), in nats per token")
+    _rename_best(raw, {"loss": names})
+
+
+def _apply_mix_prefixes(raw: RawTable) -> None:
+    """Read `w_web, w_code` as `mix.web, mix.code`, but only where they behave like shares: a prefix proves nothing."""
+    if any(name.startswith("mix.") for name in raw.frame.columns):
+        return
+    for prefix in MIX_PREFIXES:
+        names = [name for name in raw.frame.columns if alias_key(name).startswith(prefix) and not is_standard(name)]
+        names = [name for name in names if len(name.strip()) > len(prefix) and alias_key(name) not in ALIASES]
+        columns = [parse_numbers(raw.frame[name]) for name in names]
+        if len(names) < 2 or any(column.unreadable.any() for column in columns):
+            continue
+        shares = np.nan_to_num(np.stack([column.values for column in columns]))  # (n_columns, n_rows)
+        off = np.abs(shares.sum(axis=0) - 1) > MIX_TOLERANCE
+        if off.any() or (shares < 0).any():
+            where = raw.locate(int(np.argmax(off))) if off.any() else "a row with a negative value"
+            raw.notes.append(f"columns {', '.join(names)} don't sum to 1 ({where}): kept as extra columns, not a mix")
+            continue
+        _rename(raw, {name: "mix." + name.strip()[len(prefix) :] for name in names})
+        raw.notes.append(f"read columns {', '.join(names)} as mix shares")
+        return

@@ -1,0 +1,233 @@
+"""Read a table of runs from disk, or take one from memory, without interpreting it.
+
+The result is a `RawTable`: cells as they came, plus what is needed to say where a cell was. CSV cells stay text until
+`run_values` parses them, so that a message can quote what the file says and so that no number is rounded on the way.
+Nothing here unpickles anything.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn, TypeAlias
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from ...core.errors import RunTableError
+
+__all__ = ["EXTENSIONS", "MAX_BYTES", "MAX_CELLS", "Cells", "Frame", "RawTable", "raw_from_frame", "read_raw"]
+
+Frame: TypeAlias = Any
+"""A pandas.DataFrame, untyped: by its own annotations `frame[name]` may be a Series, a DataFrame or a bool."""
+
+Cells: TypeAlias = Any
+"""A pandas.Series: one column, indexed like its frame."""
+
+MAX_BYTES = 2 * 1024**3
+"""Largest file, and largest unpacked CSV.gz, in bytes. A table of runs this size is some other file."""
+
+MAX_CELLS = 100_000_000
+"""Largest Parquet table, rows × columns: a small file can unpack to any size."""
+
+EXTENSIONS = (".csv", ".csv.gz", ".parquet", ".pq")
+"""File types that are read and written."""
+
+_BLOCK_BYTES = 64 * 1024**2  # pyarrow refuses a row longer than one block
+
+
+@dataclass
+class RawTable:
+    """A table on its way to being a RunTable; the index of `frame` is the row number in the source, from 0.
+
+    `labels` maps a column to the name it had in the source where that differs, `original` a standard column to its
+    cells in the source; `notes` collects what was done to the table; `perplexity` says that `loss` holds perplexities.
+    """
+
+    frame: Frame
+    where: str
+    locate: Callable[[int], str]
+    notes: list[str] = field(default_factory=list)
+    labels: dict[str, str] = field(default_factory=dict)
+    original: dict[str, Cells] = field(default_factory=dict)
+    perplexity: bool = False
+
+    def label(self, column: str) -> str:
+        """The column in words: `column 'loss'`, or `column 'val_loss' (read as loss)`."""
+        source = self.labels.get(column, column)
+        return f"column {source!r}" + (f" (read as {column})" if source != column else "")
+
+    def listed(self) -> str:
+        """The columns that the source has, by their names there, for messages."""
+        names = [self.labels.get(str(name), str(name)) for name in self.frame.columns]
+        return ", ".join(names[:60]) + (f" and {len(names) - 60} more" if len(names) > 60 else "")
+
+    def refuse(self, message: str) -> NoReturn:
+        """Raise RunTableError about the table as a whole."""
+        raise RunTableError(f"{self.where}: {message}")
+
+    def refuse_cells(self, column: str, bad: np.ndarray, rows: pd.Index, problem: str, accepted: str) -> None:
+        """Raise RunTableError about the first cell where `bad` holds; do nothing if there is none.
+
+        `bad` is a mask over `rows`, the source row numbers. The message quotes the cell as the source has it.
+        """
+        if not bad.any():
+            return
+        row = int(rows[int(np.argmax(bad))])
+        cells = self.original.get(column)
+        value = "an empty cell" if cells is None or pd.isna(cells[row]) else repr(str(cells[row]))
+        more = f" ({int(bad.sum()) - 1} more rows like it)" if bad.sum() > 1 else ""
+        self.refuse_row(row, f"{self.label(column)}: {value} {problem}; expected {accepted}{more}")
+
+    def refuse_row(self, row: int, message: str) -> NoReturn:
+        """Raise RunTableError about one source row, counted from 0."""
+        raise RunTableError(f"{self.where}, {self.locate(row)}, {message}")
+
+
+def read_raw(path: str | Path) -> RawTable:
+    """Read a CSV, CSV.gz or Parquet file. Raises RunTableError for anything that is not a readable table with rows."""
+    path = Path(path)
+    kind = next((e for e in EXTENSIONS if path.name.lower().endswith(e)), None)
+    if kind is None:
+        raise RunTableError(f"{path}: unknown file type {path.suffix!r}; a run table ends in {', '.join(EXTENSIONS)}")
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise RunTableError(f"{path}: {size:,} bytes; a run table has at most {MAX_BYTES:,}")
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise RunTableError(f"{path}: there is no such file; expected a table of runs") from None
+    except OSError as error:
+        raise RunTableError(f"{path}: can't be read ({error.strerror or error}); expected a table of runs") from None
+    where = str(path)
+    if not data:
+        raise RunTableError(f"{where}: the file is empty; expected a header line and one line per run")
+    if kind in (".parquet", ".pq"):
+        return _read_parquet(data, where)
+    return _read_csv(_unpack(data, where) if kind == ".csv.gz" else data, where)
+
+
+def raw_from_frame(frame: Frame, where: str) -> RawTable:
+    """Take a DataFrame as it is; its index is ignored and rows are named by position, from 1."""
+    frame = frame.set_axis([str(name) for name in frame.columns], axis=1).reset_index(drop=True)
+    return _checked(RawTable(frame, where, lambda row: f"row {row + 1}"))
+
+
+def _checked(raw: RawTable) -> RawTable:
+    """Refuse tables without rows and columns without a unique name."""
+    names = list(raw.frame.columns)
+    if names and not names[0].strip() and "" not in names[1:]:
+        # What DataFrame.to_csv() writes when nobody said index=False.
+        raw.frame = raw.frame.iloc[:, 1:]
+        raw.notes.append("dropped the first column, which has no name (a row index)")
+        names = names[1:]
+    for position, name in enumerate(names):
+        if not name.strip():
+            raw.refuse(f"column {position + 1} of the header has no name; every column needs one")
+    _refuse_repeated(names, raw.where)
+    if raw.frame.empty:
+        raw.refuse("there are no rows; expected a header line and one line per run")
+    return raw
+
+
+def _refuse_repeated(names: list[str], where: str) -> None:
+    if len(set(names)) < len(names):
+        twice = next(name for position, name in enumerate(names) if name in names[:position])
+        raise RunTableError(f"{where}: column {twice!r} is there twice; column names must differ")
+
+
+def _unpack(data: bytes, where: str) -> bytes:
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as packed:
+            text = packed.read(MAX_BYTES + 1)  # bounded, so that a small file can't fill the memory
+    except (OSError, EOFError, zlib.error) as error:
+        raise RunTableError(f"{where}: not a complete gzip file ({error}); expected a gzip-compressed CSV") from None
+    if len(text) > MAX_BYTES:
+        raise RunTableError(f"{where}: unpacks to more than {MAX_BYTES:,} bytes, the most a run table may have")
+    return text
+
+
+def _read_csv(data: bytes, where: str) -> RawTable:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise RunTableError(f"{where}, line {line}: not UTF-8 text; save the table as CSV in UTF-8") from None
+    if b"\0" in data:
+        raise RunTableError(f"{where}: holds binary data (a zero byte); expected CSV text in UTF-8")
+    filled = (cells for _, cells in _records(data, where) if cells)
+    header, first = next(filled, []), next(filled, None)
+    if len(header) < 2:
+        separator = next((s for s in ";\t|" if header and s in header[0]), None)
+        hint = f"; it seems to be separated by {separator!r}, save it with commas" if separator else ""
+        raise RunTableError(f"{where}: expected a header line of comma-separated column names, found {header!r}{hint}")
+    _refuse_repeated(header, where)
+    if first is None:
+        raise RunTableError(f"{where}: there are no rows; expected a header line and one line per run")
+    frame = _parse_csv(data, header, where)
+    return _checked(RawTable(frame, where, lambda row: f"line {_line_of(data, row, where)}"))
+
+
+def _parse_csv(data: bytes, header: list[str], where: str) -> Frame:
+    """All cells as text, empty ones missing."""
+    try:
+        table = pa_csv.read_csv(
+            pa.BufferReader(data),
+            read_options=pa_csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
+            parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+            convert_options=pa_csv.ConvertOptions(
+                column_types=dict.fromkeys(header, pa.string()), null_values=[""], strings_can_be_null=True
+            ),
+        )
+    except pa.ArrowException as error:
+        numbered = ((line, cells) for line, cells in _records(data, where) if cells)
+        for line, cells in numbered:
+            if len(cells) != len(header):
+                problem = f"{len(cells)} cells, but the header has {len(header)} columns"
+                raise RunTableError(f"{where}, line {line}: {problem}; every line needs the same number") from None
+        raise RunTableError(f"{where}: can't be read as CSV ({str(error).splitlines()[0][:200]})") from None
+    return table.to_pandas()
+
+
+def _records(data: bytes, where: str):
+    """Yield (line number of its start, cells) of each CSV record; blank lines yield no cells."""
+    reader = csv.reader(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline=""))
+    start = 1
+    try:
+        for cells in reader:
+            yield start, cells
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise RunTableError(f"{where}, line {start}: can't be read as CSV ({error}); is a quote left open?") from None
+
+
+def _line_of(data: bytes, row: int, where: str) -> int:
+    """Line on which a data row starts. Slow and exact: blank lines and quoted line breaks count; for messages only."""
+    filled = (line for line, cells in _records(data, where) if cells)
+    return next(line for position, line in enumerate(filled) if position == row + 1)
+
+
+def _read_parquet(data: bytes, where: str) -> RawTable:
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data))
+        cells = file.metadata.num_rows * file.metadata.num_columns
+        if cells > MAX_CELLS:
+            raise RunTableError(f"{where}: {cells:,} cells; a run table has at most {MAX_CELLS:,}")
+        table = file.read(use_threads=False)
+        # Metadata can hold an index and custom types; the plain columns are all that is wanted.
+        _refuse_repeated(table.column_names, where)
+        frame = table.to_pandas(ignore_metadata=True)
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        if isinstance(error, RunTableError):
+            raise
+        problem = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise RunTableError(f"{where}: damaged, or not a Parquet file ({problem})") from None
+    return _checked(RawTable(frame, where, lambda row: f"row {row + 1}"))

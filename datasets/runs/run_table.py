@@ -1,0 +1,212 @@
+"""The run table: one row per observed training run, validated once and then trusted by every part.
+
+`RunTable.read` takes a CSV, CSV.gz or Parquet file (also a W&B or MLflow export), `RunTable.from_frame` a DataFrame.
+Both name the columns (`run_naming`), parse the cells (`run_values`), bring the table to one row per run (`run_shape`)
+and complete what follows from the rest (`run_derive`). What was renamed, derived or dropped is in `.notes`; what looks
+like a slip is a DataWarning; what is wrong is a RunTableError.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import gzip
+import hashlib
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from ...core.errors import RunTableError, UsageError
+from ...core.files import write_bytes
+from .cell_values import as_text, parse_cells
+from .column_names import name_columns
+from .columns import TEXT_COLUMNS, is_standard
+from .derived_columns import complete, normalise_mix, warn_unit_slips
+from .one_row_per_run import one_row_per_run
+from .raw_table import EXTENSIONS, Cells, RawTable, raw_from_frame, read_raw
+
+__all__ = ["RunTable", "Variation"]
+
+
+@dataclass(frozen=True)
+class Variation:
+    """How much a numeric column varies: distinct known values, the lowest and highest, and log10(high / low).
+
+    `low` and `high` are NaN where no value is known; `decades` is NaN unless both are positive.
+    """
+
+    column: str
+    distinct: int
+    low: float
+    high: float
+    decades: float
+
+    def __str__(self) -> str:
+        """In words, for example `column tokens takes one value, 1.3e+11`."""
+        if self.distinct == 0:
+            return f"column {self.column} has no values"
+        if self.distinct == 1:
+            return f"column {self.column} takes one value, {self.low:.4g}"
+        spread = "" if math.isnan(self.decades) else f" ({self.decades:.2g} decades)"
+        return f"column {self.column} takes {self.distinct} values, {self.low:.4g} to {self.high:.4g}{spread}"
+
+
+@dataclass(frozen=True, eq=False)
+class RunTable:
+    """A validated table of runs. Treat `frame` as read-only: every method that changes something returns a new table.
+
+    `frame` has one row per run, unique `run_id`s, the standard columns (`run_columns`) that are known, a `status`, and
+    any extra columns of the source. Numeric standard columns are float64, in counts, FLOPs and nats per token;
+    `params`, `tokens` and `flops` are complete in `ok` rows. `notes` says in plain sentences what was renamed, derived
+    or dropped; `where` names the source in messages; `labels` maps a renamed column to its name there.
+
+    >>> frame = pd.DataFrame({"N": ["7B", "13B"], "D": ["1.4T", "1.4T"], "val_loss": [2.0, 1.9]})
+    >>> table = RunTable.from_frame(frame)
+    >>> table.targets, len(table), float(table.column("flops")[0])
+    (['loss'], 2, 5.88e+22)
+    >>> print(table.variation("tokens"))
+    column tokens takes one value, 1.4e+12
+    """
+
+    frame: pd.DataFrame
+    notes: tuple[str, ...] = ()
+    where: str = field(default="table")
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: str | Path, columns: Mapping[str, str] | None = None) -> RunTable:
+        """Read a .csv, .csv.gz or .parquet file. `columns` maps standard names to the file's names and always wins.
+
+        Raises RunTableError, naming file, line, column and value, for a table that can't be trusted; warns DataWarning
+        on unit slips.
+        """
+        return cls._from_raw(read_raw(path), columns)
+
+    @classmethod
+    def from_frame(
+        cls, frame: pd.DataFrame, columns: Mapping[str, str] | None = None, where: str = "table"
+    ) -> RunTable:
+        """Validate a copy of a DataFrame in the same way. Messages count rows from 1; the index is ignored."""
+        return cls._from_raw(raw_from_frame(frame, where), columns)
+
+    @classmethod
+    def _from_raw(cls, raw: RawTable, columns: Mapping[str, str] | None) -> RunTable:
+        try:
+            name_columns(raw, columns)
+            frame = normalise_mix(raw, parse_cells(raw))
+        except (pa.ArrowException, UnicodeError) as error:  # text that isn't Unicode, cells of no type we know
+            raise RunTableError(f"{raw.where}: can't be read ({str(error)[:200]}); expected numbers and text") from None
+        frame = complete(raw, one_row_per_run(raw, frame))
+        warn_unit_slips(raw, frame)
+        return cls(frame.reset_index(drop=True), tuple(raw.notes), raw.where, dict(raw.labels))
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @property
+    def targets(self) -> list[str]:
+        """The loss columns: `["loss"]`, or `["loss.<domain>", …]`, with `loss` first where both are there."""
+        names = [c for c in self.frame.columns if c.startswith("loss.") and is_standard(c)]
+        return (["loss"] if "loss" in self.frame.columns else []) + names
+
+    @property
+    def domains(self) -> list[str]:
+        """Training domains, from the `mix.<domain>` columns, in their order."""
+        return [c.removeprefix("mix.") for c in self.frame.columns if c.startswith("mix.") and is_standard(c)]
+
+    def has(self, name: str) -> bool:
+        """Is there such a column with at least one known value?"""
+        return name in self.frame.columns and bool(self.frame[name].notna().any())
+
+    def column(self, name: str) -> npt.NDArray[np.float64]:
+        """A column as float64, (n_rows,), NaN where unknown. Raises RunTableError if it isn't there or holds text."""
+        if name not in self.frame.columns:
+            close = difflib.get_close_matches(name, list(self.frame.columns), n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            raise RunTableError(
+                f"{self.where}: there is no column {name!r}{hint}; the columns are {', '.join(self.frame.columns)}"
+            )
+        try:
+            return self.frame[name].to_numpy(dtype=float, na_value=np.nan)
+        except (TypeError, ValueError):
+            raise RunTableError(f"{self.where}: column {name!r} holds text; expected a column of numbers") from None
+
+    def variation(self, name: str) -> Variation:
+        """How much a numeric column varies over all rows; take `fit_rows(target)` first to leave out failed runs."""
+        values = self.column(name)
+        values = values[np.isfinite(values)]
+        if not len(values):
+            return Variation(name, 0, math.nan, math.nan, math.nan)
+        low, high = float(values.min()), float(values.max())
+        decades = math.log10(high / low) if low > 0 else math.nan
+        return Variation(name, len(np.unique(values)), low, high, decades)
+
+    def varies(self, name: str, at_least: int = 2) -> bool:
+        """Is the column there, numeric, and with at least this many distinct values?"""
+        return self.has(name) and name not in TEXT_COLUMNS and self.variation(name).distinct >= at_least
+
+    def select(self, mask: npt.ArrayLike) -> RunTable:
+        """The rows where the boolean `mask`, (n_rows,), holds, in their order. Raises UsageError for any other mask."""
+        keep = np.asarray(mask)
+        if keep.shape != (len(self),) or keep.dtype != bool:
+            raise UsageError(f"select: expected {len(self)} booleans, got {keep.dtype} of shape {keep.shape}")
+        return replace(self, frame=self.frame.loc[keep].reset_index(drop=True))
+
+    def fit_mask(self, target: str) -> npt.NDArray[np.bool_]:
+        """Which rows may be fitted, (n_rows,): status ok and a finite `target`. RunTableError for an unknown target."""
+        if target not in self.targets:
+            raise RunTableError(f"{self.where}: no target {target!r}; the targets are {', '.join(self.targets)}")
+        return (self.frame["status"] == "ok").to_numpy() & np.isfinite(self.column(target))
+
+    def fit_rows(self, target: str) -> RunTable:
+        """The rows that may be fitted (`fit_mask`). Raises RunTableError for an unknown target."""
+        return self.select(self.fit_mask(target))
+
+    def write(self, path: str | Path) -> None:
+        """Write the table whole, as CSV, CSV.gz or Parquet by extension; reading it back gives the same digest."""
+        path = Path(path)
+        if not path.name.lower().endswith(EXTENSIONS):
+            raise RunTableError(f"{path}: unknown file type {path.suffix!r}; expected {', '.join(EXTENSIONS)}")
+        if path.name.lower().endswith((".parquet", ".pq")):
+            buffer = io.BytesIO()
+            self.frame.to_parquet(buffer, index=False)
+            data = buffer.getvalue()
+        else:
+            text = self.frame.to_csv(index=False, lineterminator="\n")
+            if "\r" in text:  # the csv module leaves a lone carriage return unquoted, and readers end the line there
+                text = self.frame.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+            data = text.encode("utf-8")
+            data = gzip.compress(data, mtime=0) if path.name.lower().endswith(".gz") else data
+        write_bytes(path, data)
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of the content: column names, values and the order of rows, but not the order of columns.
+
+        Row order counts because resampling with a seed depends on it. Neither the file type nor int against float does.
+        """
+        sha = hashlib.sha256(f"run table 1\n{len(self)}\n".encode())
+        for name in sorted(self.frame.columns):
+            sha.update(f"{len(name)} {name}\n".encode())
+            sha.update(_content(self.frame[name]))
+        return sha.hexdigest()
+
+
+def _content(cells: Cells) -> bytes:
+    """The bytes that stand for a column: float64 for numbers, lengths and UTF-8 for text, one mark if all is blank."""
+    if pd.api.types.is_numeric_dtype(cells) and not pd.api.types.is_bool_dtype(cells):
+        values = cells.to_numpy(dtype=float, na_value=np.nan) + 0.0  # -0.0 + 0.0 is 0.0
+        values[np.isnan(values)] = np.nan  # there are many bit patterns for NaN
+        return b"blank" if np.isnan(values).all() else b"numbers" + values.astype("<f8").tobytes()
+    text = as_text(cells)
+    if text.null_count == len(text):
+        return b"blank"
+    words = text.fill_null("").to_pylist()
+    lengths = np.array([len(word) for word in words], dtype="<i8")
+    return b"text" + lengths.tobytes() + "".join(words).encode("utf-8")

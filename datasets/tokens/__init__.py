@@ -1,0 +1,1 @@
+"""Text as tokens on disk, and training sequences drawn from them."""

@@ -1,0 +1,184 @@
+"""One domain becomes packed tokens: documents are read, compared, encoded and written as they come.
+
+Memory holds a batch of documents, one large document at most, and the digests of `repeats`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...core.errors import CorpusError
+from ..corpus.corpus import Corpus
+from ..corpus.documents import Document, raw_documents
+from ..corpus.repeats import Repeats
+from ..corpus.synthetic import SyntheticConfig, build_source
+from .shards import ShardWriter
+from .store import Split, SplitIndex
+from .tokenizer import Tokenizer
+
+__all__ = ["MIN_TOKENS", "Packed", "pack_synthetic", "pack_text"]
+
+MIN_TOKENS = 129
+"""The smallest split: one window of 128 tokens, the context of the small proxies, and the last target."""
+
+Report = Callable[[float], None]
+"""Called now and then with the megabytes of text, or of tokens, that are done."""
+
+_BATCH_CHARACTERS = 1_000_000
+_BATCH_DOCUMENTS = 1_000
+_SYNTHETIC_AT_ONCE = 1 << 22
+# Enough validation tokens for a standard error of about .003 nats, whatever validation_share says.
+_SYNTHETIC_VALIDATION = 200_000
+_SPLITS: tuple[Split, Split] = ("valid", "train")
+
+
+class Packed(NamedTuple):
+    """What a domain became."""
+
+    train: SplitIndex
+    valid: SplitIndex
+    duplicates_checked: bool
+    entropy_nats: float | None
+
+
+class _Side:
+    """One split being written, and its counts."""
+
+    def __init__(self, writer: ShardWriter) -> None:
+        self.writer = writer
+        self.tokens = self.documents = self.text_bytes = self.dropped = 0
+
+    def index(self, *, of_text: bool) -> SplitIndex:
+        text_bytes = self.text_bytes if of_text else None
+        shards = self.writer.finish()
+        return SplitIndex(
+            shards=shards, tokens=self.tokens, documents=self.documents, text_bytes=text_bytes, dropped=self.dropped
+        )
+
+
+def pack_text(corpus: Corpus, name: str, tokenizer: Tokenizer, folder: Path, dtype: Any, report: Report) -> Packed:
+    """Write the tokens of a domain of text into `folder`, each document closed by the end of document.
+
+    A document that was there before, but for white space, is left out: what is trained on or measured twice by
+    accident distorts losses. A ready-made validation split comes first, so its documents are left out of training
+    and never the other way round; where documents are split by hash, none can be on both sides.
+    Raises CorpusError for text that can't be read or kept, and for a domain that is too small.
+    """
+    end = np.array([tokenizer.end_of_document], dtype)
+    repeats = Repeats()
+    done = 0
+    with _writer(folder, name, "train", dtype) as train, _writer(folder, name, "valid", dtype) as valid:
+        sides: dict[Split, _Side] = {"train": _Side(train), "valid": _Side(valid)}
+        for batch in _batches(corpus, name):
+            is_new = repeats.new([document.digest for _, document in batch])
+            kept = [pair for pair, new in zip(batch, is_new.tolist(), strict=True) if new]
+            for (split, _), new in zip(batch, is_new.tolist(), strict=True):
+                sides[split].dropped += not new
+            for (split, document), ids in zip(kept, _encode(tokenizer, kept), strict=True):
+                side, size = sides[split], len(document.text.encode())
+                side.writer.write(np.concatenate([ids, end], dtype=dtype))
+                side.tokens += len(ids) + 1
+                side.documents += 1
+                side.text_bytes += size
+                done += size
+            report(done / 1e6)
+        _check_sizes(corpus, name, sides)
+        return Packed(sides["train"].index(of_text=True), sides["valid"].index(of_text=True), repeats.complete, None)
+
+
+def pack_synthetic(
+    corpus: Corpus, name: str, config: SyntheticConfig, folder: Path, dtype: Any, report: Report
+) -> Packed:
+    """Draw the tokens of a synthetic domain, training and validation from streams of their own, into `folder`.
+
+    There are no documents in them; validation has its share of the tokens, and 200,000 at least.
+    """
+    source = build_source(config)
+    count = round(config.tokens)
+    share = round(count * corpus.validation_share)
+    sizes: dict[Split, int] = {"valid": max(share, _SYNTHETIC_VALIDATION), "train": count}
+    with _writer(folder, name, "train", dtype) as train, _writer(folder, name, "valid", dtype) as valid:
+        sides: dict[Split, _Side] = {"train": _Side(train), "valid": _Side(valid)}
+        done = 0
+        for number, split in enumerate(_SPLITS):
+            rng = np.random.default_rng([config.seed, number])
+            while (left := sizes[split] - sides[split].tokens) > 0:
+                tokens = source.sample(rng, min(left, _SYNTHETIC_AT_ONCE))
+                sides[split].writer.write(tokens)
+                sides[split].tokens += len(tokens)
+                done += len(tokens)
+                report(done / 1e6)
+        _check_sizes(corpus, name, sides)
+        return Packed(
+            sides["train"].index(of_text=False), sides["valid"].index(of_text=False), True, source.entropy_nats
+        )
+
+
+def _writer(folder: Path, name: str, split: Split, dtype: Any) -> ShardWriter:
+    return ShardWriter(folder, f"{_slug(name)}.{split}", np.dtype(dtype))
+
+
+def _slug(name: str) -> str:
+    """The domain's name as a file name may hold it; a name that had to change carries a digest to stay unique."""
+    slug = re.sub(r"[^a-z0-9_-]+", "-", name.lower())[:60]
+    return slug if slug == name else f"{slug}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _batches(corpus: Corpus, name: str) -> Iterator[list[tuple[Split, Document]]]:
+    """The documents of both sides in batches of about a megabyte; a document may be larger than that."""
+    batch: list[tuple[Split, Document]] = []
+    size = 0
+    for split, document in raw_documents(corpus, name, _SPLITS):
+        if not document.text or document.text.isspace():
+            continue
+        batch.append((split, document))
+        size += len(document.text)
+        if size >= _BATCH_CHARACTERS or len(batch) >= _BATCH_DOCUMENTS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _encode(tokenizer: Tokenizer, batch: list[tuple[Split, Document]]) -> list[np.ndarray]:
+    """The ids of each document; CorpusError names the document that can't be encoded."""
+    try:
+        return tokenizer.encode_batch([document.text for _, document in batch])
+    except CorpusError:
+        for _, document in batch:
+            try:
+                tokenizer.encode(document.text)
+            except CorpusError as error:
+                raise CorpusError(f"{document.where}: {error}") from None
+        raise
+
+
+def _check_sizes(corpus: Corpus, name: str, sides: dict[Split, _Side]) -> None:
+    """Raise CorpusError, saying how much there is and what to do, unless each side holds a window."""
+    domain = corpus.domains[name]
+    place = f"{corpus.where}: domains.{name}"
+    for split in _SPLITS:
+        side = sides[split]
+        if side.tokens >= MIN_TOKENS:
+            continue
+        what = "training" if split == "train" else "validation"
+        found = f"{side.tokens} tokens in {side.documents} documents" if side.documents else f"{side.tokens} tokens"
+        if side.dropped:
+            found += f" ({side.dropped} more are repeated, or in the other split)"
+        if domain.synthetic is not None:
+            remedy = "raise synthetic.tokens"
+        elif split == "train":
+            remedy = "add text" if domain.validation_path is not None else "add text or lower validation_share"
+        elif domain.validation_path is not None:
+            remedy = "add text to validation_path"
+        else:
+            remedy = (
+                f"add documents, raise validation_share (now {corpus.validation_share:g}) or give a validation_path"
+            )
+        raise CorpusError(f"{place}: its {what} text is {found}; expected at least {MIN_TOKENS} tokens: {remedy}")

@@ -1,0 +1,267 @@
+"""`prepare`: make a token store from a corpus, redoing only what has changed.
+
+A store that is there stays whole and in use until the new index replaces its index in one step. Domains that are done
+are noted in a second, partial index, so that an interrupted run costs at most the domain it was in. A lock keeps two
+runs out of one folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import heapq
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ...core.errors import CorpusError, DataWarning
+from ...core.files import write_json
+from ...core.units import shown
+from ..corpus.corpus import Corpus
+from ..corpus.documents import raw_documents, source_digest
+from .packing import pack_synthetic, pack_text
+from .shards import SHARD_NAME, SHARD_TOKENS, TEMPORARY_NAME, verify_shard
+from .store import INDEX_NAME, TOKENIZER_NAME, DomainIndex, StoreIndex, TokenStore, read_index
+from .tokenizer import ByteTokenizer, Tokenizer, load_tokenizer, token_dtype, train_bpe
+
+__all__ = ["Progress", "prepare"]
+
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the share of the whole that is done, from 0 to 1."""
+
+_PARTIAL_NAME = "tokens.partial.json"
+_LOCK_NAME = ".lock"
+_SAMPLE_CHARACTERS = 10_000_000
+# A sample is chosen from this many times its size, so that it isn't just the first file; more costs reading time.
+_SAMPLE_SPREAD = 8
+_RECIPE = "token store 1"  # change it when equal text would be packed into other tokens
+
+
+def prepare(corpus: Corpus, out: str | os.PathLike[str], progress: Progress | None = None) -> TokenStore:
+    """Tokenize a corpus into the folder `out` and open the result.
+
+    `out` is new, empty, or holds an earlier store; of that, domains whose text, tokenizer and settings are unchanged
+    and whose files are intact are kept. A `bpe` tokenizer is learned on 10 MB of training text, an equal part of each
+    domain, and learned anew when any domain's text has changed. Memory doesn't grow with the corpus, but for 8 bytes
+    per document, to find repeated ones, up to 20 million documents of a domain; beyond, DataWarning.
+
+    Raises CorpusError for text that can't be read, a domain that is too small, and a folder that holds something else
+    or that another process is preparing.
+    """
+    folder = _destination(Path(out))
+    with _locked(folder):
+        try:
+            _Preparation(corpus, folder, progress).run()
+        finally:
+            _sweep(folder)
+    return TokenStore.open(folder)
+
+
+class _Preparation:
+    """One run of `prepare`, under the lock."""
+
+    def __init__(self, corpus: Corpus, folder: Path, progress: Progress | None) -> None:
+        self._corpus, self._folder = corpus, folder
+        self._progress = progress or (lambda text, share: None)
+        self._earlier = _earlier(folder)
+        self._sources: dict[str, str] = {}
+        self._done: dict[str, DomainIndex] = {}
+
+    def run(self) -> None:
+        """Do everything, and replace the index last."""
+        names = list(self._corpus.domains)
+        for name in names:
+            self._progress(f"{name}: reading", 0.0)
+            self._sources[name] = source_digest(self._corpus, name)
+        tokenizer, made_from = self._tokenizer()
+        if tokenizer is not None:
+            tokenizer.save(self._folder / _tokenizer_name(tokenizer))
+        for number, name in enumerate(names):
+            share = number / len(names)
+            made = self._recipe(name, tokenizer)
+            kept = self._kept(name, made, share)
+            self._done[name] = self._packed(name, tokenizer, made, share) if kept is None else kept
+            if kept is None:
+                write_json(self._folder / _PARTIAL_NAME, self._index(tokenizer, made_from).model_dump())
+        write_json(self._folder / INDEX_NAME, self._index(tokenizer, made_from).model_dump())
+        (self._folder / _PARTIAL_NAME).unlink(missing_ok=True)
+        self._progress("done", 1.0)
+
+    def _recipe(self, name: str, tokenizer: Tokenizer | None) -> str:
+        """The digest of all that a domain's shards are made from."""
+        of_text = tokenizer.digest if tokenizer is not None and self._corpus.domains[name].synthetic is None else None
+        dtype = token_dtype(self._vocab_size(tokenizer)).str
+        return _digest([_RECIPE, self._sources[name], of_text, dtype, SHARD_TOKENS, self._corpus.validation_share])
+
+    def _kept(self, name: str, made_from: str, share: float) -> DomainIndex | None:
+        """The domain as an earlier run left it, if that is what this one would make and every file is intact."""
+        for index in self._earlier:
+            domain = index.domains.get(name)
+            if domain is None or domain.made_from != made_from:
+                continue
+            self._progress(f"{name}: checking what is there", share)
+            with contextlib.suppress(CorpusError):
+                for shard in (*domain.train.shards, *domain.valid.shards):
+                    verify_shard(self._folder, shard, np.dtype(index.dtype), index.vocab_size)
+                return domain.model_copy(update=self._stock(name))
+        return None
+
+    def _packed(self, name: str, tokenizer: Tokenizer | None, made_from: str, share: float) -> DomainIndex:
+        """The domain, packed anew."""
+        domain = self._corpus.domains[name]
+        dtype = token_dtype(self._vocab_size(tokenizer))
+
+        def report(megabytes: float) -> None:
+            self._progress(f"{name}: {megabytes:,.1f} MB", share)
+
+        report(0.0)
+        if domain.synthetic is not None:
+            packed = pack_synthetic(self._corpus, name, domain.synthetic, self._folder, dtype, report)
+        else:
+            assert tokenizer is not None
+            packed = pack_text(self._corpus, name, tokenizer, self._folder, dtype, report)
+        if not packed.duplicates_checked:
+            message = f"{self._corpus.where}: domains.{name}: too many documents to compare; some may be repeated"
+            warnings.warn(message, DataWarning, stacklevel=4)
+        facts = {"made_from": made_from, "source_digest": self._sources[name], **self._stock(name)}
+        return DomainIndex(**facts, **packed._asdict())
+
+    def _stock(self, name: str) -> dict[str, float | None]:
+        """What the corpus says about the stock that a domain stands for: it changes no token."""
+        domain = self._corpus.domains[name]
+        return {"unique_tokens": domain.unique_tokens, "max_epochs": domain.max_epochs}
+
+    def _tokenizer(self) -> tuple[Tokenizer | None, str | None]:
+        """The tokenizer of the corpus's text and the digest of what it is made from; none without text."""
+        texts = [name for name, domain in self._corpus.domains.items() if domain.synthetic is None]
+        if not texts:
+            return None, None
+        config = self._corpus.tokenizer
+        if config.kind == "bytes":
+            return ByteTokenizer(), _digest([_RECIPE, "bytes"])
+        sources = [[name, self._sources[name]] for name in texts]
+        made_from = _digest([_RECIPE, "bpe", config.vocab_size, _SAMPLE_CHARACTERS, _SAMPLE_SPREAD, sources])
+        for index in self._earlier:
+            if index.tokenizer_made_from == made_from and index.tokenizer is not None:
+                with contextlib.suppress(CorpusError):
+                    tokenizer = load_tokenizer(self._folder / index.tokenizer)
+                    if tokenizer.digest == index.tokenizer_digest:
+                        return tokenizer, made_from
+        self._progress("learning the tokenizer", 0.0)
+        assert config.vocab_size is not None
+        sample = (text for name in texts for text in _sample(self._corpus, name, _SAMPLE_CHARACTERS // len(texts)))
+        return train_bpe(sample, config.vocab_size), made_from
+
+    def _vocab_size(self, tokenizer: Tokenizer | None) -> int:
+        """The largest vocabulary of what is in the store: tokens of text and of synthetic sources share their ids."""
+        sizes = [domain.synthetic.vocab_size for domain in self._corpus.domains.values() if domain.synthetic]
+        return max([*sizes, *([] if tokenizer is None else [tokenizer.vocab_size])])
+
+    def _index(self, tokenizer: Tokenizer | None, made_from: str | None) -> StoreIndex:
+        """The index of what is done so far."""
+        vocab_size = self._vocab_size(tokenizer)
+        return StoreIndex.model_validate(
+            {
+                "format": 1,
+                "name": self._corpus.name or "corpus",
+                "vocab_size": vocab_size,
+                "dtype": token_dtype(vocab_size).str,
+                "tokenizer": None if tokenizer is None else _tokenizer_name(tokenizer),
+                "tokenizer_digest": None if tokenizer is None else tokenizer.digest,
+                "tokenizer_made_from": made_from,
+                "domains": self._done,
+            }
+        )
+
+
+def _tokenizer_name(tokenizer: Tokenizer) -> str:
+    return f"tokenizer.{tokenizer.digest[:16]}.json"
+
+
+def _sample(corpus: Corpus, name: str, characters: int) -> list[str]:
+    """Training documents of a domain, about this many characters in all, chosen by their digests.
+
+    They come from the first part of the domain, eight times as long, or from all of it if it is shorter.
+    """
+    chosen: list[tuple[int, str]] = []  # a heap, the document that goes next on top
+    held = seen = 0
+    for split, document in raw_documents(corpus, name, ("train",)):
+        if split != "train" or document.text.isspace() or not document.text:
+            continue
+        text = document.text[:characters]
+        heapq.heappush(chosen, (-int.from_bytes(document.digest, "big"), text))
+        held += len(text)
+        while held - len(chosen[0][1]) >= characters:
+            held -= len(heapq.heappop(chosen)[1])
+        seen += len(document.text)
+        if seen >= _SAMPLE_SPREAD * characters:
+            break
+    return [text for _, text in sorted(chosen, reverse=True)]
+
+
+def _digest(facts: list[object]) -> str:
+    """SHA-256 (hex) of plain values."""
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _ours(name: str) -> bool:
+    """May this file be in a store's folder?"""
+    return name in (INDEX_NAME, _PARTIAL_NAME, _LOCK_NAME) or _replaceable(name)
+
+
+def _replaceable(name: str) -> bool:
+    """Is this the name of a shard, a tokenizer or an unfinished file?"""
+    return any(pattern.fullmatch(name) for pattern in (SHARD_NAME, TOKENIZER_NAME, TEMPORARY_NAME))
+
+
+def _destination(folder: Path) -> Path:
+    """Make the folder, or raise CorpusError if it can't be made or holds anything but a store."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        foreign = sorted(path.name for path in folder.iterdir() if not _ours(path.name))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CorpusError(f"{shown(str(folder), 200)}: can't be a token store's folder: {reason}") from None
+    if foreign:
+        raise CorpusError(f"{folder}: holds other files, such as {shown(foreign[0])}; expected an empty or new folder")
+    return folder
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process. Raises CorpusError if another one has it."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / _LOCK_NAME)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise CorpusError(f"{folder}: another process is preparing this store; wait for it to end") from None
+    except OSError as error:
+        raise CorpusError(f"{folder}: can't be locked: {error.strerror or error}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _earlier(folder: Path) -> list[StoreIndex]:
+    """The indexes of earlier runs, the finished one first; one that can't be read is as good as none."""
+    found = []
+    for name in (INDEX_NAME, _PARTIAL_NAME):
+        with contextlib.suppress(CorpusError):
+            found.append(read_index(folder / name))
+    return found
+
+
+def _sweep(folder: Path) -> None:
+    """Remove unfinished files, and shards and tokenizers that no index lists."""
+    needed = {name for index in _earlier(folder) for name in index.files()}
+    for path in folder.iterdir():
+        if _replaceable(path.name) and path.name not in needed:
+            with contextlib.suppress(OSError):
+                path.unlink()

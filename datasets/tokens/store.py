@@ -1,0 +1,300 @@
+"""A token store: one corpus under one tokenizer, as packed tokens on disk, and windows of it to train on.
+
+The folder holds `tokens.json` (the index), a tokenizer, and shards. Files other than the index carry their digest in
+their name and never change, so whoever holds an index holds exactly those tokens, and replacing the index replaces
+everything at once. `prepare` writes stores; this module reads them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from ...core.errors import ConfigError, CorpusError, UsageError
+from ...core.files import read_bounded_text
+from ...core.reading.fields import Frozen, Label
+from ...core.units import shown
+from .shards import Shard, map_shard, verify_shard
+from .tokenizer import Tokenizer, load_tokenizer
+
+__all__ = [
+    "INDEX_NAME",
+    "TOKENIZER_NAME",
+    "DomainIndex",
+    "Split",
+    "SplitIndex",
+    "StoreIndex",
+    "TokenStore",
+    "Windows",
+    "read_index",
+]
+
+INDEX_NAME = "tokens.json"
+"""Name of the index in a store's folder."""
+
+TOKENIZER_NAME = re.compile(r"tokenizer\.[0-9a-f]{16}\.json")
+"""What the name of a store's tokenizer looks like."""
+
+Split = Literal["train", "valid"]
+"""Training text, or validation text, which is never trained on."""
+
+_MAX_INDEX_BYTES = 64_000_000
+_HEX = r"^[0-9a-f]{64}$"
+_MOST = 1 << 50
+
+
+class SplitIndex(Frozen, strict=True):
+    """One split of a domain: its shards and what is in them."""
+
+    shards: tuple[Shard, ...] = Field(min_length=1)
+    tokens: int = Field(ge=1, le=_MOST, description="Tokens, ends of documents included.")
+    documents: int = Field(ge=0, le=_MOST)
+    text_bytes: int | None = Field(ge=0, le=_MOST, description="UTF-8 bytes of text; none where there is no text.")
+    dropped: int = Field(ge=0, le=_MOST, description="Documents left out: repeated here, or held out for validation.")
+
+
+class DomainIndex(Frozen, strict=True):
+    """One domain: its two splits, where they came from, and what the corpus says about its stock."""
+
+    made_from: str = Field(pattern=_HEX, description="Digest of the text, the tokenizer and the settings.")
+    source_digest: str = Field(max_length=200)
+    train: SplitIndex
+    valid: SplitIndex
+    unique_tokens: float | None = Field(ge=0)
+    max_epochs: float | None = Field(gt=0)
+    entropy_nats: float | None = Field(ge=0, description="Exact, per token; of synthetic domains only.")
+    duplicates_checked: bool = Field(description="False where there were too many documents to compare them all.")
+
+
+class StoreIndex(Frozen, strict=True):
+    """All of `tokens.json`."""
+
+    format: Literal[1]
+    name: Label
+    vocab_size: int = Field(ge=2, le=1 << 32)
+    dtype: Literal["|u1", "<u2", "<u4"]
+    tokenizer: str | None = Field(
+        pattern=rf"^{TOKENIZER_NAME.pattern}$", description="File; none if no domain is text."
+    )
+    tokenizer_digest: str | None = Field(pattern=_HEX)
+    tokenizer_made_from: str | None = Field(pattern=_HEX)
+    domains: dict[Label, DomainIndex] = Field(min_length=1)
+
+    def shards(self) -> list[Shard]:
+        """Every shard of every domain and split."""
+        splits = (split for domain in self.domains.values() for split in (domain.train, domain.valid))
+        return [shard for split in splits for shard in split.shards]
+
+    def files(self) -> list[str]:
+        """The names of every file that the index needs."""
+        return [shard.file for shard in self.shards()] + ([] if self.tokenizer is None else [self.tokenizer])
+
+
+class TokenStore:
+    """The tokens of a prepared corpus. Open it with `TokenStore.open`; it is never changed through this class.
+
+    `index` is everything that `tokens.json` says; `folder` is where it lies.
+    """
+
+    def __init__(self, folder: Path, index: StoreIndex) -> None:
+        self.folder = folder
+        self.index = index
+        self._dtype = np.dtype(index.dtype)
+        self._mapped: dict[tuple[str, str], list[np.ndarray]] = {}
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str]) -> TokenStore:
+        """Open a store's folder, check that each shard is there in its full size, and load the tokenizer.
+
+        Raises CorpusError, naming the file, for a folder that isn't a store or is damaged. `verify` checks content too.
+        What is open stays readable even while `prepare` replaces the store.
+        """
+        path = Path(folder)
+        if not os.path.isdir(path):
+            raise CorpusError(f"{path}: there is no such folder; expected one made from a corpus by prepare")
+        store = cls(path, read_index(path / INDEX_NAME))
+        _ = store.tokenizer
+        for domain in store.domains:
+            for split in ("train", "valid"):
+                store._map(domain, split)
+        return store
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """The names of the domains, sorted, so that equal tokens are met in equal order however they were described."""
+        return tuple(sorted(self.index.domains))
+
+    @property
+    def vocab_size(self) -> int:
+        """Every token is from 0 to vocab_size - 1."""
+        return self.index.vocab_size
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer | None:
+        """The tokenizer; None where every domain is synthetic. Raises CorpusError if its file is damaged."""
+        if self.index.tokenizer is None:
+            return None
+        path = self.folder / self.index.tokenizer
+        tokenizer = load_tokenizer(path)
+        if tokenizer.digest != self.index.tokenizer_digest:
+            raise CorpusError(f"{path}: isn't the tokenizer that {INDEX_NAME} names; prepare the corpus again")
+        return tokenizer
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) that stands for exactly these tokens: domains, splits, shards in order, tokenizer."""
+        sha = hashlib.sha256(f"token store 1\n{self.vocab_size}\n{self.index.tokenizer_digest}\n".encode())
+        for name, domain in sorted(self.index.domains.items()):
+            for split in (domain.train, domain.valid):
+                sha.update(f"{len(name)} {name} {len(split.shards)}\n".encode())
+                sha.update("".join(f"{shard.sha256} {shard.tokens}\n" for shard in split.shards).encode())
+        return sha.hexdigest()
+
+    def count(self, domain: str, split: Split) -> int:
+        """Tokens of one split, ends of documents included. Raises CorpusError for an unknown domain."""
+        return self._split(domain, split).tokens
+
+    def bytes_per_token(self, domain: str) -> float | None:
+        """Bytes of validation text per token; nats per token / this / ln 2 is bits per byte. None without text."""
+        split = self._split(domain, "valid")
+        return None if split.text_bytes is None else split.text_bytes / split.tokens
+
+    def entropy_nats(self, domain: str) -> float | None:
+        """Exact entropy per token of a synthetic domain, the loss of a perfect model; None for text."""
+        return self._domain(domain).entropy_nats
+
+    def windows(self, domain: str, split: Split, context_length: int) -> Windows:
+        """Non-overlapping windows of one split. Raises CorpusError for an unknown domain; else as `Windows` does."""
+        return Windows(self._map(domain, split), context_length)
+
+    def verify(self) -> None:
+        """Read every shard and check it against its digest. Raises CorpusError that names the first damaged file."""
+        for shard in self.index.shards():
+            verify_shard(self.folder, shard, self._dtype, self.vocab_size)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the store holds as plain data: digest, vocabulary, and counts by domain and split."""
+        return {
+            "folder": str(self.folder),
+            "name": self.index.name,
+            "digest": self.digest,
+            "tokenizer": None if self.tokenizer is None else self.tokenizer.kind,
+            "vocab_size": self.vocab_size,
+            "domains": {name: self._domain_facts(name) for name in self.domains},
+        }
+
+    def _domain_facts(self, name: str) -> dict[str, Any]:
+        domain = self.index.domains[name]
+        splits = {
+            f"{side}_{key}": getattr(split, key)
+            for side, split in (("train", domain.train), ("valid", domain.valid))
+            for key in ("tokens", "documents", "text_bytes", "dropped")
+        }
+        stock = {key: getattr(domain, key) for key in ("unique_tokens", "max_epochs", "entropy_nats")}
+        return {**splits, "bytes_per_token": self.bytes_per_token(name), **stock}
+
+    def _domain(self, name: str) -> DomainIndex:
+        try:
+            return self.index.domains[name]
+        except KeyError:
+            known = ", ".join(self.domains)
+            raise CorpusError(f"{self.folder}: there is no domain {shown(name)}; the domains are {known}") from None
+
+    def _split(self, domain: str, split: str) -> SplitIndex:
+        found = self._domain(domain)
+        if split not in ("train", "valid"):
+            raise UsageError(f"split: got {shown(split)}; expected train or valid")
+        return found.train if split == "train" else found.valid
+
+    def _map(self, domain: str, split: str) -> list[np.ndarray]:
+        """The split's shards, mapped once per store."""
+        key = (domain, split)
+        if key not in self._mapped:
+            shards = self._split(domain, split).shards
+            self._mapped[key] = [map_shard(self.folder, shard, self._dtype) for shard in shards]
+        return self._mapped[key]
+
+
+class Windows:
+    """Windows of `context_length` + 1 tokens: inputs `window[:-1]`, targets `window[1:]`.
+
+    Each starts `context_length` tokens after the last, so every token is a target once, but for a shard's first and
+    its remainder; none crosses from one shard into the next. Documents follow one another inside a window.
+
+    Raises ConfigError for a context below 1.
+    """
+
+    def __init__(self, shards: Sequence[np.ndarray], context_length: int) -> None:
+        if context_length < 1:
+            raise ConfigError(f"context_length: got {shown(context_length)}; expected at least 1")
+        self.context_length = context_length
+        self._shards = list(shards)
+        counts = [max(0, (len(tokens) - 1) // context_length) for tokens in self._shards]
+        self._ends = np.cumsum(counts, dtype=np.int64)
+        self._starts = self._ends - counts
+        self._offsets = np.arange(context_length + 1)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """One window, (context_length + 1,) int64. Raises IndexError outside 0 to len."""
+        return self.gather(np.array([index]))[0]
+
+    def gather(self, indices: np.ndarray) -> np.ndarray:
+        """The windows of these numbers, (n,), as int64, (n, context_length + 1). Raises IndexError outside 0 to len."""
+        indices = np.asarray(indices, np.int64)
+        if not len(indices):
+            return np.empty((0, self.context_length + 1), np.int64)
+        low, high = int(indices.min()), int(indices.max())
+        if low < 0 or high >= len(self):
+            raise IndexError(f"window {low if low < 0 else high}: there are {len(self)}")
+        first, last = bisect_right(self._ends, low), bisect_right(self._ends, high)
+        if first == last:
+            return self._take(first, indices)
+        rows = np.empty((len(indices), self.context_length + 1), np.int64)
+        owner = np.searchsorted(self._ends, indices, side="right")
+        for shard in np.unique(owner):
+            here = owner == shard
+            rows[here] = self._take(int(shard), indices[here])
+        return rows
+
+    def _take(self, shard: int, indices: np.ndarray) -> np.ndarray:
+        starts = (indices - self._starts[shard]) * self.context_length
+        return self._shards[shard][starts[:, None] + self._offsets].astype(np.int64)
+
+
+def read_index(path: Path) -> StoreIndex:
+    """Read an index, every part of it checked but for the files it names. Raises CorpusError, naming what is wrong."""
+    text = read_bounded_text(path, _MAX_INDEX_BYTES, CorpusError)
+    try:
+        index = StoreIndex.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        key = ".".join(str(part) for part in first["loc"])[:200]
+        raise CorpusError(f"{path}: isn't the index of a token store: {key}: {first['msg']}") from None
+    _check_sums(path, index)
+    return index
+
+
+def _check_sums(path: Path, index: StoreIndex) -> None:
+    """Raise CorpusError where the parts of an index contradict one another."""
+    size = np.dtype(index.dtype).itemsize
+    for name, domain in index.domains.items():
+        for split in (domain.train, domain.valid):
+            if sum(shard.tokens for shard in split.shards) != split.tokens:
+                raise CorpusError(f"{path}: {shown(name)}: the shards' tokens don't add up; prepare the corpus again")
+            if any(shard.bytes != shard.tokens * size for shard in split.shards):
+                raise CorpusError(f"{path}: {shown(name)}: bytes and tokens disagree; prepare the corpus again")
+    files = [shard.file for shard in index.shards()]
+    if len(set(files)) != len(files):
+        raise CorpusError(f"{path}: the same shard is listed twice; prepare the corpus again")
