@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from .datasets.corpus.corpus import Corpus
     from .datasets.facts.accelerators import Accelerator, accelerator
     from .datasets.runs.run_table import RunTable
+    from .proxies.design.space import ProxySpace
     from .proxies.project import Project
-    from .proxies.space import ProxySpace
-    from .simulator.allocation.curves import isoflop, isoloss
-    from .simulator.allocation.marginal import what_more_buys
-    from .simulator.allocation.money import money_optimal
-    from .simulator.allocation.optimal import compute_optimal
-    from .simulator.allocation.sensitivity import sensitivity
-    from .simulator.cluster.calibrate import calibrate_on_plan as calibrate_step_times
+    from .simulator.allocation.compute_optimal.curves import isoflop, isoloss
+    from .simulator.allocation.compute_optimal.optimal import compute_optimal
+    from .simulator.allocation.sensitivity.sensitivity import sensitivity
+    from .simulator.allocation.under_limits.marginal import what_more_buys
+    from .simulator.allocation.under_limits.money import money_optimal
     from .simulator.cluster.cluster_estimate import ClusterEstimate
     from .simulator.cluster.estimate import estimate as estimate_cluster
     from .simulator.cluster.plan import search_layouts
-    from .simulator.cluster.step_model import StepTimeModel
+    from .simulator.cluster.step_time.calibrate import calibrate_on_plan as calibrate_step_times
+    from .simulator.cluster.step_time.step_model import StepTimeModel
     from .simulator.config.run_config import RunConfig
     from .simulator.data_budget.data_budget import plan_stock
     from .simulator.forecast.forecast import Forecast, forecast
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from .simulator.predictor.storage.folder import load as load_predictor
     from .simulator.predictor.storage.folder import save as save_predictor
     from .simulator.search.optimize import optimize
+    from .simulator.search.planning.outcomes.told import told_result
     from .simulator.search.planning.planner import Planner
-    from .simulator.search.planning.told import told_result
     from .simulator.search.result import Optimization
     from .simulator.search.study import Study
     from .simulator.tracking.result import Tracking
@@ -58,31 +58,31 @@ _HOMES = {
     "Planner": ("simulator.search.planning.planner", "Planner"),
     "Predictor": ("simulator.predictor.predictor", "Predictor"),
     "Project": ("proxies.project", "Project"),
-    "ProxySpace": ("proxies.space", "ProxySpace"),
+    "ProxySpace": ("proxies.design.space", "ProxySpace"),
     "RunConfig": ("simulator.config.run_config", "RunConfig"),
     "RunTable": ("datasets.runs.run_table", "RunTable"),
     "ScalingLawRegressor": ("simulator.predictor.estimator", "ScalingLawRegressor"),
-    "StepTimeModel": ("simulator.cluster.step_model", "StepTimeModel"),
+    "StepTimeModel": ("simulator.cluster.step_time.step_model", "StepTimeModel"),
     "Study": ("simulator.search.study", "Study"),
     "Tracking": ("simulator.tracking.result", "Tracking"),
     "accelerator": ("datasets.facts.accelerators", "accelerator"),
-    "calibrate_step_times": ("simulator.cluster.calibrate", "calibrate_on_plan"),
-    "compute_optimal": ("simulator.allocation.optimal", "compute_optimal"),
+    "calibrate_step_times": ("simulator.cluster.step_time.calibrate", "calibrate_on_plan"),
+    "compute_optimal": ("simulator.allocation.compute_optimal.optimal", "compute_optimal"),
     "estimate_cluster": ("simulator.cluster.estimate", "estimate"),
     "forecast": ("simulator.forecast.forecast", "forecast"),
-    "isoflop": ("simulator.allocation.curves", "isoflop"),
-    "isoloss": ("simulator.allocation.curves", "isoloss"),
+    "isoflop": ("simulator.allocation.compute_optimal.curves", "isoflop"),
+    "isoloss": ("simulator.allocation.compute_optimal.curves", "isoloss"),
     "load_predictor": ("simulator.predictor.storage.folder", "load"),
-    "money_optimal": ("simulator.allocation.money", "money_optimal"),
+    "money_optimal": ("simulator.allocation.under_limits.money", "money_optimal"),
     "optimize": ("simulator.search.optimize", "optimize"),
     "plan_stock": ("simulator.data_budget.data_budget", "plan_stock"),
     "save_predictor": ("simulator.predictor.storage.folder", "save"),
     "score": ("simulator.predictor.evaluation.scoring", "score"),
     "search_layouts": ("simulator.cluster.plan", "search_layouts"),
-    "sensitivity": ("simulator.allocation.sensitivity", "sensitivity"),
-    "told_result": ("simulator.search.planning.told", "told_result"),
+    "sensitivity": ("simulator.allocation.sensitivity.sensitivity", "sensitivity"),
+    "told_result": ("simulator.search.planning.outcomes.told", "told_result"),
     "track": ("simulator.tracking.track", "track"),
-    "what_more_buys": ("simulator.allocation.marginal", "what_more_buys"),
+    "what_more_buys": ("simulator.allocation.under_limits.marginal", "what_more_buys"),
 }
 
 __all__ = [

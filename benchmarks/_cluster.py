@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 from _tables import DATA
-from foretrain.simulator.cluster.efficiency import PARAMETERS
-from foretrain.simulator.cluster.fitting import fit_efficiencies, kind_offsets, source_weights
-from foretrain.simulator.cluster.measured import Measurements, read_measurements
-from foretrain.simulator.cluster.residual import features, fit_residual
-from foretrain.simulator.cluster.step_model import LEVELS, Spread, StepTimeModel
-from foretrain.simulator.cluster.step_time import step_time
+from foretrain.simulator.cluster.step_time.efficiency import PARAMETERS
+from foretrain.simulator.cluster.step_time.fitting import fit_efficiencies, kind_offsets, source_weights
+from foretrain.simulator.cluster.step_time.measured import Measurements, read_measurements
+from foretrain.simulator.cluster.step_time.parts import step_time
+from foretrain.simulator.cluster.step_time.residual import features, fit_residual
+from foretrain.simulator.cluster.step_time.step_model import LEVELS, Spread, StepTimeModel
 
 RUNS = DATA / "measured_runs" / "runs.csv"
 SMALL = "vtrain_single"

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from foretrain.simulator.curve.law.multipower import S_REF
 from foretrain.simulator.curve.library import Curve
-from foretrain.simulator.curve.multipower import S_REF
-from foretrain.simulator.curve.path import RatePath
+from foretrain.simulator.curve.rates.path import RatePath
 
 LAMBDA = 0.999
 _ALPHAS = np.linspace(0.1, 1.2, 56)  # the only non-linear parameter: a grid and one refinement are exact enough

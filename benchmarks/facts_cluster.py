@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from _cluster import RUNS, SMALL, fit_model, left_out, measured, small_part, spread_widths
 from foretrain.core.files import sha256_file
-from foretrain.simulator.cluster.step_model import Spread, StepTimeModel
+from foretrain.simulator.cluster.step_time.step_model import Spread, StepTimeModel
 from foretrain.simulator.fitting import one_thread
 
 TARGET = Path(__file__).resolve().parents[1] / "datasets" / "facts" / "step_time.json"

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from foretrain.datasets.corpus.corpus import Corpus
 from foretrain.datasets.tokens.prepare import prepare
-from foretrain.proxies.campaign import Campaign
+from foretrain.proxies.campaign.campaign import Campaign
 from foretrain.proxies.executors import get_executor
 from foretrain.proxies.runs import ProxyRun
 from foretrain.proxies.settings import EngineSettings
@@ -157,7 +157,7 @@ def progress(campaign: Campaign, group: int):
         command = Path(f"/proc/{found.pid}/cmdline").read_bytes()
     except OSError:
         return None
-    return found if b"foretrain.proxies.worker" in command or b"ray::" in command else None
+    return found if b"foretrain.proxies.campaign.worker" in command or b"ray::" in command else None
 
 
 def lose_a_node(campaign: Campaign) -> None:

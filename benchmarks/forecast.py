@@ -16,8 +16,8 @@ import numpy as np
 from foretrain.core.quantity import Quantity
 from foretrain.simulator.cluster.cluster_estimate import ClusterEstimate
 from foretrain.simulator.cluster.estimate import estimate
-from foretrain.simulator.cluster.goodput import expected_run_time
-from foretrain.simulator.cluster.step_model import StepTimeModel
+from foretrain.simulator.cluster.operations.goodput import expected_run_time
+from foretrain.simulator.cluster.step_time.step_model import StepTimeModel
 from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.forecast.forecast import forecast
 from foretrain.simulator.forecast.law_inputs import planned, run_columns

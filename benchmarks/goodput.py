@@ -15,10 +15,10 @@ import time
 import numpy as np
 import pandas as pd
 from _tables import read
-from foretrain.simulator.cluster.energy import TYPICAL_BUSY_SHARE, energy_used
-from foretrain.simulator.cluster.goodput import expected_run_time
-from foretrain.simulator.cluster.goodput_simulation import simulate_run_time
-from foretrain.simulator.cluster.run_time import RunTime
+from foretrain.simulator.cluster.operations.energy import TYPICAL_BUSY_SHARE, energy_used
+from foretrain.simulator.cluster.operations.goodput import expected_run_time
+from foretrain.simulator.cluster.operations.goodput_simulation import simulate_run_time
+from foretrain.simulator.cluster.operations.run_time import RunTime
 from foretrain.simulator.config.operations import EnergyConfig, ReliabilityConfig
 
 DAY, HOUR = 86_400.0, 3600.0

@@ -77,7 +77,7 @@ def _report_target(table: RunTable, fitted: Predictor, target: str, largest: np.
 
 
 def _results(project):
-    from foretrain.proxies.campaign import Campaign
+    from foretrain.proxies.campaign.campaign import Campaign
 
     return (result for _, result in Campaign.open(project.main).results())
 

@@ -21,13 +21,13 @@ import numpy as np
 from _momentum import fit_momentum
 from _tables import DATA
 from foretrain.core.errors import DataWarning, FitError
-from foretrain.simulator.curve.fitting import fit_curves
 from foretrain.simulator.curve.forecasting import FINAL_SD, Run, forecast_curve
+from foretrain.simulator.curve.law.fitting import fit_curves
+from foretrain.simulator.curve.law.transfer import Library
 from foretrain.simulator.curve.library import END_POINTS, Curve
 from foretrain.simulator.curve.reading import read_curves
 from foretrain.simulator.curve.scoring import score
 from foretrain.simulator.curve.store import load, save
-from foretrain.simulator.curve.transfer import Library
 
 TRAIN = ("cosine_24000", "constant_24000", "wsdcon_9")
 SIZES = {"25M": 25e6, "100M": 100e6}

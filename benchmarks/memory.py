@@ -21,10 +21,10 @@ import pandas as pd
 from _tables import read
 from foretrain.core.model.architecture import Architecture
 from foretrain.datasets.facts.accelerators import accelerator
-from foretrain.simulator.cluster.measured import read_measurements
-from foretrain.simulator.cluster.memory import GIB, VERDICTS, Memory, memory
-from foretrain.simulator.cluster.memory_software import SOFTWARE, Software
-from foretrain.simulator.cluster.steps import FRAMEWORKS, Steps, layouts, machine, model
+from foretrain.simulator.cluster.memory.memory import GIB, VERDICTS, Memory, memory
+from foretrain.simulator.cluster.memory.memory_software import SOFTWARE, Software
+from foretrain.simulator.cluster.step_time.measured import read_measurements
+from foretrain.simulator.cluster.step_time.steps import FRAMEWORKS, Steps, layouts, machine, model
 from scipy.optimize import least_squares
 
 READINGS = Path(__file__).parent / "results" / "memory_readings.csv"

@@ -18,10 +18,10 @@ from collections import Counter
 
 import numpy as np
 from _tables import Task, tasks
+from foretrain.simulator.allocation.compute_optimal.optimal import compute_optimal
+from foretrain.simulator.allocation.compute_optimal.optimum import DRIFT_PER_DECADE, closed_form, numeric_optimum
+from foretrain.simulator.allocation.compute_optimal.surface import LossSurface
 from foretrain.simulator.allocation.figures import NORMAL, spread_of
-from foretrain.simulator.allocation.optimal import compute_optimal
-from foretrain.simulator.allocation.optimum import DRIFT_PER_DECADE, closed_form, numeric_optimum
-from foretrain.simulator.allocation.surface import LossSurface
 from foretrain.simulator.fitting import Fit, fit_observations, public_prior
 from foretrain.simulator.fitting.backtest import cuts
 from foretrain.simulator.laws import Law, Reference, get_law

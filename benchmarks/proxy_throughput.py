@@ -28,12 +28,12 @@ from foretrain.core.units import format_count, parse_count
 from foretrain.datasets.corpus.corpus import Corpus
 from foretrain.datasets.tokens.prepare import prepare
 from foretrain.datasets.tokens.store import TokenStore
+from foretrain.proxies.design.sizes import ModelFamily
 from foretrain.proxies.engine import train_group
 from foretrain.proxies.engine._group import Group
 from foretrain.proxies.engine._hardware import resolve
 from foretrain.proxies.runs import ProxyRun
 from foretrain.proxies.settings import EngineSettings
-from foretrain.proxies.sizes import ModelFamily
 
 CORES = 2
 REPEATS = 3

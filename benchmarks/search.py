@@ -34,10 +34,10 @@ from foretrain.core.model.shape_family import family_shape
 from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.predictor.predictor import Predictor
 from foretrain.simulator.predictor.storage.folder import load, save
-from foretrain.simulator.search.dimensions import MixDimension
 from foretrain.simulator.search.evaluate import Evaluation, Evaluator
 from foretrain.simulator.search.optimize import optimize
-from foretrain.simulator.search.simplex import LEAST_U, to_shares
+from foretrain.simulator.search.space.dimensions import MixDimension
+from foretrain.simulator.search.space.simplex import LEAST_U, to_shares
 from foretrain.simulator.search.study import Study
 from scipy.optimize import minimize
 
@@ -346,7 +346,7 @@ def described(one: Evaluation) -> str:
 
 def optimal() -> None:
     """Chinchilla's compute-optimal size, and the closed form against the numeric optimum."""
-    from foretrain.simulator.allocation.optimal import compute_optimal
+    from foretrain.simulator.allocation.compute_optimal.optimal import compute_optimal
 
     found = compute_optimal(load("chinchilla-massivetext"), 5.76e23)
     print(
@@ -451,8 +451,8 @@ class Clock:
 
 def closed_against_numeric() -> float:
     """Largest relative difference of the optimal N between closed form and root, over draws of two laws and budgets."""
-    from foretrain.simulator.allocation.optimum import closed_form, numeric_optimum
-    from foretrain.simulator.allocation.surface import LossSurface
+    from foretrain.simulator.allocation.compute_optimal.optimum import closed_form, numeric_optimum
+    from foretrain.simulator.allocation.compute_optimal.surface import LossSurface
 
     worst = 0.0
     for name in ("chinchilla-massivetext", "olmo-c4"):

@@ -22,8 +22,8 @@ from foretrain.datasets.facts.accelerators import accelerator
 from foretrain.datasets.runs.run_table import RunTable
 from foretrain.datasets.tokens.mixture import Mixture
 from foretrain.datasets.tokens.store import Windows
-from foretrain.simulator.cluster.memory import memory
-from foretrain.simulator.cluster.steps import Steps, layouts, machine, model
+from foretrain.simulator.cluster.memory.memory import memory
+from foretrain.simulator.cluster.step_time.steps import Steps, layouts, machine, model
 
 TURNS = 15
 CONTEXT, SEQUENCES = 128, 64

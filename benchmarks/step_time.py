@@ -18,11 +18,11 @@ import numpy as np
 from _cluster import SMALL, left_out, measured
 from foretrain.core.model.architecture import Architecture
 from foretrain.datasets.facts.accelerators import accelerator
-from foretrain.simulator.cluster.candidates import LayoutSpace, candidate_layouts
-from foretrain.simulator.cluster.measured import Measurements
-from foretrain.simulator.cluster.scoring import ranking
-from foretrain.simulator.cluster.step_model import StepTimeModel
-from foretrain.simulator.cluster.steps import Steps, layouts, machine, model
+from foretrain.simulator.cluster.layouts.candidates import LayoutSpace, candidate_layouts
+from foretrain.simulator.cluster.step_time.measured import Measurements
+from foretrain.simulator.cluster.step_time.scoring import ranking
+from foretrain.simulator.cluster.step_time.step_model import StepTimeModel
+from foretrain.simulator.cluster.step_time.steps import Steps, layouts, machine, model
 from foretrain.simulator.fitting import one_thread
 
 LEVEL = 0.8
@@ -131,7 +131,7 @@ def two(size: np.ndarray) -> str:
 
 def search_seconds() -> tuple[float, float, int]:
     """Layouts per second of the whole prediction, and seconds to rank every layout of a 70B model on 512 H100."""
-    from foretrain.simulator.cluster.search import fastest_layouts
+    from foretrain.simulator.cluster.layouts.search import fastest_layouts
 
     shape = Architecture(
         layers=80, width=8192, heads=64, kv_heads=8, ffn_width=28672, vocab_size=128256, context_length=8192

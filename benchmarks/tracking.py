@@ -22,12 +22,12 @@ import numpy as np
 from _synthetic_curves import KINDS, synthetic
 from _tables import DATA
 from foretrain.simulator.config.run_config import RunConfig
+from foretrain.simulator.curve.law.prior import generic_prior
+from foretrain.simulator.curve.law.transfer import Library
 from foretrain.simulator.curve.library import Curve
 from foretrain.simulator.curve.prefix import Z
-from foretrain.simulator.curve.prior import generic_prior
 from foretrain.simulator.curve.reading import read_curves
 from foretrain.simulator.curve.tracking import first_shift
-from foretrain.simulator.curve.transfer import Library
 from foretrain.simulator.tracking.relatives import prior_from
 from foretrain.simulator.tracking.track import Tracking, track
 

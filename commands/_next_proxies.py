@@ -15,8 +15,8 @@ import numpy as np
 
 from ..core.errors import InfeasibleError
 from ..core.units import format_count, format_duration, format_flops
-from ..proxies.estimate import Estimate, estimate, groups
-from ..proxies.mixes import domain_facts, named_mixes
+from ..proxies.design.estimate import Estimate, estimate, groups
+from ..proxies.design.mixes import domain_facts, named_mixes
 from ..simulator.fitting import AUTO, Observations, one_thread, public_prior
 from ..simulator.predictor.loss_model import TargetModel, fit_target
 from ..simulator.search.next_proxies import (
@@ -34,7 +34,7 @@ from ._planned import Budget, with_mix
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ..proxies.estimate import Machine
+    from ..proxies.design.estimate import Machine
     from ..proxies.project import Project
     from ..proxies.runs import ProxyRun
 

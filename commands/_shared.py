@@ -69,14 +69,14 @@ def stated_in(path: str) -> Iterator[None]:
 
 def step_times(path: str | None) -> Any:
     """The calibrated step-time model at a path, None for none."""
-    from ..simulator.cluster.step_model import StepTimeModel
+    from ..simulator.cluster.step_time.step_model import StepTimeModel
 
     return None if path is None else StepTimeModel.load(path)
 
 
 def tables() -> Any:
     """The views of predictors and forecasts, imported when they are needed."""
-    from ..simulator.report import tables
+    from ..simulator.report.tables import forecast as tables
 
     return tables
 

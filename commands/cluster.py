@@ -21,7 +21,7 @@ calibration_option = click.option(
 
 def views() -> Any:
     """The views of cluster estimates, imported when they are needed."""
-    from ..simulator.report import cluster_tables
+    from ..simulator.report.tables import cluster as cluster_tables
 
     return cluster_tables
 
@@ -90,9 +90,9 @@ def calibrate(
     Example:  simulate cluster calibrate --config run.yaml --step-time 1.93s --out cluster.json
               simulate cluster calibrate --config other.yaml --step-time 3.1s --from cluster.json --out cluster.json
     """
-    from ..simulator.cluster.calibrate import calibrate_on_plan, calibrate_on_rows
-    from ..simulator.cluster.measured import load_measurements
-    from ..simulator.cluster.step_model import StepTimeModel
+    from ..simulator.cluster.step_time.calibrate import calibrate_on_plan, calibrate_on_rows
+    from ..simulator.cluster.step_time.measured import load_measurements
+    from ..simulator.cluster.step_time.step_model import StepTimeModel
 
     fitted = step_times(earlier) or StepTimeModel.shipped()
     if (runs is None) == (config is None):
@@ -140,9 +140,9 @@ def score(runs: str, calibration: str | None, as_json: bool) -> None:
     \b
     Example:  simulate cluster score measured.csv --json
     """
-    from ..simulator.cluster.measured import load_measurements
-    from ..simulator.cluster.scoring import score as scored
-    from ..simulator.cluster.step_model import StepTimeModel
+    from ..simulator.cluster.step_time.measured import load_measurements
+    from ..simulator.cluster.step_time.scoring import score as scored
+    from ..simulator.cluster.step_time.step_model import StepTimeModel
 
     result = scored(step_times(calibration) or StepTimeModel.shipped(), load_measurements(runs))
     show(as_json, result, lambda: views().score_view(result))

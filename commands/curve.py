@@ -14,7 +14,7 @@ from ._shared import json_option, positive, show, stated_in
 
 def views() -> Any:
     """The views of loss curves, imported when they are needed."""
-    from ..simulator.report import curve_tables
+    from ..simulator.report.tables import curve as curve_tables
 
     return curve_tables
 
@@ -45,9 +45,9 @@ def fit(curves: str, train: str | None, out: str, strict: bool, as_json: bool) -
     Example:  simulate curve fit loss_curves --train cosine_a,constant_a,wsd_a --out curves
               simulate curve predict curves --config run.yaml --final-loss 2.31
     """
+    from ..simulator.curve.law.transfer import Library
     from ..simulator.curve.reading import read_curves
     from ..simulator.curve.store import check_destination, save, to_dict
-    from ..simulator.curve.transfer import Library
 
     check_destination(out)
     library = Library(list(read_curves(curves, _ids(train, "--train")).values()))
@@ -112,8 +112,8 @@ def predict(
         run, final = _spelled(known, str(schedule), **whose), None
     result = forecast_curve(known, run, final if final_loss is None else _stated(final_loss))
     if chart is not None:
-        from ..simulator.report.charts import save_chart
-        from ..simulator.report.curve_charts import curve_chart
+        from ..simulator.report.charts.curve import curve_chart
+        from ..simulator.report.charts.forecast import save_chart
 
         save_chart(curve_chart(result), chart)
     show(as_json, result.to_dict(), lambda: views().forecast_view(result))
@@ -164,7 +164,7 @@ def _planned(
     """The run of a configuration, and its final loss where a predictor tells it."""
     from ..simulator.config.run_config import RunConfig
     from ..simulator.curve.forecasting import Run, choose_family, choose_size
-    from ..simulator.curve.plan import path_of
+    from ..simulator.curve.rates.planned import path_of
 
     plan = RunConfig.load(config, overrides)
     whose = choose_family(known, family)

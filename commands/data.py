@@ -136,12 +136,12 @@ def _public(pairs: tuple[str, ...]) -> dict[str, str | float]:
 
 
 def _stock_tables():
-    from ..simulator.report import stock_tables
+    from ..simulator.report.tables import data_budget as stock_tables
 
     return stock_tables
 
 
 def _tables():
-    from ..simulator.report import data_tables
+    from ..simulator.report.tables import corpus as data_tables
 
     return data_tables

@@ -31,7 +31,7 @@ chart_option = click.option("--chart", metavar="FILE", help="Also draw it: .html
 
 def views() -> Any:
     """The views of compute-optimal plans, imported when they are needed."""
-    from ..simulator.report import optimal_tables
+    from ..simulator.report.tables import optimal as optimal_tables
 
     return optimal_tables
 
@@ -90,8 +90,8 @@ def point(
     for option in ("calibration", "chance"):
         if limits[option] is not None:
             raise UsageError(f"simulate optimal point: --{option} goes with --budget or --deadline")
-    from ..simulator.allocation.curves import isoflop
-    from ..simulator.allocation.optimal import compute_optimal
+    from ..simulator.allocation.compute_optimal.curves import isoflop
+    from ..simulator.allocation.compute_optimal.optimal import compute_optimal
 
     if flops is None and config is None:
         raise UsageError("simulate optimal point: expected --flops, --config, or --config with --budget or --deadline")
@@ -100,8 +100,8 @@ def point(
     with _stated(config):
         result = compute_optimal(fitted, amount[0] if amount else None, config=plan, unique_tokens=stock)
     if chart is not None:
-        from ..simulator.report.charts import save_chart
-        from ..simulator.report.optimal_charts import curves_chart
+        from ..simulator.report.charts.forecast import save_chart
+        from ..simulator.report.charts.optimal import curves_chart
 
         save_chart(curves_chart(isoflop(fitted, [result.flops], config=plan, unique_tokens=stock), []), chart)
     show(as_json, result.to_dict(), lambda: views().point_view(result))
@@ -118,7 +118,7 @@ def _point_for_money(
     chance: str | None,
     calibration: str | None,
 ) -> None:
-    from ..simulator.allocation.money import money_optimal
+    from ..simulator.allocation.under_limits.money import money_optimal
     from ..simulator.config.run_config import RunConfig
     from ..simulator.predictor.storage.folder import load
 
@@ -136,8 +136,8 @@ def _point_for_money(
             progress=step,
         )
     if chart is not None:
-        from ..simulator.report.charts import save_chart
-        from ..simulator.report.optimal_charts import money_chart
+        from ..simulator.report.charts.forecast import save_chart
+        from ..simulator.report.charts.optimal import money_chart
 
         save_chart(money_chart(result), chart)
     show(as_json, result.to_dict(), lambda: views().money_view(result))
@@ -167,7 +167,7 @@ def curves(
     \b
     Example:  simulate optimal curves --flops 1e21,1e22,1e23 --loss 2.2,2.0 --chart curves.html
     """
-    from ..simulator.allocation.curves import isoflop, isoloss
+    from ..simulator.allocation.compute_optimal.curves import isoflop, isoloss
     from ..simulator.predictor.storage.folder import load
 
     if flops is None and losses is None:
@@ -179,8 +179,8 @@ def curves(
         equal_flops = isoflop(fitted, amounts, config=plan, unique_tokens=stock)
         equal_loss = isoloss(fitted, reached, config=plan, unique_tokens=stock)
     if chart is not None:
-        from ..simulator.report.charts import save_chart
-        from ..simulator.report.optimal_charts import curves_chart
+        from ..simulator.report.charts.forecast import save_chart
+        from ..simulator.report.charts.optimal import curves_chart
 
         save_chart(curves_chart(equal_flops, equal_loss), chart)
     facts = {"isoflop": [one.to_dict() for one in equal_flops], "isoloss": [one.to_dict() for one in equal_loss]}
@@ -219,7 +219,7 @@ def more(
     \b
     Example:  simulate optimal more --config examples/llama-7b.yaml --weeks 1 --gpus 1000 --budget 10%
     """
-    from ..simulator.allocation.marginal import what_more_buys
+    from ..simulator.allocation.under_limits.marginal import what_more_buys
     from ..simulator.config.run_config import RunConfig
     from ..simulator.predictor.storage.folder import load
 
@@ -252,7 +252,7 @@ def sensitivity(
     \b
     Example:  simulate optimal sensitivity --config examples/llama-7b.yaml --step 10%
     """
-    from ..simulator.allocation.sensitivity import sensitivity as turned
+    from ..simulator.allocation.sensitivity.sensitivity import sensitivity as turned
     from ..simulator.config.run_config import RunConfig
     from ..simulator.predictor.storage.folder import load
 
@@ -261,8 +261,8 @@ def sensitivity(
     with stated_in(config), progress_bar("turning") as step:
         result = turned(plan, fitted, step=share, step_times=times, progress=step)
     if chart is not None:
-        from ..simulator.report.charts import save_chart
-        from ..simulator.report.optimal_charts import sensitivity_chart
+        from ..simulator.report.charts.forecast import save_chart
+        from ..simulator.report.charts.optimal import sensitivity_chart
 
         save_chart(sensitivity_chart(result), chart)
     show(as_json, result.to_dict(), lambda: views().sensitivity_view(result))
@@ -297,7 +297,7 @@ def _duration_s(option: str, text: str) -> float:
 
 def _flops(option: str, text: str | None) -> list[float]:
     """Training FLOPs between commas. Raises UsageError for what is no number, InputError for what no run has."""
-    from ..simulator.allocation.optimum import check_flops
+    from ..simulator.allocation.compute_optimal.optimum import check_flops
 
     found = _counts(option, text)
     for amount in found:

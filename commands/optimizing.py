@@ -45,7 +45,7 @@ def optimize(
     from ..simulator.search.optimize import optimize as search
     from ..simulator.search.optimize import work
     from ..simulator.search.study import Study
-    from ..simulator.search.workers import workers
+    from ..simulator.search.trials.workers import workers
 
     _check_destinations(out, chart)  # before minutes of work, not after
     study = Study.load(config, overrides, None if predictor is None else load(predictor))
@@ -58,8 +58,8 @@ def optimize(
     with progress_bar("searching") as step, workers(processes - 1, config, where, total, passed):
         found = search(study, trials=total, storage=where, progress=step)
     if chart is not None:
-        from ..simulator.report.charts import save_chart
-        from ..simulator.report.study_charts import study_chart
+        from ..simulator.report.charts.forecast import save_chart
+        from ..simulator.report.charts.study import study_chart
 
         save_chart(study_chart(found), chart)
     if out is not None and found.feasible:
@@ -72,7 +72,7 @@ def _check_destinations(out: str | None, chart: str | None) -> None:
     """Raise UsageError for files that couldn't be written."""
     from pathlib import Path
 
-    from ..simulator.report.charts import FORMATS
+    from ..simulator.report.charts.forecast import FORMATS
 
     for option, name in (("--out", out), ("--chart", chart)):
         if name is not None and not Path(name).resolve().parent.is_dir():
@@ -82,7 +82,7 @@ def _check_destinations(out: str | None, chart: str | None) -> None:
 
 
 def _view(found):
-    from ..simulator.report.study_tables import study_view
+    from ..simulator.report.tables.study import study_view
 
     return study_view(found)
 

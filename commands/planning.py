@@ -190,12 +190,12 @@ def _losses(pairs: tuple[str, ...]) -> float | dict[str, float]:
 
 
 def _tables() -> Any:
-    from ..simulator.report import planner_tables
+    from ..simulator.report.tables import planner as planner_tables
 
     return planner_tables
 
 
 def _study_view(found: Any) -> Any:
-    from ..simulator.report.study_tables import study_view
+    from ..simulator.report.tables.study import study_view
 
     return study_view(found)

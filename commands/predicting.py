@@ -46,7 +46,7 @@ def predict(
     with stated_in(config):
         result = forecast(plan, fitted, times)
     if chart is not None:
-        from ..simulator.report.charts import forecast_chart, save_chart
+        from ..simulator.report.charts.forecast import forecast_chart, save_chart
 
         save_chart(forecast_chart(result, fitted), chart)
     show(as_json, result.to_dict(), lambda: tables().forecast_view(result))

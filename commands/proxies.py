@@ -171,6 +171,6 @@ def _status_facts(statuses: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tables() -> Any:
-    from ..simulator.report import proxy_tables
+    from ..simulator.report.tables import proxies as proxy_tables
 
     return proxy_tables

@@ -59,8 +59,8 @@ def track(
     with stated_in(config), progress_bar("tracking") as step:
         result = track_run(plan, log, fitted, shapes, metric=metric, unit=unit, step_times=times, progress=step)
     if chart is not None:
-        from ..simulator.report.charts import save_chart
-        from ..simulator.report.tracking_chart import tracking_chart
+        from ..simulator.report.charts.forecast import save_chart
+        from ..simulator.report.charts.tracking import tracking_chart
 
         save_chart(tracking_chart(result), chart)
     show(as_json, result.to_dict(), lambda: _view(result))
@@ -69,6 +69,6 @@ def track(
 
 
 def _view(result):
-    from ..simulator.report.tracking_tables import tracking_view
+    from ..simulator.report.tables.tracking import tracking_view
 
     return tracking_view(result)

@@ -26,18 +26,18 @@ from ..datasets.corpus.corpus import Corpus
 from ..datasets.corpus.documents import source_digest
 from ..datasets.tokens.prepare import prepare
 from ..datasets.tokens.store import TokenStore
-from .campaign import Campaign
-from .campaign_files import read_model
-from .campaign_status import CampaignStatus
-from .campaign_table import results_table
-from .design import Design, design
-from .estimate import Estimate, Machine, Speed, estimate, measure_speed
+from .campaign.campaign import Campaign
+from .campaign.campaign_files import read_model
+from .campaign.campaign_status import CampaignStatus
+from .campaign.campaign_table import results_table
+from .design.design import Design, design
+from .design.estimate import Estimate, Machine, Speed, estimate, measure_speed
+from .design.learning_rate import LearningRateChoice, lr_trials, pick_lr
+from .design.mixes import domain_facts
+from .design.next_runs import candidate_runs
+from .design.space import ProxySpace
 from .executors import Executor
-from .learning_rate import LearningRateChoice, lr_trials, pick_lr
-from .mixes import domain_facts
-from .next_runs import candidate_runs
 from .runs import ProxyRun
-from .space import ProxySpace
 
 if TYPE_CHECKING:
     from ..datasets.runs.run_table import RunTable
@@ -189,7 +189,7 @@ class Project:
 
     def table(self) -> RunTable:
         """The run table of what is done of the main stage and those added. Raises CampaignError if nothing is."""
-        return results_table(self._tabled(), str(self.folder))
+        return results_table([(stage.file, stage.results()) for stage in self._tabled()], str(self.folder))
 
     def next_stage(self) -> str:
         """The name of the stage that `add` would write: a new one, or the last one if nothing of it is trained.

@@ -116,7 +116,7 @@ def fit_once() -> Iterator[None]:
 TRAIN = """
 import json, sys
 from foretrain.core.errors import ForetrainError
-from foretrain.proxies.campaign import Campaign
+from foretrain.proxies.campaign.campaign import Campaign
 from foretrain.proxies.executors import get_executor
 folder, name, workers, address = sys.argv[1:]
 executor = get_executor(name, int(workers), address or None)

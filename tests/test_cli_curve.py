@@ -34,8 +34,8 @@ optim: {lr: 3e-4, lr_final: 3e-5, batch_tokens: 100k, schedule: wsd, warmup_step
 
 def write_curves(folder: Path) -> Path:
     """Runs of 25M (s), 100M (m) and 400M (l) parameters on one law, each under four schedules, with 0.1 % noise."""
-    from foretrain.simulator.curve.multipower import Shape, basis
-    from foretrain.simulator.curve.path import named_path, piecewise_path, wsd_path
+    from foretrain.simulator.curve.law.multipower import Shape, basis
+    from foretrain.simulator.curve.rates.path import named_path, piecewise_path, wsd_path
 
     paths = {
         "cosine": named_path("cosine", 6000, 300, 0.1), "constant": named_path("constant", 6000, 300),

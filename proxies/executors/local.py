@@ -1,8 +1,8 @@
 """Processes on this machine: one for each core, or one for each GPU.
 
-A worker is `python -m foretrain.proxies.worker`, fed by lines of JSON: no pickle, no fork of a process that has
-threads, and its own environment. It lives for the whole campaign, so that torch is imported once, and ends by itself
-when this process is gone, however that came about: then its standard input ends.
+A worker is `python -m foretrain.proxies.campaign.worker`, fed by lines of JSON: no pickle, no fork of a process that
+has threads, and its own environment. It lives for the whole campaign, so that torch is imported once, and ends by
+itself when this process is gone, however that came about: then its standard input ends.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class LocalExecutor(Executor):
         if address is not None:
             raise UsageError("address: the local engine has no cluster; expected it only with the engine ray")
         super().__init__(workers)
-        self.command: Sequence[str] = (sys.executable, "-P", "-m", "foretrain.proxies.worker")
+        self.command: Sequence[str] = (sys.executable, "-P", "-m", "foretrain.proxies.campaign.worker")
         """How a worker is started."""
 
     @override

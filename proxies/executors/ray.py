@@ -21,8 +21,8 @@ from typing_extensions import override
 from ...core.errors import CampaignError, UsageError
 from ...core.files import sha256_file
 from ...core.units import shown
-from ..campaign_files import Layout
-from ..worker import train
+from ..campaign.campaign_files import Layout
+from ..campaign.worker import train
 from ._executor import DEATHS_ALLOWED, Executor, GroupJob, Outcome
 from ._registry import register_executor
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...core.quantity import Quantity
 from ..config.hardware import Framework
-from .layout import Layout
+from .layouts.layout import Layout
 
 __all__ = ["CLUSTER_KEYS", "ClusterEstimate", "Draws"]
 

@@ -14,19 +14,19 @@ import numpy as np
 from ...core.quantity import LEVELS, Quantity
 from ...datasets.facts.accelerators import catalogue
 from ..config.run_config import RunConfig
-from .candidates import LayoutSpace
 from .cluster_estimate import ClusterEstimate, Draws
-from .energy import Energy, energy_used
-from .goodput import expected_run_time, require_progress
-from .goodput_simulation import simulate_run_time
-from .layout import Layout, doubts
-from .memory import GIB, Memory, MemoryCap, memory
-from .money import Cost, cost_of, device_hours, stored_gib
+from .layouts.candidates import LayoutSpace
+from .layouts.layout import Layout, doubts
+from .memory.memory import GIB, Memory, MemoryCap, memory
+from .operations.energy import Energy, energy_used
+from .operations.goodput import expected_run_time, require_progress
+from .operations.goodput_simulation import simulate_run_time
+from .operations.money import Cost, cost_of, device_hours, stored_gib
+from .operations.run_time import RunTime, finishing_day
 from .plan import choose_layout, plan_space, plan_steps
-from .run_time import RunTime, finishing_day
-from .step_model import StepTimeModel
-from .step_time import StepTime
-from .steps import FRAMEWORKS, GENERATIONS, Steps
+from .step_time.parts import StepTime
+from .step_time.step_model import StepTimeModel
+from .step_time.steps import FRAMEWORKS, GENERATIONS, Steps
 
 __all__ = ["DRAWS", "PlannedStep", "estimate", "plan_step"]
 

@@ -10,13 +10,13 @@ import numpy as np
 from ...core.errors import ConfigError, InfeasibleError
 from ..config.hardware import Framework, HardwareConfig, LayoutConfig
 from ..config.run_config import RunConfig
-from .candidates import LayoutSpace
-from .layout import Layout, batch_sequences
-from .layout_problems import complete_layout
-from .memory import MemoryCap
-from .search import RankedLayout, default_framework, fastest_layouts
-from .step_model import StepTimeModel
-from .steps import FRAMEWORKS, Steps, layouts, machine, model
+from .layouts.candidates import LayoutSpace
+from .layouts.layout import Layout, batch_sequences
+from .layouts.layout_problems import complete_layout
+from .layouts.search import RankedLayout, default_framework, fastest_layouts
+from .memory.memory import MemoryCap
+from .step_time.step_model import StepTimeModel
+from .step_time.steps import FRAMEWORKS, Steps, layouts, machine, model
 
 __all__ = ["choose_layout", "missing", "plan_space", "plan_steps", "search_layouts"]
 

@@ -11,9 +11,9 @@ import numpy as np
 from ...core.errors import FitError
 from ...core.quantity import Quantity
 from ...core.units import format_count, shown
-from .path import RatePath
+from .law.transfer import Library
 from .prefix import Belief, Z, believe
-from .transfer import Library
+from .rates.path import RatePath
 
 FINAL_SD = 2e-3
 """A final loss that is stated is taken to be good to 0.2 %, which is how well reruns of the public curves agree."""

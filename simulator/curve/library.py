@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .path import RatePath
+from .rates.path import RatePath
 
 END_POINTS = 3
 """The final loss of a curve is the mean of its last three points, as in the shared table."""

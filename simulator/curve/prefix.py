@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...core.errors import FitError
-from .multipower import basis_gradient
-from .path import Decay, RatePath
-from .prior import Prior
+from .law.multipower import basis_gradient
+from .law.prior import Prior
+from .rates.path import Decay, RatePath
 from .smoothing import Points, smooth
 from .strays import Strays, Times, weigh
 

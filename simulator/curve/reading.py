@@ -21,8 +21,8 @@ from ...core.errors import ConfigError, DataWarning, RunTableError
 from ...core.files import read_bounded_text
 from ...core.units import parse_count, shown
 from .library import Curve
-from .path import RatePath, named_path, piecewise_path, pointwise_path, wsd_path
-from .plan import MAX_STEPS
+from .rates.path import RatePath, named_path, piecewise_path, pointwise_path, wsd_path
+from .rates.planned import MAX_STEPS
 
 SCHEDULES = (
     "cosine", "linear", "constant", "inverse_sqrt", "multistep", "two_stage", "wsd_linear", "wsd_exp", "wsd_sqrt",

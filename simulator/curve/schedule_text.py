@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from ...core.errors import ConfigError, UsageError
 from ...core.units import parse_whole, shown
 from ..config.optimisation import OptimConfig
-from .path import RatePath
-from .plan import rates
+from .rates.path import RatePath
+from .rates.planned import rates
 from .reading import read_rates
 
 _FORM = (

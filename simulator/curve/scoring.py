@@ -9,9 +9,9 @@ import numpy as np
 
 from ...core.errors import FitError
 from ...core.units import format_count
+from .law.transfer import Library
 from .library import END_POINTS, Curve
 from .prefix import believe
-from .transfer import Library
 
 _MEASURES = ("r2", "mae_nats", "max_relative_error", "final_relative_error")
 

@@ -19,10 +19,10 @@ from ...core.array_folders import check_folder, named, read_arrays
 from ...core.errors import InputError, PredictorError
 from ...core.files import MANIFEST_NAME, check_manifest, read_bounded_text, write_bytes, write_json, write_manifest
 from ...core.version import __version__
-from .fitting import CurveFit, check_curve
+from .law.fitting import CurveFit, check_curve
+from .law.transfer import Library
 from .library import Curve
-from .path import RatePath
-from .transfer import Library
+from .rates.path import RatePath
 
 FORMAT = 1
 """Version of the layout; a folder of another version is refused."""

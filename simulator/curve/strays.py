@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .path import RatePath
+from .rates.path import RatePath
 
 SHORT = (1e-3, 0.1)
 """Strays that every run has: 0.1 % of the loss, over a tenth of log progress (public curves)."""

@@ -13,9 +13,9 @@ from typing import Literal
 
 import numpy as np
 
-from .path import RatePath
+from .law.prior import Prior
 from .prefix import Belief, Z, believe
-from .prior import Prior
+from .rates.path import RatePath
 
 FIRST_CUT = 0.1
 """Share of the plan before which no cut is made: a shorter past promises little."""

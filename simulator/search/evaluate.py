@@ -17,15 +17,15 @@ import numpy as np
 from ...core.errors import ConfigError, InfeasibleError, InputError
 from ..cluster.cluster_estimate import ClusterEstimate
 from ..cluster.estimate import PlannedStep, estimate, plan_step
-from ..cluster.layout import batch_sequences
-from ..cluster.memory import MemoryCap
+from ..cluster.layouts.layout import batch_sequences
+from ..cluster.memory.memory import MemoryCap
 from ..cluster.plan import missing
 from ..config.run_config import RunConfig
 from ..forecast.forecast import Forecast, forecast
 from ..forecast.law_inputs import planned, run_columns
 from ..predictor.prediction import LossPrediction
-from .dimensions import Values
-from .measures import Outcome
+from .goals.measures import Outcome
+from .space.dimensions import Values
 from .study import Study
 
 __all__ = ["MACHINES", "Evaluation", "Evaluator"]

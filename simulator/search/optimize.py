@@ -18,11 +18,11 @@ from ...core.errors import UsageError
 from ...core.version import __version__
 from ..predictor.predictor import Predictor
 from .evaluate import Evaluator
-from .polishing import polished
-from .records import ORIGIN, evaluations, keep
-from .samplers import choose_sampler, make_sampler
+from .local_search.polishing import polished
 from .study import Study
-from .warm_start import recipes
+from .trials.records import ORIGIN, evaluations, keep
+from .trials.samplers import choose_sampler, make_sampler
+from .trials.warm_start import recipes
 
 if TYPE_CHECKING:
     import optuna

@@ -13,11 +13,11 @@ from ...core.files import write_text
 from ...core.version import __version__
 from ..forecast.forecast import Forecast
 from .evaluate import Evaluation, Evaluator
-from .fronts import balanced, front_of, spread_out
-from .records import ORIGIN, evaluations
-from .relaxation import Relaxation, relaxations, why_impossible
+from .local_search.fronts import balanced, front_of, spread_out
+from .local_search.relaxation import Relaxation, relaxations, why_impossible
 from .storage.own_journal import MEMORY
 from .study import Study
+from .trials.records import ORIGIN, evaluations
 
 if TYPE_CHECKING:
     import optuna

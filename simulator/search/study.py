@@ -17,13 +17,13 @@ from ...core.reading.config_messages import Origins, explain
 from ...core.reading.yaml_reader import load_document
 from ...core.units import shown
 from ...core.version import __version__
-from ..cluster.step_model import StepTimeModel
+from ..cluster.step_time.step_model import StepTimeModel
 from ..config.run_config import RunConfig
 from ..predictor.predictor import Predictor
-from .goal_reading import GoalReader, lacking
-from .goals import BoundLimit, MeasuredGoal
-from .space_reading import build_space
-from .spaces import Space
+from .goals.goal_reading import GoalReader, lacking
+from .goals.goals import BoundLimit, MeasuredGoal
+from .space.space_reading import build_space
+from .space.spaces import Space
 from .storage.own_journal import own_journal
 from .study_config import SearchOptions, StudyConfig
 

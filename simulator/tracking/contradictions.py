@@ -10,7 +10,7 @@ import numpy as np
 from ...datasets.run_logs.columns import RawLog, folded, number
 from ...datasets.run_logs.records import Notice
 from ..config.run_config import RunConfig
-from ..curve.path import RatePath
+from ..curve.rates.path import RatePath
 
 __all__ = ["Rates", "compare_rates", "gaps", "initial_loss", "other_config"]
 

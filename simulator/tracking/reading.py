@@ -12,7 +12,7 @@ from ...datasets.run_logs.columns import RawLog, choose_columns
 from ...datasets.run_logs.order import in_order
 from ...datasets.run_logs.records import Notice, read_records
 from ..config.run_config import RunConfig
-from ..curve.path import RatePath
+from ..curve.rates.path import RatePath
 from .contradictions import compare_rates, gaps, initial_loss, other_config
 from .scales import in_nats, step_unit
 

@@ -7,10 +7,10 @@ import os
 from ...core.errors import UsageError
 from ..config.run_config import RunConfig
 from ..curve.forecasting import choose_size
-from ..curve.path import RatePath
-from ..curve.prior import Prior
+from ..curve.law.prior import Prior
+from ..curve.law.transfer import Library
+from ..curve.rates.path import RatePath
 from ..curve.store import load
-from ..curve.transfer import Library
 from .track import PriorOf
 
 __all__ = ["load_curves", "prior_from"]

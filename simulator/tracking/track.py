@@ -14,12 +14,12 @@ from ...datasets.run_logs.records import Notice
 from ..cluster.cluster_estimate import ClusterEstimate
 from ..cluster.estimate import estimate
 from ..cluster.plan import missing
-from ..cluster.step_model import StepTimeModel
+from ..cluster.step_time.step_model import StepTimeModel
 from ..config.run_config import HardwareConfig, RunConfig
-from ..curve.path import RatePath
-from ..curve.plan import path_of
+from ..curve.law.prior import Prior, generic_prior
 from ..curve.prefix import Belief, Z, believe
-from ..curve.prior import Prior, generic_prior
+from ..curve.rates.path import RatePath
+from ..curve.rates.planned import path_of
 from ..curve.tracking import first_shift, standing
 from ..forecast.forecast import forecast
 from ..predictor.predictor import Predictor

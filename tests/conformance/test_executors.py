@@ -10,7 +10,7 @@ import signal
 import time
 
 import pytest
-from foretrain.proxies.campaign import Campaign
+from foretrain.proxies.campaign.campaign import Campaign
 from foretrain.proxies.engine import train_group
 from foretrain.proxies.executors import executor_names
 

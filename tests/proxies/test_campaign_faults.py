@@ -8,7 +8,7 @@ import time
 from functools import partial
 
 import pytest
-from foretrain.proxies.campaign import Campaign
+from foretrain.proxies.campaign.campaign import Campaign
 
 PATIENCE_S = 120
 # two Ray clusters at once on one machine get into each other's way
@@ -18,9 +18,9 @@ pytestmark = pytest.mark.xdist_group("ray")
 WORKER = """
 import hashlib, json, time
 from foretrain.core.files import write_bytes
-from foretrain.proxies.group import train_one_group
+from foretrain.proxies.campaign.group import train_one_group
 from foretrain.proxies.results import CurvePoint, DomainLoss, Evaluation, RunResult
-from foretrain.proxies.worker import serve
+from foretrain.proxies.campaign.worker import serve
 
 class Progress:
     def __init__(self, step, steps):
@@ -46,7 +46,7 @@ serve(lambda folder, group: train_one_group(folder, group, train))
 """
 PARENT = """
 import sys
-from foretrain.proxies.campaign import Campaign
+from foretrain.proxies.campaign.campaign import Campaign
 from foretrain.proxies.executors import get_executor
 executor = get_executor("local", 2)
 executor.command = [sys.executable, "-c", sys.argv[2]]
@@ -134,7 +134,7 @@ def test_a_node_that_is_killed_costs_nothing_but_time(create, toy_run, ray_clust
 
 OTHER_FOLDER = """
 import sys
-from foretrain.proxies.campaign import Campaign
+from foretrain.proxies.campaign.campaign import Campaign
 from foretrain.proxies.executors import get_executor, ray
 ray.sha256_file = lambda path: "0" * 64  # what this machine sees in the folder is not what the nodes see
 Campaign.open(sys.argv[1]).train(get_executor("ray", address=sys.argv[2]))

@@ -12,7 +12,7 @@ from foretrain.proxies.executors.local import LocalExecutor
 # Says what a worker sees in the place of a failure, so that it comes back.
 SEES = """
 import os, time
-from foretrain.proxies.worker import serve
+from foretrain.proxies.campaign.worker import serve
 names = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
 serve(lambda folder, group: time.sleep(0.2) or " ".join(os.environ.get(name, "-") for name in names))
 """
@@ -63,7 +63,7 @@ def test_a_worker_that_dies_is_replaced_and_its_group_tried_again(local, tmp_pat
     script = f"""
 import os, signal
 from pathlib import Path
-from foretrain.proxies.worker import serve
+from foretrain.proxies.campaign.worker import serve
 def train(folder, group):
     marks = [Path({str(tmp_path)!r}) / name for name in "ab"]
     for mark in marks:
@@ -87,7 +87,7 @@ def test_a_worker_that_always_dies_is_given_up_and_its_last_words_kept(local):
 def test_stopping_early_ends_every_worker(local):
     script = """
 import os, time
-from foretrain.proxies.worker import serve
+from foretrain.proxies.campaign.worker import serve
 def train(folder, group):
     print("at work", os.getpid(), flush=True)
     time.sleep(0.05 if group == 0 else 60)
@@ -118,7 +118,8 @@ def parent(pid):
 
 def test_a_worker_answers_and_ends_with_its_input():
     """What a library prints must not be taken for an answer."""
-    script = "from foretrain.proxies.worker import serve; serve(lambda folder, group: print('noise') or folder * group)"
+    noisy = "lambda folder, group: print('noise') or folder * group"
+    script = f"from foretrain.proxies.campaign.worker import serve; serve({noisy})"
     jobs = "".join(json.dumps({"folder": "x", "group": group}) + "\n" for group in (1, 2))
     worker = subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -20,7 +20,7 @@ from ...config.run_config import RunConfig
 from ...forecast.forecast import forecast
 from ...predictor.predictor import Predictor
 from ..optimize import Progress, optimize
-from .outcome import Told
+from .outcomes.outcome import Told
 from .planner_start import StudySource, digest_of, run_table, stated, study_on
 from .plans import Plan, apart, judged_at, search_plans
 from .proposals import Expected, Lesson, Proposal, expect
@@ -168,7 +168,7 @@ class Planner:
 
         Each names its proposal as in `watch`; `number` says it of a single run. Nothing is taken if one can't be.
         """
-        from .told import TRIAL_KEY, Asked, told_results
+        from .outcomes.told import TRIAL_KEY, Asked, told_results
 
         with self._lock:
             self._follow()
@@ -198,7 +198,7 @@ class Planner:
         others are left alone. `quiet_s` is how long a file must be untouched to count as finished where nothing in it
         says so. `on_told` is called with each lesson. Results that can't be taken are warned of (DataWarning).
         """
-        from .watching import new_results
+        from .outcomes.watching import new_results
 
         with self._lock:
             self._follow()

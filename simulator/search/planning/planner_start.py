@@ -14,7 +14,7 @@ from ....core.errors import ConfigError, UsageError
 from ....core.reading.yaml_reader import load_document
 from ....core.units import shown
 from ...predictor.predictor import Predictor
-from ..dimensions import MixDimension, RangeDimension, SetDimension
+from ..space.dimensions import MixDimension, RangeDimension, SetDimension
 from ..study import Study
 
 if TYPE_CHECKING:

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..dimensions import MixDimension, RangeDimension, Values
 from ..evaluate import Evaluation, Evaluator
-from ..fronts import balanced, front_of, spread_out
+from ..local_search.fronts import balanced, front_of, spread_out
 from ..optimize import Progress, open_search, optimize, run_search
-from ..records import evaluations
-from ..samplers import choose_sampler
-from ..spaces import Space
+from ..space.dimensions import MixDimension, RangeDimension, Values
+from ..space.spaces import Space
 from ..study import Study
+from ..trials.records import evaluations
+from ..trials.samplers import choose_sampler
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

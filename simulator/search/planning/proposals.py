@@ -12,7 +12,7 @@ from ...forecast.forecast import Forecast
 from ...forecast.law_inputs import planned, run_columns
 from ...predictor.prediction import LossPrediction
 from ...predictor.predictor import Predictor
-from .outcome import Told
+from .outcomes.outcome import Told
 
 __all__ = ["LEVEL", "Expected", "Lesson", "Proposal", "expect"]
 

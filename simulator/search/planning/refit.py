@@ -14,7 +14,7 @@ from ....core.errors import DataWarning, UsageError
 from ...config.run_config import RunConfig
 from ...forecast.law_inputs import run_columns
 from ...predictor.predictor import Predictor
-from .outcome import Told
+from .outcomes.outcome import Told
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,7 +11,7 @@ from ....core.errors import InputError
 from ....core.units import shown
 from ...config.run_config import RunConfig
 from ..study import Study
-from .outcome import Status, Told
+from .outcomes.outcome import Status, Told
 
 __all__ = ["Result", "headline", "headline_nats", "read_result"]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from foretrain.simulator.allocation.surface import LossSurface
+from foretrain.simulator.allocation.compute_optimal.surface import LossSurface
 from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.fitting import Fit
 from foretrain.simulator.laws import Reference, get_law

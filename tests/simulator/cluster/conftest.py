@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from foretrain.core.model.architecture import Architecture
 from foretrain.datasets.facts.accelerators import accelerator
-from foretrain.simulator.cluster.efficiency import PARAMETERS, Efficiencies
-from foretrain.simulator.cluster.step_model import StepTimeModel
-from foretrain.simulator.cluster.steps import FRAMEWORKS, Steps, layouts, machine, model
+from foretrain.simulator.cluster.step_time.efficiency import PARAMETERS, Efficiencies
+from foretrain.simulator.cluster.step_time.step_model import StepTimeModel
+from foretrain.simulator.cluster.step_time.steps import FRAMEWORKS, Steps, layouts, machine, model
 
 # what costs time rather than being a share of a rate
 _COSTS = ("launch_s", "launch_experts_s", "latency_s", "accumulate_bytes", "optimizer_bytes", "step_s", "straggling")

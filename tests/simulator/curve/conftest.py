@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from foretrain.simulator.curve.law.multipower import Shape, basis
 from foretrain.simulator.curve.library import Curve
-from foretrain.simulator.curve.multipower import Shape, basis
-from foretrain.simulator.curve.path import RatePath, named_path, piecewise_path, wsd_path
+from foretrain.simulator.curve.rates.path import RatePath, named_path, piecewise_path, wsd_path
 from foretrain.simulator.curve.reading import read_curves
 
 SHARED = Path(__file__).parents[4] / "shared/data/loss_curves"

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from foretrain.core.errors import FitError
 from foretrain.simulator.curve.forecasting import Run, choose_family, choose_size, forecast_curve
-from foretrain.simulator.curve.path import named_path
+from foretrain.simulator.curve.law.transfer import Library
+from foretrain.simulator.curve.rates.path import named_path
 from foretrain.simulator.curve.scoring import score
-from foretrain.simulator.curve.transfer import Library
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from foretrain.core.errors import FitError
-from foretrain.simulator.curve.path import named_path
+from foretrain.simulator.curve.law.prior import ScheduleBias, generic_prior
+from foretrain.simulator.curve.law.transfer import Library
 from foretrain.simulator.curve.prefix import Z, believe
-from foretrain.simulator.curve.prior import ScheduleBias, generic_prior
-from foretrain.simulator.curve.transfer import Library
+from foretrain.simulator.curve.rates.path import named_path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -3,7 +3,7 @@ import csv
 import numpy as np
 import pytest
 from foretrain.core.errors import DataWarning, RunTableError
-from foretrain.simulator.curve.path import named_path, piecewise_path, wsd_path
+from foretrain.simulator.curve.rates.path import named_path, piecewise_path, wsd_path
 from foretrain.simulator.curve.reading import read_curves, read_rates
 
 COLUMNS = [

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from foretrain.core.errors import PredictorError, UsageError
 from foretrain.core.files import write_manifest
+from foretrain.simulator.curve.law.transfer import Library
 from foretrain.simulator.curve.prefix import believe
 from foretrain.simulator.curve.store import check_destination, load, save
-from foretrain.simulator.curve.transfer import Library
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
+from foretrain.simulator.curve.law.prior import generic_prior
 from foretrain.simulator.curve.prefix import believe
-from foretrain.simulator.curve.prior import generic_prior
 from foretrain.simulator.curve.tracking import LEAST, first_shift, scan, standing
 
 

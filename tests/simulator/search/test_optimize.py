@@ -10,11 +10,11 @@ import pytest
 from foretrain.core.errors import InfeasibleError, InputError
 from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.forecast.forecast import forecast
-from foretrain.simulator.report.study_tables import study_view
+from foretrain.simulator.report.tables.study import study_view
 from foretrain.simulator.search.evaluate import Evaluator
-from foretrain.simulator.search.first_trial import SeededByFirstTrial
 from foretrain.simulator.search.optimize import optimize
-from foretrain.simulator.search.samplers import choose_sampler
+from foretrain.simulator.search.trials.first_trial import SeededByFirstTrial
+from foretrain.simulator.search.trials.samplers import choose_sampler
 from rich.console import Console
 
 LIMITS = {"cost_usd": {"at_most": "30k", "chance": 0.9}}

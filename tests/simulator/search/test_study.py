@@ -8,7 +8,7 @@ import pytest
 from foretrain.core.errors import ConfigError
 from foretrain.core.quantity import Quantity
 from foretrain.simulator.search.evaluate import MACHINES, Evaluator
-from foretrain.simulator.search.measures import MEASURES
+from foretrain.simulator.search.goals.measures import MEASURES
 from foretrain.simulator.search.study import Study
 from hypothesis import given
 from hypothesis import strategies as st

@@ -18,7 +18,7 @@ from foretrain.core.errors import (
 from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.predictor.predictor import Predictor
-from foretrain.simulator.search.planning.outcome import Told
+from foretrain.simulator.search.planning.outcomes.outcome import Told
 from foretrain.simulator.search.planning.planner import Planner
 from foretrain.simulator.search.study import Study
 

@@ -1,0 +1,198 @@
+"""A campaign: a list of proxies to train and their results, in one folder. Nothing cleverer.
+
+The folder is all the state there is (`campaign_files` says what is in it). Whatever is killed, and whenever, calling
+`train` again goes on from there, and ends with the same losses, bit for bit.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...core.errors import CampaignError
+from ...core.files import write_json
+from ...core.version import __version__
+from ...datasets.tokens.store import TokenStore
+from ..executors import Executor, GroupJob, Outcome
+from ..results import RunResult
+from ..runs import ProxyRun
+from ..settings import EngineSettings
+from .campaign_files import CampaignFile, Failure, Layout, read_model
+from .campaign_new import claim_folder, new_campaign_file
+from .campaign_status import CampaignStatus, Pace, campaign_status
+from .campaign_table import results_table
+from .result_files import is_done, read_result
+
+if TYPE_CHECKING:
+    from ...datasets.runs.run_table import RunTable
+
+__all__ = ["Campaign", "Progress"]
+
+Progress = Callable[[str, float], None]
+"""Called about once a second with where the campaign is, in words, and the share of its FLOPs that are done."""
+
+
+class Campaign:
+    """A campaign in its folder: `create` or `open` it, `train` it, then take its `table`.
+
+    `file` is what campaign.json says, `layout` names the other files. An instance remembers no results: any number of
+    processes may look at a folder while one trains it.
+    """
+
+    def __init__(self, folder: Path, file: CampaignFile) -> None:
+        self.folder, self.file = folder, file
+        self.layout = Layout(folder)
+        self._runs = {run.run_id: run for run in file.runs}
+
+    @classmethod
+    def create(
+        cls,
+        folder: str | os.PathLike[str],
+        runs: Sequence[ProxyRun],
+        store_folder: str | os.PathLike[str],
+        settings: EngineSettings,
+        space: Mapping[str, Any] | None = None,
+        predicted_s: float | None = None,
+    ) -> Campaign:
+        """Write a campaign into a new or empty folder; the same campaign again is the one that is there.
+
+        `space` is the design that the runs come from and `predicted_s` the wall-clock seconds that it expects; both
+        are kept for the record. Raises CampaignError if the folder holds anything else, if run ids can't be used, or if
+        the runs don't fit the tokens; CorpusError if there are none in `store_folder`.
+        """
+        path = Path(folder)
+        file = new_campaign_file(path, runs, TokenStore.open(store_folder), settings, space, predicted_s)
+        if claim_folder(path):
+            write_json(path / "campaign.json", file.model_dump(mode="json"))
+        there = cls.open(path)
+        if not there.file.same_campaign(file):
+            raise CampaignError(
+                f"{path}: holds another campaign (other runs, tokens or settings); expected a new or empty folder"
+            )
+        return there
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str]) -> Campaign:
+        """Open a campaign's folder. Raises CampaignError if it isn't one, or one of an incompatible version."""
+        layout = Layout(Path(folder))
+        if not layout.file.is_file():
+            raise CampaignError(f"{folder}: has no campaign.json; expected a folder made by `simulate proxies train`")
+        file = read_model(layout.file, CampaignFile)
+        if file.foretrain.split(".")[0] != __version__.split(".")[0]:
+            raise CampaignError(
+                f"{folder}: was made by foretrain {file.foretrain}, this is {__version__}; finish it with that version"
+            )
+        return cls(layout.folder, file)
+
+    def train(self, executor: Executor, progress: Progress | None = None) -> CampaignStatus:
+        """Train what isn't done yet, and return how it stands then.
+
+        Groups that failed before are tried again. A group that fails now is noted in the folder, the others go on, and
+        at the end CampaignError lists the failures. Ctrl-C leaves checkpoints from which the next call goes on.
+        Raises CampaignError at once if another process is training this campaign, or if the tokens have changed, and
+        CorpusError if they are damaged.
+        """
+        report = progress or (lambda text, share: None)
+        with self.layout.locked():
+            done = [self.is_group_done(group) for group in range(len(self.file.groups))]
+            self.layout.sweep([group for group, is_done in enumerate(done) if is_done])
+            groups = [group for group, is_done in enumerate(done) if not is_done]
+            if groups:
+                report("checking the tokens", 0.0)
+                self.open_store().verify()
+            failures = self._train(groups, executor, report) if groups else {}
+        if failures:
+            raise CampaignError(self._failure_text(failures))
+        return self.status()
+
+    def status(self) -> CampaignStatus:
+        """How the campaign stands: counts by state, tokens, time left. Any process may ask, at any time."""
+        return campaign_status(self.file, self.layout)
+
+    def results(self) -> Iterator[tuple[ProxyRun, RunResult]]:
+        """The runs that are done, in the campaign's order, with their results (without their curves)."""
+        for run in self.file.runs:
+            folder = self.layout.run(run.run_id)
+            if is_done(folder):
+                yield run, read_result(folder, run)
+
+    def table(self) -> RunTable:
+        """The run table of what is done so far (`run_rows` says what its columns mean).
+
+        Raises CampaignError if nothing is, or if a result is damaged.
+        """
+        return results_table([(self.file, self.results())], str(self.folder))
+
+    def write_table(self, out: str | os.PathLike[str]) -> RunTable:
+        """Write the run table, whole, as CSV, CSV.gz or Parquet by its extension, and return it. Errors as `table`."""
+        table = self.table()
+        table.write(Path(out))
+        return table
+
+    def group_runs(self, group: int) -> list[ProxyRun]:
+        """The runs that are trained together as this group. Raises CampaignError if there is no such group."""
+        if not 0 <= group < len(self.file.groups):
+            raise CampaignError(f"{self.folder}: there is no group {group}; expected 0 to {len(self.file.groups) - 1}")
+        return [self._runs[run_id] for run_id in self.file.groups[group]]
+
+    def is_group_done(self, group: int) -> bool:
+        """Whether every run of the group has a result."""
+        return all(is_done(self.layout.run(run.run_id)) for run in self.group_runs(group))
+
+    def is_untouched(self) -> bool:
+        """Whether nothing of it has been trained, nor is being trained."""
+        return not any((self.folder / begun).is_dir() for begun in ("runs", "groups"))
+
+    def discard(self) -> None:
+        """Take back a campaign of which nothing is trained. Raises CampaignError if something is, or is being."""
+        with self.layout.locked():
+            if not self.is_untouched():
+                raise CampaignError(f"{self.folder}: has begun to train, so it stays")
+            self.layout.file.unlink()
+
+    def open_store(self) -> TokenStore:
+        """Open the campaign's tokens. Raises CampaignError if they are no longer those that it was made for."""
+        facts = self.file.store
+        folder = Path(os.path.realpath(os.path.join(os.path.realpath(self.folder), facts.folder)))
+        store = TokenStore.open(folder)
+        if store.digest != facts.digest:
+            raise CampaignError(
+                f"{folder}: the tokens have changed: the campaign was made for digest {facts.digest}, they now have "
+                f"{store.digest}; prepare the corpus as it was, or start a new campaign in another folder"
+            )
+        return store
+
+    def _train(self, groups: list[int], executor: Executor, progress: Progress) -> dict[int, str]:
+        """Train groups; return what went wrong with which."""
+        pace, failures = Pace(self.file, self.layout, groups), {}
+        progress(*pace.read())
+        jobs = [GroupJob(os.path.abspath(self.folder), group) for group in groups]
+        with closing(executor.run(jobs, self.file.settings.device)) as events:
+            for outcome in events:
+                if outcome is not None:
+                    pace.ended(outcome.group, outcome.failure is None)
+                    failures.update(self._noted(outcome))
+                progress(*pace.read())
+        return failures
+
+    def _noted(self, outcome: Outcome) -> dict[int, str]:
+        """The outcome's failure, if it is one; on disk too, where the worker couldn't write it itself."""
+        if outcome.failure is None:
+            return {}
+        files = self.layout.group(outcome.group)
+        if files.read_failure() is None:
+            files.note(files.failure, Failure(type="WorkerError", message=outcome.failure))
+        return {outcome.group: outcome.failure}
+
+    def _failure_text(self, failures: dict[int, str]) -> str:
+        lines = []
+        for group, why in sorted(failures.items()):
+            names = self.file.groups[group]
+            lines.append(f"  group {group} ({', '.join(names[:4])}{', …' if len(names) > 4 else ''}): {why}")
+        return (
+            f"{self.folder}: {len(failures)} of {len(self.file.groups)} groups failed; train again to retry them, "
+            "groups/*/failure.json says more:\n" + "\n".join(lines)
+        )

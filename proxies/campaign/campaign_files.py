@@ -1,0 +1,239 @@
+"""What is in a campaign's folder, and where. Every value is checked when it is read; every file is written whole.
+
+campaign.json                       everything that was decided, written once
+.lock                               held by the one process that trains the campaign
+runs/<run_id>/                      run.json, curve.csv and, last, result.json: with it the run is done
+groups/<nnnn>/                      checkpoint.safetensors, progress.json, failure.json, .lock: until all are done
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+import traceback
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+
+from ...core.errors import CampaignError, ConfigError, InputError
+from ...core.files import read_bounded_text, write_json
+from ...core.reading.config_messages import Origins, explain
+from ...core.reading.fields import FieldError, Frozen, Label, PositiveReal, Real
+from ...core.units import shown
+from ..runs import ProxyRun
+from ..settings import EngineSettings
+
+__all__ = ["FORMAT", "CampaignFile", "Failure", "GroupFolder", "GroupProgress", "Layout", "StoreFacts", "read_model"]
+
+FORMAT = 1
+"""Version of the folder's layout and of campaign.json."""
+
+_RUN_ID = re.compile(r"[A-Za-z0-9_@+-][A-Za-z0-9._@+-]{0,99}")
+_MAX_BYTES = 256_000_000
+_MAX_SMALL_BYTES = 1_000_000
+_HEX = r"^[0-9a-f]{64}$"
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class StoreFacts(Frozen):
+    """The tokens that a campaign trains on: where they lie, what they are, and what the run table says about them."""
+
+    folder: str = Field(min_length=1, max_length=4096, description="The token store, seen from the campaign's folder.")
+    digest: str = Field(pattern=_HEX, description="Stands for exactly these tokens.")
+    name: Label = Field(description="Name of the corpus.")
+    tokenizer: Label | None = Field(description="Kind, size and start of the digest; none where no domain is text.")
+    bytes_per_token: dict[Label, PositiveReal | None] = Field(description="By domain; none where it isn't text.")
+
+
+class CampaignFile(Frozen):
+    """All of campaign.json: the list of runs, how they are computed, and which are trained together."""
+
+    format: Literal[1]
+    foretrain: str = Field(max_length=100, description="Version that made the campaign.")
+    store: StoreFacts
+    settings: EngineSettings
+    runs: tuple[ProxyRun, ...] = Field(min_length=1)
+    groups: tuple[tuple[Label, ...], ...] = Field(description="Run ids by group, the costliest group first.")
+    space: dict[str, Any] | None = Field(default=None, description="The design that the runs were drawn from.")
+    predicted_s: PositiveReal | None = Field(default=None, description="Wall-clock seconds that the design expected.")
+
+    @field_validator("runs")
+    @classmethod
+    def _check_run_ids(cls, runs: tuple[ProxyRun, ...]) -> tuple[ProxyRun, ...]:
+        seen: dict[str, str] = {}
+        for run in runs:
+            if not _RUN_ID.fullmatch(run.run_id):
+                raise ConfigError(
+                    f"run_id {shown(run.run_id)} can't name a folder; expected 1 to 100 letters (a to z), digits and "
+                    "._-@+, not starting with a dot"
+                )
+            # Some file systems take names that differ only in case for one.
+            if earlier := seen.get(run.run_id.lower()):
+                raise ConfigError(f"run_ids {shown(earlier)} and {shown(run.run_id)} would share a folder; rename one")
+            seen[run.run_id.lower()] = run.run_id
+        return runs
+
+    @model_validator(mode="after")
+    def _check_groups(self) -> Self:
+        shared = {run.run_id: run.shared for run in self.runs}
+        grouped = [run_id for group in self.groups for run_id in group]
+        if sorted(grouped) != sorted(shared):
+            raise FieldError("groups", "don't hold every run exactly once")
+        if any(len({shared[run_id] for run_id in group}) != 1 for group in self.groups):
+            raise FieldError("groups", "one has no runs, or runs that can't be trained together")
+        return self
+
+    def same_campaign(self, other: CampaignFile) -> bool:
+        """Whether both ask for the same results: same runs, tokens, settings and design."""
+        incidental = {"foretrain": "", "predicted_s": None}
+        mine, theirs = (
+            file.model_copy(update={**incidental, "store": file.store.digest, "groups": ()}) for file in (self, other)
+        )
+        return mine == theirs
+
+
+class GroupProgress(Frozen):
+    """How far a group is, and which process trains it; `steps_per_s` is unknown until it has taken a few steps."""
+
+    step: int = Field(ge=0)
+    steps: int = Field(ge=1)
+    steps_per_s: Real | None = Field(default=None, ge=0)
+    host: str = ""
+    pid: int = 0
+
+
+class Failure(Frozen):
+    """Why a group's last attempt failed."""
+
+    type: str
+    message: str
+    traceback: str = ""
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failure:
+        """Say what an exception says, with where it came from."""
+        lines = traceback.format_exception(error)
+        message = str(error) or "no message"
+        return cls(type=type(error).__name__, message=message[:10_000], traceback="".join(lines)[-100_000:])
+
+    def __str__(self) -> str:
+        """One line: what went wrong."""
+        return f"{self.type}: {self.message}".strip().splitlines()[0]
+
+
+class GroupFolder:
+    """The files of one group, there only while it is trained or after it failed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoint = path / "checkpoint.safetensors"
+        self.progress = path / "progress.json"
+        self.failure = path / "failure.json"
+        self.lock = path / ".lock"
+
+    def is_locked(self) -> bool:
+        """Whether a process is training the group right now, on any machine that shares the folder's locks."""
+        from filelock import FileLock, Timeout
+
+        if not self.lock.exists():
+            return False
+        try:
+            # Held for a moment if it is free; whoever wants it meanwhile waits that long.
+            with FileLock(self.lock, timeout=0):
+                return False
+        except Timeout:
+            return True
+        except OSError:
+            return False
+
+    def read_progress(self) -> GroupProgress | None:
+        """The last progress that was noted, None if there is none (or it can't be read: it is only a note)."""
+        return _read_note(self.progress, GroupProgress)
+
+    def read_failure(self) -> Failure | None:
+        """Why the last attempt failed, None if it didn't."""
+        return _read_note(self.failure, Failure)
+
+    def note(self, path: Path, value: BaseModel) -> None:
+        """Write progress or a failure; a disk that refuses it must not stop the training."""
+        with contextlib.suppress(InputError, OSError):
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_json(path, value.model_dump())
+
+    def remove(self) -> None:
+        """Remove everything: the group is done."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+class Layout:
+    """Names of the files in a campaign's folder, and its lock."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / "campaign.json"
+        self.stop = folder / ".stop"
+
+    def run(self, run_id: str) -> Path:
+        """The folder of one run."""
+        return self.folder / "runs" / run_id
+
+    def group(self, number: int) -> GroupFolder:
+        """The folder of one group."""
+        return GroupFolder(self.folder / "groups" / f"{number:04d}")
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the whole campaign for this process. Raises CampaignError at once if another one has it."""
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise CampaignError(
+                f"{self.folder}: another process is training this campaign; wait for it to end, or stop it"
+            ) from None
+        except OSError as error:
+            raise CampaignError(f"{self.folder}: can't be locked: {error.strerror or error}") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def sweep(self, done: Iterable[int]) -> None:
+        """Remove what a killed process has left: a wish to stop, unfinished files, folders of groups that are `done`.
+
+        Call it under the lock.
+        """
+        self.stop.unlink(missing_ok=True)
+        for group in done:
+            self.group(group).remove()
+        for pattern in (".tmp-*", "groups/*/.tmp-*", "runs/*/.tmp-*"):
+            for path in self.folder.glob(pattern):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+
+def read_model(path: Path, model: type[_Model], max_bytes: int = _MAX_BYTES) -> _Model:
+    """Read a JSON file as `model`, every value checked. Raises CampaignError that names the file and the key."""
+    text = read_bounded_text(path, max_bytes, CampaignError)
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CampaignError(f"{path}: isn't JSON ({error}); restore it from a copy") from None
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise CampaignError(explain(error, model, Origins(str(path), {}, {}))) from None
+
+
+def _read_note(path: Path, model: type[_Model]) -> _Model | None:
+    try:
+        return read_model(path, model, _MAX_SMALL_BYTES)
+    except CampaignError:
+        return None

@@ -1,0 +1,124 @@
+"""What a new campaign's file says: runs checked against the tokens, and put into groups."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ...core.errors import CampaignError
+from ...core.reading.config_messages import Origins, explain
+from ...core.units import shown
+from ...core.version import __version__
+from ...datasets.tokens.store import TokenStore
+from ..runs import ProxyRun
+from ..settings import EngineSettings
+from .campaign_files import FORMAT, CampaignFile, StoreFacts
+from .run_rows import row_ids
+
+__all__ = ["claim_folder", "grouped", "new_campaign_file"]
+
+
+def new_campaign_file(
+    folder: Path,
+    runs: Sequence[ProxyRun],
+    store: TokenStore,
+    settings: EngineSettings,
+    space: Mapping[str, Any] | None,
+    predicted_s: float | None,
+) -> CampaignFile:
+    """All that campaign.json will say. Raises CampaignError for runs that can't be told apart or trained here."""
+    _check_against(store, runs)
+    wanted = {
+        "format": FORMAT,
+        "foretrain": __version__,
+        "store": _store_facts(store, folder),
+        "settings": settings,
+        "runs": list(runs),
+        "groups": grouped(runs, settings.group_size),
+        "space": None if space is None else json.loads(json.dumps(dict(space), allow_nan=False)),  # as it comes back
+        "predicted_s": predicted_s,
+    }
+    try:
+        file = CampaignFile.model_validate(wanted)
+    except ValidationError as error:
+        raise CampaignError(explain(error, CampaignFile, Origins("campaign", {}, {}))) from None
+    _check_row_ids(file.runs)
+    return file
+
+
+def claim_folder(folder: Path) -> bool:
+    """Make the folder; return whether it is free. Raises CampaignError if it holds anything but a campaign."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        there = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise CampaignError(f"{folder}: can't be a campaign's folder: {error.strerror or error}") from None
+    if there and "campaign.json" not in there:
+        raise CampaignError(f"{folder}: holds other files, such as {there[0]!r}; expected a new or empty folder")
+    return not there
+
+
+def grouped(runs: Sequence[ProxyRun], group_size: int) -> list[list[str]]:
+    """Run ids by group: runs that can share one set of tensors, in their order, in even parts; the costliest first.
+
+    The costliest first, so that at the end no core waits long for another.
+    """
+    by_shared: dict[Any, list[ProxyRun]] = {}
+    for run in runs:
+        by_shared.setdefault(run.shared, []).append(run)
+    groups = []
+    for alike in by_shared.values():
+        parts = math.ceil(len(alike) / group_size)
+        bounds = [len(alike) * part // parts for part in range(parts + 1)]
+        groups += [alike[start:stop] for start, stop in itertools.pairwise(bounds)]
+    groups.sort(key=lambda group: -sum(run.training_flops for run in group))  # stable: equal ones stay in order
+    return [[run.run_id for run in group] for group in groups]
+
+
+def _store_facts(store: TokenStore, campaign: Path) -> StoreFacts:
+    folder, home = os.path.realpath(store.folder), os.path.realpath(campaign)
+    try:
+        where = Path(os.path.relpath(folder, home)).as_posix()
+    except ValueError:  # on another drive
+        where = folder
+    tokenizer = store.tokenizer
+    named = None if tokenizer is None else f"{tokenizer.kind}-{tokenizer.vocab_size}-{tokenizer.digest[:8]}"
+    return StoreFacts(
+        folder=where,
+        digest=store.digest,
+        name=store.index.name,
+        tokenizer=named,
+        bytes_per_token={domain: store.bytes_per_token(domain) for domain in store.domains},
+    )
+
+
+def _check_against(store: TokenStore, runs: Sequence[ProxyRun]) -> None:
+    """Raise CampaignError for runs that can't be trained on this store."""
+    known = ", ".join(store.domains)
+    for run in runs:
+        for domain in [*run.mix, *run.unique_tokens]:
+            if domain not in store.domains:
+                raise CampaignError(
+                    f"run {run.run_id}: the tokens have no domain {shown(domain)}; the domains are {known}"
+                )
+        if run.shape.vocab_size < store.vocab_size:
+            raise CampaignError(
+                f"run {run.run_id}: shape.vocab_size: got {run.shape.vocab_size}; expected at least the "
+                f"{store.vocab_size} of the tokens"
+            )
+
+
+def _check_row_ids(runs: Sequence[ProxyRun]) -> None:
+    """Raise CampaignError where a run is named as another one's validation on the way will be."""
+    seen: set[str] = set()
+    for name in (name for run in runs for name in row_ids(run)):
+        if name in seen:
+            raise CampaignError(f"two rows of the run table would be named {name!r}; rename one of the runs")
+        seen.add(name)

@@ -1,0 +1,136 @@
+"""Results of proxies → rows of the run table: one row per validation of a run, the last one under the run's own id.
+
+What the columns mean here:
+
+- `loss.<domain>` is the loss on each domain's validation tokens, `loss` their plain mean: the cross-entropy on a
+  validation set with equally many tokens of each domain. That set is the same for every row, whatever the row's mix,
+  so the mean can be fitted like any other loss, and it is what a search for one best mix minimises. With a single
+  domain the two would be one target fitted twice, so there is only `loss`, and `val_domain` names the domain.
+- `loss_se…` (nats) is the standard error of each over validation sequences, `bytes_per_token…` converts nats per
+  token into bits per byte. Both are extra columns.
+- `params` counts every parameter, embeddings included; `params_active` and `params_embedding` say which are which.
+- `lr` is the peak at width 64, which proxies of every width share; `lr_final` is what it was at the row's last step.
+- `unique_tokens` is blank, and thus one pass, unless the run has begun to repeat a domain. From then on
+  `unique_tokens.<domain>` says how many distinct tokens there are of each domain that it repeats.
+- Every row of a run that diverged says so, also those before it did: the run isn't one that anyone would plan.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ..results import Evaluation, RunResult
+from ..runs import ProxyRun
+from .campaign_files import StoreFacts
+
+__all__ = ["row_ids", "rows"]
+
+
+def row_ids(run: ProxyRun) -> list[str]:
+    """The ids of a run's rows, one per validation: `<run_id>@<tokens>` on the way, the run's own at its end."""
+    return [_row_id(run, step) for step in run.evaluate_steps]
+
+
+def rows(
+    outcomes: Iterable[tuple[ProxyRun, RunResult]], store: StoreFacts, mixed: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The rows of these runs, in their order; `mixed` are the domains that any run of the campaign trains on."""
+    return [row for run, result in outcomes for row in _rows_of(run, result, store, mixed)]
+
+
+def _row_id(run: ProxyRun, step: int) -> str:
+    return run.run_id if step == run.steps else f"{run.run_id}@{step * run.batch_tokens}"
+
+
+def _rows_of(run: ProxyRun, result: RunResult, store: StoreFacts, mixed: Sequence[str]) -> list[dict[str, Any]]:
+    found = [
+        {
+            **_at_step(run, evaluation.step, result),
+            **_losses(evaluation, store),
+            **_repetition(evaluation),
+            **_constants(run, store, mixed),
+        }
+        for evaluation in result.evaluations
+    ]
+    if result.status == "diverged" and not (result.evaluations and result.evaluations[-1].step == run.steps):
+        # The end that never came: a row without a loss, as far as the run got.
+        step = max(1, result.diverged_step or 0)
+        found.append({**_at_step(run, step, result), **_constants(run, store, mixed), "run_id": run.run_id})
+    return found
+
+
+def _at_step(run: ProxyRun, step: int, result: RunResult) -> dict[str, Any]:
+    """What depends on how far the run is."""
+    tokens = step * run.batch_tokens
+    return {
+        "run_id": _row_id(run, step),
+        "status": result.status,
+        "tokens": tokens,
+        "steps": step,
+        "flops": run.shape.training_flops_per_token() * tokens,
+        "lr_final": run.recipe.lr * float(run.schedule.at(step - 1)),
+    }
+
+
+def _losses(evaluation: Evaluation, store: StoreFacts) -> dict[str, float | None]:
+    """Losses, their standard errors and bytes per token, by domain; those of the mean where there are several."""
+    domains = sorted(evaluation.losses)
+    losses = [evaluation.losses[domain].mean_nats for domain in domains]
+    errors = [evaluation.losses[domain].standard_error_nats for domain in domains]
+    columns: dict[str, float | None] = {"loss": math.fsum(losses) / len(losses)}
+    columns["loss_se"] = _known(math.hypot(*errors) / len(errors))
+    if len(domains) == 1:
+        return {**columns, "bytes_per_token": store.bytes_per_token.get(domains[0])}
+    for domain, loss, error in zip(domains, losses, errors, strict=True):
+        columns[f"loss.{domain}"] = loss
+        columns[f"loss_se.{domain}"] = _known(error)
+        columns[f"bytes_per_token.{domain}"] = store.bytes_per_token.get(domain)
+    return columns
+
+
+def _known(error: float) -> float | None:
+    return error if math.isfinite(error) else None
+
+
+def _repetition(evaluation: Evaluation) -> dict[str, float]:
+    """`unique_tokens`, `epochs` and the stocks that were used up, if any was; tokens are distinct until then."""
+    seen = evaluation.train_tokens
+    used_up = {d: stock for d, stock in evaluation.unique_tokens.items() if seen.get(d, 0) > stock}
+    distinct = sum(min(tokens, evaluation.unique_tokens.get(domain, tokens)) for domain, tokens in seen.items())
+    if not 0 < distinct < sum(seen.values()):
+        return {}
+    by_domain = {f"unique_tokens.{domain}": float(stock) for domain, stock in used_up.items()}
+    return {"unique_tokens": distinct, "epochs": evaluation.tokens / distinct, **by_domain}
+
+
+def _constants(run: ProxyRun, store: StoreFacts, mixed: Sequence[str]) -> dict[str, Any]:
+    """What is the same in every row of a run."""
+    shape, recipe, counts = run.shape, run.recipe, run.shape.parameter_counts
+    total = math.fsum(run.mix.values())
+    single = next(iter(store.bytes_per_token)) if len(store.bytes_per_token) == 1 else None
+    experts = {"num_experts": shape.num_experts, "experts_per_token": shape.experts_per_token}
+    return {
+        "params": counts.total,
+        "params_active": counts.active,
+        "params_embedding": counts.embedding,
+        **{f"mix.{domain}": run.mix.get(domain, 0.0) / total for domain in mixed},
+        "batch_tokens": run.batch_tokens,
+        "lr": recipe.lr,
+        "schedule": recipe.schedule,
+        "warmup_steps": run.schedule.warmup_steps,
+        "weight_decay": recipe.weight_decay,
+        "optimizer": "adamw",
+        "architecture": run.model,
+        "width": shape.width,
+        "depth": shape.layers,
+        "heads": shape.heads,
+        **({name: value or 1 for name, value in experts.items()} if shape.num_experts else {}),
+        "vocab_size": shape.vocab_size,
+        "context_length": shape.context_length,
+        "source": store.name,
+        "val_domain": single,
+        "tokenizer": store.tokenizer,
+        "seed": run.seed,
+    }

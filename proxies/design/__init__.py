@@ -1,0 +1,1 @@
+"""Which proxies to train: a space, its mixes and sizes, what they will cost."""

@@ -1,0 +1,72 @@
+"""Making a design smaller until it fits a time budget: what gives first, and what is said about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from ...core.units import format_count
+from .plan import Part, PartName
+
+__all__ = ["dropped", "smaller"]
+
+_LINE = 2
+"""Token counts and sizes that the ladder gives up only at the end: fewer don't show a slope."""
+
+
+def smaller(part: Part) -> Part | None:
+    """Return the part with the next thing dropped, or None if nothing is left to drop.
+
+    The ladder gives its largest token counts down to two, then seeds, then its largest sizes down to two, then the
+    rest of the token counts and sizes. Other parts give their larger sizes, then seeds, then variants: learning rates
+    down to three, sampled mixes and Sobol points down to none; at last, all of the included mixes.
+    """
+    if part.name == "ladder":
+        steps = (_fewer_tokens(_LINE), _fewer_seeds, _fewer_shapes(_LINE), _fewer_tokens(1), _fewer_shapes(1))
+    else:
+        steps = (_fewer_shapes(1), _fewer_seeds, _fewer_variants)
+    return next((less for step in steps if (less := step(part)) is not None), None)
+
+
+def dropped(asked: Mapping[PartName, Part], kept: Mapping[PartName, Part]) -> list[str]:
+    """Return what a smaller design lacks, one line per part and kind of thing, for people."""
+    lines: list[str] = []
+    for name, before in asked.items():
+        after = kept.get(name)
+        if after is None or not after.variants:
+            lines.append(f"{name}: all {len(before.variants)} {_WORDS[name]}")
+            continue
+        if gone := before.tokens[len(after.tokens) :]:
+            lines.append(f"{name}: token counts {', '.join(map(format_count, gone))}")
+        if gone := before.shapes[len(after.shapes) :]:
+            lines.append(f"{name}: sizes {', '.join(format_count(shape.params_total) for shape in gone)} parameters")
+        if gone := before.seeds - after.seeds:
+            lines.append(f"{name}: {gone} of {before.seeds} seeds")
+        if gone := len(before.variants) - len(after.variants):
+            lines.append(f"{name}: {gone} of {len(before.variants)} {_WORDS[name]}")
+    return lines
+
+
+_WORDS: dict[PartName, str] = {"lr": "learning rates", "ladder": "mixes", "mixes": "mixes", "sobol": "points"}
+
+_Step = Callable[[Part], Part | None]
+
+
+def _fewer_tokens(least: int) -> _Step:
+    return lambda part: replace(part, tokens=part.tokens[:-1]) if len(part.tokens) > least else None
+
+
+def _fewer_shapes(least: int) -> _Step:
+    return lambda part: replace(part, shapes=part.shapes[:-1]) if len(part.shapes) > least else None
+
+
+def _fewer_seeds(part: Part) -> Part | None:
+    return replace(part, seeds=part.seeds - max(1, part.seeds // 4)) if part.seeds > 1 else None
+
+
+def _fewer_variants(part: Part) -> Part | None:
+    """Drop a quarter of the variants, the last ones, but none of those kept; then, of mixes, all at once."""
+    count = len(part.variants)
+    if count > part.kept:
+        return replace(part, variants=part.variants[: max(part.kept, count - max(1, count // 4))])
+    return replace(part, variants=()) if part.name == "mixes" and count else None

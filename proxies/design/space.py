@@ -1,0 +1,191 @@
+"""`ProxySpace`: which proxies a campaign may train, read from a `space.yaml` and checked as a whole.
+
+    corpora: corpora.yaml
+    time_budget: 8min
+    sizes: [20k, 60k, 200k]
+    tokens: [0.5M, 1M, 2M]
+    seeds: 2
+    lr: {low: 0.003, high: 0.03, points: 4}
+    mixes: {sample: 12, include: [uniform]}
+
+A space has up to four parts. The ladder (always there) trains every size with one mix and gives every token count;
+`lr` as a range tunes the learning rate beforehand; `mixes` trains many mixes, and `sobol` many settings, at few sizes.
+Whatever is wrong comes as one `ConfigError` that lists each problem with its file, line, key, value and what would be
+accepted. What is made of it is in `design`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, Field, PrivateAttr, StrictBool, ValidationError, model_validator
+
+from ...core.errors import ConfigError
+from ...core.reading.config_messages import Origins, explain
+from ...core.reading.fields import Duration, FieldError, Frozen, Label, PositiveReal, Whole, whole_schema
+from ...core.reading.yaml_reader import load_document
+from ...core.units import shown
+from ..runs import Recipe
+from ..settings import EngineSettings
+from ._space_parts import Counts, LearningRates, MixSpec, SampledMixes, SobolPoints, Widths, lowest_lr, read_lr
+
+__all__ = ["ProxySpace"]
+
+_Seed = Annotated[Whole, Field(ge=0, le=2**32 - 1), whole_schema(0, 2**32 - 1)]
+_DEFAULT_LR = Recipe().lr
+_HORIZON_FREE = ("constant", "inverse_sqrt")
+
+
+class ProxySpace(Frozen):
+    """The proxies that a campaign may train.
+
+    >>> space = ProxySpace.from_mapping({"corpora": "corpora.yaml", "sizes": ["20k", "60k"], "tokens": ["1M"]})
+    >>> space.sizes, space.depth, space.lr.fixed
+    ((20000.0, 60000.0), 4, 0.005)
+    """
+
+    corpora: Label = Field(description="The corpora file to train on, relative to this file.")
+    time_budget: Duration | None = Field(
+        default=None,
+        description="Wall clock of the whole campaign, all workers together, such as 8min (default: none).",
+    )
+    seed: _Seed = Field(default=0, description="First of the runs' seeds, and seed of the design itself.")
+    model: Label = Field(default="transformer", description="Kind of model, by its name in proxies/models.")
+    context_length: Annotated[Whole, Field(ge=8, le=65_536), whole_schema(8, 65_536)] = Field(
+        default=128, description="Tokens per training sequence."
+    )
+    depth: Annotated[Whole, Field(ge=1, le=1_000), whole_schema(1, 1_000)] = Field(
+        default=4, description="Layers; the same for every size, so that width alone changes along the ladder."
+    )
+    head_width: Annotated[Whole, Field(ge=2, le=1_024), whole_schema(2, 1_024)] = Field(
+        default=32, description="Wanted size of an attention head; the nearest that divides the width is taken."
+    )
+    ffn_ratio: Annotated[PositiveReal, Field(le=100)] = Field(
+        default=2.5, description="Inner size of the gated feed-forward network over width; rounded to a multiple of 8."
+    )
+    short_conv: Annotated[Whole, Field(ge=0, le=64), whole_schema(0, 64)] = Field(
+        default=4, description="Taps of the causal convolution before attention; 0: none."
+    )
+    tied_embeddings: StrictBool = Field(default=False, description="The output head is the token embedding table.")
+    sizes: Counts | None = Field(
+        default=None, description="Wanted parameters of each model, embeddings included; the nearest width is taken."
+    )
+    widths: Widths | None = Field(default=None, description="Instead of sizes: widths, in multiples of 8.")
+    tokens: Counts = Field(description="Training tokens: the points of the ladder along the data axis.")
+    seeds: Annotated[Whole, Field(ge=1, le=100), whole_schema(1, 100)] = Field(
+        default=1, description="Repetitions of each run of the ladder, each with a seed of its own."
+    )
+    batch_sequences: Annotated[Whole, Field(ge=1, le=10**6), whole_schema(1, 10**6)] = Field(
+        default=8, description="Sequences of context_length tokens per step."
+    )
+    recipe: Recipe = Field(default=Recipe(), description="Optimisation of every run, all but the learning rate.")
+    lr: Annotated[LearningRates, BeforeValidator(read_lr, json_schema_input_type=float | LearningRates)] = Field(
+        default=LearningRates(low=_DEFAULT_LR, high=_DEFAULT_LR),
+        description="Peak learning rate at width 64: a number, or a range that is tuned before the rest.",
+    )
+    mix: MixSpec = Field(
+        default="natural",
+        description="Mix of the ladder: natural (in proportion to the text in stock), uniform, or shares by domain.",
+    )
+    mixes: SampledMixes | None = Field(default=None, description="Further mixes, trained beside the ladder.")
+    sobol: SobolPoints | None = Field(default=None, description="Further settings, trained beside the ladder.")
+    engine: EngineSettings = Field(default=EngineSettings(), description="How the runs are computed.")
+    _folder: Path = PrivateAttr(default=Path())
+    _origins: Origins = PrivateAttr(default=Origins("space", {}, {}))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a YAML or JSON file; `corpora` in it is relative to its folder. Raises `ConfigError`."""
+        document = load_document(path)
+        return cls._checked(document.mapping, Origins(document.where, document.lines, {}), Path(path).parent)
+
+    @classmethod
+    def from_mapping(
+        cls, mapping: Mapping[str, Any], where: str = "space", folder: str | os.PathLike[str] = "."
+    ) -> Self:
+        """Check a mapping as YAML would give it; `corpora` is relative to `folder`. Raises `ConfigError`."""
+        if not isinstance(mapping, Mapping):
+            raise ConfigError(f"{where}: got {shown(mapping)}; expected a mapping with corpora, sizes and tokens")
+        return cls._checked(mapping, Origins(where, {}, {}), Path(folder))
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """Return the JSON Schema of what `load` accepts, with descriptions and units."""
+        schema = cls.model_json_schema()
+        for part in (schema, *schema["$defs"].values()):
+            # A docstring's example is Python, which says nothing to the author of a YAML file.
+            part["description"] = part["description"].partition("\n\n>>>")[0]
+        del schema["$defs"]["Recipe"]["properties"]["lr"]
+        schema["oneOf"] = [{"required": ["sizes"]}, {"required": ["widths"]}]
+        return schema
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return plain data, complete with defaults, from which `from_mapping` makes an equal space."""
+        return self.model_dump(mode="json", exclude={"recipe": {"lr"}})
+
+    @property
+    def corpora_path(self) -> Path:
+        """Where the corpora file is."""
+        return self._folder / self.corpora
+
+    @property
+    def rungs(self) -> tuple[float, ...]:
+        """The entries of `sizes` or of `widths`, ascending; `sizes` of a part refers to them."""
+        return self.sizes or self.widths or ()
+
+    @property
+    def one_run_gives_every_token_count(self) -> bool:
+        """Whether the schedule doesn't depend on the run's length, so that a run passes through all shorter ones."""
+        return self.recipe.schedule in _HORIZON_FREE
+
+    @property
+    def where(self) -> str:
+        """The file that the space was read from, or what stands for it, for messages."""
+        return self._origins.where
+
+    def problem(self, error: FieldError) -> ConfigError:
+        """Return an error found later, when the data are known, with the file and line of its key in front."""
+        place = self._origins.of(tuple(error.key.split(".")))
+        return ConfigError(f"{place}: {error.key}: {error.message}")
+
+    @classmethod
+    def _checked(cls, mapping: Mapping[str, Any], origins: Origins, folder: Path) -> Self:
+        """Validate; turn every problem into one `ConfigError`."""
+        try:
+            space = cls.model_validate(dict(mapping))
+        except ValidationError as error:
+            raise ConfigError(explain(error, cls, origins)) from None
+        space._folder, space._origins = folder, origins
+        return space
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, data: Any) -> Any:
+        """Read an empty section as one that says nothing; lend the recipe the lowest lr, to check lr_final against."""
+        if not isinstance(data, dict):
+            return data
+        kept = {key: value for key, value in data.items() if value is not None or key not in ("recipe", "engine", "lr")}
+        recipe, lr = kept.get("recipe", {}), lowest_lr(kept.get("lr", _DEFAULT_LR))
+        if not isinstance(recipe, dict):
+            return kept
+        if "lr" in recipe:
+            raise FieldError("recipe.lr", f"got {shown(recipe['lr'])}; expected it as lr of the space itself")
+        return {**kept, "recipe": recipe if lr is None else {**recipe, "lr": lr}}
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.sizes and self.widths:
+            raise FieldError("widths", "comes beside sizes; expected one of the two")
+        if not self.rungs:
+            raise FieldError("sizes", "is missing; expected parameter counts such as [20k, 60k, 200k], or widths")
+        for name, part in (("lr", self.lr), ("mixes", self.mixes), ("sobol", self.sobol)):
+            for size in (part.sizes or ()) if part else ():
+                if size not in self.rungs:
+                    among = ", ".join(f"{rung:g}" for rung in self.rungs)
+                    raise FieldError(f"{name}.sizes", f"got {size:g}; expected among the ladder's: {among}")
+        if self.sobol is not None:
+            self.sobol.check_against(self.recipe)
+        return self

@@ -1,0 +1,177 @@
+"""The loss of one target as a function of size and tokens alone: all else about the run stays as it is.
+
+Compute is C = 6·N·D FLOPs (Kaplan et al. 2020, arXiv:2001.08361, section 2.1), with N as the law counts it. Where that
+is all parameters of a dense model, they are the active ones too; where a law counts the totals of routed models, C has
+the plan's share of active parameters in it. Learning rate and batch are taken as tuned at every size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ....core.errors import InputError
+from ....core.units import shown
+from ...config.run_config import RunConfig
+from ...fitting import Fit
+from ...forecast.law_inputs import planned, run_columns
+from ...laws import Columns
+from ...predictor.domains import check_domains, new_domains, without_new_domains
+from ...predictor.loss_model import TargetModel
+from ...predictor.prediction import LossPrediction
+from ...predictor.predictor import Predictor
+
+__all__ = ["LossSurface", "tuned"]
+
+FLOPS_PER_PARAM_TOKEN = 6.0
+_TUNED = ("lr", "batch_tokens")
+_DENSE = RunConfig.from_mapping({"model": {"params": 1e9}, "data": {"tokens": 1e9}})
+
+
+@dataclass(frozen=True)
+class LossSurface:
+    """One target's loss over params (as its law counts them) and tokens, each `(n,)`, with all else held."""
+
+    model: TargetModel
+    target: str
+    params_kind: str
+    """What N counts: total, active or non_embedding."""
+    fixed: Mapping[str, float] = field(default_factory=dict)
+    """Further columns that the law reads: shares of a mix, stocks of its domains, experts."""
+    config: RunConfig = _DENSE
+    """The plan that the rest comes from."""
+    stock: float | None = None
+    """Distinct tokens, where they aren't the plan's; None for those of the plan."""
+    active_share: float = 1.0
+    """Active parameters over those that the law counts."""
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, predictor: Predictor, config: RunConfig | None = None, unique_tokens: float | None = None
+    ) -> LossSurface:
+        """The main target of a predictor (that of the plan's `data.val_domain`), for a plan or a plain dense model.
+
+        `unique_tokens` is a stock that replaces the plan's. InputError where the law reads what isn't stated (a mix),
+        or doesn't know how the loss changes with size or with tokens.
+        """
+        name = cls.target_of(predictor, config)
+        plan = _DENSE if config is None else tuned(config)
+        warnings: list[str] = []
+        columns = run_columns(plan, predictor, warnings)
+        if config is None:
+            warnings = []  # about a plan that nobody stated
+        warnings = [text for text in warnings if not text.startswith("optim.")]
+        model = predictor.targets[name]
+        _require_both(model, predictor.name)
+        gone = ("params", "tokens", "unique_tokens", *_TUNED)
+        fixed = {key: float(value[0]) for key, value in columns.items() if key not in gone}
+        kind = str(predictor.about.get("params_kind", "total"))
+        share = 1.0
+        if config is not None and kind == "total":
+            share = config.model.params_active / float(columns["params"][0])
+        if "unique_tokens" in model.fit.law.columns:  # repeats must not count twice, in total and by domain
+            fixed = {key: value for key, value in fixed.items() if not key.startswith("unique_tokens.")}
+        elif unique_tokens is not None:
+            raise InputError(
+                f"unique tokens: got {unique_tokens:.3g}, but the law of {predictor.name} "
+                f"({model.fit.law.name}) knows no repeats; expected a predictor with repetition, such as web-text"
+            )
+        surface = cls(model, name, kind, fixed, plan, unique_tokens, min(share, 1.0), tuple(warnings))
+        surface.log_loss(np.array([1e9]), np.array([2e10]))  # a mix that isn't stated is said now
+        return surface
+
+    @staticmethod
+    def target_of(predictor: Predictor, config: RunConfig | None) -> str:
+        """The target of a plan's `data.val_domain`; the predictor's main one without a plan, or where it has none."""
+        named = f"loss.{None if config is None else config.data.val_domain}"
+        return named if named in predictor.targets else predictor.main_target
+
+    @property
+    def fit(self) -> Fit:
+        """The fitted law."""
+        return self.model.fit
+
+    def compute(self, params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+        """Training FLOPs."""
+        return FLOPS_PER_PARAM_TOKEN * self.active_share * params * tokens
+
+    def tokens_for(self, flops: float | np.ndarray, params: float | np.ndarray) -> np.ndarray:
+        """Tokens that `flops` are enough for at a size."""
+        return np.asarray(flops / (FLOPS_PER_PARAM_TOKEN * self.active_share * params), dtype=float)
+
+    def distinct(self, tokens: np.ndarray) -> np.ndarray | None:
+        """Distinct tokens among those seen; None where no stock is stated."""
+        data = self.config.data
+        if self.stock is not None:
+            return np.minimum(self.stock, tokens)
+        if data.distinct_tokens() is None:
+            return None
+        if data.unique_tokens is not None:
+            return np.minimum(data.unique_tokens, tokens)
+        stocks = data.unique_tokens_by_domain or {}
+        seen = [np.minimum(tokens * share, stocks.get(domain, np.inf)) for domain, share in (data.mix or {}).items()]
+        return np.sum(seen, axis=0)
+
+    @property
+    def kinks(self) -> list[float]:
+        """Tokens at which some stock is used up: there the loss may have a corner."""
+        data = self.config.data
+        if "unique_tokens" not in self.fit.law.columns and not any("unique_tokens." in key for key in self.fixed):
+            return []
+        if self.stock is not None or data.unique_tokens is not None:
+            return [float(self.stock or data.unique_tokens or 0.0)]
+        shares, stocks = data.mix or {}, data.unique_tokens_by_domain or {}
+        return sorted({stock / shares[name] for name, stock in stocks.items() if shares.get(name, 0.0) > 0})
+
+    def columns(self, params: np.ndarray, tokens: np.ndarray) -> dict[str, np.ndarray]:
+        """The columns of runs of these sizes, `(n,)` each."""
+        params, tokens = np.asarray(params, dtype=float), np.asarray(tokens, dtype=float)
+        found = {"params": params, "tokens": tokens}
+        found |= {name: np.full(len(params), value) for name, value in self.fixed.items()}
+        distinct = self.distinct(tokens) if "unique_tokens" in self.fit.law.columns else None
+        if distinct is not None and np.any(distinct < tokens):
+            found["unique_tokens"] = distinct
+        return found
+
+    def known_columns(self, params: np.ndarray, tokens: np.ndarray) -> Columns:
+        """The same, of domains that the law knows. InputError for new ones, unless the plan allows them."""
+        columns: Columns = self.columns(params, tokens)
+        allowed = self.config.data.allow_new_domains and bool(self.fit.law.domains)
+        if allowed and new_domains(self.fit, columns):
+            columns = without_new_domains(self.fit, columns, "data.mix")[1]
+        return check_domains(self.fit, columns, "data.mix")
+
+    def log_loss(self, params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+        """Log of the law's loss `(n,)`, without what was learned on top of it."""
+        return self.fit.log_loss(self.known_columns(params, tokens))
+
+    def log_loss_draws(self, params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+        """The same by every draw of the law's parameters, `(K, n)`."""
+        return self.fit.log_loss_draws(self.known_columns(params, tokens))
+
+    def predict(self, params: np.ndarray, tokens: np.ndarray) -> LossPrediction:
+        """The whole prediction, calibrated, with what was learned on top of the law."""
+        return planned(self.config, self.model, self.columns(params, tokens))[0]
+
+    @property
+    def plain(self) -> bool:
+        """Whether the law is its core alone here: no term of it has anything to say."""
+        columns = self.known_columns(np.array([1e9]), np.array([1e30]))  # beyond any stock
+        return not any(self.fit.law.prepare(columns, self.fit.reference)[1:])
+
+
+def tuned(config: RunConfig) -> RunConfig:
+    """The plan without a stated learning rate: laws then take it, and the batch, as tuned to the size."""
+    return config.model_copy(update={"optim": config.optim.model_copy(update=dict.fromkeys(_TUNED))})
+
+
+def _require_both(model: TargetModel, name: str) -> None:
+    for column in ("params", "tokens"):
+        if column not in model.fit.law.member.uses:
+            raise InputError(
+                f"predictor {shown(name)}: its law {model.fit.law.name} doesn't know how the loss changes with "
+                f"{column}, so it has no optimum; expected a predictor fitted on runs in which params and tokens vary"
+            )

@@ -1,0 +1,190 @@
+"""One thing at a time: what each number of a plan moves when it is turned a little, and what nothing here reads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ....core.errors import InfeasibleError, InputError
+from ....core.version import __version__
+from ...cluster.estimate import DRAWS
+from ...cluster.plan import missing
+from ...cluster.step_time.step_model import StepTimeModel
+from ...config.run_config import RunConfig
+from ...forecast.law_inputs import planned, run_columns
+from ...predictor.predictor import Predictor
+from ..compute_optimal.surface import LossSurface
+from ..under_limits.affordable import Steps
+from .knobs import Knob, knobs
+
+__all__ = ["OUTCOMES", "Sensitivity", "Turned", "sensitivity"]
+
+OUTCOMES = ("loss_nats", "perplexity", "cost_usd", "wall_clock_days")
+"""What is watched; medians."""
+_NOTHING = 1e-12  # a relative change that is rounding
+
+
+@dataclass(frozen=True)
+class Turned:
+    """One number of the plan turned down and up, all others held.
+
+    `down` and `up` hold the change of each outcome (None: the plan says too little for it, or can't go there),
+    `elasticity` how many per cent an outcome rises for one per cent of the number; for a share of the mix, for one
+    point.
+    """
+
+    key: str
+    value: float
+    value_down: float | None
+    value_up: float | None
+    down: Mapping[str, float | None]
+    up: Mapping[str, float | None]
+    elasticity: Mapping[str, float | None]
+    note: str | None
+
+    @property
+    def read(self) -> bool:
+        """Whether any outcome moved."""
+        return any(change for change in (*self.down.values(), *self.up.values()))
+
+    @property
+    def effect(self) -> tuple[float, ...]:
+        """What rows are sorted by: the largest change of the loss, then of the other outcomes."""
+        return tuple(max(abs(self.down[name] or 0.0), abs(self.up[name] or 0.0)) for name in OUTCOMES)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        mappings = ("down", "up", "elasticity")
+        return {**vars(self), **{name: dict(getattr(self, name)) for name in mappings}, "read": self.read}
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """The outcomes of a plan, and what each of its numbers does to them, the largest effect on the loss first."""
+
+    name: str | None
+    predictor: str
+    step: float
+    outcomes: Mapping[str, float | None]
+    rows: tuple[Turned, ...]
+    cannot: Mapping[str, str]
+    """Numbers that can't be turned either way, and why."""
+
+    @property
+    def not_read(self) -> list[str]:
+        """Numbers that move none of the outcomes here."""
+        return [row.key for row in self.rows if not row.read]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values with stable keys and units in the names, for JSON."""
+        return {
+            "name": self.name,
+            "predictor": self.predictor,
+            "step": self.step,
+            "outcomes": dict(self.outcomes),
+            "knobs": [row.to_dict() for row in self.rows],
+            "not_read": self.not_read,
+            "cannot": dict(self.cannot),
+            "version": __version__,
+        }
+
+
+def sensitivity(
+    config: RunConfig,
+    predictor: Predictor,
+    *,
+    step: float = 0.1,
+    step_times: StepTimeModel | None = None,
+    progress: Callable[[str, float], None] | None = None,
+) -> Sensitivity:
+    """Turn every number of a plan down and up by a share `step`, shares of its mix by one point, one at a time.
+
+    The layout is chosen anew each time, where the plan leaves it open. InputError for a step out of (0, 0.5],
+    InfeasibleError where the plan itself can't run.
+    """
+    if not 0 < step <= 0.5:
+        raise InputError(f"step: got {step:g}; expected a share above 0 and at most 0.5, such as 0.1")
+    steps = Steps(step_times)
+    target = LossSurface.target_of(predictor, config)
+
+    def outcomes(plan: RunConfig) -> dict[str, float | None]:
+        model = predictor.targets[target]
+        loss = float(planned(plan, model, run_columns(plan, predictor, []))[0].loss_nats[0])
+        cost = days = None
+        if not missing(plan):
+            made = steps.estimate(plan, DRAWS)
+            days, cost = made.wall_clock_days.median, None if made.cost_usd is None else made.cost_usd.median
+        return {"loss_nats": loss, "perplexity": math.exp(loss), "cost_usd": cost, "wall_clock_days": days}
+
+    base = outcomes(config)
+    rows, cannot = [], {}
+    every = list(knobs(config, steps))
+    for number, knob in enumerate(every):
+        if progress is not None:
+            progress(knob.key, number / len(every))
+        try:
+            rows.append(_turned(knob, step, base, outcomes))
+        except InfeasibleError as error:
+            cannot[knob.key] = str(error).splitlines()[0]
+    rows.sort(key=lambda row: row.effect, reverse=True)
+    return Sensitivity(config.name, predictor.name, step, base, tuple(rows), cannot)
+
+
+def _turned(
+    knob: Knob, step: float, base: Mapping[str, float | None], outcomes: Callable[[RunConfig], dict[str, float | None]]
+) -> Turned:
+    """One number turned both ways. InfeasibleError where it can be turned neither way."""
+    sides: list[tuple[float, dict[str, float | None]] | None] = []
+    notes, first = [], None
+    for factor in (1.0 - step, 1.0 + step):
+        try:
+            plan, value, note = knob.moved(factor)
+            sides.append((value, outcomes(plan)))
+        except InfeasibleError as error:
+            sides.append(None)
+            first = first or error
+            note = f"{'down' if factor < 1 else 'up'}: {str(error).splitlines()[0]}"
+        notes += [note] if note else []
+    if first is not None and not any(sides):
+        raise first
+    down, up = sides
+    return Turned(
+        key=knob.key,
+        value=knob.value,
+        value_down=None if down is None else down[0],
+        value_up=None if up is None else up[0],
+        down=_changes(base, down),
+        up=_changes(base, up),
+        elasticity={name: _elasticity(name, knob, base, down, up) for name in OUTCOMES},
+        note="; ".join(dict.fromkeys(notes)) or None,
+    )
+
+
+def _changes(
+    base: Mapping[str, float | None], side: tuple[float, dict[str, float | None]] | None
+) -> dict[str, float | None]:
+    found: dict[str, float | None] = dict.fromkeys(OUTCOMES)
+    for name in OUTCOMES if side is not None else ():
+        before, after = base[name], side[1][name] if side is not None else None
+        if before is not None and after is not None:
+            found[name] = 0.0 if abs(after - before) <= _NOTHING * abs(before) else after - before
+    return found
+
+
+def _elasticity(
+    name: str,
+    knob: Knob,
+    base: Mapping[str, float | None],
+    down: tuple[float, dict[str, float | None]] | None,
+    up: tuple[float, dict[str, float | None]] | None,
+) -> float | None:
+    """Per cent of an outcome for one per cent of the knob, or for one point of a share, between the ends there are."""
+    start, end = down or (knob.value, dict(base)), up or (knob.value, dict(base))
+    low, high = start[1][name], end[1][name]
+    if low is None or high is None or low <= 0 or high <= 0:
+        return None
+    moved = (end[0] - start[0]) * 100.0 if knob.share else math.log(end[0] / start[0])
+    rise = math.log(high / low)
+    return 0.0 if abs(rise) <= _NOTHING else rise * (100.0 if knob.share else 1.0) / moved

@@ -1,0 +1,1 @@
+"""What money, time and machines buy."""

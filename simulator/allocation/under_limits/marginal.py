@@ -1,0 +1,247 @@
+"""What more time, more accelerators, more money or more tokens buy, for the planned model and for the best one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ....core.errors import ConfigError, InfeasibleError, InputError
+from ....core.quantity import Quantity
+from ....core.version import __version__
+from ...cluster.cluster_estimate import ClusterEstimate
+from ...cluster.estimate import DRAWS
+from ...cluster.plan import missing
+from ...cluster.step_time.step_model import StepTimeModel
+from ...config.run_config import RunConfig
+from ...forecast.law_inputs import run_columns
+from ...predictor.predictor import Predictor
+from ..compute_optimal.surface import LossSurface, tuned
+from ..figures import around, loss_at, perplexity_of
+from .affordable import Affordable, Limits, Steps, affordable, with_tokens
+from .devices import with_devices
+from .ladder import Ladder, Progress, climb, plan_shape
+
+__all__ = ["Change", "Marginal", "More", "what_more_buys"]
+
+_DAYS_PER_WEEK = 7.0
+_USUAL_GPUS = 0.25  # more of them, where nobody says how many
+
+
+@dataclass(frozen=True)
+class Change:
+    """A run against the plan: what it is, and by how much its outcome differs. Medians, but for the intervals."""
+
+    params_total: float
+    tokens: float
+    devices: int
+    loss_nats: float
+    loss_change_nats: Quantity
+    """Intervals by the law's draws, the plan and this run by the same ones; what the law lacks isn't in them."""
+    perplexity_change: Quantity
+    cost_change_usd: float | None
+    days_change: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        quantities = ("loss_change_nats", "perplexity_change")
+        return {**vars(self), **{name: getattr(self, name).to_dict() for name in quantities}}
+
+
+@dataclass(frozen=True)
+class More:
+    """One way of spending more: what it buys the planned model, and the best model for the same limits."""
+
+    what: str
+    same_model: Change | None
+    best_model: Change | None
+    note: str | None = None
+    """What had to be changed for it, or why it can't be done."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        both = {"same_model": self.same_model, "best_model": self.best_model}
+        return {
+            "what": self.what,
+            **{k: None if v is None else v.to_dict() for k, v in both.items()},
+            "note": self.note,
+        }
+
+
+@dataclass(frozen=True)
+class Marginal:
+    """A plan, and what more of each thing would buy it."""
+
+    name: str | None
+    predictor: str
+    params_total: float
+    tokens: float
+    devices: int
+    loss_nats: Quantity
+    perplexity: Quantity
+    wall_clock_days: Quantity
+    cost_usd: Quantity | None
+    rows: tuple[More, ...]
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values with stable keys and units in the names, for JSON."""
+        quantities = {name: getattr(self, name) for name in ("loss_nats", "perplexity", "wall_clock_days", "cost_usd")}
+        plain = {name: getattr(self, name) for name in ("name", "predictor", "params_total", "tokens", "devices")}
+        return {
+            "plan": {**plain, **{k: None if v is None else v.to_dict() for k, v in quantities.items()}},
+            "more": [row.to_dict() for row in self.rows],
+            "notes": list(self.notes),
+            "version": __version__,
+        }
+
+
+@dataclass(frozen=True)
+class _Wish:
+    what: str
+    limits: Limits
+    config: RunConfig
+    tokens: float | None = None
+    """Tokens of the planned model, where they are stated instead of stretched to the limits."""
+    note: str | None = None
+
+
+def what_more_buys(
+    config: RunConfig,
+    predictor: Predictor,
+    *,
+    weeks: float = 1.0,
+    gpus: int | None = None,
+    budget: float = 0.1,
+    step_times: StepTimeModel | None = None,
+    progress: Progress | None = None,
+) -> Marginal:
+    """What `weeks`, `gpus` (beside a quarter more of them), a share `budget` of the cost and twice the tokens buy.
+
+    More time and more money go into more tokens on the same accelerators; more accelerators keep to the plan's wall
+    clock. Each is answered for the planned model and for the best shape of its family within the same limits. Raises
+    ConfigError for what the plan lacks, InfeasibleError where the plan itself can't run.
+    """
+    _check(config, weeks, gpus, budget)
+    steps = Steps(step_times)
+    base = steps.estimate(config, DRAWS)
+    comparison = _Comparison(config, predictor, base, steps)
+    wishes = list(_wishes(config, base, weeks, gpus, budget, steps))
+    rows, near = [], None
+    for number, wish in enumerate(wishes):
+        if progress is not None:
+            progress(wish.what, number / len(wishes))
+        row, near = comparison.row(wish, near)
+        rows.append(row)
+    loss = loss_at(comparison.prediction)
+    return Marginal(
+        name=config.name,
+        predictor=predictor.name,
+        params_total=config.model.params_total,
+        tokens=config.data.tokens,
+        devices=base.devices,
+        loss_nats=loss,
+        perplexity=perplexity_of(loss),
+        wall_clock_days=base.wall_clock_days,
+        cost_usd=base.cost_usd,
+        rows=tuple(rows),
+        notes=("learning rate and batch are taken as tuned in every run", *comparison.surface.notes),
+    )
+
+
+def _check(config: RunConfig, weeks: float, gpus: int | None, budget: float) -> None:
+    lacking = missing(config)
+    if lacking:
+        raise ConfigError(f"{', '.join(lacking)}: missing; expected in the plan, for times and money")
+    plan_shape(config)
+    for name, value in (("weeks", weeks), ("gpus", 1 if gpus is None else gpus), ("budget", budget)):
+        if not (math.isfinite(value) and value > 0):
+            raise InputError(f"{name}: got {value:g}; expected more than 0")
+
+
+def _wishes(
+    config: RunConfig,
+    base: ClusterEstimate,
+    weeks: float,
+    gpus: int | None,
+    budget: float,
+    steps: Steps,
+) -> Iterator[_Wish]:
+    days = base.wall_clock_days.median
+    same_time = Limits(wall_clock_days=days)
+    yield _Wish("nothing more, best shape", same_time, config, tokens=config.data.tokens)
+    week = f"{weeks:g} week{'' if weeks == 1 else 's'} more"
+    yield _Wish(week, Limits(wall_clock_days=days + _DAYS_PER_WEEK * weeks), config)
+    quarter = max(1, round(_USUAL_GPUS * base.devices))
+    for more in dict.fromkeys([quarter] if gpus is None else [quarter, gpus]):
+        count = base.devices + more
+        what = f"{more} more accelerators ({more / base.devices:+.0%})"
+        try:
+            plan, note = with_devices(config, count, steps)
+        except InfeasibleError as error:
+            yield _Wish(what, Limits(), config, note=str(error).splitlines()[0])
+        else:
+            yield _Wish(what, same_time, plan, note=note)
+    if base.cost_usd is not None and base.cost_usd.median > 0:
+        yield _Wish(f"{budget:.0%} more money", Limits(cost_usd=base.cost_usd.median * (1.0 + budget)), config)
+    doubled = with_tokens(config, 2.0 * config.data.tokens)
+    longer = steps.estimate(doubled, DRAWS).wall_clock_days.median
+    yield _Wish("twice the tokens", Limits(wall_clock_days=longer), config, tokens=doubled.data.tokens)
+
+
+class _Comparison:
+    """Runs against the plan, all by the same draws of the law."""
+
+    def __init__(self, config: RunConfig, predictor: Predictor, base: ClusterEstimate, steps: Steps) -> None:
+        self.config, self.predictor, self.base, self.steps = config, predictor, base, steps
+        self.surface = LossSurface.of(predictor, config)
+        at = self._at(config)
+        self.prediction = self.surface.predict(*at)
+        self.drawn = np.exp(self.surface.log_loss_draws(*at))[:, 0]
+
+    def row(self, wish: _Wish, near: float | None) -> tuple[More, float | None]:
+        """What a wish buys, and the best size for it, near which that of the next one will be."""
+        if wish.limits.unlimited:
+            return More(wish.what, None, None, wish.note), near
+        same, note = None, wish.note
+        try:
+            same = self._change(self._planned_model(wish))
+        except InfeasibleError as error:
+            note = str(error).splitlines()[0]
+        try:
+            ladder = climb(wish.config, self.predictor, wish.limits, self.steps, near=near)
+        except InfeasibleError:
+            return More(wish.what, same, None, note), near
+        return More(wish.what, same, self._best(ladder), note), ladder.rungs[ladder.best].params
+
+    def _planned_model(self, wish: _Wish) -> Affordable:
+        if wish.tokens is None:
+            return affordable(wish.config, wish.limits, self.steps, DRAWS)
+        plan = with_tokens(wish.config, wish.tokens)
+        return Affordable(plan, self.steps.estimate(plan, DRAWS), "tokens")
+
+    def _best(self, ladder: Ladder) -> Change:
+        return self._change(ladder.rungs[ladder.best].affordable)
+
+    def _change(self, run: Affordable) -> Change:
+        at = self._at(run.config)
+        loss = float(self.surface.predict(*at).loss_nats[0])
+        drawn = np.exp(self.surface.log_loss_draws(*at))[:, 0]
+        before = float(self.prediction.loss_nats[0])
+        cost, base = run.estimate.cost_usd, self.base.cost_usd
+        return Change(
+            params_total=run.config.model.params_total,
+            tokens=run.config.data.tokens,
+            devices=run.estimate.devices,
+            loss_nats=loss,
+            loss_change_nats=around(loss - before, drawn - self.drawn),
+            perplexity_change=around(math.exp(loss) - math.exp(before), np.exp(drawn) - np.exp(self.drawn)),
+            cost_change_usd=None if cost is None or base is None else cost.median - base.median,
+            days_change=run.estimate.wall_clock_days.median - self.base.wall_clock_days.median,
+        )
+
+    def _at(self, config: RunConfig) -> tuple[np.ndarray, np.ndarray]:
+        return run_columns(tuned(config), self.predictor, [])["params"], np.array([config.data.tokens])

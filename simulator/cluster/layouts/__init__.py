@@ -1,0 +1,1 @@
+"""How a model and its batch are split over devices: what is possible, and what is fastest."""

@@ -1,0 +1,171 @@
+"""The fastest layouts of a model on n devices: every layout worth trying, those that fit, ranked by step time.
+
+All candidates are estimated at once as arrays. The learned residual is bounded, so it is worked out only for those
+whose physics come within its bound of the last that is asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ....core.errors import ConfigError, InfeasibleError
+from ....datasets.facts.accelerators import Accelerator, Precision
+from ...config.hardware import Framework, LayoutConfig
+from ..memory.memory import GIB, Memory, MemoryCap, memory
+from ..step_time.residual import LARGEST_CORRECTION
+from ..step_time.step_model import StepTimeModel
+from ..step_time.steps import FRAMEWORKS, Steps, layouts, machine, model
+from .candidates import LayoutSpace, candidate_layouts, layout_at
+from .layout import Layout
+from .search_advice import Fastest, changes_that_fit
+
+__all__ = ["RankedLayout", "default_framework", "fastest_layouts", "steps_of"]
+
+_FIRST = 64
+_ROUNDING = 0.01  # log units
+_MOST_LEARNED = 20_000
+_FSDP_STAGE = 3
+
+
+@dataclass(frozen=True)
+class RankedLayout:
+    """One layout with what it is estimated to take."""
+
+    layout: Layout
+    framework: Framework
+    step_time_s: float
+    device_gib: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class _Candidates:
+    columns: dict[str, np.ndarray]
+    steps: Steps
+    memory: Memory
+
+
+def default_framework(accelerator: Accelerator, zero_stage: np.ndarray) -> np.ndarray:
+    """Index into FRAMEWORKS where nobody says: XLA on TPUs, else FSDP for sharded weights, else Megatron's kin."""
+    if (accelerator.generation or "").startswith("tpu"):
+        return np.full(np.shape(zero_stage), FRAMEWORKS.index("xla"))
+    return np.where(np.asarray(zero_stage) >= _FSDP_STAGE, FRAMEWORKS.index("fsdp"), FRAMEWORKS.index("megatron"))
+
+
+def steps_of(
+    space: LayoutSpace,
+    columns: dict[str, np.ndarray],
+    accelerator: Accelerator,
+    precision: Precision,
+    framework: Framework | None = None,
+) -> Steps:
+    """Candidate layouts of a space as steps on an accelerator."""
+    index = default_framework(accelerator, columns["zero_stage"])
+    if framework is not None:
+        index = np.full(np.shape(index), FRAMEWORKS.index(framework))
+    offload = any(np.any(columns[f"offload_{what}"]) for what in ("optimizer", "weights", "activations"))
+    part = machine(accelerator, precision, per_node=space.per_node, devices=space.count, offload=offload)
+    return Steps(model(space.architecture), part, layouts(**columns, framework=index))
+
+
+def fastest_layouts(
+    space: LayoutSpace,
+    accelerator: Accelerator,
+    precision: Precision,
+    *,
+    framework: Framework | None = None,
+    fitted: StepTimeModel | None = None,
+    top: int = 10,
+    cap: MemoryCap | None = None,
+) -> list[RankedLayout]:
+    """The fastest layouts that fit, fastest first; where none surely does, those that may, the leanest first.
+
+    With a `cap` those that also keep to it; where none does, of those that fit the leanest.
+    Raises `InfeasibleError` if no layout is possible, or none fits; then with the smallest changes that would do.
+    """
+    fitted = fitted or StepTimeModel.shipped()
+    found = _candidates(space, accelerator, precision, framework)
+    fits = found.memory.fits
+    kept = fits if cap is None else fits & cap.kept(found.memory)
+    if np.any(kept):
+        return _fastest(found, kept, fitted, top)
+    if np.any(fits) or np.any(found.memory.possible):
+        return _leanest(found, fits if np.any(fits) else found.memory.possible, fitted, top)
+
+    def fastest(other: LayoutSpace) -> RankedLayout | None:
+        try:
+            found = _candidates(other, accelerator, precision, framework)
+        except (InfeasibleError, ConfigError):  # impossible, or over links of which nothing is known
+            return None
+        return _fastest(found, found.memory.fits, fitted, 1)[0] if np.any(found.memory.fits) else None
+
+    raise InfeasibleError(_why_nothing_fits(space, found, accelerator, fastest))
+
+
+def _fastest(found: _Candidates, among: np.ndarray, fitted: StepTimeModel, top: int) -> list[RankedLayout]:
+    """The fastest among some, of which there is one at least."""
+    rows, step_time_s = _ranked(found.steps, np.flatnonzero(among), fitted, top)
+    return _described(found, rows[:top], step_time_s[:top])
+
+
+def _leanest(found: _Candidates, among: np.ndarray, fitted: StepTimeModel, top: int) -> list[RankedLayout]:
+    """Those that need the least memory among some, of which there is one at least."""
+    rows = np.flatnonzero(among)
+    rows = rows[np.argsort(found.memory.device_gib[rows], kind="stable")[:top]]
+    return _described(found, rows, fitted.predict(found.steps.take(rows)).total_s)
+
+
+def _described(found: _Candidates, rows: np.ndarray, step_time_s: np.ndarray) -> list[RankedLayout]:
+    verdicts, device_gib = found.memory.verdict, found.memory.device_gib
+    return [
+        RankedLayout(
+            layout=layout_at(found.columns, row),
+            framework=FRAMEWORKS[int(found.steps.layouts.framework[row])],  # pyright: ignore[reportArgumentType]
+            step_time_s=float(seconds),
+            device_gib=float(device_gib[row]),
+            verdict=str(verdicts[row]),
+        )
+        for row, seconds in zip(rows, step_time_s, strict=True)
+    ]
+
+
+def _candidates(
+    space: LayoutSpace, accelerator: Accelerator, precision: Precision, framework: Framework | None
+) -> _Candidates:
+    columns = candidate_layouts(space)
+    steps = steps_of(space, columns, accelerator, precision, framework)
+    return _Candidates(columns, steps, memory(steps))
+
+
+def _ranked(steps: Steps, rows: np.ndarray, fitted: StepTimeModel, top: int) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that may be among the `top`, by predicted time; ties go to the plainer layout, which comes first."""
+    physics = fitted.without_trees().predict(steps.take(rows)).total_s
+    # what the residual makes of the first bounds the time of the last to be shown; it can't bring more rows below that
+    order = np.argsort(physics, kind="stable")
+    first = fitted.predict(steps.take(rows[order[: max(top, _FIRST)]])).total_s
+    last_s = np.sort(first)[min(top, len(rows)) - 1]
+    near = order[physics[order] <= last_s * np.exp(LARGEST_CORRECTION + _ROUNDING)][:_MOST_LEARNED]
+    step_time_s = fitted.predict(steps.take(rows[near])).total_s
+    fastest = np.argsort(step_time_s, kind="stable")
+    return rows[near][fastest], step_time_s[fastest]
+
+
+def _why_nothing_fits(space: LayoutSpace, found: _Candidates, accelerator: Accelerator, fastest: Fastest) -> str:
+    """The least that any layout needs, its largest part, and the smallest changes that would do."""
+    best = int(np.argmin(found.memory.device_gib))
+    needs, usable = float(found.memory.device_gib[best]), float(found.memory.usable_gib[best])
+    parts = {name: float(part[best]) / GIB for name, part in found.memory.parts.items()}
+    largest = max(parts, key=lambda name: parts[name])
+    what, which = "no layout", "the leanest"
+    if space.stated != LayoutConfig():
+        what, which = ("the layout as stated doesn't", "it") if len(found.steps) == 1 else (f"{what} as stated", which)
+    domain = max(space.per_node, accelerator.per_node or 1)
+    changes = changes_that_fit(space, fastest, domain=domain, host_link=accelerator.pcie_gb_per_s is not None)
+    expected = " or ".join(changes) or "none found; expected an accelerator with more memory or a smaller model"
+    return (
+        f"memory: {what} fit{'' if which == 'it' else 's'} {space.count} × {accelerator.name}: {which} needs "
+        f"{needs:.1f} GiB per device of {usable:.1f} usable; largest part: {largest} {parts[largest]:.1f} GiB; "
+        f"smallest change that fits: {expected}"
+    )

@@ -1,0 +1,1 @@
+"""Memory of the fullest device, by part."""

@@ -1,0 +1,133 @@
+"""What training software needs of a device's memory beyond the textbook: a few constants for each kind of software.
+
+Every constant is a property of kernels and frameworks, not of a model or a plan. `benchmarks/memory.py` fits those that
+are fitted, scores them on rows that they haven't seen, and names the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..step_time.steps import FRAMEWORKS
+
+__all__ = ["SOFTWARE", "Software", "by_framework"]
+
+
+@dataclass(frozen=True)
+class Software:
+    """Constants of one kind of software."""
+
+    kept: float
+    """Activations kept for the backward pass over those that the mathematics needs: what kernels don't fuse."""
+    logit_bytes: float
+    """Bytes per logit when the loss is computed: copies in 16 and 32 bits, the softmax, the gradient."""
+    layer_work: float
+    """Temporary tensors of one layer's backward pass, in units of what the layer keeps."""
+    whole_streams: float
+    """Residual streams of whole sequences that tensor parallelism puts together at the peak."""
+    cached_gradients: float
+    """Layers whose 16-bit weight gradients the software keeps room for between uses."""
+    gathered_layers: float
+    """Layers whose weights, and gradients, are whole at the same time where ZeRO shards them."""
+    working_copy_stays: float
+    """1 where a 16-bit shard of weights is stored beside the 32-bit one at ZeRO stage 3, 0 where it's made anew."""
+    gradient_bytes: float
+    """Bytes per parameter of gradients with bf16 weights."""
+    gradient_bytes_fp16: float
+    """The same with fp16 weights."""
+    fixed_gib: float
+    """Buffers of collectives that don't depend on the model."""
+    reserve: float
+    """What the allocator holds beyond its tensors at the peak, as a share of them."""
+    log_sd: float
+    """Standard deviation of log(measured / estimated)."""
+
+
+# Megatron-LM with Transformer Engine: fp32 gradients, fused cross-entropy, fused SwiGLU and norms; Transformer Engine
+# keeps a dummy weight gradient of every shape (release 2.3 and later). kept, logit_bytes and layer_work are fitted on
+# eight distinct readings on B200 (SimuMax); its seven with context parallelism and four with experts, which nothing was
+# fitted on, are met within 3 %. reserve: nanotron's benchmarks (Hugging Face hub, nanotron/old_bench), whose allocator
+# holds 1 to 7 % more than it uses. log_sd is wider than those errors, since releases and options differ.
+_MEGATRON = Software(
+    kept=0.90,
+    logit_bytes=5.8,
+    layer_work=1.4,
+    whole_streams=2.0,
+    cached_gradients=1.0,
+    gathered_layers=2.0,
+    working_copy_stays=1.0,
+    gradient_bytes=4.0,
+    gradient_bytes_fp16=2.0,
+    fixed_gib=0.2,
+    reserve=0.03,
+    log_sd=0.04,
+)
+
+# PyTorch FSDP: fp32 shards of weights, gradients and moments; 16-bit copies of the layer at work and the next; logits,
+# their 32-bit copy, log-softmax and its gradient apart. kept and logit_bytes lie between torchtitan's readings (in
+# December 2024, most of them compiled), which alone give 0.80 and 13, and llm-foundry's fused loss, with which the
+# largest micro-batches that it ran wouldn't fit then. whole_streams: torchtitan's 70B with TP. log_sd spans both.
+_FSDP = Software(
+    kept=0.92,
+    logit_bytes=11.0,
+    layer_work=0.7,
+    whole_streams=6.0,
+    cached_gradients=0.0,
+    gathered_layers=2.0,
+    working_copy_stays=0.0,
+    gradient_bytes=4.0,
+    gradient_bytes_fp16=4.0,
+    fixed_gib=0.5,
+    reserve=0.05,
+    log_sd=0.13,
+)
+
+# Megatron-DeepSpeed of 2022: nothing fused across operators; with bf16, 16-bit gradients beside their 32-bit sums.
+# layer_work, fixed_gib and reserve are fitted on 68 readings of BLOOM's trials on A100, log_sd on what they leave.
+_DEEPSPEED = Software(
+    kept=1.0,
+    logit_bytes=10.0,
+    layer_work=1.0,
+    whole_streams=2.0,
+    cached_gradients=0.0,
+    gathered_layers=2.0,
+    working_copy_stays=1.0,
+    gradient_bytes=6.0,
+    gradient_bytes_fp16=2.0,
+    fixed_gib=4.9,
+    reserve=0.15,
+    log_sd=0.065,
+)
+
+# JAX and others that compile the whole step plan their buffers ahead. No reading of memory was found: as FSDP, with a
+# cheaper loss, one layer whole at a time, no caching allocator, and more doubt.
+_XLA = Software(
+    kept=1.0,
+    logit_bytes=8.0,
+    layer_work=0.7,
+    whole_streams=2.0,
+    cached_gradients=0.0,
+    gathered_layers=1.0,
+    working_copy_stays=0.0,
+    gradient_bytes=4.0,
+    gradient_bytes_fp16=4.0,
+    fixed_gib=0.5,
+    reserve=0.02,
+    log_sd=0.20,
+)
+
+SOFTWARE: Mapping[str, Software] = {
+    "megatron": _MEGATRON,
+    "fsdp": _FSDP,
+    "deepspeed": _DEEPSPEED,
+    "xla": _XLA,
+}
+"""Constants by the names of FRAMEWORKS."""
+
+
+def by_framework(software: Mapping[str, Software], framework: np.ndarray, name: str) -> np.ndarray:
+    """One constant for each element of an index into FRAMEWORKS."""
+    return np.array([getattr(software[kind], name) for kind in FRAMEWORKS])[np.asarray(framework).astype(int)]

@@ -1,0 +1,190 @@
+"""Memory of a device in the first, the second and the last pipeline stage, by part.
+
+States of the optimizer and their sharding: Rajbhandari et al. 2020 (arXiv:1910.02054), sections 3 and 5. Micro-batches
+in flight: Narayanan et al. 2021 (arXiv:2104.04473), section 2.2, and Korthikanti et al. 2022 (arXiv:2205.05198),
+section 4.2.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..step_time.steps import FRAMEWORKS, Steps
+from .activations import LayerActivations, layer_activations
+from .memory_software import Software, by_framework
+
+__all__ = ["GIB", "PARTS", "Contents", "Stages"]
+
+GIB = 2.0**30
+
+PARTS = ("weights", "gradients", "optimizer", "activations", "logits", "workspace", "buffers")
+"""What a framework's allocator sees, at the moment of the peak and on the device where it is highest."""
+
+_FEW_DENSE = 0.25  # up to this share of dense layers they are taken to come first
+_FSDP = FRAMEWORKS.index("fsdp")
+_DEEPSPEED = FRAMEWORKS.index("deepspeed")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a pipeline stage holds on one device before ZeRO. Arrays (n,)."""
+
+    dense_layers: np.ndarray
+    expert_layers: np.ndarray
+    tables: np.ndarray
+    """Parameters of vocabulary tables."""
+    dense: np.ndarray
+    """Parameters outside of experts, tables included."""
+    experts: np.ndarray
+    """Parameters of experts."""
+
+
+class Stages:
+    """Pipeline stages of a set of steps. Methods return bytes by part."""
+
+    def __init__(self, steps: Steps, software: Mapping[str, Software]) -> None:
+        self.steps = steps
+        self.constants = {
+            name: by_framework(software, steps.layouts.framework, name) for name in Software.__dataclass_fields__
+        }
+        self.layer: LayerActivations = layer_activations(steps)
+        layouts, models = steps.layouts, steps.models
+        self.whole_streams = np.where(layouts.tp > 1, self.constants["whole_streams"], 0.0) * self.layer.stream
+        matrices = models.matrix_inputs * models.matrix_outputs
+        self.attention_params = (matrices / np.where(models.matrix_split == 0, 1.0, layouts.tp)).sum(axis=0)
+        # With a pipeline, PyTorch's FSDP keeps weights and gradients whole between micro-batches (torchtitan does),
+        # since gathering them for every one would cost more than the pipeline saves.
+        whole = (layouts.framework == _FSDP) & (layouts.pp > 1)
+        self.zero = np.where(whole, np.minimum(layouts.zero_stage, 1.0), layouts.zero_stage)
+        chunks = layouts.pp * layouts.vpp
+        self.even = models.layers % chunks == 0
+        # Where chunks don't divide the layers, the embedding and the head count as a layer each.
+        self.most_layers = np.where(
+            self.even, models.layers / layouts.pp, np.ceil((models.layers + 2) / chunks) * layouts.vpp
+        )
+        self.end_layers = np.where(self.even, self.most_layers, np.maximum(self.most_layers - 1.0, 1.0))
+
+    def first(self) -> dict[str, np.ndarray]:
+        """The stage with the embedding, and with the head too where there is one stage only."""
+        alone = self.steps.layouts.pp == 1
+        layers = np.where(alone, self.steps.models.layers, self.end_layers)
+        tables = np.where(alone & (self.steps.models.tied_embeddings == 0), 2.0, 1.0)
+        return self._parts(self._contents(layers, tables, first=True), self._in_flight(0.0), head=alone)
+
+    def second(self) -> dict[str, np.ndarray]:
+        """The stage after it, without a vocabulary table; nothing where there is none between first and last."""
+        layers = np.where(self.steps.layouts.pp <= 2, 0.0, self.most_layers)
+        return self._parts(self._contents(layers, np.zeros(())), self._in_flight(1.0), head=np.zeros((), dtype=bool))
+
+    def last(self) -> dict[str, np.ndarray]:
+        """The stage with the output head; nothing where it is the first."""
+        several = self.steps.layouts.pp > 1
+        contents = self._contents(np.where(several, self.end_layers, 0.0), np.where(several, 1.0, 0.0))
+        return self._parts(contents, self._in_flight(self.steps.layouts.pp - 1.0), head=several)
+
+    def _contents(self, layers: np.ndarray, tables: np.ndarray, first: bool = False) -> Contents:
+        """What a stage of so many layers and vocabulary tables holds."""
+        models, layouts = self.steps.models, self.steps.layouts
+        plain_layers = models.layers - models.moe_layers
+        # A few dense layers come first (DeepSeek and its kin); many are spread evenly.
+        few = plain_layers <= _FEW_DENSE * models.layers
+        at_front = np.maximum(layers - plain_layers, 0.0) if first else layers
+        spread = np.ceil(layers * models.moe_layers / models.layers)
+        expert_layers = np.minimum(np.where(few, at_front, spread), models.moe_layers)
+        shared = models.shared_experts * models.expert_params / layouts.tp + models.width * models.num_experts
+        one = self.attention_params + 2.0 * models.width
+        dense = layers * one + (layers - expert_layers) * models.ffn_params / layouts.tp + expert_layers * shared
+        return Contents(
+            dense_layers=layers - expert_layers,
+            expert_layers=expert_layers,
+            tables=tables * models.table_params / layouts.tp,
+            dense=dense + tables * models.table_params / layouts.tp,
+            experts=expert_layers * models.num_experts * models.expert_params / layouts.ep,
+        )
+
+    def _in_flight(self, rank: np.ndarray | float) -> np.ndarray:
+        """Micro-batches whose activations a stage keeps, counted in whole stages."""
+        layouts = self.steps.layouts
+        ahead = np.maximum(layouts.pp - rank, 1.0)
+        interleaved = (2.0 * (ahead - 1.0) + (layouts.vpp - 1.0) * layouts.pp + 1.0) / layouts.vpp
+        flying = np.where(layouts.vpp > 1, interleaved, ahead)
+        # Its pipeline engine has two buffers at least.
+        least = np.where((layouts.framework == _DEEPSPEED) & (layouts.pp > 1), 2.0, 1.0)
+        return np.minimum(np.maximum(flying, least), layouts.accumulation)
+
+    def _parts(self, contents: Contents, in_flight: np.ndarray, head: np.ndarray) -> dict[str, np.ndarray]:
+        activations, layer_work = self._activations(contents, in_flight)
+        logits = self._logits(head)
+        # The loss is computed before the first layer's backward pass begins: only one of both is there at a time.
+        at_loss = logits >= layer_work
+        return self._states(contents) | {
+            "activations": activations,
+            "logits": np.where(at_loss, logits, 0.0),
+            "workspace": np.where(at_loss, 0.0, layer_work),
+            "buffers": self._buffers(contents),
+        }
+
+    def _states(self, contents: Contents) -> dict[str, np.ndarray]:
+        """Weights, gradients and optimizer states: bytes."""
+        layouts, ranks = self.steps.layouts, (self.steps.layouts.data_ranks, self.steps.layouts.expert_ranks)
+        weight, gradient, state = self._bytes_per_param()
+        whole = contents.dense + contents.experts
+        shards = contents.dense / ranks[0] + contents.experts / ranks[1]
+        alone = np.where(ranks[0] > 1, 0.0, contents.dense) + np.where(ranks[1] > 1, 0.0, contents.experts)
+        sharded_weights = weight * np.where(self.constants["working_copy_stays"] > 0, shards, alone)
+        return {
+            "weights": np.where(self.zero >= 3, sharded_weights, weight * whole) * (1.0 - layouts.offload_weights),
+            "gradients": gradient * np.where(self.zero >= 2, shards, whole),
+            "optimizer": state * np.where(self.zero >= 1, shards, whole) * (1.0 - layouts.offload_optimizer),
+        }
+
+    def _bytes_per_param(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Bytes per parameter of weights, gradients, and optimizer states: AdamW with fp32 master weights."""
+        machines = self.steps.machines
+        wide = machines.value_bytes
+        plain = wide >= 4.0
+        copies = np.where(machines.narrow_bytes < wide, machines.narrow_bytes, 0.0)  # 8-bit or 4-bit operands
+        gradient = np.where(machines.half > 0, self.constants["gradient_bytes_fp16"], self.constants["gradient_bytes"])
+        return wide + copies, np.where(plain, 4.0, gradient), np.where(plain, 8.0, 12.0)
+
+    def _activations(self, contents: Contents, in_flight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What a stage keeps, and the workspace of one layer's backward pass: bytes."""
+        layouts, layer, factor = self.steps.layouts, self.layer, self.constants["kept"]
+        full, selective = layouts.recompute_full, layouts.recompute_selective
+        layers = contents.dense_layers + contents.expert_layers
+        whole = factor * (contents.dense_layers * layer.dense + contents.expert_layers * layer.experts)
+        without = np.maximum(whole - selective * factor * layers * layer.recomputable, layers * layer.layer_input)
+        kept = ((1.0 - full) * without + full * layers * layer.layer_input) * in_flight
+        two_layers = np.minimum(2.0 / np.maximum(layers * in_flight, 2.0), 1.0)
+        largest = factor * np.maximum(layer.dense, np.where(contents.expert_layers > 0, layer.experts, 0.0))
+        again = np.maximum(full * (largest - layer.layer_input), selective * factor * layer.recomputable)
+        work = self.constants["layer_work"] * largest + again + self.whole_streams
+        return kept * np.where(layouts.offload_activations > 0, two_layers, 1.0), np.where(layers > 0, work, 0.0)
+
+    def _logits(self, head: np.ndarray) -> np.ndarray:
+        """Logits of a micro-batch with all their copies, and the 16-bit gradient of the output head: bytes."""
+        steps = self.steps
+        logits = self.constants["logit_bytes"] * steps.micro_tokens * steps.models.vocab_size / steps.layouts.tp
+        gradient = steps.machines.value_bytes * steps.models.table_params / steps.layouts.tp
+        return np.where(head, logits + gradient + self.whole_streams, 0.0)
+
+    def _buffers(self, contents: Contents) -> np.ndarray:
+        """Layers that are whole for a while although they are sharded, cached gradients, and buckets: bytes."""
+        models, layouts, constants = self.steps.models, self.steps.layouts, self.constants
+        any_experts = contents.expert_layers > 0
+        feed_forward = np.where(any_experts, models.shared_experts * models.expert_params, models.ffn_params)
+        one_layer = self.attention_params + feed_forward / layouts.tp
+        local_experts = np.where(any_experts, models.num_experts / layouts.ep * models.expert_params, 0.0)
+        layers = constants["gathered_layers"]
+        dense = np.minimum(layers * one_layer + contents.tables, contents.dense)
+        experts = np.minimum(layers * local_experts, contents.experts)
+        others = dense * (1.0 - 1.0 / layouts.data_ranks) + experts * (1.0 - 1.0 / layouts.expert_ranks)
+        copies = np.where(self.zero >= 3, 2.0, np.where(self.zero == 2, 1.0, 0.0))
+        shapes = one_layer + np.where(any_experts, models.expert_params, 0.0)
+        cached = np.where(self.zero >= 2, 0.0, constants["cached_gradients"]) * np.minimum(shapes, contents.dense)
+        values = copies * others + layouts.offload_weights * (dense + experts) + cached
+        fixed = np.where(contents.dense > 0, constants["fixed_gib"] * GIB, 0.0)
+        return self.steps.machines.value_bytes * values + fixed

@@ -1,0 +1,1 @@
+"""What happens beside the steps: failures, checkpoints, money, energy."""

@@ -1,0 +1,1 @@
+"""How long one optimizer step takes: a roofline, a network, fitted efficiencies, measured steps."""

@@ -1,0 +1,77 @@
+"""Measured steps of the user's own cluster → a calibrated step-time model, and what it changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from ....core.errors import InfeasibleError, InputError
+from ...config.run_config import RunConfig
+from ..layouts.candidates import LayoutSpace
+from ..layouts.layout import Layout
+from ..layouts.layout_problems import complete_layout
+from ..plan import choose_layout, plan_space, plan_steps
+from .measured import Measurements
+from .step_model import StepTimeModel
+from .steps import Steps
+
+__all__ = ["calibrate_on_plan", "calibrate_on_rows"]
+
+_LEVEL = 0.8
+
+
+def calibrate_on_plan(
+    config: RunConfig, step_time_s: Sequence[float], fitted: StepTimeModel | None = None
+) -> tuple[StepTimeModel, dict[str, Any]]:
+    """Calibrate `fitted` (None: the shipped model) on measured steps of one plan; several times are repetitions.
+
+    Where the plan leaves its layout open, the one that would be chosen is taken as measured: state it to be sure.
+    """
+    fitted = fitted or StepTimeModel.shipped()
+    space = plan_space(config)
+    layout = _measured_layout(config, space, fitted)
+    if not len(step_time_s):
+        raise InputError("step_time_s: got none; expected the seconds of one measured step at least")
+    one, name = plan_steps(config, space, layout), config.name or "run"
+    names = [f"{name} {i + 1}" for i in range(len(step_time_s))] if len(step_time_s) > 1 else [name]
+    steps = Steps.join([one] * len(step_time_s))
+    model, facts = _calibrated(steps, np.asarray(step_time_s, dtype=float), names, fitted)
+    return model, facts | {"layout": asdict(layout)}
+
+
+def _measured_layout(config: RunConfig, space: LayoutSpace, fitted: StepTimeModel) -> Layout:
+    try:
+        return choose_layout(config, space, fitted)
+    except InfeasibleError:
+        if config.layout is None:
+            raise
+    # it was measured, hence it fitted, whatever is estimated
+    return complete_layout(space.architecture, space.count, space.global_batch, space.stated)
+
+
+def calibrate_on_rows(data: Measurements, fitted: StepTimeModel) -> tuple[StepTimeModel, dict[str, Any]]:
+    """Calibrate on the rows of a table that have a step time. Raises `InputError` if none has."""
+    timed = data.take(np.flatnonzero(np.isfinite(data.step_time_s)))
+    if not len(timed):
+        raise InputError("step_time_s: no row that can be expressed has one; expected a measured step at least")
+    names = [f"row {row + 1}" for row in timed.rows]
+    return _calibrated(timed.steps, timed.step_time_s, names, fitted)
+
+
+def _calibrated(
+    steps: Steps, step_time_s: np.ndarray, names: Sequence[str], fitted: StepTimeModel
+) -> tuple[StepTimeModel, dict[str, Any]]:
+    """The calibrated model, and for every step its time before and after with half-widths of the 80 % interval."""
+    made = fitted.calibrated(steps, step_time_s)
+    columns = {
+        "measured_s": step_time_s,
+        "before_s": fitted.predict(steps).total_s,
+        "after_s": made.predict(steps).total_s,
+        "half_width_before": np.expm1(fitted.spread.quantiles[_LEVEL] * fitted.log_sd(steps)),
+        "half_width_after": np.expm1(made.spread.quantiles[_LEVEL] * made.log_sd(steps)),
+    }
+    rows = [{"name": name, **{k: float(v[i]) for k, v in columns.items()}} for i, name in enumerate(names)]
+    return made, {"calibrated_on": made.calibrated_on, "steps": rows}

@@ -1,0 +1,245 @@
+"""`StepTimeModel`: efficiencies, the learned residual and how sure both are; a few measured steps make it surer.
+
+A cluster is believed to differ from the fitted efficiencies by an offset and by its own deviation of every parameter,
+Gaussian in log units. A prediction's spread is what these deviations do to it plus noise; measured steps of the
+cluster give the deviations' posterior, so that a slow step full of tensor-parallel traffic blames the links first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+
+from ....core.errors import InputError
+from ....core.files import read_bounded_text, write_text
+from .efficiency import PARAMETERS, Efficiencies
+from .fitting import jacobian
+from .parts import StepTime, step_time
+from .residual import Residual, features
+from .steps import FRAMEWORKS, GENERATIONS, Steps
+
+__all__ = ["LEVELS", "Spread", "StepTimeModel"]
+
+LEVELS = (0.5, 0.8, 0.9, 0.95)
+"""Levels of central intervals whose widths are kept."""
+
+_FORMAT = 1
+_LARGEST_BYTES = 16 * 2**20
+_ITERATIONS = 4  # of Gauss–Newton for calibrated parameters; two suffice
+_TAIL = 0.46  # (z / 1.96)² − 1 per e-fold of rarity beyond 95 %: normal quantiles to 1 % up to 99.99 %
+_IMPLAUSIBLE = 100.0  # times a prediction: milliseconds, or another model's time
+_LARGEST_LOG = 10.0  # log units: what a file may say of an offset, or of a parameter about its prior
+_UNKNOWN_GENERATION_SD = 0.15  # log units; spread of efficiencies over generations, from their priors
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How far measured steps lie from predictions beyond what parameters explain, log units."""
+
+    noise_sd: float
+    noise_sd_experts: float
+    """The same for mixtures of experts, whose kernels changed with every release."""
+    quantiles: Mapping[float, float]
+    """Half-widths of central intervals by level, in standard deviations: from sources left out."""
+
+    def draw(self, rng: np.random.Generator, size: int) -> np.ndarray:
+        """Standardised errors whose central intervals are those of `quantiles`, symmetric.
+
+        Stratified: one draw from each of `size` equally likely ranges, in random order, so that quantiles settle early.
+        """
+        levels, widths = np.array([0.0, *self.quantiles]), np.array([0.0, *self.quantiles.values()])
+        place = (rng.permutation(size) + rng.random(size)) / size
+        level = np.abs(2.0 * place - 1.0)
+        # beyond the last level the tail goes on as a Gaussian's that meets it there
+        rarer = np.log((1 - levels[-1]) / np.clip(1 - level, 1e-12, 1 - levels[-1]))
+        tail = widths[-1] * np.sqrt(1.0 + _TAIL * rarer)
+        sizes = np.where(level > levels[-1], tail, np.interp(level, levels, widths))
+        return np.where(place < 0.5, -sizes, sizes)
+
+
+@dataclass(frozen=True)
+class StepTimeModel:
+    """Predicts step times with a spread. `shipped()` is what foretrain comes with."""
+
+    efficiencies: Efficiencies
+    residual: Residual | None
+    spread: Spread
+    kinds: np.ndarray
+    """(generations + 1, frameworks): log offsets of kinds of accelerator and software."""
+    offset: float
+    """Log units, added to every prediction: 0 unless calibrated."""
+    covariance: np.ndarray
+    """(1 + parameters, 1 + parameters): of the offset and of log parameters, for a cluster as believed now."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    calibrated_on: int = 0
+    """How many measured steps of the cluster are in it."""
+
+    @classmethod
+    def shipped(cls) -> StepTimeModel:
+        """The model fitted on published measurements."""
+        return _shipped()
+
+    def without_trees(self) -> StepTimeModel:
+        """The model without its learned residual."""
+        return replace(self, residual=None)
+
+    def predict(self, steps: Steps) -> StepTime:
+        """Step times with parts; `learned` is the residual's and the calibration's."""
+        physics = step_time(steps, self.efficiencies)
+        factor = np.exp(self.offset + self._kind(steps) + self._learned(steps, physics))
+        total_s = physics.total_s * factor
+        return StepTime(total_s, {**physics.parts, "learned": total_s - physics.total_s})
+
+    def log_sd(self, steps: Steps) -> np.ndarray:
+        """Standard deviation of log step time, before `spread.quantiles`. (n,)"""
+        tangent = self._tangent(steps)
+        known = np.einsum("ij,jk,ik->i", tangent, self.covariance, tangent)
+        return np.sqrt(np.maximum(known, 0.0) + self._noise_sd(steps) ** 2)
+
+    def interval_s(self, steps: Steps, level: float = 0.8) -> tuple[np.ndarray, np.ndarray]:
+        """Central interval of the step time at one of LEVELS."""
+        half = self.spread.quantiles[level] * self.log_sd(steps)
+        total_s = self.predict(steps).total_s
+        return total_s * np.exp(-half), total_s * np.exp(half)
+
+    def calibrated(self, steps: Steps, step_time_s: np.ndarray) -> StepTimeModel:
+        """The model for a cluster with these measured steps (k,): Gauss–Newton on offset and deviations, exact for one.
+
+        Raises `InputError` where a time isn't positive, or so far from its prediction that it can't be in seconds.
+        """
+        step_time_s = np.asarray(step_time_s, dtype=float)
+        if not step_time_s.size or not np.all(np.isfinite(step_time_s) & (step_time_s > 0)):
+            raise InputError("step_time_s: expected seconds above 0 for at least one measured step")
+        predicted_s = np.broadcast_to(self.predict(steps).total_s, step_time_s.shape)
+        worst = int(np.argmax(np.abs(np.log(step_time_s / predicted_s))))
+        if not 1 / _IMPLAUSIBLE <= step_time_s[worst] / predicted_s[worst] <= _IMPLAUSIBLE:
+            told = f"got {step_time_s[worst]:.4g} where {predicted_s[worst]:.4g} s are predicted"
+            raise InputError(f"step_time_s: {told}; expected seconds, within a factor of {_IMPLAUSIBLE:g}")
+        start, current = self.efficiencies.logs(), self
+        noise = np.diag(self._noise_sd(steps) ** 2)
+        covariance = self.covariance
+        for _ in range(_ITERATIONS):
+            tangent = current._tangent(steps)
+            moved = np.concatenate([[current.offset - self.offset], current.efficiencies.logs() - start])
+            errors = np.log(step_time_s / current.predict(steps).total_s) + tangent @ moved
+            gain = np.linalg.solve(tangent @ self.covariance @ tangent.T + noise, tangent @ self.covariance).T
+            change = gain @ errors
+            covariance = self.covariance - gain @ tangent @ self.covariance
+            efficiencies = Efficiencies.from_logs(start + change[1:])
+            current = replace(current, offset=self.offset + float(change[0]), efficiencies=efficiencies)
+        covariance = (covariance + covariance.T) / 2
+        return replace(current, covariance=covariance, calibrated_on=self.calibrated_on + len(step_time_s))
+
+    def _kind(self, steps: Steps) -> np.ndarray:
+        return self.kinds[steps.machines.generation.astype(int), steps.layouts.framework.astype(int)]
+
+    def _learned(self, steps: Steps, physics: StepTime) -> np.ndarray | float:
+        return 0.0 if self.residual is None else self.residual.log_factor(features(steps, physics))
+
+    def _tangent(self, steps: Steps) -> np.ndarray:
+        slopes = np.atleast_2d(jacobian(steps, self.efficiencies))
+        return np.concatenate([np.ones((len(slopes), 1)), slopes], axis=1)
+
+    def _noise_sd(self, steps: Steps) -> np.ndarray:
+        shape = np.shape(np.broadcast_to(0.0, np.broadcast(steps.layouts.tp, steps.models.layers).shape)) or (1,)
+        experts = np.broadcast_to(np.atleast_1d(steps.models.num_experts > 0), shape)
+        unknown = np.broadcast_to(np.atleast_1d(steps.machines.generation >= len(GENERATIONS)), shape)
+        noise = np.where(experts, self.spread.noise_sd_experts, self.spread.noise_sd)
+        return np.hypot(noise, np.where(unknown & (self.calibrated_on == 0), _UNKNOWN_GENERATION_SD, 0.0))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        spread = {**vars(self.spread), "quantiles": {f"{k:g}": v for k, v in self.spread.quantiles.items()}}
+        return {
+            "format": _FORMAT,
+            "what": "step times of training: fitted efficiencies, learned residual, spread",
+            "provenance": dict(self.provenance),
+            "calibrated_on": self.calibrated_on,
+            "offset": self.offset,
+            "kinds": np.round(self.kinds, 6).tolist(),
+            "efficiencies": dict(self.efficiencies.values),
+            "spread": spread,
+            "covariance": [[float(f"{v:.6g}") for v in row] for row in self.covariance],
+            "residual": None if self.residual is None else self.residual.to_dict(),
+        }
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a JSON file, whole or not at all."""
+        write_text(path, json.dumps(self.to_dict(), allow_nan=False, separators=(",", ":")) + "\n")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> StepTimeModel:
+        """Read what `save` wrote. Raises `InputError` for anything else."""
+        text = read_bounded_text(path, _LARGEST_BYTES)
+        try:
+            return cls.from_dict(json.loads(text))
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+            expected = "expected a file made by simulate cluster calibrate"
+            known = isinstance(error, ValueError)
+            why = str(error) if known else "something is missing from it, or is of another kind"
+            raise InputError(f"{path}: is not a calibration of this version ({why[:200]}); {expected}") from None
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> StepTimeModel:
+        """Read what `to_dict` wrote. Raises ValueError, KeyError or their like for anything else."""
+        if plain["format"] != _FORMAT or set(plain["efficiencies"]) != set(PARAMETERS):
+            raise ValueError("its format or its parameters differ")
+        values = {name: float(plain["efficiencies"][name]) for name in PARAMETERS}
+        offset, covariance = float(plain["offset"]), np.array(plain["covariance"], dtype=float)
+        logs = [
+            np.log(values[name] / prior.median) if values[name] > 0 else np.inf for name, prior in PARAMETERS.items()
+        ]
+        if not np.max(np.abs([offset, *logs])) <= _LARGEST_LOG or not _is_covariance(covariance):
+            raise ValueError("its covariance or its parameters are out of range")
+        calibrated_on = int(plain["calibrated_on"])
+        if calibrated_on < 0:
+            raise ValueError("it says to be calibrated on fewer than 0 steps")
+        return cls(
+            efficiencies=Efficiencies(values),
+            residual=None if plain["residual"] is None else Residual.from_dict(plain["residual"]),
+            spread=_spread(plain["spread"]),
+            kinds=_kinds(plain["kinds"]),
+            offset=offset,
+            covariance=covariance,
+            provenance=dict(plain["provenance"]),
+            calibrated_on=calibrated_on,
+        )
+
+
+def _kinds(plain: Any) -> np.ndarray:
+    """Read offsets of kinds; ValueError unless there is one for every generation and framework."""
+    kinds = np.array(plain, dtype=float)
+    if kinds.shape != (len(GENERATIONS) + 1, len(FRAMEWORKS)) or not np.max(np.abs(kinds)) <= _LARGEST_LOG:
+        raise ValueError("its kinds of accelerator and software differ, or their offsets are out of range")
+    return kinds
+
+
+def _is_covariance(matrix: np.ndarray) -> bool:
+    """Whether a matrix can be the covariance of the offset and all parameters, rounding aside."""
+    size = 1 + len(PARAMETERS)
+    if matrix.shape != (size, size) or not np.max(np.abs(matrix)) <= _LARGEST_LOG**2:
+        return False
+    return np.allclose(matrix, matrix.T, atol=1e-9) and np.linalg.eigvalsh(matrix)[0] >= -1e-4
+
+
+def _spread(plain: Mapping[str, Any]) -> Spread:
+    """Read a spread; ValueError unless its widths are those of LEVELS, each wider than the last."""
+    noise = float(plain["noise_sd"]), float(plain["noise_sd_experts"])
+    widths = [float(plain["quantiles"][f"{level:g}"]) for level in LEVELS]
+    rising = all(low < high for low, high in zip([0.0, *widths], [*widths, _LARGEST_LOG], strict=True))
+    if not rising or not all(0 < sd <= _LARGEST_LOG for sd in noise):
+        raise ValueError("its spread is out of range")
+    return Spread(*noise, dict(zip(LEVELS, widths, strict=True)))
+
+
+@cache
+def _shipped() -> StepTimeModel:
+    text = resources.files("foretrain.datasets.facts").joinpath("step_time.json").read_text(encoding="utf-8")
+    return StepTimeModel.from_dict(json.loads(text))

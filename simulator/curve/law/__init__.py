@@ -1,0 +1,1 @@
+"""The multi-power law of a loss curve: its formula, fit and priors."""

@@ -1,0 +1,89 @@
+"""What the curves at hand say of a run that is not among them: its prior, from the closest relatives there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..library import Curve
+from ..rates.path import RatePath
+from .fitting import MIN_ANNEALED, CurveFit, annealed, fit_curves
+from .prior import Prior, ScheduleBias, generic_prior, known_prior, transferred_prior
+
+_SAME_RATE = 0.02  # paths whose rates differ by less, share by share of the run, are one schedule
+_SAME_LENGTH = 1.25  # and whose lengths differ by less than this factor: what the law misses depends on length
+_SHARES = (np.arange(200) + 0.5) / 200
+
+
+class Library:
+    """Whole curves to learn from. Fits are made when first needed and kept; `fits`, by their runs, are known already.
+
+    >>> Library([]).prior("new/recipe", 1e9, RatePath(np.ones(100)), loss=3.0).name
+    'generic'
+    """
+
+    def __init__(self, curves: list[Curve], fits: Mapping[tuple[str, ...], CurveFit] | None = None) -> None:
+        self.curves = list(curves)
+        self._fits = dict(fits or {})
+
+    @property
+    def sizes(self) -> dict[str, list[float]]:
+        """Sizes by family, rising."""
+        found: dict[str, set[float]] = {}
+        for curve in self.curves:
+            found.setdefault(curve.family, set()).add(curve.size)
+        return {family: sorted(sizes) for family, sizes in found.items()}
+
+    def family_fits(self, *, strict: bool = False) -> dict[str, CurveFit]:
+        """One fit to all curves of each family. With `strict`, FitError where they can't tell what a decay does."""
+        families = {family: [c for c in self.curves if c.family == family] for family in self.sizes}
+        return {family: self._fit(curves, strict) for family, curves in families.items()}
+
+    def runs_of(self, fit: CurveFit) -> tuple[str, ...]:
+        """The runs that a fit of this library was made of."""
+        return next(key for key, known in self._fits.items() if known is fit)
+
+    def prior(self, family: str, size: float, path: RatePath, loss: float) -> Prior:
+        """Prior of a run of `size` parameters under `path`. `loss` in nats is where it stands, which only sets scales.
+
+        Runs of its own size tell shape and level; failing that, other sizes of its family tell the shape; failing
+        that, the prior is generic. What the law missed under the same schedule at other sizes is its bias.
+        """
+        relatives = [curve for curve in self.curves if curve.family == family]
+        own = [curve for curve in relatives if curve.size == size]
+        others = [curve for curve in relatives if curve.size != size]
+        siblings = [curve for curve in others if alike(curve.path, path)]
+        if own and annealed(own) >= MIN_ANNEALED:
+            return known_prior(self._fit(own), own[0].group, self._bias(siblings, own, others))
+        if own:
+            fit = self._fit(relatives)
+            return known_prior(fit, own[0].group, ScheduleBias.of(fit, siblings))
+        if others:
+            ratio = min((size / curve.size for curve in others), key=lambda r: abs(np.log(r)))
+            fit = self._fit(others)
+            return transferred_prior(fit, loss, ratio, ScheduleBias.of(fit, siblings))
+        return generic_prior(loss)
+
+    def _bias(self, siblings: list[Curve], own: list[Curve], others: list[Curve]) -> ScheduleBias | None:
+        """The law's bias at other sizes, where it is fitted on the schedules that the run's own size was fitted on."""
+        parts = []
+        for sibling in siblings:
+            same = [c for c in others if c.size == sibling.size and any(alike(c.path, o.path) for o in own)]
+            if same and annealed(same) >= MIN_ANNEALED:
+                parts.append(ScheduleBias.of(self._fit(same), [sibling]))
+        return ScheduleBias.mean(parts)
+
+    def _fit(self, curves: list[Curve], strict: bool = False) -> CurveFit:
+        key = tuple(curve.run_id for curve in curves)
+        if key not in self._fits:
+            self._fits[key] = fit_curves(curves, strict=strict)
+        return self._fits[key]
+
+
+def alike(a: RatePath, b: RatePath) -> bool:
+    """Whether two paths are one schedule at about one length."""
+    if max(a.steps, b.steps) > _SAME_LENGTH * min(a.steps, b.steps):
+        return False
+    rates = [path.rate[(_SHARES * path.steps).astype(int)] for path in (a, b)]
+    return bool(np.max(np.abs(rates[0] - rates[1])) < _SAME_RATE)

@@ -1,0 +1,1 @@
+"""Results as tables for a terminal, one file per part of the program."""

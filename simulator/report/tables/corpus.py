@@ -1,0 +1,84 @@
+"""A corpus as tables for a terminal: what was read, and what was made of it."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ....core.units import format_count
+from ....datasets.corpus.quality import CorpusReport, DomainReport
+from ....datasets.tokens.store import TokenStore
+
+__all__ = ["inspect_view", "store_view"]
+
+
+def inspect_view(report: CorpusReport) -> RenderableType:
+    """What `simulate data inspect` found: counts, figures of quality, notes."""
+    counts = _table("domain", "files", "documents", "MB", "valid", "empty", "copies", "copied bytes")
+    figures = _table(
+        "domain",
+        "chars, median",
+        "zlib ratio",
+        "bits per byte (order 0)",
+        "letters",
+        "digits",
+        "repeated lines",
+        "chars per line",
+    )
+    for name, domain in report.domains.items():
+        if not isinstance(domain, DomainReport):
+            entropy = f"{domain.entropy_nats:.4f} nats per token, exact"
+            counts.add_row(name, "synthetic", format_count(domain.tokens) + " tokens", entropy)
+            continue
+        counts.add_row(
+            name,
+            f"{domain.files}",
+            f"{domain.documents:,}",
+            f"{domain.bytes / 1e6:.1f}",
+            f"{domain.valid_documents:,}",
+            f"{domain.empty_documents:,}",
+            f"{domain.duplicate_documents:,}",
+            f"{domain.duplicate_bytes_share:.1%}",
+        )
+        of = domain.figures
+        figures.add_row(
+            name,
+            f"{of.document_characters_median:,.0f}",
+            f"{of.compression_ratio:.2f}",
+            f"{of.byte_entropy_bits:.2f}",
+            f"{of.letters_share:.1%}",
+            f"{of.digits_share:.1%}",
+            f"{of.repeated_lines_share:.1%}",
+            f"{of.line_characters_mean:.0f}",
+        )
+    notes = [Text(f"! {note}", style="yellow") for note in report.notes]
+    return Group(counts, *([Text(""), figures] if figures.rows else []), *notes)
+
+
+def store_view(store: TokenStore) -> RenderableType:
+    """What `simulate data prepare` made: tokens by domain and split."""
+    table = _table("domain", "train tokens", "documents", "left out", "valid tokens", "documents", "bytes per token")
+    for name, domain in store.to_dict()["domains"].items():
+        ratio = domain["bytes_per_token"]
+        table.add_row(
+            name,
+            format_count(domain["train_tokens"]),
+            f"{domain['train_documents']:,}",
+            f"{domain['train_dropped']:,}",
+            format_count(domain["valid_tokens"]),
+            f"{domain['valid_documents']:,}",
+            "none" if ratio is None else f"{ratio:.3f}",
+        )
+    facts = store.to_dict()
+    tokenizer = facts["tokenizer"] or "none (synthetic)"
+    title = f"{facts['name']}: tokenizer {tokenizer}, vocabulary {facts['vocab_size']:,}, digest {facts['digest'][:16]}"
+    return Group(Text(title, style="bold"), table, Text(f"in {facts['folder']}"))
+
+
+def _table(first: str, *others: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column(first)
+    for name in others:
+        table.add_column(name, justify="right")
+    return table

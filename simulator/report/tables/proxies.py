@@ -1,0 +1,101 @@
+"""Proxies as tables for a terminal: what a design will cost, and how far a campaign is.
+
+Results come as values whose attributes are read here; nothing of `proxies` is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ....core.units import format_count, format_duration, format_flops
+
+__all__ = ["design_view", "next_view", "status_view", "trained_view"]
+
+_STATES = ("done", "running", "planned", "diverged", "failed")
+
+
+def design_view(plan: Any, folder: Path) -> RenderableType:
+    """A `proxies.design.Design`: its runs by size, and the cost of each stage."""
+    table = _table("parameters", "width", "runs", "tokens", "FLOPs each", "seeds", "mixes")
+    by_size: dict[int, list[Any]] = {}
+    for run in plan.runs:
+        by_size.setdefault(run.shape.params_total, []).append(run)
+    for params, runs in sorted(by_size.items()):
+        tokens = sorted({run.tokens for run in runs})
+        table.add_row(
+            format_count(params),
+            f"{runs[0].shape.width}",
+            f"{len(runs)}",
+            " ".join(format_count(count) for count in (tokens if len(tokens) < 4 else (tokens[0], tokens[-1]))),
+            format_flops(max(run.training_flops for run in runs)).removesuffix(" FLOPs"),
+            f"{len({run.seed for run in runs})}",
+            f"{len({tuple(sorted(run.mix.items())) for run in runs})}",
+        )
+    lines = [Text(line, style="yellow" if line.startswith("dropped") else "") for line in plan.summary()]
+    title = Text(f"stage {plan.stage}: {len(plan.runs)} runs", style="bold")
+    return Group(title, table, *lines, Text(f"simulate proxies train {folder}"))
+
+
+def next_view(plan: Any, project: Path) -> RenderableType:
+    """The stage that `simulate proxies design --after` adds: its runs, and how much narrower the forecast gets."""
+    table = _table("run", "parameters", "tokens", "FLOPs", "then ±")
+    for run, width in zip(plan.runs, plan.half_width[1:], strict=True):
+        table.add_row(
+            run.run_id,
+            format_count(run.shape.params_total),
+            format_count(run.tokens),
+            format_flops(run.training_flops).removesuffix(" FLOPs"),
+            f"{width:.2%}",
+        )
+    planned = f"{format_count(plan.planned['params'])} parameters on {format_count(plan.planned['tokens'])} tokens"
+    mix = " ".join(f"{name.removeprefix('mix.')} {share:.3g}" for name, share in plan.planned.items() if "mix." in name)
+    lines = [
+        f"planned run: {planned}, mix {mix}",
+        f"its loss: {plan.loss_nats:.4g} nats by {plan.law}; 90 % interval ±{plan.half_width[0]:.2%} now, "
+        f"±{plan.half_width[-1]:.2%} then",
+        f"{len(plan.runs)} of {plan.pool} candidates: {format_flops(plan.estimate.training_flops)}, about "
+        f"{format_duration(plan.estimate.wall_clock_s)} on {plan.workers} workers",
+    ]
+    title = Text(f"stage {plan.stage}: {len(plan.runs)} runs", style="bold")
+    notes = [Text(note, style="yellow") for note in plan.notes]
+    after = [Text(f"simulate proxies train {project}")] if plan.written else []
+    return Group(title, *([table] if plan.runs else []), *map(Text, lines), *notes, *after)
+
+
+def trained_view(folder: Path, status: Any) -> RenderableType:
+    """The end of `simulate proxies train`: a `CampaignStatus`, and what to do next."""
+    counts = ", ".join(f"{status.counts[state]} {state}" for state in _STATES if status.counts[state])
+    following = f"simulate proxies table {folder} --out runs.csv && simulate fit runs.csv --out predictor"
+    return Group(Text(f"{counts}; {format_count(status.tokens_done)} tokens"), Text(following))
+
+
+def status_view(statuses: Mapping[str, Any]) -> RenderableType:
+    """Each stage's `CampaignStatus`: runs by state, tokens, pace; failures by name."""
+    table = _table("stage", *_STATES, "tokens", "of", "tokens/s", "time left")
+    failures = []
+    for name, status in statuses.items():
+        table.add_row(
+            name,
+            *(f"{status.counts[state]}" for state in _STATES),
+            format_count(status.tokens_done),
+            format_count(status.tokens_total),
+            "" if status.tokens_per_s is None else format_count(status.tokens_per_s),
+            "" if status.eta_s is None else format_duration(status.eta_s),
+        )
+        failures += [Text(f"! {run.run_id}: {run.failure}", style="red") for run in status.runs if run.failure]
+    if not statuses:
+        return Text("designed; nothing is trained yet")
+    return Group(table, *failures)
+
+
+def _table(*names: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for number, name in enumerate(names):
+        table.add_column(name, justify="left" if number == 0 else "right")
+    return table

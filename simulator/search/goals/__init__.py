@@ -1,0 +1,1 @@
+"""What plans are judged by: goals, limits and the measures they name."""

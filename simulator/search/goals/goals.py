@@ -1,0 +1,82 @@
+"""Goals and limits of a study, each with the measure that it names."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from ..study_config import Goal
+from .measures import Measure, Outcome
+
+__all__ = ["BoundLimit", "MeasuredGoal"]
+
+_ROUNDING = 1e-9  # log units beyond a bound that are none
+_MOST_NAMED = 4  # domains of a weighted goal
+_LARGEST_EXCESS = 10.0  # log units: what is said of a limit that is missed by any distance
+
+
+@dataclass(frozen=True)
+class MeasuredGoal:
+    """A goal with the measure that it names."""
+
+    goal: Goal
+    measure: Measure
+    weights: Mapping[str, float] | None = None
+    """By target, for a weighted loss."""
+
+    @property
+    def name(self) -> str:
+        """The measure's name."""
+        return self.goal.name
+
+    @property
+    def label(self) -> str:
+        """The measure's name for people, with the domains that a weighted one is about."""
+        domains = [f"{domain} {weight:g}" for domain, weight in (self.goal.weights or {}).items()]
+        more = ["…"] if len(domains) > _MOST_NAMED else []
+        return f"{self.name} of {', '.join(domains[:_MOST_NAMED] + more)}" if domains else self.name
+
+    def value(self, outcome: Outcome, quantile: float | None = None) -> float:
+        """Its value in an outcome, at the goal's own quantile unless another is asked for."""
+        q = self.goal.quantile if quantile is None else quantile
+        if self.weights is None:
+            return self.measure.of(outcome, q)
+        nats = outcome.weighted(self.weights, q)
+        return math.exp(nats) if self.goal.name == "perplexity" else nats
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The loss targets that it reads."""
+        return self.measure.targets if self.weights is None else tuple(self.weights)
+
+
+@dataclass(frozen=True)
+class BoundLimit:
+    """One side of a limit with the measure that it names."""
+
+    measure: Measure
+    side: Literal["at_most", "at_least"]
+    bound: float
+    chance: float
+    source: str
+    """Who asks for it: `constraints`, or a path of the run."""
+
+    @property
+    def name(self) -> str:
+        """The measure's name, and the side where it isn't the usual one."""
+        return self.measure.name + ("" if self.side == "at_most" else " at least")
+
+    def value(self, outcome: Outcome) -> float:
+        """What counts against the bound: the quantile at which the chance is just kept."""
+        quantile = self.chance if self.side == "at_most" else 1.0 - self.chance
+        return self.measure.of(outcome, quantile if self.measure.uncertain else 0.5)
+
+    def excess(self, value: float) -> float:
+        """How far a value is beyond the bound, log units; at most 0 where the limit is kept."""
+        if not value > 0:
+            return -_LARGEST_EXCESS if self.side == "at_most" else _LARGEST_EXCESS
+        ratio = math.log(value / self.bound) if self.side == "at_most" else math.log(self.bound / value)
+        ratio = min(ratio, 0.0) if ratio < _ROUNDING else ratio
+        return min(max(ratio, -_LARGEST_EXCESS), _LARGEST_EXCESS)

@@ -1,0 +1,177 @@
+"""What a plan can be judged by: losses, times, money, sizes; each at any quantile of the forecast.
+
+Names are those of `Forecast.to_dict()`. A name may end in a domain: `loss_nats.github`, `epochs.web`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ....core.errors import ConfigError
+from ....core.quantity import Quantity
+from ....core.units import shown
+from ...cluster.cluster_estimate import ClusterEstimate
+from ...config.run_config import RunConfig
+from ...predictor.prediction import LossPrediction
+from ...predictor.predictor import Predictor
+from ..serving import ServingConfig
+
+__all__ = ["MEASURES", "Measure", "Outcome", "get_measure"]
+
+_MEDIAN = 0.5
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is known of one plan: its losses by target (one run each), and what its machines take."""
+
+    config: RunConfig
+    losses: Mapping[str, LossPrediction]
+    predictor: Predictor
+    cluster: ClusterEstimate | None
+    serving: ServingConfig
+
+    def loss(self, target: str, quantile: float) -> float:
+        """A target's loss, nats per token; `average` is the plain mean over domains."""
+        if target == "loss.average":
+            every = {name: self.losses[name] for name in self.predictor.domain_targets}
+            return _at(self.predictor.averaged(every, dict.fromkeys(every, 1.0)), quantile)
+        return _at(self.losses[target], quantile)
+
+    def weighted(self, weights: Mapping[str, float], quantile: float) -> float:
+        """The weighted mean of several targets' losses, with their errors' correlation kept."""
+        return _at(self.predictor.averaged({name: self.losses[name] for name in weights}, weights), quantile)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One thing that plans are judged by."""
+
+    name: str
+    unit: str
+    of: Callable[[Outcome, float], float]
+    """Its value in an outcome at a quantile; certain things are the same at all."""
+    needs_cluster: bool = False
+    uncertain: bool = True
+    domain: str | None = None
+    """The domain that the name ends in."""
+    targets: tuple[str, ...] = ()
+    """The loss targets that it reads; empty for none."""
+
+
+def get_measure(name: str, predictor: Predictor, main: str, where: str) -> Measure:
+    """A measure by its name. `main` is the target that `loss_nats` speaks of. Raises ConfigError for an unknown one."""
+    stem, dot, domain = name.partition(".")
+    if stem in ("loss_nats", "perplexity") and bool(dot) == bool(domain):
+        return _loss(name, stem, domain, predictor, main, where)
+    if stem == "epochs" and domain:
+        return Measure(name, "times", lambda o, q: _epochs(o.config, domain), uncertain=False, domain=domain)
+    if name not in MEASURES:
+        known = ["loss_nats", "perplexity", "loss_nats.<domain>", *MEASURES, "epochs.<domain>"]
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise ConfigError(f"{where}: got {shown(name)}; {hint}expected one of {', '.join(known)}")
+    return MEASURES[name]
+
+
+def _loss(name: str, stem: str, domain: str, predictor: Predictor, main: str, where: str) -> Measure:
+    target = f"loss.{domain}" if domain else main
+    if target not in predictor.targets and domain != "average":
+        known = ", ".join(t.removeprefix("loss.") for t in predictor.targets if t != "loss") or "none"
+        raise ConfigError(f"{where}: the predictor has no loss of {shown(domain)}; it has {known}")
+    targets = tuple(predictor.domain_targets) if domain == "average" else (target,)
+    exp = stem == "perplexity"
+    return Measure(
+        name,
+        "" if exp else "nats",
+        lambda o, q: math.exp(o.loss(target, q)) if exp else o.loss(target, q),
+        targets=targets,
+    )
+
+
+def _at(prediction: LossPrediction, quantile: float) -> float:
+    """A quantile of one run's predicted loss."""
+    if quantile == _MEDIAN:
+        return float(prediction.loss_nats[0])
+    low, high = prediction.interval(abs(2.0 * quantile - 1.0))
+    return float((high if quantile > _MEDIAN else low)[0])
+
+
+def _quantile(quantity: Quantity | None, draws: np.ndarray | None, quantile: float) -> float:
+    """A quantile of the draws, or of the stated intervals where draws aren't kept."""
+    if quantity is None:
+        return math.nan
+    if quantile == _MEDIAN:
+        return quantity.median
+    return float(np.quantile(draws, quantile)) if draws is not None else quantity.quantile(quantile)
+
+
+def _cluster(name: str, unit: str) -> Measure:
+    return Measure(name, unit, lambda o, q: _quantile(getattr(_of(o), name), None, q), needs_cluster=True)
+
+
+def _of(outcome: Outcome) -> ClusterEstimate:
+    if outcome.cluster is None:
+        raise ValueError("the plan's machines are not estimated")
+    return outcome.cluster
+
+
+def _days(outcome: Outcome, quantile: float) -> float:
+    estimate = _of(outcome)
+    return _quantile(estimate.wall_clock_days, estimate.draws.wall_clock_s / 86_400.0, quantile)
+
+
+def _cost(outcome: Outcome, quantile: float) -> float:
+    estimate = _of(outcome)
+    return _quantile(estimate.cost_usd, estimate.draws.cost_usd, quantile)
+
+
+def _lifetime_cost(outcome: Outcome, quantile: float) -> float:
+    """Training and serving together, US dollars."""
+    return _cost(outcome, quantile) + outcome.serving.cost_usd(outcome.config)
+
+
+def _epochs(config: RunConfig, domain: str) -> float:
+    """How often a domain's stock is seen; 0 where it has no limit or no share."""
+    stocks, mix = config.data.unique_tokens_by_domain or {}, config.data.mix or {}
+    return config.data.tokens * mix.get(domain, 0.0) / stocks[domain] if domain in stocks else 0.0
+
+
+def _plain(name: str, unit: str, of: Callable[[RunConfig], float]) -> Measure:
+    return Measure(name, unit, lambda o, q: of(o.config), uncertain=False)
+
+
+_ALL = (
+    Measure("cost_usd", "USD", _cost, needs_cluster=True),
+    Measure("wall_clock_days", "days", _days, needs_cluster=True),
+    _cluster("gpu_hours", "GPU-hours"),
+    _cluster("energy_mwh", "MWh"),
+    _cluster("co2e_t", "t CO2e"),
+    _cluster("peak_memory_gib", "GiB"),
+    _cluster("step_time_s", "s"),
+    _cluster("mfu", ""),
+    _cluster("goodput", ""),
+    Measure("lifetime_cost_usd", "USD", _lifetime_cost, needs_cluster=True),
+    Measure("inference_usd_per_mtok", "USD", lambda o, q: o.serving.usd_per_mtok(o.config), uncertain=False),
+    Measure(
+        "lifetime_flops",
+        "FLOPs",
+        lambda o, q: o.config.training_flops + o.serving.flops(o.config),
+        uncertain=False,
+    ),
+    Measure("inference_flops_per_token", "FLOPs", lambda o, q: o.serving.flops_per_token(o.config), uncertain=False),
+    _plain("training_flops", "FLOPs", lambda c: c.training_flops),
+    _plain("tokens", "tokens", lambda c: c.data.tokens),
+    _plain("params_total", "parameters", lambda c: c.model.params_total),
+    _plain("params_active", "parameters", lambda c: c.model.params_active),
+    _plain("epochs", "times", lambda c: c.data.epochs),
+    _plain("tokens_per_param", "tokens", lambda c: c.data.tokens / c.model.params_active),
+    _plain("devices", "devices", lambda c: float(c.hardware.count or 0)),
+)
+MEASURES: Mapping[str, Measure] = {measure.name: measure for measure in _ALL}
+"""Everything but losses and epochs by domain, which depend on the predictor and the mix."""

@@ -1,0 +1,1 @@
+"""From good trials to the best plan nearby."""

@@ -1,0 +1,166 @@
+"""Local search from good trials: gradients along what is smooth, small moves along what isn't.
+
+Sequential quadratic programming (SciPy's SLSQP) moves tokens, learning rates and shares of the mix on the predictor's
+smooth side: law and process, in a layout that is kept. Sizes, batches, devices and choices are then moved one at a
+time, tokens following to the limits, and so on in turn. What comes out goes back to the study as trials, which the
+full forecast scores as any other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..evaluate import MACHINES, Evaluation, Evaluator
+from ..space.dimensions import RangeDimension, Values
+from .gradients import STEP_LOG_TOKENS, SmoothProblem
+
+__all__ = ["Aim", "LocalSearch", "improve"]
+
+Aim = Callable[[Evaluation], float]
+"""What a local search makes small."""
+
+_ROUNDS = 6
+_GAIN = 1e-6  # relative; smaller gains end the search
+_SECANTS = 4
+_ON_LIMIT, _MARGIN = 1e-4, 3e-5  # log tokens from a limit that are no room; and what secants aim at
+_FARTHEST = 3.0  # log tokens of one secant
+_TOKENS = "data.tokens"
+
+
+def improve(evaluator: Evaluator, start: Evaluation, aim: Aim, *, budget: int, free: Sequence[str] = ()) -> Evaluation:
+    """The best plan found near `start` with about `budget` evaluations; `start` itself where there is none better.
+
+    Limits named in `free` need not be kept. A plan that keeps fewer limits is never better.
+    """
+    search = LocalSearch(evaluator, aim, frozenset(free), budget)
+    first = search.many([start.values])[0]  # with limits of this evaluator's own, and a step to keep
+    best = search.along_gradients(first)
+    for _ in range(_ROUNDS):
+        moved = search.by_moves(best)
+        if not search.better(moved, best) or search.left <= 0:
+            break
+        best = search.along_gradients(moved)
+    return best if search.better(best, first) else start
+
+
+@dataclass(frozen=True)
+class _Trend:
+    """Where tokens go that serve an aim: to these limits, whose excess rises by `slope` with log tokens near there."""
+
+    limits: tuple[str, ...]
+    slope: float
+
+    def worst(self, one: Evaluation) -> float:
+        """The largest excess of these limits, log units."""
+        return max(one.excess[name] for name in self.limits)
+
+
+_UNKNOWN = _Trend((), 0.0)
+
+
+@dataclass
+class LocalSearch:
+    """One search in the making: what it aims at, which limits need not be kept, what it may still spend."""
+
+    evaluator: Evaluator
+    aim: Aim
+    free: frozenset[str]
+    left: int
+    """Evaluations that may still be made."""
+    trend: _Trend | None = field(default_factory=lambda: _UNKNOWN)
+
+    def missed(self, one: Evaluation) -> float:
+        """By how much limits are exceeded that must be kept, log units in all."""
+        return sum(max(value, 0.0) for name, value in one.excess.items() if name not in self.free)
+
+    def better(self, one: Evaluation, other: Evaluation) -> bool:
+        """Whether one plan keeps more of the limits, or as many and aims better by more than rounding."""
+        ours, theirs = self.missed(one), self.missed(other)
+        if ours > 0 or theirs > 0:
+            return ours < theirs - 1e-9
+        gain = self.aim(other) - self.aim(one)
+        return gain > _GAIN * max(abs(self.aim(other)), 1e-12)
+
+    def many(self, plans: Sequence[Values], like: Any = None) -> list[Evaluation]:
+        """Judge plans, and count them."""
+        self.left -= len(plans)
+        return self.evaluator.many(plans, like)
+
+    def by_moves(self, best: Evaluation) -> Evaluation:
+        """The first better plan along each dimension that isn't smooth, one after the other."""
+        for dimension in self.evaluator.study.space.dimensions:
+            for value in dimension.moves(best.values):
+                if self.left <= 0:
+                    return best
+                moved = self.to_limits(self.many([{**best.values, dimension.path: value}])[0])
+                if self.better(moved, best):
+                    best = moved
+        return best
+
+    def to_limits(self, one: Evaluation) -> Evaluation:
+        """The plan with as many tokens as its limits allow, or as few, by secants in log tokens.
+
+        As many where the aim falls with tokens, as a loss does; as few where it rises, as a cost does. The plan as it
+        is where no limit stands in that way.
+        """
+        tokens, step = self.tokens, self.step_of(one)
+        trend = None if tokens is None or one.why is not None else self._trend(one, tokens, step)
+        if tokens is None or trend is None:
+            return one
+        best, here, slope, worst = one, math.log(one.values[_TOKENS]), trend.slope, trend.worst(one)
+        for _ in range(_SECANTS):
+            if -_ON_LIMIT * abs(slope) < worst <= 0:
+                break
+            move = (-_MARGIN * abs(slope) - worst) / slope
+            wanted = tokens.snapped(math.exp(here + min(max(move, -_FARTHEST), _FARTHEST)))
+            if wanted == one.values[_TOKENS]:
+                break
+            one = self.many([{**one.values, _TOKENS: wanted}], step)[0]
+            best = one if self.better(one, best) else best
+            place, excess = math.log(wanted), trend.worst(one)
+            secant = (excess - worst) / (place - here)
+            slope = secant if secant * slope > 0 else slope
+            here, worst = place, excess
+        return best
+
+    def _trend(self, one: Evaluation, tokens: RangeDimension, step: Any) -> _Trend | None:
+        """What more tokens do, found at the first plan that asks and the same for all near it; None for nothing."""
+        if self.trend is _UNKNOWN:
+            here = float(one.values[_TOKENS])
+            move = -STEP_LOG_TOKENS if here * math.exp(STEP_LOG_TOKENS) > tokens.high else STEP_LOG_TOKENS
+            moved = self.many([{**one.values, _TOKENS: tokens.snapped(here * math.exp(move))}], step)[0]
+            gain = (self.aim(one) - self.aim(moved)) * move
+            held = [name for name in one.excess if name not in (*self.free, MACHINES)]
+            slopes = {name: (moved.excess[name] - one.excess[name]) / move for name in held}
+            ends = {name: slope for name, slope in slopes.items() if slope * gain > 0}
+            steepest = max(ends.values(), key=abs, default=0.0)
+            self.trend = _Trend(tuple(ends), 1.0 if gain > 0 else steepest) if ends else None
+        return self.trend
+
+    def along_gradients(self, start: Evaluation) -> Evaluation:
+        """The end of sequential quadratic programming from a plan; the plan where that gains nothing."""
+        problem = SmoothProblem(self, start)
+        if start.why is not None or not problem.size or self.left < 2 * problem.size:
+            return start
+        if problem.size == 1 and self.tokens is not None:
+            found = self.to_limits(start)
+            if self.better(found, start) or self.on_limit(start):
+                return found  # tokens are where a limit ends them: nothing is left for gradients
+        found = problem.solve()
+        return found if self.better(found, start) else start
+
+    @property
+    def tokens(self) -> RangeDimension | None:
+        """The range of tokens, if they may take any value of one."""
+        return next((d for d in self.evaluator.study.space.smooth if d.path == _TOKENS), None)
+
+    def on_limit(self, one: Evaluation) -> bool:
+        """Whether some limit is just kept."""
+        return any(-_ON_LIMIT < value <= 0 for name, value in one.excess.items() if name not in self.free)
+
+    def step_of(self, one: Evaluation) -> Any:
+        """The step of a plan on its machines, None where those don't matter."""
+        return None if one.config is None else self.evaluator.step(one.config)

@@ -1,0 +1,132 @@
+"""Which trials of a study are polished, towards what, and the plans that come out of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ...cluster.estimate import PlannedStep
+from ..evaluate import Evaluation, Evaluator
+from ..space.dimensions import Values
+from ..study import Study
+from .fronts import front_of, spread_out
+from .polish import improve
+
+__all__ = ["polished"]
+
+_STARTS = 3
+_FRONT_STARTS = 6
+_LEAST_EVALUATIONS, _MOST_EVALUATIONS = 100, 400  # of one local search
+
+
+def polished(
+    evaluator: Evaluator,
+    known: Sequence[Evaluation],
+    budget: int,
+    done: set[str],
+    told: Callable[[float], None] | None = None,
+) -> list[Evaluation]:
+    """Better plans than those `known`, found from the best of them with about `budget` evaluations.
+
+    In a study with one goal what is best then may take more, up to where nothing near is better.
+
+    `done` holds plans from which a search has started before; those of this one are added.
+    """
+    study = evaluator.study
+    starts = _starts(evaluator, [one for one in known if _key(one) not in done])
+    found = []
+    each = min(_MOST_EVALUATIONS, max(budget // max(len(starts), 1), _LEAST_EVALUATIONS))
+    for number, (judge, start) in enumerate(starts):
+        if told is not None:
+            told(number / len(starts))
+        done.add(_key(start))
+        goal = number % len(study.goals)
+        better = improve(judge, start, lambda one, goal=goal: _signed(study, one, goal), budget=each)
+        if better is not start:
+            found.append(better)
+    if found and len(study.goals) == 1 and not _all_smooth(study):  # moves end where the budget does
+        found.append(_to_the_end(evaluator, min(found, key=lambda one: (_missed(one), _signed(study, one, 0)))))
+    return found
+
+
+def _to_the_end(evaluator: Evaluator, one: Evaluation) -> Evaluation:
+    """Where a plan's local search ends when it may take its time."""
+    return improve(evaluator, one, lambda plan: _signed(evaluator.study, plan, 0), budget=_MOST_EVALUATIONS)
+
+
+def _starts(evaluator: Evaluator, fresh: Sequence[Evaluation]) -> list[tuple[Evaluator, Evaluation]]:
+    """Where to start, each with what judges there: the best, points along the front, or the least infeasible."""
+    study, feasible = evaluator.study, [one for one in fresh if one.feasible]
+    if not feasible:
+        return [(evaluator, one) for one in sorted(fresh, key=_missed)[:_STARTS]]
+    if len(study.goals) == 1:
+        ordered = sorted(feasible, key=lambda one: _signed(study, one, 0))
+        return [(evaluator, one) for one in _different(ordered, study)]
+    points = spread_out(front_of(feasible, study.directions), study.directions, _FRONT_STARTS)
+    return [(_Capped.at(evaluator, one), one) for one in points]
+
+
+def _key(one: Evaluation) -> str:
+    return repr(sorted(one.values.items()))
+
+
+def _signed(study: Study, one: Evaluation, goal: int) -> float:
+    """A goal as something to make small."""
+    return one.goals[goal] if study.directions[goal] == "minimize" else -one.goals[goal]
+
+
+def _missed(one: Evaluation) -> float:
+    return sum(max(value, 0.0) for value in one.excess.values())
+
+
+def _different(ordered: Sequence[Evaluation], study: Study) -> list[Evaluation]:
+    """The first few of which no two share all that isn't smooth; fewer where there aren't as many."""
+    smooth, seen, found = _smooth(study), set(), []
+    for one in ordered:
+        key = repr(sorted((path, value) for path, value in one.values.items() if path not in smooth))
+        if key not in seen or _all_smooth(study):
+            seen.add(key)
+            found.append(one)
+        if len(found) == _STARTS:
+            break
+    return found
+
+
+def _smooth(study: Study) -> set[str]:
+    return {dimension.path for dimension in study.space.smooth} | {"data.mix", "data.tokens"}
+
+
+def _all_smooth(study: Study) -> bool:
+    """Whether gradients alone lead to the end."""
+    return set(study.space.paths) <= _smooth(study)
+
+
+@dataclass
+class _Capped(Evaluator):
+    """An evaluator that also holds goals to what a point of the front has: the point can only be improved."""
+
+    inner: Evaluator
+    caps: tuple[float, ...]
+
+    @classmethod
+    def at(cls, evaluator: Evaluator, point: Evaluation) -> _Capped:
+        return cls(evaluator, point.goals)
+
+    def __post_init__(self) -> None:
+        self.study = self.inner.study
+
+    def many(self, plans: Sequence[Values], like: PlannedStep | None = None) -> list[Evaluation]:
+        return [self._with_caps(one) for one in self.inner.many(plans, like)]
+
+    def step(self, config: Any) -> PlannedStep | None:
+        return self.inner.step(config)
+
+    def _with_caps(self, one: Evaluation) -> Evaluation:
+        extra = {}
+        for number, (value, cap, way) in enumerate(zip(one.goals, self.caps, self.study.directions, strict=True)):
+            if value > 0 and cap > 0:
+                ratio = math.log(value / cap)
+                extra[f"goal {number}"] = (ratio if way == "minimize" else -ratio) - 1e-9
+        return replace(one, excess={**one.excess, **extra})

@@ -1,0 +1,1 @@
+"""What came of real runs, from what trackers leave on disk."""

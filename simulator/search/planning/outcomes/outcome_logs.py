@@ -1,0 +1,166 @@
+"""The log of one run's metrics to its outcome: the last held-out loss, or the level that the training loss ended at."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from .....core.errors import LogError
+from .....datasets.run_logs.columns import TOKENS, RawLog, choose_columns, folded, number
+from .....datasets.run_logs.order import in_order
+from .....datasets.run_logs.records import Records
+from .....datasets.runs.columns import STATUS_WORDS, UNFINISHED_WORDS, alias_key
+from ....config.run_config import RunConfig
+from .outcome import Asked, Status, Told, status_word, trial_of
+from .outcome_rows import VALIDATION
+
+__all__ = ["told_log"]
+
+_REACHED = 0.98  # of the planned tokens: the last step may be counted, logged or rounded in several ways
+_LAST_SHARE = 0.01  # of a run's training losses whose median is its final loss: single ones are noisy
+_FEWEST = 5
+_NAMES = ("name", "run_name", "run_id", "run")
+_ENDED = "train_runtime"  # in the last record that a Hugging Face trainer writes
+
+
+def told_log(records: Records, run_id: str, asked: Asked) -> Told | None:
+    """The outcome of the run that wrote a log, None where it isn't over. `run_id` names it if it doesn't itself.
+
+    Raises `LogError` naming file and line for what can't be believed.
+    """
+    facts = _facts(records)
+    path = PurePosixPath(run_id)
+    names = [*(facts[name] for name in _NAMES if name in facts), path.stem, path.parent.name]
+    trial = trial_of(facts, names, asked, records.where)
+    config = asked.config_of(trial)
+    word = _word(records)
+    logs = {target: choose_columns(records, key) for target, key in _losses(records, asked).items()}
+    if not logs:
+        logs = {"loss": choose_columns(records)}
+    first = next(iter(logs.values()))
+    tokens = _tokens(first, facts, config)
+    if not _over(word, facts, tokens, config, asked):
+        return None
+    status, losses, notices = _ends(logs, config)
+    status, cut = _judged(status, word, tokens, config, records.where)
+    params = None if config is None else config.model.params_total
+    return Told(
+        run_id=str(next((facts[name] for name in _NAMES if name in facts), run_id)),
+        status=status,
+        losses=losses if status == "ok" else {},
+        tokens=tokens,
+        params=params,
+        trial=trial,
+        where=records.where,
+        notices=(*notices, *cut),
+    )
+
+
+def _facts(records: Records) -> dict[str, Any]:
+    """What a log says of its run as a whole; of what it says again and again, the last."""
+    found: dict[str, Any] = {}
+    for _, row in records.rows:
+        found |= {key: value for key, value in row.items() if value is not None}
+    return found | {key: value for key, value in records.stated.items() if key not in found}
+
+
+def _losses(records: Records, asked: Asked) -> dict[str, str]:
+    """The key of each target: as asked for, by domain, held out; empty where the usual names must tell."""
+    keys = dict.fromkeys(key for _, row in records.rows for key in row)
+    stated = {name: key for name, key in asked.columns.items() if name == "loss" or name.startswith("loss.")}
+    missing = [key for key in stated.values() if key not in keys]
+    if missing:
+        raise LogError(f"{records.where}: there is no {missing[0]!r}; expected one of {', '.join(list(keys)[:12])}")
+    if stated:
+        return stated
+    domains = {key: key for key in keys if key.startswith("loss.") and key != "loss."}
+    held_out = {alias_key(folded(key)).replace("/", "_"): key for key in reversed(keys)}
+    name = next((held_out[name] for name in VALIDATION if name in held_out), None)
+    return domains if name is None else {"loss": name, **domains}
+
+
+def _word(records: Records) -> str | None:
+    """The word for the run's state that its last record or its head has. One in most records is of the steps."""
+    rows = [row for _, row in records.rows]
+    if len(rows) > 1 and sum(status_word(row) is not None for row in rows) > len(rows) / 2:
+        return None
+    return status_word(rows[-1]) or status_word(records.stated)
+
+
+def _tokens(log: RawLog, facts: Mapping[str, Any], config: RunConfig | None) -> float | None:
+    """Tokens seen at the end: as logged, or steps times the batch of the plan."""
+    seen = [float(value) for value in log.tokens if math.isfinite(value)]
+    seen += [value for key, fact in facts.items() if folded(key) in TOKENS and (value := number(fact)) is not None]
+    seen = [value for value in seen if math.isfinite(value) and value > 0]
+    if seen:
+        return max(seen)
+    batch = None if config is None else config.optim.batch_tokens
+    if config is None or batch is None or log.axis != "steps":
+        return None
+    steps = max(float(log.step.max()), number(facts.get(log.step_key)) or 0.0)
+    return min(steps * batch, config.data.tokens)
+
+
+def _over(
+    word: str | None, facts: Mapping[str, Any], tokens: float | None, config: RunConfig | None, asked: Asked
+) -> bool:
+    """Whether the run is: by its word, at the planned end, or because nothing is being written any more."""
+    if word in UNFINISHED_WORDS:
+        return False
+    if asked.whole or (word is not None and word in STATUS_WORDS) or _ENDED in facts:
+        return True
+    return config is not None and tokens is not None and tokens >= _REACHED * config.data.tokens
+
+
+def _ends(logs: Mapping[str, RawLog], config: RunConfig | None) -> tuple[Status, dict[str, float], list[str]]:
+    """The final loss of each target in nats, and whether the run diverged."""
+    losses: dict[str, float] = {}
+    notices: list[str] = []
+    for target, log in logs.items():
+        if not np.isfinite(log.loss).any():
+            return "diverged", {}, [f"{log.where}: {log.loss_key}: no finite loss"]
+        ordered = in_order(log)
+        notices += [notice.text for notice in ordered.notices]
+        if ordered.diverged_at is not None:
+            return "diverged", {}, notices
+        values = log.loss[ordered.index]
+        if alias_key(folded(log.loss_key)).replace("/", "_") in VALIDATION or target != "loss":
+            level = float(values[-1])
+        else:
+            last = max(_FEWEST, math.ceil(_LAST_SHARE * len(values)))
+            level = float(np.median(values[-last:]))
+            notices.append(f"{log.where}: {log.loss_key}: no held-out loss; the median of the last {last} counts")
+        losses[target] = _in_nats(log, level, config)
+    return "ok", losses, notices
+
+
+def _in_nats(log: RawLog, value: float, config: RunConfig | None) -> float:
+    if log.loss_kind == "perplexity":
+        return math.log(value)
+    if log.loss_kind == "bits":
+        return value * math.log(2.0)
+    if log.loss_kind == "nats":
+        return value
+    ratio = None if config is None else config.data.bytes_per_token
+    if ratio is None:
+        raise LogError(f"{log.where}: {log.loss_key}: counts bits per byte; expected data.bytes_per_token in the plan")
+    return value * math.log(2.0) * ratio
+
+
+def _judged(
+    status: Status, word: str | None, tokens: float | None, config: RunConfig | None, where: str
+) -> tuple[Status, list[str]]:
+    """The status by all that is known: a run whose own word is that it is done is; one that broke off has failed."""
+    known = STATUS_WORDS.get(word or "")
+    if status == "diverged" or known == "diverged":
+        return "diverged", []
+    if known == "failed":
+        return "failed", []
+    if known == "ok" or config is None or tokens is None or tokens >= _REACHED * config.data.tokens:
+        return "ok", []
+    share = tokens / config.data.tokens
+    return "failed", [f"{where}: ends after {share:.0%} of the planned tokens, without a word that it is done"]

@@ -1,0 +1,125 @@
+"""The outcomes of runs that were really trained, from what trackers leave on disk: `told_result`, `told_results`.
+
+Read are a W&B run's files, its summary as JSON or an export of runs as CSV; MLflow's run folder or export; and the log
+of a run's metrics as CSV, JSON lines or JSON. Nothing is fetched and nothing is run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from .....core.errors import InputError, LogError
+from .....datasets.run_logs.columns import STEPS, folded
+from .....datasets.run_logs.records import Records, read_records
+from ....config.run_config import RunConfig
+from .outcome import TRIAL_KEY, Asked, Status, Told, status_word
+from .outcome_folders import WANDB_SUMMARY, is_mlflow_run, mlflow_facts, wandb_facts
+from .outcome_logs import told_log
+from .outcome_rows import told_row
+
+__all__ = ["TRIAL_KEY", "Asked", "Status", "Told", "outcomes", "told_result", "told_results"]
+
+_EXPORT = ("metrics.", "params.", "tags.", "config.", "summary.", "summary/")  # before keys that trackers export
+_IDS = ("run_id", "id", "run_uuid", "name", "run_name", TRIAL_KEY)
+
+
+def told_result(
+    source: str | os.PathLike[str],
+    config: RunConfig | None = None,
+    *,
+    study: str | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> Told:
+    """The outcome of the one run that a file or folder holds.
+
+    `config` is its plan, which gives the size and the tokens where the run says neither, and tells a run that broke
+    off; `study` the name that runs carry as `<study>-<number>`; `columns` says which column is which, as for a run
+    table. Raises `LogError`, or `RunTableError` for an export, for what can't be read, several runs, or one that
+    isn't over.
+    """
+    found = list(outcomes(source, Asked(config, {}, study, columns or {})))
+    for _, told in found:
+        if isinstance(told, InputError):
+            raise told
+    over = [told for _, told in found if isinstance(told, Told)]
+    if len(found) == 1 and over:
+        return over[0]
+    if not over:
+        raise LogError(f"{source}: its run isn't over; expected the outcome of one that is")
+    raise LogError(f"{source}: holds {len(found)} runs; expected one (told_results reads several)")
+
+
+def told_results(source: str | os.PathLike[str], asked: Asked | None = None) -> list[Told]:
+    """The outcomes of all runs of a file or a run's folder that are over. Raises as `told_result` does."""
+    results = []
+    for _, told in outcomes(source, asked or Asked()):
+        if isinstance(told, InputError):
+            raise told
+        results += [] if told is None else [told]
+    return results
+
+
+def outcomes(source: str | os.PathLike[str], asked: Asked) -> Iterator[tuple[str, Told | InputError | None]]:
+    """Where each run of a file or a run's folder stands and its outcome: None if it isn't over, what is wrong with it.
+
+    Raises `LogError` for a file that can't be read at all.
+    """
+    path = Path(source)
+    where = str(path)
+    if path.name == WANDB_SUMMARY:
+        path = path.parent
+    if path.is_dir():
+        yield from _folder(path, where, asked)
+        return
+    records = read_records(path, asked.whole)
+    if not _is_table(records):
+        yield where, _caught(lambda: told_log(records, f"{path.parent.name}/{path.name}", asked))
+        return
+    if _just_begun(records, asked):
+        yield where, None
+        return
+    for line, row in records.rows:
+        at = f"line {line}"
+        yield f"{where}, {at}", _caught(lambda row=row, at=at: told_row(row, where, at, asked))
+
+
+def _folder(path: Path, where: str, asked: Asked) -> Iterator[tuple[str, Told | InputError | None]]:
+    if is_mlflow_run(path):
+        facts = mlflow_facts(path)
+    elif (path / WANDB_SUMMARY).is_file() or (path / "files" / WANDB_SUMMARY).is_file():
+        facts = wandb_facts(path, asked.whole)
+    else:
+        raise LogError(f"{where}: is a folder without a run of MLflow (meta.yaml, metrics) or W&B ({WANDB_SUMMARY})")
+    if facts is not None:
+        yield where, _caught(lambda: told_row(facts, where, "", asked))
+
+
+def _caught(read) -> Told | InputError | None:
+    """What a reader of one run returns, or what it finds wrong: the other runs of a file may be right."""
+    try:
+        return read()
+    except InputError as error:
+        return error
+
+
+def _just_begun(records: Records, asked: Asked) -> bool:
+    """Whether the only record may be the first of a log whose run goes on: nothing in it says that it is a run's."""
+    if asked.whole or len(records.rows) != 1:
+        return False
+    row = records.rows[0][1]
+    return status_word(row) is None and not any(key.startswith(_EXPORT) for key in row)
+
+
+def _is_table(records: Records) -> bool:
+    """Whether each record is a run, rather than a step of one."""
+    keys = dict.fromkeys(key for _, row in records.rows for key in row)
+    if any(key.startswith(_EXPORT) for key in keys) or {"name", "state"} <= {key.lower() for key in keys}:
+        return True
+    ids = [key for key in keys if key.strip().lower() in _IDS]
+    if any(len({str(row.get(key)) for _, row in records.rows}) > 1 for key in ids):
+        return True
+    if len(records.rows) > 1 and ids:
+        return False  # the steps of one run
+    return not any(folded(key) in STEPS for key in keys) and (bool(ids) or "params" in keys)

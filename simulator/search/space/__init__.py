@@ -1,0 +1,1 @@
+"""What a study may vary, from its text to run configurations and back."""

@@ -1,0 +1,55 @@
+"""What a trial keeps of its plan: written into Optuna's own attributes, read back for polish, results and planners."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ....core.errors import InputError
+from ..evaluate import Evaluation
+
+if TYPE_CHECKING:
+    from optuna import Trial
+    from optuna.study import Study as OptunaStudy
+    from optuna.trial import FrozenTrial
+
+__all__ = ["ORIGIN", "PLAN", "evaluations", "keep", "restore"]
+
+PLAN = "plan"
+"""User attribute of a trial: its values by path, what counts against its limits, why it is impossible if it is."""
+ORIGIN = "origin"
+"""User attribute of a trial that the sampler didn't choose: the recipe's name, or polish."""
+
+
+def keep(trial: Trial, evaluation: Evaluation) -> Sequence[float]:
+    """Write an evaluation into a running trial, and return what the trial is to be told."""
+    for name, excess in evaluation.excess.items():
+        trial.set_constraint(name, excess)
+    plan = {"values": dict(evaluation.values), "measured": dict(evaluation.measured), "why": evaluation.why}
+    trial.set_user_attr(PLAN, plan)
+    return evaluation.goals
+
+
+def restore(trial: FrozenTrial) -> Evaluation:
+    """What `keep` wrote. InputError where a trial isn't ours."""
+    plan: Any = trial.user_attrs.get(PLAN)
+    try:
+        return Evaluation(
+            values=dict(plan["values"]),
+            config=None,
+            goals=tuple(trial.values),
+            excess=dict(trial.constraints),
+            measured={name: float(value) for name, value in plan["measured"].items()},
+            why=plan["why"],
+        )
+    except (TypeError, KeyError, ValueError, AttributeError):
+        raise InputError(
+            f"trial {trial.number}: holds no plan of foretrain's; expected a study that only foretrain has written to"
+        ) from None
+
+
+def evaluations(found: OptunaStudy) -> dict[int, Evaluation]:
+    """Every complete trial's evaluation by its number."""
+    from optuna.trial import TrialState
+
+    return {t.number: restore(t) for t in found.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))}

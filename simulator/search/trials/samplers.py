@@ -1,0 +1,57 @@
+"""Which of Optuna's samplers a study gets, by a rule of three lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+
+    from ..study import Study
+
+__all__ = ["choose_sampler", "make_sampler"]
+
+_MANY_GOALS = 3
+_FEW_TRIALS = 100  # a Gaussian process takes a second a trial past a few hundred, and imports torch
+_FEW_PARAMETERS = 10
+
+
+def choose_sampler(study: Study, trials: int) -> str:
+    """The sampler's name: as asked for, or by the rule.
+
+    Three or more goals: NSGA-III. Else up to 100 trials of up to 10 continuous parameters: a Gaussian process. Else the
+    multivariate tree-structured Parzen estimator, which knows sets and scales.
+    """
+    if study.options.sampler != "auto":
+        return study.options.sampler
+    if len(study.goals) >= _MANY_GOALS:
+        return "nsga"
+    few = trials <= _FEW_TRIALS and len(study.space.parameters) <= _FEW_PARAMETERS
+    return "gp" if few and study.space.continuous else "tpe"
+
+
+def make_sampler(name: str, seed: int) -> BaseSampler:
+    """One of Optuna's samplers, seeded when it is first used: by `seed` and the number of that trial.
+
+    So a search gives the same plans again, one that is taken up again goes on with others, and processes that share a
+    study, whose trials have different numbers, each try plans of their own.
+    """
+    from .first_trial import SeededByFirstTrial
+
+    return SeededByFirstTrial(lambda number: _sampler(name, (seed + number) % 2**32))
+
+
+def _sampler(name: str, seed: int) -> BaseSampler:
+    """A sampler; all read the limits that trials state (`Trial.set_constraint`)."""
+    from optuna import samplers
+
+    from ..storage.quiet import experimental_parts
+
+    with experimental_parts():
+        if name == "gp":
+            return samplers.GPSampler(seed=seed, deterministic_objective=True)
+        if name == "nsga":
+            return samplers.NSGAIIISampler(seed=seed)
+        if name == "random":
+            return samplers.RandomSampler(seed=seed)
+        return samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)

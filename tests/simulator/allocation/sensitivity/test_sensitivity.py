@@ -1,0 +1,130 @@
+"""One number of a plan at a time: what moves, by how much, and what nothing reads."""
+
+import json
+
+import pytest
+from foretrain.core.errors import InputError
+from foretrain.simulator.allocation.sensitivity.knobs import knobs
+from foretrain.simulator.allocation.sensitivity.sensitivity import OUTCOMES, sensitivity
+from foretrain.simulator.allocation.under_limits.affordable import Steps
+from foretrain.simulator.config.run_config import RunConfig
+from foretrain.simulator.forecast.forecast import forecast
+from foretrain.simulator.predictor.storage.folder import load
+
+
+@pytest.fixture(scope="module")
+def turned(seven, web):
+    return sensitivity(seven, web)
+
+
+def row_of(result, key):
+    return next(row for row in result.rows if row.key == key)
+
+
+def test_the_outcomes_are_those_of_a_forecast(turned, seven, web):
+    said = forecast(seven, web)
+    assert turned.outcomes == {
+        "loss_nats": pytest.approx(said.headline.loss_nats.median),
+        "perplexity": pytest.approx(said.headline.perplexity.median),
+        "cost_usd": pytest.approx(said.cluster.cost_usd.median),
+        "wall_clock_days": pytest.approx(said.cluster.wall_clock_days.median),
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "override"),
+    [
+        ("data.tokens", "data.tokens=2.2e12"),
+        ("hardware.price_usd_per_hour", "hardware.price_usd_per_hour=2.2"),
+        ("optim.lr", "optim.lr=3.3e-4"),
+        ("reliability.restart", "reliability.restart=11min"),
+    ],
+)
+def test_a_number_turned_up_gives_the_forecast_of_that_plan(turned, seven, web, key, override):
+    row = row_of(turned, key)
+    said = forecast(RunConfig.from_mapping(seven.to_mapping(), overrides=[override]), web)
+    assert turned.outcomes["loss_nats"] + row.up["loss_nats"] == pytest.approx(said.headline.loss_nats.median)
+    assert turned.outcomes["cost_usd"] + row.up["cost_usd"] == pytest.approx(said.cluster.cost_usd.median)
+
+
+def test_signs_and_elasticities_are_what_they_must_be(turned):
+    tokens, price, size = (
+        row_of(turned, key) for key in ("data.tokens", "hardware.price_usd_per_hour", "model.params")
+    )
+    assert tokens.up["loss_nats"] < 0 < tokens.down["loss_nats"]
+    assert tokens.elasticity["wall_clock_days"] == pytest.approx(1.0, abs=0.02)
+    assert price.elasticity == {
+        "loss_nats": 0.0,
+        "perplexity": 0.0,
+        "cost_usd": pytest.approx(1.0),
+        "wall_clock_days": 0.0,
+    }
+    assert size.elasticity["loss_nats"] < 0 < size.elasticity["cost_usd"]
+    assert row_of(turned, "hardware.count").elasticity["wall_clock_days"] == pytest.approx(-1.0, abs=0.2)
+
+
+def test_largest_effects_come_first(turned):
+    effects = [row.effect[0] for row in turned.rows]
+    assert effects == sorted(effects, reverse=True)
+
+
+def test_what_nothing_reads_is_listed(turned):
+    """The law of web text has no learning rate, and the batch changes no time here."""
+    assert "optim.lr" in turned.not_read
+    assert "data.tokens" not in turned.not_read
+    assert row_of(turned, "optim.lr").read is False
+
+
+def test_a_predictor_that_reads_a_learning_rate_tells_what_it_does(seven):
+    rates = row_of(sensitivity(seven, load("steplaw")), "optim.lr")
+    assert rates.up["loss_nats"] != 0
+
+
+def test_networks_are_read_though_steps_are_kept(seven, web):
+    """The steps of shapes are worked out once; a network that is another must not be given the step of the first."""
+    shapes = RunConfig.from_mapping(seven.to_mapping(), overrides=["hardware.inter_node_gbps=50"])
+    assert row_of(sensitivity(shapes, web), "hardware.inter_node_gbps").up["wall_clock_days"] < 0
+
+
+def test_shares_move_by_a_point_and_the_rest_gives_way(plan):
+    config = plan("1B", "20B", mix={"web": 0.5, "code": 0.3, "wiki": 0.2}, optim={"lr": 3e-4})
+    knob = next(knob for knob in knobs(config, Steps()) if knob.key == "data.mix.web")
+    up, value, _ = knob.moved(1.1)
+    assert value == pytest.approx(0.51)
+    assert up.data.mix == pytest.approx({"web": 0.51, "code": 0.294, "wiki": 0.196})
+    down, value, _ = knob.moved(0.9)
+    assert (value, sum(down.data.mix.values())) == (pytest.approx(0.49), pytest.approx(1.0))
+
+
+def test_a_share_at_its_end_moves_one_way_only(web, plan):
+    config = plan("1B", "20B", mix={"web": 1.0, "code": 0.0})
+    found = sensitivity(config, web)
+    assert "data.mix.web" in found.cannot
+    assert row_of(found, "data.mix.code").value_down is None
+    assert "down: a share can't be" in row_of(found, "data.mix.code").note
+
+
+def test_a_plan_without_machines_has_its_loss_only(web, plan):
+    found = sensitivity(plan("7B", "2T", unique_tokens="500B"), web)
+    assert [found.outcomes[name] is None for name in OUTCOMES] == [False, False, True, True]
+    assert row_of(found, "model.params").value_up == pytest.approx(7.7e9)
+    assert row_of(found, "data.unique_tokens").up["loss_nats"] < 0
+    assert "reliability.restart" in found.not_read
+
+
+def test_failures_keep_how_uncertain_they_are(seven):
+    knob = next(knob for knob in knobs(seven, Steps()) if knob.key.startswith("reliability.failures"))
+    moved, value, _ = knob.moved(1.1)
+    assert value == pytest.approx(1.1 * knob.value)
+    assert moved.reliability.failure_rate_spread == seven.reliability.failure_rate_spread
+
+
+@pytest.mark.parametrize("step", [0.0, -0.1, 0.6, float("nan")])
+def test_steps_out_of_range_are_refused(seven, web, step):
+    with pytest.raises(InputError, match="step: got"):
+        sensitivity(seven, web, step=step)
+
+
+def test_json(turned):
+    facts = json.loads(json.dumps(turned.to_dict(), allow_nan=False))
+    assert {"name", "predictor", "step", "outcomes", "knobs", "not_read", "cannot", "version"} == set(facts)

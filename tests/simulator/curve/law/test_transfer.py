@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+from foretrain.core.errors import FitError
+from foretrain.simulator.curve.law.transfer import Library, alike
+from foretrain.simulator.curve.prefix import believe
+from foretrain.simulator.curve.rates.path import named_path, wsd_path
+
+
+@pytest.fixture(scope="module")
+def library(make_curve):
+    runs = [
+        make_curve(name, (3.2, 0.3, 0.15), 2.5e7, noise=1e-3) for name in ("cosine", "constant", "two_stage", "wsd")
+    ]
+    runs += [make_curve(name, (2.9, 0.28, 0.14), 1e8, noise=1e-3) for name in ("cosine", "two_stage")]
+    return Library([*runs, make_curve("constant", family="steady", size=1e9)])
+
+
+def test_the_closest_relatives_speak(library, paths):
+    wsd = paths["wsd"]
+    assert library.prior("made", 1e8, wsd, 3.0).name == "known size"
+    assert library.prior("made", 4e8, wsd, 3.0).name == "other sizes"
+    assert library.prior("unheard of", 4e8, wsd, 3.0).name == "generic"
+
+
+def test_a_known_size_brings_its_level_and_another_one_leaves_it_open(library, paths):
+    known, other = (library.prior("made", size, paths["wsd"], 2.7) for size in (1e8, 4e8))
+    assert known.mean[4] == pytest.approx(2.9, rel=0.01)
+    assert known.sd[4] < 0.02
+    assert other.sd[4] > 1
+    assert (known.sd[:4] <= other.sd[:4]).all()
+
+
+def test_the_further_the_size_the_wider_the_prior(library, paths):
+    sds = [library.prior("made", size, paths["wsd"], 3.0).sd[5] for size in (2e8, 1e9, 1e10)]
+    assert sds == sorted(sds)
+    assert sds[0] < sds[-1]
+
+
+def test_what_the_law_misses_at_another_size_is_a_bias_where_both_fitted_the_same_schedules(library, paths):
+    assert library.prior("made", 1e8, paths["wsd"], 3.0).bias is not None
+    assert library.prior("made", 1e8, named_path("linear", 6000, 300), 3.0).bias is None
+
+
+def test_constant_rates_alone_leave_a_decay_open(library, paths):
+    steady = Library([run for run in library.curves if run.family == "steady"])
+    with pytest.warns(UserWarning, match="steady: the learning rate hardly falls"):
+        prior = steady.prior("steady", 1e9, paths["wsd"], 3.0)
+    assert prior.sd[6] >= 0.4
+    assert not steady.family_fits()["steady"].identified
+    with pytest.raises(FitError, match="add a curve with a decay"):
+        Library(steady.curves).family_fits(strict=True)
+
+
+def test_schedules_are_alike_by_shape_and_length():
+    path = named_path("cosine", 6000, 300, 0.1)
+    assert alike(path, named_path("cosine", 6600, 330, 0.1))
+    assert not alike(path, named_path("cosine", 9000, 450, 0.1))
+    assert not alike(path, named_path("linear", 6000, 300, 0.1))
+    assert not alike(wsd_path(6000, 300, 4800, 0.1), wsd_path(6000, 300, 4800, 0.1, "sqrt"))
+
+
+def test_sizes_are_told_by_family(library):
+    assert library.sizes == {"made": [2.5e7, 1e8], "steady": [1e9]}
+
+
+def test_transfer_with_bias_halves_the_final_error(public):
+    """100M, fitted on three schedules, and what the same fit misses at 25M: at most .2 % at the end."""
+    train = ("cosine_24000", "constant_24000", "wsdcon_9")
+    mpl = [curve for name, curve in public.items() if name.startswith("mpl")]
+    own = [curve for curve in mpl if curve.size == 1e8]
+    fitted = [curve for curve in own if curve.run_id.split("_", 2)[2] in train]
+    library = Library(fitted + [curve for curve in mpl if curve.size != 1e8])
+    errors = []
+    for curve in own:
+        if curve.run_id not in {run.run_id for run in fitted}:
+            belief = believe(curve.path, library.prior(curve.family, curve.size, curve.path, 3.0))
+            errors.append(abs(belief.band(curve.step[-3:]).loss.mean() / curve.final_loss - 1))
+    assert len(errors) == 6
+    assert np.mean(errors) <= 0.002
