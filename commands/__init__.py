@@ -3,13 +3,14 @@
 from .cluster import cluster
 from .curve import curve
 from .data import data
+from .fit import backtest, fit, score
+from .init import init
 from .optimal import optimal
-from .optimizing import optimize
-from .planning import planner
-from .predicting import backtest, fit, predict, score
+from .optimize import optimize
+from .planner import planner
+from .predict import predict
 from .proxies import proxies
-from .starting import init
-from .tracking import track
+from .track import track
 
 __all__ = ["COMMANDS"]
 

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..core.errors import UsageError
+from ..core.errors import ConfigError, UsageError
+from ..core.units import parse_count, parse_duration_s, parse_share, shown
+from ..workflows.planned_run import SIZES, Budget
 from ._shared import json_option, progress_bar, show
 
 if TYPE_CHECKING:
     from ..proxies.project import Project
 
+_FLOPS = "flops"
 _YAML = (".yaml", ".yml", ".json")
 out_option = click.option("--out", metavar="DIR", help="The project's folder (default: proxies, beside the space).")
 workers_option = click.option("--workers", type=click.IntRange(1, 100_000), help="Train this many groups at once.")
@@ -138,8 +141,6 @@ def _create(space: str, out: str | None, workers: int | None) -> Project:
 def _design_next(
     folder: str, as_json: bool, target: str | None, config: str | None, budget: str | None, precision: str | None
 ) -> None:
-    from ._planned import Budget, parse_budget, parse_precision, planned_from_config, planned_from_text
-
     if (target is None) == (config is None):
         raise UsageError("which run is planned? expected --target params=…,tokens=… or --config FILE, one of the two")
     limit = Budget() if budget is None else parse_budget(budget)
@@ -150,10 +151,67 @@ def _design_next(
         limit = Budget(wall_clock_s=project.space.time_budget)
     if limit == Budget() and wanted is None:
         raise UsageError("--budget is missing, and the space has no time_budget; expected --budget or --precision")
-    from ._next_proxies import next_stage
+    from ..workflows.next_stage import next_stage
 
     plan = next_stage(project, planned, limit, wanted)
     show(as_json, plan.to_dict(), lambda: _tables().next_view(plan, project.folder))
+
+
+def parse_budget(text: str) -> Budget:
+    """`30min` (wall clock, all workers together) or `1e15FLOPs`. Raises UsageError."""
+    plain = text.strip()
+    try:
+        if plain.lower().endswith(_FLOPS):
+            return Budget(training_flops=_positive(parse_count(plain[: -len(_FLOPS)].strip())))
+        return Budget(wall_clock_s=_positive(parse_duration_s(plain)))
+    except ConfigError:
+        raise UsageError(f"--budget: got {shown(text)}; expected wall clock such as 30min, or 1e15FLOPs") from None
+
+
+def parse_precision(text: str) -> float:
+    """`2%` or `0.02` as a fraction. Raises UsageError."""
+    try:
+        value = parse_share(text)
+    except ConfigError:
+        value = float("nan")
+    if not 0 < value < 1:
+        raise UsageError(f"--precision: got {shown(text)}; expected a share of the loss, such as 2% or 0.02")
+    return value
+
+
+def planned_from_text(text: str) -> dict[str, float]:
+    """`params=7B,tokens=140B,mix.web=0.7,mix.code=0.3` as numbers. Raises UsageError."""
+    found: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or name in found or not (name in SIZES or (name.startswith("mix.") and name != "mix.")):
+            raise UsageError(
+                f"--target: got {shown(part.strip())}; expected params=7B,tokens=140B and shares mix.<domain>=0.5, "
+                "each once"
+            )
+        try:
+            found[name] = parse_count(value)
+        except ConfigError as error:
+            raise UsageError(f"--target: {name}: {error}") from None
+    for name in SIZES:
+        if not found.get(name, 0.0) > 0:
+            raise UsageError(f"--target: {name} is missing; expected params=7B,tokens=140B")
+    return found
+
+
+def planned_from_config(path: str) -> dict[str, float]:
+    """The same from a run's YAML: all parameters, tokens, and the mix where it is stated. Raises ConfigError."""
+    from ..simulator.config.run_config import RunConfig
+
+    config = RunConfig.load(path)
+    mix = {f"mix.{domain}": share for domain, share in (config.data.mix or {}).items()}
+    return {"params": config.model.params_total, "tokens": config.data.tokens, **mix}
+
+
+def _positive(value: float) -> float:
+    if not value > 0:
+        raise ConfigError(f"got {value:g}; expected more than 0")
+    return value
 
 
 def _open(folder: str, out: str | None = None) -> Project:

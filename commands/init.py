@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import shlex
+from importlib import resources
+from pathlib import Path
 
 import click
 
-from ..core.errors import UsageError
+from ..core.errors import InputError, UsageError
+from ..core.files import write_text
+
+_FILES = ("corpora.yaml", "space.yaml", "run.yaml", "study.yaml")
+"""What a project has, in the order in which one meets it."""
 
 
 @click.command()
@@ -24,8 +30,6 @@ def init(folder: str | None, schema: bool, force: bool) -> None:
     Example:  simulate init demo
               simulate init --schema > run.schema.json
     """
-    from ..simulator.starter import write_starter
-
     if schema == (folder is not None):
         raise UsageError("simulate init: give either a folder (simulate init DIR) or --schema")
     if folder is None:
@@ -33,9 +37,28 @@ def init(folder: str | None, schema: bool, force: bool) -> None:
 
         click.echo(json.dumps(RunConfig.json_schema(), indent=2))
         return
-    written = write_starter(folder, overwrite=force)
+    written = _write_starter(folder, overwrite=force)
     click.echo(f"wrote {', '.join(str(path) for path in written)}; next, about six minutes of training:")
     click.echo("\n".join(_next_steps(folder)))
+
+
+def _write_starter(folder: str, overwrite: bool) -> list[Path]:
+    """Write the project's files into `folder`, made if absent; return their paths.
+
+    InputError, and nothing written, if one of them is there and `overwrite` isn't set.
+    """
+    targets = [Path(folder) / name for name in _FILES]
+    there = [str(path) for path in targets if path.exists()]
+    if there and not overwrite:
+        raise InputError(f"{', '.join(there)}: already there; take another folder, or --force to overwrite")
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: can't be made: {error.strerror}") from None
+    source = resources.files("foretrain.examples.project")
+    for target in targets:
+        write_text(target, source.joinpath(target.name).read_text(encoding="utf-8"))
+    return targets
 
 
 def _next_steps(folder: str) -> list[str]:

@@ -29,7 +29,7 @@ from ..simulator.search.next_proxies import (
     Width,
     choose_runs,
 )
-from ._planned import Budget, with_mix
+from .planned_run import Budget, with_mix
 
 if TYPE_CHECKING:
     from pathlib import Path

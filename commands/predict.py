@@ -1,0 +1,47 @@
+"""`simulate predict`: a planned run's loss, time, memory and cost."""
+
+from __future__ import annotations
+
+import click
+
+from ._shared import json_option, show, stated_in, step_times, tables
+
+
+@click.command()
+@click.option("--config", required=True, metavar="FILE", help="The planned run, YAML or JSON.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value, e.g. data.tokens=2T.")
+@click.option("--predictor", default="web-text", show_default=True, metavar="NAME|DIR", help="See below.")
+@click.option("--allow-new-domain", is_flag=True, help="Forecast mixes with domains that no fitted run had.")
+@click.option("--calibration", metavar="FILE", help="Step times of your cluster, by `simulate cluster calibrate`.")
+@click.option("--chart", metavar="FILE", help="Also draw perplexity against tokens: .html, .svg or .png.")
+@json_option
+def predict(
+    config: str,
+    overrides: tuple[str, ...],
+    predictor: str,
+    allow_new_domain: bool,
+    calibration: str | None,
+    chart: str | None,
+    as_json: bool,
+) -> None:
+    """Predict a planned run's perplexity, time, memory and cost, with intervals, and say what they rest on.
+
+    PREDICTOR is a folder made by `simulate fit`, or one that ships with foretrain: web-text (pooled, corpus and
+    tokenizer unknown), chinchilla-massivetext, olmo-c4, repeats-c4, routing-moe, steplaw.
+
+    \b
+    Example:  simulate predict --config examples/llama-7b.yaml --set data.tokens=1T --predictor olmo-c4
+    """
+    from ..simulator.config.run_config import RunConfig
+    from ..simulator.forecast.forecast import forecast
+    from ..simulator.predictor.storage.folder import load
+
+    allowed = ("data.allow_new_domains=true",) if allow_new_domain else ()
+    plan, fitted, times = RunConfig.load(config, (*overrides, *allowed)), load(predictor), step_times(calibration)
+    with stated_in(config):
+        result = forecast(plan, fitted, times)
+    if chart is not None:
+        from ..simulator.report.charts.forecast import forecast_chart, save_chart
+
+        save_chart(forecast_chart(result, fitted), chart)
+    show(as_json, result.to_dict(), lambda: tables().forecast_view(result))

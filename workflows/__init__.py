@@ -1,0 +1,1 @@
+"""What joins proxies with the simulator."""
