@@ -6,10 +6,10 @@ import shutil
 
 import pandas as pd
 import pytest
-from foretrain.commands._planned import Budget
 from foretrain.core.errors import CampaignError
 from foretrain.proxies.project import Project
 from foretrain.workflows.next_stage import next_stage
+from foretrain.workflows.planned_run import Budget
 
 # the project is trained once, for all of these
 pytestmark = pytest.mark.xdist_group("proxies")

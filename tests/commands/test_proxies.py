@@ -1,15 +1,9 @@
 import math
 
 import pytest
-from foretrain.commands._planned import (
-    Budget,
-    parse_budget,
-    parse_precision,
-    planned_from_config,
-    planned_from_text,
-    with_mix,
-)
+from foretrain.commands.proxies import parse_budget, parse_precision, planned_from_config, planned_from_text
 from foretrain.core.errors import ConfigError, UsageError
+from foretrain.workflows.planned_run import Budget, with_mix
 
 
 @pytest.mark.parametrize(
