@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from .simulator.predictor.storage.folder import load as load_predictor
     from .simulator.predictor.storage.folder import save as save_predictor
     from .simulator.search.optimize import optimize
-    from .simulator.search.planning.outcomes.told import told_result
+    from .simulator.search.planning.outcomes.told import read_outcome
     from .simulator.search.planning.planner import Planner
     from .simulator.search.result import Optimization
     from .simulator.search.study import Study
@@ -80,7 +80,7 @@ _HOMES = {
     "score": ("simulator.predictor.evaluation.scoring", "score"),
     "search_layouts": ("simulator.cluster.plan", "search_layouts"),
     "sensitivity": ("simulator.allocation.sensitivity.sensitivity", "sensitivity"),
-    "told_result": ("simulator.search.planning.outcomes.told", "told_result"),
+    "read_outcome": ("simulator.search.planning.outcomes.told", "read_outcome"),
     "track": ("simulator.tracking.track", "track"),
     "what_more_buys": ("simulator.allocation.under_limits.marginal", "what_more_buys"),
 }
@@ -114,11 +114,11 @@ __all__ = [
     "money_optimal",
     "optimize",
     "plan_stock",
+    "read_outcome",
     "save_predictor",
     "score",
     "search_layouts",
     "sensitivity",
-    "told_result",
     "track",
     "what_more_buys",
 ]

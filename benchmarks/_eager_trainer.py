@@ -15,7 +15,7 @@ import torch
 from foretrain.core.model.architecture import Architecture
 from foretrain.datasets.tokens.mixture import Mixture, validation_rows
 from foretrain.datasets.tokens.store import TokenStore
-from foretrain.proxies.engine._buffers import Layout
+from foretrain.proxies.engine._buffers import WeightLayout
 from foretrain.proxies.models import build_model
 from foretrain.proxies.runs import ProxyRun
 from torch import Tensor, nn
@@ -124,7 +124,7 @@ class EagerTrainer:
     def _load(self, run: ProxyRun) -> list[dict]:
         """Set the initial weights; return one group of parameters per weight role, each with its lr scale."""
         ours = build_model(run.model, run.shape)
-        layout = Layout(ours)
+        layout = WeightLayout(ours)
         start = {name: value[0] for name, value in layout.split(layout.initial([run.seed])).items()}
         mine = dict(self.model.named_parameters())
         groups: dict[str, dict] = {}

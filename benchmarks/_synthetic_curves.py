@@ -22,9 +22,9 @@ def synthetic(rng: np.random.Generator, *, rho: float, sd: float, points: int = 
     theta[4] = 3.0
     loss = basis(theta[:4], path.decay(step)) @ np.array([theta[4], *np.exp(theta[5:])])
     progress = Times.of(path, step).progress
-    strays = np.cumsum(GENERIC_DRIFT * np.sqrt(np.diff(progress, prepend=progress[0])) * rng.standard_normal(points))
+    drift = np.cumsum(GENERIC_DRIFT * np.sqrt(np.diff(progress, prepend=progress[0])) * rng.standard_normal(points))
     noise = _correlated(rng, points, rho, sd)
-    return Curve("synthetic", "synthetic", 1e8, path, step, loss * np.exp(strays - strays[points // 10] + noise))
+    return Curve("synthetic", "synthetic", 1e8, path, step, loss * np.exp(drift - drift[points // 10] + noise))
 
 
 def _path(rng) -> RatePath:

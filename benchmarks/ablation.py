@@ -17,10 +17,10 @@ import numpy as np
 from _tables import tasks
 from extrapolation import split
 from facts_laws import leave_one_out_priors
-from foretrain.simulator.fitting import Observations, Prior, backtest, fit_law, fit_observations, weak_prior
+from foretrain.simulator.fitting import LawPrior, Observations, backtest, fit_law, fit_observations, weak_prior
 from foretrain.simulator.laws import get_law
 
-Variant = Callable[[Observations, Prior], np.ndarray]
+Variant = Callable[[Observations, LawPrior], np.ndarray]
 """Predicts the large runs' log loss from the small ones; bound to the large runs' columns in `main`."""
 FORMS = ("general", "chinchilla", "kaplan")
 
@@ -28,14 +28,14 @@ FORMS = ("general", "chinchilla", "kaplan")
 def variants(large: Observations) -> dict[str, Variant]:
     """Every variant by name, for one task."""
 
-    def form(name: str, with_prior: Callable[[Prior], Prior | None] = lambda prior: prior) -> Variant:
+    def form(name: str, with_prior: Callable[[LawPrior], LawPrior | None] = lambda prior: prior) -> Variant:
         return lambda small, prior: fit_observations(get_law(name), small, with_prior(prior)).log_loss(large.columns)
 
-    def unweighted(small: Observations, prior: Prior) -> np.ndarray:
+    def unweighted(small: Observations, prior: LawPrior) -> np.ndarray:
         return fit_law(get_law("general"), small.columns, small.loss, prior=prior).log_loss(large.columns)
 
     def switched(threshold: float) -> Variant:
-        def predict(small: Observations, prior: Prior) -> np.ndarray:
+        def predict(small: Observations, prior: LawPrior) -> np.ndarray:
             error = {name: backtest(get_law(name), small, prior).median_relative_error for name in FORMS}
             rival = min(FORMS[1:], key=lambda name: error[name])
             name = rival if error[rival] < threshold * error["general"] else "general"
@@ -58,7 +58,7 @@ def variants(large: Observations) -> dict[str, Variant]:
     }  # fmt: skip
 
 
-def _independent(prior: Prior) -> Prior:
+def _independent(prior: LawPrior) -> LawPrior:
     return replace(prior, covariance=np.diag(np.diag(prior.covariance)))
 
 
@@ -89,7 +89,7 @@ def _drawn(small: Observations, runs: int | None) -> list[Observations]:
     return [small.take(np.sort(rng.choice(len(small), runs, replace=False))) for _ in range(3)]
 
 
-def _errors(small: Observations, large: Observations, prior: Prior) -> dict[str, float]:
+def _errors(small: Observations, large: Observations, prior: LawPrior) -> dict[str, float]:
     truth = np.log(large.loss)
     return {
         name: 100 * float(np.median(np.abs(np.expm1(predict(small, prior) - truth))))

@@ -22,10 +22,17 @@ from _tables import DATA, Task, tasks
 from extrapolation import FEWEST, SCORE_ABOVE, TRAIN_BELOW
 from facts_laws import leave_one_out_priors
 from foretrain.datasets.runs.run_table import RunTable
-from foretrain.simulator.fitting import Observations, Prior, fit_observations, public_prior
+from foretrain.simulator.fitting import LawPrior, Observations, fit_observations, public_prior
 from foretrain.simulator.laws import get_law
-from foretrain.simulator.predictor.loss_model import fit_target
-from foretrain.simulator.search.next_proxies import Candidates, LawBelief, Region, Width, choose_in_rounds, choose_runs
+from foretrain.simulator.predictor.loss_model import fit_loss_model
+from foretrain.simulator.search.next_proxies import (
+    Candidates,
+    LawPosterior,
+    Region,
+    Width,
+    choose_in_rounds,
+    choose_runs,
+)
 
 GENERAL = get_law("general")
 SHARES = (0.05, 0.10, 0.20)
@@ -40,7 +47,7 @@ _NO_BETTER = 0.5  # %; errors below this are noise of the runs, so that ratios o
 class Race:
     """One pool, one target region, one budget, and every way of spending it. A way returns indices into the pool."""
 
-    def __init__(self, pool: Observations, cost: np.ndarray, large: Observations, prior: Prior) -> None:
+    def __init__(self, pool: Observations, cost: np.ndarray, large: Observations, prior: LawPrior) -> None:
         self.pool, self.cost, self.large, self.prior = pool, cost, large, prior
         self.columns = {name: pool.columns[name] for name in ("params", "tokens")}
         self.region = Region({name: large.columns[name] for name in ("params", "tokens")})
@@ -53,10 +60,10 @@ class Race:
         fit = fit_observations(GENERAL, self.pool.take(np.sort(np.asarray(runs, dtype=int))), self.prior)
         return 100 * float(np.median(np.abs(np.expm1(fit.log_loss(self.large.columns) - np.log(self.large.loss)))))
 
-    def believe(self, taken: tuple[int, ...]) -> LawBelief:
+    def believe(self, taken: tuple[int, ...]) -> LawPosterior:
         """What is known once the losses of these are."""
         done = self.pool.take(np.array(taken)) if taken else None
-        return LawBelief.of(GENERAL, self.prior, self.region, self.columns, done)
+        return LawPosterior.of(GENERAL, self.prior, self.region, self.columns, done)
 
     def ours(self, budget: float) -> list[int]:
         """Sequential: half of a plan is trained, then the law is fitted again."""
@@ -107,7 +114,7 @@ class Race:
             open_ = open_ - np.outer(open_[best], open_[best]) / (open_[best, best] + noise[best])
 
 
-def final(found: list[Task], priors: Mapping[str, Prior]) -> Iterator[tuple[Task, Race]]:
+def final(found: list[Task], priors: Mapping[str, LawPrior]) -> Iterator[tuple[Task, Race]]:
     """Each task's own pool and large runs."""
     for task in found:
         small, large = task.flops <= task.flops.max() / TRAIN_BELOW, task.flops > task.flops.max() / SCORE_ABOVE
@@ -115,7 +122,7 @@ def final(found: list[Task], priors: Mapping[str, Prior]) -> Iterator[tuple[Task
             yield task, _race(task, small, large, priors)
 
 
-def rolling(found: list[Task], priors: Mapping[str, Prior]) -> Iterator[tuple[Task, Race]]:
+def rolling(found: list[Task], priors: Mapping[str, LawPrior]) -> Iterator[tuple[Task, Race]]:
     """Smaller pools and targets inside each pool: the constants of `search` were chosen on these alone."""
     for task in found:
         small = task.flops <= task.flops.max() / TRAIN_BELOW
@@ -126,7 +133,7 @@ def rolling(found: list[Task], priors: Mapping[str, Prior]) -> Iterator[tuple[Ta
                 yield task, _race(task, inner, large, priors)
 
 
-def _race(task: Task, small: np.ndarray, large: np.ndarray, priors: Mapping[str, Prior]) -> Race:
+def _race(task: Task, small: np.ndarray, large: np.ndarray, priors: Mapping[str, LawPrior]) -> Race:
     observations = task.observations
     return Race(observations.take(small), task.flops[small], observations.take(large), priors[task.source])
 
@@ -176,13 +183,17 @@ def promises() -> None:
 
 def _promise(race: Race, done: np.ndarray, rest: np.ndarray) -> str:
     """One line: what is stated, promised, and stated when the promise is kept."""
-    before = fit_target(race.pool.take(done), "auto", race.prior, learner="none")
+    before = fit_loss_model(race.pool.take(done), "auto", race.prior, learner="none")
     candidates = Candidates({name: values[rest] for name, values in race.columns.items()}, race.cost[rest])
-    belief = LawBelief.of(before.fit.law, race.prior, race.region, candidates.columns, race.pool.take(done), before.fit)
+    belief = LawPosterior.of(
+        before.fit.law, race.prior, race.region, candidates.columns, race.pool.take(done), before.fit
+    )
     now = before.predict(race.region.columns)
-    width = Width.of(now, before.fit.noise, before.seen, candidates, race.region)
+    width = Width.of(now, before.fit.noise, before.fitted_ranges, candidates, race.region)
     chosen = choose_runs(belief, candidates, race.region, 0.3 * race.cost[rest].sum(), width=width)
-    after = fit_target(race.pool.take(np.sort([*done, *rest[list(chosen.runs)]])), "auto", race.prior, learner="none")
+    after = fit_loss_model(
+        race.pool.take(np.sort([*done, *rest[list(chosen.runs)]])), "auto", race.prior, learner="none"
+    )
     then = after.predict(race.region.columns)
     low, high = then.interval(0.9)
     stated = np.expm1(np.sqrt(np.mean((0.5 * np.log(high / low)) ** 2)))
@@ -243,8 +254,8 @@ def _print_ratios(share: float, races: list[tuple[Task, Race]], whole: list[floa
 def mixes() -> None:
     """RegMix: mixes chosen from the 512 of train_1m, judged on the 256 of test_1m at the same size."""
     pool, test = (RunTable.read(DATA / "regmix" / f"{name}.csv") for name in ("train_1m", "test_1m"))
-    by_target = {target: Observations.from_table(pool, target) for target in pool.targets}
-    truth = {target: Observations.from_table(test, target) for target in pool.targets}
+    by_target = {target: Observations.from_table(pool, target) for target in pool.loss_columns}
+    truth = {target: Observations.from_table(test, target) for target in pool.loss_columns}
     print(f"{'runs':>5s}{'':3s}{'chosen':>22s}{'random (5 seeds)':>22s}{'worst of them':>22s}")
     print(f"{'':8s}" + f"{'rank corr.':>12s}{'MSE':>10s}" * 3 + "     mean of 13 targets, MSE in nats²")
     for count in (32, 64, 128):
@@ -266,11 +277,11 @@ def _chosen_mixes(by_target: Mapping[str, Observations], truth: Mapping[str, Obs
     region = Region(next(iter(truth.values())).columns)
     candidates = Candidates(first.columns, np.ones(len(first)))
 
-    def believe(taken: tuple[int, ...]) -> list[LawBelief]:
+    def believe(taken: tuple[int, ...]) -> list[LawPosterior]:
         if not taken:  # every target is alike as long as no loss is known
-            return [LawBelief.of(_mix_law(first), public_prior(), region, first.columns)]
+            return [LawPosterior.of(_mix_law(first), public_prior(), region, first.columns)]
         return [
-            LawBelief.of(_mix_law(first), public_prior(), region, first.columns, runs.take(np.array(taken)))
+            LawPosterior.of(_mix_law(first), public_prior(), region, first.columns, runs.take(np.array(taken)))
             for runs in by_target.values()
         ]
 

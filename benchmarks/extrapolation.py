@@ -18,7 +18,7 @@ from facts_laws import leave_one_out_priors, public_scores
 from foretrain.simulator.fitting import Observations, fit_observations
 from foretrain.simulator.laws import get_law
 from foretrain.simulator.predictor.calibration import Calibration
-from foretrain.simulator.predictor.loss_model import fit_target
+from foretrain.simulator.predictor.loss_model import fit_loss_model
 
 TRAIN_BELOW, SCORE_ABOVE = 10**1.5, 10**0.5
 FEWEST = 6
@@ -60,7 +60,7 @@ def plain(name: str, task: Task, small: Observations, large: Observations) -> Re
 
 def ours(task: Task, small: Observations, large: Observations, prior, public: Calibration) -> Result:
     """law="auto" with a prior and public scores that have not seen this source."""
-    prediction = fit_target(small, "auto", prior, public=public).predict(large.columns)
+    prediction = fit_loss_model(small, "auto", prior, public=public).predict(large.columns)
     low, high = prediction.interval(0.9)
     inside = (low <= large.loss) & (large.loss <= high)
     return Result(

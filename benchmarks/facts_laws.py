@@ -19,12 +19,12 @@ import numpy as np
 from _tables import Task, read, tasks
 from foretrain.core.files import write_json
 from foretrain.datasets.runs.run_table import RunTable
-from foretrain.simulator.fitting import Prior, Scores, backtest, learn_prior
+from foretrain.simulator.fitting import LawPrior, Scores, backtest, learn_prior
 from foretrain.simulator.fitting import prior as prior_module
 from foretrain.simulator.laws import get_law
 from foretrain.simulator.predictor import calibration as calibration_module
 from foretrain.simulator.predictor.calibration import Calibration, public_calibration
-from foretrain.simulator.predictor.loss_model import fit_target
+from foretrain.simulator.predictor.loss_model import fit_loss_model
 from foretrain.simulator.predictor.pooling import held_out_scores, pool
 from foretrain.simulator.predictor.predictor import Predictor
 from foretrain.simulator.predictor.storage.folder import save
@@ -79,12 +79,12 @@ def groups(found: list[Task], without: str | None = None) -> dict[str, list]:
     return grouped
 
 
-def leave_one_out_priors(found: list[Task]) -> dict[str, Prior]:
+def leave_one_out_priors(found: list[Task]) -> dict[str, LawPrior]:
     """For each source, the prior learned on all the others."""
     return {source: learn_prior(GENERAL, groups(found, source)) for source in dict.fromkeys(t.source for t in found)}
 
 
-def public_scores(found: list[Task], priors: dict[str, Prior]) -> dict[str, list[Scores]]:
+def public_scores(found: list[Task], priors: dict[str, LawPrior]) -> dict[str, list[Scores]]:
     """Back-test scores of every task under the prior of the other sources, by source."""
     scores: dict[str, list[Scores]] = {}
     for task in found:
@@ -101,7 +101,7 @@ def make_prior(out: Path, found: list[Task]) -> None:
     }
     prior = learn_prior(GENERAL, groups(found), provenance=provenance)
     calibration = Calibration.pooled(public_scores(found, leave_one_out_priors(found)))
-    rounded = Prior(prior.name, _rounded(prior.mean), _rounded(prior.covariance), provenance)
+    rounded = LawPrior(prior.name, _rounded(prior.mean), _rounded(prior.covariance), provenance)
     write_json(out / "prior.json", {**rounded.to_dict(), "calibration": calibration.to_dict()})
 
 
@@ -146,7 +146,7 @@ def make_predictors(out: Path, found: list[Task]) -> None:
     made["web-text"] = web_text(found, made)
     for name, predictor in made.items():
         save(predictor.renamed(name, {"command": COMMAND}), out / name)
-        print(f"{name}: {', '.join(m.fit.law.name for m in predictor.targets.values())}")
+        print(f"{name}: {', '.join(m.fit.law.name for m in predictor.models.values())}")
 
 
 def one(frame, source: str, law: str = "auto", **about) -> Predictor:
@@ -163,11 +163,11 @@ def web_text(found: list[Task], made: dict[str, Predictor]) -> Predictor:
     for source, names in WEB.items():
         for name in names:
             observations = by_name[name].observations
-            model = fit_target(observations, "general", prior, learner="none")
+            model = fit_loss_model(observations, "general", prior, learner="none")
             top = observations.take(observations.compute > observations.compute.max() / 10)
             models.setdefault(source, []).append(model)
             items.setdefault(source, []).append((model, top.columns, top.loss))
-    extra = {"repetition": made["repeats-c4"].targets["loss"], "experts": made["routing-moe"].targets["loss"]}
+    extra = {"repetition": made["repeats-c4"].models["loss"], "experts": made["routing-moe"].models["loss"]}
     scores = held_out_scores(items)
     pooled = replace(pool(models, extra), calibration=Calibration.from_scores(scores, public_calibration()))
     about = {

@@ -102,7 +102,7 @@ def _expected_s(config: RunConfig, made: ClusterEstimate) -> float:
 def calibration() -> tuple[float, list[str]]:
     """Chances against shares of synthetic runs that reached all their targets; the worst bin in standard errors."""
     rng, predictor = np.random.default_rng(0), load("web-text")
-    model = predictor.targets[predictor.main_target]
+    model = predictor.models[predictor.main_loss]
     said, came = [], []
     for _ in range(PLANS_DRAWN):
         tokens, count = float(10 ** rng.uniform(11, 12.5)), int(2 ** rng.integers(6, 11))

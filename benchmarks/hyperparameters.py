@@ -141,7 +141,7 @@ def main() -> None:
     started = time.perf_counter()
     predictor = Predictor.fit(run_table(train), prior=prior)
     seconds = time.perf_counter() - started
-    model = predictor.targets["loss"]
+    model = predictor.models["loss"]
     fine = test[test.diverged == 0]
     figures = score(predictor, run_table(fine))["targets"]["loss"]
     covers = " ".join(f"{figures['coverage'][level]:.0%}".rjust(6) for level in ("0.5", "0.8", "0.9", "0.95"))

@@ -35,7 +35,7 @@ def main() -> None:
     print(f"{len(table)} rows in {seconds / 60:.1f} min (of this call); exact entropy {exact:.4f} nats per token")
     print("lowest loss by size, ascending: " + " ".join(f"{value:.4f}" for value in best))
     for law in ("auto", "chinchilla"):
-        fitted = Predictor.fit(table, law=law).targets["loss"].parameters["E"]
+        fitted = Predictor.fit(table, law=law).models["loss"].parameters["E"]
         print(f"fitted E, law {law:<12}{fitted:.4f}  ({100 * (fitted / exact - 1):+.2f} %)")
 
 

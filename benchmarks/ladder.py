@@ -52,7 +52,7 @@ def report(table: RunTable) -> None:
     fitted = Predictor.fit(table.select(small))
     head = f"{'target':<18}{'tokens':>9}{'seeds':>18}{'predicted':>11}"
     print(f"{head}{'90 % interval':>18}{'error, %':>10}{'seed sd, %':>12}")
-    for target in table.targets:
+    for target in table.loss_columns:
         _report_target(table, fitted, target, largest)
 
 

@@ -185,15 +185,15 @@ def speed(predictor: Predictor, runs: Runs) -> Pair:
     many |= dict(zip(domains, drawn.T, strict=True))
     predictor.predict(many).interval(0.9)  # the first call loads what it needs
     started = time.perf_counter()
-    for target in predictor.targets:
+    for target in predictor.models:
         predictor.predict(many, target).interval(0.9)
     seconds = time.perf_counter() - started
-    return SPEED_MIXES / seconds, SPEED_MIXES * len(predictor.targets) / seconds
+    return SPEED_MIXES / seconds, SPEED_MIXES * len(predictor.models) / seconds
 
 
 def _chains(predictor: Predictor) -> str:
     """How many targets chose each law and residual learner."""
-    chosen = pd.Series([f"{m.fit.law.name} + {_learner(m)}" for m in predictor.targets.values()])
+    chosen = pd.Series([f"{m.fit.law.name} + {_learner(m)}" for m in predictor.models.values()])
     return ", ".join(f"{name} ({count})" for name, count in chosen.value_counts().items())
 
 

@@ -30,7 +30,7 @@ from foretrain.datasets.tokens.prepare import prepare
 from foretrain.datasets.tokens.store import TokenStore
 from foretrain.proxies.design.sizes import ModelFamily
 from foretrain.proxies.engine import train_group
-from foretrain.proxies.engine._group import Group
+from foretrain.proxies.engine._group import TrainingGroup
 from foretrain.proxies.engine._hardware import resolve
 from foretrain.proxies.runs import ProxyRun
 from foretrain.proxies.settings import EngineSettings
@@ -74,16 +74,18 @@ def run_of(shape: Architecture, seed: int, tokens: float = 1e9, sequences: int =
     return ProxyRun(run_id=f"s{seed}", shape=shape, tokens=tokens, batch_sequences=sequences, mix=mix, seed=seed)
 
 
-def group_of(shape: Architecture, store: TokenStore, copies: int, sequences: int = 8, device: str = "cpu") -> Group:
+def group_of(
+    shape: Architecture, store: TokenStore, copies: int, sequences: int = 8, device: str = "cpu"
+) -> TrainingGroup:
     """Our engine, compiled, before its first step."""
     settings = EngineSettings(compile="always", device=device)
     runs = [run_of(shape, seed, sequences=sequences) for seed in range(copies)]
-    return Group(runs, store, settings, resolve(settings, 1.0))
+    return TrainingGroup(runs, store, settings, resolve(settings, 1.0))
 
 
-def speed_of(trainer: Group | EagerTrainer, seconds: float) -> float:
+def speed_of(trainer: TrainingGroup | EagerTrainer, seconds: float) -> float:
     """Training tokens per second, of all copies, over at least this many seconds of whole steps."""
-    copies, run = (len(trainer.runs), trainer.runs[0]) if isinstance(trainer, Group) else (1, trainer.run)
+    copies, run = (len(trainer.runs), trainer.runs[0]) if isinstance(trainer, TrainingGroup) else (1, trainer.run)
     start, steps = time.perf_counter(), 0
     while (took := time.perf_counter() - start) < seconds:
         trainer.advance()
@@ -104,7 +106,7 @@ class Worker:
     def __init__(self, folder: str, threads: int) -> None:
         torch.set_num_threads(threads)
         self.store = TokenStore.open(folder)
-        self.trainers: dict[str, Group | EagerTrainer] = {}
+        self.trainers: dict[str, TrainingGroup | EagerTrainer] = {}
         self.shape = shape_of(50_000)
 
     def clear(self, params: float) -> int:
@@ -118,7 +120,7 @@ class Worker:
         """Make a trainer and take two steps; return the seconds that this took beyond two more steps."""
         start = time.perf_counter()
         if kind == "ours":
-            trainer: Group | EagerTrainer = group_of(self.shape, self.store, EngineSettings().group_size)
+            trainer: TrainingGroup | EagerTrainer = group_of(self.shape, self.store, EngineSettings().group_size)
         else:
             trainer = EagerTrainer(run_of(self.shape, 0), self.store, compiled=kind == "compiled")
         self.trainers[kind] = trainer

@@ -34,7 +34,7 @@ from foretrain.core.model.shape_family import family_shape
 from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.predictor.predictor import Predictor
 from foretrain.simulator.predictor.storage.folder import load, save
-from foretrain.simulator.search.evaluate import Evaluation, Evaluator
+from foretrain.simulator.search.evaluate import Evaluator, PlanEvaluation
 from foretrain.simulator.search.optimize import optimize
 from foretrain.simulator.search.space.dimensions import MixDimension
 from foretrain.simulator.search.space.simplex import LEAST_U, to_shares
@@ -218,7 +218,7 @@ class Counted:
         self.plans, self.plain = 0, Evaluator.many
         counter = self
 
-        def many(evaluator: Evaluator, plans: Any, like: Any = None) -> list[Evaluation]:
+        def many(evaluator: Evaluator, plans: Any, like: Any = None) -> list[PlanEvaluation]:
             counter.plans += len(plans)
             return counter.plain(evaluator, plans, like)
 
@@ -243,7 +243,7 @@ def cost() -> None:
     """The cheapest plan that reaches a loss within a deadline: against every combination."""
     tokens: dict[float, float] = {}
 
-    def at_the_loss(evaluator: Evaluator, plan: dict[str, Any]) -> Evaluation | None:
+    def at_the_loss(evaluator: Evaluator, plan: dict[str, Any]) -> PlanEvaluation | None:
         params = plan["model.params"]
         if evaluator(plan).why is not None:
             return None
@@ -255,7 +255,7 @@ def cost() -> None:
     search_all("cost of a loss", CHEAPEST, at_the_loss, COST_GAP)
 
 
-Finish = Callable[[Evaluator, dict[str, Any]], Evaluation | None]
+Finish = Callable[[Evaluator, dict[str, Any]], PlanEvaluation | None]
 """The plan with the tokens that its limits want; None where it can't be had."""
 
 
@@ -298,7 +298,7 @@ def fewest_tokens(evaluator: Evaluator, plan: dict[str, Any]) -> float:
     return float(np.exp(high))
 
 
-def brute_force(study: Study, finish: Finish) -> tuple[Evaluation, int]:
+def brute_force(study: Study, finish: Finish) -> tuple[PlanEvaluation, int]:
     """The best of every shape, batch and number of devices of the space, and how many those are."""
     evaluator = Evaluator(study)
     ranges = {dimension.path: dimension for dimension in study.space.dimensions}
@@ -323,7 +323,7 @@ def brute_force(study: Study, finish: Finish) -> tuple[Evaluation, int]:
     return best, tried
 
 
-def on_limits(evaluator: Evaluator, plan: dict[str, Any]) -> Evaluation | None:
+def on_limits(evaluator: Evaluator, plan: dict[str, Any]) -> PlanEvaluation | None:
     """The plan with as many tokens as its limits allow, by secants; None where it can't be run."""
     for _ in range(3):
         one = evaluator(plan)
@@ -336,7 +336,7 @@ def on_limits(evaluator: Evaluator, plan: dict[str, Any]) -> Evaluation | None:
     return one if one.feasible else None
 
 
-def described(one: Evaluation) -> str:
+def described(one: PlanEvaluation) -> str:
     """A plan in a line."""
     values = one.values
     sizes = f"{values['model.params'] / 1e9:.2f}B, {values['data.tokens'] / 1e9:.0f}B tokens"

@@ -15,7 +15,7 @@ import pandas as pd
 from _tables import read, tasks
 from facts_laws import GENERAL, groups
 from foretrain.datasets.runs.run_table import RunTable
-from foretrain.simulator.fitting import Fit, Observations, Prior, choose, fit_observations, learn_prior
+from foretrain.simulator.fitting import Fit, LawPrior, Observations, choose, fit_observations, learn_prior
 from foretrain.simulator.laws import get_law
 
 
@@ -24,7 +24,7 @@ def observe(frame: pd.DataFrame) -> Observations:
     return Observations.from_table(RunTable.from_frame(frame.reset_index(drop=True)), "loss")
 
 
-def auto(train: pd.DataFrame, prior: Prior) -> Fit:
+def auto(train: pd.DataFrame, prior: LawPrior) -> Fit:
     """law="auto" on these rows."""
     observations = observe(train)
     return fit_observations(get_law(choose(observations, prior).law), observations, prior)
@@ -36,7 +36,7 @@ def relative_error(fit: Fit, test: pd.DataFrame) -> np.ndarray:
     return np.abs(np.expm1(fit.log_loss(seen.columns) - np.log(seen.loss)))
 
 
-def repeats(prior: Prior) -> None:
+def repeats(prior: LawPrior) -> None:
     """Data-constrained runs: fit N ≤ 1.2B, predict larger models on repeated data."""
     columns = ["params", "tokens", "unique_tokens", "loss"]
     table = read("datablations/runs.csv")
@@ -49,7 +49,7 @@ def repeats(prior: Prior) -> None:
         print(f"    up to 60 epochs: {len(mild)} runs, {_summary(mild)}")
 
 
-def experts(prior: Prior) -> None:
+def experts(prior: LawPrior) -> None:
     """Routed transformers: leave the largest size out, router by router, and all rows together."""
     columns = ["params", "tokens", "num_experts", "loss"]
     table = read("routing_moe/runs.csv")

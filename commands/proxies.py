@@ -9,7 +9,7 @@ import click
 
 from ..core.errors import ConfigError, UsageError
 from ..core.units import parse_count, parse_duration_s, parse_share, shown
-from ..workflows.planned_run import SIZES, Budget
+from ..workflows.planned_run import SIZES, StageBudget
 from ._shared import json_option, progress_bar, show
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def table(folder: str, out: str, as_json: bool) -> None:
     """
     runs = _open(folder).table()
     runs.write(out)
-    facts = {"out": out, "rows": len(runs.frame), "targets": list(runs.targets), "digest": runs.digest()}
+    facts = {"out": out, "rows": len(runs.frame), "targets": list(runs.loss_columns), "digest": runs.digest()}
     show(as_json, facts, lambda: f"wrote {out}: {facts['rows']} rows, {', '.join(facts['targets'])}")
 
 
@@ -143,13 +143,13 @@ def _design_next(
 ) -> None:
     if (target is None) == (config is None):
         raise UsageError("which run is planned? expected --target params=…,tokens=… or --config FILE, one of the two")
-    limit = Budget() if budget is None else parse_budget(budget)
+    limit = StageBudget() if budget is None else parse_budget(budget)
     wanted = None if precision is None else parse_precision(precision)
     planned = planned_from_text(target) if target is not None else planned_from_config(str(config))
     project = _open(folder)
-    if limit == Budget() and wanted is None:
-        limit = Budget(wall_clock_s=project.space.time_budget)
-    if limit == Budget() and wanted is None:
+    if limit == StageBudget() and wanted is None:
+        limit = StageBudget(wall_clock_s=project.space.time_budget)
+    if limit == StageBudget() and wanted is None:
         raise UsageError("--budget is missing, and the space has no time_budget; expected --budget or --precision")
     from ..workflows.next_stage import next_stage
 
@@ -157,13 +157,13 @@ def _design_next(
     show(as_json, plan.to_dict(), lambda: _tables().next_view(plan, project.folder))
 
 
-def parse_budget(text: str) -> Budget:
+def parse_budget(text: str) -> StageBudget:
     """`30min` (wall clock, all workers together) or `1e15FLOPs`. Raises UsageError."""
     plain = text.strip()
     try:
         if plain.lower().endswith(_FLOPS):
-            return Budget(training_flops=_positive(parse_count(plain[: -len(_FLOPS)].strip())))
-        return Budget(wall_clock_s=_positive(parse_duration_s(plain)))
+            return StageBudget(training_flops=_positive(parse_count(plain[: -len(_FLOPS)].strip())))
+        return StageBudget(wall_clock_s=_positive(parse_duration_s(plain)))
     except ConfigError:
         raise UsageError(f"--budget: got {shown(text)}; expected wall clock such as 30min, or 1e15FLOPs") from None
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
-__all__ = ["CurvePoint", "DomainLoss", "Evaluation", "RunResult", "Status"]
+__all__ = ["CurvePoint", "DomainLoss", "RunResult", "Status", "Validation"]
 
 Status = Literal["ok", "diverged"]
 
@@ -28,7 +28,7 @@ class CurvePoint(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class Validation:
     """Validation after `step` steps: loss by domain; tokens, distinct tokens and epochs so far, by domain."""
 
     step: int
@@ -44,7 +44,7 @@ class RunResult:
 
     run_id: str
     status: Status
-    evaluations: tuple[Evaluation, ...]
+    evaluations: tuple[Validation, ...]
     curve: tuple[CurvePoint, ...]
     diverged_step: int | None
     engine: Mapping[str, Any]

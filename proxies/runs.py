@@ -22,7 +22,7 @@ from ..core.reading.fields import (
     whole_schema,
 )
 
-__all__ = ["ProxyRun", "Recipe", "Shared"]
+__all__ = ["GroupKey", "ProxyRun", "Recipe"]
 
 _MIX_TOLERANCE = 0.01
 _UpToMillion = Annotated[Whole, Field(ge=1, le=10**6), whole_schema(1, 10**6)]
@@ -59,7 +59,7 @@ class Recipe(Frozen):
         return self
 
 
-class Shared(NamedTuple):
+class GroupKey(NamedTuple):
     """What runs must share to be trained together, in one set of tensor operations."""
 
     model: str
@@ -128,6 +128,6 @@ class ProxyRun(Frozen):
         return Schedule(name=recipe.schedule, steps=self.steps, warmup_steps=warmup, final=final)
 
     @property
-    def shared(self) -> Shared:
+    def shared(self) -> GroupKey:
         """What must be equal for runs to be trained together."""
-        return Shared(self.model, self.shape, self.steps, self.batch_sequences, self.evaluate_steps)
+        return GroupKey(self.model, self.shape, self.steps, self.batch_sequences, self.evaluate_steps)

@@ -9,7 +9,7 @@ import pytest
 from foretrain.core.errors import CampaignError
 from foretrain.proxies.project import Project
 from foretrain.workflows.next_stage import next_stage
-from foretrain.workflows.planned_run import Budget
+from foretrain.workflows.planned_run import StageBudget
 
 # the project is trained once, for all of these
 pytestmark = pytest.mark.xdist_group("proxies")
@@ -199,7 +199,7 @@ def test_another_budget_replaces_the_stage_and_train_goes_on_with_it(run_in, gro
     added = table.run_id.str.startswith("next-1-")
     assert added.sum() >= few["runs"]
     assert (~added).sum() == 3 * 2 * 3 + 5
-    later = next_stage(project, {"params": 2e5, "tokens": 256e3}, Budget(), 1e-4)
+    later = next_stage(project, {"params": 2e5, "tokens": 256e3}, StageBudget(), 1e-4)
     assert (later.stage, later.written, later.reached) == ("next-2", False, False)
     assert "can't be reached" in " ".join(later.notes)
     assert not later.folder.exists()
@@ -207,7 +207,7 @@ def test_another_budget_replaces_the_stage_and_train_goes_on_with_it(run_in, gro
 
 def test_the_same_question_gives_the_same_stage(grown):
     project = Project.open(grown[0] / "proxies")
-    again = next_stage(project, {"params": 2e5, "tokens": 256e3}, Budget(wall_clock_s=30.0))
+    again = next_stage(project, {"params": 2e5, "tokens": 256e3}, StageBudget(wall_clock_s=30.0))
     assert [run.model_dump(mode="json") for run in again.runs] == grown[1]["run_list"]
     assert again.to_dict() | {"folder": ""} == grown[1] | {"folder": ""}
 
@@ -252,7 +252,7 @@ def test_unfinished_stages_are_trained_first(call_in, project, tmp_path):
     assert "10 of 11 runs are done" in done.stderr
     shutil.rmtree(tmp_path / "copy/proxies/main")
     with pytest.raises(CampaignError, match="nothing is trained yet"):
-        next_stage(Project.open(tmp_path / "copy/proxies"), {"params": 2e5, "tokens": 256e3}, Budget())
+        next_stage(Project.open(tmp_path / "copy/proxies"), {"params": 2e5, "tokens": 256e3}, StageBudget())
 
 
 def test_words_of_the_next_stage_need_after(call):

@@ -14,7 +14,7 @@ from foretrain.core.errors import DataWarning, FitError
 from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.fitting import Fit, Observations, choose, fit_observations, public_prior
 from foretrain.simulator.laws import get_law
-from foretrain.simulator.predictor.loss_model import fit_target
+from foretrain.simulator.predictor.loss_model import fit_loss_model
 from foretrain.simulator.predictor.predictor import Predictor
 
 SHARED = Path(os.environ.get("FORETRAIN_SHARED", Path(__file__).parents[1].parent / "shared")) / "data"
@@ -46,8 +46,8 @@ def test_chinchilla_is_fitted_to_its_known_optimum():
     table = read("chinchilla/runs.csv")
     kept = table[table.outlier_dropped_by_epoch != 1][["run_id", "params", "tokens", "loss"]]
     predictor = Predictor.fit(RunTable.from_frame(kept), "chinchilla")
-    assert predictor.targets["loss"].rows == 240
-    assert predictor.targets["loss"].fit.objective <= 0.0010182740180
+    assert predictor.models["loss"].rows == 240
+    assert predictor.models["loss"].fit.objective <= 0.0010182740180
 
 
 def test_repeated_data_of_larger_models():
@@ -116,8 +116,8 @@ def test_every_table_reads(name):
         warnings.simplefilter("ignore", DataWarning)
         table = RunTable.read(SHARED / name)
     assert len(table) > 20
-    assert table.targets
-    for target in table.targets:
+    assert table.loss_columns
+    for target in table.loss_columns:
         assert len(table.fit_rows(target)) > 20
 
 
@@ -133,9 +133,9 @@ def parts(name: str) -> list[RunTable]:
 def test_every_table_gives_finite_intervals(name):
     """Each target is predicted at its three largest runs, and with ten times their tokens and parameters."""
     for table in parts(name):
-        for target in table.targets:
+        for target in table.loss_columns:
             seen = Observations.from_table(table, target)
-            model = fit_target(seen, "auto", public_prior())
+            model = fit_loss_model(seen, "auto", public_prior())
             top = seen.take(np.argsort(seen.compute)[-3:]).columns
             grows = list(model.fit.law.member.uses)
             grows += ["unique_tokens"] * ("tokens" in grows)
@@ -157,7 +157,7 @@ def check_interval(prediction) -> None:
 
 def test_a_table_in_which_only_the_mix_varies_needs_the_prior():
     table = read_table(read("regmix/train_1m.csv").head(64), "train_1m.csv")
-    observations = Observations.from_table(table, table.targets[0])
-    assert fit_target(observations, "auto", public_prior()).fit.law.name == "general+mixture"
+    observations = Observations.from_table(table, table.loss_columns[0])
+    assert fit_loss_model(observations, "auto", public_prior()).fit.law.name == "general+mixture"
     with pytest.raises(FitError, match="nothing to fit a law on: column 'params' takes one value"):
-        fit_target(observations, "auto", None)
+        fit_loss_model(observations, "auto", None)

@@ -18,18 +18,18 @@ from ..core.units import format_count, format_duration, format_flops
 from ..proxies.design.estimate import Estimate, estimate, groups
 from ..proxies.design.mixes import domain_facts, named_mixes
 from ..simulator.fitting import AUTO, Observations, one_thread, public_prior
-from ..simulator.predictor.loss_model import TargetModel, fit_target
+from ..simulator.predictor.loss_model import LossModel, fit_loss_model
 from ..simulator.search.next_proxies import (
-    Belief,
     Candidates,
-    LawBelief,
+    JointPosterior,
+    LawPosterior,
     Region,
     Selection,
-    SurrogateBelief,
+    SurrogatePosterior,
     Width,
     choose_runs,
 )
-from .planned_run import Budget, with_mix
+from .planned_run import StageBudget, with_mix
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +64,7 @@ class NextStage:
     half_width: np.ndarray
     estimate: Estimate
     workers: int
-    budget: Budget
+    budget: StageBudget
     precision: float | None
     notes: tuple[str, ...]
 
@@ -104,7 +104,7 @@ class NextStage:
 
 
 def next_stage(
-    project: Project, planned: Mapping[str, float], budget: Budget, precision: float | None = None
+    project: Project, planned: Mapping[str, float], budget: StageBudget, precision: float | None = None
 ) -> NextStage:
     """Choose runs that tell most about the planned one, and write them as the project's next stage.
 
@@ -126,15 +126,15 @@ def next_stage(
     pool.check()
     observations = Observations.from_table(project.table(), "loss")
     with one_thread():  # the last digits depend on the number of threads
-        model = fit_target(observations, AUTO, public_prior())
+        model = fit_loss_model(observations, AUTO, public_prior())
         prediction = model.predict(pool.region.columns)
-        width = Width.of(prediction, model.fit.noise, model.seen, pool.candidates, pool.region)
-        inside = bool(prediction.gap[0] <= 0)
+        width = Width.of(prediction, model.fit.noise, model.fitted_ranges, pool.candidates, pool.region)
+        inside = bool(prediction.extrapolation_decades[0] <= 0)
         selection = pool.choose(_belief(model, observations, pool, inside), width, precision)
     chosen = tuple(runs[number] for number in selection.runs)
     assert selection.half_width is not None  # a width was given
     # without a budget, a stage that misses its aim may be far larger than anyone wants
-    missed = budget == Budget() and precision is not None and not selection.reaches(precision)
+    missed = budget == StageBudget() and precision is not None and not selection.reaches(precision)
     written = bool(chosen) and not missed
     folder = project.add(chosen) if written else project.folder / stage
     return NextStage(
@@ -159,7 +159,12 @@ class _Pool:
     """The project's candidate runs as rows of a run table, with their costs, beside the planned run."""
 
     def __init__(
-        self, machine: Machine, domains: int, runs: Sequence[ProxyRun], planned: Mapping[str, float], budget: Budget
+        self,
+        machine: Machine,
+        domains: int,
+        runs: Sequence[ProxyRun],
+        planned: Mapping[str, float],
+        budget: StageBudget,
     ) -> None:
         self.machine, self.domains, self.runs, self.budget = machine, domains, runs, budget
         self.window_s = None if budget.wall_clock_s is None else _FILLED * budget.wall_clock_s
@@ -182,7 +187,7 @@ class _Pool:
         if not np.isfinite(self.candidates.cost).any():
             raise self._too_small()
 
-    def choose(self, belief: Belief, width: Width, precision: float | None) -> Selection:
+    def choose(self, belief: JointPosterior, width: Width, precision: float | None) -> Selection:
         """The selection whose predicted wall clock or FLOPs fit the budget."""
         if self.window_s is None:
             limit = self.budget.training_flops or np.inf
@@ -229,10 +234,10 @@ class _Pool:
         )
 
 
-def _belief(model: TargetModel, observations: Observations, pool: _Pool, inside: bool) -> Belief:
+def _belief(model: LossModel, observations: Observations, pool: _Pool, inside: bool) -> JointPosterior:
     """The law's belief; among the fitted runs that of the learner on top of it, which knows nothing of larger ones."""
-    law = LawBelief.of(model.fit.law, public_prior(), pool.region, pool.candidates.columns, observations, model.fit)
-    return SurrogateBelief(law, model.fit, model.surrogate) if inside and model.surrogate is not None else law
+    law = LawPosterior.of(model.fit.law, public_prior(), pool.region, pool.candidates.columns, observations, model.fit)
+    return SurrogatePosterior(law, model.fit, model.surrogate) if inside and model.surrogate is not None else law
 
 
 def _notes(selection: Selection, inside: bool, pool: _Pool, precision: float | None) -> list[str]:
@@ -245,7 +250,7 @@ def _notes(selection: Selection, inside: bool, pool: _Pool, precision: float | N
     if precision is not None and widths[0] <= precision:
         notes.append(f"±{precision:.2%} is reached already: no further run is needed")
     elif precision is not None and widths[-1] > precision:
-        if pool.budget == Budget():
+        if pool.budget == StageBudget():
             limited, then = f"a pool of {len(pool.runs)} runs", "; nothing is written, give a --budget to go on"
         else:
             limited, then = "this budget", ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..core.errors import UsageError
 from ..core.units import shown
 
-__all__ = ["SIZES", "Budget", "with_mix"]
+__all__ = ["SIZES", "StageBudget", "with_mix"]
 
 SIZES = ("params", "tokens")
 """What every planned run states, beside its mix."""
@@ -16,7 +16,7 @@ _SUM_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
-class Budget:
+class StageBudget:
     """What the next stage may cost: seconds of wall clock or FLOPs of training; None for either means no limit."""
 
     wall_clock_s: float | None = None

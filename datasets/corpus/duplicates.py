@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["Copies", "DuplicateTracker", "Shared"]
+__all__ = ["Copies", "DuplicateTracker", "SharedDocuments"]
 
 _CAPACITY = 1 << 21
 _SIDES = 2
@@ -25,7 +25,7 @@ class Copies(NamedTuple):
     bytes: int
 
 
-class Shared(NamedTuple):
+class SharedDocuments(NamedTuple):
     """Different texts that occur both at one place and at another; a place is a domain and a side of the split."""
 
     first: tuple[int, int]
@@ -79,7 +79,7 @@ class DuplicateTracker:
             sum(copies.documents for copies in mine) * self._scale, sum(copies.bytes for copies in mine) * self._scale
         )
 
-    def shared(self) -> list[Shared]:
+    def shared(self) -> list[SharedDocuments]:
         """Return the pairs of places that have texts in common, in order, with the number of these texts."""
         pairs = Counter[tuple[tuple[int, int], tuple[int, int]]]()
         for mask in self._places.values():
@@ -87,7 +87,7 @@ class DuplicateTracker:
             if mask & (mask - 1):
                 places = list(_places_of(mask))
                 pairs.update((first, second) for n, first in enumerate(places) for second in places[n + 1 :])
-        return [Shared(first, second, count * self._scale) for (first, second), count in sorted(pairs.items())]
+        return [SharedDocuments(first, second, count * self._scale) for (first, second), count in sorted(pairs.items())]
 
     @property
     def _scale(self) -> int:

@@ -15,7 +15,7 @@ from ...core.errors import CorpusError
 from .builtin import LIMITS
 from .corpus import Corpus
 from .documents import Split, files_of, raw_documents
-from .duplicates import DuplicateTracker, Shared
+from .duplicates import DuplicateTracker, SharedDocuments
 from .synthetic import build_source
 from .text_figures import FigureCounter, TextFigures
 
@@ -177,7 +177,7 @@ def _file_count(corpus: Corpus, name: str) -> int:
     return sum(len(files_of(corpus, name, side)) for side in sides)
 
 
-def _overlap(shared: Shared, names: list[str]) -> Overlap:
+def _overlap(shared: SharedDocuments, names: list[str]) -> Overlap:
     """Return what two places share, with names for numbers."""
     (first, first_side), (second, second_side) = shared.first, shared.second
     return Overlap(names[first], _SIDES[first_side], names[second], _SIDES[second_side], shared.documents)

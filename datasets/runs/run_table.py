@@ -69,7 +69,7 @@ class RunTable:
 
     >>> frame = pd.DataFrame({"N": ["7B", "13B"], "D": ["1.4T", "1.4T"], "val_loss": [2.0, 1.9]})
     >>> table = RunTable.from_frame(frame)
-    >>> table.targets, len(table), float(table.column("flops")[0])
+    >>> table.loss_columns, len(table), float(table.column("flops")[0])
     (['loss'], 2, 5.88e+22)
     >>> print(table.variation("tokens"))
     column tokens takes one value, 1.4e+12
@@ -111,7 +111,7 @@ class RunTable:
         return len(self.frame)
 
     @property
-    def targets(self) -> list[str]:
+    def loss_columns(self) -> list[str]:
         """The loss columns: `["loss"]`, or `["loss.<domain>", …]`, with `loss` first where both are there."""
         names = [c for c in self.frame.columns if c.startswith("loss.") and is_standard(c)]
         return (["loss"] if "loss" in self.frame.columns else []) + names
@@ -161,8 +161,8 @@ class RunTable:
 
     def fit_mask(self, target: str) -> npt.NDArray[np.bool_]:
         """Which rows may be fitted, (n_rows,): status ok and a finite `target`. RunTableError for an unknown target."""
-        if target not in self.targets:
-            raise RunTableError(f"{self.where}: no target {target!r}; the targets are {', '.join(self.targets)}")
+        if target not in self.loss_columns:
+            raise RunTableError(f"{self.where}: no target {target!r}; the targets are {', '.join(self.loss_columns)}")
         return (self.frame["status"] == "ok").to_numpy() & np.isfinite(self.column(target))
 
     def fit_rows(self, target: str) -> RunTable:

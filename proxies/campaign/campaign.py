@@ -16,13 +16,13 @@ from ...core.errors import CampaignError
 from ...core.files import write_json
 from ...core.version import __version__
 from ...datasets.tokens.store import TokenStore
-from ..executors import Executor, GroupJob, Outcome
+from ..executors import Executor, GroupJob, GroupOutcome
 from ..results import RunResult
 from ..runs import ProxyRun
 from ..settings import EngineSettings
-from .campaign_files import CampaignFile, Failure, Layout, read_model
+from .campaign_files import CampaignFile, CampaignPaths, Failure, read_model
 from .campaign_new import claim_folder, new_campaign_file
-from .campaign_status import CampaignStatus, Pace, campaign_status
+from .campaign_status import CampaignPace, CampaignStatus, campaign_status
 from .campaign_table import results_table
 from .result_files import is_done, read_result
 
@@ -44,7 +44,7 @@ class Campaign:
 
     def __init__(self, folder: Path, file: CampaignFile) -> None:
         self.folder, self.file = folder, file
-        self.layout = Layout(folder)
+        self.layout = CampaignPaths(folder)
         self._runs = {run.run_id: run for run in file.runs}
 
     @classmethod
@@ -77,7 +77,7 @@ class Campaign:
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> Campaign:
         """Open a campaign's folder. Raises CampaignError if it isn't one, or one of an incompatible version."""
-        layout = Layout(Path(folder))
+        layout = CampaignPaths(Path(folder))
         if not layout.file.is_file():
             raise CampaignError(f"{folder}: has no campaign.json; expected a folder made by `simulate proxies train`")
         file = read_model(layout.file, CampaignFile)
@@ -167,7 +167,7 @@ class Campaign:
 
     def _train(self, groups: list[int], executor: Executor, progress: Progress) -> dict[int, str]:
         """Train groups; return what went wrong with which."""
-        pace, failures = Pace(self.file, self.layout, groups), {}
+        pace, failures = CampaignPace(self.file, self.layout, groups), {}
         progress(*pace.read())
         jobs = [GroupJob(os.path.abspath(self.folder), group) for group in groups]
         with closing(executor.run(jobs, self.file.settings.device)) as events:
@@ -178,7 +178,7 @@ class Campaign:
                 progress(*pace.read())
         return failures
 
-    def _noted(self, outcome: Outcome) -> dict[int, str]:
+    def _noted(self, outcome: GroupOutcome) -> dict[int, str]:
         """The outcome's failure, if it is one; on disk too, where the worker couldn't write it itself."""
         if outcome.failure is None:
             return {}

@@ -27,7 +27,16 @@ from ...core.units import shown
 from ..runs import ProxyRun
 from ..settings import EngineSettings
 
-__all__ = ["FORMAT", "CampaignFile", "Failure", "GroupFolder", "GroupProgress", "Layout", "StoreFacts", "read_model"]
+__all__ = [
+    "FORMAT",
+    "CampaignFile",
+    "CampaignPaths",
+    "Failure",
+    "GroupFolder",
+    "GroupProgress",
+    "StoreFacts",
+    "read_model",
+]
 
 FORMAT = 1
 """Version of the folder's layout and of campaign.json."""
@@ -170,7 +179,7 @@ class GroupFolder:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-class Layout:
+class CampaignPaths:
     """Names of the files in a campaign's folder, and its lock."""
 
     def __init__(self, folder: Path) -> None:

@@ -10,10 +10,10 @@ from typing import Any, Literal, get_args
 
 from ...core.units import format_count, format_duration
 from ..runs import ProxyRun
-from .campaign_files import CampaignFile, Layout
+from .campaign_files import CampaignFile, CampaignPaths
 from .result_files import is_done, read_result
 
-__all__ = ["CampaignStatus", "Pace", "RunState", "RunStatus", "campaign_status"]
+__all__ = ["CampaignPace", "CampaignStatus", "RunState", "RunStatus", "campaign_status"]
 
 RunState = Literal["planned", "running", "done", "diverged", "failed"]
 """`planned` has no result yet and isn't being trained, though a checkpoint may be there; `done` and `diverged` have a
@@ -60,7 +60,7 @@ class CampaignStatus:
         return {**facts.pop("counts"), "total": len(self.runs), "complete": self.complete, **facts}
 
 
-def campaign_status(file: CampaignFile, layout: Layout) -> CampaignStatus:
+def campaign_status(file: CampaignFile, layout: CampaignPaths) -> CampaignStatus:
     """Read a campaign's status. Raises CampaignError if a result is damaged."""
     runs = {run.run_id: run for run in file.runs}
     found: dict[str, RunStatus] = {}
@@ -86,7 +86,7 @@ def campaign_status(file: CampaignFile, layout: Layout) -> CampaignStatus:
     )
 
 
-def _group_status(layout: Layout, number: int, runs: list[ProxyRun]) -> tuple[list[RunStatus], float]:
+def _group_status(layout: CampaignPaths, number: int, runs: list[ProxyRun]) -> tuple[list[RunStatus], float]:
     """Status of a group's runs, and the steps per second that it makes just now."""
     results: list[RunState | None] = [_finished(layout, run) for run in runs]
     if all(results):
@@ -113,17 +113,17 @@ def _status(run: ProxyRun, group: int, result: RunState | None) -> RunStatus:
     return RunStatus(run.run_id, result or "done", group, run.steps, run.steps)
 
 
-def _finished(layout: Layout, run: ProxyRun) -> RunState | None:
+def _finished(layout: CampaignPaths, run: ProxyRun) -> RunState | None:
     folder = layout.run(run.run_id)
     if not is_done(folder):
         return None
     return "done" if read_result(folder, run).status == "ok" else "diverged"
 
 
-class Pace:
+class CampaignPace:
     """Progress of one `train`, cheap enough for once a second: no result is read, only notes of unfinished groups."""
 
-    def __init__(self, file: CampaignFile, layout: Layout, groups: Sequence[int]) -> None:
+    def __init__(self, file: CampaignFile, layout: CampaignPaths, groups: Sequence[int]) -> None:
         runs = {run.run_id: run for run in file.runs}
         self._layout = layout
         self._members = [[runs[run_id] for run_id in group] for group in file.groups]

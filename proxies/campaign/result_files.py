@@ -12,7 +12,7 @@ from pydantic import Field
 from ...core.errors import CampaignError
 from ...core.files import read_bounded_text, write_json, write_text
 from ...core.reading.fields import Frozen, Label, Real
-from ..results import CurvePoint, DomainLoss, Evaluation, RunResult, Status
+from ..results import CurvePoint, DomainLoss, RunResult, Status, Validation
 from ..runs import ProxyRun
 from .campaign_files import FORMAT, read_model
 
@@ -112,9 +112,9 @@ def read_curve(folder: Path) -> tuple[CurvePoint, ...]:
     return tuple(points)
 
 
-def _evaluation(found: _Evaluation) -> Evaluation:
+def _evaluation(found: _Evaluation) -> Validation:
     losses = {
         domain: DomainLoss(loss.mean_nats, math.inf if loss.standard_error_nats is None else loss.standard_error_nats)
         for domain, loss in found.losses.items()
     }
-    return Evaluation(found.step, found.tokens, losses, found.train_tokens, found.unique_tokens)
+    return Validation(found.step, found.tokens, losses, found.train_tokens, found.unique_tokens)

@@ -21,7 +21,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..results import Evaluation, RunResult
+from ..results import RunResult, Validation
 from ..runs import ProxyRun
 from .campaign_files import StoreFacts
 
@@ -74,7 +74,7 @@ def _at_step(run: ProxyRun, step: int, result: RunResult) -> dict[str, Any]:
     }
 
 
-def _losses(evaluation: Evaluation, store: StoreFacts) -> dict[str, float | None]:
+def _losses(evaluation: Validation, store: StoreFacts) -> dict[str, float | None]:
     """Losses, their standard errors and bytes per token, by domain; those of the mean where there are several."""
     domains = sorted(evaluation.losses)
     losses = [evaluation.losses[domain].mean_nats for domain in domains]
@@ -94,7 +94,7 @@ def _known(error: float) -> float | None:
     return error if math.isfinite(error) else None
 
 
-def _repetition(evaluation: Evaluation) -> dict[str, float]:
+def _repetition(evaluation: Validation) -> dict[str, float]:
     """`unique_tokens`, `epochs` and the stocks that were used up, if any was; tokens are distinct until then."""
     seen = evaluation.train_tokens
     used_up = {d: stock for d, stock in evaluation.unique_tokens.items() if seen.get(d, 0) > stock}

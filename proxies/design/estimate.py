@@ -15,10 +15,10 @@ from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 from ...core.model.architecture import Architecture
-from ..runs import ProxyRun, Shared
+from ..runs import GroupKey, ProxyRun
 from ..settings import EngineSettings
 
-__all__ = ["Estimate", "Group", "Machine", "Speed", "estimate", "groups", "measure_speed"]
+__all__ = ["Estimate", "GroupEstimate", "Machine", "Speed", "estimate", "groups", "measure_speed"]
 
 START_S = 6.0
 """Seconds until a worker trains: importing torch, opening tokens. Measured on two AVX-512 cores, torch 2.13."""
@@ -65,7 +65,7 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class GroupEstimate:
     """Runs that are trained together on one worker, and what that takes without compiling."""
 
     runs: tuple[ProxyRun, ...]
@@ -122,9 +122,9 @@ def measure_speed(device: Literal["cpu", "cuda"] = "cpu", precision: Literal["fp
     return Speed(3 * 2.0 * size**3 / best, device)
 
 
-def groups(runs: Sequence[ProxyRun], machine: Machine, domains: int) -> list[Group]:
+def groups(runs: Sequence[ProxyRun], machine: Machine, domains: int) -> list[GroupEstimate]:
     """Return the groups that the runs fall into; `domains` is how many are validated on."""
-    together: dict[Shared, list[ProxyRun]] = defaultdict(list)
+    together: dict[GroupKey, list[ProxyRun]] = defaultdict(list)
     for run in runs:
         together[run.shared].append(run)
     found = []
@@ -151,13 +151,13 @@ def estimate(runs: Sequence[ProxyRun], machine: Machine, domains: int) -> Estima
     )
 
 
-def _group(runs: tuple[ProxyRun, ...], machine: Machine, domains: int) -> Group:
+def _group(runs: tuple[ProxyRun, ...], machine: Machine, domains: int) -> GroupEstimate:
     first, copies = runs[0], len(runs)
     training = first.training_flops * copies
     evaluations = len(first.evaluate_steps) * domains * machine.engine.eval_tokens
     validation = first.shape.forward_flops_per_token() * evaluations * copies
     speed = machine.speed.flops_per_s * PEAK_EFFICIENCY * first.shape.width / (first.shape.width + HALF_WIDTH)
-    return Group(
+    return GroupEstimate(
         runs=runs,
         training_flops=training,
         validation_flops=validation,
@@ -175,7 +175,7 @@ def _bytes_per_copy(shape: Architecture, sequences: int) -> float:
     return _STATE_BYTES * shape.params_total + _FLOAT_BYTES * sequences * per_sequence
 
 
-def _busy_s_of_workers(found: Sequence[Group], machine: Machine) -> list[float]:
+def _busy_s_of_workers(found: Sequence[GroupEstimate], machine: Machine) -> list[float]:
     """Return how long each worker that has anything to do is busy, start and compilation included."""
     busy: list[float] = []
     compiled: list[set[tuple[Any, ...]]] = []
@@ -193,7 +193,7 @@ def _busy_s_of_workers(found: Sequence[Group], machine: Machine) -> list[float]:
     return busy
 
 
-def _compiles(group: Group, machine: Machine) -> bool:
+def _compiles(group: GroupEstimate, machine: Machine) -> bool:
     """Say whether a group is compiled."""
     choice = machine.engine.compile
     return choice == "always" or (choice == "auto" and group.training_flops >= WORTH_COMPILING_FLOPS)

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from ..models import ProxyModel, Weight
 
-__all__ = ["Layout"]
+__all__ = ["WeightLayout"]
 
 _ALIGNMENT = 16
 
 
-class Layout:
+class WeightLayout:
     """Where each weight of a model lies in a flat buffer of shape (copies, size)."""
 
     def __init__(self, model: ProxyModel) -> None:

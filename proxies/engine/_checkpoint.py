@@ -13,15 +13,15 @@ from torch import Tensor
 
 from ...core.files import write_bytes
 from ...core.version import __version__
-from ..results import CurvePoint, DomainLoss, Evaluation
-from ._group import Group
+from ..results import CurvePoint, DomainLoss, Validation
+from ._group import TrainingGroup
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
 
 _FORMAT = 1
 
 
-def save_checkpoint(group: Group, path: Path) -> None:
+def save_checkpoint(group: TrainingGroup, path: Path) -> None:
     """Write the group's state to `path`, whole. InputError if it can't be written; the old file is then still there."""
     from safetensors.torch import save
 
@@ -37,7 +37,7 @@ def save_checkpoint(group: Group, path: Path) -> None:
     write_bytes(path, save(tensors, metadata={"foretrain": text, "checksum": _checksum(text, tensors)}))
 
 
-def load_checkpoint(group: Group, path: Path) -> bool:
+def load_checkpoint(group: TrainingGroup, path: Path) -> bool:
     """Continue `group` from `path` if there is a checkpoint of these very runs, data and plan; say whether.
 
     A checkpoint of another campaign, device or number format, or a damaged one, isn't used: the group starts anew,
@@ -63,7 +63,7 @@ def load_checkpoint(group: Group, path: Path) -> bool:
     return True
 
 
-def _fingerprint(group: Group) -> str:
+def _fingerprint(group: TrainingGroup) -> str:
     """Digest of everything that decides the group's result."""
     runs = [run.model_dump(mode="json") for run in group.runs]
     facts = [__version__, runs, group.store.digest, int(group.settings.eval_tokens), group.plan.to_dict()]
@@ -78,11 +78,11 @@ def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
     return f"{total:08x}"
 
 
-def _evaluation_facts(evaluation: Evaluation) -> list[Any]:
+def _evaluation_facts(evaluation: Validation) -> list[Any]:
     losses = {domain: list(loss) for domain, loss in evaluation.losses.items()}
     return [evaluation.step, evaluation.tokens, losses, evaluation.train_tokens, evaluation.unique_tokens]
 
 
-def _evaluation(facts: list[Any]) -> Evaluation:
+def _evaluation(facts: list[Any]) -> Validation:
     step, tokens, losses, train_tokens, unique_tokens = facts
-    return Evaluation(step, tokens, {d: DomainLoss(*pair) for d, pair in losses.items()}, train_tokens, unique_tokens)
+    return Validation(step, tokens, {d: DomainLoss(*pair) for d, pair in losses.items()}, train_tokens, unique_tokens)

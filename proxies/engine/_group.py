@@ -13,34 +13,36 @@ from torch import Tensor
 from ...datasets.tokens.mixture import Mixture, validation_rows
 from ...datasets.tokens.store import TokenStore
 from ..models import build_model
-from ..results import CurvePoint, DomainLoss, Evaluation
+from ..results import CurvePoint, DomainLoss, Validation
 from ..runs import ProxyRun
 from ..settings import EngineSettings
 from ._adamw import Moments, StepSizes, update
-from ._buffers import Layout
-from ._hardware import Plan
+from ._buffers import WeightLayout
+from ._hardware import HardwareChoice
 
-__all__ = ["Group"]
+__all__ = ["TrainingGroup"]
 
 _CURVE_POINTS = 200
 # A model that is worse than guessing uniformly by this much over a tenth of its run won't come back.
 _WORSE_THAN_GUESSING_NATS = 0.5
 
 
-class Group:
+class TrainingGroup:
     """Runs that share `ProxyRun.shared`, trained together. Everything that training changes is in `tensors`, `step`,
     `curves` and `evaluations`, so that a checkpoint of these resumes to the same bits.
     """
 
-    def __init__(self, runs: Sequence[ProxyRun], store: TokenStore, settings: EngineSettings, plan: Plan) -> None:
+    def __init__(
+        self, runs: Sequence[ProxyRun], store: TokenStore, settings: EngineSettings, plan: HardwareChoice
+    ) -> None:
         self.runs, self.store, self.settings, self.plan = tuple(runs), store, settings, plan
         first = self.runs[0]
         self.model = build_model(first.model, first.shape)
-        self.layout = Layout(self.model)
+        self.layout = WeightLayout(self.model)
         self.steps, self.evaluate_steps = first.steps, frozenset(first.evaluate_steps)
         self.step = 0
         self.curves: list[list[CurvePoint]] = [[] for _ in runs]
-        self.evaluations: list[list[Evaluation]] = [[] for _ in runs]
+        self.evaluations: list[list[Validation]] = [[] for _ in runs]
         length, sequences = first.shape.context_length, self.steps * first.batch_sequences
         self._mixtures = [Mixture(store, r.mix, length, sequences, r.seed, r.unique_tokens) for r in runs]
         self._validation = {d: validation_rows(store, d, length, int(settings.eval_tokens)) for d in store.domains}
@@ -146,7 +148,7 @@ class Group:
                 continue
             use = mixture.account(self.step * run.batch_sequences)
             tokens, unique = ({d: int(getattr(u, k)) for d, u in use.items()} for k in ("tokens", "unique_tokens"))
-            evaluation = Evaluation(self.step, self.step * run.batch_tokens, found, tokens, unique)
+            evaluation = Validation(self.step, self.step * run.batch_tokens, found, tokens, unique)
             self.evaluations[copy].append(evaluation)
 
     def _validate(self, rows: np.ndarray) -> np.ndarray:

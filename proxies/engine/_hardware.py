@@ -13,7 +13,7 @@ import torch
 from ...core.errors import ConfigError
 from ..settings import EngineSettings
 
-__all__ = ["Plan", "resolve"]
+__all__ = ["HardwareChoice", "resolve"]
 
 # Compilation costs some ten seconds per shape and process; a group shorter than this many FLOPs is trained sooner
 # without (30 GFLOP/s is what one core without wide vectors reaches: benchmarks/proxy_throughput.py).
@@ -21,7 +21,7 @@ _WORTH_COMPILING_FLOPS = 30e9 * 60
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class HardwareChoice:
     """How a group is computed. Groups with equal plans on equal machines give equal bits."""
 
     device: str
@@ -41,7 +41,7 @@ class Plan:
         return asdict(self)
 
 
-def resolve(settings: EngineSettings, group_flops: float) -> Plan:
+def resolve(settings: EngineSettings, group_flops: float) -> HardwareChoice:
     """Turn `auto` into what this machine has; `group_flops` are the training FLOPs of the whole group.
 
     Raises ConfigError if a GPU or a compiler is asked for and there is none.
@@ -53,7 +53,7 @@ def resolve(settings: EngineSettings, group_flops: float) -> Plan:
     precision = settings.precision
     if precision == "auto":
         precision = "bf16" if _has_fast_bf16(device) else "fp32"
-    return Plan(
+    return HardwareChoice(
         device=device,
         device_name=torch.cuda.get_device_name() if device == "cuda" else _processor(),
         precision=precision,

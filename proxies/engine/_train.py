@@ -16,7 +16,7 @@ from ..results import RunResult
 from ..runs import ProxyRun
 from ..settings import EngineSettings
 from ._checkpoint import load_checkpoint, save_checkpoint
-from ._group import Group
+from ._group import TrainingGroup
 from ._hardware import resolve
 
 __all__ = ["Progress", "train_group"]
@@ -52,7 +52,7 @@ def train_group(
     if (size := runs[0].shape.vocab_size) < store.vocab_size:
         raise ConfigError(f"shape.vocab_size: got {size}; the token store has {store.vocab_size} different tokens")
     plan = resolve(settings, sum(run.training_flops for run in runs))
-    group = Group(runs, store, settings, plan)
+    group = TrainingGroup(runs, store, settings, plan)
     load_checkpoint(group, checkpoint)
     started = time.monotonic()
     first_step, reported, saved = group.step, started, started
@@ -73,12 +73,12 @@ def train_group(
     return _results(group, (group.step - first_step) / max(1e-9, time.monotonic() - started))
 
 
-def _progress(group: Group) -> Progress:
+def _progress(group: TrainingGroup) -> Progress:
     copies = len(group.runs)
     return Progress(group.step, group.steps, group.step * group.runs[0].batch_tokens * copies, copies)
 
 
-def _results(group: Group, steps_per_s: float) -> list[RunResult]:
+def _results(group: TrainingGroup, steps_per_s: float) -> list[RunResult]:
     copies, run = len(group.runs), group.runs[0]
     engine = {
         **group.plan.to_dict(),

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
-__all__ = ["DEATHS_ALLOWED", "Executor", "GroupJob", "Outcome"]
+__all__ = ["DEATHS_ALLOWED", "Executor", "GroupJob", "GroupOutcome"]
 
 DEATHS_ALLOWED = 3
 """A group whose worker dies this often is given up for this time: it is likely what kills them (memory, a driver)."""
@@ -19,7 +19,7 @@ class GroupJob(NamedTuple):
     group: int
 
 
-class Outcome(NamedTuple):
+class GroupOutcome(NamedTuple):
     """The end of a job: None if all the group's results are on disk, else why not, in one line."""
 
     group: int
@@ -39,7 +39,7 @@ class Executor(ABC):
         self.workers, self.address = workers, address
 
     @abstractmethod
-    def run(self, jobs: Sequence[GroupJob], device: str) -> Generator[Outcome | None, None, None]:
+    def run(self, jobs: Sequence[GroupJob], device: str) -> Generator[GroupOutcome | None, None, None]:
         """Start jobs in their order and yield the outcome of each as it ends; about once a second yield None.
 
         `device` is what the campaign asks for: auto, cpu or cuda. A job whose worker died is run again, up to

@@ -24,7 +24,7 @@ from typing import NamedTuple, TypeAlias
 from typing_extensions import override
 
 from ...core.errors import UsageError
-from ._executor import DEATHS_ALLOWED, Executor, GroupJob, Outcome
+from ._executor import DEATHS_ALLOWED, Executor, GroupJob, GroupOutcome
 from ._registry import register_executor
 
 __all__ = ["LocalExecutor"]
@@ -49,7 +49,7 @@ class LocalExecutor(Executor):
         """How a worker is started."""
 
     @override
-    def run(self, jobs: Sequence[GroupJob], device: str) -> Generator[Outcome | None, None, None]:
+    def run(self, jobs: Sequence[GroupJob], device: str) -> Generator[GroupOutcome | None, None, None]:
         gpus = _visible_gpus(device)
         count = min(len(jobs), self.workers or len(gpus) or _cores())
         waiting, deaths = deque(jobs), dict.fromkeys(jobs, 0)
@@ -67,7 +67,7 @@ class LocalExecutor(Executor):
 
     def _handle(
         self, event: _Event | None, busy: set[_Worker], waiting: deque[GroupJob], deaths: dict[GroupJob, int]
-    ) -> Iterator[Outcome | None]:
+    ) -> Iterator[GroupOutcome | None]:
         """Yield what an event means, and keep its worker busy if there is more to do; None yields None."""
         if event is None:
             yield None
@@ -124,18 +124,18 @@ class _Worker:
             threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
         self._say(json.dumps(job._asdict()))
 
-    def ended(self, line: str, deaths: dict[GroupJob, int], waiting: deque[GroupJob]) -> Outcome | None:
+    def ended(self, line: str, deaths: dict[GroupJob, int], waiting: deque[GroupJob]) -> GroupOutcome | None:
         """What the process reported; if it died instead, None where the job goes back to `waiting`, else a failure."""
         job = self._job
         assert job is not None
         if line:
-            return Outcome(job.group, json.loads(line)["failure"])
+            return GroupOutcome(job.group, json.loads(line)["failure"])
         why = self._bury()
         deaths[job] += 1
         if deaths[job] < DEATHS_ALLOWED:
             waiting.appendleft(job)
             return None
-        return Outcome(job.group, f"its worker died {deaths[job]} times; the last time {why}")
+        return GroupOutcome(job.group, f"its worker died {deaths[job]} times; the last time {why}")
 
     def interrupt(self) -> None:
         """Ask for a checkpoint and an end."""

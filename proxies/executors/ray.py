@@ -21,9 +21,9 @@ from typing_extensions import override
 from ...core.errors import CampaignError, UsageError
 from ...core.files import sha256_file
 from ...core.units import shown
-from ..campaign.campaign_files import Layout
+from ..campaign.campaign_files import CampaignPaths
 from ..campaign.worker import train
-from ._executor import DEATHS_ALLOWED, Executor, GroupJob, Outcome
+from ._executor import DEATHS_ALLOWED, Executor, GroupJob, GroupOutcome
 from ._registry import register_executor
 
 __all__ = ["RayExecutor"]
@@ -45,20 +45,20 @@ class RayExecutor(Executor):
     """
 
     @override
-    def run(self, jobs: Sequence[GroupJob], device: str) -> Generator[Outcome | None, None, None]:
+    def run(self, jobs: Sequence[GroupJob], device: str) -> Generator[GroupOutcome | None, None, None]:
         ray = _import_ray()
         ours = not ray.is_initialized()
         _connect(ray, self.address)
         if ours:
             _keep_off_stdout(ray)
         try:
-            _check_nodes(ray, Layout(Path(jobs[0].folder)).file)
+            _check_nodes(ray, CampaignPaths(Path(jobs[0].folder)).file)
             yield from self._run(ray, jobs, device)
         finally:
             if ours:
                 ray.shutdown()
 
-    def _run(self, ray: Any, jobs: Sequence[GroupJob], device: str) -> Iterator[Outcome | None]:
+    def _run(self, ray: Any, jobs: Sequence[GroupJob], device: str) -> Iterator[GroupOutcome | None]:
         gpus = ray.cluster_resources().get("GPU", 0) > 0
         if device == "cuda" and not gpus:
             raise CampaignError(
@@ -183,12 +183,12 @@ def _ask_nodes(ray: Any, path: Path) -> None:
             )
 
 
-def _outcome(ray: Any, reference: Any, job: GroupJob) -> Outcome:
+def _outcome(ray: Any, reference: Any, job: GroupJob) -> GroupOutcome:
     try:
-        return Outcome(job.group, ray.get(reference))
+        return GroupOutcome(job.group, ray.get(reference))
     except ray.exceptions.RayError as error:
         # Its worker died as often as it may, or foretrain isn't there.
-        return Outcome(job.group, f"Ray gave it up: {type(error).__name__}: {_first_line(error)}")
+        return GroupOutcome(job.group, f"Ray gave it up: {type(error).__name__}: {_first_line(error)}")
 
 
 def _stop(ray: Any, folder: str, references: list[Any]) -> None:
@@ -198,7 +198,7 @@ def _stop(ray: Any, folder: str, references: list[Any]) -> None:
     """
     if references:
         with contextlib.suppress(OSError, ray.exceptions.RayError):
-            Layout(Path(folder)).stop.touch()
+            CampaignPaths(Path(folder)).stop.touch()
             ray.wait(references, num_returns=len(references), timeout=_GRACE_S)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...core.quantity import Quantity
 from ..config.hardware import Framework
-from .layouts.layout import Layout
+from .layouts.layout import ParallelLayout
 
 __all__ = ["CLUSTER_KEYS", "ClusterEstimate", "Draws"]
 
@@ -34,7 +34,7 @@ class ClusterEstimate:
     devices: int
     precision: str
     framework: Framework
-    layout: Layout
+    layout: ParallelLayout
     step_time_s: Quantity
     step_parts_s: Mapping[str, float]
     tokens_per_s: Quantity

@@ -16,7 +16,7 @@ from ...datasets.facts.accelerators import catalogue
 from ..config.run_config import RunConfig
 from .cluster_estimate import ClusterEstimate, Draws
 from .layouts.candidates import LayoutSpace
-from .layouts.layout import Layout, doubts
+from .layouts.layout import ParallelLayout, layout_warnings
 from .memory.memory import GIB, Memory, MemoryCap, memory
 from .operations.energy import Energy, energy_used
 from .operations.goodput import expected_run_time, require_progress
@@ -43,7 +43,7 @@ class PlannedStep:
 
     fitted: StepTimeModel
     space: LayoutSpace
-    layout: Layout
+    layout: ParallelLayout
     steps: Steps
     time: StepTime
     log_sd: float
@@ -164,7 +164,7 @@ class _Estimate:
     def _notes(self, needed: Memory, cost: Cost | None, energy: Energy | None) -> list[str]:
         """What a careful reader should know before believing the numbers."""
         hardware, machines = self.config.hardware, self.steps.machines
-        notes = doubts(self.space.architecture, self.layout, self.space.per_node)
+        notes = layout_warnings(self.space.architecture, self.layout, self.space.per_node)
         if self.overhead and self.config.reliability.stated_overhead is None:
             notes.append(
                 f"{self.overhead:.0%} added to the time of all steps, as published runs took (reliability.overhead); "

@@ -11,7 +11,7 @@ from ...core.errors import ConfigError, InfeasibleError
 from ..config.hardware import Framework, HardwareConfig, LayoutConfig
 from ..config.run_config import RunConfig
 from .layouts.candidates import LayoutSpace
-from .layouts.layout import Layout, batch_sequences
+from .layouts.layout import ParallelLayout, batch_sequences
 from .layouts.layout_problems import complete_layout
 from .layouts.search import RankedLayout, default_framework, fastest_layouts
 from .memory.memory import MemoryCap
@@ -68,7 +68,9 @@ def _require_facts(hardware: HardwareConfig, count: int, stated: LayoutConfig) -
         raise ConfigError("\n".join(lacking))
 
 
-def plan_steps(config: RunConfig, space: LayoutSpace, layout: Layout, framework: Framework | None = None) -> Steps:
+def plan_steps(
+    config: RunConfig, space: LayoutSpace, layout: ParallelLayout, framework: Framework | None = None
+) -> Steps:
     """The optimizer step of a plan in one layout. `framework` None stands for the plan's own, or the usual one."""
     columns = {key: np.array([float(value)]) for key, value in asdict(layout).items() if key != "recompute"}
     columns["recompute_selective"] = np.array([float(layout.recompute == "selective")])
@@ -87,7 +89,9 @@ def plan_steps(config: RunConfig, space: LayoutSpace, layout: Layout, framework:
     return Steps(model(space.architecture), part, layouts(**columns))
 
 
-def choose_layout(config: RunConfig, space: LayoutSpace, fitted: StepTimeModel, cap: MemoryCap | None = None) -> Layout:
+def choose_layout(
+    config: RunConfig, space: LayoutSpace, fitted: StepTimeModel, cap: MemoryCap | None = None
+) -> ParallelLayout:
     """The fastest layout that fits, and keeps to a `cap`, of those that the plan leaves open.
 
     Raises `InfeasibleError` with what would do.

@@ -12,7 +12,7 @@ from ...core.errors import FitError
 from ...core.quantity import Quantity
 from ...core.units import format_count, shown
 from .law.transfer import Library
-from .prefix import Belief, Z, believe
+from .prefix import CurvePosterior, Z, condition
 from .rates.path import RatePath
 
 FINAL_SD = 2e-3
@@ -37,7 +37,7 @@ class CurveForecast:
     """A run's loss curve with its uncertainty; `rests_on` names what set its shape and level."""
 
     run: Run
-    belief: Belief
+    belief: CurvePosterior
     rests_on: str
     notes: tuple[str, ...] = ()
 
@@ -131,7 +131,7 @@ def forecast_curve(library: Library, run: Run, final: tuple[float, float] | None
     mine = [curve.final_loss for curve in library.curves if curve.family == run.family and curve.size == run.size]
     scale = final[0] if final is not None else float(np.mean(mine))
     prior = library.prior(run.family, run.size, run.path, scale)
-    belief = believe(run.path, prior, anchor=final)
+    belief = condition(run.path, prior, anchor=final)
     return CurveForecast(run, belief, prior.name, tuple(_notes(library, run, final)))
 
 

@@ -3,8 +3,8 @@
     log loss at step t = log law(θ; t) + bias(t) + δ(t) + noise
 
 θ has a Gaussian prior (`prior`); the bias is what the law missed under the same schedule at other sizes; δ is how runs
-stray from any law (`strays`); the noise is white, with the spread that the points themselves show (`smoothing`). θ is
-found by Gauss-Newton; all else is Gaussian.
+stray from any law (`deviation`); the noise is white, with the spread that the points themselves show (`smoothing`).
+θ is found by Gauss-Newton; all else is Gaussian.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...core.errors import FitError
+from .strays import Deviation, Times, weigh
 from .law.multipower import basis_gradient
-from .law.prior import Prior
+from .law.prior import CurvePrior
 from .rates.path import Decay, RatePath
 from .smoothing import Points, smooth
-from .strays import Strays, Times, weigh
 
 _EARLY = 2.0  # warm-ups after which the law holds: until then curves keep traces of the start
 _LEAST_WARMUP = 0.03  # of the plan: runs without warm-up need time to settle too (the least of the public curves)
@@ -27,7 +27,7 @@ _SETTLED = 0.1  # share of the plan from which runs without points are taken to 
 _EARLY_SHARE = 0.2  # of the run so far is left out in any case, for the same reason
 _MIN_POINTS = 6  # fewer are taken from the early part if need be
 _USABLE = 0.5  # of the steps until the law holds; points before tell nothing of the rest
-_ENOUGH = 6  # points from which a job's own strays are told
+_ENOUGH = 6  # points from which a job's own deviation are told
 _STEPS, _HALVINGS, _TOLERANCE = 25, 5, 1e-6
 _LEAST_LOSS = 1e-2  # of L0: the law is cut off there, and tells nothing
 _LEAST_FLOOR = 0.05  # of what the prior presumes of L0: below, the law would forecast losses of nothing
@@ -52,16 +52,16 @@ class LossBand:
 
 
 @dataclass(frozen=True)
-class Belief:
-    """What is known of a run's curve after its points so far; made by `believe`.
+class CurvePosterior:
+    """What is known of a run's curve after its points so far; made by `condition`.
 
     `theta: (7,)` in the order of `prior.NAMES` and its `covariance: (7, 7)`; `now` is the last step seen, 0 if none.
     """
 
     path: RatePath
-    prior: Prior
+    prior: CurvePrior
     points: Points
-    strays: Strays
+    deviation: Deviation
     theta: np.ndarray
     covariance: np.ndarray
     now: float
@@ -80,9 +80,9 @@ class Belief:
         at = Times.of(self.path, step)
         value, jac = _law(self.theta, self.path.decay(step))
         value = value + self.prior.bias_after(step / self.path.steps, self.now / self.path.steps)
-        cross = self.strays.kernel(at, Times.of(self.path, self.points.step)) @ self._whitener.T
+        cross = self.deviation.kernel(at, Times.of(self.path, self.points.step)) @ self._whitener.T
         rest = jac - cross @ self._jac
-        covariance = self.strays.kernel(at, at) - cross @ cross.T + rest @ self.covariance @ rest.T
+        covariance = self.deviation.kernel(at, at) - cross @ cross.T + rest @ self.covariance @ rest.T
         return value + cross @ self._residual, covariance
 
     def band(self, step: np.ndarray) -> LossBand:
@@ -99,14 +99,14 @@ class Belief:
         return LossBand(step[-1:], np.exp([mean.mean()]), np.minimum([sd], _WIDEST))
 
 
-def believe(
+def condition(
     path: RatePath,
-    prior: Prior,
+    prior: CurvePrior,
     step: Sequence[float] | np.ndarray = (),
     loss: Sequence[float] | np.ndarray = (),
     *,
     anchor: tuple[float, float] | None = None,
-) -> Belief:
+) -> CurvePosterior:
     """Learn from a prefix: `loss: (n,)` in nats at `step: (n,)`, rising; any n, also 0.
 
     `anchor` is a forecast of the final loss from elsewhere (a scaling law): nats, and the standard deviation of its
@@ -117,21 +117,21 @@ def believe(
     points = smooth(step, loss, first=_first(path, step))
     now = float(step[-1]) if len(step) else 0.0
     at, decay, target = _view(path, prior, points, now)
-    strays = (at if len(points.step) else Times.of(path, np.array([_SETTLED * path.steps]))).usual(prior.drift)
-    theta = _solve(prior, decay, target, strays.whitener(at, points.spread), prior.mean)[0]
+    deviation = (at if len(points.step) else Times.of(path, np.array([_SETTLED * path.steps]))).usual(prior.drift)
+    theta = _solve(prior, decay, target, deviation.whitener(at, points.spread), prior.mean)[0]
     if len(points.step) >= _ENOUGH:
         value, jac = _law(theta, decay)
-        strays, white = weigh(at, points.spread, target - value, jac, prior.sd, prior.drift)
+        deviation, white = weigh(at, points.spread, target - value, jac, prior.sd, prior.drift)
         points = points.calmer(white)
     if anchor is not None:
         points = points.with_end(path.steps, *anchor)
         at, decay, target = _view(path, prior, points, now)
-    whitener = strays.whitener(at, points.spread)
+    whitener = deviation.whitener(at, points.spread)
     theta, covariance, residual, jac = _solve(prior, decay, target, whitener, theta)
-    return Belief(path, prior, points, strays, theta, covariance, now, whitener, residual, jac)
+    return CurvePosterior(path, prior, points, deviation, theta, covariance, now, whitener, residual, jac)
 
 
-def _view(path: RatePath, prior: Prior, points: Points, now: float) -> tuple[Times, Decay, np.ndarray]:
+def _view(path: RatePath, prior: CurvePrior, points: Points, now: float) -> tuple[Times, Decay, np.ndarray]:
     """Times of the points, what the law reads there, and the log loss that it should give, bias taken off."""
     bias = prior.bias_after(points.step / path.steps, now / path.steps)
     return Times.of(path, points.step), path.decay(points.step), np.log(points.loss) - bias
@@ -177,7 +177,7 @@ def _law(theta: np.ndarray, decay: Decay) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _solve(
-    prior: Prior, decay: Decay, log_loss: np.ndarray, whitener: np.ndarray, theta: np.ndarray
+    prior: CurvePrior, decay: Decay, log_loss: np.ndarray, whitener: np.ndarray, theta: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The most likely theta, its covariance, whitened residuals `(n,)` and whitened derivatives `(n, 7)` there."""
     theta = theta.copy()

@@ -11,7 +11,7 @@ from ...core.errors import FitError
 from ...core.units import format_count
 from .law.transfer import Library
 from .library import END_POINTS, Curve
-from .prefix import believe
+from .prefix import condition
 
 _MEASURES = ("r2", "mae_nats", "max_relative_error", "final_relative_error")
 
@@ -69,7 +69,7 @@ def foretold(
             f"{curve.run_id}: has {len(seen.step)} points up to {prefix:.0%} of the run and {rest.sum()} after"
         )
     scale = float(seen.loss[-1]) if len(seen.loss) else curve.final_loss
-    belief = believe(curve.path, library.prior(curve.family, curve.size, curve.path, scale), seen.step, seen.loss)
+    belief = condition(curve.path, library.prior(curve.family, curve.size, curve.path, scale), seen.step, seen.loss)
     step, loss = curve.step[rest], curve.loss[rest]
     end = belief.final(step[-END_POINTS:])
     low, high = end.interval(0.9)

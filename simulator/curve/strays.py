@@ -14,7 +14,7 @@ import numpy as np
 from .rates.path import RatePath
 
 SHORT = (1e-3, 0.1)
-"""Strays that every run has: 0.1 % of the loss, over a tenth of log progress (public curves)."""
+"""Deviation that every run has: 0.1 % of the loss, over a tenth of log progress (public curves)."""
 SLOW_NOISE = tuple((sd, reach) for sd in (1.5e-3, 3e-3, 6e-3, 1.2e-2) for reach in (0.01, 0.03, 0.08))
 """Autocorrelated noise that a job may have on top: sd of log loss and length as a share of the planned steps."""
 _OPTIONS = tuple((sd, reach, white) for sd, reach in SLOW_NOISE for white in (1.0, 0.3))
@@ -25,7 +25,7 @@ _ROOM = 0.5  # log progress between the Brownian path's start and the first poin
 
 
 @dataclass(frozen=True)
-class Strays:
+class Deviation:
     """`drift`: sd of log loss while progress grows e-fold; `slow_sd`, `slow_reach`: see SLOW_NOISE."""
 
     drift: float
@@ -62,36 +62,36 @@ class Times:
         step = np.asarray(step, dtype=float)
         return cls(np.log(np.maximum(0.5 * path.behind(step) + 0.5 * step, 1.0)), step / path.steps)
 
-    def usual(self, drift: float) -> Strays:
-        """Strays of a run without slow noise, for points at these times."""
-        return Strays(drift, origin=float(self.progress[0]) - _ROOM)
+    def usual(self, drift: float) -> Deviation:
+        """Deviation of a run without slow noise, for points at these times."""
+        return Deviation(drift, origin=float(self.progress[0]) - _ROOM)
 
 
 def weigh(
     at: Times, spread: np.ndarray, residual: np.ndarray, jac: np.ndarray, sd: np.ndarray, drift: float
-) -> tuple[Strays, float]:
-    """Strays with the slow noise that the points speak for, and the share of `spread` that is white noise beside it.
+) -> tuple[Deviation, float]:
+    """Deviation with the slow noise that the points speak for, and the share of `spread` that is white noise beside it.
 
     Options count by their evidence, so that few points stay wary. `residual: (n,)` of log loss and `jac: (n, P)` where
     the law was linearised; `sd: (P,)` is the prior's. Parameters are integrated out, as Gaussian around there.
     """
-    calm, last = at.usual(drift), slice(-_LATEST, None)
+    usual, last = at.usual(drift), slice(-_LATEST, None)
     some = Times(at.progress[last], at.share[last])
-    own, white = calm.kernel(some, some), spread[last] ** 2
-    apart = np.abs(some.share[:, None] - some.share[None])
+    own, white = usual.kernel(some, some), spread[last] ** 2
+    distance = np.abs(some.share[:, None] - some.share[None])
     scores = [_evidence(own + np.diag(white), residual[last], jac[last], sd) + _RELUCTANCE]
     for size, reach, share in _OPTIONS:
-        covariance = own + size**2 * np.exp(-apart / reach) + np.diag(share**2 * white)
+        covariance = own + size**2 * np.exp(-distance / reach) + np.diag(share**2 * white)
         scores.append(_evidence(covariance, residual[last], jac[last], sd))
     weight = np.exp(np.array(scores) - max(scores))
     weight /= weight.sum()
     sizes, reaches, shares = np.array(_OPTIONS).T
     variance = float(weight[1:] @ sizes**2)
     if variance < _FAINT**2:
-        return calm, 1.0
+        return usual, 1.0
     reach = float(np.exp((weight[1:] * sizes**2) @ np.log(reaches) / variance))
     share = float(np.sqrt(weight[0] + weight[1:] @ shares**2))
-    return Strays(drift, float(np.sqrt(variance)), reach, calm.origin), share
+    return Deviation(drift, float(np.sqrt(variance)), reach, usual.origin), share
 
 
 def _evidence(covariance: np.ndarray, residual: np.ndarray, jac: np.ndarray, sd: np.ndarray) -> float:

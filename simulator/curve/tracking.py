@@ -13,8 +13,8 @@ from typing import Literal
 
 import numpy as np
 
-from .law.prior import Prior
-from .prefix import Belief, Z, believe
+from .law.prior import CurvePrior
+from .prefix import CurvePosterior, Z, condition
 from .rates.path import RatePath
 
 FIRST_CUT = 0.1
@@ -54,7 +54,7 @@ class Shift:
 
 def first_shift(
     path: RatePath,
-    prior: Prior,
+    prior: CurvePrior,
     step: np.ndarray,
     loss: np.ndarray,
     *,
@@ -69,19 +69,19 @@ def first_shift(
     return min(found, key=lambda shift: (shift.noticed, -shift.z), default=None)
 
 
-def scan(path: RatePath, prior: Prior, step: np.ndarray, loss: np.ndarray, *, since: float = 0.0) -> list[Shift]:
+def scan(path: RatePath, prior: CurvePrior, step: np.ndarray, loss: np.ndarray, *, since: float = 0.0) -> list[Shift]:
     """The miss of every window after every cut, in order."""
     step, loss = np.asarray(step, float), np.asarray(loss, float)
     shifts: list[Shift] = []
     for cut in np.arange(max(FIRST_CUT * path.steps, since), step[-1] if len(step) else 0.0, GRID * path.steps):
         past = step <= cut
-        belief = believe(path, prior, step[past], loss[past]) if past.sum() >= _MIN_PAST else None
+        belief = condition(path, prior, step[past], loss[past]) if past.sum() >= _MIN_PAST else None
         if belief is not None and belief.points.count.sum() >= _MIN_PAST:
             shifts += _misses(belief, cut, step[~past], loss[~past])
     return shifts
 
 
-def _misses(belief: Belief, cut: float, step: np.ndarray, loss: np.ndarray) -> list[Shift]:
+def _misses(belief: CurvePosterior, cut: float, step: np.ndarray, loss: np.ndarray) -> list[Shift]:
     """One Shift per window after `cut` that the log covers."""
     ahead = step <= cut + WINDOWS[-1] * belief.path.steps
     step, loss = _condense(step[ahead], loss[ahead])
@@ -130,7 +130,7 @@ class Standing:
         return float(np.log(self.forecast / self.plan)) / self.sd
 
 
-def standing(belief: Belief, plan: float, plan_log_sd: float = 0.0, level: float = 0.9) -> Standing:
+def standing(belief: CurvePosterior, plan: float, plan_log_sd: float = 0.0, level: float = 0.9) -> Standing:
     """Compare the forecast end with a planned final loss: "on track" while the central interval at `level` holds it."""
     end = belief.final()
     sd = float(np.hypot(end.log_sd[0], plan_log_sd))

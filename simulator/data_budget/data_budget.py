@@ -16,7 +16,7 @@ from ..predictor.predictor import Predictor
 from .exhaustion import Demand
 from .public_stocks import PublicUse, most_epochs, public_use
 
-__all__ = ["Budget", "PlanStock", "plan_stock"]
+__all__ = ["PlanStock", "TokenBudget", "plan_stock"]
 
 _ALL_TEXT = "effective-text"
 _STARS = ("log_domain_repeat_star", "log_repeat_star")  # of the mixture terms, of the repetition terms
@@ -24,7 +24,7 @@ _MOST_TOKENS = 1e18
 
 
 @dataclass(frozen=True)
-class Budget:
+class TokenBudget:
     """Tokens of one domain of a plan, or of all of it; what isn't known, for want of a stated stock, is None."""
 
     name: str
@@ -63,8 +63,8 @@ class PlanStock:
     """A plan's tokens against the stocks it draws on; `whole` is all of it, `domains` its parts if it has a mix."""
 
     name: str | None
-    whole: Budget
-    domains: tuple[Budget, ...]
+    whole: TokenBudget
+    domains: tuple[TokenBudget, ...]
     max_epochs: float
     bound_by: str | None
     """The domain whose stock limits the tokens most, or `all`; None where no stock is stated."""
@@ -141,7 +141,7 @@ def plan_stock(
         repeat_star_from=star_from,
         start_year=year,
         growth_per_year=math.exp(demand.log_rate),
-        notes=(*notes, *_doubts(config, domains, stocks)),
+        notes=(*notes, *_warnings(config, domains, stocks)),
         seed=config.seed,
     )
 
@@ -155,16 +155,18 @@ class _Outlook:
     star: float
     seed: int
 
-    def budget(self, name: str, share: float, tokens: float, unique: float | None, stock: PublicStock | None) -> Budget:
+    def budget(
+        self, name: str, share: float, tokens: float, unique: float | None, stock: PublicStock | None
+    ) -> TokenBudget:
         """The budget of one domain; `stock` is the public one it draws on."""
         demand = replace(self.demand, tokens=tokens)
         use = None if stock is None else public_use(demand, stock, self.max_epochs, self.seed, name)
         if unique is None:
-            return Budget(name, share, tokens, None, tokens, 0.0, None, use)
+            return TokenBudget(name, share, tokens, None, tokens, 0.0, None, use)
         repeats = max(tokens / unique - 1.0, 0.0)
         worth = min(unique, tokens) - unique * self.star * math.expm1(-repeats / self.star)
         most = self.max_epochs * unique
-        return Budget(
+        return TokenBudget(
             name=name,
             share=share,
             tokens=tokens,
@@ -176,10 +178,10 @@ class _Outlook:
         )
 
 
-def _summed(whole: Budget, domains: tuple[Budget, ...], unique: float | None) -> Budget:
+def _summed(whole: TokenBudget, domains: tuple[TokenBudget, ...], unique: float | None) -> TokenBudget:
     """All of a plan whose stocks are stated by domain; distinct tokens count only as far as they are seen."""
     limits = [one.max_tokens for one in domains if one.max_tokens is not None]
-    return Budget(
+    return TokenBudget(
         name=whole.name,
         share=1.0,
         tokens=whole.tokens,
@@ -210,7 +212,7 @@ def _decimal(day: datetime.date) -> float:
 
 def _repeat_star(config: RunConfig, predictor: Predictor | None) -> tuple[float, str]:
     """R* of the predictor's main target, by domain if the plan's stocks are; else the published one."""
-    known = {} if predictor is None else predictor.targets[predictor.main_target].parameters
+    known = {} if predictor is None else predictor.models[predictor.main_loss].parameters
     names = _STARS if config.data.unique_tokens_by_domain else _STARS[::-1]
     for name in names:
         if predictor is not None and name in known:
@@ -235,7 +237,7 @@ def _public_stocks(config: RunConfig, stated: Mapping[str, str | float], year: f
     return {name: stock for name, stock in found.items() if stock is not None}
 
 
-def _doubts(config: RunConfig, domains: tuple[Budget, ...], stocks: Mapping[str, PublicStock]) -> list[str]:
+def _warnings(config: RunConfig, domains: tuple[TokenBudget, ...], stocks: Mapping[str, PublicStock]) -> list[str]:
     """What to know before believing the numbers."""
     notes = []
     if config.data.unique_tokens is None and config.data.unique_tokens_by_domain is None:

@@ -6,17 +6,17 @@ from .backtest import (
     Scores,
     backtest,
     cuts,
+    decades_beyond,
     draw_spread,
     error_scale,
-    extrapolation_gap,
+    extrapolation_decades,
     fit_observations,
-    gap_decades,
     ranges,
 )
 from .choose import AUTO, Choice, candidates, choose, collinearity, constant_column, require
 from .empirical_bayes import learn_prior
 from .observations import FAMILIES, OPTIONAL, Observations, known_columns, sparsity
-from .prior import SHAPE, Prior, public_prior, weak_prior
+from .prior import SHAPE, LawPrior, public_prior, weak_prior
 
 __all__ = [
     "AUTO",
@@ -26,8 +26,8 @@ __all__ = [
     "SHAPE",
     "Choice",
     "Fit",
+    "LawPrior",
     "Observations",
-    "Prior",
     "Scores",
     "backtest",
     "candidates",
@@ -35,12 +35,12 @@ __all__ = [
     "collinearity",
     "constant_column",
     "cuts",
+    "decades_beyond",
     "draw_spread",
     "error_scale",
-    "extrapolation_gap",
+    "extrapolation_decades",
     "fit_law",
     "fit_observations",
-    "gap_decades",
     "huber",
     "known_columns",
     "learn_prior",

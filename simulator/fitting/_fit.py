@@ -11,11 +11,11 @@ from ..laws import Columns, Features, Law, Reference
 from ._bootstrap import bootstrap, take_rows, thin
 from ._laplace import gaussian_draws, has_gaussian_draws, laplace
 from ._newton import DELTA, Problem, minimise
-from .prior import Prior
+from .prior import LawPrior
 
 _CONTINUATION = (0.1, 0.01)  # Huber thresholds before DELTA: far starts see a smooth objective first
 _START_ROWS = 2000  # starts are compared on at most this many runs, spread over compute
-_TRUSTED_EFFECT = 2e-3  # a term's effect on log loss that halves a run's weight; see benchmarks/extrapolation.py
+_FULL_WEIGHT_EFFECT = 2e-3  # a term's effect on log loss that halves a run's weight; see benchmarks/extrapolation.py
 _USUAL_NOISE, _USUAL_RUNS = 5e-3, 2.0  # what residuals are like across the public tables, worth this many runs
 _MIXED_DELTA = 1e-2  # widest Huber threshold of laws that read the mix, see _settle
 _BLOCK = 8_000_000  # numbers in one block of shares × draws × runs
@@ -42,9 +42,9 @@ class Fit:
         """Log of the predicted loss, `(n,)`."""
         return np.log(self.law.loss(self.theta[None], self.law.prepare(columns, self.reference))[0])
 
-    def strays(self, columns: Columns) -> np.ndarray:
+    def distance_from_tuned(self, columns: Columns) -> np.ndarray:
         """How far repeats or a wrong learning rate move each run's log loss, in absolute value `(n,)`."""
-        return straying(self.law, self.theta, self.law.prepare(columns, self.reference))
+        return distance_from_tuned(self.law, self.theta, self.law.prepare(columns, self.reference))
 
     def log_loss_draws(self, columns: Columns) -> np.ndarray:
         """The same for every draw, `(K, n)`."""
@@ -61,7 +61,9 @@ class Fit:
         value, grad = self.law.loss(self.theta[None], self.law.prepare(columns, self.reference), gradient=True)
         return grad[0] / value[0]
 
-    def covariance(self, columns: Columns, weights: np.ndarray | None = None, prior: Prior | None = None) -> np.ndarray:
+    def covariance(
+        self, columns: Columns, weights: np.ndarray | None = None, prior: LawPrior | None = None
+    ) -> np.ndarray:
         """Covariance `(P, P)` of the parameters, in the law's coordinates, after runs like `columns` (see `laplace`).
 
         With the columns, weights and prior of the fit itself this is what its draws stand for; with further runs, what
@@ -69,7 +71,7 @@ class Fit:
         """
         features = self.law.prepare(columns, self.reference)
         n, dims = len(features[0]["x"]), len(self.theta)
-        trusted = (np.ones(n) if weights is None else weights) * _trust(self.law, self.theta, features)
+        trusted = (np.ones(n) if weights is None else weights) * _weight(self.law, self.theta, features)
         precision = np.zeros((dims, dims)) if prior is None else prior.for_law(self.law, self.reference)[1]
         gradient = self.log_loss_gradient(columns)
         return laplace(self.law, gradient, trusted * (n / trusted.sum()), self.noise, precision)
@@ -81,7 +83,7 @@ def fit_law(
     loss: np.ndarray,
     *,
     weights: np.ndarray | None = None,
-    prior: Prior | None = None,
+    prior: LawPrior | None = None,
     draws: int = 0,
     seed: int = 0,
     origins: np.ndarray | None = None,
@@ -119,16 +121,16 @@ def _settle(problem, weights, mean, shape, prior) -> tuple[np.ndarray, np.ndarra
     Laws of size and tokens miss by 0.1 to 0.5 %, laws of the mix by 1 to 2 %: there Huber's threshold is set at the
     noise, because absolute deviations waste a third of such runs and a few dozen is all there are.
     """
-    strays = any(term.strays for term in problem.law.terms)
+    deviates = any(term.deviates for term in problem.law.terms)
     problem.precision = shape * (problem.delta * _USUAL_NOISE)
     theta = _optimum(problem, weights, mean, prior)
-    for _ in range(2 if prior is not None else 1 if strays else 0):
-        trusted = weights * _trust(problem.law, theta, problem.features)
+    for _ in range(2 if prior is not None else 1 if deviates else 0):
+        trusted = weights * _weight(problem.law, theta, problem.features)
         noise = _noise(problem, theta, trusted)
         problem.delta = min(noise, _MIXED_DELTA) if problem.law.domains else DELTA
         problem.precision = shape * (problem.delta * noise)
         theta = minimise(problem, theta[None], trusted, mean, tolerance=1e-9)[0][0]
-    trusted = weights * _trust(problem.law, theta, problem.features)
+    trusted = weights * _weight(problem.law, theta, problem.features)
     return theta, trusted, _noise(problem, theta, trusted)
 
 
@@ -156,17 +158,17 @@ def _checked(law, columns, loss, weights) -> tuple[np.ndarray, np.ndarray]:
     return np.log(loss), weights * (n / weights.sum())
 
 
-def _trust(law, theta, features):
-    """How far each run may be believed, `(n,)`: 1/(1 + effect/τ), with the effect of the straying terms on log loss."""
-    return 1.0 / (1.0 + straying(law, theta, features) / _TRUSTED_EFFECT)
+def _weight(law, theta, features):
+    """The weight of each run, `(n,)`: 1/(1 + distance/τ), with its distance from a tuned run in log loss."""
+    return 1.0 / (1.0 + distance_from_tuned(law, theta, features) / _FULL_WEIGHT_EFFECT)
 
 
-def straying(law: Law, theta: np.ndarray, features: Features) -> np.ndarray:
+def distance_from_tuned(law: Law, theta: np.ndarray, features: Features) -> np.ndarray:
     """Absolute effect on log loss of the terms that describe departures from good practice, `(n,)`. `theta: (P,)`."""
-    if not any(term.strays for term in law.terms):
+    if not any(term.deviates for term in law.terms):
         return np.zeros(len(features[0]["x"]))
-    calm = [features[0], *({} if t.strays else f for t, f in zip(law.terms, features[1:], strict=True))]
-    return np.abs(np.log(law.loss(theta[None], features)[0]) - np.log(law.loss(theta[None], calm)[0]))
+    tuned = [features[0], *({} if t.deviates else f for t, f in zip(law.terms, features[1:], strict=True))]
+    return np.abs(np.log(law.loss(theta[None], features)[0]) - np.log(law.loss(theta[None], tuned)[0]))
 
 
 def starts(problem: Problem, mean: np.ndarray | None) -> np.ndarray:

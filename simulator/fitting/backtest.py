@@ -11,7 +11,7 @@ from ...core.errors import FitError
 from ..laws import Law
 from ._fit import Fit, fit_law
 from .observations import Observations
-from .prior import Prior
+from .prior import LawPrior
 
 _CUTS_DECADES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)  # below the largest run
 _CUTS_SHARE = (0.5, 0.7, 0.85)  # for tables that span too little compute for decades
@@ -28,13 +28,13 @@ class Scores:
     """What a back-test saw, one entry per predicted run and cut: all arrays `(m,)`.
 
     `error` is log(predicted) - log(observed); `spread` the sd of the parameter draws in log loss (zero without draws);
-    `noise` the fit's mean absolute residual; `gap` the decades of extrapolation; `cut` numbers the cuts.
+    `noise` the fit's mean absolute residual; `extrapolation_decades` beyond the fitted runs; `cut` numbers the cuts.
     """
 
     error: np.ndarray
     spread: np.ndarray
     noise: np.ndarray
-    gap: np.ndarray
+    extrapolation_decades: np.ndarray
     cut: np.ndarray
 
     @property
@@ -54,11 +54,13 @@ class Scores:
 
     def z(self) -> np.ndarray:
         """Absolute errors over their own scale, `(m,)`."""
-        return np.abs(self.error) / error_scale(self.spread, self.noise, self.gap)
+        return np.abs(self.error) / error_scale(self.spread, self.noise, self.extrapolation_decades)
 
     def take(self, rows: np.ndarray) -> Scores:
         """The entries where the mask `rows: (m,)` holds."""
-        return Scores(self.error[rows], self.spread[rows], self.noise[rows], self.gap[rows], self.cut[rows])
+        return Scores(
+            self.error[rows], self.spread[rows], self.noise[rows], self.extrapolation_decades[rows], self.cut[rows]
+        )
 
     def cut_weights(self) -> np.ndarray:
         """Weights `(m,)` with which every cut counts once: errors above one cut share their cause."""
@@ -68,7 +70,7 @@ class Scores:
     def _far(self) -> Iterator[np.ndarray]:
         for cut in np.unique(self.cut):
             here = self.cut == cut
-            far = here & (self.gap >= _FAR_DECADES)
+            far = here & (self.extrapolation_decades >= _FAR_DECADES)
             yield self.error[far if far.any() else here]
 
 
@@ -77,7 +79,7 @@ def error_scale(spread: np.ndarray, noise: np.ndarray | float, gap: np.ndarray) 
     return np.sqrt(spread**2 + (_NOISE_SCALE * np.asarray(noise)) ** 2 + (_GAP_SCALE * gap) ** 2)
 
 
-def backtest(law: Law, observations: Observations, prior: Prior | None, *, draws: int = 0, seed: int = 0) -> Scores:
+def backtest(law: Law, observations: Observations, prior: LawPrior | None, *, draws: int = 0, seed: int = 0) -> Scores:
     """Fit `law` below each cut in compute and predict what lies above. With `draws`, also the spread."""
     observations = observations.thinned(_MOST_ROWS)
     parts = []
@@ -90,7 +92,7 @@ def backtest(law: Law, observations: Observations, prior: Prior | None, *, draws
         predicted = fit.log_loss(large.columns)
         spread = draw_spread(fit, large.columns, predicted) if draws else np.zeros(len(large))
         error = predicted - np.log(large.loss)
-        gap = extrapolation_gap(small, large.columns)
+        gap = decades_beyond(small, large.columns)
         parts.append((error, spread, np.full(len(large), fit.noise), gap, np.full(len(large), number)))
     if not parts:
         return Scores(*(np.zeros(0) for _ in range(5)))
@@ -98,7 +100,7 @@ def backtest(law: Law, observations: Observations, prior: Prior | None, *, draws
 
 
 def fit_observations(
-    law: Law, observations: Observations, prior: Prior | None, *, draws: int = 0, seed: int = 0
+    law: Law, observations: Observations, prior: LawPrior | None, *, draws: int = 0, seed: int = 0
 ) -> Fit:
     """`fit_law` with the weights that belong to the purpose: plain without a prior, for extrapolation with one."""
     weights = observations.weights if prior is None else observations.extrapolation_weights()
@@ -141,26 +143,26 @@ def draw_spread(fit: Fit, columns, centre: np.ndarray) -> np.ndarray:
     drawn = fit.log_loss_draws(columns)
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
     between = np.mean((np.clip(drawn, low, high) - centre) ** 2, axis=0)
-    return np.sqrt(between + (_EFFECT_SHARE * fit.strays(columns)) ** 2)
+    return np.sqrt(between + (_EFFECT_SHARE * fit.distance_from_tuned(columns)) ** 2)
 
 
-def extrapolation_gap(seen: Observations, columns) -> np.ndarray:
+def decades_beyond(fitted: Observations, columns) -> np.ndarray:
     """Decades beyond the fitted runs, `(n,)`: in compute, or in N and D taken one by one where that is more."""
-    return gap_decades(ranges(seen), columns)
+    return extrapolation_decades(ranges(fitted), columns)
 
 
-def ranges(seen: Observations) -> dict[str, tuple[float, float]]:
+def ranges(fitted: Observations) -> dict[str, tuple[float, float]]:
     """Lowest and highest params, tokens and compute of the fitted runs."""
-    named = {"params": seen.columns["params"], "tokens": seen.columns["tokens"], "compute": seen.compute}
+    named = {"params": fitted.columns["params"], "tokens": fitted.columns["tokens"], "compute": fitted.compute}
     return {name: (float(v.min()), float(v.max())) for name, v in named.items()}
 
 
-def gap_decades(seen: dict[str, tuple[float, float]], columns) -> np.ndarray:
-    """`extrapolation_gap` from stored ranges."""
+def extrapolation_decades(fitted_ranges: dict[str, tuple[float, float]], columns) -> np.ndarray:
+    """`decades_beyond` from stored ranges."""
     params, tokens = np.asarray(columns["params"], float), np.asarray(columns["tokens"], float)
 
     def outside(values, name):
-        low, high = seen[name]
+        low, high = fitted_ranges[name]
         return np.maximum(0.0, np.maximum(np.log10(values / high), np.log10(low / values)))
 
     return np.maximum(outside(6.0 * params * tokens, "compute"), outside(params, "params") + outside(tokens, "tokens"))

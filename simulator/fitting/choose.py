@@ -12,7 +12,7 @@ from ...core.errors import FitError
 from ..laws import Law, build_term, get_law, members, stock_column, terms
 from .backtest import Scores, backtest
 from .observations import Observations
-from .prior import Prior
+from .prior import LawPrior
 
 AUTO = "auto"
 _FEWEST_RUNS = 4
@@ -36,7 +36,7 @@ class Choice:
     left_out: Mapping[str, str] = field(default_factory=dict)
 
 
-def require(law: Law, observations: Observations, prior: Prior | None = None) -> None:
+def require(law: Law, observations: Observations, prior: LawPrior | None = None) -> None:
     """Raise FitError, naming the column that varies too little, if the runs (and the prior) can't identify `law`."""
     _enough(observations)
     for column in law.member.uses:
@@ -62,7 +62,7 @@ def require(law: Law, observations: Observations, prior: Prior | None = None) ->
         )
 
 
-def candidates(observations: Observations, prior: Prior | None = None) -> tuple[list[str], dict[str, str]]:
+def candidates(observations: Observations, prior: LawPrior | None = None) -> tuple[list[str], dict[str, str]]:
     """Names of the applicable laws, the preferred one first, and the reason why each other term is left out.
 
     Where the mix varies, a law with a prior may hold N or D at one value: the prior then says what they do.
@@ -127,7 +127,7 @@ def _stocks(observations: Observations) -> list[str]:
     return [name for name in names if name in observations.columns and np.isfinite(observations.columns[name]).any()]
 
 
-def choose(observations: Observations, prior: Prior | None, *, seed: int = 0) -> Choice:
+def choose(observations: Observations, prior: LawPrior | None, *, seed: int = 0) -> Choice:
     """Back-test every applicable law and choose: the preferred form unless a rival clearly predicts better.
 
     Raises FitError if nothing varies enough or there are fewer than four runs.

@@ -9,17 +9,17 @@ import numpy as np
 from ..laws import Law
 from .backtest import fit_observations
 from .observations import Observations
-from .prior import SHAPE, Prior
+from .prior import SHAPE, LawPrior
 
 _ROUNDS = 5
 _DRAWS = 48
 _SHRINK = 0.3  # correlations are pulled this far towards zero: a handful of sources can't tell ten of them
-_WIDE = Prior("wide", np.array([-0.6, 0.0, 0.33, 0.33, -0.3]), np.diag(np.array([1.0, 1.5, 0.15, 0.15, 0.6]) ** 2))
+_WIDE = LawPrior("wide", np.array([-0.6, 0.0, 0.33, 0.33, -0.3]), np.diag(np.array([1.0, 1.5, 0.15, 0.15, 0.6]) ** 2))
 
 
 def learn_prior(
     law: Law, tables: Mapping[str, Sequence[Observations]], *, seed: int = 0, provenance: Mapping | None = None
-) -> Prior:
+) -> LawPrior:
     """Empirical Bayes by expectation-maximisation. `tables` maps a source to its tables; each source counts once.
 
     Every round fits each table under the current prior (the draws give its remaining uncertainty) and then sets the
@@ -36,10 +36,10 @@ def learn_prior(
         shapes = np.array([fit.theta[columns] for fit in fits])
         within = np.array([np.cov(fit.draws[:, columns].T) for fit in fits])
         mean = share @ shapes
-        apart = shapes - mean
+        distance = shapes - mean
         # n + 1 over n - 1: the spread of a new table around a mean that is itself estimated from n sources
-        between = np.einsum("i,ij,ik->jk", share, apart, apart) * (sources + 1) / max(sources - 1, 1)
-        prior = Prior("public", mean, _shrunk(between + np.einsum("i,ijk->jk", share, within)), provenance or {})
+        between = np.einsum("i,ij,ik->jk", share, distance, distance) * (sources + 1) / max(sources - 1, 1)
+        prior = LawPrior("public", mean, _shrunk(between + np.einsum("i,ijk->jk", share, within)), provenance or {})
     return prior
 
 

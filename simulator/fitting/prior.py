@@ -25,7 +25,7 @@ _FAR = 4.0  # a fixed value this many spreads from the centre is another form, n
 
 
 @dataclass(frozen=True)
-class Prior:
+class LawPrior:
     """A Gaussian over the five shape parameters `(5,)`, `(5, 5)`; terms keep their own independent Gaussians."""
 
     name: str
@@ -62,7 +62,7 @@ class Prior:
         known[0] = False
         return mean, covariance, known
 
-    def centred_at(self, params: float, tokens: float) -> Prior:
+    def centred_at(self, params: float, tokens: float) -> LawPrior:
         """The same prior for runs that all have this size and data, so that they say nothing of what either does.
 
         How much of their loss more compute could remove, and which part of that belongs to size, is then taken from
@@ -85,18 +85,18 @@ class Prior:
         }
 
     @classmethod
-    def from_dict(cls, data: Mapping) -> Prior:
+    def from_dict(cls, data: Mapping) -> LawPrior:
         """The inverse of `to_dict`."""
         return cls(data["name"], np.array(data["mean"]), np.array(data["covariance"]), data.get("provenance", {}))
 
 
-def weak_prior() -> Prior:
+def weak_prior() -> LawPrior:
     """The generic prior: independent, centred on textbook exponents (α .35 ± .15, β .36 ± .15, log γ 0 ± .35)."""
-    return Prior("weak", np.array([p.mean for p in CORE[1:]]), np.diag([p.sd**2 for p in CORE[1:]]))
+    return LawPrior("weak", np.array([p.mean for p in CORE[1:]]), np.diag([p.sd**2 for p in CORE[1:]]))
 
 
 @cache
-def public_prior() -> Prior:
+def public_prior() -> LawPrior:
     """The empirical-Bayes prior shipped with the package, learned across the public run tables."""
     text = resources.files("foretrain.datasets.facts.laws").joinpath("prior.json").read_text(encoding="utf-8")
-    return Prior.from_dict(json.loads(text))
+    return LawPrior.from_dict(json.loads(text))

@@ -19,7 +19,7 @@ from ..cluster.step_time.step_model import StepTimeModel
 from ..config.run_config import RunConfig
 from ..laws import mix_column
 from ..predictor.domains import new_domains
-from ..predictor.loss_model import TargetModel
+from ..predictor.loss_model import LossModel
 from ..predictor.prediction import LossPrediction
 from ..predictor.predictor import Predictor
 from ..predictor.textbook_parameters import decompose
@@ -120,16 +120,16 @@ def forecast(
     warnings: list[str] = []
     columns = run_columns(config, predictor, warnings)
     domains, predictions = {}, {}
-    for name, model in predictor.targets.items():
+    for name, model in predictor.models.items():
         predictions[name], known = planned(config, model, columns)
         parts = _parts(model, predictions[name], known)
         domains[name] = _domain(predictions[name], parts, config.data.bytes_per_token)
-    main = _main_target(config, predictor)
-    mean = _average(config, predictor, {n: predictions[n] for n in predictor.domain_targets}, domains)
+    main = _main_loss(config, predictor)
+    mean = _average(config, predictor, {n: predictions[n] for n in predictor.domain_losses}, domains)
     lacking = missing(config)
     cluster = None if lacking else estimate(config, step_times, step=step)
-    gap = max(float(prediction.gap[0]) for prediction in predictions.values())
-    warnings += _doubts(config, predictor, gap)
+    gap = max(float(prediction.extrapolation_decades[0]) for prediction in predictions.values())
+    warnings += _warnings(config, predictor, gap)
     warnings += _mix_warnings(config, predictor, columns)
     return Forecast(
         config=config,
@@ -163,7 +163,7 @@ def _average(
     return _domain(predictor.averaged(predictions, dict.fromkeys(predictions, 1.0)), parts, config.data.bytes_per_token)
 
 
-def _parts(model: TargetModel, prediction: LossPrediction, known: Mapping[str, np.ndarray]) -> dict[str, float]:
+def _parts(model: LossModel, prediction: LossPrediction, known: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Where the loss comes from, nats; beside the law's parts, what was learned on top and what new domains cost."""
     parts = {key: float(value[0]) for key, value in decompose(model.fit, known).items()}
     plain = model.predict(known).loss_nats[0] if model.surrogate is not None else sum(parts.values())
@@ -175,7 +175,7 @@ def _parts(model: TargetModel, prediction: LossPrediction, known: Mapping[str, n
 
 def _mix_warnings(config: RunConfig, predictor: Predictor, columns: Mapping[str, np.ndarray]) -> list[str]:
     """What to know of the mix: that it isn't used, or that part of it is new."""
-    models = predictor.targets.values()
+    models = predictor.models.values()
     if config.data.mix is not None and not any(model.fit.law.domains for model in models):
         return ["data.mix is not used: this predictor's laws don't read mixture shares"]
     new = {domain for model in models if model.fit.law.domains for domain in new_domains(model.fit, columns)}
@@ -204,9 +204,9 @@ def _mapped(quantity: Quantity, monotone) -> Quantity:
     return Quantity(monotone(quantity.median), intervals)
 
 
-def _main_target(config: RunConfig, predictor: Predictor) -> str:
+def _main_loss(config: RunConfig, predictor: Predictor) -> str:
     named = f"loss.{config.data.val_domain}"
-    return named if config.data.val_domain and named in predictor.targets else predictor.main_target
+    return named if config.data.val_domain and named in predictor.models else predictor.main_loss
 
 
 def _p_all(config: RunConfig, prediction: LossPrediction, cluster: ClusterEstimate | None) -> float | None:
@@ -246,7 +246,7 @@ def _p_target(config: RunConfig, prediction: LossPrediction) -> float | None:
 
 
 def _about(predictor: Predictor, main: str) -> dict[str, Any]:
-    model = predictor.targets[main]
+    model = predictor.models[main]
     keys = ("title", "source", "corpus", "val_domain", "tokenizer", "params_kind", "table", "digest", "command")
     return {
         "name": predictor.name,
@@ -256,35 +256,35 @@ def _about(predictor: Predictor, main: str) -> dict[str, Any]:
         "parameters": model.parameters,
         "rows": model.rows,
         "backtest_cuts": model.calibration.own_cuts,
-        "fitted_params": list(model.seen["params"]),
-        "fitted_tokens": list(model.seen["tokens"]),
-        "fitted_flops": list(model.seen["compute"]),
+        "fitted_params": list(model.fitted_ranges["params"]),
+        "fitted_tokens": list(model.fitted_ranges["tokens"]),
+        "fitted_flops": list(model.fitted_ranges["compute"]),
     }
 
 
-def _doubts(config: RunConfig, predictor: Predictor, gap: float) -> list[str]:
+def _warnings(config: RunConfig, predictor: Predictor, gap: float) -> list[str]:
     """What a careful reader should know before believing the numbers."""
-    doubts = []
+    found = []
     for key, stated in (("corpus", config.data.corpus), ("tokenizer", config.data.tokenizer)):
         known = predictor.about.get(key)
         if stated and known and not _alike(stated, str(known)):
-            doubts.append(
+            found.append(
                 f"data.{key} is {stated!r}; the predictor's runs used {known!r}, and losses differ between them"
             )
     domain = config.data.val_domain
-    known = [str(predictor.about.get("val_domain") or ""), *(name.removeprefix("loss.") for name in predictor.targets)]
+    known = [str(predictor.about.get("val_domain") or ""), *(name.removeprefix("loss.") for name in predictor.models)]
     if domain and not any(name and _alike(domain, name) for name in known if name != "loss"):
-        doubts.append(f"data.val_domain is {domain!r}; the predictor speaks of {', '.join(n for n in known if n)}")
+        found.append(f"data.val_domain is {domain!r}; the predictor speaks of {', '.join(n for n in known if n)}")
     if gap > _NOTABLE_DECADES:
         far = "far " if gap > _FAR_DECADES else ""
-        doubts.append(f"{far}beyond the fitted runs by {gap:.2g} decades; the interval has been widened for it")
+        found.append(f"{far}beyond the fitted runs by {gap:.2g} decades; the interval has been widened for it")
     ratio = config.data.tokens / config.model.params_active
     if ratio < _TOO_FEW_TOKENS:
-        doubts.append(
+        found.append(
             f"{ratio:.2g} tokens per parameter ({format_count(config.data.tokens)} for "
             f"{format_count(config.model.params_active)}): such under-trained runs follow the law poorly"
         )
-    return doubts
+    return found
 
 
 def _alike(stated: str, known: str) -> bool:

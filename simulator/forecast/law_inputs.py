@@ -11,14 +11,14 @@ from ..config.run_config import RunConfig
 from ..fitting import Fit, sparsity
 from ..laws import Columns, Law, mix_column, stock_column
 from ..predictor.domains import check_domains, new_domains, without_new_domains
-from ..predictor.loss_model import TargetModel
+from ..predictor.loss_model import LossModel
 from ..predictor.prediction import LossPrediction
 from ..predictor.predictor import Predictor
 
 
 def run_columns(config: RunConfig, predictor: Predictor, warnings: list[str]) -> dict[str, np.ndarray]:
     """The columns that the predictor's laws read, `(1,)` each; appends to `warnings` what is assumed or left out."""
-    laws = [model.fit.law for model in predictor.targets.values()]
+    laws = [model.fit.law for model in predictor.models.values()]
     reads = {column for law in laws for column in law.columns}
     columns = {"params": _fitted_params(config, predictor, warnings), "tokens": config.data.tokens}
     columns |= _data_columns(config, laws, warnings)
@@ -68,7 +68,7 @@ def _data_columns(config: RunConfig, laws: Sequence[Law], warnings: list[str]) -
 
 
 def planned(
-    config: RunConfig, model: TargetModel, columns: Mapping[str, np.ndarray]
+    config: RunConfig, model: LossModel, columns: Mapping[str, np.ndarray]
 ) -> tuple[LossPrediction, Mapping[str, np.ndarray]]:
     """Predict one target from `run_columns`, and the columns of known domains that stand for the plan."""
     if "unique_tokens" in model.fit.law.columns:  # repeats must not count twice, in total and by domain
@@ -77,7 +77,7 @@ def planned(
 
 
 def predict_run(
-    model: TargetModel, columns: Columns, allow_new: bool = False, where: str = "mix"
+    model: LossModel, columns: Columns, allow_new: bool = False, where: str = "mix"
 ) -> tuple[LossPrediction, Columns]:
     """Predict runs `(n,)`, and the columns of known domains that stand for them; with `allow_new`, also new domains.
 
@@ -89,10 +89,15 @@ def predict_run(
         return model.predict(plain), plain
     worthless, average = (check_domains(model.fit, c, where) for c in without_new_domains(model.fit, columns, where))
     low, high = model.predict(average), model.predict(worthless)
-    apart = 0.5 * np.abs(high.log_loss - low.log_loss)
+    distance = 0.5 * np.abs(high.log_loss - low.log_loss)
     centre = 0.5 * (high.log_loss + low.log_loss)
-    scale = np.maximum(high.scale, low.scale) + apart
-    return replace(low, log_loss=centre, scale=scale, gap=np.maximum(high.gap, low.gap)), average
+    scale = np.maximum(high.scale, low.scale) + distance
+    return replace(
+        low,
+        log_loss=centre,
+        scale=scale,
+        extrapolation_decades=np.maximum(high.extrapolation_decades, low.extrapolation_decades),
+    ), average
 
 
 def _has_new(fit: Fit, columns: Columns) -> bool:
@@ -104,7 +109,7 @@ def _fitted_params(config, predictor, warnings):
     """N in the predictor's convention. A routed model counts by what a token uses; experts enter by their term."""
     kind = predictor.about.get("params_kind", "total")
     model = config.model
-    if kind == "total" and any("num_experts" in m.fit.law.columns for m in predictor.targets.values()):
+    if kind == "total" and any("num_experts" in m.fit.law.columns for m in predictor.models.values()):
         return model.params_total  # the law was fitted on the totals of routed runs
     if kind != "non_embedding":
         return model.params_active

@@ -1,11 +1,17 @@
 """Parametric scaling laws: a core family, terms that plug into it, and a registry that finds both by name."""
 
-from ._law import CORE, Features, Law, Member
+from ._law import CAPACITY, CORE, LEVEL, LOG_GAMMA, PARAMS_EXPONENT, REDUCIBLE, TOKENS_EXPONENT, Features, Law, Member
 from ._registry import build_term, get_law, members, register_member, register_term, terms
 from ._term import Columns, Effect, Parameter, Reference, Term, mix_column, stock_column, varying_domains
 
 __all__ = [
+    "CAPACITY",
     "CORE",
+    "LEVEL",
+    "LOG_GAMMA",
+    "PARAMS_EXPONENT",
+    "REDUCIBLE",
+    "TOKENS_EXPONENT",
     "Columns",
     "Effect",
     "Features",

@@ -35,9 +35,13 @@ CORE = (
 )
 """The six core parameters: log λ, logit ρ, logit w, a, b, log γ. Means and spreads are the weak generic prior."""
 
+LEVEL, REDUCIBLE, CAPACITY, PARAMS_EXPONENT, TOKENS_EXPONENT, LOG_GAMMA = range(len(CORE))
+"""Their places in `theta`."""
+
 NO_FLOOR = 40.0  # logit ρ at which E is zero to machine precision
 ALL_CAPACITY = 40.0  # logit w at which only N matters; its negative: only D
-_TEXTBOOK = {"E": 1, "alpha": 3, "beta": 4, "gamma": 5}  # the usual names, and the core parameter each one determines
+_TEXTBOOK = {"E": REDUCIBLE, "alpha": PARAMS_EXPONENT, "beta": TOKENS_EXPONENT, "gamma": LOG_GAMMA}
+"""The usual names, and the core parameter that each one determines."""
 
 
 @dataclass(frozen=True)
@@ -140,32 +144,33 @@ class Law:
         for name in set(fixed) - set(_TEXTBOOK):
             full[:, self.names.index(name)] = fixed[name]
         if "gamma" in fixed:
-            full[:, 5] = np.log(fixed["gamma"])
+            full[:, LOG_GAMMA] = np.log(fixed["gamma"])
         if "alpha" in fixed:
-            full[:, 3] = fixed["alpha"] * np.exp(full[:, 5])
+            full[:, PARAMS_EXPONENT] = fixed["alpha"] * np.exp(full[:, LOG_GAMMA])
         if "beta" in fixed:
-            full[:, 4] = fixed["beta"] * np.exp(full[:, 5])
+            full[:, TOKENS_EXPONENT] = fixed["beta"] * np.exp(full[:, LOG_GAMMA])
         if "E" in fixed:
-            ratio = np.maximum(np.exp(full[:, 0]) / max(fixed["E"], 1e-17) - 1.0, 1e-9)
-            full[:, 1] = np.minimum(np.log(ratio), NO_FLOOR)
+            ratio = np.maximum(np.exp(full[:, LEVEL]) / max(fixed["E"], 1e-17) - 1.0, 1e-9)
+            full[:, REDUCIBLE] = np.minimum(np.log(ratio), NO_FLOOR)
         return full
 
     def _chain(self, grad: np.ndarray, theta: np.ndarray) -> None:
         """Pass the derivatives of dependent parameters on to those that drive them, in place."""
-        for name, place in (("alpha", 3), ("beta", 4)):
+        for name, place in (("alpha", PARAMS_EXPONENT), ("beta", TOKENS_EXPONENT)):
             if name in self.fixed:
-                grad[:, 5] += grad[:, place] * theta[:, place, None]
+                grad[:, LOG_GAMMA] += grad[:, place] * theta[:, place, None]
         if self.fixed.get("E", 0.0) > 0:
-            grad[:, 0] += grad[:, 1] / _sigmoid(theta[:, 1, None])
+            grad[:, LEVEL] += grad[:, REDUCIBLE] / _sigmoid(theta[:, REDUCIBLE, None])
         grad[:, ~self.free] = 0.0
 
     def loss(self, theta: np.ndarray, features: Features, gradient: bool = False):
         """Loss in nats `(K, n)`; with `gradient`, also its derivative `(K, P, n)` by every parameter (fixed: zero)."""
         theta = self.complete(theta)
         effects = self._effects(theta, features, gradient)
-        level, rho, weight, gamma = (
-            np.exp(theta[:, 0]), _sigmoid(theta[:, 1]), _sigmoid(theta[:, 2]), np.exp(theta[:, 5])
-        )  # fmt: skip
+        level = np.exp(theta[:, LEVEL])
+        rho = _sigmoid(theta[:, REDUCIBLE])
+        weight = _sigmoid(theta[:, CAPACITY])
+        gamma = np.exp(theta[:, LOG_GAMMA])
         x, t = features[0]["x"], features[0]["t"]
         penalty, stretch, factor = 0.0, 1.0, 0.0
         for effect, _ in effects:
@@ -174,9 +179,9 @@ class Law:
             penalty = penalty + effect.penalty[0] if effect.penalty else penalty
             stretch = stretch + effect.stretch[0] if effect.stretch else stretch
             factor = factor + effect.log_reducible[0] if effect.log_reducible else factor
-        alpha, beta = (theta[:, 3] / gamma)[:, None], (theta[:, 4] / gamma)[:, None]
-        u = _log_sigmoid(theta[:, 2])[:, None] - alpha * x
-        v = _log_sigmoid(-theta[:, 2])[:, None] - beta * t
+        alpha, beta = (theta[:, PARAMS_EXPONENT] / gamma)[:, None], (theta[:, TOKENS_EXPONENT] / gamma)[:, None]
+        u = _log_sigmoid(theta[:, CAPACITY])[:, None] - alpha * x
+        v = _log_sigmoid(-theta[:, CAPACITY])[:, None] - beta * t
         top = np.maximum(u, v)
         capacity = np.exp(u - top)
         total = capacity + np.exp(v - top)
@@ -192,12 +197,12 @@ class Law:
         by_v = by_s - by_u
         by_x, by_t = by_u * x, by_v * t
         grad = np.zeros((theta.shape[0], theta.shape[1], value.shape[1]))
-        grad[:, 0] = relative
-        grad[:, 1] = (1 - rho)[:, None] * (reducible - rho[:, None])
-        grad[:, 2] = by_u - weight[:, None] * by_s
-        grad[:, 3] = by_x / -gamma[:, None]
-        grad[:, 4] = by_t / -gamma[:, None]
-        grad[:, 5] = by_s * s + by_x * alpha + by_t * beta
+        grad[:, LEVEL] = relative
+        grad[:, REDUCIBLE] = (1 - rho)[:, None] * (reducible - rho[:, None])
+        grad[:, CAPACITY] = by_u - weight[:, None] * by_s
+        grad[:, PARAMS_EXPONENT] = by_x / -gamma[:, None]
+        grad[:, TOKENS_EXPONENT] = by_t / -gamma[:, None]
+        grad[:, LOG_GAMMA] = by_s * s + by_x * alpha + by_t * beta
         for effect, place in effects:
             if effect.log_params:
                 grad[:, place] -= (by_u * alpha)[:, None] * effect.log_params[1]

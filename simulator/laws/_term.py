@@ -67,7 +67,7 @@ class Term(ABC):
     takes_domains: bool = False
     """True if the term has parameters and columns for each of the training `domains` that it is built from."""
     parameters: tuple[Parameter, ...]
-    strays: bool = False
+    deviates: bool = False
     """True if the term describes a departure from good practice (repeats, a wrong learning rate). The further a run
     strays, the less it tells about the others, so fitting trusts it less."""
     tunes: bool = False

@@ -81,7 +81,7 @@ class _Bowl(Term):
     as heights with free exponents in N and D, with four parameters fewer.
     """
 
-    strays = True
+    deviates = True
     tunes = True
 
     @override

@@ -42,7 +42,7 @@ class _Mix(Term):
     takes_domains = True
     shape: tuple[Parameter, ...] = ()
     """Parameters of `m` beyond one worth for each domain."""
-    worth = Parameter("worth", 0.0, 3.0, -15.0, 15.0)
+    domain_value = Parameter("worth", 0.0, 3.0, -15.0, 15.0)
 
     def __init__(self, domains: Sequence[str] = ()):
         super().__init__(domains)
@@ -52,7 +52,7 @@ class _Mix(Term):
             raise FitError(f"term {self.name!r} names a domain twice: {', '.join(self.domains)}")
         self.columns = tuple(mix_column(d) for d in self.domains)
         self.optional = tuple(stock_column(d) for d in self.domains)
-        kind = self.worth
+        kind = self.domain_value
         self.parameters = (
             Parameter("log_mix_strength", _USUAL_STRENGTH, 0.7, -5.0, 3.0),
             Parameter("mix_strength_by_params", 0.07, 0.02, -1.0, 1.0),
@@ -189,7 +189,7 @@ def _repeated(shares: np.ndarray, repeats: np.ndarray, log_star: np.ndarray) -> 
 
 
 @register_term("mixture")
-class Mixture(_Mix):
+class MixtureTerm(_Mix):
     """Effective tokens with a constant elasticity of substitution: m(w) = (Σ_s T_s·w_s^κ)^(1/κ), T_s = exp(τ_s).
 
     κ = 1 is the plain effective-token law, in which domains replace each other at fixed rates and the best mix is all

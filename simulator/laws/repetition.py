@@ -18,7 +18,7 @@ class _Repeats(Term):
     """What both repetition terms share: D_eff = U·(1 + R*·(1 - exp(-R/R*))) for R = epochs - 1 repeats."""
 
     columns = ("unique_tokens",)
-    strays = True
+    deviates = True
 
     @override
     def prepare(self, columns, reference):

@@ -37,10 +37,10 @@ def average(predictions: Sequence[LossPrediction], weights: np.ndarray, correlat
     """The weighted mean of T predictions of the same n runs. `weights: (T,)` sum to 1, `correlation: (T, T)`."""
     loss = np.array([p.loss_nats for p in predictions])
     sd = loss * np.array([p.scale for p in predictions]) * weights[:, None]
-    gap = np.max([p.gap for p in predictions], axis=0)
+    gap = np.max([p.extrapolation_decades for p in predictions], axis=0)
     shared = np.minimum(gap / _SHARED_DECADES, 1.0)
-    apart = np.einsum("tn,tu,un->n", sd, correlation, sd)
-    variance = (1.0 - shared) * np.maximum(apart, 0.0) + shared * sd.sum(axis=0) ** 2
+    distance = np.einsum("tn,tu,un->n", sd, correlation, sd)
+    variance = (1.0 - shared) * np.maximum(distance, 0.0) + shared * sd.sum(axis=0) ** 2
     mean = weights @ loss
     within = [p.within for p in predictions]
     inside = None if any(c is None for c in within) else _mixed([c for c in within if c is not None], weights)

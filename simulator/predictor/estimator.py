@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ...core.errors import FitError, UsageError
 from ..fitting import AUTO, FAMILIES, OPTIONAL, Observations
-from .loss_model import TargetModel, fit_target
+from .loss_model import LossModel, fit_loss_model
 from .prediction import LossPrediction
 from .predictor import resolve_prior
 
@@ -25,7 +25,7 @@ class ScalingLawRegressor:
     """Loss of a run, nats per token, from `params`, `tokens` and whatever else the law reads.
 
     `law` is "auto" or a name, `prior` "auto", "public", "weak", "none" or None, `seed` that of the draws. After
-    `fit`, `model_` is the `TargetModel` and `feature_names_in_` the columns that were used.
+    `fit`, `model_` is the `LossModel` and `feature_names_in_` the columns that were used.
 
     >>> import pandas as pd
     >>> X = pd.DataFrame({"params": [1e8, 2e8, 4e8, 1e8, 2e8, 4e8], "tokens": [2e9, 4e9, 8e9, 8e9, 16e9, 32e9]})
@@ -52,7 +52,7 @@ class ScalingLawRegressor:
             if len(values) != len(loss):
                 raise FitError(f"column {name!r} has {len(values)} values for {len(loss)} losses")
         observations = Observations.from_columns(columns, loss, weights)
-        self.model_: TargetModel = fit_target(
+        self.model_: LossModel = fit_loss_model(
             observations, self.law, resolve_prior(self.prior, self.law), seed=self.seed
         )
         self.feature_names_in_ = np.array(list(columns), dtype=object)

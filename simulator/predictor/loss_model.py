@@ -1,6 +1,6 @@
-"""`TargetModel`: the fitted law of one target, what was learned on top of it, and the calibration of both.
+"""`LossModel`: the fitted law of one target, what was learned on top of it, and the calibration of both.
 
-Observations → choose a law → fit with draws → learn the residual → back-test → Calibration → TargetModel
+Observations → choose a law → fit with draws → learn the residual → back-test → Calibration → LossModel
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from ...core.errors import InputError
 from ..fitting import (
     AUTO,
     Fit,
+    LawPrior,
     Observations,
-    Prior,
     backtest,
     choose,
     draw_spread,
     error_scale,
+    extrapolation_decades,
     fit_observations,
-    gap_decades,
     ranges,
     require,
 )
@@ -30,9 +30,9 @@ from ..laws import Columns, Law, get_law
 from ..surrogate import Chosen, Surrogate, choose_surrogate
 from .calibration import Calibration, public_calibration
 from .domains import check_domains
-from .fit_warnings import fit_doubts
+from .fit_warnings import fit_warnings
 from .prediction import LossPrediction
-from .textbook_parameters import natural_parameters
+from .textbook_parameters import textbook_parameters
 
 Learner = Literal["auto", "none"]
 """Whether to learn what a law leaves over: `auto` where cross-validation says that it helps (never on a law that was
@@ -46,12 +46,12 @@ _SINGLE_VALUE_SLACK = 2.0  # a law without N (or D) still holds this many times 
 
 
 @dataclass(frozen=True)
-class TargetModel:
+class LossModel:
     """The fitted law of one target (`loss`, or `loss.<domain>`), and what was learned on top of it."""
 
     fit: Fit
     calibration: Calibration
-    seen: Mapping[str, tuple[float, float]]
+    fitted_ranges: Mapping[str, tuple[float, float]]
     """Lowest and highest params, tokens and compute (6·N·D) of the fitted runs."""
     rows: int
     choice: Mapping[str, Any] = field(default_factory=dict)
@@ -59,20 +59,20 @@ class TargetModel:
     surrogate: Surrogate | None = None
     within: Calibration | None = None
     """Calibration of predictions among the fitted runs, from runs left out one by one; None without a learner."""
-    mix_seen: Mapping[str, tuple[float, float]] | None = None
-    """`seen` of the runs in which the mix varied; None for a law that reads no mix."""
+    mix_fitted_ranges: Mapping[str, tuple[float, float]] | None = None
+    """`fitted_ranges` of the runs in which the mix varied; None for a law that reads no mix."""
 
     @property
     def parameters(self) -> dict[str, float]:
         """Textbook parameters: E in nats, A, B, alpha, beta, gamma, and those of the terms."""
-        return natural_parameters(self.fit)
+        return textbook_parameters(self.fit)
 
     def predict(self, columns: Columns) -> LossPrediction:
         """Predict runs from their columns, each `(n,)`. InputError where the law can't speak of a run at all."""
         columns = check_domains(self.fit, columns)
         self._refuse_unseen_dimension(columns)
         centre = self.fit.log_loss(columns)
-        gap = gap_decades(dict(self.seen), columns)
+        gap = extrapolation_decades(dict(self.fitted_ranges), columns)
         of_mix = self._mix_spread(columns)
         if self.surrogate is None:
             spread = np.hypot(draw_spread(self.fit, columns, centre), of_mix)
@@ -97,9 +97,9 @@ class TargetModel:
 
         A ladder of one mix says how loss falls with size, not how mixes come apart; that differs by corpus.
         """
-        if self.mix_seen is None:
+        if self.mix_fitted_ranges is None:
             return np.zeros(len(columns["params"]))
-        gap = gap_decades(dict(self.mix_seen), columns)
+        gap = extrapolation_decades(dict(self.mix_fitted_ranges), columns)
         usual = {
             name: np.full(len(gap), self.fit.reference.values.get(name, 0.0)) for name in columns if "mix." in name
         }
@@ -121,16 +121,16 @@ class TargetModel:
                 )
 
 
-def fit_target(
+def fit_loss_model(
     observations: Observations,
     law: str,
-    prior: Prior | None,
+    prior: LawPrior | None,
     *,
     fixed: Mapping[str, float] | None = None,
     seed: int = 0,
     public: Calibration | None = None,
     learner: Learner = AUTO,
-) -> TargetModel:
+) -> LossModel:
     """Choose (or check) the law of one target, fit it with draws, learn what it leaves over, and calibrate both.
 
     `public` replaces the shipped scores of the public tables, for judging on a table that they have seen.
@@ -140,7 +140,7 @@ def fit_target(
         prior = prior.centred_at(observations.columns["params"][0], observations.columns["tokens"][0])
     built, facts = _chosen_law(observations, law, prior, fixed, seed)
     fit = fit_observations(built, observations, prior, draws=DRAWS, seed=seed)
-    facts["doubts"] = fit_doubts(observations, facts["left_out"], prior, built.member.uses, built.domains)
+    facts["doubts"] = fit_warnings(observations, facts["left_out"], prior, built.member.uses, built.domains)
     chosen, mix_seen = None, _mix_ranges(observations, built)
     if learner == AUTO and law == AUTO:
         chosen = choose_surrogate(fit, observations, prior, draws=_BACKTEST_DRAWS, seed=seed)
@@ -148,10 +148,10 @@ def fit_target(
         scores = backtest(built, observations, prior, draws=_BACKTEST_DRAWS, seed=seed)
         facts |= {"cuts": scores.cuts, "surrogate": _surrogate_facts(chosen)}
         calibration = Calibration.from_scores(scores, public)
-        return TargetModel(fit, calibration, ranges(observations), len(observations), facts, mix_seen=mix_seen)
+        return LossModel(fit, calibration, ranges(observations), len(observations), facts, mix_fitted_ranges=mix_seen)
     beyond = chosen.beyond[chosen.name]
     facts |= {"cuts": beyond.cuts, "surrogate": _surrogate_facts(chosen)}
-    return TargetModel(
+    return LossModel(
         fit,
         Calibration.from_scores(beyond, public),
         ranges(observations),
@@ -178,7 +178,7 @@ def _same_everywhere(observations: Observations) -> bool:
     return all(high / low < _ONE_VALUE for name, (low, high) in ranges(observations).items() if name != "compute")
 
 
-def errors_over_sd(model: TargetModel, observations: Observations) -> np.ndarray:
+def errors_over_sd(model: LossModel, observations: Observations) -> np.ndarray:
     """Error of each fitted run over its sd, signed, `(n,)`: left out where a learner tells that, else in sample."""
     process = None if model.surrogate is None else model.surrogate.process
     if process is not None and len(process.z) == len(observations):

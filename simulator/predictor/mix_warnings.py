@@ -22,7 +22,7 @@ _SAME_SUM = 0.02  # shares of the domains that vary whose sum strays by less sum
 _MOST_NAMED = 6
 
 
-def mix_doubts(observations: Observations, domains: Sequence[str], left_out: Mapping[str, str]) -> Iterator[str]:
+def mix_warnings(observations: Observations, domains: Sequence[str], left_out: Mapping[str, str]) -> Iterator[str]:
     """Doubts about a law that reads the shares of `domains`, or, where it reads none, about a mix that varies."""
     shares = {name: v for name, v in observations.columns.items() if name.startswith("mix.")}
     if not domains:
@@ -67,10 +67,10 @@ def collinear_domains(shares: np.ndarray, domains: Sequence[str]) -> list[str]:
     return min(sets, key=len)
 
 
-def duplicate_doubts(table: RunTable) -> Iterator[str]:
+def duplicate_warnings(table: RunTable) -> Iterator[str]:
     """What runs of one mix, with all else the same, say of the noise of a run: its sd by target, in %."""
     found, mixes = [], 0
-    for target in table.targets if table.domains else ():
+    for target in table.loss_columns if table.domains else ():
         rows = table.fit_rows(target)
         columns = known_columns(rows)
         key = np.array([np.round(np.nan_to_num(values), 6) for values in columns.values()]).T

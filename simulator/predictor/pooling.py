@@ -10,17 +10,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..fitting import Fit, Scores, draw_spread, gap_decades
+from ..fitting import Fit, Scores, draw_spread, extrapolation_decades
 from ..laws import Columns, Reference, get_law, terms
 from .calibration import Calibration
-from .loss_model import TargetModel
+from .loss_model import LossModel
 from .textbook_parameters import rebase
 
 REFERENCE = Reference({"params": 1e10, "tokens": 2e11})
 _DRAWS = 240
 
 
-def pool(groups: Mapping[str, Sequence[TargetModel]], extra: Mapping[str, TargetModel] | None = None) -> TargetModel:
+def pool(groups: Mapping[str, Sequence[LossModel]], extra: Mapping[str, LossModel] | None = None) -> LossModel:
     """Pool fits of the plain general law; each group counts once. `extra` maps a term to the model that supplies it.
 
     The result has no calibration yet: that comes from `held_out_scores`.
@@ -42,14 +42,17 @@ def pool(groups: Mapping[str, Sequence[TargetModel]], extra: Mapping[str, Target
     law = get_law("+".join(["general", *extra]))
     models = [model for group in groups.values() for model in group]
     noise = float(np.average([m.fit.noise for m in models], weights=shares))
-    seen = {key: (min(m.seen[key][0] for m in models), max(m.seen[key][1] for m in models)) for key in models[0].seen}
+    fitted_ranges = {
+        key: (min(m.fitted_ranges[key][0] for m in models), max(m.fitted_ranges[key][1] for m in models))
+        for key in models[0].fitted_ranges
+    }
     facts = {"why": "pooled over the public tables, each source counted once", "left_out": {}, "backtest_errors": {}}
     fit = Fit(law, REFERENCE, centre, draws, noise, objective=0.0)
     empty = Calibration(np.zeros(1))
-    return TargetModel(fit, empty, seen, sum(m.rows for m in models), facts)
+    return LossModel(fit, empty, fitted_ranges, sum(m.rows for m in models), facts)
 
 
-Item = tuple[TargetModel, Columns, np.ndarray]
+Item = tuple[LossModel, Columns, np.ndarray]
 """A fitted table, and the columns and losses of the runs that a pool of other tables must predict."""
 
 
@@ -61,7 +64,7 @@ def held_out_scores(groups: Mapping[str, Sequence[Item]]) -> Scores:
         for _, columns, loss in items:
             centre = rest.fit.log_loss(columns)
             spread = draw_spread(rest.fit, columns, centre)
-            gap, noise = gap_decades(dict(rest.seen), columns), np.full(len(loss), rest.fit.noise)
+            gap, noise = extrapolation_decades(dict(rest.fitted_ranges), columns), np.full(len(loss), rest.fit.noise)
             parts.append((centre - np.log(loss), spread, noise, gap, np.full(len(loss), len(parts))))
     return Scores(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 

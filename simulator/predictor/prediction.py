@@ -14,7 +14,7 @@ _FADES_DECADES = 0.3  # beyond the fitted runs, where the calibration of runs li
 
 @dataclass(frozen=True)
 class LossPrediction:
-    """Predicted loss of n runs: `log_loss` the centre, `scale` its s, `gap` decades of extrapolation, each `(n,)`.
+    """Predicted loss of n runs: `log_loss` the centre, `scale` its s, `extrapolation_decades` how far out; each `(n,)`.
 
     `calibration` is that of extrapolation. `within`, where there is one, is that of runs like the fitted ones; it
     fades out over the first 0.3 decades beyond them.
@@ -22,7 +22,7 @@ class LossPrediction:
 
     log_loss: np.ndarray
     scale: np.ndarray
-    gap: np.ndarray
+    extrapolation_decades: np.ndarray
     calibration: Calibration
     within: Calibration | None = None
 
@@ -53,11 +53,17 @@ class LossPrediction:
     def row(self, number: int) -> LossPrediction:
         """One of the runs by itself."""
         at = slice(number, number + 1)
-        return replace(self, log_loss=self.log_loss[at], scale=self.scale[at], gap=self.gap[at])
+        return replace(
+            self, log_loss=self.log_loss[at], scale=self.scale[at], extrapolation_decades=self.extrapolation_decades[at]
+        )
 
     def _beyond(self) -> np.ndarray:
         """How far each run counts as extrapolated, 0 to 1, `(n,)`."""
-        return np.ones(len(self.gap)) if self.within is None else np.minimum(self.gap / _FADES_DECADES, 1.0)
+        return (
+            np.ones(len(self.extrapolation_decades))
+            if self.within is None
+            else np.minimum(self.extrapolation_decades / _FADES_DECADES, 1.0)
+        )
 
     def _width(self, level: float) -> np.ndarray:
         beyond = self._beyond()

@@ -1,6 +1,6 @@
 """`Predictor`: a law with its parameters, what they leave open, and the calibration that makes intervals hold.
 
-One `TargetModel` for each loss column of the run table. `predictor_io` saves and loads it; `forecast` turns a RunConfig
+One `LossModel` for each loss column of the run table. `predictor_io` saves and loads it; `forecast` turns a RunConfig
 and a Predictor into the answer a user reads.
 """
 
@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from ...core.errors import DataWarning, FitError, UsageError
-from ..fitting import AUTO, Observations, Prior, one_thread, public_prior, weak_prior
+from ..fitting import AUTO, LawPrior, Observations, one_thread, public_prior, weak_prior
 from ..laws import Columns
 from .domain_average import average, error_correlation, shares
-from .fit_warnings import table_doubts
-from .loss_model import Learner, TargetModel, errors_over_sd, fit_target
+from .fit_warnings import table_warnings
+from .loss_model import Learner, LossModel, errors_over_sd, fit_loss_model
 from .prediction import LossPrediction
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Predictor:
     """
 
     name: str
-    targets: Mapping[str, TargetModel]
+    models: Mapping[str, LossModel]
     about: Mapping[str, object] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     correlation: np.ndarray | None = None
@@ -53,7 +53,7 @@ class Predictor:
         table: RunTable,
         law: str = AUTO,
         *,
-        prior: str | Prior | None = AUTO,
+        prior: str | LawPrior | None = AUTO,
         fixed: Mapping[str, float] | None = None,
         surrogate: Learner = AUTO,
         seed: int = 0,
@@ -64,40 +64,40 @@ class Predictor:
         """Fit every target of a run table, side by side.
 
         `law` is `auto` or a name such as `chinchilla` or `general+repetition`. `prior` is `auto` (the public tables'
-        prior with `law="auto"`, none for a law that is named), `public`, `weak`, None or a Prior. `fixed` holds
+        prior with `law="auto"`, none for a law that is named), `public`, `weak`, None or a LawPrior. `fixed` holds
         parameters that fitting must not change: E (nats), alpha, beta, gamma, or any of the law's own. `surrogate` is
         `auto` (with law auto, a residual learner where cross-validation says that it helps) or `none`. A column
         `weight` in the table weighs its rows. Raises FitError if the table can't identify what was asked; warns
         DataWarning on what looks like a mistake.
         """
         chosen_prior = resolve_prior(prior, law)
-        notes = tuple(table_doubts(table))
+        notes = tuple(table_warnings(table))
 
-        def one(target: str) -> tuple[TargetModel, np.ndarray]:
+        def one(target: str) -> tuple[LossModel, np.ndarray]:
             try:
                 observations = Observations.from_table(table, target)
-                model = fit_target(observations, law, chosen_prior, fixed=fixed, seed=seed, learner=surrogate)
+                model = fit_loss_model(observations, law, chosen_prior, fixed=fixed, seed=seed, learner=surrogate)
                 return model, _on_every_row(table, target, errors_over_sd(model, observations))
             except FitError as error:
                 raise FitError(f"{table.where}: target {target!r}: {error}") from None
 
-        fitted = list(_side_by_side(one, table.targets, progress))
-        models = {target: model for target, (model, _) in zip(table.targets, fitted, strict=True)}
+        fitted = list(_side_by_side(one, table.loss_columns, progress))
+        models = {target: model for target, (model, _) in zip(table.loss_columns, fitted, strict=True)}
         facts = {"table": table.where, "digest": table.digest(), "seed": seed, **_table_facts(table), **(about or {})}
         facts["prior"] = None if chosen_prior is None else chosen_prior.name
-        notes += tuple(dict.fromkeys(doubt for model in models.values() for doubt in model.choice["doubts"]))
+        notes += tuple(dict.fromkeys(warning for model in models.values() for warning in model.choice["doubts"]))
         for note in notes:
             warnings.warn(note, DataWarning, stacklevel=2)
         return cls(name, models, facts, notes, error_correlation([errors for _, errors in fitted]))
 
     @property
-    def main_target(self) -> str:
+    def main_loss(self) -> str:
         """`loss` where it is there, else the first target."""
-        return "loss" if "loss" in self.targets else next(iter(self.targets))
+        return "loss" if "loss" in self.models else next(iter(self.models))
 
     def predict(self, columns: Columns, target: str | None = None) -> LossPrediction:
         """Predict one target (the main one by default) for runs given as columns `(n,)`."""
-        return self.targets[self.main_target if target is None else target].predict(columns)
+        return self.models[self.main_loss if target is None else target].predict(columns)
 
     def average(self, columns: Columns, weights: Mapping[str, float] | None = None) -> LossPrediction:
         """The mean loss over several targets, for runs given as columns `(n,)`, with their errors' correlation kept.
@@ -105,34 +105,34 @@ class Predictor:
         `weights` are by target (`loss.<domain>`) and need not sum to 1; by default every domain counts the same.
         UsageError for an unknown target, a negative weight, or no weight at all.
         """
-        weights = dict.fromkeys(self.domain_targets, 1.0) if weights is None else weights
-        wrong = [name for name, w in weights.items() if name not in self.targets or not 0 <= w < np.inf]
+        weights = dict.fromkeys(self.domain_losses, 1.0) if weights is None else weights
+        wrong = [name for name, w in weights.items() if name not in self.models or not 0 <= w < np.inf]
         if wrong or not sum(weights.values()) > 0:
             named = f"{wrong[0]!r}: {weights[wrong[0]]}" if wrong else "nothing"
             raise UsageError(
-                f"weights: got {named}; expected weights of at least 0, not all 0, for {', '.join(self.targets)}"
+                f"weights: got {named}; expected weights of at least 0, not all 0, for {', '.join(self.models)}"
             )
-        names = [name for name in self.targets if weights.get(name, 0.0) > 0]
-        return self.averaged({name: self.targets[name].predict(columns) for name in names}, weights)
+        names = [name for name in self.models if weights.get(name, 0.0) > 0]
+        return self.averaged({name: self.models[name].predict(columns) for name in names}, weights)
 
     def averaged(self, predictions: Mapping[str, LossPrediction], weights: Mapping[str, float]) -> LossPrediction:
         """The weighted mean of predictions of the same runs, by target; `weights` need not sum to 1."""
-        every = list(self.targets)
+        every = list(self.models)
         at = [every.index(name) for name in predictions]
         known = np.ones((len(every), len(every))) if self.correlation is None else self.correlation
         return average(list(predictions.values()), shares(weights, list(predictions)), known[np.ix_(at, at)])
 
     @property
-    def domain_targets(self) -> list[str]:
+    def domain_losses(self) -> list[str]:
         """The targets of single domains, `loss.<domain>`; all targets where there are none."""
-        return [name for name in self.targets if name != "loss"] or list(self.targets)
+        return [name for name in self.models if name != "loss"] or list(self.models)
 
     def only(self, targets: Sequence[str]) -> Predictor:
         """The same with only some of its targets, for those who ask for few of them often."""
-        at = [number for number, name in enumerate(self.targets) if name in targets]
-        kept = {name: model for name, model in self.targets.items() if name in targets}
+        at = [number for number, name in enumerate(self.models) if name in targets]
+        kept = {name: model for name, model in self.models.items() if name in targets}
         correlation = None if self.correlation is None else self.correlation[np.ix_(at, at)]
-        return replace(self, targets=kept, correlation=correlation)
+        return replace(self, models=kept, correlation=correlation)
 
     def renamed(self, name: str, about: Mapping[str, object]) -> Predictor:
         """The same fits under another name and with more facts about them."""
@@ -157,9 +157,9 @@ def _on_every_row(table: RunTable, target: str, values: np.ndarray) -> np.ndarra
     return out
 
 
-def resolve_prior(prior: str | Prior | None, law: str) -> Prior | None:
+def resolve_prior(prior: str | LawPrior | None, law: str) -> LawPrior | None:
     """The prior that a name stands for: `auto` is the public one with law auto, none with a law that is named."""
-    if prior is None or isinstance(prior, Prior):
+    if prior is None or isinstance(prior, LawPrior):
         return prior
     if prior == AUTO:
         return public_prior() if law == AUTO else None

@@ -5,10 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from ..fitting import Fit
-from ..laws import CORE, Columns, Law, Reference
+from ..laws import (
+    CAPACITY,
+    CORE,
+    LEVEL,
+    LOG_GAMMA,
+    PARAMS_EXPONENT,
+    REDUCIBLE,
+    TOKENS_EXPONENT,
+    Columns,
+    Law,
+    Reference,
+)
 
 
-def natural_parameters(fit: Fit) -> dict[str, float]:
+def textbook_parameters(fit: Fit) -> dict[str, float]:
     """Textbook parameters of a fit: L = E + (A·N^-α + B·D^-β)^γ, E in nats; terms keep their own names."""
     log_level, logit_rho, logit_w, a, b, log_gamma = fit.theta[: len(CORE)]
     gamma = float(np.exp(log_gamma))
@@ -54,9 +65,10 @@ def decompose(fit: Fit, columns: Columns) -> dict[str, np.ndarray]:
     features = law.prepare(columns, fit.reference)
     on = [features[0], *(term.tuned(block) for term, block in zip(law.terms, features[1:], strict=True))]
     total = law.loss(theta, on)[0]
-    irreducible = natural_parameters(fit)["E"]
-    gamma, (a, b) = np.exp(theta[0, 5]), theta[0, 3:5]
-    tilt = theta[0, 2] - a / gamma * features[0]["x"] + b / gamma * features[0]["t"]
+    irreducible = textbook_parameters(fit)["E"]
+    gamma = np.exp(theta[0, LOG_GAMMA])
+    a, b = theta[0, PARAMS_EXPONENT], theta[0, TOKENS_EXPONENT]
+    tilt = theta[0, CAPACITY] - a / gamma * features[0]["x"] + b / gamma * features[0]["t"]
     of_params = 1.0 / (1.0 + np.exp(-tilt))
     reducible = total - irreducible
     parts = {"irreducible": np.full(len(total), irreducible)}
@@ -83,12 +95,12 @@ def rebase(law: Law, theta: np.ndarray, old: Reference, new: Reference) -> np.nd
     v = -np.logaddexp(0.0, logit_w) - b / gamma * t
     log_reducible = level - np.logaddexp(0.0, -logit_rho) + gamma * np.logaddexp(u, v)
     log_floor = level - np.logaddexp(0.0, logit_rho)
-    out[:, 0] = np.logaddexp(log_reducible, log_floor)
-    out[:, 1] = log_reducible - log_floor
-    out[:, 2] = u - v
+    out[:, LEVEL] = np.logaddexp(log_reducible, log_floor)
+    out[:, REDUCIBLE] = log_reducible - log_floor
+    out[:, CAPACITY] = u - v
     at = len(CORE)
     for term in law.terms:
         place = slice(at, at + len(term.parameters))
-        out[:, place] = term.rebase(out[:, place], x, t, out[:, 0] - level)
+        out[:, place] = term.rebase(out[:, place], x, t, out[:, LEVEL] - level)
         at = place.stop
     return out

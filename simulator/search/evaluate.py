@@ -24,11 +24,11 @@ from ..config.run_config import RunConfig
 from ..forecast.forecast import Forecast, forecast
 from ..forecast.law_inputs import planned, run_columns
 from ..predictor.prediction import LossPrediction
-from .goals.measures import Outcome
+from .goals.measures import PlanOutcome
 from .space.dimensions import Values
 from .study import Study
 
-__all__ = ["MACHINES", "Evaluation", "Evaluator"]
+__all__ = ["MACHINES", "Evaluator", "PlanEvaluation"]
 
 MACHINES = "machines"
 """The limit that a plan must be readable, and fit on its machines."""
@@ -40,7 +40,7 @@ _Known = TypeVar("_Known")
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class PlanEvaluation:
     """What one plan is worth."""
 
     values: Mapping[str, Any]
@@ -70,18 +70,18 @@ class Evaluator:
 
     def __init__(self, study: Study) -> None:
         self.study = study
-        self.predictor = study.predictor.only(study.targets)
+        self.predictor = study.predictor.only(study.loss_columns)
         self._steps: dict[Any, PlannedStep | str] = {}
         self._estimates: dict[Any, tuple[PlannedStep, ClusterEstimate] | str] = {}
         self._cap = _memory_cap(study)
         self.neutral = (0.0,) * len(study.goals)
         self.neutral = self._neutral()
 
-    def __call__(self, values: Values) -> Evaluation:
+    def __call__(self, values: Values) -> PlanEvaluation:
         """Judge one plan."""
         return self.many([values])[0]
 
-    def many(self, plans: Sequence[Values], like: PlannedStep | None = None) -> list[Evaluation]:
+    def many(self, plans: Sequence[Values], like: PlannedStep | None = None) -> list[PlanEvaluation]:
         """Judge plans, their losses in one go. With `like`, each is taken to have that step, whatever its machines."""
         configs = [self._config(values) for values in plans]
         whole = [config for config in configs if isinstance(config, RunConfig)]
@@ -125,12 +125,12 @@ class Evaluator:
 
     def _judge(
         self, values: Values, config: RunConfig, losses: Mapping[str, LossPrediction], like: PlannedStep | None
-    ) -> Evaluation:
+    ) -> PlanEvaluation:
         study = self.study
         cluster = self._estimate(config, like) if study.needs_cluster else None
         if isinstance(cluster, str):
             return self._impossible(values, config, cluster, losses)
-        outcome = Outcome(config, losses, study.predictor, cluster, study.serving)
+        outcome = PlanOutcome(config, losses, study.predictor, cluster, study.serving)
         try:
             goals = tuple(goal.value(outcome) for goal in study.goals)
             measured = {limit.name: limit.value(outcome) for limit in study.limits}
@@ -141,7 +141,7 @@ class Evaluator:
         unknown = [name for name, value in named if not math.isfinite(value)]
         if unknown:
             return self._impossible(values, config, f"{unknown[0]}: can't be told of this plan", losses)
-        return Evaluation(values, config, goals, {MACHINES: -_IMPOSSIBLE, **excess}, measured)
+        return PlanEvaluation(values, config, goals, {MACHINES: -_IMPOSSIBLE, **excess}, measured)
 
     def _impossible(
         self,
@@ -149,16 +149,16 @@ class Evaluator:
         config: RunConfig | None,
         why: str,
         losses: Mapping[str, LossPrediction] | None = None,
-    ) -> Evaluation:
+    ) -> PlanEvaluation:
         """A plan that can't be run: every limit counts as exceeded; losses, which need no machines, are still told."""
         goals = list(self.neutral)
         if losses is not None and config is not None:
-            outcome = Outcome(config, losses, self.study.predictor, None, self.study.serving)
+            outcome = PlanOutcome(config, losses, self.study.predictor, None, self.study.serving)
             for number, goal in enumerate(self.study.goals):
                 if not goal.measure.needs_cluster:
                     goals[number] = goal.value(outcome)
         excess = {MACHINES: _IMPOSSIBLE, **{limit.name: _IMPOSSIBLE for limit in self.study.limits}}
-        return Evaluation(values, config, tuple(goals), excess, why=why)
+        return PlanEvaluation(values, config, tuple(goals), excess, why=why)
 
     def _neutral(self) -> tuple[float, ...]:
         """The goals of the run itself, or zeros where it is impossible too."""
@@ -166,7 +166,7 @@ class Evaluator:
 
     def _losses(self, configs: Sequence[RunConfig]) -> list[Mapping[str, LossPrediction] | str]:
         """Losses of many plans by target, or why there are none."""
-        if not self.study.targets:
+        if not self.study.loss_columns:
             return [{} for _ in configs]
         columns = []
         for config in configs:
@@ -183,8 +183,7 @@ class Evaluator:
         together = {name: np.concatenate([columns[row][name] for row in rows]) for name in columns[rows[0]]}
         try:
             predicted = {
-                target: planned(configs[rows[0]], model, together)[0]
-                for target, model in self.predictor.targets.items()
+                target: planned(configs[rows[0]], model, together)[0] for target, model in self.predictor.models.items()
             }
         except InputError as error:
             if len(rows) == 1:

@@ -12,7 +12,7 @@ from ...core.errors import ForetrainError, InfeasibleError
 from ...core.files import write_text
 from ...core.version import __version__
 from ..forecast.forecast import Forecast
-from .evaluate import Evaluation, Evaluator
+from .evaluate import Evaluator, PlanEvaluation
 from .local_search.fronts import balanced, front_of, spread_out
 from .local_search.relaxation import Relaxation, relaxations, why_impossible
 from .storage.own_journal import MEMORY
@@ -36,7 +36,7 @@ class Candidate:
     """Its trial; None for the run as it is, where that can't be a trial."""
     origin: str
     """sampler, polish, or the recipe's name."""
-    evaluation: Evaluation
+    evaluation: PlanEvaluation
     forecast: Forecast | None
     """None where the plan can't be run."""
 
@@ -158,7 +158,7 @@ def conclude(
         raise InfeasibleError(f"study {study.name}: no trial was completed; expected more trials or a longer timeout")
     numbers = {id(one): number for number, one in known.items()}
 
-    def candidate(one: Evaluation) -> Candidate:
+    def candidate(one: PlanEvaluation) -> Candidate:
         number, forecast = numbers.get(id(one)), _forecast(evaluator, one)
         config = None if forecast is None else forecast.config
         origin = "polish" if number is None else origins[number]
@@ -193,7 +193,7 @@ def conclude(
 
 def _unread(study: Study) -> list[str]:
     """What varies though no loss depends on it: the search would take whatever is cheapest."""
-    laws = [study.predictor.targets[target].fit.law for target in study.targets]
+    laws = [study.predictor.models[target].fit.law for target in study.loss_columns]
     reads = {column for law in laws for column in (*law.columns, *law.optional)}
     mixed = any(law.domains for law in laws)
     unread = [path for path in study.space.paths if path.startswith("optim.") and path.partition(".")[2] not in reads]
@@ -206,7 +206,7 @@ def _unread(study: Study) -> list[str]:
     ]
 
 
-def _forecast(evaluator: Evaluator, one: Evaluation) -> Forecast | None:
+def _forecast(evaluator: Evaluator, one: PlanEvaluation) -> Forecast | None:
     """The full forecast of a plan; None where it can't be run."""
     if one.why is not None:
         return None
@@ -216,7 +216,7 @@ def _forecast(evaluator: Evaluator, one: Evaluation) -> Forecast | None:
         return None
 
 
-def _counts(known: Mapping[int, Evaluation], origins: Mapping[int, str], found: optuna.Study) -> dict[str, int]:
+def _counts(known: Mapping[int, PlanEvaluation], origins: Mapping[int, str], found: optuna.Study) -> dict[str, int]:
     from optuna.trial import TrialState
 
     states = [trial.state for trial in found.get_trials(deepcopy=False)]

@@ -94,7 +94,7 @@ class Study:
         base, run = _run(config, folder, overrides, origins)
         found = predictor or _named(origins, "predictor", lambda: _predictor(config.predictor, folder))
         times = step_times or _named(origins, "calibration", lambda: _step_times(config.calibration, folder))
-        domains = list(dict.fromkeys(d for model in found.targets.values() for d in model.fit.law.domains))
+        domains = list(dict.fromkeys(d for model in found.models.values() for d in model.fit.law.domains))
         space = build_space(config.space, base, run, domains, origins)
         reader = GoalReader(config, run, space, found, origins)
         goals, limits = reader.goals(), reader.limits()
@@ -103,10 +103,10 @@ class Study:
         return cls(config.name or name, run, space, goals, limits, found, times, config.serving, config.search, digest)
 
     @property
-    def targets(self) -> tuple[str, ...]:
+    def loss_columns(self) -> tuple[str, ...]:
         """The loss targets that goals and limits read."""
-        of_limits = (target for limit in self.limits for target in limit.measure.targets)
-        return tuple(dict.fromkeys([*(t for goal in self.goals for t in goal.targets), *of_limits]))
+        of_limits = (target for limit in self.limits for target in limit.measure.loss_columns)
+        return tuple(dict.fromkeys([*(t for goal in self.goals for t in goal.loss_columns), *of_limits]))
 
     @property
     def needs_cluster(self) -> bool:
@@ -166,7 +166,7 @@ def _digest(config: StudyConfig, run: RunConfig, predictor: Predictor, times: St
     """A digest of everything that decides what a trial means; how to search isn't part of it."""
     plain = config.model_dump(mode="json", by_alias=True, exclude={"search", "name", "run", "predictor", "calibration"})
     plain |= {"run": run.to_mapping(), "predictor": [predictor.name.split("/")[-1], predictor.about.get("digest")]}
-    plain["targets"] = {name: sorted(model.parameters.items()) for name, model in predictor.targets.items()}
+    plain["targets"] = {name: sorted(model.parameters.items()) for name, model in predictor.models.items()}
     plain["step_times"] = [times.calibrated_on, times.offset]
     try:
         text = json.dumps(plain, sort_keys=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...core.errors import FitError
-from ..fitting import Fit, Observations, Prior, Scores, cuts, draw_spread, extrapolation_gap, fit_observations
+from ..fitting import Fit, LawPrior, Observations, Scores, cuts, decades_beyond, draw_spread, fit_observations
 from . import _trees
 from ._surrogate import MOST_ROWS, Surrogate
 from .features import COMPUTE, Features
@@ -77,7 +77,7 @@ def _size(error: np.ndarray, weights: np.ndarray) -> float:
 
 
 def choose_surrogate(
-    fit: Fit, observations: Observations, prior: Prior | None, *, draws: int = 0, seed: int = 0
+    fit: Fit, observations: Observations, prior: LawPrior | None, *, draws: int = 0, seed: int = 0
 ) -> Chosen | None:
     """Learn every applicable learner on a fitted law's residuals and choose. None where there is nothing to learn from.
 
@@ -159,7 +159,7 @@ def _candidates(fit, observations, prior, processes, scale, seed) -> dict[str, _
 def _bare_errors(joint: Surrogate, groups: np.ndarray | None) -> np.ndarray:
     """Leave-one-out errors of the law alone, `(n,)`: the joint process with its residual switched off."""
     hyper = joint.process.hyper
-    quiet = replace(hyper, signal=_NO_SIGNAL, noise=0.0, luck=np.zeros(len(hyper.luck)))
+    quiet = replace(hyper, signal=_NO_SIGNAL, noise=0.0, run_noise=np.zeros(len(hyper.run_noise)))
     return replace(joint.process, hyper=quiet).left_out(groups)[0]
 
 
@@ -173,7 +173,7 @@ def _rolling(fit, observations, masks, prior, tried, draws, seed) -> dict[str, S
             again = _candidates(below, small, prior, set(tried), False, seed)
         except (FitError, np.linalg.LinAlgError):
             continue  # too little below this cut; the others still count
-        gap = extrapolation_gap(small, large.columns)
+        gap = decades_beyond(small, large.columns)
         for name in tried:
             candidate = again.get(name, again[LAW])  # too few runs for trees below this cut: the law stands in
             scored = _predicted(below, candidate.surrogate, large, draws)

@@ -15,24 +15,24 @@ import numpy as np
 class Hyper:
     """Log hyperparameters of the residual process, in units of its own scale; `d` features, `s` of them shares.
 
-    `signal` is log σ_f², `lengths: (d,)`, `offsets: (s,)`, `noise` is log σ², `luck: (c,)` the exponents with which the
-    noise grows with what makes runs unlucky (a mix close to a single domain, a learning rate far off).
+    `signal` is log σ_f², `lengths: (d,)`, `offsets: (s,)`, `noise` is log σ², `run_noise: (c,)` the exponents by
+    which noise grows with what makes runs noisy (a mix close to a single domain, a learning rate far off).
     """
 
     signal: float
     lengths: np.ndarray
     offsets: np.ndarray
     noise: float
-    luck: np.ndarray
+    run_noise: np.ndarray
 
     def vector(self) -> np.ndarray:
         """All of them as one vector `(d + s + c + 2,)`."""
-        return np.concatenate([[self.signal], self.lengths, self.offsets, [self.noise], self.luck])
+        return np.concatenate([[self.signal], self.lengths, self.offsets, [self.noise], self.run_noise])
 
     @classmethod
-    def of(cls, vector: np.ndarray, shares: int, luck: int) -> Hyper:
+    def of(cls, vector: np.ndarray, shares: int, run_noise: int) -> Hyper:
         """The inverse of `vector`."""
-        end = len(vector) - luck
+        end = len(vector) - run_noise
         split = end - 1 - shares
         return cls(float(vector[0]), vector[1:split], vector[split : end - 1], float(vector[end - 1]), vector[end:])
 
@@ -46,9 +46,9 @@ def scaled(x: np.ndarray, hyper: Hyper) -> np.ndarray:
     return out
 
 
-def noise_variance(luck: np.ndarray, hyper: Hyper) -> np.ndarray:
-    """Variance of a run's own luck, `(n,)`, from what makes runs unlucky, `(n, c)`."""
-    return np.exp(hyper.noise + luck @ hyper.luck)
+def noise_variance(run_noise: np.ndarray, hyper: Hyper) -> np.ndarray:
+    """Variance of a run's own noise, `(n,)`, from what makes runs noisy, `(n, c)`."""
+    return np.exp(hyper.noise + run_noise @ hyper.run_noise)
 
 
 def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -21,17 +21,17 @@ TAIL = 4.0  # degrees of freedom of Student's t, by which runs far off are belie
 _ROUNDS = 2  # times that the runs are weighed anew by how far off they are
 _JITTER = 1e-8
 _OFFSET = np.log(0.01)  # prior centre of a log offset
-_SPREADS = {"signal": 2.0, "length": 1.0, "offset": 1.0, "noise": 2.0, "luck": 2.0}
+_SPREADS = {"signal": 2.0, "length": 1.0, "offset": 1.0, "noise": 2.0, "run_noise": 2.0}
 _FAILED = 1e12
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a process sees of runs: `x: (n, d)` features, shares first; `luck: (n, c)` what makes them unlucky;
+    """What a process sees of runs: `x: (n, d)` features, shares first; `run_noise: (n, c)` what makes them noisy;
     `tangent: (n, P)`, J·S^½ over the unit of the residual."""
 
     x: np.ndarray
-    luck: np.ndarray
+    run_noise: np.ndarray
     tangent: np.ndarray
 
     def take(self, rows: np.ndarray) -> Inputs:
@@ -56,7 +56,7 @@ class Process:
     def _factor(self) -> np.ndarray:
         """Lower Cholesky factor of k + noise, the covariance of z that the law has no part in, `(n, n)`."""
         covariance = self._kernel(self.inputs.x, self._scaled)
-        covariance.flat[:: len(self.z) + 1] += noise_variance(self.inputs.luck, self.hyper) / self.trust + _JITTER
+        covariance.flat[:: len(self.z) + 1] += noise_variance(self.inputs.run_noise, self.hyper) / self.trust + _JITTER
         return lower_root(covariance)
 
     @cached_property
@@ -104,7 +104,7 @@ class Process:
         signal = np.exp(self.hyper.signal)
         left = np.maximum(signal - np.einsum("ij,ij->i", known, known), 1e-6 * signal)
         left += np.sum(self._open_law(new, kernel) ** 2, axis=0)
-        return self.unit * mean, self.unit**2 * left, self.unit**2 * noise_variance(new.luck, self.hyper)
+        return self.unit * mean, self.unit**2 * left, self.unit**2 * noise_variance(new.run_noise, self.hyper)
 
     def covariance(self, new: Inputs, others: Inputs) -> np.ndarray:
         """Posterior covariance of the noise-free log loss of two sets of runs, `(m, k)`."""
@@ -123,7 +123,7 @@ class Process:
         of_law = whiten(root, solved.T)
         inverse = solve(self._factor, np.eye(len(self.z))) - of_law.T @ of_law
         # a typical run's noise, not the one that an outlier was given
-        typical = noise_variance(self.inputs.luck, self.hyper) * (1.0 - 1.0 / self.trust)
+        typical = noise_variance(self.inputs.run_noise, self.hyper) * (1.0 - 1.0 / self.trust)
         if groups is None:
             variance = 1.0 / np.diag(inverse)
             error = -self._weights * variance
@@ -144,34 +144,34 @@ def learn(
     `inputs.tangent` is over the unit already, `z: (n,)` is in log loss, the first `shares` features are shares;
     `lengths: (d,)` are the prior centres of the log lengths.
     """
-    luck = inputs.luck.shape[1]
-    centre, spread = _prior_of(lengths, shares, luck)
-    process = Process(Hyper.of(centre, shares, luck), unit, inputs, z / unit, np.ones(len(z)))
+    run_noise = inputs.run_noise.shape[1]
+    centre, spread = _prior_of(lengths, shares, run_noise)
+    process = Process(Hyper.of(centre, shares, run_noise), unit, inputs, z / unit, np.ones(len(z)))
     some = np.unique(np.linspace(0, len(z) - 1, min(rows, len(z))).round().astype(int))
     for _ in range(_ROUNDS):
         small = Process(process.hyper, unit, inputs.take(some), process.z[some], process.trust[some])
         process = replace(process, hyper=_optimum(small, centre, spread, steps))
-        process = replace(process, trust=_trust(process))
+        process = replace(process, trust=_weight(process))
     return process
 
 
-def _trust(process: Process) -> np.ndarray:
+def _weight(process: Process) -> np.ndarray:
     """How far each run is to be believed, `(n,)`: (ν + 1)/(ν + z²) by its leave-one-out error, as under Student's t."""
     error, sd = replace(process, trust=np.ones(len(process.z))).left_out()
     return np.minimum((TAIL + 1.0) / (TAIL + (error / sd) ** 2), 1.0)
 
 
-def _prior_of(lengths: np.ndarray, shares: int, luck: int) -> tuple[np.ndarray, np.ndarray]:
+def _prior_of(lengths: np.ndarray, shares: int, run_noise: int) -> tuple[np.ndarray, np.ndarray]:
     """Centres and sds of the log hyperparameters, `(d + s + c + 2,)` each."""
-    centre = Hyper(0.0, lengths, np.full(shares, _OFFSET), np.log(0.3), np.zeros(luck)).vector()
-    sizes = {"signal": 1, "length": len(lengths), "offset": shares, "noise": 1, "luck": luck}
+    centre = Hyper(0.0, lengths, np.full(shares, _OFFSET), np.log(0.3), np.zeros(run_noise)).vector()
+    sizes = {"signal": 1, "length": len(lengths), "offset": shares, "noise": 1, "run_noise": run_noise}
     return centre, np.concatenate([np.full(size, _SPREADS[name]) for name, size in sizes.items()])
 
 
 def _optimum(process: Process, centre: np.ndarray, spread: np.ndarray, steps: int) -> Hyper:
     from scipy.optimize import minimize
 
-    sizes = len(process.hyper.offsets), len(process.hyper.luck)
+    sizes = len(process.hyper.offsets), len(process.hyper.run_noise)
     dense = process.inputs.tangent @ process.inputs.tangent.T
 
     def objective(vector):
@@ -196,7 +196,7 @@ def _evidence(hyper: Hyper, process: Process, dense: np.ndarray) -> tuple[float,
     block = Block.of(inputs.x, hyper)
     covariance = np.exp(hyper.signal) * block.correlation
     covariance += dense
-    noise = noise_variance(inputs.luck, hyper) / process.trust
+    noise = noise_variance(inputs.run_noise, hyper) / process.trust
     covariance.flat[:: n + 1] += noise + _JITTER
     root = any_root(covariance)
     if root is None:
@@ -209,4 +209,4 @@ def _evidence(hyper: Hyper, process: Process, dense: np.ndarray) -> tuple[float,
     pull = pull + pull.T
     pull -= np.outer(weights, 0.5 * weights)
     by_noise = np.diag(pull) * noise
-    return float(value), np.concatenate([block.gradient(inputs.x, pull), [by_noise.sum()], by_noise @ inputs.luck])
+    return float(value), np.concatenate([block.gradient(inputs.x, pull), [by_noise.sum()], by_noise @ inputs.run_noise])

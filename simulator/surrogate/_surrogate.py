@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ..fitting import Fit, Observations, Prior, one_thread
+from ..fitting import Fit, LawPrior, Observations, one_thread
 from ..laws import Columns
 from . import _trees
 from ._process import Inputs, Process, learn
 from ._tangent import Tangent
-from .features import Features, luck
+from .features import Features, run_noise
 
 if TYPE_CHECKING:
     from lightgbm import Booster
@@ -59,7 +59,7 @@ class Surrogate:
 
     @classmethod
     def learn(
-        cls, fit: Fit, observations: Observations, prior: Prior | None, *, joint: bool = True, scale: bool = True
+        cls, fit: Fit, observations: Observations, prior: LawPrior | None, *, joint: bool = True, scale: bool = True
     ) -> Surrogate:
         """Learn the process on runs; `kind` is `gp`. `scale` says whether compute is one of the features."""
         observations = observations.thinned(MOST_ROWS)
@@ -69,7 +69,7 @@ class Surrogate:
         gradient = tangent.gradient(fit, columns)
         residual = np.log(observations.loss) - fit.log_loss(columns)
         unit = max(1.4826 * float(np.median(np.abs(residual - np.median(residual)))), _LEAST_UNIT)
-        inputs = Inputs(features.matrix(fit, columns), luck(fit, columns), gradient @ tangent.root / unit)
+        inputs = Inputs(features.matrix(fit, columns), run_noise(fit, columns), gradient @ tangent.root / unit)
         explained = residual + gradient @ tangent.offset
         process = learn(inputs, explained, len(features.shares), features.lengths, unit=unit, rows=_LEARNING_ROWS)
         return cls("gp", features, tangent, process, joint)
@@ -97,7 +97,7 @@ class Surrogate:
     def _inputs(self, fit, columns) -> tuple[Inputs, np.ndarray]:
         gradient = self.tangent.gradient(fit, columns)
         tangent = gradient @ self.tangent.root / self.process.unit
-        return Inputs(self.features.matrix(fit, columns), luck(fit, columns), tangent), gradient
+        return Inputs(self.features.matrix(fit, columns), run_noise(fit, columns), tangent), gradient
 
     def spread(self, law: np.ndarray, learned: Correction) -> np.ndarray:
         """What law and learner together leave open, in log loss `(n,)`; `law` is the sd of the law's own draws.

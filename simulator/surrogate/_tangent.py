@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..fitting import Fit, Prior
+from ..fitting import Fit, LawPrior
 from ..laws import Columns
 
 _LEVEL_SPREAD = 1.0  # of a log level or any other parameter of which no prior speaks
@@ -21,7 +21,7 @@ class Tangent:
     root: np.ndarray
 
     @classmethod
-    def of(cls, fit: Fit, prior: Prior | None) -> Tangent:
+    def of(cls, fit: Fit, prior: LawPrior | None) -> Tangent:
         """The prior around a fit. Directions of which it does not speak are wide open."""
         law = fit.law
         generic = np.array([_GENERIC * p.sd for p in law.parameters])

@@ -92,8 +92,8 @@ class Features:
         return cls(tuple(map(str, data["shares"])), tuple(map(str, logs)), centre, spread)
 
 
-def luck(fit: Fit, columns: Columns) -> np.ndarray:
-    """What makes runs unlucky, `(n, c)`: how close a mix is to a single domain, how far settings are from their best.
+def run_noise(fit: Fit, columns: Columns) -> np.ndarray:
+    """What makes runs noisy, `(n, c)`: how close a mix is to a single domain, how far settings are from their best.
 
     log Σ w² where the law reads shares; the log of what ill-set terms (a learning rate far off) do to the log loss
     where it has such terms. Training noise grows with both (RegMix's and StepLaw's tables).
@@ -108,8 +108,8 @@ def luck(fit: Fit, columns: Columns) -> np.ndarray:
     return np.array(found).reshape(len(found), n).T
 
 
-def luck_causes(law: Law) -> int:
-    """How many columns `luck` has for fits of a law."""
+def run_noise_causes(law: Law) -> int:
+    """How many columns `run_noise` has for fits of a law."""
     return int(bool(law.domains)) + int(any(term.tunes for term in law.terms))
 
 
@@ -135,9 +135,9 @@ def _harm(fit: Fit, columns: Columns) -> np.ndarray | None:
         return None
     blocks = fit.law.prepare(columns, fit.reference)
     pairs = zip(fit.law.terms, blocks[1:], strict=True)
-    calm = [blocks[0], *(term.tuned(block) if term.tunes else block for term, block in pairs)]
+    tuned_features = [blocks[0], *(term.tuned(block) if term.tunes else block for term, block in pairs)]
     theta = fit.theta[None]
-    return np.abs(np.log(fit.law.loss(theta, blocks)[0]) - np.log(fit.law.loss(theta, calm)[0]))
+    return np.abs(np.log(fit.law.loss(theta, blocks)[0]) - np.log(fit.law.loss(theta, tuned_features)[0]))
 
 
 def _terms(fit: Fit, columns: Columns) -> Iterator[tuple[Term, np.ndarray, dict[str, np.ndarray]]]:

@@ -12,7 +12,7 @@ from ...core.quantity import Quantity
 from ..cluster.cluster_estimate import ClusterEstimate
 from ..config.run_config import RunConfig
 
-__all__ = ["Pace", "pace_of"]
+__all__ = ["RunPace", "pace_of"]
 
 _DAY_S = 86_400.0
 _SINCE_1970 = 1e8  # seconds above this are a date, not the time since the start
@@ -21,7 +21,7 @@ _LATEST = 200  # intervals between records that tell the present step time
 
 
 @dataclass(frozen=True)
-class Pace:
+class RunPace:
     """Measured speed of a job and what follows from it; None where the log or the plan doesn't tell.
 
     `step_time_s` is the median of the latest intervals; `elapsed_s` counts from the first step, what came before the
@@ -62,7 +62,7 @@ class Pace:
         }
 
 
-def pace_of(config: RunConfig, clock: np.ndarray, now: float, cluster: ClusterEstimate | None) -> Pace | None:
+def pace_of(config: RunConfig, clock: np.ndarray, now: float, cluster: ClusterEstimate | None) -> RunPace | None:
     """The pace of a job that stands at step `now`; `clock: (2, m)` as in `RunLog`. None where its times don't tell."""
     step, wall_s = clock
     forward = (np.diff(step) > 0) & (np.diff(wall_s) > 0)
@@ -76,7 +76,7 @@ def pace_of(config: RunConfig, clock: np.ndarray, now: float, cluster: ClusterEs
     total_days = (elapsed_s + left_s) / _DAY_S
     deadline_s = config.deadline_s
     tokens = config.data.tokens / config.steps
-    return Pace(
+    return RunPace(
         step_time_s=step_s,
         tokens_per_s=tokens / step_s,
         mfu=None if cluster is None else cluster.mfu.median * cluster.step_time_s.median / step_s,

@@ -7,7 +7,7 @@ import os
 from ...core.errors import UsageError
 from ..config.run_config import RunConfig
 from ..curve.forecasting import choose_size
-from ..curve.law.prior import Prior
+from ..curve.law.prior import CurvePrior
 from ..curve.law.transfer import Library
 from ..curve.rates.path import RatePath
 from ..curve.store import load
@@ -38,7 +38,7 @@ def prior_from(library: Library, config: RunConfig, family: str) -> PriorOf:
     if family in library.sizes:
         size = choose_size(library, family, size)
 
-    def prior(path: RatePath, loss: float) -> Prior:
+    def prior(path: RatePath, loss: float) -> CurvePrior:
         return library.prior(family, size, path, loss)
 
     return prior

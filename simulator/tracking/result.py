@@ -11,9 +11,9 @@ from ...core.quantity import Quantity
 from ...core.version import __version__
 from ...datasets.run_logs.records import Notice
 from ..config.run_config import RunConfig
-from ..curve.prefix import Belief
+from ..curve.prefix import CurvePosterior
 from ..curve.tracking import Shift
-from .pace import Pace
+from .pace import RunPace
 from .reading import RunLog
 
 __all__ = ["PlannedLoss", "Tracking", "Verdict"]
@@ -41,7 +41,7 @@ class Tracking:
     config: RunConfig
     log: RunLog
     plan: PlannedLoss
-    belief: Belief
+    belief: CurvePosterior
     verdict: Verdict
     z: float | None
     """Log of forecast over plan in standard deviations, above 0 worse than planned; None where nothing can be said."""
@@ -50,7 +50,7 @@ class Tracking:
     """The final loss that is expected now; None where nothing can be said."""
     p_target: float | None
     """Chance of reaching the target; None without a target, or where nothing can be said."""
-    pace: Pace | None
+    pace: RunPace | None
     notices: tuple[Notice, ...]
 
     @property

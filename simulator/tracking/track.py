@@ -16,21 +16,21 @@ from ..cluster.estimate import estimate
 from ..cluster.plan import missing
 from ..cluster.step_time.step_model import StepTimeModel
 from ..config.run_config import HardwareConfig, RunConfig
-from ..curve.law.prior import Prior, generic_prior
-from ..curve.prefix import Belief, Z, believe
+from ..curve.law.prior import CurvePrior, generic_prior
+from ..curve.prefix import CurvePosterior, Z, condition
 from ..curve.rates.path import RatePath
 from ..curve.rates.planned import path_of
 from ..curve.tracking import first_shift, standing
 from ..forecast.forecast import forecast
 from ..predictor.predictor import Predictor
 from ..predictor.storage.folder import load
-from .pace import Pace, pace_of
+from .pace import RunPace, pace_of
 from .reading import RunLog, read_log
 from .result import PlannedLoss, Tracking, Verdict
 
 __all__ = ["PriorOf", "planned_loss", "predictor_for", "track"]
 
-PriorOf = Callable[[RatePath, float], Prior]
+PriorOf = Callable[[RatePath, float], CurvePrior]
 """What curves at hand say of this run: from its rates and the loss where it stands, nats, to a prior."""
 
 _POOLED = "web-text"
@@ -97,17 +97,17 @@ class _Answer:
         self, config: RunConfig, log: RunLog, plan: PlannedLoss, curves: PriorOf, say: Callable[[str, float], None]
     ) -> None:
         self.config, self.log, self.plan, self.say = config, log, plan, say
-        ahead = believe(log.path, curves(log.path, plan.loss_nats), anchor=(plan.loss_nats, plan.log_sd or _ASIDE))
+        ahead = condition(log.path, curves(log.path, plan.loss_nats), anchor=(plan.loss_nats, plan.log_sd or _ASIDE))
         self.blind = log.now <= _WARMED * ahead.settled
         self.early = log.now <= ahead.settled or len(log.step) < _LEAST_POINTS
         self.prior = ahead.prior if self.blind else curves(log.path, float(log.loss[-1]))
-        self.alone = ahead if self.blind else believe(log.path, self.prior, log.step, log.loss)
+        self.alone = ahead if self.blind else condition(log.path, self.prior, log.step, log.loss)
         self.belief = self.alone
         if plan.log_sd > 0 and not self.blind:
             anchor = (plan.loss_nats, plan.log_sd)
-            self.belief = believe(log.path, self.prior, log.step, log.loss, anchor=anchor)
+            self.belief = condition(log.path, self.prior, log.step, log.loss, anchor=anchor)
 
-    def result(self, pace: Pace | None, said: list[Notice]) -> Tracking:
+    def result(self, pace: RunPace | None, said: list[Notice]) -> Tracking:
         log, plan = self.log, self.plan
         # a forecast that leans on the plan mustn't be what the plan is held against
         stands = None if self.blind else standing(self.alone, plan.loss_nats, plan.log_sd)
@@ -125,10 +125,10 @@ class _Answer:
             loss_nats=None if unknown else _final(self.belief),
             p_target=None if unknown else _p_target(self.belief, self.config),
             pace=pace,
-            notices=(*log.notices, *said, *self._doubts()),
+            notices=(*log.notices, *said, *self._warnings()),
         )
 
-    def _doubts(self) -> list[Notice]:
+    def _warnings(self) -> list[Notice]:
         spikes = self.belief.points.spikes
         if spikes:
             text = f"{self.log.where}: {spikes} spikes of the loss, far above their neighbours, don't count"
@@ -143,11 +143,11 @@ class _Answer:
         return [Notice("loss_unit", text, serious=True)]
 
 
-def _generic(_: RatePath, loss: float) -> Prior:
+def _generic(_: RatePath, loss: float) -> CurvePrior:
     return generic_prior(loss)
 
 
-def _final(belief: Belief) -> Quantity:
+def _final(belief: CurvePosterior) -> Quantity:
     end = belief.final()
     intervals = {level: end.interval(level) for level in LEVELS}
     return Quantity(float(end.loss[0]), {k: (float(low[0]), float(high[0])) for k, (low, high) in intervals.items()})
@@ -160,7 +160,7 @@ def _target(config: RunConfig) -> float | None:
     return targets.loss_nats if targets.loss_nats is not None else math.log(targets.perplexity or 1.0)
 
 
-def _p_target(belief: Belief, config: RunConfig) -> float | None:
+def _p_target(belief: CurvePosterior, config: RunConfig) -> float | None:
     target, end = _target(config), belief.final()
     if target is None:
         return None

@@ -3,16 +3,16 @@ import math
 import pytest
 from foretrain.commands.proxies import parse_budget, parse_precision, planned_from_config, planned_from_text
 from foretrain.core.errors import ConfigError, UsageError
-from foretrain.workflows.planned_run import Budget, with_mix
+from foretrain.workflows.planned_run import StageBudget, with_mix
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("30min", Budget(wall_clock_s=1800.0)),
-        ("1d12h", Budget(wall_clock_s=129_600.0)),
-        ("1e15FLOPs", Budget(training_flops=1e15)),
-        (" 2.5e18 flops ", Budget(training_flops=2.5e18)),
+        ("30min", StageBudget(wall_clock_s=1800.0)),
+        ("1d12h", StageBudget(wall_clock_s=129_600.0)),
+        ("1e15FLOPs", StageBudget(training_flops=1e15)),
+        (" 2.5e18 flops ", StageBudget(training_flops=2.5e18)),
     ],
 )
 def test_budgets(text, expected):

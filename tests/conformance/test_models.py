@@ -14,9 +14,9 @@ from foretrain.core.model.architecture import Architecture
 from foretrain.datasets.corpus.corpus import Corpus
 from foretrain.datasets.tokens.prepare import prepare
 from foretrain.proxies.engine import train_group
-from foretrain.proxies.engine._buffers import Layout
+from foretrain.proxies.engine._buffers import WeightLayout
 from foretrain.proxies.engine._checkpoint import load_checkpoint, save_checkpoint
-from foretrain.proxies.engine._group import Group
+from foretrain.proxies.engine._group import TrainingGroup
 from foretrain.proxies.engine._hardware import resolve
 from foretrain.proxies.models import ProxyModel, build_model, models
 from foretrain.proxies.runs import ProxyRun, Recipe
@@ -81,7 +81,7 @@ def one_thread():
 
 def lively(model: ProxyModel, seeds: list[int]) -> torch.Tensor:
     """Weights away from where training starts, where parts such as a zero head hide the rest: (copies, size)."""
-    layout = Layout(model)
+    layout = WeightLayout(model)
     flat = layout.initial(seeds)
     for copy, seed in enumerate(seeds):
         flat[copy] += 0.2 * torch.randn(layout.size, generator=torch.Generator().manual_seed(seed + 1000))
@@ -97,7 +97,7 @@ def text(model: ProxyModel, copies: int, sequences: int = 3, seed: int = 0) -> t
 
 def scores(model: ProxyModel, flat: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
-        return model.logits(Layout(model).split(flat), tokens)
+        return model.logits(WeightLayout(model).split(flat), tokens)
 
 
 @every_case
@@ -108,14 +108,14 @@ def test_weights_add_up_to_the_parameters_of_the_shape(model_name, shape_name):
     assert len({weight.name for weight in weights}) == len(weights)
     assert sum(weight.size for weight in weights) == model.shape.params_total
     assert all(weight.size > 0 for weight in weights)
-    for name, part in Layout(model).split(torch.zeros(2, Layout(model).size)).items():
+    for name, part in WeightLayout(model).split(torch.zeros(2, WeightLayout(model).size)).items():
         assert part.shape == (2, *next(w.shape for w in weights if w.name == name))
 
 
 @every_case
 def test_gains_start_at_1_and_matrices_around_0(model_name, shape_name):
     model = build_model(model_name, shape_of(shape_name))
-    parts = Layout(model).split(Layout(model).initial([3]))
+    parts = WeightLayout(model).split(WeightLayout(model).initial([3]))
     for weight in model.weights:
         values = parts[weight.name]
         assert weight.start in (0.0, 1.0)
@@ -172,10 +172,10 @@ def test_a_shorter_sequence_gives_the_same_scores(model_name, shape_name):
 def test_no_weight_is_dead(model_name, shape_name):
     model = build_model(model_name, shape_of(shape_name))
     flat, tokens = lively(model, [1, 2, 3]).requires_grad_(), text(model, 3, sequences=8)
-    (gradient,) = torch.autograd.grad(model.losses(Layout(model).split(flat), tokens).sum(), flat)
+    (gradient,) = torch.autograd.grad(model.losses(WeightLayout(model).split(flat), tokens).sum(), flat)
     assert gradient.isfinite().all()
     for weight in model.weights:
-        part = Layout(model).split(gradient)[weight.name]
+        part = WeightLayout(model).split(gradient)[weight.name]
         for copy in range(3):
             rows = part[copy].reshape(len(part[copy]), -1).any(-1)
             if weight.role == "embedding" and len(rows) == model.shape.vocab_size:
@@ -187,7 +187,7 @@ def test_no_weight_is_dead(model_name, shape_name):
 def test_loss_is_the_cross_entropy_of_the_scores(model_name, shape_name):
     model = build_model(model_name, shape_of(shape_name))
     flat, tokens = lively(model, [1, 2]), text(model, 2)
-    found = model.losses(Layout(model).split(flat), tokens)
+    found = model.losses(WeightLayout(model).split(flat), tokens)
     assert found.shape == (2, 3)
     assert found.dtype == torch.float32
     log_share = scores(model, flat, tokens[..., :-1]).double().log_softmax(-1)
@@ -226,7 +226,7 @@ def test_no_gradient_reaches_another_copy(model_name, shape_name):
     tokens = text(model, 3)
     for copy in range(3):
         flat = lively(model, [1, 2, 3]).requires_grad_()
-        losses = model.losses(Layout(model).split(flat), tokens)
+        losses = model.losses(WeightLayout(model).split(flat), tokens)
         (gradient,) = torch.autograd.grad(losses[copy].sum(), flat)
         assert gradient[copy].any()
         assert not gradient[[other for other in range(3) if other != copy]].any()
@@ -234,7 +234,7 @@ def test_no_gradient_reaches_another_copy(model_name, shape_name):
 
 @every_case
 def test_initial_weights_depend_on_the_seed_of_the_copy_alone(model_name, shape_name):
-    layout = Layout(build_model(model_name, shape_of(shape_name)))
+    layout = WeightLayout(build_model(model_name, shape_of(shape_name)))
     state = torch.get_rng_state()
     three = layout.initial([5, 2**32 - 1, 0])
     assert torch.equal(torch.get_rng_state(), state)
@@ -247,8 +247,8 @@ def test_initial_weights_depend_on_the_seed_of_the_copy_alone(model_name, shape_
 def test_loss_starts_at_guessing(model_name, shape_name):
     """And the scores that it comes from are small, so that no choice of seed starts far from it."""
     model = build_model(model_name, shape_of(shape_name))
-    flat, tokens = Layout(model).initial([1, 2, 3, 4]), text(model, 4, sequences=16)
-    loss = model.losses(Layout(model).split(flat), tokens)
+    flat, tokens = WeightLayout(model).initial([1, 2, 3, 4]), text(model, 4, sequences=16)
+    loss = model.losses(WeightLayout(model).split(flat), tokens)
     torch.testing.assert_close(loss.mean(1), torch.full((4,), math.log(model.shape.vocab_size)), rtol=0, atol=0.1)
     assert scores(model, flat, tokens[..., :-1]).abs().max() < 2
 
@@ -328,8 +328,8 @@ def proxy(model_name: str, steps: int, batch: int, seed: int = 1, **shape) -> Pr
 def test_a_saved_model_has_the_same_loss_when_loaded(model_name, store, tmp_path):
     runs = [proxy(model_name, 6, 4, seed) for seed in (1, 2)]
 
-    def group() -> Group:
-        return Group(runs, store, SETTINGS, resolve(SETTINGS, 1.0))
+    def group() -> TrainingGroup:
+        return TrainingGroup(runs, store, SETTINGS, resolve(SETTINGS, 1.0))
 
     trained, fresh = group(), group()
     for _ in range(3):

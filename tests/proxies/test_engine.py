@@ -15,7 +15,7 @@ from foretrain.datasets.tokens.mixture import validation_rows
 from foretrain.datasets.tokens.prepare import prepare
 from foretrain.proxies.engine import _train as train_module
 from foretrain.proxies.engine import train_group
-from foretrain.proxies.engine._group import Group
+from foretrain.proxies.engine._group import TrainingGroup
 from foretrain.proxies.engine._hardware import resolve
 from foretrain.proxies.settings import EngineSettings
 
@@ -124,7 +124,9 @@ def test_the_curve_is_short_and_covers_the_whole_run(train, tiny_run, steps):
 
 
 def test_curve_points_are_means_over_the_steps_since_the_last(tiny_run, tiny_store, plain):
-    group = Group([tiny_run(500, shape={"context_length": 4}, batch_sequences=2)], tiny_store, plain, cpu(plain))
+    group = TrainingGroup(
+        [tiny_run(500, shape={"context_length": 4}, batch_sequences=2)], tiny_store, plain, cpu(plain)
+    )
     seen, real = [], group._losses
 
     def spy(tokens):
@@ -165,7 +167,7 @@ def by_hand(group, rows, weights):
 @pytest.mark.parametrize("eval_tokens", [512, 400, 32])  # 8, 6.25 and half a batch
 def test_validation_is_of_the_averaged_weights_over_the_first_rows(tiny_run, tiny_store, plain, eval_tokens):
     settings = plain.model_copy(update={"eval_tokens": eval_tokens})
-    group = Group([tiny_run(24, recipe={"averaging": 0.5})], tiny_store, settings, cpu(settings))
+    group = TrainingGroup([tiny_run(24, recipe={"averaging": 0.5})], tiny_store, settings, cpu(settings))
     while not group.finished:
         group.advance()
     assert (group.state.average - group.state.master).abs().max() > 1e-3
@@ -252,12 +254,12 @@ def test_a_diverged_copy_is_marked_and_disturbs_no_other(train, tiny_run, recipe
 
 
 def test_the_two_ways_to_diverge_are_both_met(tiny_run, tiny_store, plain):
-    broken = Group([tiny_run(80, recipe=BREAKING)], tiny_store, plain, cpu(plain))
+    broken = TrainingGroup([tiny_run(80, recipe=BREAKING)], tiny_store, plain, cpu(plain))
     while not broken.finished:
         broken.advance()
     assert broken.step < 8, "long before losses are compared with guessing, after a tenth of the run"
     assert broken.state.master.isfinite().all()
-    absurd = Group([tiny_run(24, recipe=ABSURD)], tiny_store, plain, cpu(plain))
+    absurd = TrainingGroup([tiny_run(24, recipe=ABSURD)], tiny_store, plain, cpu(plain))
     while not absurd.finished:
         absurd.advance()
     assert absurd.step == 3
@@ -267,7 +269,7 @@ def test_the_two_ways_to_diverge_are_both_met(tiny_run, tiny_store, plain):
 
 def test_a_diverged_run_keeps_the_evaluations_before(tiny_run, tiny_store, plain):
     run = tiny_run(24, evaluate_at=(64, 128, 640))
-    group = Group([run, run], tiny_store, plain, cpu(plain))
+    group = TrainingGroup([run, run], tiny_store, plain, cpu(plain))
     for _ in range(5):
         group.advance()
     with torch.no_grad():
@@ -289,7 +291,7 @@ def test_a_group_of_diverged_runs_ends_early(train, tiny_run):
 
 def test_a_run_whose_last_weights_break_has_diverged(tiny_run, tiny_store, plain):
     """A run that is "ok" without its last evaluation can never be read back, and would be trained again for ever."""
-    group = Group([tiny_run(4)] * 2, tiny_store, plain, cpu(plain))
+    group = TrainingGroup([tiny_run(4)] * 2, tiny_store, plain, cpu(plain))
     for _ in range(3):
         group.advance()
     with torch.no_grad():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from foretrain.proxies.engine._adamw import Moments, StepSizes, update
-from foretrain.proxies.engine._buffers import Layout
+from foretrain.proxies.engine._buffers import WeightLayout
 from foretrain.proxies.models import build_model
 
 SIZE = 48
@@ -84,7 +84,7 @@ def test_clipping_changes_what_is_trained(tiny_run, weights, gradients):
 
 def test_no_gradient_moves_nothing_but_by_decay(tiny_run):
     run = tiny_run(24, recipe={"lr": 0.5, "weight_decay": 0.1})
-    layout = Layout(build_model("transformer", run.shape))
+    layout = WeightLayout(build_model("transformer", run.shape))
     start = layout.initial([0, 1])
     state, sizes = Moments.start(start.clone()), StepSizes([run, run], "cpu")
     for at in range(2):
@@ -108,7 +108,7 @@ def test_each_kind_of_weight_moves_at_its_own_rate(tiny_run):
     """Adam's first step is the learning rate times the gradient's sign, so the moves show the rates."""
     run = tiny_run(24, recipe={"lr": 0.01, "weight_decay": 0.0})
     model = build_model("transformer", run.shape)
-    layout = Layout(model)
+    layout = WeightLayout(model)
     start = layout.initial([0])
     state = Moments.start(start.clone())
     gradient = torch.ones_like(start)
@@ -195,7 +195,7 @@ def test_numbers_between_weights_stay_zero(tiny_run):
     """Weights lie at multiples of 16 numbers; what fills the gaps must never enter a gradient's norm."""
     run = tiny_run(4, shape={"width": 10, "ffn_width": 7, "heads": 1})
     model = build_model("transformer", run.shape)
-    layout = Layout(model)
+    layout = WeightLayout(model)
     assert layout.size > sum(weight.size for weight in layout.weights)
     flat = layout.initial([0]).requires_grad_()
     tokens = torch.randint(32, (1, 4, 17), generator=torch.Generator().manual_seed(0))

@@ -17,7 +17,7 @@ from foretrain.datasets.tokens.prepare import prepare
 from foretrain.proxies.engine import _train as train_module
 from foretrain.proxies.engine import train_group
 from foretrain.proxies.engine._checkpoint import load_checkpoint, save_checkpoint
-from foretrain.proxies.engine._group import Group
+from foretrain.proxies.engine._group import TrainingGroup
 from foretrain.proxies.engine._hardware import resolve
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -41,7 +41,7 @@ def new_group(runs, tiny_store, plain):
     """`new_group(runs, settings)`: a group before its first step."""
 
     def make(runs=runs, settings=plain, store=tiny_store):
-        return Group(runs, store, settings, resolve(settings, 1.0))
+        return TrainingGroup(runs, store, settings, resolve(settings, 1.0))
 
     return make
 
@@ -277,20 +277,20 @@ from pathlib import Path
 from foretrain.datasets.tokens.store import TokenStore
 from foretrain.proxies.engine import train_group
 from foretrain.proxies.settings import EngineSettings
-from foretrain.proxies.engine._group import Group
+from foretrain.proxies.engine._group import TrainingGroup
 from foretrain.proxies.runs import ProxyRun
 
 torch.set_num_threads(1)
 folder, settings = Path(sys.argv[1]), EngineSettings.model_validate_json(sys.argv[2])
 runs = [ProxyRun.model_validate_json(line) for line in (folder / "runs.jsonl").read_text().splitlines()]
-step = Group.advance
+step = TrainingGroup.advance
 
 def advance(group):
     step(group)
     print(group.step, flush=True)
     time.sleep(0.02)
 
-Group.advance = advance
+TrainingGroup.advance = advance
 try:
     train_group(runs, TokenStore.open(sys.argv[3]), settings, folder / "c")
 except KeyboardInterrupt:
@@ -316,7 +316,7 @@ def test_a_stopped_process_leaves_what_resumes_to_the_same_bits(
         code = child.wait(timeout=60)
     assert code == (-number if number == signal.SIGKILL else 42)
     assert 5 <= last < STEPS
-    group = Group(runs, tiny_store, plain, resolve(plain, 1.0))
+    group = TrainingGroup(runs, tiny_store, plain, resolve(plain, 1.0))
     assert load_checkpoint(group, tmp_path / "c")
     assert group.step in ((last - 1, last) if number == signal.SIGKILL else (last,))
     resumed = train_group(runs, tiny_store, plain, tmp_path / "c")

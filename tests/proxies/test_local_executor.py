@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from foretrain.proxies.executors import GroupJob, Outcome, get_executor
+from foretrain.proxies.executors import GroupJob, GroupOutcome, get_executor
 from foretrain.proxies.executors.local import LocalExecutor
 
 # Says what a worker sees in the place of a failure, so that it comes back.
@@ -72,7 +72,7 @@ def train(folder, group):
             os.kill(os.getpid(), signal.SIGKILL)
 serve(train)
 """
-    assert outcomes(local(script), 4) == [Outcome(group) for group in range(4)]
+    assert outcomes(local(script), 4) == [GroupOutcome(group) for group in range(4)]
     assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
 
 

@@ -2,10 +2,10 @@ import json
 from dataclasses import FrozenInstanceError, replace
 
 import pytest
-from foretrain.proxies.results import CurvePoint, DomainLoss, Evaluation, RunResult
+from foretrain.proxies.results import CurvePoint, DomainLoss, RunResult, Validation
 
-EARLY = Evaluation(1, 64, {"a": DomainLoss(3.2, 0.1), "b": DomainLoss(3.1, 0.2)}, {"a": 64}, {"a": 1_000})
-LATE = Evaluation(2, 128, {"a": DomainLoss(2.2, 0.1), "b": DomainLoss(3.0, 0.2)}, {"a": 128}, {"a": 1_000})
+EARLY = Validation(1, 64, {"a": DomainLoss(3.2, 0.1), "b": DomainLoss(3.1, 0.2)}, {"a": 64}, {"a": 1_000})
+LATE = Validation(2, 128, {"a": DomainLoss(2.2, 0.1), "b": DomainLoss(3.0, 0.2)}, {"a": 128}, {"a": 1_000})
 CURVE = (CurvePoint(1, 64, 3.4, 0.01), CurvePoint(2, 128, 3.0, 0.005))
 
 

@@ -12,7 +12,7 @@ from ....core.errors import InputError
 from ....core.quantity import Quantity
 from ....core.version import __version__
 from ...config.run_config import RunConfig
-from ...fitting import gap_decades
+from ...fitting import extrapolation_decades
 from ...predictor.predictor import Predictor
 from ..figures import loss_at, perplexity_of, spread_of, times_or_over
 from .optimum import DRIFT_PER_DECADE, Optimum, find_optimum, optima_of_draws
@@ -103,7 +103,7 @@ def compute_optimal(
 def optimum_at(surface: LossSurface, name: str, flops: float, plan: OverTraining | None = None) -> ComputeOptimal:
     """The optimum of a surface at `flops`, with its intervals and what lies around it; `name` is the predictor's."""
     best = find_optimum(surface, flops)
-    gap = float(gap_decades(dict(surface.model.seen), _columns(best))[0])
+    gap = float(extrapolation_decades(dict(surface.model.fitted_ranges), _columns(best))[0])
     x = math.log(best.params)
     log_sd = math.hypot(spread_of(optima_of_draws(surface, flops, best.params), x), DRIFT_PER_DECADE * gap)
     loss = loss_at(surface.predict(np.array([best.params]), np.array([best.tokens])))
@@ -156,7 +156,7 @@ def _notes(surface: LossSurface, gap: float) -> list[str]:
     notes = [f"C = 6·N·D; N counts {counts.get(surface.params_kind, surface.params_kind)} parameters, as the law does"]
     if surface.active_share < 1.0:
         notes[0] += f"; {surface.active_share:.1%} of them are active and count for C"
-    seen = surface.model.seen
+    seen = surface.model.fitted_ranges
     for name in ("params", "tokens"):
         low, high = seen.get(name, (0.0, math.inf))
         if high < _ONE_VALUE * low:

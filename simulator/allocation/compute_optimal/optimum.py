@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from ....core.errors import InfeasibleError, InputError
-from ...laws import CORE
+from ...laws import CAPACITY, CORE, LOG_GAMMA, PARAMS_EXPONENT, TOKENS_EXPONENT
 from .surface import FLOPS_PER_PARAM_TOKEN, LossSurface
 
 __all__ = [
@@ -79,11 +79,11 @@ def closed_form(surface: LossSurface, theta: np.ndarray, flops: float | np.ndarr
     """
     fit = surface.fit
     full = fit.law.complete(theta)[:, : len(CORE)]
-    gamma = np.exp(full[:, 5])
-    alpha, beta = full[:, 3] / gamma, full[:, 4] / gamma
+    gamma = np.exp(full[:, LOG_GAMMA])
+    alpha, beta = full[:, PARAMS_EXPONENT] / gamma, full[:, TOKENS_EXPONENT] / gamma
     product = np.log(flops / (FLOPS_PER_PARAM_TOKEN * surface.active_share))
     of_params, of_tokens = fit.reference.log("params"), fit.reference.log("tokens")
-    tilt = np.log(alpha / beta) + full[:, 2] + alpha * of_params
+    tilt = np.log(alpha / beta) + full[:, CAPACITY] + alpha * of_params
     return (tilt + beta * (product - of_tokens)) / (alpha + beta)
 
 

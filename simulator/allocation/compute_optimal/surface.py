@@ -19,7 +19,7 @@ from ...fitting import Fit
 from ...forecast.law_inputs import planned, run_columns
 from ...laws import Columns
 from ...predictor.domains import check_domains, new_domains, without_new_domains
-from ...predictor.loss_model import TargetModel
+from ...predictor.loss_model import LossModel
 from ...predictor.prediction import LossPrediction
 from ...predictor.predictor import Predictor
 
@@ -34,7 +34,7 @@ _DENSE = RunConfig.from_mapping({"model": {"params": 1e9}, "data": {"tokens": 1e
 class LossSurface:
     """One target's loss over params (as its law counts them) and tokens, each `(n,)`, with all else held."""
 
-    model: TargetModel
+    model: LossModel
     target: str
     params_kind: str
     """What N counts: total, active or non_embedding."""
@@ -64,7 +64,7 @@ class LossSurface:
         if config is None:
             warnings = []  # about a plan that nobody stated
         warnings = [text for text in warnings if not text.startswith("optim.")]
-        model = predictor.targets[name]
+        model = predictor.models[name]
         _require_both(model, predictor.name)
         gone = ("params", "tokens", "unique_tokens", *_TUNED)
         fixed = {key: float(value[0]) for key, value in columns.items() if key not in gone}
@@ -87,7 +87,7 @@ class LossSurface:
     def target_of(predictor: Predictor, config: RunConfig | None) -> str:
         """The target of a plan's `data.val_domain`; the predictor's main one without a plan, or where it has none."""
         named = f"loss.{None if config is None else config.data.val_domain}"
-        return named if named in predictor.targets else predictor.main_target
+        return named if named in predictor.models else predictor.main_loss
 
     @property
     def fit(self) -> Fit:
@@ -168,7 +168,7 @@ def tuned(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"optim": config.optim.model_copy(update=dict.fromkeys(_TUNED))})
 
 
-def _require_both(model: TargetModel, name: str) -> None:
+def _require_both(model: LossModel, name: str) -> None:
     for column in ("params", "tokens"):
         if column not in model.fit.law.member.uses:
             raise InputError(

@@ -12,7 +12,7 @@ from ....core.errors import InfeasibleError
 from ....core.model.architecture import Architecture
 from ....core.model.shape_family import family_shape
 from ...config.run_config import RunConfig
-from ..under_limits.affordable import Steps, with_shape, with_tokens
+from ..under_limits.affordable import AffordableSteps, with_shape, with_tokens
 from ..under_limits.devices import with_devices
 
 __all__ = ["POINT", "Knob", "knobs"]
@@ -37,7 +37,7 @@ class Knob:
     share: bool = False
 
 
-def knobs(config: RunConfig, steps: Steps) -> Iterator[Knob]:
+def knobs(config: RunConfig, steps: AffordableSteps) -> Iterator[Knob]:
     """The numeric knobs that a plan states, or that have a default which is no choice of the user's."""
     tokens = config.data.tokens
     yield Knob("data.tokens", tokens, lambda by: _plain(with_tokens(config, tokens * by), tokens * by))
@@ -105,7 +105,7 @@ def _size(config: RunConfig) -> Knob:
     return Knob("model.params", own, moved)
 
 
-def _batch(config: RunConfig, steps: Steps) -> Knob:
+def _batch(config: RunConfig, steps: AffordableSteps) -> Knob:
     """In whole sequences, and where the machines are known in as many as replicas share evenly: at best the plan's."""
     own, sequence, replicas = config.optim.batch_tokens or 0.0, 1.0, 1
     if config.model.architecture is not None:
@@ -127,7 +127,7 @@ def _batch(config: RunConfig, steps: Steps) -> Knob:
     return Knob("optim.batch_tokens", own, moved)
 
 
-def _count(config: RunConfig, steps: Steps) -> Knob:
+def _count(config: RunConfig, steps: AffordableSteps) -> Knob:
     own = config.hardware.count or 1
     unit = config.hardware.domain if own > config.hardware.domain else 1
 

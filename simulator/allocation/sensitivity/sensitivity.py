@@ -16,7 +16,7 @@ from ...config.run_config import RunConfig
 from ...forecast.law_inputs import planned, run_columns
 from ...predictor.predictor import Predictor
 from ..compute_optimal.surface import LossSurface
-from ..under_limits.affordable import Steps
+from ..under_limits.affordable import AffordableSteps
 from .knobs import Knob, knobs
 
 __all__ = ["OUTCOMES", "Sensitivity", "Turned", "sensitivity"]
@@ -106,11 +106,11 @@ def sensitivity(
     """
     if not 0 < step <= 0.5:
         raise InputError(f"step: got {step:g}; expected a share above 0 and at most 0.5, such as 0.1")
-    steps = Steps(step_times)
+    steps = AffordableSteps(step_times)
     target = LossSurface.target_of(predictor, config)
 
     def outcomes(plan: RunConfig) -> dict[str, float | None]:
-        model = predictor.targets[target]
+        model = predictor.models[target]
         loss = float(planned(plan, model, run_columns(plan, predictor, []))[0].loss_nats[0])
         cost = days = None
         if not missing(plan):

@@ -14,7 +14,7 @@ from ...cluster.estimate import PlannedStep, estimate, plan_step
 from ...cluster.step_time.step_model import StepTimeModel
 from ...config.run_config import ModelConfig, RunConfig
 
-__all__ = ["DRAWS", "Affordable", "Limits", "Steps", "affordable", "with_shape", "with_tokens"]
+__all__ = ["DRAWS", "Affordable", "AffordableSteps", "Limits", "affordable", "with_shape", "with_tokens"]
 
 DRAWS = 1000
 """Outcomes drawn for each plan that is tried: medians are then good to about 0.2 %."""
@@ -56,7 +56,7 @@ class Affordable:
     """cost_usd or wall_clock_days."""
 
 
-class Steps:
+class AffordableSteps:
     """The optimizer steps of one plan's shapes, batches and machines, each worked out once."""
 
     def __init__(self, step_times: StepTimeModel | None = None) -> None:
@@ -82,7 +82,7 @@ class Steps:
         return estimate(config, draws=draws, step=self.of(config))
 
 
-def affordable(config: RunConfig, limits: Limits, steps: Steps, draws: int = DRAWS) -> Affordable:
+def affordable(config: RunConfig, limits: Limits, steps: AffordableSteps, draws: int = DRAWS) -> Affordable:
     """The plan with as many tokens as the limits allow, at most 0.4 % less.
 
     Raises InfeasibleError where no layout fits, or the limits don't allow even one step; ConfigError where the plan

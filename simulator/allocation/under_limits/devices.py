@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ....core.errors import InfeasibleError
 from ...config.run_config import RunConfig
-from .affordable import Steps
+from .affordable import AffordableSteps
 
 __all__ = ["with_devices"]
 
@@ -12,7 +12,7 @@ _MOST_BATCH_CHANGE = 0.3
 _FASTER = 1.05  # what a larger move of the batch must bring
 
 
-def with_devices(config: RunConfig, count: int, steps: Steps) -> tuple[RunConfig, str | None]:
+def with_devices(config: RunConfig, count: int, steps: AffordableSteps) -> tuple[RunConfig, str | None]:
     """The plan on `count` accelerators, and what had to change for it beyond the count (None: nothing).
 
     Data parallelism is left open. Where the batch can't be shared evenly, or only in a slow layout, it moves to one
@@ -44,7 +44,7 @@ def with_devices(config: RunConfig, count: int, steps: Steps) -> tuple[RunConfig
     return plan, None
 
 
-def _tokens_per_s(plan: RunConfig, steps: Steps) -> float:
+def _tokens_per_s(plan: RunConfig, steps: AffordableSteps) -> float:
     step = steps.of(plan)
     return float(step.steps.tokens[0] / step.time.total_s[0])
 

@@ -17,7 +17,7 @@ from ...forecast.law_inputs import run_columns
 from ...predictor.prediction import LossPrediction
 from ...predictor.predictor import Predictor
 from ..compute_optimal.surface import LossSurface, tuned
-from .affordable import Affordable, Limits, Steps, affordable, with_shape
+from .affordable import Affordable, AffordableSteps, Limits, affordable, with_shape
 
 __all__ = ["Ladder", "Progress", "Rung", "climb", "plan_shape"]
 
@@ -74,7 +74,7 @@ def climb(
     config: RunConfig,
     predictor: Predictor,
     limits: Limits,
-    steps: Steps,
+    steps: AffordableSteps,
     progress: Progress | None = None,
     near: float | None = None,
 ) -> Ladder:

@@ -21,7 +21,7 @@ from ...forecast.law_inputs import run_columns
 from ...predictor.predictor import Predictor
 from ..compute_optimal.surface import LossSurface, tuned
 from ..figures import around, loss_at, perplexity_of
-from .affordable import Affordable, Limits, Steps, affordable, with_tokens
+from .affordable import Affordable, AffordableSteps, Limits, affordable, with_tokens
 from .devices import with_devices
 from .ladder import Ladder, Progress, climb, plan_shape
 
@@ -126,7 +126,7 @@ def what_more_buys(
     ConfigError for what the plan lacks, InfeasibleError where the plan itself can't run.
     """
     _check(config, weeks, gpus, budget)
-    steps = Steps(step_times)
+    steps = AffordableSteps(step_times)
     base = steps.estimate(config, DRAWS)
     comparison = _Comparison(config, predictor, base, steps)
     wishes = list(_wishes(config, base, weeks, gpus, budget, steps))
@@ -168,7 +168,7 @@ def _wishes(
     weeks: float,
     gpus: int | None,
     budget: float,
-    steps: Steps,
+    steps: AffordableSteps,
 ) -> Iterator[_Wish]:
     days = base.wall_clock_days.median
     same_time = Limits(wall_clock_days=days)
@@ -195,7 +195,7 @@ def _wishes(
 class _Comparison:
     """Runs against the plan, all by the same draws of the law."""
 
-    def __init__(self, config: RunConfig, predictor: Predictor, base: ClusterEstimate, steps: Steps) -> None:
+    def __init__(self, config: RunConfig, predictor: Predictor, base: ClusterEstimate, steps: AffordableSteps) -> None:
         self.config, self.predictor, self.base, self.steps = config, predictor, base, steps
         self.surface = LossSurface.of(predictor, config)
         at = self._at(config)

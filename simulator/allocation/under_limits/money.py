@@ -15,13 +15,13 @@ from ...cluster.cluster_estimate import ClusterEstimate
 from ...cluster.estimate import DRAWS
 from ...cluster.step_time.step_model import StepTimeModel
 from ...config.run_config import RunConfig
-from ...fitting import gap_decades
+from ...fitting import extrapolation_decades
 from ...predictor.predictor import Predictor
 from ..compute_optimal.optimum import DRIFT_PER_DECADE
 from ..compute_optimal.over_training import OverTraining, over_training_of
 from ..compute_optimal.surface import LossSurface
 from ..figures import NORMAL, loss_at, perplexity_of, spread_of, times_or_over
-from .affordable import Limits, Steps, affordable
+from .affordable import AffordableSteps, Limits, affordable
 from .ladder import Ladder, Progress, climb
 
 __all__ = ["MoneyOptimal", "SizeAtLimits", "money_optimal"]
@@ -118,12 +118,12 @@ def money_optimal(
         raise InputError(f"chance: got {chance:g}; expected one between 0 and 1, such as 0.9")
     given = Limits(budget_usd, deadline_days, chance)
     limits = Limits.of(config, chance) if given.unlimited else given
-    steps = Steps(step_times)
+    steps = AffordableSteps(step_times)
     ladder = climb(config, predictor, limits, steps, progress)
     surface = LossSurface.of(predictor, config)
     rung = ladder.rungs[ladder.best]
     loss = loss_at(ladder.prediction, ladder.best)
-    gap = float(gap_decades(dict(surface.model.seen), _columns(ladder))[ladder.best])
+    gap = float(extrapolation_decades(dict(surface.model.fitted_ranges), _columns(ladder))[ladder.best])
     params, tokens = _intervals(ladder, gap)
     chosen = affordable(rung.config, limits, steps, DRAWS)
     own = config.model.params_total

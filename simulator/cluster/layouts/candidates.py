@@ -18,7 +18,7 @@ import numpy as np
 from ....core.errors import InfeasibleError
 from ....core.model.architecture import Architecture
 from ...config.hardware import LayoutConfig, Recompute
-from .layout import Layout
+from .layout import ParallelLayout
 from .layout_problems import OWN_STAGES, complete_layout, tp_faults
 
 __all__ = ["LayoutSpace", "candidate_layouts", "layout_at"]
@@ -75,11 +75,11 @@ def candidate_layouts(space: LayoutSpace) -> dict[str, np.ndarray]:
     }
 
 
-def layout_at(candidates: Mapping[str, np.ndarray], row: int) -> Layout:
-    """One of the candidates as a `Layout`."""
+def layout_at(candidates: Mapping[str, np.ndarray], row: int) -> ParallelLayout:
+    """One of the candidates as a `ParallelLayout`."""
     values = {key: column[row].item() for key, column in candidates.items()}
     full, selective = values.pop("recompute_full"), values.pop("recompute_selective")
-    return Layout(**values, recompute=RECOMPUTE[2 if full else int(selective)])
+    return ParallelLayout(**values, recompute=RECOMPUTE[2 if full else int(selective)])
 
 
 _COLUMNS = ("tp", "pp", "cp", "dp", "vpp", "ep", "zero_stage", "micro_batch", "recompute")

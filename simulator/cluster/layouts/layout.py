@@ -10,7 +10,7 @@ from ....core.errors import ConfigError
 from ....core.model.architecture import Architecture
 from ...config.hardware import LayoutConfig, Recompute
 
-__all__ = ["Layout", "batch_sequences", "doubts"]
+__all__ = ["ParallelLayout", "batch_sequences", "layout_warnings"]
 
 # "4M" for 4,194,304 is 4.6 % off, "1M" for 1,048,576 4.9 %.
 _ROUNDING = 0.05
@@ -19,7 +19,7 @@ _MOST_SEQUENCES = 10**8  # a thousand times any published batch; keeps the searc
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class ParallelLayout:
     """One layout. tp · pp · cp · dp devices; experts are spread over `ep` of each tp · cp · dp of them.
 
     `accumulation` is the number of micro-batches of `micro_batch` sequences that a replica computes in one step.
@@ -90,12 +90,12 @@ def batch_sequences(batch_tokens: float, context_length: int) -> int:
     return min(multiples, key=lambda sequences: abs(sequences - ratio))
 
 
-def doubts(architecture: Architecture, layout: Layout, per_node: int) -> list[str]:
+def layout_warnings(architecture: Architecture, layout: ParallelLayout, per_node: int) -> list[str]:
     """What is possible but slow, of no effect, or not in every framework."""
-    return list(_doubts(architecture, layout, per_node))
+    return list(_warnings(architecture, layout, per_node))
 
 
-def _doubts(architecture: Architecture, layout: Layout, per_node: int) -> Iterator[str]:
+def _warnings(architecture: Architecture, layout: ParallelLayout, per_node: int) -> Iterator[str]:
     kv_heads, stages = architecture.kv_heads or architecture.heads, layout.pp * layout.vpp
     if layout.tp > per_node:
         yield f"tp {layout.tp} goes beyond the {per_node} devices that fast links join: all layers wait for the network"

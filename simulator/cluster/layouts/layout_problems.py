@@ -1,7 +1,7 @@
 """What makes a layout impossible, each problem with the smallest change that would help.
 
 The rules are those of Megatron-LM and its kin. Where frameworks differ, what any of them can do is possible, and
-`layout.doubts` says so. A vocabulary that tp doesn't divide is padded by all of them and is no matter here.
+`layout.layout_warnings` says so. A vocabulary that tp doesn't divide is padded by all of them and is no matter here.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from ....core.errors import InfeasibleError
 from ....core.model.architecture import Architecture
 from ...config.hardware import LayoutConfig
-from .layout import Layout
+from .layout import ParallelLayout
 
 __all__ = ["OWN_STAGES", "complete_layout", "problems", "tp_faults"]
 
@@ -21,7 +21,7 @@ OWN_STAGES = 2
 _FARTHEST = 100_000  # how far up a better value is looked for
 
 
-def complete_layout(architecture: Architecture, count: int, global_batch: int, stated: LayoutConfig) -> Layout:
+def complete_layout(architecture: Architecture, count: int, global_batch: int, stated: LayoutConfig) -> ParallelLayout:
     """The layout stated for `count` devices and `global_batch` sequences, the plainest where nothing is stated.
 
     Degrees that are left out are 1, dp is what remains of the devices, ZeRO stage 1, one sequence at once, nothing
@@ -32,7 +32,7 @@ def complete_layout(architecture: Architecture, count: int, global_batch: int, s
     dp = stated.dp or max(1, count // (tp * pp * cp))
     micro_batch = stated.micro_batch or 1
     offload = stated.offload or ()
-    layout = Layout(
+    layout = ParallelLayout(
         tp=tp,
         pp=pp,
         vpp=stated.vpp or 1,
@@ -55,7 +55,7 @@ def complete_layout(architecture: Architecture, count: int, global_batch: int, s
     return layout
 
 
-def problems(architecture: Architecture, layout: Layout, count: int, global_batch: int) -> list[str]:
+def problems(architecture: Architecture, layout: ParallelLayout, count: int, global_batch: int) -> list[str]:
     """Everything that makes a layout impossible: key, value, why, and the nearest values that would do; or nothing."""
     return [
         *_device_problems(architecture, layout, count),
@@ -84,7 +84,7 @@ def tp_faults(architecture: Architecture, tp: int, cp: int, sequence_parallel: b
     return faults
 
 
-def _device_problems(architecture: Architecture, layout: Layout, count: int) -> Iterator[str]:
+def _device_problems(architecture: Architecture, layout: ParallelLayout, count: int) -> Iterator[str]:
     if layout.devices == count:
         return
     shared = layout.tp * layout.pp * layout.cp
@@ -99,7 +99,7 @@ def _device_problems(architecture: Architecture, layout: Layout, count: int) -> 
     yield f"hardware.count: got {count}, which isn't a multiple of {product} = {shared}; {change}"
 
 
-def _other_degrees(architecture: Architecture, layout: Layout, count: int) -> Iterator[str]:
+def _other_degrees(architecture: Architecture, layout: ParallelLayout, count: int) -> Iterator[str]:
     """The nearest tp or pp that the model allows and with which `count` devices come out even."""
     tensor = layout.pp * layout.cp
     pipeline = layout.tp * layout.cp
@@ -115,7 +115,7 @@ def _other_degrees(architecture: Architecture, layout: Layout, count: int) -> It
         yield f"or {_either(found)}"
 
 
-def _tensor_problems(architecture: Architecture, layout: Layout) -> Iterator[str]:
+def _tensor_problems(architecture: Architecture, layout: ParallelLayout) -> Iterator[str]:
     # A cp that doesn't fit is said at cp; no tp would make up for it.
     cp, sequence = layout.cp if architecture.context_length % layout.cp == 0 else 1, layout.sequence_parallel
     faults = tp_faults(architecture, layout.tp, cp, sequence)
@@ -124,7 +124,7 @@ def _tensor_problems(architecture: Architecture, layout: Layout) -> Iterator[str
         yield f"layout.tp: got {layout.tp}, which doesn't divide {', '.join(faults)}; expected {_either(near)}"
 
 
-def _pipeline_problems(architecture: Architecture, layout: Layout, global_batch: int) -> Iterator[str]:
+def _pipeline_problems(architecture: Architecture, layout: ParallelLayout, global_batch: int) -> Iterator[str]:
     layers, pp, vpp = architecture.layers, layout.pp, layout.vpp
     if pp > layers:
         yield f"layout.pp: got {pp}, more stages than the {layers} layers; expected at most {layers}"
@@ -146,7 +146,7 @@ def _pipeline_problems(architecture: Architecture, layout: Layout, global_batch:
         )
 
 
-def _context_problems(architecture: Architecture, layout: Layout) -> Iterator[str]:
+def _context_problems(architecture: Architecture, layout: ParallelLayout) -> Iterator[str]:
     length = architecture.context_length
     if layout.cp > 1 and length % (2 * layout.cp):
         # Each device takes one part from either end, so that causal attention is even work.
@@ -157,7 +157,7 @@ def _context_problems(architecture: Architecture, layout: Layout) -> Iterator[st
         )
 
 
-def _expert_problems(architecture: Architecture, layout: Layout) -> Iterator[str]:
+def _expert_problems(architecture: Architecture, layout: ParallelLayout) -> Iterator[str]:
     experts, ep = architecture.num_experts, layout.ep
     if ep == 1:
         return
@@ -171,7 +171,7 @@ def _expert_problems(architecture: Architecture, layout: Layout) -> Iterator[str
         yield f"layout.ep: got {ep}, which doesn't divide {' nor '.join(faults)}; expected {_either(near)}"
 
 
-def _batch_problems(architecture: Architecture, layout: Layout, count: int, global_batch: int) -> Iterator[str]:
+def _batch_problems(architecture: Architecture, layout: ParallelLayout, count: int, global_batch: int) -> Iterator[str]:
     dp, rest = divmod(count, layout.tp * layout.pp * layout.cp)
     micro_batch = layout.micro_batch
     together = dp * micro_batch

@@ -18,7 +18,7 @@ from ..step_time.residual import LARGEST_CORRECTION
 from ..step_time.step_model import StepTimeModel
 from ..step_time.steps import FRAMEWORKS, Steps, layouts, machine, model
 from .candidates import LayoutSpace, candidate_layouts, layout_at
-from .layout import Layout
+from .layout import ParallelLayout
 from .search_advice import Fastest, changes_that_fit
 
 __all__ = ["RankedLayout", "default_framework", "fastest_layouts", "steps_of"]
@@ -33,7 +33,7 @@ _FSDP_STAGE = 3
 class RankedLayout:
     """One layout with what it is estimated to take."""
 
-    layout: Layout
+    layout: ParallelLayout
     framework: Framework
     step_time_s: float
     device_gib: float

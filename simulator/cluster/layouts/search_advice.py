@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any, Protocol
 
 from .candidates import LayoutSpace
-from .layout import Layout
+from .layout import ParallelLayout
 
 __all__ = ["Fastest", "Found", "changes_that_fit"]
 
@@ -25,7 +25,7 @@ class Found(Protocol):
     """A layout and its step time."""
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> ParallelLayout:
         """The layout."""
         ...
 

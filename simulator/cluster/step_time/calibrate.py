@@ -11,7 +11,7 @@ import numpy as np
 from ....core.errors import InfeasibleError, InputError
 from ...config.run_config import RunConfig
 from ..layouts.candidates import LayoutSpace
-from ..layouts.layout import Layout
+from ..layouts.layout import ParallelLayout
 from ..layouts.layout_problems import complete_layout
 from ..plan import choose_layout, plan_space, plan_steps
 from .measured import Measurements
@@ -42,7 +42,7 @@ def calibrate_on_plan(
     return model, facts | {"layout": asdict(layout)}
 
 
-def _measured_layout(config: RunConfig, space: LayoutSpace, fitted: StepTimeModel) -> Layout:
+def _measured_layout(config: RunConfig, space: LayoutSpace, fitted: StepTimeModel) -> ParallelLayout:
     try:
         return choose_layout(config, space, fitted)
     except InfeasibleError:

@@ -15,11 +15,11 @@ import numpy as np
 
 from .steps import FRAMEWORKS, GENERATIONS
 
-__all__ = ["PARAMETERS", "Efficiencies", "Prior"]
+__all__ = ["PARAMETERS", "Efficiencies", "EfficiencyPrior"]
 
 
 @dataclass(frozen=True)
-class Prior:
+class EfficiencyPrior:
     """What is believed of a parameter before any row is seen: a lognormal, by its median and log standard deviation."""
 
     median: float
@@ -28,17 +28,19 @@ class Prior:
 
 
 def _each(stem: str, kinds: tuple[str, ...], medians: Mapping[str, float], log_sd: float, meaning: str):
-    return {f"{stem}.{kind}": Prior(medians.get(kind, 1.0), log_sd, f"{meaning}, {kind}") for kind in kinds}
+    return {f"{stem}.{kind}": EfficiencyPrior(medians.get(kind, 1.0), log_sd, f"{meaning}, {kind}") for kind in kinds}
 
 
-PARAMETERS: dict[str, Prior] = {
-    "matmul": Prior(0.88, 0.15, "share of the best measured matrix product that large ones get in training"),
+PARAMETERS: dict[str, EfficiencyPrior] = {
+    "matmul": EfficiencyPrior(0.88, 0.15, "share of the best measured matrix product that large ones get in training"),
     **_each("matmul", GENERATIONS, {}, 0.1, "factor on matmul"),
-    "matmul.fp8": Prior(1.0, 0.1, "factor on matmul in fp8"),
-    "matmul.mxfp8": Prior(0.95, 0.1, "factor on matmul.fp8 with block scales"),
-    "matmul.fp4": Prior(0.8, 0.3, "factor on matmul in 4 bits"),
-    "matmul.experts": Prior(0.7, 0.3, "factor on matmul in grouped products of experts"),
-    "matmul_traffic": Prior(1.0, 0.3, "share of a matrix product's memory traffic that adds to its arithmetic"),
+    "matmul.fp8": EfficiencyPrior(1.0, 0.1, "factor on matmul in fp8"),
+    "matmul.mxfp8": EfficiencyPrior(0.95, 0.1, "factor on matmul.fp8 with block scales"),
+    "matmul.fp4": EfficiencyPrior(0.8, 0.3, "factor on matmul in 4 bits"),
+    "matmul.experts": EfficiencyPrior(0.7, 0.3, "factor on matmul in grouped products of experts"),
+    "matmul_traffic": EfficiencyPrior(
+        1.0, 0.3, "share of a matrix product's memory traffic that adds to its arithmetic"
+    ),
     **_each(
         "flash",
         GENERATIONS,
@@ -47,11 +49,13 @@ PARAMETERS: dict[str, Prior] = {
         "share of the best matrix product that fused attention gets",
     ),
     **_each("flash", ("megatron", "fsdp", "xla"), {"megatron": 1.1, "fsdp": 0.82}, 0.2, "factor on flash"),
-    "score_passes": Prior(9.0, 0.4, "times that unfused attention moves its matrix of scores, forward"),
+    "score_passes": EfficiencyPrior(9.0, 0.4, "times that unfused attention moves its matrix of scores, forward"),
     # without tensor cores: an A100's fp32 rate of 19.5 TFLOP/s against 312 (its datasheet)
-    "misaligned": Prior(16.0, 0.5, "slowdown of unfused attention whose head width isn't a multiple of 8"),
-    "elementwise": Prior(18.0, 0.3, "times that a layer moves its residual stream, forward"),
-    "elementwise_ffn": Prior(3.0, 0.4, "times that a layer moves the inside of its feed-forward network, forward"),
+    "misaligned": EfficiencyPrior(16.0, 0.5, "slowdown of unfused attention whose head width isn't a multiple of 8"),
+    "elementwise": EfficiencyPrior(18.0, 0.3, "times that a layer moves its residual stream, forward"),
+    "elementwise_ffn": EfficiencyPrior(
+        3.0, 0.4, "times that a layer moves the inside of its feed-forward network, forward"
+    ),
     **_each(
         "elementwise",
         FRAMEWORKS,
@@ -59,30 +63,30 @@ PARAMETERS: dict[str, Prior] = {
         0.3,
         "factor on both for how far kernels are fused",
     ),
-    "quantise": Prior(4.0, 0.5, "passes over activations to make fp8 or fp4 operands"),
-    "permute": Prior(12.0, 0.5, "times that tokens are moved to and from their experts, forward"),
-    "launch_s": Prior(3e-4, 0.5, "seconds at least per layer and pass: kernels are launched one by one"),
-    "launch_experts_s": Prior(4e-4, 0.5, "seconds more where the layer has experts"),
+    "quantise": EfficiencyPrior(4.0, 0.5, "passes over activations to make fp8 or fp4 operands"),
+    "permute": EfficiencyPrior(12.0, 0.5, "times that tokens are moved to and from their experts, forward"),
+    "launch_s": EfficiencyPrior(3e-4, 0.5, "seconds at least per layer and pass: kernels are launched one by one"),
+    "launch_experts_s": EfficiencyPrior(4e-4, 0.5, "seconds more where the layer has experts"),
     **_each("launch", FRAMEWORKS, {"xla": 0.15}, 0.3, "factor on both"),
-    "tp_exposed": Prior(0.6, 0.3, "share of tensor-parallel traffic that arithmetic doesn't hide"),
+    "tp_exposed": EfficiencyPrior(0.6, 0.3, "share of tensor-parallel traffic that arithmetic doesn't hide"),
     **_each("tp_exposed", FRAMEWORKS, {"deepspeed": 1.5, "xla": 0.4}, 0.3, "factor on it"),
-    "cp_exposed": Prior(0.3, 0.5, "share of context-parallel traffic that isn't hidden"),
-    "ep_exposed": Prior(0.7, 0.3, "share of the experts' all-to-all that isn't hidden"),
-    "pp_exposed": Prior(0.5, 0.5, "share of the traffic between pipeline stages that isn't hidden"),
+    "cp_exposed": EfficiencyPrior(0.3, 0.5, "share of context-parallel traffic that isn't hidden"),
+    "ep_exposed": EfficiencyPrior(0.7, 0.3, "share of the experts' all-to-all that isn't hidden"),
+    "pp_exposed": EfficiencyPrior(0.5, 0.5, "share of the traffic between pipeline stages that isn't hidden"),
     **_each("pp_exposed", FRAMEWORKS, {"deepspeed": 2.0}, 0.4, "factor on it"),
-    "dp_exposed": Prior(0.3, 0.5, "share of gradient and weight traffic that isn't hidden"),
+    "dp_exposed": EfficiencyPrior(0.3, 0.5, "share of gradient and weight traffic that isn't hidden"),
     **_each("dp_exposed", FRAMEWORKS, {"deepspeed": 3.0}, 0.4, "factor on it"),
-    "fsdp_exposed": Prior(0.15, 0.5, "the same where weights are gathered for every micro-batch"),
-    "offload_exposed": Prior(0.3, 0.5, "share of the traffic with the host that isn't hidden"),
-    "intra_node": Prior(0.7, 0.2, "share of the nominal bandwidth of fast links"),
-    "inter_node": Prior(0.7, 0.2, "share of the nominal bandwidth between nodes"),
-    "host": Prior(0.7, 0.2, "share of the nominal bandwidth to the host"),
-    "latency_s": Prior(2e-5, 0.5, "seconds for a message of a collective"),
-    "bubble": Prior(1.0, 0.1, "the pipeline's bubble over the textbook's"),
-    "accumulate_bytes": Prior(8.0, 0.4, "bytes moved per parameter to add up the gradients of a micro-batch"),
-    "optimizer_bytes": Prior(30.0, 0.3, "bytes moved per parameter in an optimizer step"),
-    "step_s": Prior(0.01, 1.0, "seconds of everything that happens once a step"),
-    "straggling": Prior(0.003, 0.7, "share by which a step is longer for every doubling of nodes"),
+    "fsdp_exposed": EfficiencyPrior(0.15, 0.5, "the same where weights are gathered for every micro-batch"),
+    "offload_exposed": EfficiencyPrior(0.3, 0.5, "share of the traffic with the host that isn't hidden"),
+    "intra_node": EfficiencyPrior(0.7, 0.2, "share of the nominal bandwidth of fast links"),
+    "inter_node": EfficiencyPrior(0.7, 0.2, "share of the nominal bandwidth between nodes"),
+    "host": EfficiencyPrior(0.7, 0.2, "share of the nominal bandwidth to the host"),
+    "latency_s": EfficiencyPrior(2e-5, 0.5, "seconds for a message of a collective"),
+    "bubble": EfficiencyPrior(1.0, 0.1, "the pipeline's bubble over the textbook's"),
+    "accumulate_bytes": EfficiencyPrior(8.0, 0.4, "bytes moved per parameter to add up the gradients of a micro-batch"),
+    "optimizer_bytes": EfficiencyPrior(30.0, 0.3, "bytes moved per parameter in an optimizer step"),
+    "step_s": EfficiencyPrior(0.01, 1.0, "seconds of everything that happens once a step"),
+    "straggling": EfficiencyPrior(0.003, 0.7, "share by which a step is longer for every doubling of nodes"),
 }
 """Every fitted parameter: its prior, and what it means. Bounds of arithmetic come from the machines, not from here."""
 

@@ -63,7 +63,7 @@ class ScheduleBias:
 
 
 @dataclass(frozen=True)
-class Prior:
+class CurvePrior:
     """Independent Gaussians over NAMES, `mean: (7,)` and `sd: (7,)`, how far runs stray from the law, and its bias."""
 
     name: str
@@ -77,13 +77,13 @@ class Prior:
         return np.zeros(len(share)) if self.bias is None else self.bias.after(share, now)
 
 
-def generic_prior(loss: float) -> Prior:
+def generic_prior(loss: float) -> CurvePrior:
     """For a job with no relatives; `loss` in nats is where it stands now, which only sets scales."""
     mean = np.array([*SHAPE_MEAN, 0.9 * loss, np.log(A_SHARE * loss), np.log(B_SHARE * loss)])
-    return Prior("generic", mean, GENERIC_SD.copy(), GENERIC_DRIFT)
+    return CurvePrior("generic", mean, GENERIC_SD.copy(), GENERIC_DRIFT)
 
 
-def known_prior(fit: CurveFit, group: str, bias: ScheduleBias | None = None) -> Prior:
+def known_prior(fit: CurveFit, group: str, bias: ScheduleBias | None = None) -> CurvePrior:
     """For a further run of a size that `fit` has seen."""
     floor, a, b = fit.level[group]
     mean = np.array([*fit.shape, floor, np.log(a), np.log(b)])
@@ -91,10 +91,10 @@ def known_prior(fit: CurveFit, group: str, bias: ScheduleBias | None = None) -> 
     sd[4] *= floor
     if not fit.identified:
         sd[6] = B_SPREAD
-    return Prior("known size", mean, sd, KNOWN_DRIFT, bias)
+    return CurvePrior("known size", mean, sd, KNOWN_DRIFT, bias)
 
 
-def transferred_prior(fit: CurveFit, loss: float, ratio: float = RATIO, bias: ScheduleBias | None = None) -> Prior:
+def transferred_prior(fit: CurveFit, loss: float, ratio: float = RATIO, bias: ScheduleBias | None = None) -> CurvePrior:
     """For a size that `fit` has not seen, `ratio` times the nearest one that it has; wider the further away.
 
     A shape that few sizes agree on is pulled towards the generic one: two sizes differ about as much from each other
@@ -108,7 +108,7 @@ def transferred_prior(fit: CurveFit, loss: float, ratio: float = RATIO, bias: Sc
     sd = SIZES_SD * np.where(np.arange(7) == 4, 1.0, stretch)
     if not fit.identified:
         sd[6] = max(sd[6], B_SPREAD)
-    return Prior("other sizes", mean, sd, SIZES_DRIFT * stretch, bias)
+    return CurvePrior("other sizes", mean, sd, SIZES_DRIFT * stretch, bias)
 
 
 def _smooth(values: np.ndarray, width: int = 5) -> np.ndarray:

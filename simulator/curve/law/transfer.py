@@ -9,7 +9,7 @@ import numpy as np
 from ..library import Curve
 from ..rates.path import RatePath
 from .fitting import MIN_ANNEALED, CurveFit, annealed, fit_curves
-from .prior import Prior, ScheduleBias, generic_prior, known_prior, transferred_prior
+from .prior import CurvePrior, ScheduleBias, generic_prior, known_prior, transferred_prior
 
 _SAME_RATE = 0.02  # paths whose rates differ by less, share by share of the run, are one schedule
 _SAME_LENGTH = 1.25  # and whose lengths differ by less than this factor: what the law misses depends on length
@@ -44,8 +44,9 @@ class Library:
         """The runs that a fit of this library was made of."""
         return next(key for key, known in self._fits.items() if known is fit)
 
-    def prior(self, family: str, size: float, path: RatePath, loss: float) -> Prior:
-        """Prior of a run of `size` parameters under `path`. `loss` in nats is where it stands, which only sets scales.
+    def prior(self, family: str, size: float, path: RatePath, loss: float) -> CurvePrior:
+        """The prior of a run of `size` parameters under `path`. `loss` in nats is where it stands, which only sets
+        scales.
 
         Runs of its own size tell shape and level; failing that, other sizes of its family tell the shape; failing
         that, the prior is generic. What the law missed under the same schedule at other sizes is its bias.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ....core.quantity import LEVELS
-from ...fitting import Observations, Prior, Scores, backtest, choose, fit_observations, public_prior
+from ...fitting import LawPrior, Observations, Scores, backtest, choose, fit_observations, public_prior
 from ...laws import get_law
 from ...surrogate import LAW, choose_surrogate
 from ..calibration import Calibration, public_calibration
@@ -22,7 +22,7 @@ _FOLDS = 20
 
 
 def backtest_table(
-    table: RunTable, *, prior: Prior | None = None, seed: int = 0, progress: Progress | None = None
+    table: RunTable, *, prior: LawPrior | None = None, seed: int = 0, progress: Progress | None = None
 ) -> dict[str, dict[str, Any]]:
     """Back-test by target: `{target: {"chosen", "why", "laws": {name: {…}}}}`, errors as fractions of the loss.
 
@@ -30,9 +30,9 @@ def backtest_table(
     """
     prior = public_prior() if prior is None else prior
     results = {}
-    for number, target in enumerate(table.targets):
+    for number, target in enumerate(table.loss_columns):
         if progress is not None:
-            progress(target, number / len(table.targets))
+            progress(target, number / len(table.loss_columns))
         observations = Observations.from_table(table, target)
         choice = choose(observations, prior, seed=seed)
         laws = {}
@@ -50,7 +50,7 @@ def backtest_table(
     return results
 
 
-def _learned(law: str, observations: Observations, prior: Prior, seed: int) -> dict[str, Any]:
+def _learned(law: str, observations: Observations, prior: LawPrior, seed: int) -> dict[str, Any]:
     """The chosen law with each learner on top: figures by chain, which one is chosen, and on what evidence."""
     fit = fit_observations(get_law(law, observations.domains), observations, prior, draws=_DRAWS, seed=seed)
     chosen = choose_surrogate(fit, observations, prior, draws=_DRAWS, seed=seed)

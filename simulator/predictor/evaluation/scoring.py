@@ -9,7 +9,7 @@ import numpy as np
 from ....core.errors import RunTableError
 from ....core.quantity import LEVELS
 from ...fitting import known_columns
-from ..loss_model import TargetModel
+from ..loss_model import LossModel
 from ..prediction import LossPrediction
 from ..predictor import Predictor
 
@@ -24,7 +24,7 @@ def score(predictor: Predictor, table: RunTable) -> dict[str, Any]:
     predictor refuses to speak of.
     """
     pairs = matching_targets(predictor, table)
-    results = {name: _score_target(predictor.targets[name], table, column) for name, column in pairs.items()}
+    results = {name: _score_target(predictor.models[name], table, column) for name, column in pairs.items()}
     scored = {"rows": max(r["rows"] for r in results.values()), "targets": results}
     average = _score_average(predictor, table, {n: c for n, c in pairs.items() if n != "loss"})
     return scored if average is None else scored | {"average": average}
@@ -48,21 +48,21 @@ def matching_targets(predictor: Predictor, table: RunTable) -> dict[str, str]:
 
     Same names match. A plain `loss` matches `loss.<domain>` where the other side says that its domain is that one.
     """
-    pairs = {name: name for name in predictor.targets if name in table.targets}
+    pairs = {name: name for name in predictor.models if name in table.loss_columns}
     domain = predictor.about.get("val_domain")
-    if "loss" in predictor.targets and "loss" not in pairs and f"loss.{domain}" in table.targets:
+    if "loss" in predictor.models and "loss" not in pairs and f"loss.{domain}" in table.loss_columns:
         pairs["loss"] = f"loss.{domain}"
-    if "loss" in table.targets and "loss" not in pairs and "val_domain" in table.frame.columns:
+    if "loss" in table.loss_columns and "loss" not in pairs and "val_domain" in table.frame.columns:
         domains = table.frame["val_domain"].dropna().unique()
-        if len(domains) == 1 and f"loss.{domains[0]}" in predictor.targets:
+        if len(domains) == 1 and f"loss.{domains[0]}" in predictor.models:
             pairs[f"loss.{domains[0]}"] = "loss"
     if not pairs:
-        theirs, ours = ", ".join(table.targets), ", ".join(predictor.targets)
+        theirs, ours = ", ".join(table.loss_columns), ", ".join(predictor.models)
         raise RunTableError(f"{table.where}: its targets are {theirs}; the predictor has {ours}")
     return pairs
 
 
-def _score_target(model: TargetModel, table: RunTable, column: str) -> dict[str, Any]:
+def _score_target(model: LossModel, table: RunTable, column: str) -> dict[str, Any]:
     rows = table.fit_rows(column)
     if not len(rows):
         raise RunTableError(f"{table.where}: no row with status ok has a {column!r}; there is nothing to score")

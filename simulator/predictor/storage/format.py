@@ -15,7 +15,7 @@ from ....core.version import __version__
 from ...fitting import Fit
 from ...laws import Law, Reference, get_law
 from ..calibration import GRID, Calibration
-from ..loss_model import TargetModel
+from ..loss_model import LossModel
 from ..predictor import Predictor
 from .surrogate_format import surrogate_arrays, surrogate_from, surrogate_to_dict, trees_text
 
@@ -34,12 +34,12 @@ def to_dict(predictor: Predictor) -> dict[str, Any]:
         "name": predictor.name,
         "about": _plain({"versions": _versions(), **predictor.about}),
         "notes": list(predictor.notes),
-        "order": list(predictor.targets),
-        "targets": {name: _target_to_dict(model) for name, model in predictor.targets.items()},
+        "order": list(predictor.models),
+        "targets": {name: _target_to_dict(model) for name, model in predictor.models.items()},
     }
 
 
-def _target_to_dict(model: TargetModel) -> dict[str, Any]:
+def _target_to_dict(model: LossModel) -> dict[str, Any]:
     fit = model.fit
     return {
         "law": fit.law.name,
@@ -49,7 +49,7 @@ def _target_to_dict(model: TargetModel) -> dict[str, Any]:
         "parameters": {name: _digits(v, 6) for name, v in model.parameters.items()},
         "noise": _digits(fit.noise),
         "objective": _digits(fit.objective, 13),
-        "seen": {name: [_digits(low), _digits(high)] for name, (low, high) in model.seen.items()},
+        "seen": {name: [_digits(low), _digits(high)] for name, (low, high) in model.fitted_ranges.items()},
         "rows": model.rows,
         "calibration": model.calibration.to_dict(),
         "choice": _plain(model.choice),
@@ -57,13 +57,15 @@ def _target_to_dict(model: TargetModel) -> dict[str, Any]:
     }
 
 
-def _learned_to_dict(model: TargetModel) -> dict[str, Any]:
+def _learned_to_dict(model: LossModel) -> dict[str, Any]:
     """Training domains, surrogate and its calibration: only where there are any."""
     found: dict[str, Any] = {}
     if model.fit.law.domains:
         found["domains"] = list(model.fit.law.domains)
-    if model.mix_seen is not None:
-        found["mix_seen"] = {name: [_digits(low), _digits(high)] for name, (low, high) in model.mix_seen.items()}
+    if model.mix_fitted_ranges is not None:
+        found["mix_seen"] = {
+            name: [_digits(low), _digits(high)] for name, (low, high) in model.mix_fitted_ranges.items()
+        }
     if model.surrogate is not None and model.within is not None:
         found |= {"surrogate": surrogate_to_dict(model.surrogate), "within": model.within.to_dict()}
     return found
@@ -72,9 +74,9 @@ def _learned_to_dict(model: TargetModel) -> dict[str, Any]:
 def arrays_of(predictor: Predictor) -> dict[str, np.ndarray]:
     """Draws and surrogates' arrays of all targets, by the names that `from_dict` looks for."""
     found: dict[str, np.ndarray] = {}
-    if predictor.correlation is not None and len(predictor.targets) > 1:
+    if predictor.correlation is not None and len(predictor.models) > 1:
         found["correlation"] = predictor.correlation
-    for number, model in enumerate(predictor.targets.values()):
+    for number, model in enumerate(predictor.models.values()):
         # float32 keeps seven digits, far more than a draw means, and hides the last bits that differ between machines
         found[f"draws_{number}"] = model.fit.draws.astype(np.float32)
         if model.surrogate is not None:
@@ -84,7 +86,7 @@ def arrays_of(predictor: Predictor) -> dict[str, np.ndarray]:
 
 def trees_of(predictor: Predictor) -> dict[str, str]:
     """The trees of all targets that have any, as texts by file name."""
-    texts = {number: m.surrogate and trees_text(m.surrogate) for number, m in enumerate(predictor.targets.values())}
+    texts = {number: m.surrogate and trees_text(m.surrogate) for number, m in enumerate(predictor.models.values())}
     return {tree_file(number): text for number, text in texts.items() if text}
 
 
@@ -115,7 +117,7 @@ def from_dict(
 
 def _target_from_dict(
     name: str, entry: Mapping[str, Any], number: int, arrays: Mapping[str, np.ndarray], trees: Mapping[str, str]
-) -> TargetModel:
+) -> LossModel:
     law = get_law(entry["law"], entry.get("domains", ()))
     if entry["fixed"]:
         law = Law(law.member, law.terms, entry["fixed"])
@@ -137,7 +139,7 @@ def _target_from_dict(
     fit = Fit(law, reference, theta, draws, noise, objective)
     mixed = entry.get("mix_seen")
     mix_seen = None if mixed is None else {key: _range(key, mixed[key]) for key in ("params", "tokens", "compute")}
-    model = TargetModel(fit, calibration, seen, rows, dict(entry["choice"]), mix_seen=mix_seen)
+    model = LossModel(fit, calibration, seen, rows, dict(entry["choice"]), mix_fitted_ranges=mix_seen)
     if "surrogate" not in entry:
         return model
     own = {key.removesuffix(f"_{number}"): values for key, values in arrays.items() if key.endswith(f"_{number}")}

@@ -8,7 +8,7 @@ from ....core.units import format_count, format_flops
 from ..textbook_parameters import most_helpful
 
 if TYPE_CHECKING:
-    from ..loss_model import TargetModel
+    from ..loss_model import LossModel
     from ..predictor import Predictor
 
 _FACTS = {
@@ -33,7 +33,7 @@ def model_card(predictor: Predictor) -> str:
     about = predictor.about
     lines = [f"# {predictor.name}", ""]
     lines += [f"- {label}: {about[key]}" for key, label in _FACTS.items() if about.get(key) not in (None, "")]
-    for name, model in predictor.targets.items():
+    for name, model in predictor.models.items():
         lines += ["", f"## Target `{name}`", "", *_target(model)]
     if predictor.notes:
         lines += ["", "## Doubts", "", *(f"- {note}" for note in predictor.notes)]
@@ -48,9 +48,9 @@ def model_card(predictor: Predictor) -> str:
     return "\n".join(lines)
 
 
-def _target(model: TargetModel) -> list[str]:
+def _target(model: LossModel) -> list[str]:
     law = model.fit.law
-    seen = model.seen
+    seen = model.fitted_ranges
     values = ", ".join(f"{name} = {value:.5g}" for name, value in model.parameters.items())
     helpful = most_helpful(model.fit)
     rows = [
@@ -75,7 +75,7 @@ def _target(model: TargetModel) -> list[str]:
     return rows
 
 
-def _learned(model: TargetModel) -> list[str]:
+def _learned(model: LossModel) -> list[str]:
     """What was learned on top of the law, how it was judged, and how wide its intervals are."""
     learned = model.choice.get("surrogate")
     if not isinstance(learned, dict):

@@ -12,7 +12,7 @@ from ...surrogate import KINDS, Features, Surrogate
 from ...surrogate._kernel import Hyper
 from ...surrogate._process import Inputs, Process
 from ...surrogate._tangent import Tangent
-from ...surrogate.features import luck_causes
+from ...surrogate.features import run_noise_causes
 
 _ARRAYS = ("hyper", "x", "luck", "tangent", "z", "trust", "offset", "root")
 _MOST_ROWS = 5_000
@@ -35,7 +35,7 @@ def surrogate_arrays(surrogate: Surrogate) -> dict[str, np.ndarray]:
     """Its arrays by name."""
     process, tangent = surrogate.process, surrogate.tangent
     inputs = process.inputs
-    values = (process.hyper.vector(), inputs.x, inputs.luck, inputs.tangent, process.z, process.trust)
+    values = (process.hyper.vector(), inputs.x, inputs.run_noise, inputs.tangent, process.z, process.trust)
     return dict(zip(_ARRAYS, (*values, tangent.offset, tangent.root), strict=True))
 
 
@@ -52,7 +52,7 @@ def surrogate_from(
     if set(features.shares) - {f"mix.{domain}" for domain in law.domains}:
         raise ValueError("the surrogate reads shares that the law doesn't know")
     values = {name: np.asarray(arrays[name], dtype=float) for name in _ARRAYS}
-    n, c = len(values["z"]), luck_causes(law)
+    n, c = len(values["z"]), run_noise_causes(law)
     d, s, p = len(features.names), len(features.shares), len(law.parameters)
     expected = {"hyper": (d + s + c + 2,), "x": (n, d), "luck": (n, c), "tangent": (n, p), "z": (n,), "trust": (n,)}
     expected |= {"offset": (p,), "root": (p, p)}

@@ -100,14 +100,14 @@ def forecast_chart(result: Forecast, predictor: Predictor) -> alt.TopLevelMixin:
 def _curve(result: Forecast, predictor: Predictor) -> list[dict[str, float]]:
     """The planned model at other token counts; a stated stock of unique tokens stays as it is."""
     config = result.config
-    law = predictor.targets[result.main].fit.law
+    law = predictor.models[result.main].fit.law
     # a law without tokens knows only the token count of its runs
     tokens = config.data.tokens * np.geomspace(1 / _SPAN, _SPAN, _POINTS) ** ("tokens" in law.member.uses)
     columns = {k: np.repeat(v, _POINTS) for k, v in run_columns(config, predictor, []).items()}
     columns["tokens"] = tokens
     if "unique_tokens" in law.columns and config.data.distinct_tokens() is not None:
         columns["unique_tokens"] = np.array([config.data.distinct_tokens(n) for n in tokens], dtype=float)
-    prediction, _ = planned(config, predictor.targets[result.main], columns)
+    prediction, _ = planned(config, predictor.models[result.main], columns)
     (low50, high50), (low90, high90) = prediction.interval(0.5), prediction.interval(0.9)
     series = {"tokens": tokens, "median": prediction.loss_nats}
     series |= {"low50": low50, "high50": high50, "low90": low90, "high90": high90}

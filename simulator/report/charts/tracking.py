@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...curve.prefix import Belief, believe
+from ...curve.prefix import CurvePosterior, condition
 from ...curve.rates.planned import path_of
 from ...tracking.result import Tracking
 
@@ -75,13 +75,13 @@ def tracking_chart(result: Tracking) -> alt.TopLevelMixin:
 _LEGEND = "dots: logged; grey: planned, 90 %; blue: expected from now on, 50 % and 90 %"
 
 
-def _planned(result: Tracking) -> Belief:
+def _planned(result: Tracking) -> CurvePosterior:
     """What was to be expected before the first step."""
     plan = result.plan
-    return believe(path_of(result.config), result.belief.prior, anchor=(plan.loss_nats, max(plan.log_sd, _SURE)))
+    return condition(path_of(result.config), result.belief.prior, anchor=(plan.loss_nats, max(plan.log_sd, _SURE)))
 
 
-def _rows(belief: Belief, first: float = 0.0) -> list[dict[str, float]]:
+def _rows(belief: CurvePosterior, first: float = 0.0) -> list[dict[str, float]]:
     """A band from step `first` on, or from where the law holds."""
     steps = np.linspace(min(max(first, belief.settled), belief.path.steps), belief.path.steps, _STEPS)
     band = belief.band(steps)

@@ -13,7 +13,7 @@ from rich.text import Text
 from ....core.quantity import Quantity
 from ....core.units import format_count, format_duration
 from ...cluster.cluster_estimate import ClusterEstimate
-from ...cluster.layouts.layout import Layout
+from ...cluster.layouts.layout import ParallelLayout
 from ...cluster.layouts.search import RankedLayout
 from .cells import add_row, percent, plain_table
 
@@ -87,9 +87,9 @@ def notes_lines(result: ClusterEstimate) -> list[Text]:
     return [Text(f"! {note}", style="yellow") for note in result.notes]
 
 
-def layout_text(layout: Layout) -> str:
+def layout_text(layout: ParallelLayout) -> str:
     """A layout in a line: what differs from the plainest, and always dp, ZeRO stage and micro-batch."""
-    plain = asdict(Layout())
+    plain = asdict(ParallelLayout())
     parts = []
     for key, value in asdict(layout).items():
         if key in ("dp", "zero_stage", "micro_batch", "accumulation") or value != plain[key]:
@@ -117,7 +117,7 @@ def calibration_view(result: Mapping[str, Any], where: str) -> RenderableType:
         add_row(table, one["name"], *times, *(f"{one[key]:.0%}" for key in ("half_width_before", "half_width_after")))
     lines = [f"wrote {where}: simulate predict --config run.yaml --calibration {where}"]
     if "layout" in result:
-        lines.insert(0, f"taken as measured in the layout {layout_text(Layout(**result['layout']))}")
+        lines.insert(0, f"taken as measured in the layout {layout_text(ParallelLayout(**result['layout']))}")
     return Group(table, *map(Text, lines))
 
 

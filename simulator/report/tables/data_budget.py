@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ....core.units import format_count
-from ...data_budget.data_budget import Budget, PlanStock
+from ...data_budget.data_budget import PlanStock, TokenBudget
 from ...data_budget.exhaustion import UsedUp
 from ...data_budget.public_stocks import PublicOutlook
 from .cells import add_row, percent, plain_table
@@ -52,7 +52,7 @@ def _plan(plan: PlanStock) -> list[RenderableType]:
     return [*blocks, *(Text(f"! {note}", style="yellow") for note in plan.notes)]
 
 
-def _budget(one: Budget) -> list[str]:
+def _budget(one: TokenBudget) -> list[str]:
     return [
         one.name,
         f"{one.share:.1%}",

@@ -13,7 +13,7 @@ from rich.text import Text
 from ....core.quantity import Quantity
 from ....core.units import format_count, format_flops
 from ...forecast.forecast import DomainForecast, Forecast
-from ...predictor.loss_model import TargetModel
+from ...predictor.loss_model import LossModel
 from ...predictor.predictor import Predictor
 from ...predictor.textbook_parameters import most_helpful
 from .cells import add_row, percent, plain_table
@@ -130,10 +130,10 @@ def _target(result: Forecast) -> str:
 def fit_view(predictor: Predictor, where: str | None) -> RenderableType:
     """What was fitted, for each target (in one table where there are many), and where it was written."""
     blocks: list[RenderableType] = []
-    if len(predictor.targets) > _MANY_TARGETS:
+    if len(predictor.models) > _MANY_TARGETS:
         blocks += [_fit_table(predictor), Text("all parameters: --json, or the predictor's MODEL_CARD.md", style="dim")]
     else:
-        for name, model in predictor.targets.items():
+        for name, model in predictor.models.items():
             blocks += [
                 Text(f"{name}: {model.fit.law.name}", style="bold"),
                 Padding(_fit_facts(model), (0, 0, 0, 2), expand=False),
@@ -148,11 +148,11 @@ def fit_view(predictor: Predictor, where: str | None) -> RenderableType:
 
 def _fit_table(predictor: Predictor) -> Table:
     """A row for each target: what corrects its law, errors on runs left out, which training domains help it most."""
-    mixed = any(model.fit.law.domains for model in predictor.targets.values())
+    mixed = any(model.fit.law.domains for model in predictor.models.values())
     table = plain_table(
         "target", "law", "on top", "runs", "law alone", "chain", *(("most help from",) if mixed else ())
     )
-    for name, model in predictor.targets.items():
+    for name, model in predictor.models.items():
         learned = model.choice.get("surrogate") or {"chosen": "law", "errors": {}}
         errors = learned["errors"]
         chosen = learned["chosen"]
@@ -162,7 +162,7 @@ def _fit_table(predictor: Predictor) -> Table:
     return table
 
 
-def _learned(model: TargetModel) -> str:
+def _learned(model: LossModel) -> str:
     """What was learned on top of the law, and the errors on runs left out."""
     learned = model.choice.get("surrogate")
     if not isinstance(learned, Mapping):
@@ -174,10 +174,10 @@ def _learned(model: TargetModel) -> str:
     return f"{chosen}; errors on {on}: {listed}"
 
 
-def _fit_facts(model: TargetModel) -> Table:
+def _fit_facts(model: LossModel) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     values = ", ".join(f"{k} {v:.5g}" for k, v in model.parameters.items() if not k.startswith("worth."))
-    seen = model.seen
+    seen = model.fitted_ranges
     add_row(table, "law", model.fit.law.member.title)
     add_row(table, "why", str(model.choice.get("why")))
     add_row(table, "parameters", values)

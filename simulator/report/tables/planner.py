@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ....core.units import format_count
 from ...search.planning.planner import Planner
-from ...search.planning.proposals import Expected, Lesson, Proposal
+from ...search.planning.proposals import Expected, Proposal, ProposalResult
 from .cells import add_row, plain_table
 
 __all__ = ["lessons_view", "proposals_view", "status_view"]
@@ -21,10 +21,10 @@ _BLANK = "–"
 def proposals_view(name: str, proposals: Sequence[Proposal]) -> RenderableType:
     """Plans to train."""
     head = Text(f"{name}: {_some(len(proposals), 'plan')} to train", style="bold")
-    return Group(head, _proposals(proposals), *_doubts(proposals))
+    return Group(head, _proposals(proposals), *_warnings(proposals))
 
 
-def lessons_view(name: str, lessons: Sequence[Lesson]) -> RenderableType:
+def lessons_view(name: str, lessons: Sequence[ProposalResult]) -> RenderableType:
     """What came of some proposals."""
     if not lessons:
         return Text(f"{name}: nothing new was told")
@@ -67,7 +67,7 @@ def _plan(one: Proposal) -> str:
     return ", ".join(parts)
 
 
-def _lessons(lessons: Sequence[Lesson]) -> Table:
+def _lessons(lessons: Sequence[ProposalResult]) -> Table:
     table = plain_table("trial", "target", "observed", "was forecast", "90 % interval", "quantile", "now forecast")
     for one in lessons:
         if not one.told.losses:
@@ -92,11 +92,11 @@ def _median(expected: Expected | None) -> str:
     return _BLANK if expected is None else f"{expected.median:.4f}"
 
 
-def _notes(lessons: Sequence[Lesson]) -> list[Text]:
+def _notes(lessons: Sequence[ProposalResult]) -> list[Text]:
     return [Text(f"! {one.name}: {note}", style="yellow") for one in lessons for note in one.notes]
 
 
-def _doubts(proposals: Sequence[Proposal]) -> list[Text]:
+def _warnings(proposals: Sequence[Proposal]) -> list[Text]:
     found = dict.fromkeys(warning for one in proposals for warning in one.forecast.warnings)
     return [Text(f"! {warning}", style="yellow") for warning in found]
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ....core.units import format_count
-from ...search.evaluate import Evaluation
+from ...search.evaluate import PlanEvaluation
 from ...search.result import Candidate, Optimization
 from ...search.study import BoundLimit, Study
 from .cells import add_row, percent, plain_table
@@ -103,7 +103,7 @@ def _plans(found: Optimization) -> Table:
     return table
 
 
-def _paths(study: Study, best: Evaluation) -> list[str]:
+def _paths(study: Study, best: PlanEvaluation) -> list[str]:
     """Rows of what varies; the shares of a mix one by one."""
     found = []
     for path in study.space.paths:
@@ -112,7 +112,7 @@ def _paths(study: Study, best: Evaluation) -> list[str]:
     return found
 
 
-def _value(one: Evaluation, path: str) -> str:
+def _value(one: PlanEvaluation, path: str) -> str:
     """A varied value; of a shape or a batch what it came to."""
     section, _, key = path.partition(".")
     together = one.values.get(section)  # settings that do

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ....core.units import format_count, format_duration
-from ...tracking.pace import Pace
+from ...tracking.pace import RunPace
 from ...tracking.result import Tracking
 from .cells import add_row, percent, plain_table
 
@@ -55,7 +55,7 @@ def _losses(result: Tracking) -> Table:
     return table
 
 
-def _times(pace: Pace) -> Table:
+def _times(pace: RunPace) -> Table:
     table = plain_table("so far", "measured", "estimated", "90 % interval")
     rows = [
         ("step time", pace.step_time_s, pace.planned_step_time_s, format_duration),
@@ -72,7 +72,7 @@ def _times(pace: Pace) -> Table:
     return table
 
 
-def _dates(pace: Pace) -> list[str]:
+def _dates(pace: RunPace) -> list[str]:
     done = f"{pace.days_left:.1f} days left" + ("" if pace.finish is None else f", done on {pace.finish}")
     if pace.lost_share >= _NO_LOSS:
         done += f"; {pace.lost_share:.0%} of the time so far was lost"

@@ -41,7 +41,7 @@ class GoalReader:
     ) -> None:
         self.config, self.run, self.space, self.predictor, self.origins = config, run, space, predictor, origins
         named = f"loss.{run.data.val_domain}"
-        self.main = named if run.data.val_domain and named in predictor.targets else predictor.main_target
+        self.main = named if run.data.val_domain and named in predictor.models else predictor.main_loss
 
     def goals(self) -> tuple[MeasuredGoal, ...]:
         """The goals. Raises ConfigError for an unknown measure, one that lacks what it needs, or one named twice."""
@@ -69,8 +69,10 @@ class GoalReader:
 
     def check_mix(self, goals: tuple[MeasuredGoal, ...], limits: tuple[BoundLimit, ...]) -> None:
         """Refuse mixes that the predictor can't judge, and a search for one where it reads none."""
-        targets = {t for goal in goals for t in goal.targets} | {t for limit in limits for t in limit.measure.targets}
-        models = {name: model for name, model in self.predictor.targets.items() if name in targets}
+        targets = {t for goal in goals for t in goal.loss_columns} | {
+            t for limit in limits for t in limit.measure.loss_columns
+        }
+        models = {name: model for name, model in self.predictor.models.items() if name in targets}
         reading = [model for model in models.values() if model.fit.law.domains]
         mix = self.space.mix
         if mix is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..study_config import Goal
-from .measures import Measure, Outcome
+from .measures import Measure, PlanOutcome
 
 __all__ = ["BoundLimit", "MeasuredGoal"]
 
@@ -38,7 +38,7 @@ class MeasuredGoal:
         more = ["…"] if len(domains) > _MOST_NAMED else []
         return f"{self.name} of {', '.join(domains[:_MOST_NAMED] + more)}" if domains else self.name
 
-    def value(self, outcome: Outcome, quantile: float | None = None) -> float:
+    def value(self, outcome: PlanOutcome, quantile: float | None = None) -> float:
         """Its value in an outcome, at the goal's own quantile unless another is asked for."""
         q = self.goal.quantile if quantile is None else quantile
         if self.weights is None:
@@ -47,9 +47,9 @@ class MeasuredGoal:
         return math.exp(nats) if self.goal.name == "perplexity" else nats
 
     @property
-    def targets(self) -> tuple[str, ...]:
+    def loss_columns(self) -> tuple[str, ...]:
         """The loss targets that it reads."""
-        return self.measure.targets if self.weights is None else tuple(self.weights)
+        return self.measure.loss_columns if self.weights is None else tuple(self.weights)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class BoundLimit:
         """The measure's name, and the side where it isn't the usual one."""
         return self.measure.name + ("" if self.side == "at_most" else " at least")
 
-    def value(self, outcome: Outcome) -> float:
+    def value(self, outcome: PlanOutcome) -> float:
         """What counts against the bound: the quantile at which the chance is just kept."""
         quantile = self.chance if self.side == "at_most" else 1.0 - self.chance
         return self.measure.of(outcome, quantile if self.measure.uncertain else 0.5)

@@ -21,13 +21,13 @@ from ...predictor.prediction import LossPrediction
 from ...predictor.predictor import Predictor
 from ..serving import ServingConfig
 
-__all__ = ["MEASURES", "Measure", "Outcome", "get_measure"]
+__all__ = ["MEASURES", "Measure", "PlanOutcome", "get_measure"]
 
 _MEDIAN = 0.5
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PlanOutcome:
     """What is known of one plan: its losses by target (one run each), and what its machines take."""
 
     config: RunConfig
@@ -39,7 +39,7 @@ class Outcome:
     def loss(self, target: str, quantile: float) -> float:
         """A target's loss, nats per token; `average` is the plain mean over domains."""
         if target == "loss.average":
-            every = {name: self.losses[name] for name in self.predictor.domain_targets}
+            every = {name: self.losses[name] for name in self.predictor.domain_losses}
             return _at(self.predictor.averaged(every, dict.fromkeys(every, 1.0)), quantile)
         return _at(self.losses[target], quantile)
 
@@ -54,13 +54,13 @@ class Measure:
 
     name: str
     unit: str
-    of: Callable[[Outcome, float], float]
+    of: Callable[[PlanOutcome, float], float]
     """Its value in an outcome at a quantile; certain things are the same at all."""
     needs_cluster: bool = False
     uncertain: bool = True
     domain: str | None = None
     """The domain that the name ends in."""
-    targets: tuple[str, ...] = ()
+    loss_columns: tuple[str, ...] = ()
     """The loss targets that it reads; empty for none."""
 
 
@@ -81,16 +81,16 @@ def get_measure(name: str, predictor: Predictor, main: str, where: str) -> Measu
 
 def _loss(name: str, stem: str, domain: str, predictor: Predictor, main: str, where: str) -> Measure:
     target = f"loss.{domain}" if domain else main
-    if target not in predictor.targets and domain != "average":
-        known = ", ".join(t.removeprefix("loss.") for t in predictor.targets if t != "loss") or "none"
+    if target not in predictor.models and domain != "average":
+        known = ", ".join(t.removeprefix("loss.") for t in predictor.models if t != "loss") or "none"
         raise ConfigError(f"{where}: the predictor has no loss of {shown(domain)}; it has {known}")
-    targets = tuple(predictor.domain_targets) if domain == "average" else (target,)
+    loss_columns = tuple(predictor.domain_losses) if domain == "average" else (target,)
     exp = stem == "perplexity"
     return Measure(
         name,
         "" if exp else "nats",
         lambda o, q: math.exp(o.loss(target, q)) if exp else o.loss(target, q),
-        targets=targets,
+        loss_columns=loss_columns,
     )
 
 
@@ -115,23 +115,23 @@ def _cluster(name: str, unit: str) -> Measure:
     return Measure(name, unit, lambda o, q: _quantile(getattr(_of(o), name), None, q), needs_cluster=True)
 
 
-def _of(outcome: Outcome) -> ClusterEstimate:
+def _of(outcome: PlanOutcome) -> ClusterEstimate:
     if outcome.cluster is None:
         raise ValueError("the plan's machines are not estimated")
     return outcome.cluster
 
 
-def _days(outcome: Outcome, quantile: float) -> float:
+def _days(outcome: PlanOutcome, quantile: float) -> float:
     estimate = _of(outcome)
     return _quantile(estimate.wall_clock_days, estimate.draws.wall_clock_s / 86_400.0, quantile)
 
 
-def _cost(outcome: Outcome, quantile: float) -> float:
+def _cost(outcome: PlanOutcome, quantile: float) -> float:
     estimate = _of(outcome)
     return _quantile(estimate.cost_usd, estimate.draws.cost_usd, quantile)
 
 
-def _lifetime_cost(outcome: Outcome, quantile: float) -> float:
+def _lifetime_cost(outcome: PlanOutcome, quantile: float) -> float:
     """Training and serving together, US dollars."""
     return _cost(outcome, quantile) + outcome.serving.cost_usd(outcome.config)
 

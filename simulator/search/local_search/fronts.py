@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..evaluate import Evaluation
+from ..evaluate import PlanEvaluation
 
 __all__ = ["balanced", "front_of", "spread_out"]
 
 
-def front_of(found: Sequence[Evaluation], directions: Sequence[str]) -> list[Evaluation]:
+def front_of(found: Sequence[PlanEvaluation], directions: Sequence[str]) -> list[PlanEvaluation]:
     """The plans that no other one beats in every goal, by their first goal; of equal ones the first."""
     goals = _small(found, directions)
     kept = []
@@ -23,13 +23,13 @@ def front_of(found: Sequence[Evaluation], directions: Sequence[str]) -> list[Eva
     return [found[number] for number in sorted(kept, key=lambda number: goals[number][0])]
 
 
-def balanced(front: Sequence[Evaluation], directions: Sequence[str]) -> Evaluation:
+def balanced(front: Sequence[PlanEvaluation], directions: Sequence[str]) -> PlanEvaluation:
     """The point of a front that is nearest to the best of every goal, each in units of its width on the front."""
     goals = _scaled(_small(front, directions))
     return front[int(np.argmin((goals**2).sum(axis=1)))]
 
 
-def spread_out(front: Sequence[Evaluation], directions: Sequence[str], count: int) -> list[Evaluation]:
+def spread_out(front: Sequence[PlanEvaluation], directions: Sequence[str], count: int) -> list[PlanEvaluation]:
     """Up to `count` points of a front, each as far from the ones before as can be; its ends come first."""
     if not front:
         return []
@@ -44,7 +44,7 @@ def spread_out(front: Sequence[Evaluation], directions: Sequence[str], count: in
     return [front[number] for number in chosen[:count]]
 
 
-def _small(found: Sequence[Evaluation], directions: Sequence[str]) -> np.ndarray:
+def _small(found: Sequence[PlanEvaluation], directions: Sequence[str]) -> np.ndarray:
     """Goals `(n, goals)` as things to make small."""
     signs = np.array([1.0 if way == "minimize" else -1.0 for way in directions])
     return np.array([one.goals for one in found], dtype=float).reshape(len(found), len(signs)) * signs

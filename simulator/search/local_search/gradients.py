@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..evaluate import Evaluation, Evaluator
+from ..evaluate import Evaluator, PlanEvaluation
 from ..space.dimensions import MixDimension, RangeDimension, Values
 
 __all__ = ["STEP_LOG_TOKENS", "SmoothProblem"]
@@ -38,23 +38,23 @@ class Judge(Protocol):
         ...
 
     @property
-    def aim(self) -> Callable[[Evaluation], float]:
+    def aim(self) -> Callable[[PlanEvaluation], float]:
         """What is made small."""
         ...
 
-    def missed(self, one: Evaluation) -> float:
+    def missed(self, one: PlanEvaluation) -> float:
         """By how much limits are exceeded that must be kept, log units in all."""
         ...
 
-    def better(self, one: Evaluation, other: Evaluation) -> bool:
+    def better(self, one: PlanEvaluation, other: PlanEvaluation) -> bool:
         """Whether one plan is better than another."""
         ...
 
-    def many(self, plans: Sequence[Values], like: Any = None) -> list[Evaluation]:
+    def many(self, plans: Sequence[Values], like: Any = None) -> list[PlanEvaluation]:
         """Judge plans, and count them."""
         ...
 
-    def step_of(self, one: Evaluation) -> Any:
+    def step_of(self, one: PlanEvaluation) -> Any:
         """The step of a plan on its machines, None where those don't matter."""
         ...
 
@@ -62,7 +62,7 @@ class Judge(Protocol):
 class SmoothProblem:
     """The smooth part of a plan as a vector: ranges in the unit of their width, then the shares of the mix."""
 
-    def __init__(self, search: Judge, start: Evaluation) -> None:
+    def __init__(self, search: Judge, start: PlanEvaluation) -> None:
         space = search.evaluator.study.space
         self.search, self.start = search, start
         self.ranges: list[RangeDimension] = space.smooth
@@ -71,10 +71,10 @@ class SmoothProblem:
         self.step = search.step_of(start)
         self.scale = max(abs(search.aim(start)), 1e-12)
         self.names = [name for name in start.excess if name not in search.free]
-        self._known: dict[bytes, Evaluation] = {}
+        self._known: dict[bytes, PlanEvaluation] = {}
         self._slopes: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
 
-    def solve(self) -> Evaluation:
+    def solve(self) -> PlanEvaluation:
         """Minimise, then go back towards the start until every limit is kept again."""
         from scipy.optimize import minimize
 
@@ -97,7 +97,7 @@ class SmoothProblem:
         end = np.clip(np.nan_to_num(found.x, nan=0.5), *np.array(self.bounds()).T)
         return self._kept(x0, end)
 
-    def _kept(self, x0: np.ndarray, end: np.ndarray) -> Evaluation:
+    def _kept(self, x0: np.ndarray, end: np.ndarray) -> PlanEvaluation:
         best = self.at(end)
         if self.search.missed(best) <= self.search.missed(self.start):
             return best
@@ -133,14 +133,14 @@ class SmoothProblem:
         shares = [] if self.mix is None else list(zip(self.mix.low, self.mix.high, strict=True))
         return [(0.0, 1.0)] * len(self.ranges) + [(float(low), float(high)) for low, high in shares]
 
-    def at(self, x: np.ndarray) -> Evaluation:
+    def at(self, x: np.ndarray) -> PlanEvaluation:
         """What the plan at a place is worth."""
         key = np.asarray(x).tobytes()
         if key not in self._known:
             self._known[key] = self.search.many([self.values(x)], self.step)[0]
         return self._known[key]
 
-    def excess(self, one: Evaluation) -> np.ndarray:
+    def excess(self, one: PlanEvaluation) -> np.ndarray:
         """Excess of the limits that must be kept."""
         return np.array([one.excess[name] for name in self.names])
 

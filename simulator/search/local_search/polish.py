@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..evaluate import MACHINES, Evaluation, Evaluator
+from ..evaluate import MACHINES, Evaluator, PlanEvaluation
 from ..space.dimensions import RangeDimension, Values
 from .gradients import STEP_LOG_TOKENS, SmoothProblem
 
 __all__ = ["Aim", "LocalSearch", "improve"]
 
-Aim = Callable[[Evaluation], float]
+Aim = Callable[[PlanEvaluation], float]
 """What a local search makes small."""
 
 _ROUNDS = 6
@@ -30,7 +30,9 @@ _FARTHEST = 3.0  # log tokens of one secant
 _TOKENS = "data.tokens"
 
 
-def improve(evaluator: Evaluator, start: Evaluation, aim: Aim, *, budget: int, free: Sequence[str] = ()) -> Evaluation:
+def improve(
+    evaluator: Evaluator, start: PlanEvaluation, aim: Aim, *, budget: int, free: Sequence[str] = ()
+) -> PlanEvaluation:
     """The best plan found near `start` with about `budget` evaluations; `start` itself where there is none better.
 
     Limits named in `free` need not be kept. A plan that keeps fewer limits is never better.
@@ -53,7 +55,7 @@ class _Trend:
     limits: tuple[str, ...]
     slope: float
 
-    def worst(self, one: Evaluation) -> float:
+    def worst(self, one: PlanEvaluation) -> float:
         """The largest excess of these limits, log units."""
         return max(one.excess[name] for name in self.limits)
 
@@ -72,11 +74,11 @@ class LocalSearch:
     """Evaluations that may still be made."""
     trend: _Trend | None = field(default_factory=lambda: _UNKNOWN)
 
-    def missed(self, one: Evaluation) -> float:
+    def missed(self, one: PlanEvaluation) -> float:
         """By how much limits are exceeded that must be kept, log units in all."""
         return sum(max(value, 0.0) for name, value in one.excess.items() if name not in self.free)
 
-    def better(self, one: Evaluation, other: Evaluation) -> bool:
+    def better(self, one: PlanEvaluation, other: PlanEvaluation) -> bool:
         """Whether one plan keeps more of the limits, or as many and aims better by more than rounding."""
         ours, theirs = self.missed(one), self.missed(other)
         if ours > 0 or theirs > 0:
@@ -84,12 +86,12 @@ class LocalSearch:
         gain = self.aim(other) - self.aim(one)
         return gain > _GAIN * max(abs(self.aim(other)), 1e-12)
 
-    def many(self, plans: Sequence[Values], like: Any = None) -> list[Evaluation]:
+    def many(self, plans: Sequence[Values], like: Any = None) -> list[PlanEvaluation]:
         """Judge plans, and count them."""
         self.left -= len(plans)
         return self.evaluator.many(plans, like)
 
-    def by_moves(self, best: Evaluation) -> Evaluation:
+    def by_moves(self, best: PlanEvaluation) -> PlanEvaluation:
         """The first better plan along each dimension that isn't smooth, one after the other."""
         for dimension in self.evaluator.study.space.dimensions:
             for value in dimension.moves(best.values):
@@ -100,7 +102,7 @@ class LocalSearch:
                     best = moved
         return best
 
-    def to_limits(self, one: Evaluation) -> Evaluation:
+    def to_limits(self, one: PlanEvaluation) -> PlanEvaluation:
         """The plan with as many tokens as its limits allow, or as few, by secants in log tokens.
 
         As many where the aim falls with tokens, as a loss does; as few where it rises, as a cost does. The plan as it
@@ -126,7 +128,7 @@ class LocalSearch:
             here, worst = place, excess
         return best
 
-    def _trend(self, one: Evaluation, tokens: RangeDimension, step: Any) -> _Trend | None:
+    def _trend(self, one: PlanEvaluation, tokens: RangeDimension, step: Any) -> _Trend | None:
         """What more tokens do, found at the first plan that asks and the same for all near it; None for nothing."""
         if self.trend is _UNKNOWN:
             here = float(one.values[_TOKENS])
@@ -140,7 +142,7 @@ class LocalSearch:
             self.trend = _Trend(tuple(ends), 1.0 if gain > 0 else steepest) if ends else None
         return self.trend
 
-    def along_gradients(self, start: Evaluation) -> Evaluation:
+    def along_gradients(self, start: PlanEvaluation) -> PlanEvaluation:
         """The end of sequential quadratic programming from a plan; the plan where that gains nothing."""
         problem = SmoothProblem(self, start)
         if start.why is not None or not problem.size or self.left < 2 * problem.size:
@@ -157,10 +159,10 @@ class LocalSearch:
         """The range of tokens, if they may take any value of one."""
         return next((d for d in self.evaluator.study.space.smooth if d.path == _TOKENS), None)
 
-    def on_limit(self, one: Evaluation) -> bool:
+    def on_limit(self, one: PlanEvaluation) -> bool:
         """Whether some limit is just kept."""
         return any(-_ON_LIMIT < value <= 0 for name, value in one.excess.items() if name not in self.free)
 
-    def step_of(self, one: Evaluation) -> Any:
+    def step_of(self, one: PlanEvaluation) -> Any:
         """The step of a plan on its machines, None where those don't matter."""
         return None if one.config is None else self.evaluator.step(one.config)

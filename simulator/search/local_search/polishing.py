@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...cluster.estimate import PlannedStep
-from ..evaluate import Evaluation, Evaluator
+from ..evaluate import Evaluator, PlanEvaluation
 from ..space.dimensions import Values
 from ..study import Study
 from .fronts import front_of, spread_out
@@ -23,11 +23,11 @@ _LEAST_EVALUATIONS, _MOST_EVALUATIONS = 100, 400  # of one local search
 
 def polished(
     evaluator: Evaluator,
-    known: Sequence[Evaluation],
+    known: Sequence[PlanEvaluation],
     budget: int,
     done: set[str],
     told: Callable[[float], None] | None = None,
-) -> list[Evaluation]:
+) -> list[PlanEvaluation]:
     """Better plans than those `known`, found from the best of them with about `budget` evaluations.
 
     In a study with one goal what is best then may take more, up to where nothing near is better.
@@ -51,12 +51,12 @@ def polished(
     return found
 
 
-def _to_the_end(evaluator: Evaluator, one: Evaluation) -> Evaluation:
+def _to_the_end(evaluator: Evaluator, one: PlanEvaluation) -> PlanEvaluation:
     """Where a plan's local search ends when it may take its time."""
     return improve(evaluator, one, lambda plan: _signed(evaluator.study, plan, 0), budget=_MOST_EVALUATIONS)
 
 
-def _starts(evaluator: Evaluator, fresh: Sequence[Evaluation]) -> list[tuple[Evaluator, Evaluation]]:
+def _starts(evaluator: Evaluator, fresh: Sequence[PlanEvaluation]) -> list[tuple[Evaluator, PlanEvaluation]]:
     """Where to start, each with what judges there: the best, points along the front, or the least infeasible."""
     study, feasible = evaluator.study, [one for one in fresh if one.feasible]
     if not feasible:
@@ -68,20 +68,20 @@ def _starts(evaluator: Evaluator, fresh: Sequence[Evaluation]) -> list[tuple[Eva
     return [(_Capped.at(evaluator, one), one) for one in points]
 
 
-def _key(one: Evaluation) -> str:
+def _key(one: PlanEvaluation) -> str:
     return repr(sorted(one.values.items()))
 
 
-def _signed(study: Study, one: Evaluation, goal: int) -> float:
+def _signed(study: Study, one: PlanEvaluation, goal: int) -> float:
     """A goal as something to make small."""
     return one.goals[goal] if study.directions[goal] == "minimize" else -one.goals[goal]
 
 
-def _missed(one: Evaluation) -> float:
+def _missed(one: PlanEvaluation) -> float:
     return sum(max(value, 0.0) for value in one.excess.values())
 
 
-def _different(ordered: Sequence[Evaluation], study: Study) -> list[Evaluation]:
+def _different(ordered: Sequence[PlanEvaluation], study: Study) -> list[PlanEvaluation]:
     """The first few of which no two share all that isn't smooth; fewer where there aren't as many."""
     smooth, seen, found = _smooth(study), set(), []
     for one in ordered:
@@ -111,19 +111,19 @@ class _Capped(Evaluator):
     caps: tuple[float, ...]
 
     @classmethod
-    def at(cls, evaluator: Evaluator, point: Evaluation) -> _Capped:
+    def at(cls, evaluator: Evaluator, point: PlanEvaluation) -> _Capped:
         return cls(evaluator, point.goals)
 
     def __post_init__(self) -> None:
         self.study = self.inner.study
 
-    def many(self, plans: Sequence[Values], like: PlannedStep | None = None) -> list[Evaluation]:
+    def many(self, plans: Sequence[Values], like: PlannedStep | None = None) -> list[PlanEvaluation]:
         return [self._with_caps(one) for one in self.inner.many(plans, like)]
 
     def step(self, config: Any) -> PlannedStep | None:
         return self.inner.step(config)
 
-    def _with_caps(self, one: Evaluation) -> Evaluation:
+    def _with_caps(self, one: PlanEvaluation) -> PlanEvaluation:
         extra = {}
         for number, (value, cap, way) in enumerate(zip(one.goals, self.caps, self.study.directions, strict=True)):
             if value > 0 and cap > 0:

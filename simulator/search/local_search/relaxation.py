@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..evaluate import MACHINES, Evaluation, Evaluator
+from ..evaluate import MACHINES, Evaluator, PlanEvaluation
 from ..study import BoundLimit, Study
 from .polish import improve
 
@@ -29,7 +29,7 @@ class Relaxation:
 
     limits: tuple[tuple[BoundLimit, float], ...]
     """Each limit that gives, with the bound that it needs."""
-    plan: Evaluation
+    plan: PlanEvaluation
     """A plan that is feasible then."""
 
     @property
@@ -55,7 +55,7 @@ class Relaxation:
         return {"limits": limits, "factor": self.factor, "plan": dict(self.plan.values)}
 
 
-def relaxations(evaluator: Evaluator, known: Sequence[Evaluation]) -> list[Relaxation]:
+def relaxations(evaluator: Evaluator, known: Sequence[PlanEvaluation]) -> list[Relaxation]:
     """What would make a plan feasible, smallest change first; empty where no change of a limit would."""
     possible = [one for one in known if one.why is None]
     if not possible:
@@ -67,10 +67,10 @@ def relaxations(evaluator: Evaluator, known: Sequence[Evaluation]) -> list[Relax
     return sorted(found, key=lambda one: one.factor)
 
 
-def _single(evaluator: Evaluator, limit: BoundLimit, known: Sequence[Evaluation]) -> Relaxation | None:
+def _single(evaluator: Evaluator, limit: BoundLimit, known: Sequence[PlanEvaluation]) -> Relaxation | None:
     """This limit alone gives; None where that doesn't help."""
 
-    def others(one: Evaluation) -> float:
+    def others(one: PlanEvaluation) -> float:
         return sum(max(value, 0.0) for name, value in one.excess.items() if name != limit.name)
 
     starts = sorted(known, key=lambda one: (others(one), one.excess[limit.name]))[:_STARTS]
@@ -86,10 +86,10 @@ def _single(evaluator: Evaluator, limit: BoundLimit, known: Sequence[Evaluation]
     return Relaxation(((limit, _rounded(limit, best)),), best)
 
 
-def _together(evaluator: Evaluator, known: Sequence[Evaluation]) -> Relaxation | None:
+def _together(evaluator: Evaluator, known: Sequence[PlanEvaluation]) -> Relaxation | None:
     """Several limits give, the least in all; None where one of them is on what the plan has none of."""
 
-    def missed(one: Evaluation) -> float:
+    def missed(one: PlanEvaluation) -> float:
         return sum(max(value, 0.0) for value in one.excess.values())
 
     names = [name for name in known[0].excess if name != MACHINES]
@@ -105,7 +105,7 @@ def _together(evaluator: Evaluator, known: Sequence[Evaluation]) -> Relaxation |
     return Relaxation(tuple((limit, _rounded(limit, best)) for limit in giving), best)
 
 
-def _rounded(limit: BoundLimit, plan: Evaluation) -> float:
+def _rounded(limit: BoundLimit, plan: PlanEvaluation) -> float:
     """The bound that a plan needs, rounded to the side that still admits it."""
     value = plan.measured[limit.name]
     unit = 10.0 ** (math.floor(math.log10(value)) - _DIGITS + 1)
@@ -113,7 +113,7 @@ def _rounded(limit: BoundLimit, plan: Evaluation) -> float:
     return float(f"{turned * unit:.{_DIGITS}g}")
 
 
-def why_impossible(study: Study, known: Sequence[Evaluation]) -> str:
+def why_impossible(study: Study, known: Sequence[PlanEvaluation]) -> str:
     """Why no plan can even be run on its machines: the reason of the last that was tried."""
     reasons = [one.why for one in known if one.why is not None]
     return reasons[-1] if reasons else f"study {study.name}: no plan was tried"

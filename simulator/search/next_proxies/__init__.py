@@ -1,18 +1,18 @@
 """What to try next: which proxies tell most about the runs that are planned, for what they cost."""
 
 from .active import Selection, choose_in_rounds, choose_runs
-from .belief import Belief, LawBelief, SurrogateBelief
+from .belief import JointPosterior, LawPosterior, SurrogatePosterior
 from .region import Candidates, Region
 from .width import LEVEL, Width
 
 __all__ = [
     "LEVEL",
-    "Belief",
     "Candidates",
-    "LawBelief",
+    "JointPosterior",
+    "LawPosterior",
     "Region",
     "Selection",
-    "SurrogateBelief",
+    "SurrogatePosterior",
     "Width",
     "choose_in_rounds",
     "choose_runs",

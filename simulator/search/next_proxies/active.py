@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ....core.errors import InfeasibleError
-from .belief import Belief, as_beliefs, noise_blocks
+from .belief import JointPosterior, as_beliefs, noise_blocks
 from .region import Candidates, Region
 from .width import Width
 
@@ -26,7 +26,7 @@ _LEAST_GAIN = 3e-3  # a run that removes less of what is open is not worth its p
 _COMMITTED = 0.5  # of each round's plan
 _SLACK = 1e-9
 
-Believe = Callable[[tuple[int, ...]], Belief | Sequence[Belief]]
+Believe = Callable[[tuple[int, ...]], JointPosterior | Sequence[JointPosterior]]
 """From the runs taken so far, whose losses are known by then, to what is believed now."""
 
 
@@ -54,7 +54,7 @@ class Selection:
 
 
 def choose_runs(
-    beliefs: Belief | Sequence[Belief],
+    beliefs: JointPosterior | Sequence[JointPosterior],
     candidates: Candidates,
     region: Region,
     budget: float = np.inf,
@@ -103,7 +103,7 @@ def choose_in_rounds(believe: Believe, candidates: Candidates, region: Region, b
 class _Pool:
     """Candidates and region with what is open between them: one joint covariance for each belief."""
 
-    def __init__(self, beliefs: Sequence[Belief], candidates: Candidates, region: Region) -> None:
+    def __init__(self, beliefs: Sequence[JointPosterior], candidates: Candidates, region: Region) -> None:
         self.candidates, self.region = candidates, region
         rows = len(np.asarray(candidates.run))
         self.targets = slice(rows, rows + len(region))

@@ -18,11 +18,11 @@ from typing import Protocol
 
 import numpy as np
 
-from ...fitting import Fit, Observations, Prior, fit_observations, weak_prior
+from ...fitting import Fit, LawPrior, Observations, fit_observations, weak_prior
 from ...laws import Columns, Law, Reference
 from .region import Region
 
-__all__ = ["SHARED_LUCK", "Belief", "LawBelief", "SurrogateBelief", "gradient", "noise_blocks"]
+__all__ = ["SHARED_LUCK", "JointPosterior", "LawPosterior", "SurrogatePosterior", "gradient", "noise_blocks"]
 
 SHARED_LUCK = 0.5
 """Share of a run's noise that all its evaluations have in common, from two seeds at six sizes and five token counts
@@ -38,7 +38,7 @@ mixes at 32 runs (benchmarks/active.py)."""
 _TOKENS_PER_PARAM = 20.0  # of a run that is trained enough for full weight
 
 
-class Belief(Protocol):
+class JointPosterior(Protocol):
     """What choosing needs to know: the open covariance of log losses, and how far single runs stray."""
 
     def covariance(self, a: Columns, b: Columns) -> np.ndarray:
@@ -51,18 +51,18 @@ class Belief(Protocol):
 
 
 @dataclass(frozen=True)
-class LawBelief:
+class LawPosterior:
     """A law around `theta: (P,)`, with `open: (P, P)` the covariance of its parameters.
 
-    `luck` is the sd of log loss of a run that the fit gives full weight, `largest` the compute (6·N·D) of such a run,
-    and `region` what is to be predicted.
+    `run_noise` is the sd of log loss of a run that the fit gives full weight, `largest` the compute (6·N·D) of such
+    a run, and `region` what is to be predicted.
     """
 
     law: Law
     reference: Reference
     theta: np.ndarray
     open: np.ndarray
-    luck: float
+    run_noise: float
     largest: float
     region: Region
 
@@ -70,12 +70,12 @@ class LawBelief:
     def of(
         cls,
         law: Law,
-        prior: Prior | None,
+        prior: LawPrior | None,
         region: Region,
         pool: Columns,
         done: Observations | None = None,
         fit: Fit | None = None,
-    ) -> LawBelief:
+    ) -> LawPosterior:
         """The belief before any run (`done` None: the prior alone), or after those done (`fit` is made if not given).
 
         `pool` are the runs that may come, which set the scale of the weights. Without a prior the weak generic one
@@ -96,7 +96,7 @@ class LawBelief:
         before = cls(law, reference, theta, wide, _SD_PER_MEAN * noise, float(largest), region)
         return before if done is None else before.after(done.columns, done.origins)
 
-    def after(self, columns: Columns, origins: np.ndarray | None = None) -> LawBelief:
+    def after(self, columns: Columns, origins: np.ndarray | None = None) -> LawPosterior:
         """The belief when runs like these are done too; `origins: (n,)` numbers the training run of each row."""
         g = gradient(self.law, self.theta, self.reference, columns) / np.sqrt(self.noise(columns))[:, None]
         known = g.T @ g
@@ -108,22 +108,22 @@ class LawBelief:
             shared = SHARED_LUCK / (1.0 + (rows - 1) * SHARED_LUCK)
             known = (known - (sums.T * shared) @ sums) / (1.0 - SHARED_LUCK)
         opened = np.linalg.inv(np.linalg.inv(self.open) + known)
-        return LawBelief(
-            self.law, self.reference, self.theta, 0.5 * (opened + opened.T), self.luck, self.largest, self.region
+        return LawPosterior(
+            self.law, self.reference, self.theta, 0.5 * (opened + opened.T), self.run_noise, self.largest, self.region
         )
 
     def covariance(self, a: Columns, b: Columns) -> np.ndarray:
-        """As in `Belief`."""
+        """As in `JointPosterior`."""
         left, right = (gradient(self.law, self.theta, self.reference, columns) for columns in (a, b))
         return left @ self.open @ right.T
 
     def noise(self, columns: Columns) -> np.ndarray:
-        """As in `Belief`."""
+        """As in `JointPosterior`."""
         below = np.zeros(len(columns["params"]))
         for name, centre in self.region.centre.items():
             if name in self.law.member.uses:
                 below += np.maximum(0.0, np.log10(centre / np.asarray(columns[name], dtype=float)))
-        return self.luck**2 / _weights(columns, self.largest) + (_MISFIT * below) ** 2
+        return self.run_noise**2 / _weights(columns, self.largest) + (_MISFIT * below) ** 2
 
 
 class Learner(Protocol):
@@ -140,24 +140,24 @@ class Learner(Protocol):
 
 
 @dataclass(frozen=True)
-class SurrogateBelief:
+class SurrogatePosterior:
     """A law and what was learned on top of it: the learner's covariance, with the law's where it isn't in that.
 
     For planned runs among those done. A learner takes every run at its word, whatever its size, so further out it is
-    far too sure of itself, and `LawBelief` is the better guide.
+    far too sure of itself, and `LawPosterior` is the better guide.
     """
 
-    law: LawBelief
+    law: LawPosterior
     fit: Fit
     learner: Learner
 
     def covariance(self, a: Columns, b: Columns) -> np.ndarray:
-        """As in `Belief`."""
+        """As in `JointPosterior`."""
         learned = self.learner.covariance(self.fit, a, b)
         return learned if self.learner.joint else learned + self.law.covariance(a, b)
 
     def noise(self, columns: Columns) -> np.ndarray:
-        """As in `Belief`."""
+        """As in `JointPosterior`."""
         return self.law.noise(columns)
 
 
@@ -174,7 +174,7 @@ def noise_blocks(noise: np.ndarray) -> np.ndarray:
     return root[:, :, None] * root[:, None, :] * shared
 
 
-def _precision(law: Law, prior: Prior, reference: Reference) -> np.ndarray:
+def _precision(law: Law, prior: LawPrior, reference: Reference) -> np.ndarray:
     """The prior's precision `(P, P)`, with the generic spread where it doesn't speak, such as of the level."""
     _, precision = prior.for_law(law, reference)
     generic = np.array([parameter.sd for parameter in law.parameters])
@@ -194,6 +194,6 @@ def _weights(columns: Columns, largest: float) -> np.ndarray:
     return np.minimum(weights[:-1] / weights[-1], 1.0)
 
 
-def as_beliefs(beliefs: Belief | Sequence[Belief]) -> list[Belief]:
+def as_beliefs(beliefs: JointPosterior | Sequence[JointPosterior]) -> list[JointPosterior]:
     """One belief for each loss that is to be predicted."""
     return list(beliefs) if isinstance(beliefs, Sequence) else [beliefs]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...fitting import error_scale, gap_decades
+from ...fitting import error_scale, extrapolation_decades
 from ...predictor.calibration import public_calibration
 from ...predictor.prediction import LossPrediction
 from .region import Candidates, Region
@@ -22,16 +22,16 @@ _UNBOUNDED = 20.0  # half-width in log loss beyond which a fraction says nothing
 class Width:
     """Half-widths as a predictor states them: q(0.9)·√(spread² + noise² + (κ·gap)²), with κ·gap for extrapolation.
 
-    `noise` is the mean absolute residual of the law's fit, and `seen` the lowest and highest params, tokens and compute
-    (6·N·D) of the runs done, None before the first. `spread: (t,)` is what the predictor says is open of each planned
-    run now, in log loss: a belief then says by what factor further runs narrow it, so that widths start where the
-    predictor's are. Without one, the belief's own variance and the public tables' q count.
+    `noise` is the mean absolute residual of the law's fit, and `fitted_ranges` the lowest and highest params, tokens
+    and compute (6·N·D) of the runs done, None before the first. `spread: (t,)` is what the predictor says is open of
+    each planned run now, in log loss: a belief then says by what factor further runs narrow it, so that widths start
+    where the predictor's are. Without one, the belief's own variance and the public tables' q count.
     """
 
     candidates: Candidates
     region: Region
     noise: float
-    seen: Mapping[str, tuple[float, float]] | None = None
+    fitted_ranges: Mapping[str, tuple[float, float]] | None = None
     spread: np.ndarray | None = None
     quantile: float | None = None
 
@@ -40,16 +40,16 @@ class Width:
         cls,
         prediction: LossPrediction,
         noise: float,
-        seen: Mapping[str, tuple[float, float]],
+        fitted_ranges: Mapping[str, tuple[float, float]],
         candidates: Candidates,
         region: Region,
     ) -> Width:
         """From the prediction of the region's runs, made from the runs done so far."""
         low, high = prediction.interval(LEVEL)
-        known = error_scale(np.zeros(len(region)), noise, prediction.gap)
+        known = error_scale(np.zeros(len(region)), noise, prediction.extrapolation_decades)
         spread = np.sqrt(np.maximum(prediction.scale**2 - known**2, 0.0))
         quantile = region.mean(0.5 * np.log(high / low) / prediction.scale)
-        return cls(candidates, region, noise, seen, spread, quantile)
+        return cls(candidates, region, noise, fitted_ranges, spread, quantile)
 
     def half_width(self, runs: Sequence[int], left: np.ndarray, before: np.ndarray) -> float:
         """Half-width of the 90 % interval at the region, a fraction of the loss, with these candidates done too.
@@ -65,11 +65,11 @@ class Width:
 
     def _gap(self, runs: list[int]) -> np.ndarray:
         """Decades from the runs, done and chosen, to each planned one, `(t,)`."""
-        ranges = dict(self.seen or {})
+        ranges = dict(self.fitted_ranges or {})
         rows = self.candidates.rows_of(runs)
         if len(rows):
             params, tokens = (np.asarray(self.candidates.columns[name], float)[rows] for name in ("params", "tokens"))
             for name, values in {"params": params, "tokens": tokens, "compute": 6.0 * params * tokens}.items():
                 low, high = ranges.get(name, (np.inf, 0.0))
                 ranges[name] = (min(low, float(values.min())), max(high, float(values.max())))
-        return gap_decades(ranges, self.region.columns) if ranges else np.zeros(len(self.region))
+        return extrapolation_decades(ranges, self.region.columns) if ranges else np.zeros(len(self.region))

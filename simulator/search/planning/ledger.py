@@ -1,4 +1,4 @@
-"""A planner's proposals and their results, kept as the trials of an Optuna study: `Ledger`.
+"""A planner's proposals and their results, kept as the trials of an Optuna study: `ProposalStore`.
 
 A proposal is made in one step, as a RUNNING trial that is complete: a process that dies leaves a whole one or none.
 Its result is written beside it under the result's own digest before the trial is closed: of two processes that tell
@@ -29,7 +29,7 @@ from ..storage.leases import WAITS, WHY, fail_trial
 from ..storage.opening import open_storage, open_study
 from ..storage.quiet import experimental_parts, quiet_log
 
-__all__ = ["FORMAT", "Entry", "Ledger"]
+__all__ = ["FORMAT", "Entry", "ProposalStore"]
 
 FORMAT = 1
 """Of what a trial's attributes hold."""
@@ -45,15 +45,15 @@ class Entry:
 
     number: int
     plan: Mapping[str, Any]
-    """What `Ledger.add` was given."""
+    """What `ProposalStore.add` was given."""
     waiting: bool
     told: Mapping[str, Any] | None
-    """What `Ledger.close` was given, and the loss."""
+    """What `ProposalStore.close` was given, and the loss."""
     why: str | None
     """Why it was given up."""
 
 
-class Ledger:
+class ProposalStore:
     """The proposals of the planner `name` in a storage; errors of `open_storage`."""
 
     def __init__(self, storage: str | None, name: str) -> None:

@@ -20,12 +20,12 @@ from ...config.run_config import RunConfig
 from ...forecast.forecast import forecast
 from ...predictor.predictor import Predictor
 from ..optimize import Progress, optimize
-from .outcomes.outcome import Told
+from .outcomes.outcome import RunOutcome
 from .planner_start import StudySource, digest_of, run_table, stated, study_on
-from .plans import Plan, apart, judged_at, search_plans
-from .proposals import Expected, Lesson, Proposal, expect
+from .plans import ProposedPlan, apart, judged_at, search_plans
+from .proposals import Expected, Proposal, ProposalResult, expect
 from .refit import Refit, lacking, told_row_of
-from .results import Result, headline, headline_nats, read_result
+from .results import ReportedResult, headline, headline_nats, read_result
 
 if TYPE_CHECKING:
     from ....datasets.runs.run_table import RunTable
@@ -42,11 +42,11 @@ _MOST_PROPOSALS = 10_000
 
 
 @dataclass(frozen=True)
-class _News:
+class _Pending:
     """A result that is about to be written down."""
 
     entry: Entry
-    told: Told
+    told: RunOutcome
     digest: str
     """Of the result as it was given, before what isn't used was taken out."""
     config: RunConfig | None
@@ -80,7 +80,7 @@ class Planner:
         Raises UsageError if `runs` isn't a table; ConfigError, RunTableError, FitError and InputError for a study,
         table or storage that can't be used.
         """
-        from .ledger import Ledger
+        from .ledger import ProposalStore
 
         if explore is not None and not _QUANTILES[0] <= explore <= _QUANTILES[1]:
             raise UsageError(f"explore: got {shown(explore)}; expected a quantile between 0.005 and 0.995, such as 0.1")
@@ -90,7 +90,7 @@ class Planner:
         self.name = name or stated_name
         self.storage = storage or stated_storage
         self._lock = threading.RLock()
-        self._ledger = Ledger(self.storage, f"{self.name}.planner")  # beside a search of the same name
+        self._ledger = ProposalStore(self.storage, f"{self.name}.planner")  # beside a search of the same name
         told = _fitted(self._ledger.entries())
         self._fitted_on = list(told)
         self._predictor = self._refit.predictor(list(told.values()))
@@ -116,7 +116,7 @@ class Planner:
         return [self._proposal(entry) for entry in self._ledger.entries() if entry.waiting]
 
     @property
-    def history(self) -> list[Lesson]:
+    def history(self) -> list[ProposalResult]:
         """Every told result beside what had been forecast, in the order of the proposals."""
         return [self._lesson(entry) for entry in self._ledger.entries() if entry.told is not None]
 
@@ -145,13 +145,13 @@ class Planner:
             )
         return proposals
 
-    def tell(self, proposal: Proposal | int | None, result: Result) -> Lesson:
+    def tell(self, proposal: Proposal | int | None, result: ReportedResult) -> ProposalResult:
         """Take what became of a proposal, fit anew, and say what that changed.
 
-        `result` is a `Told` (which may name its proposal itself), the loss of the study's own target in nats per token,
-        losses by target, or what went wrong: None or "failed", "diverged". A run without a loss is written down and
-        not fitted. The same result again changes nothing. Raises InputError for an unknown proposal, one that was given
-        up, another result than before, and a loss that is none.
+        `result` is a `RunOutcome` (which may name its proposal itself), the loss of the study's own target in nats per
+        token, losses by target, or what went wrong: None or "failed", "diverged". A run without a loss is written down
+        and not fitted. The same result again changes nothing. Raises InputError for an unknown proposal, one that was
+        given up, another result than before, and a loss that is none.
         """
         number = proposal.number if isinstance(proposal, Proposal) else proposal
         with self._lock:
@@ -163,18 +163,18 @@ class Planner:
         number: int | None = None,
         *,
         columns: Mapping[str, str] | None = None,
-    ) -> list[Lesson]:
-        """Tell the runs of a file or a run's folder (W&B, MLflow, a log of metrics), as `told_result` reads them.
+    ) -> list[ProposalResult]:
+        """Tell the runs of a file or a run's folder (W&B, MLflow, a log of metrics), as `read_outcome` reads them.
 
         Each names its proposal as in `watch`; `number` says it of a single run. Nothing is taken if one can't be.
         """
-        from .outcomes.told import TRIAL_KEY, Asked, told_results
+        from .outcomes.told import TRIAL_KEY, Asked, read_outcomes
 
         with self._lock:
             self._follow()
             configs = {entry.number: self._config(entry) for entry in self._ledger.entries()}
             own = None if number is None else self.config(number)
-            told = told_results(source, Asked(own, configs, self.name, columns or {}))
+            told = read_outcomes(source, Asked(own, configs, self.name, columns or {}))
             if number is not None and len(told) > 1:
                 raise InputError(f"{source}: holds {len(told)} runs; expected the one of trial {number}")
             if not told:
@@ -187,11 +187,11 @@ class Planner:
     def watch(
         self,
         folder: str | os.PathLike[str],
-        on_told: Callable[[Lesson], None] | None = None,
+        on_told: Callable[[ProposalResult], None] | None = None,
         *,
         columns: Mapping[str, str] | None = None,
         quiet_s: float = 600.0,
-    ) -> list[Lesson]:
+    ) -> list[ProposalResult]:
         """Look once through a folder that runs write to (W&B, MLflow, CSV, JSON lines), and take what is new.
 
         A run belongs to the proposal that its column or tag `foretrain_trial` numbers, or to the one of its name;
@@ -206,7 +206,7 @@ class Planner:
             seen = {entry.told["digest"] for entry in entries if entry.told}
             configs = {entry.number: self._config(entry) for entry in entries}
             found = new_results(folder, seen, study=self.name, configs=configs, columns=columns, quiet_s=quiet_s)
-            news: dict[int, _News] = {}
+            news: dict[int, _Pending] = {}
             for told in found:
                 if told.trial is None:
                     continue
@@ -260,7 +260,7 @@ class Planner:
 
     # asking
 
-    def _claim(self, plan: Plan) -> Proposal | None:
+    def _claim(self, plan: ProposedPlan) -> Proposal | None:
         """Write a plan down; None if another process was faster with one like it."""
         config = self.study.space.config(plan.values)
         facts = {"values": dict(plan.values), "config": config.to_mapping(), "goals": list(plan.evaluation.goals)}
@@ -285,9 +285,9 @@ class Planner:
 
     # telling
 
-    def _news(self, number: int | None, result: Result) -> _News:
+    def _news(self, number: int | None, result: ReportedResult) -> _Pending:
         """What a result says of which proposal. InputError where it can't be taken."""
-        if isinstance(result, Told) and result.trial is not None:
+        if isinstance(result, RunOutcome) and result.trial is not None:
             if number is not None and number != result.trial:
                 raise InputError(f"{result.where}: is of trial {result.trial}; expected the result of trial {number}")
             number = result.trial
@@ -297,10 +297,10 @@ class Planner:
         if not entry.waiting and entry.told is None:
             raise InputError(f"trial {number}: was given up ({entry.why}); {self._expected()}")
         config = self._config(entry)
-        told, notes = read_result(self._name(number), config, result, self._refit.base.targets, self._weights)
-        digest = result.digest if isinstance(result, Told) else told.digest
+        told, notes = read_result(self._name(number), config, result, self._refit.base.loss_columns, self._weights)
+        digest = result.digest if isinstance(result, RunOutcome) else told.digest
         if told.status != "ok":
-            return _News(entry, told, digest, None, None, notes)
+            return _Pending(entry, told, digest, None, None, notes)
         headline_nats(told.losses, self._weights)
         if told.tokens is not None and abs(told.tokens / config.data.tokens - 1.0) > _OTHER_TOKENS:
             notes += (f"the run saw {told.tokens:.4g} tokens, not {config.data.tokens:.4g} as planned",)
@@ -309,9 +309,9 @@ class Planner:
         if told.params is not None and abs(told.params / config.model.params_total - 1.0) > _OTHER_PARAMS:
             notes += (f"the run counts {told.params:.4g} parameters, the plan {config.model.params_total:.4g}",)
         row = told_row_of(self._refit.base, self._predictor, self._name(number), config, told)
-        return _News(entry, told, digest, config, row, notes + lacking(self._refit.base, row))
+        return _Pending(entry, told, digest, config, row, notes + lacking(self._refit.base, row))
 
-    def _tell(self, news: Sequence[_News]) -> list[Lesson]:
+    def _tell(self, news: Sequence[_Pending]) -> list[ProposalResult]:
         """Write results down, and fit on them before that: what can't be fitted isn't kept."""
         self._follow()
         fresh = [one for one in news if one.entry.told is None]
@@ -325,29 +325,29 @@ class Planner:
             self._use(fitted, [*self._fitted_on, *(one.entry.number for one in fresh if one.row is not None)])
         return [self._answer(one, kept.get(one.entry.number)) for one in news]
 
-    def _keep(self, one: _News, before: Mapping[str, Expected], places: Mapping[str, float]) -> Lesson:
+    def _keep(self, one: _Pending, before: Mapping[str, Expected], places: Mapping[str, float]) -> ProposalResult:
         number = one.entry.number
         notes = list(one.notes)
         for target, place in places.items():
             if min(place, 1.0 - place) < _FAR:
                 side = "below" if place < 0.5 else "above"
                 notes.append(f"{target} is far {side} what was forecast, beyond the 99 % interval")
-        lesson = Lesson(number, self._name(number), one.told, before, places, {}, tuple(notes))
+        lesson = ProposalResult(number, self._name(number), one.told, before, places, {}, tuple(notes))
         loss = headline_nats(one.told.losses, self._weights) if one.told.status == "ok" else None
         record = {**lesson.record(), "row": one.row, "digest": one.digest}
         self._same_or_raise(self._ledger.close(number, record, one.digest, loss), one.told)
         return lesson
 
-    def _answer(self, one: _News, lesson: Lesson | None) -> Lesson:
+    def _answer(self, one: _Pending, lesson: ProposalResult | None) -> ProposalResult:
         if lesson is None:
             self._same_or_raise(one.entry, one.told)
             lesson = replace(self._lesson(one.entry), news=False)
         return replace(lesson, after=self._expect(one)[0])
 
-    def _expect(self, one: _News) -> tuple[dict[str, Expected], dict[str, float]]:
+    def _expect(self, one: _Pending) -> tuple[dict[str, Expected], dict[str, float]]:
         return ({}, {}) if one.config is None else expect(self._predictor, one.config, one.told.losses)
 
-    def _same_or_raise(self, entry: Entry, told: Told) -> None:
+    def _same_or_raise(self, entry: Entry, told: RunOutcome) -> None:
         """InputError unless what is kept is what is told."""
         kept = None if entry.told is None else self._lesson(entry).told
         if kept is None or (kept.status, dict(kept.losses)) != (told.status, dict(told.losses)):
@@ -364,8 +364,8 @@ class Planner:
         waiting = [str(entry.number) for entry in self._ledger.entries() if entry.waiting]
         return f"expected one that waits: {', '.join(waiting) or 'there is none'}"
 
-    def _lesson(self, entry: Entry) -> Lesson:
-        return Lesson.restore(entry.number, self._name(entry.number), entry.told or {})
+    def _lesson(self, entry: Entry) -> ProposalResult:
+        return ProposalResult.restore(entry.number, self._name(entry.number), entry.told or {})
 
     # the predictor
 
@@ -387,5 +387,5 @@ def _fitted(entries: Sequence[Entry]) -> dict[int, Mapping[str, Any]]:
     return {number: one["row"] for number, one in told.items() if one["row"] is not None}
 
 
-def _said(told: Told) -> str:
+def _said(told: RunOutcome) -> str:
     return ", ".join(f"{target} {loss:.6g}" for target, loss in told.losses.items()) or told.status

@@ -58,9 +58,9 @@ def study_on(config: StudySource, predictor: Predictor) -> Study:
         return Study.from_mapping(config, predictor=predictor)
     if not isinstance(config, Study):
         return Study.load(config, predictor=predictor)
-    unknown = [target for target in config.targets if target not in predictor.targets]
+    unknown = [target for target in config.loss_columns if target not in predictor.models]
     if unknown:
-        raise ConfigError(f"study {config.name}: asks for {unknown[0]}; the runs have {', '.join(predictor.targets)}")
+        raise ConfigError(f"study {config.name}: asks for {unknown[0]}; the runs have {', '.join(predictor.models)}")
     return replace(config, predictor=predictor)
 
 
@@ -71,7 +71,7 @@ def digest_of(study: Study, table: RunTable) -> str:
         "space": [_dimension(dimension) for dimension in study.space.dimensions],
         "goals": [[goal.goal.model_dump(mode="json"), dict(goal.weights or {})] for goal in study.goals],
         "limits": [[one.measure.name, one.side, one.bound, one.chance] for one in study.limits],
-        "targets": sorted(table.targets),
+        "targets": sorted(table.loss_columns),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

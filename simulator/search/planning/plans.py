@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..evaluate import Evaluation, Evaluator
+from ..evaluate import Evaluator, PlanEvaluation
 from ..local_search.fronts import balanced, front_of, spread_out
 from ..optimize import Progress, open_search, optimize, run_search
 from ..space.dimensions import MixDimension, RangeDimension, Values
@@ -19,7 +19,7 @@ from ..trials.samplers import choose_sampler
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-__all__ = ["Plan", "apart", "judged_at", "search_plans"]
+__all__ = ["ProposedPlan", "apart", "judged_at", "search_plans"]
 
 _SPACINGS = (0.05, 0.025, 0.0125, 0.003, 1e-4)
 """How far plans are apart at least, shares of a range; the next one where there are no such plans left."""
@@ -27,11 +27,11 @@ _MOST_ORDERED = 1_000
 
 
 @dataclass(frozen=True)
-class Plan:
+class ProposedPlan:
     """A plan as Optuna keeps it."""
 
     values: Values
-    evaluation: Evaluation
+    evaluation: PlanEvaluation
     params: dict[str, Any]
     distributions: dict[str, BaseDistribution]
     spacing: float
@@ -50,7 +50,7 @@ def judged_at(study: Study, quantile: float) -> Study:
     return replace(study, goals=goals)
 
 
-def search_plans(study: Study, taken: Sequence[Values], progress: Progress | None = None) -> Iterator[Plan]:
+def search_plans(study: Study, taken: Sequence[Values], progress: Progress | None = None) -> Iterator[ProposedPlan]:
     """Feasible plans, the best first, each apart from those before and from those `taken`; searched in memory.
 
     Raises InfeasibleError, with the smallest relaxation, where no plan keeps every limit; ends where none is left.
@@ -100,7 +100,7 @@ def _place(dimension: RangeDimension, value: Any) -> float:
     return math.log(value / low) / math.log(high / low) if dimension.log else (value - low) / (high - low)
 
 
-def _searched(study: Study, evaluator: Evaluator, progress: Progress | None) -> list[Evaluation]:
+def _searched(study: Study, evaluator: Evaluator, progress: Progress | None) -> list[PlanEvaluation]:
     """Everything that a search of the study tries, and better plans near the best."""
 
     total = study.options.trials
@@ -109,7 +109,7 @@ def _searched(study: Study, evaluator: Evaluator, progress: Progress | None) -> 
     return list(evaluations(found).values())
 
 
-def _ordered(feasible: Sequence[Evaluation], directions: Sequence[str]) -> list[Evaluation]:
+def _ordered(feasible: Sequence[PlanEvaluation], directions: Sequence[str]) -> list[PlanEvaluation]:
     """The best first; of several goals the balanced plan, then the rest of its front, then the next front."""
     if len(directions) == 1:
         sign = 1.0 if directions[0] == "minimize" else -1.0
@@ -129,15 +129,15 @@ class _Exact:
 
     def __init__(self, study: Study, evaluator: Evaluator) -> None:
         self._study, self._evaluator = study, evaluator
-        self._known: dict[int, Plan | None] = {}
+        self._known: dict[int, ProposedPlan | None] = {}
 
-    def __call__(self, one: Evaluation) -> Plan | None:
+    def __call__(self, one: PlanEvaluation) -> ProposedPlan | None:
         """The plan that Optuna's parameters give; None where they give none, or one that misses a limit."""
         if id(one) not in self._known:
             self._known[id(one)] = self._plan(one)
         return self._known[id(one)]
 
-    def _plan(self, one: Evaluation) -> Plan | None:
+    def _plan(self, one: PlanEvaluation) -> ProposedPlan | None:
         from optuna.trial import FixedTrial
 
         params = self._study.space.encode(one.values)
@@ -146,4 +146,4 @@ class _Exact:
         trial = FixedTrial(params)
         values = self._study.space.suggest(trial)  # type: ignore[arg-type] - a FixedTrial suggests as a Trial does
         evaluation = self._evaluator(values)
-        return Plan(values, evaluation, trial.params, trial.distributions, 0.0) if evaluation.feasible else None
+        return ProposedPlan(values, evaluation, trial.params, trial.distributions, 0.0) if evaluation.feasible else None

@@ -1,4 +1,4 @@
-"""What a planner hands out and what it learns: `Proposal`, a plan for a real run; `Lesson`, what became of one."""
+"""What a planner hands out, `Proposal`, a plan for a real run; and what it learns, `ProposalResult`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ...forecast.forecast import Forecast
 from ...forecast.law_inputs import planned, run_columns
 from ...predictor.prediction import LossPrediction
 from ...predictor.predictor import Predictor
-from .outcomes.outcome import Told
+from .outcomes.outcome import RunOutcome
 
-__all__ = ["LEVEL", "Expected", "Lesson", "Proposal", "expect"]
+__all__ = ["LEVEL", "Expected", "Proposal", "ProposalResult", "expect"]
 
 LEVEL = 0.9
 """Level of the intervals that lessons compare with."""
@@ -72,12 +72,12 @@ class Expected:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class ProposalResult:
     """A told result beside what was expected of it, by target (`loss`, `loss.<domain>`), nats per token."""
 
     number: int
     name: str
-    told: Told
+    told: RunOutcome
     before: Mapping[str, Expected]
     """What was forecast before the result was known."""
     places: Mapping[str, float]
@@ -109,7 +109,7 @@ class Lesson:
         return {key: facts[key] for key in ("told", "before_nats", "quantiles", "notes")}
 
     @classmethod
-    def restore(cls, number: int, name: str, record: Mapping[str, Any]) -> Lesson:
+    def restore(cls, number: int, name: str, record: Mapping[str, Any]) -> ProposalResult:
         """The inverse of `record`. InputError where somebody else wrote there."""
         try:
             return cls(
@@ -131,15 +131,15 @@ def expect(
     """What is expected of a run, and at which quantile of that its losses lie, both by the targets of `losses`."""
     columns, expected, places = run_columns(config, predictor, []), {}, {}
     for target, loss in losses.items():
-        prediction, _ = planned(config, predictor.targets[target], columns)
+        prediction, _ = planned(config, predictor.models[target], columns)
         expected[target] = Expected.of(prediction)
         places[target] = float(prediction.probability_at_most(loss)[0])
     return expected, places
 
 
-def _told(facts: Mapping[str, Any]) -> Told:
-    """The inverse of `Told.to_dict`."""
-    return Told(
+def _told(facts: Mapping[str, Any]) -> RunOutcome:
+    """The inverse of `RunOutcome.to_dict`."""
+    return RunOutcome(
         run_id=str(facts["run_id"]),
         status=facts["status"],
         losses={target: float(loss) for target, loss in facts["losses_nats"].items()},

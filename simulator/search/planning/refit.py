@@ -14,7 +14,7 @@ from ....core.errors import DataWarning, UsageError
 from ...config.run_config import RunConfig
 from ...forecast.law_inputs import run_columns
 from ...predictor.predictor import Predictor
-from .outcomes.outcome import Told
+from .outcomes.outcome import RunOutcome
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,7 +80,9 @@ class Refit:
                 warnings.warn(warning.message, stacklevel=4)
 
 
-def told_row_of(base: RunTable, predictor: Predictor, run_id: str, config: RunConfig, told: Told) -> dict[str, Any]:
+def told_row_of(
+    base: RunTable, predictor: Predictor, run_id: str, config: RunConfig, told: RunOutcome
+) -> dict[str, Any]:
     """A told run as a row with the columns of `base`: sizes, data and settings of its plan, and its losses.
 
     What the plan doesn't say is taken from what the run says of itself, or is what all runs of the table have.
@@ -112,7 +114,7 @@ def told_row_of(base: RunTable, predictor: Predictor, run_id: str, config: RunCo
     kept = [name for name in base.frame.columns if name not in ("flops", "epochs", "steps")]
     kept += [name for name in facts if name.startswith("mix.") and name not in kept and base.domains]
     row = {name: _known(facts.get(name), told.columns.get(name), base, name) for name in kept}
-    losses = {target: told.losses.get(target) for target in base.targets}
+    losses = {target: told.losses.get(target) for target in base.loss_columns}
     return {**row, **losses, "run_id": run_id, "status": "ok"}
 
 

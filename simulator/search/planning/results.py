@@ -1,4 +1,4 @@
-"""What a planner may be told of a run, in any of the forms that people have it, as a `Told`."""
+"""What a planner may be told of a run, in any of the forms that people have it, as a `RunOutcome`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ....core.errors import InputError
 from ....core.units import shown
 from ...config.run_config import RunConfig
 from ..study import Study
-from .outcomes.outcome import Status, Told
+from .outcomes.outcome import RunOutcome, Status
 
-__all__ = ["Result", "headline", "headline_nats", "read_result"]
+__all__ = ["ReportedResult", "headline", "headline_nats", "read_result"]
 
-Result = Told | float | Mapping[str, float] | str | None
-"""A `Told`; the loss of the study's own target; losses by target; `failed` (or None), `diverged`."""
+ReportedResult = RunOutcome | float | Mapping[str, float] | str | None
+"""A `RunOutcome`; the loss of the study's own target; losses by target; `failed` (or None), `diverged`."""
 
 _NATS = "loss_nats"
 _BROKEN = [status for status in get_args(Status) if status != "ok"]
@@ -24,11 +24,11 @@ _BROKEN = [status for status in get_args(Status) if status != "ok"]
 
 def headline(study: Study) -> dict[str, float]:
     """The targets of the loss that a study is about, with their weights: those of its first goal that is a loss."""
-    goal = next((goal for goal in study.goals if goal.targets), None)
+    goal = next((goal for goal in study.goals if goal.loss_columns), None)
     if goal is not None:
-        return dict(goal.weights or dict.fromkeys(goal.targets, 1.0))
+        return dict(goal.weights or dict.fromkeys(goal.loss_columns, 1.0))
     own = f"loss.{study.run.data.val_domain}"
-    return {(*study.targets, own if own in study.predictor.targets else study.predictor.main_target)[0]: 1.0}
+    return {(*study.loss_columns, own if own in study.predictor.models else study.predictor.main_loss)[0]: 1.0}
 
 
 def headline_nats(losses: Mapping[str, float], weights: Mapping[str, float]) -> float:
@@ -40,9 +40,9 @@ def headline_nats(losses: Mapping[str, float], weights: Mapping[str, float]) -> 
 
 
 def read_result(
-    name: str, config: RunConfig, result: Result, targets: Sequence[str], weights: Mapping[str, float]
-) -> tuple[Told, tuple[str, ...]]:
-    """A result as a `Told` with losses of known targets only, and notes. `weights` are those of `headline`.
+    name: str, config: RunConfig, result: ReportedResult, targets: Sequence[str], weights: Mapping[str, float]
+) -> tuple[RunOutcome, tuple[str, ...]]:
+    """A result as a `RunOutcome` with losses of known targets only, and notes. `weights` are those of `headline`.
 
     A loss that is no number is that of a run that diverged. Raises InputError for anything else that is no result.
     """
@@ -51,9 +51,9 @@ def read_result(
         status = "failed" if result is None else result
         if status not in _BROKEN:
             raise InputError(f"{name}: got {shown(status)}; expected a loss in nats per token, {' or '.join(_BROKEN)}")
-        return Told(name, status, {}, *sizes, None, "told"), ()  # type: ignore[arg-type] - one of them
-    if not isinstance(result, Told):
-        result = Told(name, "ok", _losses(name, result, targets, weights), *sizes, None, "told")
+        return RunOutcome(name, status, {}, *sizes, None, "told"), ()  # type: ignore[arg-type] - one of them
+    if not isinstance(result, RunOutcome):
+        result = RunOutcome(name, "ok", _losses(name, result, targets, weights), *sizes, None, "told")
     if result.status != "ok":
         return result, result.notices
     losses, dropped = {}, []

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ....core.errors import InputError
-from ..evaluate import Evaluation
+from ..evaluate import PlanEvaluation
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -21,7 +21,7 @@ ORIGIN = "origin"
 """User attribute of a trial that the sampler didn't choose: the recipe's name, or polish."""
 
 
-def keep(trial: Trial, evaluation: Evaluation) -> Sequence[float]:
+def keep(trial: Trial, evaluation: PlanEvaluation) -> Sequence[float]:
     """Write an evaluation into a running trial, and return what the trial is to be told."""
     for name, excess in evaluation.excess.items():
         trial.set_constraint(name, excess)
@@ -30,11 +30,11 @@ def keep(trial: Trial, evaluation: Evaluation) -> Sequence[float]:
     return evaluation.goals
 
 
-def restore(trial: FrozenTrial) -> Evaluation:
+def restore(trial: FrozenTrial) -> PlanEvaluation:
     """What `keep` wrote. InputError where a trial isn't ours."""
     plan: Any = trial.user_attrs.get(PLAN)
     try:
-        return Evaluation(
+        return PlanEvaluation(
             values=dict(plan["values"]),
             config=None,
             goals=tuple(trial.values),
@@ -48,7 +48,7 @@ def restore(trial: FrozenTrial) -> Evaluation:
         ) from None
 
 
-def evaluations(found: OptunaStudy) -> dict[int, Evaluation]:
+def evaluations(found: OptunaStudy) -> dict[int, PlanEvaluation]:
     """Every complete trial's evaluation by its number."""
     from optuna.trial import TrialState
 

@@ -2,7 +2,7 @@ import hashlib
 from collections import Counter
 
 import pytest
-from foretrain.datasets.corpus.duplicates import Copies, DuplicateTracker, Shared
+from foretrain.datasets.corpus.duplicates import Copies, DuplicateTracker, SharedDocuments
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +23,7 @@ def test_counts_are_those_of_a_plain_count(added):
     places = {(domain, side) for domain, side, _ in added}
     texts = {place: {text for *at, text in added if tuple(at) == place} for place in places}
     pairs = [(one, two, len(texts[one] & texts[two])) for one in sorted(places) for two in sorted(places) if one < two]
-    assert tracker.shared() == [Shared(*pair) for pair in pairs if pair[2]]
+    assert tracker.shared() == [SharedDocuments(*pair) for pair in pairs if pair[2]]
     assert not tracker.estimated
 
 

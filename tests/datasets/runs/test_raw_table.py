@@ -109,7 +109,7 @@ def test_wandb_export(tmp_path):
     assert list(table.frame["run_id"]) == ["x1", "x2", "x3"]
     assert list(table.frame["status"]) == ["ok", "failed", "failed"]
     assert table.column("lr").tolist() == [3e-4] * 3
-    assert table.targets == ["loss"]
+    assert table.loss_columns == ["loss"]
     assert table.has("train/loss")
     assert noted(table, "read as a W&B export")
     assert noted(table, "1 rows with status 'running' are marked failed: their loss is not final")

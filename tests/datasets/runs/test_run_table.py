@@ -41,7 +41,7 @@ def test_bad_tables_are_refused_by_place_and_value(tmp_path, case):
 
 def test_one_row_and_everything_standard(tmp_path):
     table = read(tmp_path, f"{HEADER}\na,1000000000,20000000000,3.1\n")
-    assert (len(table), table.targets, table.domains) == (1, ["loss"], [])
+    assert (len(table), table.loss_columns, table.domains) == (1, ["loss"], [])
     assert table.column("flops")[0] == 1.2e20
     assert list(table.frame["status"]) == ["ok"]
     assert table.notes == ("made flops from 6 · params · tokens in all rows",)
@@ -102,7 +102,7 @@ def test_mapping_wins_and_keeps_the_column_it_displaces(tmp_path):
     table = read(tmp_path, text, {"params": "nonemb", "loss.wiki": "loss_wiki"})
     assert table.column("params")[0] == 8e8
     assert table.column("params_original")[0] == 1e9
-    assert table.targets == ["loss", "loss.wiki"]
+    assert table.loss_columns == ["loss", "loss.wiki"]
 
 
 def test_perplexity_becomes_nats(tmp_path):
@@ -116,7 +116,7 @@ def test_perplexity_becomes_nats(tmp_path):
 
 def test_a_loss_of_some_domain_is_not_a_target_by_itself(tmp_path):
     table = read(tmp_path, f"{HEADER},loss_wiki\na,1e9,2e10,3.1,3.3\n")
-    assert table.targets == ["loss"]
+    assert table.loss_columns == ["loss"]
     assert table.column("loss_wiki")[0] == 3.3
 
 
@@ -190,7 +190,7 @@ def test_stocks_of_domains_give_distinct_tokens_where_some_run_out(tmp_path):
     assert table.column("unique_tokens").tolist() == [6e9, 1e10, 1e10]
     np.testing.assert_allclose(table.column("epochs"), [10 / 6, 1, 1])
     assert noted(table, "made unique_tokens from the domains' shares and stocks in 1 rows")
-    assert (table.domains, table.targets) == (["web", "code"], ["loss"])
+    assert (table.domains, table.loss_columns) == (["web", "code"], ["loss"])
 
 
 def test_stated_distinct_tokens_stay_beside_stocks_of_domains(tmp_path):
@@ -207,7 +207,7 @@ def test_stated_distinct_tokens_stay_beside_stocks_of_domains(tmp_path):
 def test_long_tables_become_one_row_per_run(tmp_path):
     lines = ["b,1e9,2e10,3.1,c4,0.1", "a,2e9,2e10,3.0,c4,0.2", "b,1e9,2e10,3.4,pile,0.3"]
     table = read(tmp_path, f"{HEADER},val_domain,loss_ci\n" + "\n".join(lines) + "\n")
-    assert table.targets == ["loss.c4", "loss.pile"]
+    assert table.loss_columns == ["loss.c4", "loss.pile"]
     assert list(table.frame["run_id"]) == ["b", "a"]
     np.testing.assert_array_equal(table.column("loss.pile"), [3.4, np.nan])
     assert len(table.fit_rows("loss.pile")) == 1
@@ -226,7 +226,7 @@ def test_long_tables_note_what_disagrees_and_keep_the_worst_status(tmp_path):
 def test_long_tables_without_run_ids_group_by_what_describes_the_run(tmp_path):
     table = read(tmp_path, "N,D,loss,val_domain\n1e9,2e10,3,c4\n1e9,2e10,4,pile\n2e9,2e10,2.9,c4\n")
     assert list(table.frame["run_id"]) == ["row-000001", "row-000003"]
-    assert table.targets == ["loss.c4", "loss.pile"]
+    assert table.loss_columns == ["loss.c4", "loss.pile"]
 
 
 def test_exact_repeats_are_dropped_with_a_note(tmp_path):
@@ -292,7 +292,7 @@ def mixed(tmp_path) -> RunTable:
 
 
 def test_targets_domains_and_rows_to_fit(mixed):
-    assert (mixed.targets, mixed.domains) == (["loss.web", "loss.code"], ["web", "code"])
+    assert (mixed.loss_columns, mixed.domains) == (["loss.web", "loss.code"], ["web", "code"])
     assert list(mixed.fit_rows("loss.code").frame["run_id"]) == ["a", "c"]
     with pytest.raises(RunTableError, match=r"no target 'loss'; the targets are loss\.web, loss\.code"):
         mixed.fit_rows("loss")
@@ -378,8 +378,8 @@ def test_published_tables(tmp_path, name, rows, targets, fit, domains):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         table = RunTable.read(SHARED / name)
-    assert (len(table), len(table.targets), len(table.domains)) == (rows, targets, domains)
-    assert len(table.fit_rows(table.targets[0])) == fit
+    assert (len(table), len(table.loss_columns), len(table.domains)) == (rows, targets, domains)
+    assert len(table.fit_rows(table.loss_columns[0])) == fit
     table.write(tmp_path / "again.csv")
     assert RunTable.read(tmp_path / "again.csv").digest() == table.digest()
 

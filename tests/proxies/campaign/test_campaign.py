@@ -14,8 +14,8 @@ from foretrain.datasets.tokens.prepare import prepare
 from foretrain.proxies.campaign.campaign import Campaign
 from foretrain.proxies.campaign.group import train_one_group
 from foretrain.proxies.campaign.result_files import read_curve
-from foretrain.proxies.executors import Executor, Outcome
-from foretrain.proxies.results import CurvePoint, DomainLoss, Evaluation, RunResult
+from foretrain.proxies.executors import Executor, GroupOutcome
+from foretrain.proxies.results import CurvePoint, DomainLoss, RunResult, Validation
 
 
 def result_of(run, domains=("a", "b"), diverges=False):
@@ -28,7 +28,7 @@ def result_of(run, domains=("a", "b"), diverges=False):
         losses = {domain: DomainLoss(3 + rng.random(), 0.01) for domain in domains}
         seen = {domain: round(share * tokens) for domain, share in run.mix.items()}
         stock = {domain: int(run.unique_tokens.get(domain, 10**9)) for domain in run.mix}
-        evaluations.append(Evaluation(step, tokens, losses, seen, stock))
+        evaluations.append(Validation(step, tokens, losses, seen, stock))
     curve = tuple(CurvePoint(s, s * run.batch_tokens, 4.0 / s, 0.01) for s in range(1, run.steps + 1))
     status, died = ("diverged", run.steps - 1) if diverges else ("ok", None)
     return RunResult(run.run_id, status, tuple(evaluations), curve, died, {"device": "none"})
@@ -47,7 +47,7 @@ class Here(Executor):
     def run(self, jobs, device):
         for job in jobs:
             yield None
-            yield Outcome(job.group, train_one_group(job.folder, job.group, train=self._train))
+            yield GroupOutcome(job.group, train_one_group(job.folder, job.group, train=self._train))
 
     def _train(self, runs, store, settings, checkpoint, report):
         self.trained.append([run.run_id for run in runs])
@@ -386,7 +386,7 @@ def test_the_table_has_a_row_for_each_validation(create, runs, tmp_path):
     assert RunTable.read(tmp_path / "runs.csv").digest() == table.digest()
     frame = table.frame.set_index("run_id")
     assert list(frame.index) == ["s0", "s1", *(f"l{k}{end}" for k in range(3) for end in ("@8960", ""))]
-    assert table.targets == ["loss", "loss.a", "loss.b"]
+    assert table.loss_columns == ["loss", "loss.a", "loss.b"]
     assert table.domains == ["a", "b"]
     row, run, result = frame.loc["l1"], runs[3], result_of(runs[3])
     losses = {domain: loss.mean_nats for domain, loss in result.evaluations[-1].losses.items()}
@@ -444,7 +444,7 @@ def test_one_domain_is_one_target(runs, tmp_path, toy_settings):
     campaign.train(Here(lambda run: result_of(run, domains=["web"])))
     table = campaign.table()
     row = table.frame.iloc[0]
-    assert table.targets == ["loss"]
+    assert table.loss_columns == ["loss"]
     assert row["val_domain"] == "web"
     assert row["bytes_per_token"] == store.bytes_per_token("web")
     assert row["tokenizer"] == f"bytes-256-{store.tokenizer.digest[:8]}"
@@ -494,7 +494,7 @@ def test_a_standard_error_of_one_sequence_is_unknown(create, toy_run):
 
     def one_sequence(run):
         result, losses = result_of(run), dict.fromkeys("ab", DomainLoss(3.0, math.inf))
-        evaluation = Evaluation(result.evaluations[0].step, result.evaluations[0].tokens, losses, {"a": 1}, {"a": 1})
+        evaluation = Validation(result.evaluations[0].step, result.evaluations[0].tokens, losses, {"a": 1}, {"a": 1})
         return RunResult("x", "ok", (evaluation,), result.curve, None, {})
 
     campaign.train(Here(one_sequence))

@@ -5,7 +5,7 @@ import pytest
 from foretrain.core.errors import FitError
 from foretrain.proxies.design.learning_rate import LearningRateChoice, LearningRateTrial, lr_trials, pick_lr
 from foretrain.proxies.design.sizes import ModelFamily
-from foretrain.proxies.results import DomainLoss, Evaluation, RunResult
+from foretrain.proxies.results import DomainLoss, RunResult, Validation
 from foretrain.proxies.runs import ProxyRun, Recipe
 from hypothesis import given
 from hypothesis import strategies as st
@@ -93,7 +93,7 @@ def test_results_become_trials(status, loss):
     shape = ModelFamily(256, 128, 4, 32, 2.5, 4, False).of_width(32)
     run = ProxyRun(run_id="r", shape=shape, tokens=2048, mix={"a": 1.0}, recipe=Recipe(lr=0.02))
     evaluations = [
-        Evaluation(step, step * 1024, {"a": DomainLoss(5.0 - 2 * step, 0.1), "b": DomainLoss(4.0, 0.1)}, {}, {})
+        Validation(step, step * 1024, {"a": DomainLoss(5.0 - 2 * step, 0.1), "b": DomainLoss(4.0, 0.1)}, {}, {})
         for step in (1, 2)
     ]
     result = RunResult("r", status, tuple(evaluations), (), None, {})

@@ -10,7 +10,7 @@ from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.fitting import Fit
 from foretrain.simulator.laws import Reference, get_law
 from foretrain.simulator.predictor.calibration import public_calibration
-from foretrain.simulator.predictor.loss_model import TargetModel
+from foretrain.simulator.predictor.loss_model import LossModel
 from foretrain.simulator.predictor.predictor import Predictor
 from foretrain.simulator.predictor.storage.folder import load
 
@@ -33,7 +33,7 @@ def _surface(E, A, B, alpha, beta, gamma=1.0) -> LossSurface:
         ]
     )
     fit = Fit(get_law("general", ()), Reference({"params": params, "tokens": tokens}), theta, theta[None], 0.0, 0.0)
-    return LossSurface(TargetModel(fit, public_calibration(), {}, 0), "loss", "total")
+    return LossSurface(LossModel(fit, public_calibration(), {}, 0), "loss", "total")
 
 
 @pytest.fixture(scope="session")

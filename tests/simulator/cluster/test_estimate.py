@@ -8,7 +8,7 @@ import pytest
 from foretrain.core.errors import ConfigError, InfeasibleError
 from foretrain.simulator.cluster.cluster_estimate import CLUSTER_KEYS, ClusterEstimate
 from foretrain.simulator.cluster.estimate import estimate
-from foretrain.simulator.cluster.layouts.layout import Layout
+from foretrain.simulator.cluster.layouts.layout import ParallelLayout
 from foretrain.simulator.cluster.operations.goodput import expected_run_time
 from foretrain.simulator.cluster.plan import choose_layout, missing, plan_space, plan_steps, search_layouts
 from foretrain.simulator.cluster.step_time.step_model import StepTimeModel
@@ -309,7 +309,7 @@ def test_the_layout_that_is_taken_is_the_fastest():
 def test_a_stated_layout_is_taken_as_it_is():
     stated = {"tp": 8, "pp": 2, "vpp": 2, "cp": 1, "ep": 1, "dp": 16, "zero_stage": 1, "micro_batch": 2}
     found = made(layout={**stated, "recompute": "selective"}).layout
-    expected = Layout(**stated, sequence_parallel=True, accumulation=32, recompute="selective")
+    expected = ParallelLayout(**stated, sequence_parallel=True, accumulation=32, recompute="selective")
     assert found == expected
     assert replace(found, accumulation=1).devices == 256
 

@@ -6,7 +6,7 @@ import pytest
 from foretrain.core.errors import PredictorError, UsageError
 from foretrain.core.files import write_manifest
 from foretrain.simulator.curve.law.transfer import Library
-from foretrain.simulator.curve.prefix import believe
+from foretrain.simulator.curve.prefix import condition
 from foretrain.simulator.curve.store import check_destination, load, save
 
 
@@ -38,7 +38,7 @@ def test_what_is_loaded_is_what_was_saved_to_the_bit(library, saved, paths):
         assert np.array_equal(ours.path.rate, theirs.path.rate)
     for size in (2.5e7, 1e8, 4e8):
         bands = [
-            believe(paths["wsd"], lib.prior("made", size, paths["wsd"], 3.0)).band(np.array([6000.0]))
+            condition(paths["wsd"], lib.prior("made", size, paths["wsd"], 3.0)).band(np.array([6000.0]))
             for lib in (library, again)
         ]
         assert bands[0].loss == bands[1].loss

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from foretrain.simulator.curve.law.prior import generic_prior
-from foretrain.simulator.curve.prefix import believe
+from foretrain.simulator.curve.prefix import condition
 from foretrain.simulator.curve.tracking import LEAST, first_shift, scan, standing
 
 
@@ -57,7 +57,7 @@ def test_cuts_before_a_step_are_not_looked_at_again(make_curve):
 def test_standing_against_a_plan(make_curve):
     curve = make_curve("cosine", noise=1e-3)
     seen = curve.until(4500)
-    belief = believe(curve.path, generic_prior(3.4), seen.step, seen.loss)
+    belief = condition(curve.path, generic_prior(3.4), seen.step, seen.loss)
     end = curve.loss[-1]
     assert standing(belief, end).verdict == "on track"
     assert standing(belief, 0.95 * end).verdict == "behind"

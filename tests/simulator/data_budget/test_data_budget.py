@@ -56,7 +56,7 @@ def test_what_repeats_are_worth():
 def test_the_predictors_own_worth():
     fitted = load("repeats-c4")
     stock = plan_stock(config(unique_tokens="100B"), fitted)
-    star = math.exp(fitted.targets[fitted.main_target].parameters["log_repeat_star"])
+    star = math.exp(fitted.models[fitted.main_loss].parameters["log_repeat_star"])
     assert (stock.repeat_star, stock.repeat_star_from) == (star, "predictor repeats-c4")
     other = plan_stock(config(unique_tokens="100B"), load("chinchilla-massivetext"))
     assert "chinchilla-massivetext has no repeats" in other.repeat_star_from

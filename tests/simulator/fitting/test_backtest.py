@@ -11,12 +11,12 @@ from foretrain.simulator.fitting import (
     backtest,
     draw_spread,
     error_scale,
+    extrapolation_decades,
     fit_observations,
-    gap_decades,
     public_prior,
     ranges,
 )
-from foretrain.simulator.fitting.backtest import cuts, extrapolation_gap
+from foretrain.simulator.fitting.backtest import cuts, decades_beyond
 from foretrain.simulator.laws import get_law
 
 CHINCHILLA, GENERAL = get_law("chinchilla"), get_law("general")
@@ -101,7 +101,7 @@ def test_errors_are_those_of_a_fit_to_the_training_runs_alone(prior, observe):
         here = scores.cut == number
         np.testing.assert_array_equal(scores.error[here], fit.log_loss(rest.columns) - np.log(rest.loss))
         np.testing.assert_array_equal(scores.noise[here], fit.noise)
-        np.testing.assert_array_equal(scores.gap[here], extrapolation_gap(seen.take(mask), rest.columns))
+        np.testing.assert_array_equal(scores.extrapolation_decades[here], decades_beyond(seen.take(mask), rest.columns))
         spread = draw_spread(fit, rest.columns, fit.log_loss(rest.columns))
         np.testing.assert_array_equal(scores.spread[here], spread)
         assert (spread > 0).all()
@@ -160,7 +160,7 @@ def test_gap_is_in_decades_beyond_the_fitted_runs():
     seen = {"params": (1e8, 1e9), "tokens": (1e10, 1e11), "compute": (6e18, 6e20)}
 
     def gap(params, tokens) -> float:
-        return float(gap_decades(seen, {"params": np.array([params]), "tokens": np.array([tokens])})[0])
+        return float(extrapolation_decades(seen, {"params": np.array([params]), "tokens": np.array([tokens])})[0])
 
     assert gap(1e9, 1e11) == gap(3e8, 3e10) == gap(1e8, 1e10) == 0.0
     assert gap(1e10, 1e12) == pytest.approx(2.0)
@@ -175,7 +175,7 @@ def test_ranges_are_those_of_the_runs(observe):
     found = ranges(seen)
     for name, values in {**seen.columns, "compute": seen.compute}.items():
         assert found[name] == (values.min(), values.max())
-    np.testing.assert_array_equal(extrapolation_gap(seen, seen.columns), 0.0)
+    np.testing.assert_array_equal(decades_beyond(seen, seen.columns), 0.0)
 
 
 def test_scale_is_a_root_of_squares_that_grows_with_each_part():

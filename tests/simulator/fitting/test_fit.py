@@ -1,4 +1,4 @@
-"""`fit_law` and `Prior`: a published table to the last digit, weights, outliers, few runs, many runs."""
+"""`fit_law` and `LawPrior`: a published table to the last digit, weights, outliers, few runs, many runs."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from foretrain.core.errors import FitError
-from foretrain.simulator.fitting import Prior, fit_law, weak_prior
+from foretrain.simulator.fitting import LawPrior, fit_law, weak_prior
 from foretrain.simulator.laws import CORE, Law, Reference, get_law, members
 
 CHINCHILLA = Path(__file__).parents[3].parent / "shared" / "data" / "chinchilla" / "runs.csv"
@@ -186,7 +186,7 @@ def test_what_the_runs_cannot_tell_stays_as_wide_as_the_prior(simulate):
 
 def test_prior_shrinks_as_runs_multiply(simulate, grow):
     law, prior = get_law("general"), weak_prior()
-    odd = Prior("odd", prior.mean + np.array([1.0, 1.0, 0.3, -0.15, 0.5]), prior.covariance)
+    odd = LawPrior("odd", prior.mean + np.array([1.0, 1.0, 0.3, -0.15, 0.5]), prior.covariance)
     widths, pulls = [], []
     for n in (8, 60, 480):
         columns, loss = simulate(n, noise=0.005, seed=n)
@@ -227,7 +227,7 @@ def test_twenty_thousand_runs(simulate, grow, true_loss):
     assert np.isfinite(fit.draws).all()
 
 
-CORRELATED = Prior(
+CORRELATED = LawPrior(
     "correlated",
     np.array([-0.5, 0.1, 0.3, 0.4, 0.1]),
     np.array(
@@ -310,8 +310,8 @@ def test_prior_leaves_the_level_alone_and_terms_to_themselves():
 
 
 def test_prior_round_trips_through_json():
-    prior = Prior(CORRELATED.name, CORRELATED.mean, CORRELATED.covariance, {"tables": 3, "made": "by hand"})
-    again = Prior.from_dict(json.loads(json.dumps(prior.to_dict())))
+    prior = LawPrior(CORRELATED.name, CORRELATED.mean, CORRELATED.covariance, {"tables": 3, "made": "by hand"})
+    again = LawPrior.from_dict(json.loads(json.dumps(prior.to_dict())))
     assert again.name == prior.name
     assert again.provenance == prior.provenance
     np.testing.assert_array_equal(again.mean, prior.mean)

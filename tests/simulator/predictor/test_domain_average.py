@@ -67,9 +67,9 @@ def test_shares_sum_to_one():
 def two(make_frame):
     rng = np.random.default_rng(3)
     frame = make_frame(40, 0.0)
-    luck = rng.normal(0, 0.004, (40, 3))
-    frame["loss.web"] = frame.loss * np.exp(luck[:, 0] + luck[:, 1])
-    frame["loss.code"] = 0.8 * frame.loss * np.exp(luck[:, 0] + luck[:, 2])
+    run_noise = rng.normal(0, 0.004, (40, 3))
+    frame["loss.web"] = frame.loss * np.exp(run_noise[:, 0] + run_noise[:, 1])
+    frame["loss.code"] = 0.8 * frame.loss * np.exp(run_noise[:, 0] + run_noise[:, 2])
     return RunTable.from_frame(frame.drop(columns="loss"))
 
 

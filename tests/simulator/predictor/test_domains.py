@@ -11,7 +11,7 @@ from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.forecast.forecast import Forecast, forecast
 from foretrain.simulator.forecast.law_inputs import predict_run
 from foretrain.simulator.predictor.domains import check_domains, known_domains, without_new_domains
-from foretrain.simulator.predictor.loss_model import TargetModel
+from foretrain.simulator.predictor.loss_model import LossModel
 from foretrain.simulator.predictor.predictor import Predictor
 from foretrain.simulator.predictor.storage.folder import load
 from foretrain.simulator.report.charts.forecast import forecast_chart
@@ -37,8 +37,8 @@ def predictor() -> Predictor:
 
 
 @pytest.fixture(scope="module")
-def model(predictor) -> TargetModel:
-    return predictor.targets["loss"]
+def model(predictor) -> LossModel:
+    return predictor.models["loss"]
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_a_new_domain_is_named_with_those_that_are_known(model):
 
 
 def test_a_law_that_reads_no_mix_takes_any():
-    fit = load("web-text").targets["loss"].fit
+    fit = load("web-text").models["loss"].fit
     assert check_domains(fit, columns_of({"law": 1.0})) == columns_of({"law": 1.0})
 
 
@@ -95,7 +95,7 @@ def test_a_share_that_never_varied_must_stay_what_it_was():
     table = runs()
     frame = table.frame.assign(**{f"mix.{d}": 0.8 * table.frame[f"mix.{d}"] for d in MIX}, **{"mix.wiki": 0.2})
     with pytest.warns(DataWarning, match="the share of 'wiki' is the same in every run"):
-        fit = Predictor.fit(RunTable.from_frame(frame), "general+mixture", prior="public").targets["loss"].fit
+        fit = Predictor.fit(RunTable.from_frame(frame), "general+mixture", prior="public").models["loss"].fit
     assert fit.law.domains == tuple(MIX)
     usual = {**{d: 0.8 * share for d, share in MIX.items()}, "wiki": 0.2}
     check_domains(fit, columns_of(usual))

@@ -1,4 +1,4 @@
-"""`TargetModel`: law, learner and calibration as one chain on runs of known laws."""
+"""`LossModel`: law, learner and calibration as one chain on runs of known laws."""
 
 import warnings
 from dataclasses import replace
@@ -9,7 +9,7 @@ import pytest
 from foretrain.core.errors import DataWarning, FitError
 from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.fitting import Observations, public_prior
-from foretrain.simulator.predictor.loss_model import TargetModel, errors_over_sd, fit_target
+from foretrain.simulator.predictor.loss_model import LossModel, errors_over_sd, fit_loss_model
 from foretrain.simulator.predictor.predictor import Predictor
 from foretrain.simulator.predictor.storage.folder import load, save
 
@@ -18,7 +18,7 @@ NOISE = 0.004
 SEEDS = range(4)
 
 
-def covered(model: TargetModel, runs: Observations, level: float = 0.9) -> float:
+def covered(model: LossModel, runs: Observations, level: float = 0.9) -> float:
     """Share of the observed losses inside the interval."""
     low, high = model.predict(runs.columns).interval(level)
     return float(np.mean((low <= runs.loss) & (runs.loss <= high)))
@@ -29,15 +29,15 @@ def some(columns, rows) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def chains(make_mixed) -> list[tuple[TargetModel, TargetModel, Observations]]:
+def chains(make_mixed) -> list[tuple[LossModel, LossModel, Observations]]:
     """By seed: the chain, the law alone, both fitted to 80 runs, and 400 new runs."""
     found = []
     for seed in SEEDS:
         runs = make_mixed(80, seed, NOISE)
         found.append(
             (
-                fit_target(runs, "auto", PRIOR),
-                fit_target(runs, "auto", PRIOR, learner="none"),
+                fit_loss_model(runs, "auto", PRIOR),
+                fit_loss_model(runs, "auto", PRIOR, learner="none"),
                 make_mixed(400, seed + 100, NOISE),
             )
         )
@@ -45,9 +45,9 @@ def chains(make_mixed) -> list[tuple[TargetModel, TargetModel, Observations]]:
 
 
 @pytest.fixture(scope="module")
-def sized(make_mixed) -> TargetModel:
+def sized(make_mixed) -> LossModel:
     """A chain fitted to runs of three sizes."""
-    return fit_target(make_mixed(60, 1, size=(5e7, 1e8, 4e8)), "auto", PRIOR)
+    return fit_loss_model(make_mixed(60, 1, size=(5e7, 1e8, 4e8)), "auto", PRIOR)
 
 
 # mixes
@@ -73,7 +73,7 @@ def test_ninety_percent_intervals_hold_on_new_mixes(chains):
 def test_where_the_law_is_right_the_chain_is_the_law_or_next_to_it(make_mixed, mixed_log_loss):
     for seed in range(2):
         runs = make_mixed(80, seed, NOISE, wiggle=0.0)
-        chain, bare = fit_target(runs, "auto", PRIOR), fit_target(runs, "auto", PRIOR, learner="none")
+        chain, bare = fit_loss_model(runs, "auto", PRIOR), fit_loss_model(runs, "auto", PRIOR, learner="none")
         new = make_mixed(300, seed + 100, NOISE, wiggle=0.0)
         truth = mixed_log_loss(new.columns, 0.0)
         ours, laws = (np.abs(model.predict(new.columns).log_loss - truth).mean() for model in (chain, bare))
@@ -100,7 +100,7 @@ def test_the_choice_says_what_was_tried(chains):
 def test_without_a_learner_it_is_the_law_alone(chains, make_mixed):
     """`surrogate="none"` and the same law asked for by its name are one."""
     chain, bare, new = chains[0]
-    named = fit_target(make_mixed(80, 0, NOISE), chain.fit.law.name, PRIOR)
+    named = fit_loss_model(make_mixed(80, 0, NOISE), chain.fit.law.name, PRIOR)
     assert named.surrogate is None
     assert named.choice["surrogate"] is None
     np.testing.assert_array_equal(bare.fit.theta, chain.fit.theta)
@@ -112,12 +112,12 @@ def test_without_a_learner_it_is_the_law_alone(chains, make_mixed):
 
 def test_a_law_that_was_asked_for_is_taken_as_it_is(make_table):
     predictor = Predictor.fit(make_table(40, 0.01), "chinchilla")
-    assert predictor.targets["loss"].surrogate is None
-    assert predictor.targets["loss"].within is None
+    assert predictor.models["loss"].surrogate is None
+    assert predictor.models["loss"].within is None
 
 
 def test_few_runs_are_left_to_the_law(make_mixed):
-    model = fit_target(make_mixed(15), "auto", PRIOR)
+    model = fit_loss_model(make_mixed(15), "auto", PRIOR)
     assert (model.surrogate, model.choice["surrogate"]) == (None, None)
 
 
@@ -131,7 +131,7 @@ def test_one_run_or_many_makes_no_difference(sized, make_mixed):
         alone = sized.predict(some(columns, slice(row, row + 1)))
         assert alone.log_loss[0] == pytest.approx(together.log_loss[row], rel=1e-9)
         assert alone.scale[0] == pytest.approx(together.scale[row], rel=1e-3)
-        assert alone.gap[0] == together.gap[row]
+        assert alone.extrapolation_decades[0] == together.extrapolation_decades[row]
 
 
 def test_many_runs_are_predicted_in_chunks_as_at_once(chains, make_mixed):
@@ -145,7 +145,7 @@ def test_many_runs_are_predicted_in_chunks_as_at_once(chains, make_mixed):
 
 def test_the_order_of_runs_to_fit_is_irrelevant(chains, make_mixed):
     runs = make_mixed(80, 0, NOISE)
-    turned = fit_target(runs.take(np.random.default_rng(0).permutation(80)), "auto", PRIOR)
+    turned = fit_loss_model(runs.take(np.random.default_rng(0).permutation(80)), "auto", PRIOR)
     chain, _, new = chains[0]
     one, other = chain.predict(new.columns), turned.predict(new.columns)
     np.testing.assert_allclose(other.log_loss, one.log_loss, atol=0.1 * NOISE)
@@ -153,7 +153,7 @@ def test_the_order_of_runs_to_fit_is_irrelevant(chains, make_mixed):
 
 
 def test_the_same_seed_gives_the_same_bits(sized, make_mixed):
-    again = fit_target(make_mixed(60, 1, size=(5e7, 1e8, 4e8)), "auto", PRIOR)
+    again = fit_loss_model(make_mixed(60, 1, size=(5e7, 1e8, 4e8)), "auto", PRIOR)
     columns = make_mixed(40, 5, size=(5e7, 4e9)).columns
     one, other = sized.predict(columns), again.predict(columns)
     for name in ("log_loss", "scale", "gap"):
@@ -196,7 +196,7 @@ def test_errors_over_sd_are_those_of_runs_left_out(chains, make_mixed):
     loss = runs.loss.copy()
     loss[12] *= np.exp(12 * NOISE)  # among mixes like it; an odd mix of its own could be right
     spoilt = replace(runs, loss=loss)
-    worst = errors_over_sd(fit_target(spoilt, "auto", PRIOR), spoilt)
+    worst = errors_over_sd(fit_loss_model(spoilt, "auto", PRIOR), spoilt)
     assert np.abs(worst).argmax() == 12
     assert worst[12] < -5, "predicted less observed"
 
@@ -220,11 +220,11 @@ def quietly(table: RunTable, *args, **kwargs) -> Predictor:
 
 def test_a_table_of_mixes_gets_a_chain_for_each_target(table, make_mixed, tmp_path):
     predictor = quietly(table)
-    assert all("mixture" in model.fit.law.name for model in predictor.targets.values())
-    assert all(model.surrogate is not None for model in predictor.targets.values())
+    assert all("mixture" in model.fit.law.name for model in predictor.models.values())
+    assert all(model.surrogate is not None for model in predictor.models.values())
     save(predictor, tmp_path / "mixes")
     again, columns = load(tmp_path / "mixes"), make_mixed(30, 9).columns
-    for target in predictor.targets:
+    for target in predictor.models:
         one, other = predictor.predict(columns, target), again.predict(columns, target)
         np.testing.assert_allclose(other.log_loss, one.log_loss, rtol=1e-8)
         np.testing.assert_allclose(other.scale, one.scale, rtol=1e-3)
@@ -233,7 +233,7 @@ def test_a_table_of_mixes_gets_a_chain_for_each_target(table, make_mixed, tmp_pa
 
 
 def test_learners_are_switched_off_by_name(table):
-    assert all(model.surrogate is None for model in quietly(table, surrogate="none").targets.values())
+    assert all(model.surrogate is None for model in quietly(table, surrogate="none").models.values())
 
 
 def test_a_mixture_law_without_a_mix_is_refused(make_table):

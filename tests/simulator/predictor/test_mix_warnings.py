@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.fitting import Observations, public_prior
-from foretrain.simulator.predictor.fit_warnings import fit_doubts, table_doubts
-from foretrain.simulator.predictor.mix_warnings import collinear_domains, duplicate_doubts, mix_doubts
+from foretrain.simulator.predictor.fit_warnings import fit_warnings, table_warnings
+from foretrain.simulator.predictor.mix_warnings import collinear_domains, duplicate_warnings, mix_warnings
 
 
 def observe(shares, domains: str = "abcd", **columns) -> Observations:
@@ -21,7 +21,7 @@ def observe(shares, domains: str = "abcd", **columns) -> Observations:
 
 
 def doubts(observations: Observations) -> list[str]:
-    return list(mix_doubts(observations, observations.domains, {}))
+    return list(mix_warnings(observations, observations.domains, {}))
 
 
 def free(n: int, domains: int = 4, total: float = 1.0) -> np.ndarray:
@@ -114,7 +114,7 @@ def repeated(noise: float, times: int = 30) -> RunTable:
 
 
 def test_repeated_mixes_tell_the_noise_of_a_run():
-    (text,) = duplicate_doubts(repeated(0.01))
+    (text,) = duplicate_warnings(repeated(0.01))
     assert text.startswith("20 mixes were run more than once, all else the same: their losses differ by ")
     low, high = (float(word) for word in text.split("differ by ")[1].split(" %")[0].split(" to "))
     assert low == pytest.approx(1.0, rel=0.1)
@@ -122,11 +122,11 @@ def test_repeated_mixes_tell_the_noise_of_a_run():
 
 
 def test_repeats_that_agree_or_differ_in_something_else_are_no_news():
-    assert list(duplicate_doubts(repeated(0.0))) == []
+    assert list(duplicate_warnings(repeated(0.0))) == []
     table = repeated(0.01, times=2)
     grown = table.frame.assign(tokens=2e9 * (1 + np.arange(len(table)) % 2)).drop(columns=["flops", "run_id"])
-    assert list(duplicate_doubts(RunTable.from_frame(grown))) == []
-    assert any("run more than once" in text for text in table_doubts(table))
+    assert list(duplicate_warnings(RunTable.from_frame(grown))) == []
+    assert any("run more than once" in text for text in table_warnings(table))
 
 
 # where they are said
@@ -134,13 +134,13 @@ def test_repeats_that_agree_or_differ_in_something_else_are_no_news():
 
 def test_a_mix_that_no_law_reads():
     seen = observe(free(40))
-    (text,) = mix_doubts(seen, (), {"mixture": "because"})
+    (text,) = mix_warnings(seen, (), {"mixture": "because"})
     assert text == "the mix columns vary, but the law doesn't read them (because): their effect ends up in the noise"
-    assert list(mix_doubts(observe(np.tile(free(1), (40, 1))), (), {})) == []
+    assert list(mix_warnings(observe(np.tile(free(1), (40, 1))), (), {})) == []
 
 
 def test_fit_doubts_speak_of_the_mix_and_of_one_size():
-    found = fit_doubts(observe(free(9)), {}, public_prior(), ("params", "tokens"), tuple("abcd"))
+    found = fit_warnings(observe(free(9)), {}, public_prior(), ("params", "tokens"), tuple("abcd"))
     assert found[0] == "column 'params' takes one value, 1e+08: what else it does to the loss rests on the prior"
     assert found[1].startswith("column 'tokens' takes one value")
     assert found[2].startswith("9 runs for 4 domains")

@@ -3,24 +3,24 @@
 import numpy as np
 import pytest
 from foretrain.simulator.fitting import Observations, draw_spread, public_prior
-from foretrain.simulator.predictor.loss_model import TargetModel, fit_target
+from foretrain.simulator.predictor.loss_model import LossModel, fit_loss_model
 from foretrain.simulator.predictor.pooling import REFERENCE, held_out_scores, pool
 
 
-def fit(make_frame, seed: int = 0, factor: float = 1.0, law: str = "general", **columns) -> TargetModel:
+def fit(make_frame, seed: int = 0, factor: float = 1.0, law: str = "general", **columns) -> LossModel:
     frame = make_frame(30, 0.003, seed)
     arrays = {name: frame[name].to_numpy() for name in ("params", "tokens")}
     arrays |= {name: np.asarray(values, float) for name, values in columns.items()}
-    return fit_target(Observations.from_columns(arrays, factor * frame["loss"].to_numpy()), law, public_prior())
+    return fit_loss_model(Observations.from_columns(arrays, factor * frame["loss"].to_numpy()), law, public_prior())
 
 
 @pytest.fixture(scope="module")
-def low(make_frame) -> TargetModel:
+def low(make_frame) -> LossModel:
     return fit(make_frame)
 
 
 @pytest.fixture(scope="module")
-def high(make_frame) -> TargetModel:
+def high(make_frame) -> LossModel:
     """The same runs with losses a fifth higher."""
     return fit(make_frame, factor=1.2)
 
@@ -31,11 +31,11 @@ def columns() -> dict[str, np.ndarray]:
     return {"params": params, "tokens": 20 * params}
 
 
-def centre(model: TargetModel, columns) -> np.ndarray:
+def centre(model: LossModel, columns) -> np.ndarray:
     return model.fit.log_loss(columns)
 
 
-def spread(model: TargetModel, columns) -> np.ndarray:
+def spread(model: LossModel, columns) -> np.ndarray:
     return draw_spread(model.fit, columns, centre(model, columns))
 
 
@@ -47,7 +47,7 @@ def test_a_pool_of_identical_models_is_that_model(groups, low, columns):
     np.testing.assert_allclose(centre(pooled, columns), centre(low, columns), atol=0.005)
     np.testing.assert_allclose(spread(pooled, columns), own, rtol=0.35)
     assert pooled.fit.noise == pytest.approx(low.fit.noise)
-    assert {k: tuple(v) for k, v in pooled.seen.items()} == {k: tuple(v) for k, v in low.seen.items()}
+    assert {k: tuple(v) for k, v in pooled.fitted_ranges.items()} == {k: tuple(v) for k, v in low.fitted_ranges.items()}
     assert pooled.rows == 30 * sum(groups.values())
 
 
@@ -87,9 +87,10 @@ def test_ranges_are_the_union(make_frame, low):
     wide = fit(lambda n, noise, seed: make_frame(n, noise, seed, decades=(8.0, 10.0)))
     pooled = pool({"a": [low], "b": [wide]})
     for key in ("params", "tokens", "compute"):
-        assert pooled.seen[key] == (
-            min(low.seen[key][0], wide.seen[key][0]), max(low.seen[key][1], wide.seen[key][1])
-        )  # fmt: skip
+        assert pooled.fitted_ranges[key] == (
+            min(low.fitted_ranges[key][0], wide.fitted_ranges[key][0]),
+            max(low.fitted_ranges[key][1], wide.fitted_ranges[key][1]),
+        )
 
 
 def test_a_term_comes_from_the_table_that_shows_it(make_frame, low, high, columns):
@@ -109,7 +110,7 @@ def test_a_term_comes_from_the_table_that_shows_it(make_frame, low, high, column
 # held-out scores
 
 
-def items(model: TargetModel, make_frame, seed: int, factor: float = 1.0):
+def items(model: LossModel, make_frame, seed: int, factor: float = 1.0):
     frame = make_frame(8, 0.003, 50 + seed)
     arrays = {name: frame[name].to_numpy() for name in ("params", "tokens")}
     return model, arrays, factor * frame["loss"].to_numpy()

@@ -30,13 +30,13 @@ def quietly(table: RunTable, *args, **kwargs) -> Predictor:
 
 
 def same_bits(one: Predictor, other: Predictor, columns) -> bool:
-    for target in one.targets:
+    for target in one.models:
         a, b = one.predict(columns, target), other.predict(columns, target)
-        pairs = [(a.log_loss, b.log_loss), (a.scale, b.scale), (a.gap, b.gap)]
+        pairs = [(a.log_loss, b.log_loss), (a.scale, b.scale), (a.extrapolation_decades, b.extrapolation_decades)]
         pairs += [*zip(a.interval(0.9), b.interval(0.9), strict=True)]
         if not all(np.array_equal(x, y) for x, y in pairs):
             return False
-    return list(one.targets) == list(other.targets)
+    return list(one.models) == list(other.models)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_finds_a_known_law(law, make_table, true_loss_at):
 
 
 def test_textbook_parameters_of_noise_free_runs(make_table):
-    found = Predictor.fit(make_table(60, 0.0), "chinchilla").targets["loss"].parameters
+    found = Predictor.fit(make_table(60, 0.0), "chinchilla").models["loss"].parameters
     expected = {"E": 1.7, "A": 480, "alpha": 0.35, "B": 2100, "beta": 0.37, "gamma": 1.0}
     assert found == pytest.approx(expected, rel=1e-3)
 
@@ -76,7 +76,7 @@ def test_failed_runs_change_nothing(make_frame, elsewhere):
     both = RunTable.from_frame(pd.concat([good.assign(status="ok")[columns], bad[columns]]))
     one, other = Predictor.fit(RunTable.from_frame(good), "chinchilla"), Predictor.fit(both, "chinchilla")
     assert same_bits(one, other, elsewhere)
-    assert other.targets["loss"].rows == 30
+    assert other.models["loss"].rows == 30
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -92,7 +92,7 @@ def test_a_dozen_small_runs_extrapolate_sanely(seed, make_table, true_loss_at):
     (low,), (high,) = prediction.interval(0.9)
     assert low < true < high
     assert 0.01 < np.log(high / low) < 0.4, "neither certain nor useless"
-    assert prediction.gap[0] == pytest.approx(2.0, abs=0.01)
+    assert prediction.extrapolation_decades[0] == pytest.approx(2.0, abs=0.01)
 
 
 # targets
@@ -112,23 +112,23 @@ def pair(two_targets) -> Predictor:
 
 def test_every_loss_column_is_a_target(pair, two_targets, elsewhere):
     predictor = pair
-    assert list(predictor.targets) == ["loss.web", "loss.code"]
-    assert predictor.main_target == "loss.web"
+    assert list(predictor.models) == ["loss.web", "loss.code"]
+    assert predictor.main_loss == "loss.web"
     np.testing.assert_array_equal(
         predictor.predict(elsewhere).log_loss, predictor.predict(elsewhere, "loss.web").log_loss
     )
     code, web = (predictor.predict(elsewhere, target) for target in ("loss.code", "loss.web"))
-    np.testing.assert_allclose((code.loss_nats / web.loss_nats)[web.gap == 0], 0.6, rtol=0.05)
+    np.testing.assert_allclose((code.loss_nats / web.loss_nats)[web.extrapolation_decades == 0], 0.6, rtol=0.05)
     three = RunTable.from_frame(two_targets.assign(loss=two_targets["loss.web"]))
-    assert Predictor.fit(three, "chinchilla").main_target == "loss"
+    assert Predictor.fit(three, "chinchilla").main_loss == "loss"
 
 
 def test_permuting_domains_permutes_results(pair, two_targets, elsewhere):
     one = pair
     permuted = two_targets[["loss.code", "tokens", "params", "loss.web"]]
     other = Predictor.fit(RunTable.from_frame(permuted), "chinchilla")
-    assert list(other.targets) == ["loss.code", "loss.web"]
-    for target in one.targets:
+    assert list(other.models) == ["loss.code", "loss.web"]
+    for target in one.models:
         a, b = one.predict(elsewhere, target), other.predict(elsewhere, target)
         np.testing.assert_array_equal(a.log_loss, b.log_loss)
         np.testing.assert_array_equal(a.scale, b.scale)
@@ -192,8 +192,8 @@ def test_an_impossible_level_is_a_usage_error(level, fitted, elsewhere):
 def test_intervals_widen_with_the_gap(fitted):
     factor = 10 ** np.linspace(0, 3, 13)
     prediction = fitted.predict(runs(5e8 * factor, 2e10 * factor))
-    assert (np.diff(prediction.gap) >= 0).all()
-    beyond = prediction.gap > 0
+    assert (np.diff(prediction.extrapolation_decades) >= 0).all()
+    beyond = prediction.extrapolation_decades > 0
     assert beyond.sum() > 6
     assert (np.diff(prediction.scale[beyond]) > 0).all()
     low, high = prediction.interval(0.9)
@@ -345,7 +345,7 @@ def test_what_was_saved_is_what_was_fitted(fitted, tmp_path, elsewhere):
     before, after = fitted.predict(elsewhere), load(tmp_path / "mine").predict(elsewhere)
     np.testing.assert_allclose(after.log_loss, before.log_loss, rtol=1e-9)
     np.testing.assert_allclose(after.scale, before.scale, rtol=1e-4)
-    np.testing.assert_allclose(after.gap, before.gap, rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(after.extrapolation_decades, before.extrapolation_decades, rtol=1e-8, atol=1e-9)
     np.testing.assert_allclose(np.log(after.interval(0.9)), np.log(before.interval(0.9)), rtol=1e-4)
 
 
@@ -354,25 +354,25 @@ def test_a_saved_predictor_keeps_its_facts(two_targets, tmp_path):
     before = Predictor.fit(table, "chinchilla", name="two", about={"corpus": "ours", "params_kind": "non_embedding"})
     save(before, tmp_path / "two")
     after = load(tmp_path / "two")
-    assert (after.name, set(after.targets), after.notes) == ("two", {"loss.web", "loss.code"}, before.notes)
+    assert (after.name, set(after.models), after.notes) == ("two", {"loss.web", "loss.code"}, before.notes)
     for key in ("table", "digest", "seed", "corpus", "params_kind", "prior"):
         assert after.about[key] == before.about[key], key
     assert after.about["digest"] == table.digest()
-    for name, model in before.targets.items():
-        assert after.targets[name].rows == 25
-        assert after.targets[name].fit.law.name == model.fit.law.name
-        assert after.targets[name].choice["why"] == model.choice["why"]
-        assert after.targets[name].parameters == pytest.approx(model.parameters, rel=1e-7)
+    for name, model in before.models.items():
+        assert after.models[name].rows == 25
+        assert after.models[name].fit.law.name == model.fit.law.name
+        assert after.models[name].choice["why"] == model.choice["why"]
+        assert after.models[name].parameters == pytest.approx(model.parameters, rel=1e-7)
 
 
 def test_targets_keep_their_order_and_their_own_draws_on_disk(pair, tmp_path, elsewhere):
     """Two targets out of alphabetical order exchanged their draws, so that every interval became huge."""
     save(pair, tmp_path / "two")
     after = load(tmp_path / "two")
-    for target in pair.targets:
+    for target in pair.models:
         before = pair.predict(elsewhere, target)
         np.testing.assert_allclose(after.predict(elsewhere, target).scale, before.scale, rtol=1e-4)
-    assert (list(after.targets), after.main_target) == (list(pair.targets), pair.main_target)
+    assert (list(after.models), after.main_loss) == (list(pair.models), pair.main_loss)
 
 
 @pytest.mark.parametrize("law", ["kaplan", "params_only", "general+experts"])
@@ -405,7 +405,7 @@ def test_a_save_that_breaks_off_is_never_loaded(failing, over, fitted, make_tabl
         load(folder)
     assert re.search(r"no predictor\.json|MANIFEST\.json", str(refused.value))
     save(fitted, folder)
-    assert load(folder).targets["loss"].fit.law.name == fitted.targets["loss"].fit.law.name
+    assert load(folder).models["loss"].fit.law.name == fitted.models["loss"].fit.law.name
 
 
 def test_saving_over_an_old_predictor(fitted, make_table, tmp_path, elsewhere):
@@ -430,6 +430,6 @@ def test_shipped_predictors_say_what_they_are(name):
     assert predictor.about["params_kind"] in ("total", "active", "non_embedding")
     assert predictor.about["title"]
     card = (predictor_io._facts() / name / "MODEL_CARD.md").read_text(encoding="utf-8")
-    for model in predictor.targets.values():
+    for model in predictor.models.values():
         assert f"`{model.fit.law.name}`" in card
         assert model.rows >= 20

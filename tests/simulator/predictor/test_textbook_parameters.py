@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from foretrain.simulator.fitting import Fit, fit_law
 from foretrain.simulator.laws import Reference, get_law, members, terms
-from foretrain.simulator.predictor.textbook_parameters import decompose, natural_parameters, rebase
+from foretrain.simulator.predictor.textbook_parameters import decompose, rebase, textbook_parameters
 
 REFERENCE = Reference({"params": 1e9, "tokens": 3e10, "lr": 1e-3, "batch_tokens": 1e6})
 MEMBERS = ["general", "chinchilla", "kaplan", "params_only", "tokens_only"]
@@ -53,11 +53,11 @@ def test_every_member_is_tested():
 @pytest.mark.parametrize("name", MEMBERS)
 def test_the_textbook_formula_gives_the_laws_predictions(name, seed):
     fit, columns = make_fit(name, seed), make_runs()
-    np.testing.assert_allclose(textbook(natural_parameters(fit), columns), np.exp(fit.log_loss(columns)), rtol=1e-10)
+    np.testing.assert_allclose(textbook(textbook_parameters(fit), columns), np.exp(fit.log_loss(columns)), rtol=1e-10)
 
 
 def test_members_report_the_parameters_that_they_have():
-    found = {name: natural_parameters(make_fit(name)) for name in MEMBERS}
+    found = {name: textbook_parameters(make_fit(name)) for name in MEMBERS}
     assert list(found["general"]) == ["E", "A", "alpha", "B", "beta", "gamma"]
     assert list(found["params_only"]) == ["E", "A", "alpha", "gamma"]
     assert list(found["tokens_only"]) == ["E", "B", "beta", "gamma"]
@@ -68,7 +68,7 @@ def test_members_report_the_parameters_that_they_have():
 def test_kaplan_is_the_published_form():
     """Kaplan et al. 2020 (arXiv 2001.08361), eq. 1.5: ((N_c/N)^(α_N/α_D) + D_c/D)^α_D."""
     fit, columns = make_fit("kaplan", 3), make_runs()
-    p = natural_parameters(fit)
+    p = textbook_parameters(fit)
     alpha_d, alpha_n = p["gamma"], p["alpha"] * p["gamma"]
     n_c, d_c = p["A"] ** (1 / p["alpha"]), p["B"]
     written = ((n_c / columns["params"]) ** (alpha_n / alpha_d) + d_c / columns["tokens"]) ** alpha_d
@@ -80,12 +80,12 @@ def test_a_published_law_is_found_again():
     published = {"E": 1.8172, "A": 482.01, "alpha": 0.3478, "B": 2085.43, "beta": 0.3658, "gamma": 1.0}
     columns = {name: make_runs()[name] for name in ("params", "tokens")}
     fit = fit_law(get_law("chinchilla"), columns, textbook(published, columns))
-    assert natural_parameters(fit) == pytest.approx(published, rel=1e-5)
+    assert textbook_parameters(fit) == pytest.approx(published, rel=1e-5)
 
 
 def test_terms_keep_their_own_names():
     fit = make_fit("general+repetition+experts", 4)
-    p = natural_parameters(fit)
+    p = textbook_parameters(fit)
     for name, value in zip(fit.law.names[6:], fit.theta[6:], strict=True):
         assert p[name] == value
     once = {**make_runs(), "num_experts": np.ones(60)}
@@ -99,7 +99,7 @@ def test_textbook_parameters_do_not_depend_on_the_reference_point(name):
     moved = Reference({**REFERENCE.values, "params": 4e11, "tokens": 7e9})
     theta = rebase(fit.law, fit.theta, REFERENCE, moved)
     again = Fit(fit.law, moved, theta[0], theta, fit.noise, fit.objective)
-    assert natural_parameters(again) == pytest.approx(natural_parameters(fit), rel=1e-9)
+    assert textbook_parameters(again) == pytest.approx(textbook_parameters(fit), rel=1e-9)
 
 
 # decomposition
@@ -116,13 +116,13 @@ def test_parts_add_up_to_the_loss(name):
         np.testing.assert_allclose(sum(parts.values()), np.exp(fit.log_loss(columns)), rtol=1e-10)
         for part in ("irreducible", "capacity", "data"):
             assert (parts[part] >= 0).all(), part
-        np.testing.assert_allclose(parts["irreducible"], natural_parameters(fit)["E"], rtol=1e-12)
+        np.testing.assert_allclose(parts["irreducible"], textbook_parameters(fit)["E"], rtol=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_capacity_and_data_share_the_sum_by_their_weight(seed):
     fit, columns = make_fit("general", seed), make_runs()
-    p, parts = natural_parameters(fit), decompose(fit, columns)
+    p, parts = textbook_parameters(fit), decompose(fit, columns)
     of_params, of_tokens = p["A"] * columns["params"] ** -p["alpha"], p["B"] * columns["tokens"] ** -p["beta"]
     np.testing.assert_allclose(parts["capacity"] / parts["data"], of_params / of_tokens, rtol=1e-9)
 

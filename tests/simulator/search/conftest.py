@@ -15,7 +15,7 @@ from foretrain.simulator.fitting import Observations, public_prior
 from foretrain.simulator.laws import get_law
 from foretrain.simulator.predictor.predictor import Predictor
 from foretrain.simulator.predictor.storage.folder import load
-from foretrain.simulator.search.next_proxies import Candidates, LawBelief, Region
+from foretrain.simulator.search.next_proxies import Candidates, LawPosterior, Region
 from foretrain.simulator.search.study import Study
 
 
@@ -43,9 +43,9 @@ def candidates(columns) -> Candidates:
 
 
 @pytest.fixture(scope="package")
-def belief(columns, region) -> LawBelief:
+def belief(columns, region) -> LawPosterior:
     """Before any run."""
-    return LawBelief.of(get_law("general"), public_prior(), region, columns)
+    return LawPosterior.of(get_law("general"), public_prior(), region, columns)
 
 
 @pytest.fixture(scope="package")
@@ -54,8 +54,8 @@ def observe() -> Callable[..., Observations]:
 
     def make(columns, noise: float = 0.003, seed: int = 0) -> Observations:
         loss = 1.7 + 480 * columns["params"] ** -0.35 + 2100 * columns["tokens"] ** -0.37
-        luck = np.random.default_rng(seed).normal(0, noise, len(loss))
-        return Observations.from_columns(columns, loss * np.exp(luck))
+        run_noise = np.random.default_rng(seed).normal(0, noise, len(loss))
+        return Observations.from_columns(columns, loss * np.exp(run_noise))
 
     return make
 

@@ -135,7 +135,7 @@ def test_cuts_in_compute_count_where_there_are_any(sizes):
     for name, scores in chosen.beyond.items():
         assert scores.cuts == len(masks), name
         assert len(scores.error) == sum((~mask).sum() for mask in masks)
-        assert (scores.gap >= 0).all()
+        assert (scores.extrapolation_decades >= 0).all()
         assert np.isfinite(scores.z()).all()
         assert (scores.spread > 0).all()
     assert (chosen.beyond["law"].noise > 0).all()
@@ -146,7 +146,7 @@ def test_every_run_is_scored_once_within(sizes):
     observations, _, chosen = sizes
     for scores in chosen.within.values():
         assert (len(scores.error), scores.cuts) == (len(observations), len(observations))
-        assert not scores.gap.any()
+        assert not scores.extrapolation_decades.any()
         assert np.median(scores.z()) < 2
 
 

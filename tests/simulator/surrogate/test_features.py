@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from foretrain.simulator.fitting import Observations, fit_observations, public_prior
 from foretrain.simulator.laws import get_law
-from foretrain.simulator.surrogate.features import COMPUTE, RATIO, Features, luck
+from foretrain.simulator.surrogate.features import COMPUTE, RATIO, Features, run_noise
 
 
 @pytest.fixture(scope="module")
@@ -127,26 +127,26 @@ def test_mixes_close_to_one_domain_are_unlucky(mixed, mix_domains):
     shares = np.array([[1.0, 0, 0, 0], [0.25] * 4, [0.5, 0.5, 0, 0]])
     columns = {f"mix.{name}": shares[:, place] for place, name in enumerate(mix_domains)}
     columns |= {"params": np.full(3, 1e8), "tokens": np.full(3, 2e9)}
-    np.testing.assert_allclose(luck(fit, columns), np.log([[1.0], [0.25], [0.5]]), atol=1e-9)
+    np.testing.assert_allclose(run_noise(fit, columns), np.log([[1.0], [0.25], [0.5]]), atol=1e-9)
 
 
 def test_settings_far_off_are_unlucky_and_a_law_without_settings_knows_no_luck(tuned):
     observations, fit = tuned
     bare = {name: values[:1] for name, values in observations.columns.items()}
     off = [{**bare, "lr": bare["lr"] * factor} for factor in np.geomspace(1, 100, 9)]
-    values = np.array([luck(fit, columns)[0, 0] for columns in off])
+    values = np.array([run_noise(fit, columns)[0, 0] for columns in off])
     assert (np.diff(values[2:]) > 0).all()
     assert values[-1] - values.min() > 2
-    tuned_best = luck(fit, {name: bare[name] for name in ("params", "tokens")})
+    tuned_best = run_noise(fit, {name: bare[name] for name in ("params", "tokens")})
     np.testing.assert_allclose(tuned_best, np.log(2e-3))
     plain = fit_observations(get_law("general"), observations, public_prior())
-    assert luck(plain, observations.columns).shape == (90, 0)
+    assert run_noise(plain, observations.columns).shape == (90, 0)
 
 
 def test_luck_is_one_row_for_each_run(mixed, tuned):
     for fit, columns in ((mixed[0], mixed[1].columns), (tuned[1], tuned[0].columns)):
-        every = luck(fit, columns)
-        some = luck(fit, {name: values[5:8] for name, values in columns.items()})
+        every = run_noise(fit, columns)
+        some = run_noise(fit, {name: values[5:8] for name, values in columns.items()})
         np.testing.assert_allclose(some, every[5:8])
 
 
@@ -154,7 +154,7 @@ def test_no_runs_have_no_rows(mixed):
     fit, observations, features = mixed
     none = Observations.take(observations, np.zeros(60, dtype=bool))
     assert features.matrix(fit, none.columns).shape == (0, 5)
-    assert luck(fit, none.columns).shape == (0, 1)
+    assert run_noise(fit, none.columns).shape == (0, 1)
 
 
 def test_compute_is_left_out_for_who_is_to_extrapolate(mixed, tuned):

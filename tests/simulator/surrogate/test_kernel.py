@@ -18,9 +18,9 @@ SIZES = st.tuples(st.integers(0, 4), st.integers(0, 3), st.integers(0, 2))
 """Shares, other features, causes of bad luck."""
 
 
-def hyper_of(shares: int, others: int, luck: int, seed: int = 0) -> Hyper:
+def hyper_of(shares: int, others: int, run_noise: int, seed: int = 0) -> Hyper:
     rng = np.random.default_rng(seed)
-    return Hyper.of(rng.normal(0, 0.5, 2 * shares + others + luck + 2), shares, luck)
+    return Hyper.of(rng.normal(0, 0.5, 2 * shares + others + run_noise + 2), shares, run_noise)
 
 
 def features(n: int, shares: int, others: int, seed: int = 0) -> np.ndarray:
@@ -30,10 +30,10 @@ def features(n: int, shares: int, others: int, seed: int = 0) -> np.ndarray:
 
 @given(SIZES)
 def test_hyperparameters_survive_as_one_vector(sizes):
-    shares, others, luck = sizes
-    vector = np.arange(2.0 * shares + others + luck + 2)
-    hyper = Hyper.of(vector, shares, luck)
-    assert (len(hyper.lengths), len(hyper.offsets), len(hyper.luck)) == (shares + others, shares, luck)
+    shares, others, run_noise = sizes
+    vector = np.arange(2.0 * shares + others + run_noise + 2)
+    hyper = Hyper.of(vector, shares, run_noise)
+    assert (len(hyper.lengths), len(hyper.offsets), len(hyper.run_noise)) == (shares + others, shares, run_noise)
     assert hyper.signal == vector[0]
     np.testing.assert_array_equal(hyper.vector(), vector)
 
@@ -95,7 +95,7 @@ def test_the_gradient_equals_central_differences(sizes, seed):
 @pytest.mark.parametrize("order", [[1, 0, 2, 3], [0, 1, 3, 2], [1, 0, 3, 2]])
 def test_the_order_of_features_is_irrelevant(order):
     hyper, x = hyper_of(2, 2, 0), features(8, 2, 2)
-    moved = Hyper(hyper.signal, hyper.lengths[order], hyper.offsets[order[:2]], hyper.noise, hyper.luck)
+    moved = Hyper(hyper.signal, hyper.lengths[order], hyper.offsets[order[:2]], hyper.noise, hyper.run_noise)
     one, other = Block.of(x, hyper), Block.of(x[:, order], moved)
     np.testing.assert_allclose(other.correlation, one.correlation, atol=1e-12)
 

@@ -43,7 +43,7 @@ def kernel(one: Inputs, other: Inputs, h: Hyper) -> np.ndarray:
 
 def covariance(p: Process) -> np.ndarray:
     """What the observed runs have in common, their noise included, `(n, n)`."""
-    own = noise_variance(p.inputs.luck, p.hyper) / p.trust
+    own = noise_variance(p.inputs.run_noise, p.hyper) / p.trust
     return kernel(p.inputs, p.inputs, p.hyper) + np.diag(own)
 
 
@@ -92,7 +92,7 @@ def test_predictions_are_the_textbook_conditional(seed, law):
     np.testing.assert_allclose(mean, UNIT * cross @ inverse @ p.z, rtol=1e-4, atol=1e-6 * UNIT * max(law, 1))
     np.testing.assert_allclose(variance, UNIT**2 * np.diag(posterior), rtol=2e-3, atol=1e-5 * UNIT**2)
     np.testing.assert_allclose(p.covariance(new, new), UNIT**2 * posterior, rtol=1e-3, atol=1e-5 * UNIT**2)
-    np.testing.assert_allclose(noise, UNIT**2 * noise_variance(new.luck, p.hyper))
+    np.testing.assert_allclose(noise, UNIT**2 * noise_variance(new.run_noise, p.hyper))
 
 
 def test_a_residual_alone_is_scikit_learns_gaussian_process():
@@ -100,7 +100,7 @@ def test_a_residual_alone_is_scikit_learns_gaussian_process():
     from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 
     p, new = process(30, law=0.0), inputs(12, 5, law=0.0)
-    noise = noise_variance(p.inputs.luck, p.hyper) / p.trust
+    noise = noise_variance(p.inputs.run_noise, p.hyper) / p.trust
     shape = ConstantKernel(np.exp(p.hyper.signal), "fixed") * Matern(1.0, "fixed", nu=2.5)
     theirs = GaussianProcessRegressor(shape, alpha=noise, optimizer=None).fit(scaled(p.inputs.x, p.hyper), p.z)
     mean, sd = theirs.predict(scaled(new.x, p.hyper), return_std=True)
@@ -114,7 +114,7 @@ def test_a_law_alone_is_scikit_learns_ridge():
     from sklearn.linear_model import Ridge
 
     p, new = process(30, seed=3), inputs(12, 5)
-    quiet = replace(p.hyper, signal=-30.0, noise=0.0, luck=np.zeros(LUCK))
+    quiet = replace(p.hyper, signal=-30.0, noise=0.0, run_noise=np.zeros(LUCK))
     p = replace(p, hyper=quiet, trust=np.ones(30))
     theirs = Ridge(alpha=1.0, fit_intercept=False).fit(p.inputs.tangent, p.z)
     np.testing.assert_allclose(p.predict(new)[0], UNIT * theirs.predict(new.tangent), rtol=1e-6)
@@ -161,9 +161,9 @@ def test_the_order_of_runs_and_features_is_irrelevant(seed):
     p, new = process(20, seed), inputs(10, seed + 4)
     rows, places = np.random.default_rng(seed).permutation(20), [1, 0, 3, 2]
     h = replace(p.hyper, lengths=p.hyper.lengths[places], offsets=p.hyper.offsets[::-1])
-    moved = Inputs(p.inputs.x[rows][:, places], p.inputs.luck[rows], p.inputs.tangent[rows][:, ::-1])
+    moved = Inputs(p.inputs.x[rows][:, places], p.inputs.run_noise[rows], p.inputs.tangent[rows][:, ::-1])
     other = Process(h, UNIT, moved, p.z[rows], p.trust[rows])
-    again = other.predict(Inputs(new.x[:, places], new.luck, new.tangent[:, ::-1]))
+    again = other.predict(Inputs(new.x[:, places], new.run_noise, new.tangent[:, ::-1]))
     for one, two in zip(p.predict(new), again, strict=True):
         np.testing.assert_allclose(two, one, rtol=1e-4)
     np.testing.assert_allclose(other.left_out()[0], p.left_out()[0][rows], rtol=1e-7, atol=1e-12)
@@ -265,8 +265,8 @@ def test_noise_that_grows_with_a_cause_is_found():
     runs, _ = sample(300, 0)
     cause = rng.uniform(-1, 1, (300, 1))
     z = surface(runs.x) + 0.005 * np.exp(cause[:, 0]) * rng.standard_normal(300)  # the variance goes as e^(2·cause)
-    p = learn(replace(runs, luck=cause), z, 1, LENGTHS, unit=0.02, rows=320)
-    assert p.hyper.luck[0] == pytest.approx(2.0, abs=0.5)
+    p = learn(replace(runs, run_noise=cause), z, 1, LENGTHS, unit=0.02, rows=320)
+    assert p.hyper.run_noise[0] == pytest.approx(2.0, abs=0.5)
 
 
 @pytest.mark.parametrize("seed", range(3))

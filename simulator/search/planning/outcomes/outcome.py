@@ -14,7 +14,7 @@ from .....core.units import shown
 from .....datasets.run_logs.columns import number
 from ....config.run_config import RunConfig
 
-__all__ = ["TRIAL_KEY", "Asked", "Status", "Told", "status_word", "trial_of"]
+__all__ = ["TRIAL_KEY", "Asked", "RunOutcome", "Status", "status_word", "trial_of"]
 
 Status = Literal["ok", "diverged", "failed"]
 """`ok` has losses; a run that diverged or failed has none."""
@@ -26,7 +26,7 @@ _MOST_TRIALS = 10**9
 
 
 @dataclass(frozen=True)
-class Told:
+class RunOutcome:
     """What became of one run: `losses` by target (`loss`, `loss.<domain>`) in nats per token, its size and its data.
 
     `columns` are the other columns of the run table that were found, `trial` the proposal's number if it says so.

@@ -15,7 +15,7 @@ from .....datasets.run_logs.order import in_order
 from .....datasets.run_logs.records import Records
 from .....datasets.runs.columns import STATUS_WORDS, UNFINISHED_WORDS, alias_key
 from ....config.run_config import RunConfig
-from .outcome import Asked, Status, Told, status_word, trial_of
+from .outcome import Asked, RunOutcome, Status, status_word, trial_of
 from .outcome_rows import VALIDATION
 
 __all__ = ["told_log"]
@@ -27,7 +27,7 @@ _NAMES = ("name", "run_name", "run_id", "run")
 _ENDED = "train_runtime"  # in the last record that a Hugging Face trainer writes
 
 
-def told_log(records: Records, run_id: str, asked: Asked) -> Told | None:
+def told_log(records: Records, run_id: str, asked: Asked) -> RunOutcome | None:
     """The outcome of the run that wrote a log, None where it isn't over. `run_id` names it if it doesn't itself.
 
     Raises `LogError` naming file and line for what can't be believed.
@@ -48,7 +48,7 @@ def told_log(records: Records, run_id: str, asked: Asked) -> Told | None:
     status, losses, notices = _ends(logs, config)
     status, cut = _judged(status, word, tokens, config, records.where)
     params = None if config is None else config.model.params_total
-    return Told(
+    return RunOutcome(
         run_id=str(next((facts[name] for name in _NAMES if name in facts), run_id)),
         status=status,
         losses=losses if status == "ok" else {},

@@ -17,7 +17,7 @@ from .....datasets.runs.columns import (
     alias_key,
     is_standard,
 )
-from .outcome import Asked, Status, Told, status_word, trial_of
+from .outcome import Asked, RunOutcome, Status, status_word, trial_of
 
 __all__ = ["VALIDATION", "told_row"]
 
@@ -34,7 +34,7 @@ _IDS = ("run_id", "id", "run_uuid", "name", "run_name")
 _TRUE = ("1", "1.0", "true", "yes")
 
 
-def told_row(facts: Mapping[str, Any], where: str, at: str, asked: Asked) -> Told | None:
+def told_row(facts: Mapping[str, Any], where: str, at: str, asked: Asked) -> RunOutcome | None:
     """The outcome of one run, None where it isn't over. `at` says where in the file it stands, such as `line 3`.
 
     Raises `RunTableError` or `LogError`, naming place, column and value, for what can't be believed.
@@ -51,11 +51,11 @@ def told_row(facts: Mapping[str, Any], where: str, at: str, asked: Asked) -> Tol
     config = asked.config_of(trial)
     tokens, params = (None, None) if config is None else (config.data.tokens, config.model.params_total)
     if status != "ok":
-        return Told(run_id, status, {}, tokens, params, trial, place)
+        return RunOutcome(run_id, status, {}, tokens, params, trial, place)
     values, notes, lost = _values(facts, where, at, asked)
     losses = {name: value for name, value in values.items() if name == "loss" or name.startswith("loss.")}
     columns = {name: value for name, value in values.items() if name not in losses}
-    return Told(
+    return RunOutcome(
         run_id=run_id,
         status="diverged" if lost else "ok",
         losses={} if lost else losses,

@@ -1,4 +1,4 @@
-"""The outcomes of runs that were really trained, from what trackers leave on disk: `told_result`, `told_results`.
+"""The outcomes of runs that were really trained, from what trackers leave on disk: `read_outcome`, `read_outcomes`.
 
 Read are a W&B run's files, its summary as JSON or an export of runs as CSV; MLflow's run folder or export; and the log
 of a run's metrics as CSV, JSON lines or JSON. Nothing is fetched and nothing is run.
@@ -14,24 +14,24 @@ from .....core.errors import InputError, LogError
 from .....datasets.run_logs.columns import STEPS, folded
 from .....datasets.run_logs.records import Records, read_records
 from ....config.run_config import RunConfig
-from .outcome import TRIAL_KEY, Asked, Status, Told, status_word
+from .outcome import TRIAL_KEY, Asked, RunOutcome, Status, status_word
 from .outcome_folders import WANDB_SUMMARY, is_mlflow_run, mlflow_facts, wandb_facts
 from .outcome_logs import told_log
 from .outcome_rows import told_row
 
-__all__ = ["TRIAL_KEY", "Asked", "Status", "Told", "outcomes", "told_result", "told_results"]
+__all__ = ["TRIAL_KEY", "Asked", "RunOutcome", "Status", "outcomes", "read_outcome", "read_outcomes"]
 
 _EXPORT = ("metrics.", "params.", "tags.", "config.", "summary.", "summary/")  # before keys that trackers export
 _IDS = ("run_id", "id", "run_uuid", "name", "run_name", TRIAL_KEY)
 
 
-def told_result(
+def read_outcome(
     source: str | os.PathLike[str],
     config: RunConfig | None = None,
     *,
     study: str | None = None,
     columns: Mapping[str, str] | None = None,
-) -> Told:
+) -> RunOutcome:
     """The outcome of the one run that a file or folder holds.
 
     `config` is its plan, which gives the size and the tokens where the run says neither, and tells a run that broke
@@ -43,16 +43,16 @@ def told_result(
     for _, told in found:
         if isinstance(told, InputError):
             raise told
-    over = [told for _, told in found if isinstance(told, Told)]
+    over = [told for _, told in found if isinstance(told, RunOutcome)]
     if len(found) == 1 and over:
         return over[0]
     if not over:
         raise LogError(f"{source}: its run isn't over; expected the outcome of one that is")
-    raise LogError(f"{source}: holds {len(found)} runs; expected one (told_results reads several)")
+    raise LogError(f"{source}: holds {len(found)} runs; expected one (read_outcomes reads several)")
 
 
-def told_results(source: str | os.PathLike[str], asked: Asked | None = None) -> list[Told]:
-    """The outcomes of all runs of a file or a run's folder that are over. Raises as `told_result` does."""
+def read_outcomes(source: str | os.PathLike[str], asked: Asked | None = None) -> list[RunOutcome]:
+    """The outcomes of all runs of a file or a run's folder that are over. Raises as `read_outcome` does."""
     results = []
     for _, told in outcomes(source, asked or Asked()):
         if isinstance(told, InputError):
@@ -61,7 +61,7 @@ def told_results(source: str | os.PathLike[str], asked: Asked | None = None) -> 
     return results
 
 
-def outcomes(source: str | os.PathLike[str], asked: Asked) -> Iterator[tuple[str, Told | InputError | None]]:
+def outcomes(source: str | os.PathLike[str], asked: Asked) -> Iterator[tuple[str, RunOutcome | InputError | None]]:
     """Where each run of a file or a run's folder stands and its outcome: None if it isn't over, what is wrong with it.
 
     Raises `LogError` for a file that can't be read at all.
@@ -85,7 +85,7 @@ def outcomes(source: str | os.PathLike[str], asked: Asked) -> Iterator[tuple[str
         yield f"{where}, {at}", _caught(lambda row=row, at=at: told_row(row, where, at, asked))
 
 
-def _folder(path: Path, where: str, asked: Asked) -> Iterator[tuple[str, Told | InputError | None]]:
+def _folder(path: Path, where: str, asked: Asked) -> Iterator[tuple[str, RunOutcome | InputError | None]]:
     if is_mlflow_run(path):
         facts = mlflow_facts(path)
     elif (path / WANDB_SUMMARY).is_file() or (path / "files" / WANDB_SUMMARY).is_file():
@@ -96,7 +96,7 @@ def _folder(path: Path, where: str, asked: Asked) -> Iterator[tuple[str, Told | 
         yield where, _caught(lambda: told_row(facts, where, "", asked))
 
 
-def _caught(read) -> Told | InputError | None:
+def _caught(read) -> RunOutcome | InputError | None:
     """What a reader of one run returns, or what it finds wrong: the other runs of a file may be right."""
     try:
         return read()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .....core.errors import DataWarning, InputError, LogError
 from ....config.run_config import RunConfig
-from .outcome import Asked, Told
+from .outcome import Asked, RunOutcome
 from .outcome_folders import WANDB_SUMMARY, is_mlflow_run
 from .told import outcomes
 
@@ -31,7 +31,7 @@ def new_results(
     columns: Mapping[str, str] | None = None,
     quiet_s: float = 600.0,
     now: float | None = None,
-) -> list[Told]:
+) -> list[RunOutcome]:
     """The outcomes in a folder and below it whose digest isn't in `seen`, each once.
 
     Looked at are CSV files and JSON lines, trainer_state.json, and the folders of MLflow and W&B runs; the proposal
@@ -43,7 +43,7 @@ def new_results(
     """
     asked = Asked(None, configs or {}, study, columns or {}, whole=False)
     now = time.time() if now is None else now
-    found: dict[str, Told] = {}
+    found: dict[str, RunOutcome] = {}
     for path in _sources(Path(folder)):
         quiet = _quiet(path, now, quiet_s)
         for told in _read(path, replace(asked, whole=quiet)):
@@ -52,14 +52,14 @@ def new_results(
     return list(found.values())
 
 
-def _read(path: Path, asked: Asked) -> Iterator[Told]:
+def _read(path: Path, asked: Asked) -> Iterator[RunOutcome]:
     """The outcomes of one file or run; what is wrong with it is said once nobody writes to it."""
     try:
         results = [told for _, told in outcomes(path, asked)]
     except InputError as error:
         results = [error]
     for told in results:
-        if isinstance(told, Told):
+        if isinstance(told, RunOutcome):
             yield told
         elif told is not None and asked.whole:
             warnings.warn(str(told), DataWarning, stacklevel=4)

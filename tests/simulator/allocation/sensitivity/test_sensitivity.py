@@ -6,7 +6,7 @@ import pytest
 from foretrain.core.errors import InputError
 from foretrain.simulator.allocation.sensitivity.knobs import knobs
 from foretrain.simulator.allocation.sensitivity.sensitivity import OUTCOMES, sensitivity
-from foretrain.simulator.allocation.under_limits.affordable import Steps
+from foretrain.simulator.allocation.under_limits.affordable import AffordableSteps
 from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.forecast.forecast import forecast
 from foretrain.simulator.predictor.storage.folder import load
@@ -88,7 +88,7 @@ def test_networks_are_read_though_steps_are_kept(seven, web):
 
 def test_shares_move_by_a_point_and_the_rest_gives_way(plan):
     config = plan("1B", "20B", mix={"web": 0.5, "code": 0.3, "wiki": 0.2}, optim={"lr": 3e-4})
-    knob = next(knob for knob in knobs(config, Steps()) if knob.key == "data.mix.web")
+    knob = next(knob for knob in knobs(config, AffordableSteps()) if knob.key == "data.mix.web")
     up, value, _ = knob.moved(1.1)
     assert value == pytest.approx(0.51)
     assert up.data.mix == pytest.approx({"web": 0.51, "code": 0.294, "wiki": 0.196})
@@ -113,7 +113,7 @@ def test_a_plan_without_machines_has_its_loss_only(web, plan):
 
 
 def test_failures_keep_how_uncertain_they_are(seven):
-    knob = next(knob for knob in knobs(seven, Steps()) if knob.key.startswith("reliability.failures"))
+    knob = next(knob for knob in knobs(seven, AffordableSteps()) if knob.key.startswith("reliability.failures"))
     moved, value, _ = knob.moved(1.1)
     assert value == pytest.approx(1.1 * knob.value)
     assert moved.reliability.failure_rate_spread == seven.reliability.failure_rate_spread

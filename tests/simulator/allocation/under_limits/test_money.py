@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 from foretrain.core.errors import ConfigError, InfeasibleError, InputError
-from foretrain.simulator.allocation.under_limits.affordable import Limits, Steps, affordable, with_tokens
+from foretrain.simulator.allocation.under_limits.affordable import AffordableSteps, Limits, affordable, with_tokens
 from foretrain.simulator.allocation.under_limits.devices import with_devices
 from foretrain.simulator.allocation.under_limits.marginal import what_more_buys
 from foretrain.simulator.allocation.under_limits.money import money_optimal
@@ -20,7 +20,7 @@ def over(config: RunConfig, *overrides: str) -> RunConfig:
 
 @pytest.fixture(scope="module")
 def steps():
-    return Steps()
+    return AffordableSteps()
 
 
 # tokens within limits

@@ -7,7 +7,7 @@ import pytest
 from foretrain.core.errors import ConfigError, InfeasibleError
 from foretrain.core.model.architecture import Architecture
 from foretrain.simulator.cluster.layouts.candidates import LayoutSpace, candidate_layouts, layout_at
-from foretrain.simulator.cluster.layouts.layout import Layout, batch_sequences, doubts
+from foretrain.simulator.cluster.layouts.layout import ParallelLayout, batch_sequences, layout_warnings
 from foretrain.simulator.cluster.layouts.layout_problems import complete_layout, problems
 from foretrain.simulator.cluster.step_time.steps import layouts
 from foretrain.simulator.config.run_config import LayoutConfig
@@ -31,7 +31,7 @@ DEEPSEEK = Architecture(
 )  # fmt: skip
 
 
-def complete(architecture=LLAMA, count=512, batch=1024, **stated) -> Layout:
+def complete(architecture=LLAMA, count=512, batch=1024, **stated) -> ParallelLayout:
     return complete_layout(architecture, count, batch, LayoutConfig.model_validate(stated))
 
 
@@ -73,8 +73,8 @@ def test_sequences_are_those_stated_or_within_five_percent(sequences, context, s
 
 
 def test_what_is_left_out_is_the_plainest():
-    assert complete(tp=8, pp=4) == Layout(tp=8, pp=4, dp=16, sequence_parallel=True, accumulation=64)
-    assert complete(count=8, batch=8) == Layout(dp=8)
+    assert complete(tp=8, pp=4) == ParallelLayout(tp=8, pp=4, dp=16, sequence_parallel=True, accumulation=64)
+    assert complete(count=8, batch=8) == ParallelLayout(dp=8)
     assert complete(tp=8, sequence_parallel=False).sequence_parallel is False
     assert complete(tp=1, sequence_parallel=True).sequence_parallel is False
     assert complete(offload=["weights"], zero_stage=3).offload_weights
@@ -156,11 +156,11 @@ def test_what_frameworks_can_do_is_possible():
 )
 def test_doubts(stated, fragment):
     architecture = stated.get("architecture", LLAMA)
-    assert fragment in " | ".join(doubts(architecture, complete(**stated), per_node=8))
+    assert fragment in " | ".join(layout_warnings(architecture, complete(**stated), per_node=8))
 
 
 def test_a_plain_layout_has_no_doubts():
-    assert doubts(LLAMA, complete(tp=8, pp=4), per_node=8) == []
+    assert layout_warnings(LLAMA, complete(tp=8, pp=4), per_node=8) == []
 
 
 DEGREES = st.none() | st.integers(1, 24)
@@ -297,11 +297,11 @@ def number(row: dict[str, str], key: str, default: int) -> int:
     return int(float(row[key])) if row[key] else default
 
 
-def measured_layout(row: dict[str, str]) -> Layout:
+def measured_layout(row: dict[str, str]) -> ParallelLayout:
     degrees = {key: number(row, key, 1) for key in ("tp", "pp", "vpp", "cp", "ep", "dp", "micro_batch")}
     accumulation = number(row, "global_batch", 1) // (degrees["dp"] * degrees["micro_batch"])
     parallel = bool(number(row, "seq_parallel", 0))
-    return Layout(**degrees, accumulation=accumulation, sequence_parallel=parallel)
+    return ParallelLayout(**degrees, accumulation=accumulation, sequence_parallel=parallel)
 
 
 def measured_shape(row: dict[str, str]) -> Architecture:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from foretrain.core.errors import FitError
 from foretrain.simulator.curve.law.transfer import Library, alike
-from foretrain.simulator.curve.prefix import believe
+from foretrain.simulator.curve.prefix import condition
 from foretrain.simulator.curve.rates.path import named_path, wsd_path
 
 
@@ -73,7 +73,7 @@ def test_transfer_with_bias_halves_the_final_error(public):
     errors = []
     for curve in own:
         if curve.run_id not in {run.run_id for run in fitted}:
-            belief = believe(curve.path, library.prior(curve.family, curve.size, curve.path, 3.0))
+            belief = condition(curve.path, library.prior(curve.family, curve.size, curve.path, 3.0))
             errors.append(abs(belief.band(curve.step[-3:]).loss.mean() / curve.final_loss - 1))
     assert len(errors) == 6
     assert np.mean(errors) <= 0.002

@@ -11,7 +11,7 @@ from foretrain.simulator.fitting import Fit
 from foretrain.simulator.laws import Reference, get_law
 from foretrain.simulator.predictor.calibration import GRID, Calibration
 from foretrain.simulator.predictor.evaluation.scoring import LEVELS, interval_score, matching_targets, score
-from foretrain.simulator.predictor.loss_model import TargetModel
+from foretrain.simulator.predictor.loss_model import LossModel
 from foretrain.simulator.predictor.predictor import Predictor
 
 KEYS = {
@@ -21,13 +21,13 @@ KEYS = {
 PARAMS, TOKENS = np.array([1e8, 2e8, 4e8, 8e8]), np.array([1e10, 1e10, 2e10, 4e10])
 
 
-def model() -> TargetModel:
+def model() -> LossModel:
     """L = 2·N^-0.1·1e8^0.1 exactly, known without draws, with a scale of 1 % and q(level) = 2·level."""
     law = get_law("params_only")
     theta = law.complete(np.array([[math.log(2.0), 39.9, 0.0, 0.1, 0.3, 0.0]]))
     fit = Fit(law, Reference({"params": 1e8, "tokens": 1e10}), theta[0], theta, 0.008, 0.0)
     seen = {"params": (1e6, 1e12), "tokens": (1e6, 1e15), "compute": (1e10, 1e30)}
-    return TargetModel(fit, Calibration(2.0 * GRID), seen, 4, {"doubts": []})
+    return LossModel(fit, Calibration(2.0 * GRID), seen, 4, {"doubts": []})
 
 
 def predictor(*targets: str, **about) -> Predictor:

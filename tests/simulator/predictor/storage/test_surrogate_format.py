@@ -13,7 +13,7 @@ from foretrain.core.files import write_manifest
 from foretrain.simulator.fitting import fit_observations, public_prior, ranges
 from foretrain.simulator.laws import get_law
 from foretrain.simulator.predictor.calibration import public_calibration
-from foretrain.simulator.predictor.loss_model import TargetModel
+from foretrain.simulator.predictor.loss_model import LossModel
 from foretrain.simulator.predictor.predictor import Predictor
 from foretrain.simulator.predictor.storage.folder import load, save
 from foretrain.simulator.predictor.storage.surrogate_format import (
@@ -28,7 +28,7 @@ KINDS = ("gp", "trees", "gp+trees")
 
 
 @pytest.fixture(scope="module")
-def models(make_mixed, mix_domains) -> dict[str, TargetModel]:
+def models(make_mixed, mix_domains) -> dict[str, LossModel]:
     """One model for each kind of learner, on runs of two sizes."""
     observations = make_mixed(60, size=(5e7, 2e8))
     fit = fit_observations(get_law("general+mixture", mix_domains), observations, public_prior(), draws=10)
@@ -44,7 +44,7 @@ def models(make_mixed, mix_domains) -> dict[str, TargetModel]:
     public = public_calibration()
     within = public.blended(public, 0.5)
     facts = {"why": "as asked", "left_out": {}, "backtest_errors": {}}
-    plain = TargetModel(fit, public, ranges(observations), 60, facts)
+    plain = LossModel(fit, public, ranges(observations), 60, facts)
     return {kind: replace(plain, surrogate=surrogate, within=within) for kind, surrogate in surrogates.items()}
 
 
@@ -121,11 +121,11 @@ def test_saving_again_gives_the_same_bytes(predictor, tmp_path, make_mixed):
 def test_what_is_known_of_a_learner_is_kept(predictor, tmp_path):
     save(predictor, tmp_path / "mixed")
     after = load(tmp_path / "mixed")
-    for name, model in predictor.targets.items():
+    for name, model in predictor.models.items():
         if model.surrogate is None:
-            assert after.targets[name].surrogate is None
+            assert after.models[name].surrogate is None
             continue
-        again = after.targets[name].surrogate
+        again = after.models[name].surrogate
         assert again is not None
         assert (again.kind, again.joint, again.features.names) == (
             model.surrogate.kind,
@@ -141,7 +141,7 @@ def test_trees_of_an_earlier_predictor_do_not_stay_behind(models, tmp_path):
     assert (tmp_path / "one" / "trees_0.txt").is_file()
     save(Predictor("one", {"loss": models["gp"]}), tmp_path / "one")
     assert not (tmp_path / "one" / "trees_0.txt").exists()
-    assert load(tmp_path / "one").targets["loss"].surrogate is not None
+    assert load(tmp_path / "one").models["loss"].surrogate is not None
 
 
 def test_without_the_disk_the_round_trip_is_exact_but_for_the_threads_of_blas(models, make_mixed):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from foretrain.simulator.cluster.estimate import estimate
-from foretrain.simulator.cluster.layouts.layout import Layout
+from foretrain.simulator.cluster.layouts.layout import ParallelLayout
 from foretrain.simulator.cluster.plan import search_layouts
 from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.report.tables.cluster import (
@@ -89,9 +89,9 @@ def test_parts_are_shown_largest_first_and_small_ones_not(result):
 
 
 def test_a_layout_in_a_line():
-    assert layout_text(Layout(dp=8)) == "dp 8, zero_stage 1, micro_batch 1, accumulation 1"
+    assert layout_text(ParallelLayout(dp=8)) == "dp 8, zero_stage 1, micro_batch 1, accumulation 1"
     text = layout_text(
-        Layout(tp=4, dp=2, zero_stage=3, sequence_parallel=True, recompute="full", flash_attention=False)
+        ParallelLayout(tp=4, dp=2, zero_stage=3, sequence_parallel=True, recompute="full", flash_attention=False)
     )
     assert text == (
         "tp 4, dp 2, zero_stage 3, sequence_parallel, micro_batch 1, accumulation 1, recompute full, no flash_attention"
@@ -117,7 +117,7 @@ def test_a_calibration_shows_before_and_after():
     text = shown(calibration_view({"calibrated_on": 1, "steps": [step]}, "mine.json"))
     assert all(word in text for word in ("mine", "2s", "1.5s", "1.9s", "20%", "10%", "wrote mine.json"))
     assert "layout" not in text
-    layout = {name: getattr(Layout(dp=8), name) for name in Layout.__slots__}
+    layout = {name: getattr(ParallelLayout(dp=8), name) for name in ParallelLayout.__slots__}
     text = shown(calibration_view({"calibrated_on": 1, "steps": [step], "layout": layout}, "mine.json"))
     assert "taken as measured in the layout dp 8, zero_stage 1" in text
 

@@ -136,7 +136,7 @@ def test_a_forecasts_names_are_printed_as_they_are(odd, plan):
 def test_a_fit(fitted):
     text = shown(fit_view(fitted, None))
     check_whole(text)
-    model = fitted.targets["loss.web"]
+    model = fitted.models["loss.web"]
     for words in ("loss.web: chinchilla", "loss.code: chinchilla", "E + A·N^-α + B·D^-β", "as asked", "30, up to "):
         assert words in text
     assert f"alpha {model.parameters['alpha']:.5g}" in squeezed(text)
@@ -215,8 +215,8 @@ def test_a_domains_name_is_printed_as_it_is(odd, plan):
 
 
 def two_of(predictor: Predictor) -> Predictor:
-    model = next(iter(predictor.targets.values()))
-    return Predictor(predictor.name, {**predictor.targets, "loss.web": model}, predictor.about)
+    model = next(iter(predictor.models.values()))
+    return Predictor(predictor.name, {**predictor.models, "loss.web": model}, predictor.about)
 
 
 def test_a_long_target_name_is_printed_whole(fitted):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from foretrain.simulator.search.evaluate import Evaluation
+from foretrain.simulator.search.evaluate import PlanEvaluation
 from foretrain.simulator.search.local_search.fronts import balanced, front_of, spread_out
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +12,7 @@ WAYS = st.tuples(*[st.sampled_from(["minimize", "maximize"])] * 3)
 
 
 def plans(points):
-    return [Evaluation({"n": n}, None, tuple(map(float, goals)), {}) for n, goals in enumerate(points)]
+    return [PlanEvaluation({"n": n}, None, tuple(map(float, goals)), {}) for n, goals in enumerate(points)]
 
 
 def beats(one, other, ways) -> bool:

@@ -6,7 +6,14 @@ import pytest
 from foretrain.core.errors import InfeasibleError
 from foretrain.simulator.fitting import public_prior
 from foretrain.simulator.laws import get_law
-from foretrain.simulator.search.next_proxies import Candidates, LawBelief, Region, Width, choose_in_rounds, choose_runs
+from foretrain.simulator.search.next_proxies import (
+    Candidates,
+    LawPosterior,
+    Region,
+    Width,
+    choose_in_rounds,
+    choose_runs,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -84,7 +91,7 @@ def test_rounds_spend_no_more_than_the_budget_and_see_chosen_losses_only(candida
     def believe(taken):
         seen.append(taken)
         done = everything.take(np.array(taken)) if taken else None
-        return LawBelief.of(get_law("general"), public_prior(), region, columns, done)
+        return LawPosterior.of(get_law("general"), public_prior(), region, columns, done)
 
     budget = 0.3 * candidates.cost.sum()
     taken = choose_in_rounds(believe, candidates, region, budget)
@@ -129,7 +136,7 @@ AHEAD = Region({"params": np.array([7e9]), "tokens": np.array([1.4e11])})
 def drawn(raw):
     params, ratio, cost = (np.array(values) for values in zip(*raw, strict=True))
     columns = {"params": params, "tokens": params * ratio}
-    return LawBelief.of(get_law("general"), public_prior(), AHEAD, columns), Candidates(columns, cost)
+    return LawPosterior.of(get_law("general"), public_prior(), AHEAD, columns), Candidates(columns, cost)
 
 
 @settings(max_examples=30, deadline=None)

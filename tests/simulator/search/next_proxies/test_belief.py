@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from foretrain.simulator.fitting import fit_observations, public_prior
 from foretrain.simulator.laws import get_law
-from foretrain.simulator.search.next_proxies import Candidates, LawBelief, Region, SurrogateBelief, choose_runs
+from foretrain.simulator.search.next_proxies import Candidates, LawPosterior, Region, SurrogatePosterior, choose_runs
 from foretrain.simulator.search.next_proxies.belief import SHARED_LUCK, noise_blocks
 from foretrain.simulator.surrogate import Surrogate
 
@@ -64,17 +64,17 @@ def test_noise_that_rows_share_is_what_after_reckons_with(belief, columns, regio
 def test_few_runs_leave_the_prior_centre_in_place_and_teach_the_noise(columns, region, observe):
     law, prior = get_law("general"), public_prior()
     few = observe(pick(columns, slice(0, 8)))
-    found = LawBelief.of(law, prior, region, columns, few)
+    found = LawPosterior.of(law, prior, region, columns, few)
     centre, _ = prior.for_law(law, found.reference)
     np.testing.assert_allclose(found.theta[1:], centre[1:])
     many = observe(columns, noise=0.05)
-    fitted = LawBelief.of(law, prior, region, columns, many)
+    fitted = LawPosterior.of(law, prior, region, columns, many)
     assert np.abs(fitted.theta[1:] - prior.for_law(law, fitted.reference)[0][1:]).max() > 0.01
-    assert fitted.luck > 2 * found.luck
+    assert fitted.run_noise > 2 * found.run_noise
 
 
 def test_a_weak_prior_stands_in_where_there_is_none(columns, region):
-    wide = LawBelief.of(get_law("chinchilla"), None, region, columns)
+    wide = LawPosterior.of(get_law("chinchilla"), None, region, columns)
     left = np.diag(wide.covariance(region.columns, region.columns))
     assert np.isfinite(left).all()
     assert (left > 0).all()
@@ -82,7 +82,7 @@ def test_a_weak_prior_stands_in_where_there_is_none(columns, region):
 
 def test_no_runs_done_is_as_good_as_none(belief, columns, region, observe):
     nothing = observe(pick(columns, slice(0, 0)))
-    found = LawBelief.of(get_law("general"), public_prior(), region, columns, nothing)
+    found = LawPosterior.of(get_law("general"), public_prior(), region, columns, nothing)
     np.testing.assert_array_equal(found.open, belief.open)
 
 
@@ -96,18 +96,20 @@ class Learner:
 
 @pytest.mark.parametrize("joint", [True, False])
 def test_a_learner_brings_its_own_covariance(belief, columns, joint):
-    found = SurrogateBelief(belief, None, Learner(joint)).covariance(columns, columns)
+    found = SurrogatePosterior(belief, None, Learner(joint)).covariance(columns, columns)
     expected = 0.25 + (0.0 if joint else belief.covariance(columns, columns))
     np.testing.assert_allclose(found, expected)
-    np.testing.assert_array_equal(SurrogateBelief(belief, None, Learner(joint)).noise(columns), belief.noise(columns))
+    np.testing.assert_array_equal(
+        SurrogatePosterior(belief, None, Learner(joint)).noise(columns), belief.noise(columns)
+    )
 
 
 def test_a_real_learner_can_be_asked_too(columns, observe):
     done = observe(columns)
     amid = Region({"params": np.array([1e8]), "tokens": np.array([4e9])})
     fit = fit_observations(get_law("general"), done, public_prior())
-    law = LawBelief.of(fit.law, public_prior(), amid, columns, done, fit)
-    learned = SurrogateBelief(law, fit, Surrogate.learn(fit, done, public_prior()))
+    law = LawPosterior.of(fit.law, public_prior(), amid, columns, done, fit)
+    learned = SurrogatePosterior(law, fit, Surrogate.learn(fit, done, public_prior()))
     others = {name: 1.2 * values for name, values in columns.items()}
     found = choose_runs(learned, Candidates(others, np.ones(18)), amid, 3.0)
     assert len(found.runs) == 3

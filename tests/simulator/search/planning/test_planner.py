@@ -18,7 +18,7 @@ from foretrain.core.errors import (
 from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.predictor.predictor import Predictor
-from foretrain.simulator.search.planning.outcomes.outcome import Told
+from foretrain.simulator.search.planning.outcomes.outcome import RunOutcome
 from foretrain.simulator.search.planning.planner import Planner
 from foretrain.simulator.search.study import Study
 
@@ -43,9 +43,9 @@ def law(params, tokens):
     return 1.7 + 480 * params**-0.35 + 2100 * tokens**-0.37
 
 
-def trained(config: RunConfig, luck: float = 0.0) -> float:
+def trained(config: RunConfig, run_noise: float = 0.0) -> float:
     """What a real run would end at."""
-    return float(law(config.model.params_total, config.data.tokens) * math.exp(luck))
+    return float(law(config.model.params_total, config.data.tokens) * math.exp(run_noise))
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +162,7 @@ def test_planners_on_several_machines_share_a_database(open_planner, postgresql_
     third = open_planner(storage=postgresql_url)
     assert third.history[0].told == lesson.told
     assert (third.waiting, third.status()["given_up"]) == ([], {"1": "no machines"})
-    assert asking.predictor.targets["loss"].parameters == third.predictor.targets["loss"].parameters
+    assert asking.predictor.models["loss"].parameters == third.predictor.models["loss"].parameters
     with pytest.raises(InputError, match=r"trial 0: was told .* before"):
         asking.tell(first.number, 9.9)
 
@@ -191,7 +191,7 @@ def test_results_outlive_the_process(open_planner):
     proposal = first.ask()[0]
     lesson = first.tell(proposal.number, trained(proposal.config))
     second = open_planner()
-    assert second.predictor.targets["loss"].parameters == first.predictor.targets["loss"].parameters
+    assert second.predictor.models["loss"].parameters == first.predictor.models["loss"].parameters
     again = second.history[0]
     assert (again.told, again.before, again.places) == (lesson.told, lesson.before, lesson.places)
     assert (again.number, again.after) == (0, {})
@@ -202,7 +202,7 @@ def test_a_planner_learns_of_what_another_process_was_told(open_planner):
     one, other = open_planner(), open_planner()
     proposal = one.ask()[0]
     other.tell(proposal.number, trained(proposal.config))
-    assert one.predictor.targets["loss"].parameters == other.predictor.targets["loss"].parameters
+    assert one.predictor.models["loss"].parameters == other.predictor.models["loss"].parameters
 
 
 def test_the_same_result_again_is_harmless(open_planner):
@@ -229,11 +229,11 @@ def test_another_result_than_before_is_refused(open_planner, first, second):
 )
 def test_a_run_without_a_loss_is_kept_and_not_fitted(open_planner, result, status):
     planner = open_planner()
-    before = planner.predictor.targets["loss"].parameters
+    before = planner.predictor.models["loss"].parameters
     lesson = planner.tell(planner.ask()[0], result)
     assert (lesson.told.status, lesson.told.losses, lesson.before, lesson.after) == (status, {}, {}, {})
     assert len(planner.table) == 16
-    assert planner.predictor.targets["loss"].parameters == before
+    assert planner.predictor.models["loss"].parameters == before
     assert open_planner().history[0].told.status == status
 
 
@@ -250,7 +250,7 @@ def test_a_run_that_saw_other_tokens_counts_at_those(open_planner):
     proposal = planner.ask()[0]
     half = proposal.config.data.tokens / 2
     loss = float(law(proposal.config.model.params_total, half))
-    lesson = planner.tell(proposal, Told("x", "ok", {"loss": loss}, half, None, 0, "runs/x"))
+    lesson = planner.tell(proposal, RunOutcome("x", "ok", {"loss": loss}, half, None, 0, "runs/x"))
     assert lesson.notes == (f"the run saw {half:.4g} tokens, not {2 * half:.4g} as planned",)
     assert lesson.before["loss"].low < loss < lesson.before["loss"].high
     assert planner.table.column("tokens")[-1] == half
@@ -265,8 +265,16 @@ def test_a_run_that_saw_other_tokens_counts_at_those(open_planner):
         (0, "2.2", "got '2.2'; expected a loss in nats per token, diverged or failed"),
         (0, True, "loss: got True; expected a loss in nats per token"),
         (0, {"loss.web": 2.0}, "got a loss of 'loss.web'; expected loss"),
-        (0, Told("x", "ok", {"loss.a": 2.0, "loss.b": 2.0}, None, None, 0, "x"), "got loss.a, loss.b; expected loss"),
-        (0, Told("x", "ok", {"loss": 2.0}, None, None, 3, "x"), "x: is of trial 3; expected the result of trial 0"),
+        (
+            0,
+            RunOutcome("x", "ok", {"loss.a": 2.0, "loss.b": 2.0}, None, None, 0, "x"),
+            "got loss.a, loss.b; expected loss",
+        ),
+        (
+            0,
+            RunOutcome("x", "ok", {"loss": 2.0}, None, None, 3, "x"),
+            "x: is of trial 3; expected the result of trial 0",
+        ),
     ],
 )
 def test_what_is_no_result(open_planner, number, result, message):

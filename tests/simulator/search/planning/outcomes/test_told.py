@@ -11,7 +11,7 @@ import pytest
 from foretrain.core.errors import DataWarning, InputError, LogError, RunTableError
 from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.config.run_config import RunConfig
-from foretrain.simulator.search.planning.outcomes.told import Asked, Told, told_result, told_results
+from foretrain.simulator.search.planning.outcomes.told import Asked, Told, read_outcome, read_outcomes
 from foretrain.simulator.search.planning.outcomes.watching import new_results
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -78,7 +78,7 @@ def wandb_run(folder: Path, ended=True, age_s=0.0, **summary) -> Path:
 
 
 def test_wandb_export(tmp_path):
-    first, gone, bad = told_results(write(tmp_path / "runs.csv", WANDB), Asked(study="demo"))
+    first, gone, bad = read_outcomes(write(tmp_path / "runs.csv", WANDB), Asked(study="demo"))
     assert (first.run_id, first.trial, first.status) == ("x1", 4, "ok")
     assert (first.losses, first.tokens, first.params, first.columns) == ({"loss": 2.0}, 1.4e12, 7e9, {"lr": 3e-4})
     assert (gone.status, gone.trial, gone.losses) == ("failed", 5, {})
@@ -92,14 +92,14 @@ def test_wandb_export(tmp_path):
 
 
 def test_mlflow_export_takes_the_held_out_loss(tmp_path):
-    ok, failed = told_results(write(tmp_path / "runs.csv", MLFLOW))
+    ok, failed = read_outcomes(write(tmp_path / "runs.csv", MLFLOW))
     assert (ok.run_id, ok.trial, ok.losses, ok.params) == ("m1", 11, {"loss": 2.0}, 7e9)
     assert (failed.trial, failed.status) == (12, "failed")
 
 
 def test_domains_and_shares(tmp_path):
     text = "run_id,params,tokens,loss.web,loss.code,mix.web,mix.code,foretrain_trial\na,1e8,2e9,3.0,2.5,0.7,0.3,0\n"
-    told = told_result(write(tmp_path / "runs.csv", text))
+    told = read_outcome(write(tmp_path / "runs.csv", text))
     assert (told.losses, told.trial) == ({"loss.web": 3.0, "loss.code": 2.5}, 0)
     assert told.columns == {"mix.web": 0.7, "mix.code": 0.3}
 
@@ -107,34 +107,34 @@ def test_domains_and_shares(tmp_path):
 def test_rows_make_a_run_table(tmp_path):
     import pandas as pd
 
-    rows = [told.row() for told in told_results(write(tmp_path / "runs.csv", WANDB))]
+    rows = [told.row() for told in read_outcomes(write(tmp_path / "runs.csv", WANDB))]
     table = RunTable.from_frame(pd.DataFrame(rows))
     assert (list(table.frame["status"]), table.column("loss")[0]) == (["ok", "failed", "diverged"], 2.0)
 
 
 def test_the_plan_fills_in_what_the_run_does_not_say(tmp_path):
     source = write(tmp_path / "runs.csv", "foretrain_trial,val_loss\n3,2.5\n")
-    told = told_result(source, plan())
+    told = read_outcome(source, plan())
     assert (told.tokens, told.params, told.losses) == (1e9, 7e7, {"loss": 2.5})
-    assert told_result(source).tokens is None
-    assert told_results(source, Asked(configs={3: plan("2B")}))[0].tokens == 2e9
+    assert read_outcome(source).tokens is None
+    assert read_outcomes(source, Asked(configs={3: plan("2B")}))[0].tokens == 2e9
 
 
 def test_perplexity_becomes_nats(tmp_path):
-    told = told_result(write(tmp_path / "runs.csv", "run_id,val_ppl\na,20\n"))
+    told = read_outcome(write(tmp_path / "runs.csv", "run_id,val_ppl\na,20\n"))
     assert told.losses["loss"] == pytest.approx(math.log(20))
 
 
 def test_a_column_as_asked(tmp_path):
     text = "run_id,val_loss,quality\na,2.5,1.5\n"
-    assert told_results(write(tmp_path / "runs.csv", text), Asked(columns={"loss": "quality"}))[0].losses == {
+    assert read_outcomes(write(tmp_path / "runs.csv", text), Asked(columns={"loss": "quality"}))[0].losses == {
         "loss": 1.5
     }
 
 
 def test_a_whole_export_may_lack_its_last_end_of_line(tmp_path):
     source = write(tmp_path / "runs.csv", WANDB.rstrip("\n"))
-    assert [told.run_id for told in told_results(source)] == ["x1", "x3", "x4"]
+    assert [told.run_id for told in read_outcomes(source)] == ["x1", "x3", "x4"]
 
 
 @pytest.mark.parametrize(
@@ -159,28 +159,28 @@ def test_a_whole_export_may_lack_its_last_end_of_line(tmp_path):
 )
 def test_bad_exports(tmp_path, text, error, message):
     with pytest.raises(error, match=message):
-        told_result(write(tmp_path / "runs.csv", text))
+        read_outcome(write(tmp_path / "runs.csv", text))
 
 
 # run folders
 
 
 def test_mlflow_run(tmp_path):
-    told = told_result(mlflow_run(tmp_path / "ab12", tags={"foretrain_trial": "8", "mlflow.user": "me"}))
+    told = read_outcome(mlflow_run(tmp_path / "ab12", tags={"foretrain_trial": "8", "mlflow.user": "me"}))
     assert (told.run_id, told.trial, told.status, told.losses) == ("ab12", 8, "ok", {"loss": 2.25})
     assert (told.tokens, told.params) == (1e9, 7e7)
 
 
 def test_mlflow_states(tmp_path):
-    assert told_result(mlflow_run(tmp_path / "a", status=4)).status == "failed"
-    assert told_result(mlflow_run(tmp_path / "b", status=5, metrics={})).status == "failed"
-    assert told_result(mlflow_run(tmp_path / "c", metrics={"loss": [2.0, "nan"]})).status == "diverged"
-    assert told_results(mlflow_run(tmp_path / "d", status=1)) == []
-    assert told_results(mlflow_run(tmp_path / "e", lifecycle_stage="deleted")) == []
+    assert read_outcome(mlflow_run(tmp_path / "a", status=4)).status == "failed"
+    assert read_outcome(mlflow_run(tmp_path / "b", status=5, metrics={})).status == "failed"
+    assert read_outcome(mlflow_run(tmp_path / "c", metrics={"loss": [2.0, "nan"]})).status == "diverged"
+    assert read_outcomes(mlflow_run(tmp_path / "d", status=1)) == []
+    assert read_outcomes(mlflow_run(tmp_path / "e", lifecycle_stage="deleted")) == []
     named = mlflow_run(tmp_path / "f", run_name="demo-21")
-    assert told_results(named, Asked(study="demo"))[0].trial == 21
+    assert read_outcomes(named, Asked(study="demo"))[0].trial == 21
     with pytest.raises(LogError, match=r"meta.yaml: status: got 17; expected 1 \(running\)"):
-        told_result(mlflow_run(tmp_path / "g", status=17))
+        read_outcome(mlflow_run(tmp_path / "g", status=17))
 
 
 def test_damaged_mlflow_runs(tmp_path):
@@ -190,33 +190,33 @@ def test_damaged_mlflow_runs(tmp_path):
         told_result_with(mlflow_run(tmp_path / "b"), "meta.yaml", "status: [3\n")
     (tmp_path / "empty").mkdir()
     with pytest.raises(LogError, match="is a folder without a run of MLflow"):
-        told_result(tmp_path / "empty")
+        read_outcome(tmp_path / "empty")
 
 
 def told_result_with(folder: Path, name: str, text: str) -> Told:
     write(folder / name, text)
-    return told_result(folder)
+    return read_outcome(folder)
 
 
 def test_links_out_of_a_run_are_not_followed(tmp_path):
     secret = write(tmp_path / "secret", "0 1.0 9\n")
     folder = mlflow_run(tmp_path / "run")
     (folder / "metrics/eval_loss").symlink_to(secret)
-    assert told_result(folder).losses == {"loss": 2.25}
+    assert read_outcome(folder).losses == {"loss": 2.25}
 
 
 def test_wandb_run(tmp_path):
     folder = wandb_run(tmp_path / "run-20260101_101010-abc")
-    told = told_result(folder)
+    told = read_outcome(folder)
     assert (told.run_id, told.trial, told.losses) == ("run-20260101_101010-abc", 7, {"loss": 2.25})
     assert (told.params, told.columns["lr"]) == (7e7, 3e-4)
-    assert told_result(folder / "files/wandb-summary.json").digest == told.digest
-    assert told_result(wandb_run(tmp_path / "b", **{"val/loss": "NaN"})).status == "diverged"
+    assert read_outcome(folder / "files/wandb-summary.json").digest == told.digest
+    assert read_outcome(wandb_run(tmp_path / "b", **{"val/loss": "NaN"})).status == "diverged"
 
 
 def test_a_summary_in_one_document(tmp_path):
     facts = {"name": "demo-5", "state": "finished", "config": {"params": 7e7}, "summary": {"val": {"loss": 2.5}}}
-    told = told_result(write(tmp_path / "run.json", json.dumps(facts, indent=1)), study="demo")
+    told = read_outcome(write(tmp_path / "run.json", json.dumps(facts, indent=1)), study="demo")
     assert (told.run_id, told.trial, told.losses, told.params) == ("demo-5", 5, {"loss": 2.5}, 7e7)
 
 
@@ -224,7 +224,7 @@ def test_a_summary_in_one_document(tmp_path):
 
 
 def test_a_log_of_training_losses(tmp_path):
-    told = told_result(write(tmp_path / "demo-3/metrics.jsonl", log()), plan(), study="demo")
+    told = read_outcome(write(tmp_path / "demo-3/metrics.jsonl", log()), plan(), study="demo")
     assert (told.run_id, told.trial, told.status) == ("demo-3/metrics.jsonl", 3, "ok")
     assert (told.tokens, told.params) == (1e9, 7e7)
     assert told.losses["loss"] == pytest.approx(2.2)  # the median of the last five
@@ -233,43 +233,43 @@ def test_a_log_of_training_losses(tmp_path):
 
 def test_a_held_out_loss_counts_before_the_training_loss(tmp_path):
     text = log() + '{"step": 500, "val/loss": 2.9}\n{"step": 1000, "val/loss": 2.7, "tokens": 1000000000}\n'
-    told = told_result(write(tmp_path / "v1.2-14.jsonl", text), study="v1.2")
+    told = read_outcome(write(tmp_path / "v1.2-14.jsonl", text), study="v1.2")
     assert (told.losses, told.trial, told.tokens) == ({"loss": 2.7}, 14, 1e9)
 
 
 def test_csv_logs_and_domains(tmp_path):
     rows = "".join(f"{step},{3 - step / 100},{4 - step / 100}\n" for step in range(0, 101, 10))
-    told = told_result(write(tmp_path / "log.csv", "step,loss.web,loss.code\n" + rows))
+    told = read_outcome(write(tmp_path / "log.csv", "step,loss.web,loss.code\n" + rows))
     assert told.losses == pytest.approx({"loss.web": 2.0, "loss.code": 3.0})
 
 
 def test_a_trainers_state(tmp_path):
     history = [{"step": 10 * at, "loss": 3 - at / 100} for at in range(20)] + [{"step": 190, "eval_loss": 2.5}]
-    told = told_result(write(tmp_path / "trainer_state.json", json.dumps({"log_history": history})))
+    told = read_outcome(write(tmp_path / "trainer_state.json", json.dumps({"log_history": history})))
     assert (told.losses, told.status) == ({"loss": 2.5}, "ok")
 
 
 def test_a_log_says_its_own_trial(tmp_path):
     text = '{"config": {"foretrain_trial": 2, "lr": 0.1}}\n' + log()
-    assert told_result(write(tmp_path / "log.jsonl", text)).trial == 2
+    assert read_outcome(write(tmp_path / "log.jsonl", text)).trial == 2
 
 
 def test_diverged_logs(tmp_path):
     late = '{"step": 1100, "train_loss": NaN}\n{"step": 1200, "train_loss": NaN}\n'
-    assert told_result(write(tmp_path / "a.jsonl", log() + late)).status == "diverged"
-    assert told_result(write(tmp_path / "b.jsonl", late)).status == "diverged"
-    told = told_result(write(tmp_path / "c.jsonl", log() + '{"step": 1100, "status": "diverged"}\n'))
+    assert read_outcome(write(tmp_path / "a.jsonl", log() + late)).status == "diverged"
+    assert read_outcome(write(tmp_path / "b.jsonl", late)).status == "diverged"
+    told = read_outcome(write(tmp_path / "c.jsonl", log() + '{"step": 1100, "status": "diverged"}\n'))
     assert (told.status, told.losses) == ("diverged", {})
 
 
 def test_a_run_that_broke_off_has_failed(tmp_path):
     source = write(tmp_path / "log.jsonl", log(range(0, 601, 100)))
-    told = told_result(source, plan())
+    told = read_outcome(source, plan())
     assert (told.status, told.losses) == ("failed", {})
     assert "ends after 60% of the planned tokens" in told.notices[-1]
-    assert told_result(source).status == "ok"
+    assert read_outcome(source).status == "ok"
     done = write(tmp_path / "done.jsonl", log(range(0, 601, 100)) + '{"step": 600, "status": "finished"}\n')
-    assert told_result(done, plan()).status == "ok"
+    assert read_outcome(done, plan()).status == "ok"
 
 
 @pytest.mark.parametrize(
@@ -279,18 +279,18 @@ def test_a_run_that_broke_off_has_failed(tmp_path):
 def test_units_of_logs(tmp_path, key, value, nats):
     text = "".join(json.dumps({"step": step, key: value}) + "\n" for step in range(10))
     source = write(tmp_path / "log.jsonl", text)
-    assert told_result(source, plan(tokens="9M", bytes_per_token=4)).losses["loss"] == pytest.approx(nats)
+    assert read_outcome(source, plan(tokens="9M", bytes_per_token=4)).losses["loss"] == pytest.approx(nats)
 
 
 def test_bad_logs(tmp_path):
     with pytest.raises(LogError, match="there is no such file"):
-        told_result(tmp_path / "absent.jsonl")
+        read_outcome(tmp_path / "absent.jsonl")
     with pytest.raises(LogError, match=r"expected data\.bytes_per_token in the plan"):
-        told_result(write(tmp_path / "a.jsonl", '{"step": 1, "bpb": 0.9}\n'))
+        read_outcome(write(tmp_path / "a.jsonl", '{"step": 1, "bpb": 0.9}\n'))
     with pytest.raises(LogError, match="no loss among its keys"):
-        told_result(write(tmp_path / "b.jsonl", '{"step": 1, "accuracy": 0.9}\n'))
+        read_outcome(write(tmp_path / "b.jsonl", '{"step": 1, "accuracy": 0.9}\n'))
     with pytest.raises(LogError, match=r"there is no 'quality'; expected one of step, train_loss"):
-        told_result(write(tmp_path / "c.jsonl", log()), columns={"loss": "quality"})
+        read_outcome(write(tmp_path / "c.jsonl", log()), columns={"loss": "quality"})
 
 
 @settings(deadline=None, max_examples=60)
@@ -299,17 +299,17 @@ def test_any_bytes_are_an_outcome_or_a_clear_error(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("any") / "log.csv"
     path.write_bytes(data)
     with contextlib.suppress(InputError):
-        assert all(math.isfinite(loss) for told in told_results(path) for loss in told.losses.values())
+        assert all(math.isfinite(loss) for told in read_outcomes(path) for loss in told.losses.values())
 
 
 # digests
 
 
 def test_the_same_outcome_has_the_same_digest_wherever_it_is(tmp_path):
-    one = told_results(write(tmp_path / "a/runs.csv", MLFLOW))[0]
-    other = told_results(write(tmp_path / "b/export.csv", MLFLOW.replace("m2,FAILED", "m9,FAILED")))[0]
+    one = read_outcomes(write(tmp_path / "a/runs.csv", MLFLOW))[0]
+    other = read_outcomes(write(tmp_path / "b/export.csv", MLFLOW.replace("m2,FAILED", "m9,FAILED")))[0]
     assert one.digest == other.digest
-    changed = told_results(write(tmp_path / "c/runs.csv", MLFLOW.replace("1.8,2.0", "1.8,2.1")))[0]
+    changed = read_outcomes(write(tmp_path / "c/runs.csv", MLFLOW.replace("1.8,2.0", "1.8,2.1")))[0]
     assert changed.digest != one.digest
     facts = json.loads(json.dumps(one.to_dict(), allow_nan=False))
     assert (facts["losses_nats"], facts["digest"]) == ({"loss": 2.0}, one.digest)
