@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .simulator.allocation.under_limits.money import money_optimal
     from .simulator.cluster.cluster_estimate import ClusterEstimate
     from .simulator.cluster.estimate import estimate as estimate_cluster
-    from .simulator.cluster.plan import search_layouts
+    from .simulator.cluster.layout_choice import search_layouts
     from .simulator.cluster.step_time.calibrate import calibrate_on_plan as calibrate_step_times
     from .simulator.cluster.step_time.step_model import StepTimeModel
     from .simulator.config.run_config import RunConfig
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from .simulator.predictor.storage.folder import load as load_predictor
     from .simulator.predictor.storage.folder import save as save_predictor
     from .simulator.search.optimize import optimize
-    from .simulator.search.planning.outcomes.told import read_outcome
+    from .simulator.search.planning.outcomes.reading import read_outcome
     from .simulator.search.planning.planner import Planner
     from .simulator.search.result import Optimization
     from .simulator.search.study import Study
@@ -78,9 +78,9 @@ _HOMES = {
     "plan_stock": ("simulator.data_budget.data_budget", "plan_stock"),
     "save_predictor": ("simulator.predictor.storage.folder", "save"),
     "score": ("simulator.predictor.evaluation.scoring", "score"),
-    "search_layouts": ("simulator.cluster.plan", "search_layouts"),
+    "search_layouts": ("simulator.cluster.layout_choice", "search_layouts"),
     "sensitivity": ("simulator.allocation.sensitivity.sensitivity", "sensitivity"),
-    "read_outcome": ("simulator.search.planning.outcomes.told", "read_outcome"),
+    "read_outcome": ("simulator.search.planning.outcomes.reading", "read_outcome"),
     "track": ("simulator.tracking.track", "track"),
     "what_more_buys": ("simulator.allocation.under_limits.marginal", "what_more_buys"),
 }

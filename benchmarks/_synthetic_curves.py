@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from foretrain.simulator.curve.deviation import Times
 from foretrain.simulator.curve.law.multipower import basis
 from foretrain.simulator.curve.law.prior import GENERIC_DRIFT, generic_prior
 from foretrain.simulator.curve.library import Curve
 from foretrain.simulator.curve.rates.path import RatePath, named_path, piecewise_path, wsd_path
-from foretrain.simulator.curve.strays import Times
 
 KINDS = ((0.0, 0.003), (0.9, 0.003), (0.95, 0.003), (0.9, 0.01), (0.0, 0.01))
 """Correlation of neighbouring points and standard deviation of log loss."""

@@ -163,7 +163,7 @@ def search(config: str, overrides: tuple[str, ...], calibration: str | None, top
     \b
     Example:  simulate cluster search --config examples/llama-70b.yaml --set hardware.count=512
     """
-    from ..simulator.cluster.plan import search_layouts
+    from ..simulator.cluster.layout_choice import search_layouts
     from ..simulator.config.run_config import RunConfig
 
     start = time.perf_counter()

@@ -164,7 +164,7 @@ def _planned(
     """The run of a configuration, and its final loss where a predictor tells it."""
     from ..simulator.config.run_config import RunConfig
     from ..simulator.curve.forecasting import Run, choose_family, choose_size
-    from ..simulator.curve.rates.planned import path_of
+    from ..simulator.curve.rates.planned_rates import path_of
 
     plan = RunConfig.load(config, overrides)
     whose = choose_family(known, family)

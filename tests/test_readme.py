@@ -43,5 +43,5 @@ def test_the_public_door_offers_what_it_names():
     for name in foretrain.__all__:
         assert getattr(foretrain, name) is not None
     assert set(foretrain._HOMES) | {"__version__"} == set(foretrain.__all__)
-    assert typed_names() == foretrain._HOMES
+    assert typed_names() == {**foretrain._HOMES, "__version__": ("core.version", "__version__")}
     assert set(foretrain.__all__) <= set(dir(foretrain))

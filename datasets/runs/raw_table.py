@@ -1,7 +1,7 @@
 """Read a table of runs from disk, or take one from memory, without interpreting it.
 
 The result is a `RawTable`: cells as they came, plus what is needed to say where a cell was. CSV cells stay text until
-`run_values` parses them, so that a message can quote what the file says and so that no number is rounded on the way.
+`cell_values` parses them, so that a message can quote what the file says and so that no number is rounded on the way.
 Nothing here unpickles anything.
 """
 

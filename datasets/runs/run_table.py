@@ -1,8 +1,8 @@
 """The run table: one row per observed training run, validated once and then trusted by every part.
 
 `RunTable.read` takes a CSV, CSV.gz or Parquet file (also a W&B or MLflow export), `RunTable.from_frame` a DataFrame.
-Both name the columns (`run_naming`), parse the cells (`run_values`), bring the table to one row per run (`run_shape`)
-and complete what follows from the rest (`run_derive`). What was renamed, derived or dropped is in `.notes`; what looks
+Both name the columns (`column_names`), parse the cells (`cell_values`), bring the table to one row per run (`one_row_per_run`)
+and complete what follows from the rest (`derived_columns`). What was renamed, derived or dropped is in `.notes`; what looks
 like a slip is a DataWarning; what is wrong is a RunTableError.
 """
 
@@ -62,7 +62,7 @@ class Variation:
 class RunTable:
     """A validated table of runs. Treat `frame` as read-only: every method that changes something returns a new table.
 
-    `frame` has one row per run, unique `run_id`s, the standard columns (`run_columns`) that are known, a `status`, and
+    `frame` has one row per run, unique `run_id`s, the standard columns (`columns`) that are known, a `status`, and
     any extra columns of the source. Numeric standard columns are float64, in counts, FLOPs and nats per token;
     `params`, `tokens` and `flops` are complete in `ok` rows. `notes` says in plain sentences what was renamed, derived
     or dropped; `where` names the source in messages; `labels` maps a renamed column to its name there.

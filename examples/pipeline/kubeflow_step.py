@@ -55,7 +55,7 @@ def main() -> int:
     if compiled:
         compile_component(compiled)
         return 0
-    from ...core.errors import ForetrainError
+    from foretrain.core.errors import ForetrainError
 
     try:
         name = next_plan(**options)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from ...core.units import format_count
-from .plan import Part, PartName
+from .design_parts import Part, PartName
 
 __all__ = ["dropped", "smaller"]
 

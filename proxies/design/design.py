@@ -16,10 +16,10 @@ from ...core.errors import ConfigError, InfeasibleError
 from ...core.units import format_count, format_duration, format_flops
 from ..runs import ProxyRun
 from ._shrink import dropped, smaller
+from .design_parts import Part, PartName, lr_variants, make_parts, runs_of
 from .estimate import Estimate, Machine, estimate
 from .learning_rate import LearningRateChoice
 from .mixes import DomainFacts, check_epochs
-from .plan import Part, PartName, lr_variants, make_parts, runs_of
 from .space import ProxySpace
 
 __all__ = ["Design", "Stage", "design"]

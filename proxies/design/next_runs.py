@@ -18,9 +18,9 @@ from ...core.errors import ConfigError, InfeasibleError
 from ...core.model.architecture import Architecture
 from ...core.reading.fields import FieldError
 from ..runs import ProxyRun
+from .design_parts import Variant, make_run
 from .learning_rate import LearningRateChoice
 from .mixes import DomainFacts, named_mixes, sample_mixes, share_caps
-from .plan import Variant, make_run
 from .sizes import ModelFamily, shapes
 from .space import ProxySpace
 

@@ -15,6 +15,7 @@ from ...core.quantity import LEVELS, Quantity
 from ...datasets.facts.accelerators import catalogue
 from ..config.run_config import RunConfig
 from .cluster_estimate import ClusterEstimate, Draws
+from .layout_choice import choose_layout, plan_space, plan_steps
 from .layouts.candidates import LayoutSpace
 from .layouts.layout import ParallelLayout, layout_warnings
 from .memory.memory import GIB, Memory, MemoryCap, memory
@@ -23,7 +24,6 @@ from .operations.goodput import expected_run_time, require_progress
 from .operations.goodput_simulation import simulate_run_time
 from .operations.money import Cost, cost_of, device_hours, stored_gib
 from .operations.run_time import RunTime, finishing_day
-from .plan import choose_layout, plan_space, plan_steps
 from .step_time.parts import StepTime
 from .step_time.step_model import StepTimeModel
 from .step_time.steps import FRAMEWORKS, GENERATIONS, Steps

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...core.errors import FitError
-from .strays import Deviation, Times, weigh
+from .deviation import Deviation, Times, weigh
 from .law.multipower import basis_gradient
 from .law.prior import CurvePrior
 from .rates.path import Decay, RatePath

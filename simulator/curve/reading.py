@@ -22,7 +22,7 @@ from ...core.files import read_bounded_text
 from ...core.units import parse_count, shown
 from .library import Curve
 from .rates.path import RatePath, named_path, piecewise_path, pointwise_path, wsd_path
-from .rates.planned import MAX_STEPS
+from .rates.planned_rates import MAX_STEPS
 
 SCHEDULES = (
     "cosine", "linear", "constant", "inverse_sqrt", "multistep", "two_stage", "wsd_linear", "wsd_exp", "wsd_sqrt",

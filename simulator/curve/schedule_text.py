@@ -10,7 +10,7 @@ from ...core.errors import ConfigError, UsageError
 from ...core.units import parse_whole, shown
 from ..config.optimisation import OptimConfig
 from .rates.path import RatePath
-from .rates.planned import rates
+from .rates.planned_rates import rates
 from .reading import read_rates
 
 _FORM = (

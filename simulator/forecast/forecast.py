@@ -14,7 +14,7 @@ from ...core.units import format_count
 from ...core.version import __version__
 from ..cluster.cluster_estimate import CLUSTER_KEYS, ClusterEstimate
 from ..cluster.estimate import DRAWS, PlannedStep, estimate
-from ..cluster.plan import missing
+from ..cluster.layout_choice import missing
 from ..cluster.step_time.step_model import StepTimeModel
 from ..config.run_config import RunConfig
 from ..laws import mix_column

@@ -1,6 +1,6 @@
 """`Predictor`: a law with its parameters, what they leave open, and the calibration that makes intervals hold.
 
-One `LossModel` for each loss column of the run table. `predictor_io` saves and loads it; `forecast` turns a RunConfig
+One `LossModel` for each loss column of the run table. `storage.folder` saves and loads it; `forecast` turns a RunConfig
 and a Predictor into the answer a user reads.
 """
 

@@ -17,9 +17,9 @@ import numpy as np
 from ...core.errors import ConfigError, InfeasibleError, InputError
 from ..cluster.cluster_estimate import ClusterEstimate
 from ..cluster.estimate import PlannedStep, estimate, plan_step
+from ..cluster.layout_choice import missing
 from ..cluster.layouts.layout import batch_sequences
 from ..cluster.memory.memory import MemoryCap
-from ..cluster.plan import missing
 from ..config.run_config import RunConfig
 from ..forecast.forecast import Forecast, forecast
 from ..forecast.law_inputs import planned, run_columns

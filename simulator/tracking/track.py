@@ -13,13 +13,13 @@ from ...core.quantity import LEVELS, Quantity
 from ...datasets.run_logs.records import Notice
 from ..cluster.cluster_estimate import ClusterEstimate
 from ..cluster.estimate import estimate
-from ..cluster.plan import missing
+from ..cluster.layout_choice import missing
 from ..cluster.step_time.step_model import StepTimeModel
 from ..config.run_config import HardwareConfig, RunConfig
 from ..curve.law.prior import CurvePrior, generic_prior
 from ..curve.prefix import CurvePosterior, Z, condition
 from ..curve.rates.path import RatePath
-from ..curve.rates.planned import path_of
+from ..curve.rates.planned_rates import path_of
 from ..curve.tracking import first_shift, standing
 from ..forecast.forecast import forecast
 from ..predictor.predictor import Predictor

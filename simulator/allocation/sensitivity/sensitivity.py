@@ -10,7 +10,7 @@ from typing import Any
 from ....core.errors import InfeasibleError, InputError
 from ....core.version import __version__
 from ...cluster.estimate import DRAWS
-from ...cluster.plan import missing
+from ...cluster.layout_choice import missing
 from ...cluster.step_time.step_model import StepTimeModel
 from ...config.run_config import RunConfig
 from ...forecast.law_inputs import planned, run_columns

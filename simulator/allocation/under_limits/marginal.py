@@ -14,7 +14,7 @@ from ....core.quantity import Quantity
 from ....core.version import __version__
 from ...cluster.cluster_estimate import ClusterEstimate
 from ...cluster.estimate import DRAWS
-from ...cluster.plan import missing
+from ...cluster.layout_choice import missing
 from ...cluster.step_time.step_model import StepTimeModel
 from ...config.run_config import RunConfig
 from ...forecast.law_inputs import run_columns

@@ -10,10 +10,10 @@ import numpy as np
 
 from ....core.errors import InfeasibleError, InputError
 from ...config.run_config import RunConfig
+from ..layout_choice import choose_layout, plan_space, plan_steps
 from ..layouts.candidates import LayoutSpace
 from ..layouts.layout import ParallelLayout
 from ..layouts.layout_problems import complete_layout
-from ..plan import choose_layout, plan_space, plan_steps
 from .measured import Measurements
 from .step_model import StepTimeModel
 from .steps import Steps

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...curve.prefix import CurvePosterior, condition
-from ...curve.rates.planned import path_of
+from ...curve.rates.planned_rates import path_of
 from ...tracking.result import Tracking
 
 if TYPE_CHECKING:

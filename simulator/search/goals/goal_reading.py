@@ -8,7 +8,7 @@ from typing import Literal
 from ....core.errors import ConfigError
 from ....core.reading.config_messages import Origins
 from ....core.units import shown
-from ...cluster.plan import missing
+from ...cluster.layout_choice import missing
 from ...config.run_config import RunConfig
 from ...predictor.domains import known_domains
 from ...predictor.predictor import Predictor

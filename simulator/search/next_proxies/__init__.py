@@ -1,7 +1,7 @@
 """What to try next: which proxies tell most about the runs that are planned, for what they cost."""
 
 from .active import Selection, choose_in_rounds, choose_runs
-from .belief import JointPosterior, LawPosterior, SurrogatePosterior
+from .posterior import JointPosterior, LawPosterior, SurrogatePosterior
 from .region import Candidates, Region
 from .width import LEVEL, Width
 

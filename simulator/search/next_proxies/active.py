@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ....core.errors import InfeasibleError
-from .belief import JointPosterior, as_beliefs, noise_blocks
+from .posterior import JointPosterior, as_beliefs, noise_blocks
 from .region import Candidates, Region
 from .width import Width
 

@@ -20,9 +20,9 @@ from ...config.run_config import RunConfig
 from ...forecast.forecast import forecast
 from ...predictor.predictor import Predictor
 from ..optimize import Progress, optimize
+from .next_plans import ProposedPlan, apart, judged_at, search_plans
 from .outcomes.outcome import RunOutcome
 from .planner_start import StudySource, digest_of, run_table, stated, study_on
-from .plans import ProposedPlan, apart, judged_at, search_plans
 from .proposals import Expected, Proposal, ProposalResult, expect
 from .refit import Refit, lacking, told_row_of
 from .results import ReportedResult, headline, headline_nats, read_result
@@ -30,7 +30,7 @@ from .results import ReportedResult, headline, headline_nats, read_result
 if TYPE_CHECKING:
     from ....datasets.runs.run_table import RunTable
     from ..result import Optimization
-    from .ledger import Entry
+    from .proposal_store import Entry
 
 __all__ = ["Planner"]
 
@@ -80,7 +80,7 @@ class Planner:
         Raises UsageError if `runs` isn't a table; ConfigError, RunTableError, FitError and InputError for a study,
         table or storage that can't be used.
         """
-        from .ledger import ProposalStore
+        from .proposal_store import ProposalStore
 
         if explore is not None and not _QUANTILES[0] <= explore <= _QUANTILES[1]:
             raise UsageError(f"explore: got {shown(explore)}; expected a quantile between 0.005 and 0.995, such as 0.1")
@@ -168,7 +168,7 @@ class Planner:
 
         Each names its proposal as in `watch`; `number` says it of a single run. Nothing is taken if one can't be.
         """
-        from .outcomes.told import TRIAL_KEY, Asked, read_outcomes
+        from .outcomes.reading import TRIAL_KEY, Asked, read_outcomes
 
         with self._lock:
             self._follow()

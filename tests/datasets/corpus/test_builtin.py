@@ -36,7 +36,7 @@ def test_the_same_each_time():
 
 def test_nothing_is_imported_to_read_it():
     program = (
-        "import sys; from foretrain.datasets import builtin\n"
+        "import sys; from foretrain.datasets.corpus import builtin\n"
         f"for name in builtin.BUILTIN_NAMES: builtin.texts(name, {SMALL})\n"
         "sys.exit(bool({'torch', 'scipy', 'pandas', 'pyarrow', 'numpy'} & set(sys.modules)))"
     )

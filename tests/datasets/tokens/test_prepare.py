@@ -171,7 +171,7 @@ def test_ctrl_c_keeps_what_is_done_and_what_was_there(corpus, tmp_path, packed, 
 def test_a_killed_process_leaves_what_can_be_gone_on_with(corpus, tmp_path, packed):
     code = f"""
 import os, signal
-from foretrain.datasets import packing
+from foretrain.datasets.tokens import packing
 from foretrain.datasets.corpus.corpus import Corpus
 from foretrain.datasets.tokens.prepare import prepare
 packing._BATCH_DOCUMENTS = 10

@@ -8,9 +8,9 @@ import pytest
 from foretrain.core.errors import ConfigError, InfeasibleError
 from foretrain.simulator.cluster.cluster_estimate import CLUSTER_KEYS, ClusterEstimate
 from foretrain.simulator.cluster.estimate import estimate
+from foretrain.simulator.cluster.layout_choice import choose_layout, missing, plan_space, plan_steps, search_layouts
 from foretrain.simulator.cluster.layouts.layout import ParallelLayout
 from foretrain.simulator.cluster.operations.goodput import expected_run_time
-from foretrain.simulator.cluster.plan import choose_layout, missing, plan_space, plan_steps, search_layouts
 from foretrain.simulator.cluster.step_time.step_model import StepTimeModel
 from foretrain.simulator.config.run_config import RunConfig
 from hypothesis import given, settings

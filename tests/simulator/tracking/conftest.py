@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.curve.law.multipower import Shape, basis
-from foretrain.simulator.curve.rates.planned import path_of
+from foretrain.simulator.curve.rates.planned_rates import path_of
 
 STEPS, BATCH = 10_000, 4096
 LEVEL = np.array([2.7, 0.3, 0.15])  # nats; the law's L0, A and B

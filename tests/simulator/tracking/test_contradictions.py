@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from foretrain.datasets.run_logs.columns import RawLog
-from foretrain.simulator.curve.rates.planned import path_of
+from foretrain.simulator.curve.rates.planned_rates import path_of
 from foretrain.simulator.tracking.contradictions import compare_rates, gaps, initial_loss, other_config
 
 STEP = np.arange(50.0, 6001, 50)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from foretrain.core.errors import LogError, UsageError
 from foretrain.datasets.run_logs.columns import RawLog
-from foretrain.simulator.curve.rates.planned import path_of
+from foretrain.simulator.curve.rates.planned_rates import path_of
 from foretrain.simulator.tracking.scales import in_nats, step_unit
 
 BATCH, CONTEXT, STEPS = 4096, 512, 10_000

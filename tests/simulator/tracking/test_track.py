@@ -8,7 +8,7 @@ import pytest
 from foretrain.core.errors import ConfigError, InputError, LogError
 from foretrain.simulator.curve.law.transfer import Library
 from foretrain.simulator.curve.library import Curve
-from foretrain.simulator.curve.rates.planned import path_of
+from foretrain.simulator.curve.rates.planned_rates import path_of
 from foretrain.simulator.predictor.storage.folder import load
 from foretrain.simulator.tracking.relatives import prior_from
 from foretrain.simulator.tracking.track import predictor_for, track

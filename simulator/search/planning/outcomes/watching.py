@@ -13,7 +13,7 @@ from .....core.errors import DataWarning, InputError, LogError
 from ....config.run_config import RunConfig
 from .outcome import Asked, RunOutcome
 from .outcome_folders import WANDB_SUMMARY, is_mlflow_run
-from .told import outcomes
+from .reading import outcomes
 
 __all__ = ["new_results"]
 

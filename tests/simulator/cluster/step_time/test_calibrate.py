@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from foretrain.core.errors import ConfigError, InfeasibleError, InputError
 from foretrain.simulator.cluster.estimate import estimate
-from foretrain.simulator.cluster.plan import search_layouts
+from foretrain.simulator.cluster.layout_choice import search_layouts
 from foretrain.simulator.cluster.step_time.calibrate import calibrate_on_plan, calibrate_on_rows
 from foretrain.simulator.cluster.step_time.measured import read_measurements
 from foretrain.simulator.cluster.step_time.step_model import StepTimeModel

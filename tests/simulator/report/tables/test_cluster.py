@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from foretrain.simulator.cluster.estimate import estimate
+from foretrain.simulator.cluster.layout_choice import search_layouts
 from foretrain.simulator.cluster.layouts.layout import ParallelLayout
-from foretrain.simulator.cluster.plan import search_layouts
 from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.report.tables.cluster import (
     calibration_view,

@@ -3,7 +3,7 @@ import pytest
 from foretrain.core.errors import ConfigError, UsageError
 from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.curve.rates.path import named_path, piecewise_path, pointwise_path, wsd_path
-from foretrain.simulator.curve.rates.planned import path_of
+from foretrain.simulator.curve.rates.planned_rates import path_of
 from foretrain.simulator.curve.schedule_text import path_of_text
 
 

@@ -3,7 +3,7 @@ import pytest
 from foretrain.simulator.fitting import fit_observations, public_prior
 from foretrain.simulator.laws import get_law
 from foretrain.simulator.search.next_proxies import Candidates, LawPosterior, Region, SurrogatePosterior, choose_runs
-from foretrain.simulator.search.next_proxies.belief import SHARED_LUCK, noise_blocks
+from foretrain.simulator.search.next_proxies.posterior import SHARED_LUCK, noise_blocks
 from foretrain.simulator.surrogate import Surrogate
 
 

@@ -11,7 +11,7 @@ import pytest
 from foretrain.core.errors import DataWarning, InputError, LogError, RunTableError
 from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.config.run_config import RunConfig
-from foretrain.simulator.search.planning.outcomes.told import Asked, Told, read_outcome, read_outcomes
+from foretrain.simulator.search.planning.outcomes.reading import Asked, Told, read_outcome, read_outcomes
 from foretrain.simulator.search.planning.outcomes.watching import new_results
 from hypothesis import given, settings
 from hypothesis import strategies as st
