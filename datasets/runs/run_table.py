@@ -1,9 +1,9 @@
 """The run table: one row per observed training run, validated once and then trusted by every part.
 
 `RunTable.read` takes a CSV, CSV.gz or Parquet file (also a W&B or MLflow export), `RunTable.from_frame` a DataFrame.
-Both name the columns (`column_names`), parse the cells (`cell_values`), bring the table to one row per run (`one_row_per_run`)
-and complete what follows from the rest (`derived_columns`). What was renamed, derived or dropped is in `.notes`; what looks
-like a slip is a DataWarning; what is wrong is a RunTableError.
+Both name the columns (`column_names`), parse the cells (`cell_values`), bring the table to one row per run
+(`one_row_per_run`) and complete what follows from the rest (`derived_columns`). What was renamed, derived or dropped is
+in `.notes`; what looks like a slip is a DataWarning; what is wrong is a RunTableError.
 """
 
 from __future__ import annotations
