@@ -268,7 +268,7 @@ def mixes() -> None:
 
 
 def _mix_law(observations: Observations):
-    return get_law("general+mixture", observations.domains)
+    return observations.law("general+mixture")
 
 
 def _chosen_mixes(by_target: Mapping[str, Observations], truth: Mapping[str, Observations], count: int) -> list[int]:

@@ -2,6 +2,7 @@
 
     ForetrainError                exit code 5
     ├── UsageError                2   the command line itself is wrong
+    │   └── RegistryError             a law, column, architecture … that claims a name that is taken
     ├── InputError                3   something the user gave us is wrong
     │   ├── ConfigError               a run configuration or an override
     │   ├── RunTableError             a table of runs
@@ -29,7 +30,9 @@ __all__ = [
     "InfeasibleError",
     "InputError",
     "LogError",
+    "PluginWarning",
     "PredictorError",
+    "RegistryError",
     "RunTableError",
     "UsageError",
 ]
@@ -45,6 +48,10 @@ class UsageError(ForetrainError):
     """The command line or the call is wrong, whatever the data say."""
 
     exit_code = 2
+
+
+class RegistryError(UsageError):
+    """A member of a registry (a law, a column, an architecture, …) can't be added, since its name is taken."""
 
 
 class InputError(ForetrainError, ValueError):
@@ -97,3 +104,7 @@ class DataWarning(ForetrainWarning):
 
 class ExtrapolationWarning(ForetrainWarning):
     """A prediction lies beyond, or beside, what the law was fitted on."""
+
+
+class PluginWarning(ForetrainWarning):
+    """Another package's entry point could not be loaded, or claims a name that is taken; it is left out."""

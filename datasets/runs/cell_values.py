@@ -10,8 +10,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute
 
-from .columns import STATUS_WORDS, STATUSES, TEXT_COLUMNS, UNFINISHED_WORDS, expected, rule_of
+from .columns import expected, is_text, rule_of
 from .raw_table import Cells, Frame, RawTable
+from .statuses import STATUS_WORDS, STATUSES, UNFINISHED_WORDS
 
 __all__ = ["MAX_LOSS", "Numbers", "as_text", "parse_cells", "parse_numbers"]
 
@@ -97,7 +98,7 @@ def parse_cells(raw: RawTable) -> Frame:
     columns: dict[str, Cells] = {}
     for name in raw.frame.columns:
         cells = raw.frame[name]
-        if name in TEXT_COLUMNS:
+        if is_text(name):
             columns[name] = _to_text(cells)
         elif rule_of(name) is None:
             columns[name] = _extra(cells)

@@ -10,26 +10,29 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ...core.columns import alias_key
 from .cell_values import as_text, parse_numbers
-from .columns import (
-    ALIASES,
-    CONDITIONAL_ALIASES,
-    FAMILIES,
-    MIX_PREFIXES,
-    NUMBER_COLUMNS,
-    PERPLEXITY_ALIASES,
-    RUN_ID_ALIASES,
-    TEXT_COLUMNS,
-    alias_key,
-    aliases_of,
-    is_standard,
-)
+from .columns import aliases, columns, families, is_standard, is_text, standard_name
 from .raw_table import RawTable
 
-__all__ = ["MIX_TOLERANCE", "name_columns"]
+__all__ = ["MIX_TOLERANCE", "PERPLEXITY_NAMES", "loss_names", "name_columns"]
 
 MIX_TOLERANCE = 0.01
 """How far from 1 the shares of a row may sum: published tables round shares to three decimals."""
+
+PERPLEXITY_NAMES = (
+    "perplexity",
+    "ppl",
+    "val_perplexity",
+    "val_ppl",
+    "eval_perplexity",
+    "eval_ppl",
+    "validation_perplexity",
+)
+"""Columns that are read as loss = ln(value) where there is no loss column."""
+
+_MIX_PREFIXES = ("w_", "weight_", "share_")
+"""`w_web` stands for `mix.web` where two or more such columns sum to 1 in every row."""
 
 _MLFLOW = ("params.", "metrics.", "tags.")
 _WANDB = ("config.", "config/", "summary.", "summary/")
@@ -50,8 +53,13 @@ def name_columns(raw: RawTable, mapping: Mapping[str, str] | None) -> None:
     if not _targets(raw):
         raw.refuse(
             "there is no loss column; expected 'loss', 'loss.<domain>' or one of "
-            f"{', '.join(aliases_of('loss'))} (or name it with --columns loss=COLUMN); the columns are {raw.listed()}"
+            f"{', '.join(loss_names())} (or name it with --columns loss=COLUMN); the columns are {raw.listed()}"
         )
+
+
+def loss_names() -> tuple[str, ...]:
+    """Every folded name that a loss column may have, perplexities included."""
+    return (*aliases("loss"), *PERPLEXITY_NAMES)
 
 
 def _targets(raw: RawTable) -> list[str]:
@@ -71,7 +79,7 @@ def _apply_mapping(raw: RawTable, mapping: dict[str, str]) -> None:
     present = list(raw.frame.columns)
     for standard, source in mapping.items():
         if not is_standard(standard) and standard != "perplexity":
-            known = [*NUMBER_COLUMNS, *TEXT_COLUMNS, "perplexity", *(f"{prefix}<domain>" for prefix in FAMILIES)]
+            known = [*(f"{name}<domain>" if one.is_family else name for name, one in columns().items()), "perplexity"]
             hint = f"{_guess(standard, known)}; expected one of {', '.join(known)}"
             raw.refuse(f"--columns: {standard!r} is not a standard column{hint}")
         if source not in present:
@@ -131,16 +139,16 @@ def _strip_prefixes(raw: RawTable) -> None:
 
 def _is_outcome(name: str) -> bool:
     key = alias_key(name)
-    return key == "loss" or key.startswith("loss.") or key in aliases_of("loss")
+    return key == "loss" or key.startswith("loss.") or key in loss_names()
 
 
 def _standard_for(name: str) -> str | None:
     """The standard column that a non-standard name stands for, if any: an alias, or another spelling of the name."""
     key = alias_key(name)
-    for prefix in FAMILIES:
+    for prefix in families():
         if key.startswith(prefix) and len(key) > len(prefix):
             return prefix + name.strip()[len(prefix) :]
-    return key if is_standard(key) else ALIASES.get(key)
+    return key if is_standard(key) else standard_name(key)
 
 
 def _apply_aliases(raw: RawTable) -> None:
@@ -157,7 +165,7 @@ def _rename_best(raw: RawTable, candidates: Mapping[str, list[str]]) -> None:
     """Rename one candidate per standard column; candidates that disagree are ambiguous."""
     for standard, names in candidates.items():
         if standard == "run_id":
-            keys = [key for key in ("run_id", *RUN_ID_ALIASES) if key in map(alias_key, names)]
+            keys = [key for key in ("run_id", *aliases("run_id")) if key in map(alias_key, names)]
             names = sorted(names, key=lambda name: keys.index(alias_key(name)))
         best, *others = names
         for other in others if standard != "run_id" else ():
@@ -171,7 +179,7 @@ def _rename_best(raw: RawTable, candidates: Mapping[str, list[str]]) -> None:
 
 
 def _same(raw: RawTable, standard: str, one: str, other: str) -> bool:
-    if standard in TEXT_COLUMNS:
+    if is_text(standard):
         return as_text(raw.frame[one]).equals(as_text(raw.frame[other]))
     first, second = parse_numbers(raw.frame[one]), parse_numbers(raw.frame[other])
     if first.unreadable.any() or second.unreadable.any():
@@ -183,14 +191,15 @@ def _apply_conditional_aliases(raw: RawTable) -> None:
     present = list(raw.frame.columns)
     candidates: dict[str, list[str]] = {}
     for name in present:
-        standard, needed = CONDITIONAL_ALIASES.get(alias_key(name), (None, None))
-        if standard is not None and needed in present and standard not in present:
-            candidates.setdefault(standard, []).append(name)
+        for standard, one in columns().items():
+            needed = one.needs is not None and one.needs in present and standard not in present
+            if needed and alias_key(name) in one.aliases:
+                candidates.setdefault(standard, []).append(name)
     _rename_best(raw, candidates)
 
 
 def _apply_perplexity(raw: RawTable) -> None:
-    names = [name for name in raw.frame.columns if alias_key(name) in PERPLEXITY_ALIASES]
+    names = [name for name in raw.frame.columns if alias_key(name) in PERPLEXITY_NAMES]
     if _targets(raw) or not names:
         return
     raw.perplexity = True
@@ -202,9 +211,9 @@ def _apply_mix_prefixes(raw: RawTable) -> None:
     """Read `w_web, w_code` as `mix.web, mix.code`, but only where they behave like shares: a prefix proves nothing."""
     if any(name.startswith("mix.") for name in raw.frame.columns):
         return
-    for prefix in MIX_PREFIXES:
+    for prefix in _MIX_PREFIXES:
         names = [name for name in raw.frame.columns if alias_key(name).startswith(prefix) and not is_standard(name)]
-        names = [name for name in names if len(name.strip()) > len(prefix) and alias_key(name) not in ALIASES]
+        names = [name for name in names if len(name.strip()) > len(prefix) and standard_name(name) is None]
         columns = [parse_numbers(raw.frame[name]) for name in names]
         if len(names) < 2 or any(column.unreadable.any() for column in columns):
             continue

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ...core.errors import DataWarning
 from .column_names import MIX_TOLERANCE
-from .columns import aliases_of
+from .columns import aliases
 from .raw_table import Cells, Frame, RawTable
 
 __all__ = ["EPOCHS_TOLERANCE", "FLOPS_PER_PARAM_TOKEN", "complete", "normalise_mix", "warn_unit_slips"]
@@ -71,7 +71,7 @@ def _fill(raw: RawTable, frame: Frame, name: str, values: Cells, source: str) ->
 def _require(raw: RawTable, frame: Frame, name: str, ways: str) -> None:
     if name not in frame.columns:
         raw.refuse(
-            f"there is no column {name!r}; expected it, or one of {', '.join(aliases_of(name))} "
+            f"there is no column {name!r}; expected it, or one of {', '.join(aliases(name))} "
             f"(or name it with --columns {name}=COLUMN); it can also be made from {ways}; "
             f"the columns are {raw.listed()}"
         )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from .columns import STATUSES, is_standard
+from .columns import is_standard
 from .raw_table import Cells, Frame, RawTable
+from .statuses import STATUSES
 
 __all__ = ["one_row_per_run"]
 

@@ -27,7 +27,7 @@ from ...core.errors import RunTableError, UsageError
 from ...core.files import write_bytes
 from .cell_values import as_text, parse_cells
 from .column_names import name_columns
-from .columns import TEXT_COLUMNS, is_standard
+from .columns import is_standard, is_text
 from .derived_columns import complete, normalise_mix, warn_unit_slips
 from .one_row_per_run import one_row_per_run
 from .raw_table import EXTENSIONS, Cells, RawTable, raw_from_frame, read_raw
@@ -150,7 +150,7 @@ class RunTable:
 
     def varies(self, name: str, at_least: int = 2) -> bool:
         """Is the column there, numeric, and with at least this many distinct values?"""
-        return self.has(name) and name not in TEXT_COLUMNS and self.variation(name).distinct >= at_least
+        return self.has(name) and not is_text(name) and self.variation(name).distinct >= at_least
 
     def select(self, mask: npt.ArrayLike) -> RunTable:
         """The rows where the boolean `mask`, (n_rows,), holds, in their order. Raises UsageError for any other mask."""

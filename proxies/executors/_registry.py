@@ -1,15 +1,15 @@
-"""The registry: one file per executor in this folder, found by name; nothing else changes when one is added."""
+"""The registry of executors: one file each in this folder, or a package's entry point `foretrain.executors`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from ...core.errors import UsageError
-from ...core.registry import import_members
+from ...core.registry import Registry, folder
 from ...core.units import shown
 from ._executor import Executor
 
-_EXECUTORS: dict[str, type[Executor]] = {}
+_EXECUTORS: Registry[type[Executor]] = Registry("executor", folder(__package__ or ""), "foretrain.executors")
 
 
 def register_executor(name: str) -> Callable[[type[Executor]], type[Executor]]:
@@ -17,16 +17,14 @@ def register_executor(name: str) -> Callable[[type[Executor]], type[Executor]]:
 
     def add(cls: type[Executor]) -> type[Executor]:
         cls.name = name
-        _EXECUTORS[name] = cls
-        return cls
+        return _EXECUTORS.add(name, cls)
 
     return add
 
 
 def executor_names() -> list[str]:
     """Names of all executors, sorted."""
-    import_members(__package__ or "")
-    return sorted(_EXECUTORS)
+    return _EXECUTORS.names()
 
 
 def get_executor(name: str, workers: int | None = None, address: str | None = None) -> Executor:
@@ -34,9 +32,9 @@ def get_executor(name: str, workers: int | None = None, address: str | None = No
 
     Raises UsageError for an unknown name, and for options that the executor can't use.
     """
-    import_members(__package__ or "")
-    if name not in _EXECUTORS:
-        raise UsageError(f"unknown engine {shown(name)}; expected one of {', '.join(sorted(_EXECUTORS))}")
+    known = _EXECUTORS.all()
+    if name not in known:
+        raise UsageError(f"unknown engine {shown(name)}; expected one of {', '.join(executor_names())}")
     if workers is not None and workers < 1:
         raise UsageError(f"workers: got {workers}; expected at least 1")
-    return _EXECUTORS[name](workers, address)
+    return known[name](workers, address)

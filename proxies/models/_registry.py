@@ -1,4 +1,4 @@
-"""The registry: one file per architecture in this folder, found by name; nothing else changes when one is added."""
+"""The registry of architectures: one file each in this folder, or a package's entry point `foretrain.architectures`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from ...core.errors import ConfigError
 from ...core.model.architecture import Architecture
-from ...core.registry import import_members
+from ...core.registry import Registry, folder
 from ...core.units import shown
 from ._model import ProxyModel
 
-_MODELS: dict[str, type[ProxyModel]] = {}
+_MODELS: Registry[type[ProxyModel]] = Registry("architecture", folder(__package__ or ""), "foretrain.architectures")
 
 
 def register_model(name: str) -> Callable[[type[ProxyModel]], type[ProxyModel]]:
@@ -18,16 +18,14 @@ def register_model(name: str) -> Callable[[type[ProxyModel]], type[ProxyModel]]:
 
     def add(cls: type[ProxyModel]) -> type[ProxyModel]:
         cls.name = name
-        _MODELS[name] = cls
-        return cls
+        return _MODELS.add(name, cls)
 
     return add
 
 
 def models() -> dict[str, type[ProxyModel]]:
     """All architectures by name."""
-    import_members(__package__ or "")
-    return dict(_MODELS)
+    return _MODELS.all()
 
 
 def build_model(name: str, shape: Architecture) -> ProxyModel:

@@ -15,7 +15,13 @@ from ...core.units import shown
 __all__ = ["merge_overrides"]
 
 # Mappings whose keys are the user's own.
-_FREE_KEYS = (("data", "mix"), ("data", "unique_tokens_by_domain"), ("optim", "lr_steps"), ("optim", "lr_points"))
+_FREE_KEYS = (
+    ("data", "mix"),
+    ("data", "unique_tokens_by_domain"),
+    ("optim", "lr_steps"),
+    ("optim", "lr_points"),
+    ("columns",),
+)
 
 
 def merge_overrides(

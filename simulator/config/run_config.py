@@ -1,7 +1,7 @@
 """`RunConfig`: the run to be predicted, read from YAML or JSON, overridden by `--set`, and checked as a whole.
 
 Whatever is wrong comes as one `ConfigError` that lists each problem with its file, line, key, value and what would be
-accepted. The sections are in `config_sections`, `config_optim`, `config_cluster` and `config_operations`.
+accepted. The sections are in `model_and_data`, `optimisation`, `hardware`, `operations` and `column_values`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from ...core.errors import ConfigError
 from ...core.reading.config_messages import Origins, explain
 from ...core.reading.fields import Day, FieldError, Frozen, Label, Whole, whole_schema
 from ...core.reading.yaml_reader import load_document
 from ...core.units import shown
+from .column_values import check_columns
 from .hardware import HardwareConfig, LayoutConfig
 from .model_and_data import DataConfig, ModelConfig, TargetConfig
 from .operations import EnergyConfig, PricesConfig, ReliabilityConfig
@@ -71,6 +72,11 @@ class RunConfig(Frozen):
         default=None, description="Day at whose beginning the run starts, such as 2026-12-01; dates need it."
     )
     targets: Annotated[TargetConfig, BeforeValidator(_section)] = TargetConfig()
+    columns: Annotated[dict[Label, float | str], BeforeValidator(_section)] = Field(
+        default={},
+        exclude_if=lambda columns: not columns,
+        description="Values of run-table columns that no other section states, such as {architecture: ssm}.",
+    )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Self:
@@ -135,6 +141,11 @@ class RunConfig(Frozen):
             return cls.model_validate(mapping)
         except ValidationError as error:
             raise ConfigError(explain(error, cls, origins)) from None
+
+    @field_validator("columns")
+    @classmethod
+    def _check_columns(cls, stated: dict[str, float | str]) -> dict[str, float | str]:
+        return check_columns(stated)
 
     @model_validator(mode="after")
     def _check_across_sections(self) -> Self:

@@ -15,14 +15,12 @@ from .backtest import (
 )
 from .choose import AUTO, Choice, candidates, choose, collinearity, constant_column, require
 from .empirical_bayes import learn_prior
-from .observations import FAMILIES, OPTIONAL, Observations, known_columns, sparsity
+from .observations import Observations, known_columns, law_columns
 from .prior import SHAPE, LawPrior, public_prior, weak_prior
 
 __all__ = [
     "AUTO",
     "DELTA",
-    "FAMILIES",
-    "OPTIONAL",
     "SHAPE",
     "Choice",
     "Fit",
@@ -43,11 +41,11 @@ __all__ = [
     "fit_observations",
     "huber",
     "known_columns",
+    "law_columns",
     "learn_prior",
     "one_thread",
     "public_prior",
     "ranges",
     "require",
-    "sparsity",
     "weak_prior",
 ]

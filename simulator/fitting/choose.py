@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
 
 from ...core.errors import FitError
-from ..laws import Law, build_term, get_law, members, stock_column, terms
+from ..laws import Law, build_term, members, stock_column, terms
 from .backtest import Scores, backtest
 from .observations import Observations
 from .prior import LawPrior
@@ -17,11 +17,6 @@ from .prior import LawPrior
 AUTO = "auto"
 _FEWEST_RUNS = 4
 _VARIES = 1.5  # a column whose largest value is less than this many times its smallest can't carry an exponent
-_LEARNING_RATE = ("lr_batch_posynomial", "lr_batch", "lr")
-_MIXTURE = ("mixture", "exponential_mixture")
-_REPEATS = ("repetition", "muennighoff")
-_RIVALS = (_REPEATS, ("experts",), _LEARNING_RATE)
-"""Terms that describe the same thing, preferred first; at most one of each group enters a law."""
 _SWITCH = 0.5  # a rival form must halve the back-test error: choosing by smaller margins lost accuracy out of sample
 _SWITCH_CUTS = 4
 
@@ -54,10 +49,10 @@ def require(law: Law, observations: Observations, prior: LawPrior | None = None)
         reason = term.identifiable(observations.columns)
         if reason:
             raise FitError(f"law {law.name!r}: term {term.name!r} can't be identified: {reason}")
-    both = {term.name for term in law.terms} & {*_REPEATS}
+    both = [term.name for term in law.terms if term.describes == "repeats"]
     if law.domains and both and _stocks(observations):
         raise FitError(
-            f"law {law.name!r}: columns {_stocks(observations)[0]!r}, … state repeats by domain, which {both.pop()!r} "
+            f"law {law.name!r}: columns {_stocks(observations)[0]!r}, … state repeats by domain, which {both[0]!r} "
             "would count a second time; leave it out, or those columns"
         )
 
@@ -70,13 +65,15 @@ def candidates(observations: Observations, prior: LawPrior | None = None) -> tup
     _enough(observations)
     groups, left_out = _usable_terms(observations)
     fixed = {c: reason for c in ("params", "tokens") if (reason := constant_column(observations, c))}
-    mixed = any(group[0] in _MIXTURE for group in groups)
+    mixed = any(_reads_mix(group) for group in groups)
     if fixed and mixed and prior is None:
         why = f"{next(iter(fixed.values()))}, and there is no prior to say what it does (--prior public)"
-        left_out |= dict.fromkeys(groups.pop(), why)
+        left_out |= {name: why for group in groups if _reads_mix(group) for name in group}
+        groups = [group for group in groups if not _reads_mix(group)]
         mixed = False
     if len(fixed) == 2 and not mixed:
-        mix = f"; the mix varies, but {left_out[_MIXTURE[0]]}" if _MIXTURE[0] in left_out else ""
+        reasons = [reason for name, reason in left_out.items() if _reads_mix([name])]
+        mix = f"; the mix varies, but {reasons[0]}" if reasons else ""
         raise FitError(f"nothing to fit a law on: {fixed['params']}, and {fixed['tokens']}{mix}")
     if mixed and fixed:
         cores = ["general"]
@@ -90,35 +87,51 @@ def candidates(observations: Observations, prior: LawPrior | None = None) -> tup
 
 
 def _usable_terms(observations: Observations) -> tuple[list[list[str]], dict[str, str]]:
-    """Groups of rival terms that the runs can identify, those of the mix last, and why others are left out."""
-    left_out, groups = {}, []
-    for group in _groups():
+    """Groups of rival terms that the runs can identify, in the order of a law's name, and why others are left out."""
+    left_out: dict[str, str] = {}
+    groups: list[list[str]] = []
+    for rivals in _rivals():
         usable = []
-        for name in group:
+        for name in rivals:
             reason = _reason(name, observations)
             if reason is None:
                 usable.append(name)
             elif "is absent" not in reason:
                 left_out[name] = reason
-        if group == _LEARNING_RATE:
-            usable = usable[:1]  # lr alone is for tables where the batch size says nothing
+        if usable and terms()[usable[0]].only_first:
+            usable = usable[:1]
         if usable:
             groups.append(usable)
-    if groups and groups[-1][0] in _MIXTURE and _stocks(observations):
-        for group in [group for group in groups if group[0] in _REPEATS]:
+    mix = next((group[0] for group in groups if _reads_mix(group)), None)
+    if mix is not None and _stocks(observations):
+        for group in [group for group in groups if terms()[group[0]].describes == "repeats"]:
             groups.remove(group)
-            left_out |= dict.fromkeys(group, f"{groups[-1][0]!r} counts repeats domain by domain")
+            left_out |= dict.fromkeys(group, f"{mix!r} counts repeats domain by domain")
     return groups, left_out
+
+
+def _rivals() -> list[list[str]]:
+    """Terms that describe the same thing, preferred first; at most one of each group enters a law."""
+    groups: dict[str, list[str]] = {}
+    for name, term in sorted(terms().items(), key=lambda pair: (pair[1].rank, pair[0])):
+        groups.setdefault(term.describes or name, []).append(name)
+    return list(groups.values())
+
+
+def _reads_mix(group: Sequence[str]) -> bool:
+    """Whether these rival terms read the shares of domains."""
+    return terms()[group[0]].takes_domains
 
 
 def _reason(name: str, observations: Observations) -> str | None:
     """Why the runs can't identify a term, or None if they can."""
-    if not terms()[name].takes_domains:
-        return build_term(name).identifiable(observations.columns)
-    if not observations.domains:
+    term = terms()[name]
+    if term.category is not None and term.category not in observations.levels:
+        return f"column {term.category!r} is absent"
+    if term.takes_domains and not observations.domains:
         given = any(column.startswith("mix.") for column in observations.columns)
         return "the share of every domain is the same in all runs" if given else "a mix is absent"
-    return build_term(name, observations.domains).identifiable(observations.columns)
+    return build_term(name, observations.domains, observations.levels).identifiable(observations.columns)
 
 
 def _stocks(observations: Observations) -> list[str]:
@@ -133,7 +146,7 @@ def choose(observations: Observations, prior: LawPrior | None, *, seed: int = 0)
     Raises FitError if nothing varies enough or there are fewer than four runs.
     """
     names, left_out = candidates(observations, prior)
-    built = {name: get_law(name, observations.domains) for name in names}
+    built = {name: observations.law(name) for name in names}
     scores = {name: backtest(law, observations, prior, seed=seed) for name, law in built.items()}
     best, why = names[0], _describe(names[0], left_out, observations)
     errors = {name: s.median_relative_error for name, s in scores.items() if s.cuts}
@@ -150,13 +163,6 @@ def choose(observations: Observations, prior: LawPrior | None, *, seed: int = 0)
 def _enough(observations: Observations) -> None:
     if len(observations) < _FEWEST_RUNS:
         raise FitError(f"{len(observations)} run(s) to fit; at least {_FEWEST_RUNS} are needed")
-
-
-def _groups() -> Iterator[tuple[str, ...]]:
-    grouped = {name for group in (*_RIVALS, _MIXTURE) for name in group}
-    yield from _RIVALS
-    yield from ((name,) for name in sorted(set(terms()) - grouped))
-    yield _MIXTURE
 
 
 def constant_column(observations: Observations, column: str) -> str | None:

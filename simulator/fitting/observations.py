@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...core.errors import FitError
-from ..laws import Columns, varying_domains
+from ...core.columns import Column, level_column
+from ...core.errors import FitError, RegistryError
+from ...datasets.runs.columns import columns
+from ..laws import DOMAIN_FAMILIES, Columns, Law, get_law, levels_of, terms, varying_domains
 
 if TYPE_CHECKING:
     from ...datasets.runs.run_table import RunTable
 
-FAMILIES = ("mix.", "unique_tokens.")
-"""Prefixes of the columns that laws of the mix read, one for each domain."""
-OPTIONAL = ("unique_tokens", "num_experts", "lr", "batch_tokens")
-"""Columns beyond params and tokens that some term reads."""
 _WEIGHT_BY_COMPUTE = (
     1 / 3
 )  # tuned leave-one-table-out on rolling cuts (benchmarks/extrapolation.py): 0.25 to 0.4 is flat
@@ -53,9 +51,18 @@ class Observations:
         return cls(dict(columns), loss, weights)
 
     @property
+    def levels(self) -> dict[str, tuple[str, ...]]:
+        """Levels of each category that some run has, by the category's column."""
+        return levels_of(self.columns)
+
+    @property
     def domains(self) -> tuple[str, ...]:
         """Training domains whose share varies over the runs: those that a mixture law can speak of."""
         return varying_domains(self.columns)
+
+    def law(self, name: str) -> Law:
+        """The law of this name over these runs' domains and levels. FitError as `get_law`."""
+        return get_law(name, self.domains, self.levels)
 
     def __len__(self) -> int:
         return len(self.loss)
@@ -87,31 +94,62 @@ class Observations:
         return self.weights * (self.compute / self.compute.max()) ** _WEIGHT_BY_COMPUTE * enough / enough.max()
 
 
-def known_columns(table: RunTable) -> dict[str, np.ndarray]:
-    """The columns that laws read, completed: blank unique_tokens means one pass, blank or 0 num_experts a dense model.
+def law_columns() -> list[Column]:
+    """The registered columns that some registered term reads, families among them.
 
-    A learning rate or batch size that is blank in some rows is left out: no default would be honest. Shares and stocks
-    of domains are as they are; a blank stock means more than any run sees.
+    Raises RegistryError for a term that reads a column nobody has registered.
     """
-    columns = {name: table.column(name) for name in ("params", "tokens")}
-    fill = {"unique_tokens": columns["tokens"], "num_experts": np.ones(len(table))}
-    for name in OPTIONAL:
-        values = _column(table, name)
-        if values is not None and name in fill:
-            values = np.where(np.isfinite(values), values, fill[name])
-        if values is not None and np.isfinite(values).all():
-            columns[name] = values
-    families = [prefix + domain for prefix in FAMILIES for domain in table.domains]
-    columns |= {name: table.column(name) for name in families if name in table.frame.columns}
-    if "num_experts" in columns:
-        columns["num_experts"] = sparsity(columns["num_experts"], _column(table, "experts_per_token"))
-    return columns
+    known = columns()
+    wanted: dict[str, str] = {}
+    for term in terms().values():
+        category = () if term.category is None else (term.category,)
+        for name in (*getattr(term, "columns", ()), *term.optional, *category):
+            wanted.setdefault(name, term.name)
+    missing = [name for name in wanted if name not in known]
+    if missing:
+        raise RegistryError(
+            f"term {wanted[missing[0]]!r} reads the column {missing[0]!r}, which isn't registered; expected a "
+            "foretrain.core.columns.Column of that name, added by foretrain.datasets.runs.columns.add"
+        )
+    return [one for name, one in known.items() if name in wanted]
 
 
-def sparsity(num_experts: np.ndarray, experts_per_token: np.ndarray | None) -> np.ndarray:
-    """The expert count that laws read, `(n,)`: experts per visited expert, as in runs that visit one. Dense is 1."""
-    visited = 1.0 if experts_per_token is None else np.maximum(np.nan_to_num(experts_per_token, nan=1.0), 1.0)
-    return np.maximum(num_experts / visited, 1.0)
+def known_columns(table: RunTable) -> dict[str, np.ndarray]:
+    """The columns that laws read, completed by their defaults: blank unique_tokens mean one pass, for example.
+
+    A column without a default that is blank in some rows is left out: no default would be honest. Shares and stocks of
+    domains are as they are; a blank stock means more than any run sees. A category becomes a column of 0 and 1 for
+    each of its levels.
+    """
+    found = {name: table.column(name) for name in ("params", "tokens")}
+    for one in law_columns():
+        if one.category:
+            found |= _levels(table, one)
+            continue
+        values = _column(table, one.name)
+        if values is None:
+            continue
+        if one.default is not None:
+            default = found[one.default] if isinstance(one.default, str) else one.default
+            values = np.where(np.isfinite(values), values, default)
+        if np.isfinite(values).all():
+            beside = None if one.beside is None else _column(table, one.beside)
+            found[one.name] = values if one.as_read is None else one.as_read(values, beside)
+    of_domains = [prefix + domain for prefix in DOMAIN_FAMILIES for domain in table.domains]
+    return found | {name: table.column(name) for name in of_domains if name in table.frame.columns}
+
+
+def _levels(table: RunTable, category: Column) -> dict[str, np.ndarray]:
+    """A column of 0 and 1 `(n,)` for each level of a category; none where a run doesn't say and there is no default."""
+    if not table.has(category.name):
+        return {}
+    cells = table.frame[category.name]
+    if category.default is not None:
+        cells = cells.fillna(category.default)
+    if bool(cells.isna().any()):
+        return {}
+    words = cells.astype(str).to_numpy()
+    return {level_column(category.name, level): (words == level).astype(float) for level in sorted(set(words))}
 
 
 def _origins(table: RunTable) -> np.ndarray | None:

@@ -131,6 +131,7 @@ def forecast(
     gap = max(float(prediction.extrapolation_decades[0]) for prediction in predictions.values())
     warnings += _warnings(config, predictor, gap)
     warnings += _mix_warnings(config, predictor, columns)
+    warnings += _setting_warnings(predictor, columns)
     return Forecast(
         config=config,
         predictor=_about(predictor, main),
@@ -285,6 +286,18 @@ def _warnings(config: RunConfig, predictor: Predictor, gap: float) -> list[str]:
             f"{format_count(config.model.params_active)}): such under-trained runs follow the law poorly"
         )
     return found
+
+
+def _setting_warnings(predictor: Predictor, columns: Mapping[str, np.ndarray]) -> list[str]:
+    """What is to be said of settings that lie outside those of the fitted runs."""
+    found = []
+    for name in columns.keys() - {"params", "tokens"}:
+        ranges = [model.fitted_ranges[name] for model in predictor.models.values() if name in model.fitted_ranges]
+        value = float(columns[name][0])
+        if ranges and not min(low for low, _ in ranges) <= value <= max(high for _, high in ranges):
+            low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+            found.append(f"{name}: {value:g} lies outside the fitted runs, {low:g} to {high:g}")
+    return sorted(found)
 
 
 def _alike(stated: str, known: str) -> bool:

@@ -7,64 +7,102 @@ from dataclasses import replace
 
 import numpy as np
 
+from ...core.columns import Column, level_column
+from ...datasets.runs.columns import columns
 from ..config.run_config import RunConfig
-from ..fitting import Fit, sparsity
-from ..laws import Columns, Law, mix_column, stock_column
+from ..fitting import Fit
+from ..laws import DOMAIN_FAMILIES, Columns, Law, mix_column, stock_column
 from ..predictor.domains import check_domains, new_domains, without_new_domains
+from ..predictor.levels import check_levels
 from ..predictor.loss_model import LossModel
 from ..predictor.prediction import LossPrediction
 from ..predictor.predictor import Predictor
+
+_READ_APART = ("params", "tokens", "unique_tokens", "num_experts", *DOMAIN_FAMILIES)
+"""Columns of which more is to be said than what stands in the plan."""
 
 
 def run_columns(config: RunConfig, predictor: Predictor, warnings: list[str]) -> dict[str, np.ndarray]:
     """The columns that the predictor's laws read, `(1,)` each; appends to `warnings` what is assumed or left out."""
     laws = [model.fit.law for model in predictor.models.values()]
-    reads = {column for law in laws for column in law.columns}
-    columns = {"params": _fitted_params(config, predictor, warnings), "tokens": config.data.tokens}
-    columns |= _data_columns(config, laws, warnings)
+    found: dict[str, float] = {"params": _fitted_params(config, predictor, warnings), "tokens": config.data.tokens}
+    found |= _data_columns(config, laws, warnings)
+    found |= _experts(config, laws, warnings)
+    found |= _settings(config, laws, warnings)
+    return {name: np.array([float(value)]) for name, value in found.items()}
+
+
+def _experts(config: RunConfig, laws: Sequence[Law], warnings: list[str]) -> dict[str, float]:
+    """The expert count that laws read; none for a dense model."""
     experts = config.model.num_experts
-    if experts is not None and experts > 1:
-        if "num_experts" in reads:
-            visited = np.array([float(config.model.experts_per_token or 1)])
-            columns["num_experts"] = float(sparsity(np.array([float(experts)]), visited)[0])
-            warnings.append("the effect of experts comes from routed models of at most 370M parameters per token")
+    if experts is None or experts <= 1:
+        return {}
+    if not any("num_experts" in law.columns for law in laws):
+        warnings.append(
+            "this predictor knows dense models only: the forecast is that of a dense model of the active size, "
+            "so it is too high (--predictor web-text has experts)"
+        )
+        return {}
+    warnings.append("the effect of experts comes from routed models of at most 370M parameters per token")
+    return {"num_experts": _as_read(columns()["num_experts"], config)}
+
+
+def _settings(config: RunConfig, laws: Sequence[Law], warnings: list[str]) -> dict[str, float]:
+    """Every other column that laws read: numbers as the plan states them, and its level of each category."""
+    found: dict[str, float] = {}
+    tuned: list[str] = []
+    read = dict.fromkeys(name for law in laws for name in (*law.columns, *law.optional))
+    for one in [one for one in columns().values() if one.name in read]:
+        if one.name in _READ_APART:
+            continue
+        if one.value_in(config) is not None:
+            found[one.name] = _as_read(one, config)
+        elif any(one.name in term.columns for law in laws for term in law.terms if term.tunes):
+            tuned.append(str(one.place))
         else:
-            warnings.append(
-                "this predictor knows dense models only: the forecast is that of a dense model of the active size, "
-                "so it is too high (--predictor web-text has experts)"
-            )
-    for name in ("lr", "batch_tokens"):
-        stated = getattr(config.optim, name)
-        if name in reads and stated is not None:
-            columns[name] = stated
-    missing = [n for n in ("lr", "batch_tokens") if n in reads and n not in columns]
-    if missing:
-        warnings.append(f"optim.{' and optim.'.join(missing)} not stated: learning rate and batch are taken as tuned")
-    return {name: np.array([float(value)]) for name, value in columns.items()}
+            warnings.append(f"{one.place} is not stated: what it does to the loss is left out")
+    if tuned:
+        warnings.append(f"{' and '.join(tuned)} not stated: learning rate and batch are taken as tuned")
+    for category in dict.fromkeys(category for law in laws for category in law.levels):
+        one = columns()[category]
+        level = one.value_in(config) or one.default
+        if level is not None:
+            found[level_column(category, str(level))] = 1.0
+    return found
+
+
+def _as_read(one: Column, config: RunConfig) -> float:
+    """What laws read of a number that the plan states."""
+    value = one.value_in(config)
+    if one.as_read is None:
+        return float(value)
+    beside = None if one.beside is None else columns()[one.beside].value_in(config)
+    values = np.array([float(value)])
+    return float(one.as_read(values, None if beside is None else np.array([float(beside)]))[0])
 
 
 def _data_columns(config: RunConfig, laws: Sequence[Law], warnings: list[str]) -> dict[str, float]:
     """Shares of the mix and stocks of tokens, as far as some law reads them."""
     data = config.data
-    columns: dict[str, float] = {}
+    found: dict[str, float] = {}
     mixed = any(law.domains for law in laws)
     distinct, stocks = data.distinct_tokens(), data.unique_tokens_by_domain
     if mixed and data.mix is not None:
-        columns |= {mix_column(domain): share for domain, share in data.mix.items()}
+        found |= {mix_column(domain): share for domain, share in data.mix.items()}
     if mixed and stocks is not None:
-        columns |= {stock_column(domain): stock for domain, stock in stocks.items()}
+        found |= {stock_column(domain): stock for domain, stock in stocks.items()}
     if not data.epochs > 1.0:
-        return columns
+        return found
     total = any("unique_tokens" in law.columns for law in laws)
     if total and distinct is not None:
-        columns["unique_tokens"] = distinct
+        found["unique_tokens"] = distinct
     if not total and not (mixed and stocks is not None):
         remedy = "state data.unique_tokens_by_domain" if mixed else "--predictor repeats-c4 or web-text has them"
         warnings.append(
             f"the data are seen {data.epochs:.3g} times, but this predictor knows no repeats: its loss is "
             f"that of fresh tokens, so it is too low ({remedy})"
         )
-    return columns
+    return found
 
 
 def planned(
@@ -85,7 +123,7 @@ def predict_run(
     between them is added to the scale. InputError as `check_domains`.
     """
     if not (allow_new and _has_new(model.fit, columns)):
-        plain = check_domains(model.fit, columns, where)
+        plain = check_levels(model.fit, check_domains(model.fit, columns, where))
         return model.predict(plain), plain
     worthless, average = (check_domains(model.fit, c, where) for c in without_new_domains(model.fit, columns, where))
     low, high = model.predict(average), model.predict(worthless)

@@ -2,11 +2,25 @@
 
 from ._law import CAPACITY, CORE, LEVEL, LOG_GAMMA, PARAMS_EXPONENT, REDUCIBLE, TOKENS_EXPONENT, Features, Law, Member
 from ._registry import build_term, get_law, members, register_member, register_term, terms
-from ._term import Columns, Effect, Parameter, Reference, Term, mix_column, stock_column, varying_domains
+from ._term import (
+    DOMAIN_FAMILIES,
+    Columns,
+    Effect,
+    Levels,
+    Parameter,
+    Reference,
+    Term,
+    levels_of,
+    mix_column,
+    need,
+    stock_column,
+    varying_domains,
+)
 
 __all__ = [
     "CAPACITY",
     "CORE",
+    "DOMAIN_FAMILIES",
     "LEVEL",
     "LOG_GAMMA",
     "PARAMS_EXPONENT",
@@ -16,14 +30,17 @@ __all__ = [
     "Effect",
     "Features",
     "Law",
+    "Levels",
     "Member",
     "Parameter",
     "Reference",
     "Term",
     "build_term",
     "get_law",
+    "levels_of",
     "members",
     "mix_column",
+    "need",
     "register_member",
     "register_term",
     "stock_column",

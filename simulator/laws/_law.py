@@ -109,6 +109,11 @@ class Law:
         """The training domains whose shares the law reads; empty without a mixture term."""
         return tuple(dict.fromkeys(d for t in self.terms for d in t.domains))
 
+    @property
+    def levels(self) -> dict[str, tuple[str, ...]]:
+        """The levels of each category that the law tells apart, by the category's column."""
+        return {t.category: t.levels for t in self.terms if t.category is not None}
+
     def box(self) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper bounds of all parameters, each `(P,)`."""
         return np.array([p.lower for p in self.parameters]), np.array([p.upper for p in self.parameters])

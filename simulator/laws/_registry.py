@@ -1,23 +1,23 @@
-"""The registry: one file per member in this folder, found by name; nothing else changes when one is added."""
+"""The registry of laws and terms: one file each in this folder, or a package's entry point `foretrain.laws`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 from ...core.errors import FitError
-from ...core.registry import import_members
+from ...core.registry import Registry, folder
 from ...core.units import shown
 from ._law import Law, Member
-from ._term import Term
+from ._term import Levels, Term
 
-_MEMBERS: dict[str, Member] = {}
-_TERMS: dict[str, type[Term]] = {}
+_GROUP = "foretrain.laws"
+_MEMBERS: Registry[Member] = Registry("law", folder(__package__ or ""), _GROUP)
+_TERMS: Registry[type[Term]] = Registry("term", folder(__package__ or ""), _GROUP)
 
 
 def register_member(member: Member) -> Member:
     """Add a member of the core family under its name."""
-    _MEMBERS[member.name] = member
-    return member
+    return _MEMBERS.add(member.name, member)
 
 
 def register_term(name: str) -> Callable[[type[Term]], type[Term]]:
@@ -25,42 +25,50 @@ def register_term(name: str) -> Callable[[type[Term]], type[Term]]:
 
     def add(cls: type[Term]) -> type[Term]:
         cls.name = name
-        _TERMS[name] = cls
-        return cls
+        return _TERMS.add(name, cls)
 
     return add
 
 
 def members() -> dict[str, Member]:
     """All core members by name."""
-    import_members(__package__ or "")
-    return dict(_MEMBERS)
+    return _MEMBERS.all()
 
 
 def terms() -> dict[str, type[Term]]:
     """All terms by name."""
-    import_members(__package__ or "")
-    return dict(_TERMS)
+    return _TERMS.all()
 
 
-def get_law(name: str, domains: Sequence[str] = ()) -> Law:
+def get_law(name: str, domains: Sequence[str] = (), levels: Levels | None = None) -> Law:
     """Build a law from its name, a member and any terms joined by '+': `chinchilla`, `general+repetition`.
 
-    `domains` are the training domains, which terms such as `mixture` are built from. Raises FitError that lists what
-    exists if a part is unknown, or says that a term needs domains.
+    Args:
+        name: The law, as `Law.name` gives it.
+        domains: Training domains, which terms such as `mixture` are built from.
+        levels: Levels of each category, which terms of a category are built from.
+
+    Raises:
+        FitError: A part is unknown (the message lists what exists), or a term lacks the domains or levels it needs.
     """
-    import_members(__package__ or "")
+    known_members, known_terms = members(), terms()
     first, *rest = [part.strip() for part in name.split("+")]
-    if first not in _MEMBERS:
-        raise FitError(f"unknown law {shown(name)}: {shown(first)} is none of {', '.join(sorted(_MEMBERS))}")
+    if first not in known_members:
+        raise FitError(f"unknown law {shown(name)}: {shown(first)} is none of {', '.join(sorted(known_members))}")
     for part in rest:
-        if part not in _TERMS:
-            raise FitError(f"unknown law {shown(name)}: term {shown(part)} is none of {', '.join(sorted(_TERMS))}")
+        if part not in known_terms:
+            raise FitError(f"unknown law {shown(name)}: term {shown(part)} is none of {', '.join(sorted(known_terms))}")
     if len(set(rest)) < len(rest):
         raise FitError(f"law {name!r} names a term twice")
-    return Law(_MEMBERS[first], [build_term(part, domains) for part in rest])
+    return Law(known_members[first], [build_term(part, domains, levels) for part in rest])
 
 
-def build_term(name: str, domains: Sequence[str] = ()) -> Term:
-    """The registered term `name`, built from the training domains where it takes them. FitError if there are none."""
-    return terms()[name](domains)
+def build_term(name: str, domains: Sequence[str] = (), levels: Levels | None = None) -> Term:
+    """The registered term `name`, built from the training domains, or its category's levels, where it takes them.
+
+    FitError if it takes some and there are none.
+    """
+    kind = terms()[name]
+    if kind.category is None:
+        return kind(domains)
+    return kind(levels=(levels or {}).get(kind.category, ()))

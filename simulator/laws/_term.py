@@ -12,10 +12,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ...core.columns import level_column, level_of
 from ...core.errors import FitError
 
 Columns = Mapping[str, np.ndarray]
-"""Raw columns of runs by their run-table name, each `(n,)`: params, tokens, num_experts, lr, …"""
+"""Raw columns of runs by their run-table name, each `(n,)`: params, tokens, num_experts, lr, … A category is read as
+one column of 0 and 1 for each of its levels, `architecture=ssm`."""
+
+Levels = Mapping[str, Sequence[str]]
+"""The levels of each category, by the category's column."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,14 @@ class Term(ABC):
     """Further columns that it reads where they are there."""
     takes_domains: bool = False
     """True if the term has parameters and columns for each of the training `domains` that it is built from."""
+    category: str | None = None
+    """The column of the category for whose `levels` the term has parameters and columns; None for most terms."""
+    describes: str = ""
+    """What the term describes; of the terms that describe the same thing at most one enters a law. Empty: itself."""
+    rank: int = 50
+    """Place among the terms of a law's name and, among those that describe the same thing, preference: lowest first."""
+    only_first: bool = False
+    """True if `auto` takes the first usable term of those that describe the same thing, instead of trying each."""
     parameters: tuple[Parameter, ...]
     deviates: bool = False
     """True if the term describes a departure from good practice (repeats, a wrong learning rate). The further a run
@@ -75,8 +88,15 @@ class Term(ABC):
     speaks_always: bool = False
     """True if the term has something to say of runs that lack its columns; others are switched off for them."""
 
-    def __init__(self, domains: Sequence[str] = ()) -> None:
+    def __init__(self, domains: Sequence[str] = (), levels: Sequence[str] = ()) -> None:
         self.domains: tuple[str, ...] = tuple(domains) if self.takes_domains else ()
+        self.levels: tuple[str, ...] = tuple(levels)
+        if self.category is not None:
+            if not self.levels:
+                raise FitError(
+                    f"term {self.name!r}: no level of {self.category!r} is known; expected runs that state it"
+                )
+            self.columns = tuple(level_column(self.category, level) for level in self.levels)
 
     @abstractmethod
     def prepare(self, columns: Columns, reference: Reference) -> dict[str, np.ndarray]:
@@ -114,7 +134,13 @@ class Term(ABC):
         for name in self.columns:
             if name not in columns:
                 return f"column {name!r} is absent"
+        if self.category is not None and len(self.levels) < 2:
+            return f"column {self.category!r} takes one value, {', '.join(self.levels)}"
         return None
+
+
+DOMAIN_FAMILIES = ("mix.", "unique_tokens.")
+"""Prefixes of the columns that laws of the mix read, one for each domain: its share, and its distinct tokens."""
 
 
 def mix_column(domain: str) -> str:
@@ -134,6 +160,16 @@ def varying_domains(columns: Columns) -> tuple[str, ...]:
     """The domains whose share varies over the runs, in the order of the columns: those that a law can speak of."""
     names = [name for name in columns if name.startswith("mix.")]
     return tuple(name.removeprefix("mix.") for name in names if not np.ptp(columns[name]) < _VARIES)
+
+
+def levels_of(columns: Columns) -> dict[str, tuple[str, ...]]:
+    """The levels of each category that some run has, by the category's column, in the order of the columns."""
+    found: dict[str, list[str]] = {}
+    for name, values in columns.items():
+        level = level_of(name)
+        if level is not None and np.any(values):
+            found.setdefault(level[0], []).append(level[1])
+    return {column: tuple(levels) for column, levels in found.items()}
 
 
 def need(columns: Columns, name: str) -> np.ndarray:

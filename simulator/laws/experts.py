@@ -19,6 +19,7 @@ class Experts(Term):
     """
 
     columns = ("num_experts",)
+    rank = 20
     parameters = (
         Parameter("expert_gain", 0.4, 0.3, -1.0, 2.0),
         Parameter("expert_gain_by_params", -0.03, 0.05, -0.5, 0.3),

@@ -83,6 +83,8 @@ class _Bowl(Term):
 
     deviates = True
     tunes = True
+    describes = "learning rate"
+    only_first = True  # lr alone is for tables where the batch size says nothing
 
     @override
     def prepare(self, columns, reference):
@@ -113,6 +115,7 @@ class LearningRate(_Bowl):
     """A bowl in log lr around log lr* = l₀ + l_N·log N + l_D·log D; the loss at the optimum is the law without it."""
 
     columns = ("lr",)
+    rank = 32
     parameters = (
         Parameter("lr_centre", 0.0, 1.0, -8.0, 8.0),
         Parameter("lr_by_params", _LR_SLOPE, 0.3, -2.0, 2.0),
@@ -147,6 +150,7 @@ class LearningRateBatch(_Bowl):
     """Two bowls: batch around log b* = b₀ + b_N·log N + b_D·log D, lr around an optimum that also follows the batch."""
 
     columns = ("lr", "batch_tokens")
+    rank = 31
     parameters = (
         *LearningRate.parameters,
         Parameter("lr_by_batch", 0.3, 0.3, -2.0, 2.0),

@@ -40,12 +40,14 @@ class _Mix(Term):
     """
 
     takes_domains = True
+    describes = "mix"
+    rank = 90
     shape: tuple[Parameter, ...] = ()
     """Parameters of `m` beyond one worth for each domain."""
     domain_value = Parameter("worth", 0.0, 3.0, -15.0, 15.0)
 
-    def __init__(self, domains: Sequence[str] = ()):
-        super().__init__(domains)
+    def __init__(self, domains: Sequence[str] = (), levels: Sequence[str] = ()):
+        super().__init__(domains, levels)
         if not self.domains:
             raise FitError(f"term {self.name!r} needs training domains: columns mix.<domain> whose shares vary")
         if len(set(self.domains)) < len(self.domains):
@@ -223,6 +225,8 @@ class ExponentialMixture(_Mix):
 
     Ye et al. 2024, "Data Mixing Laws" (arXiv 2403.16952), eq. 1, L = c + k·exp(Σ t_s·w_s), here joint with N and D.
     """
+
+    rank = 91
 
     @override
     def _log_worth(self, own, shares, gradient):

@@ -33,6 +33,9 @@ class Posynomial(Term):
     """P(u) = Σ_k exp(c_k + w_k·[u, log D, log N]) at u = (log lr, log batch), as a share of the loss level."""
 
     columns = ("lr", "batch_tokens")
+    describes = "learning rate"
+    rank = 30
+    only_first = True
     tunes = True
     speaks_always = True
     parameters = tuple(

@@ -18,6 +18,7 @@ class _Repeats(Term):
     """What both repetition terms share: D_eff = U·(1 + R*·(1 - exp(-R/R*))) for R = epochs - 1 repeats."""
 
     columns = ("unique_tokens",)
+    describes = "repeats"
     deviates = True
 
     @override
@@ -62,6 +63,7 @@ class Repetition(_Repeats):
     a penalty that grows with parameters per unique token and with repeats is added (our form; zero at one epoch).
     """
 
+    rank = 10
     parameters = (
         Parameter("log_repeat_star", np.log(_PUBLISHED_R_TOKENS), 0.7, -1.5, 6.0),
         Parameter("overfit_log_scale", -7.0, 2.0, -25.0, 3.0),
@@ -102,6 +104,7 @@ class Muennighoff(_Repeats):
     parameters count as repeats: N_eff = U_N·(1 + R_N*·(1 - exp(-R_N/R_N*))), R_N = max(N/U_N - 1, 0).
     """
 
+    rank = 11
     parameters = (
         Parameter("log_repeat_star", np.log(_PUBLISHED_R_TOKENS), 0.7, -1.5, 6.0),
         Parameter("log_excess_star", np.log(_PUBLISHED_R_PARAMS), 0.7, -1.5, 6.0),

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.errors import FitError, UsageError
-from ..fitting import AUTO, FAMILIES, OPTIONAL, Observations
+from ..fitting import AUTO, Observations, law_columns
+from ..laws import DOMAIN_FAMILIES
 from .loss_model import LossModel, fit_loss_model
 from .prediction import LossPrediction
 from .predictor import resolve_prior
@@ -120,6 +121,6 @@ def _columns(X: Any) -> dict[str, np.ndarray]:
         raise FitError(
             f"X has no column {missing[0]!r}; expected a DataFrame with params and tokens, got {names or type(X)}"
         )
-    known = [name for name in ("params", "tokens", *OPTIONAL) if name in names]
-    known += [name for name in names if str(name).startswith(FAMILIES)]
+    known = [name for name in ("params", "tokens", *(one.name for one in law_columns())) if name in names]
+    known += [name for name in names if str(name).startswith(DOMAIN_FAMILIES)]
     return {name: np.asarray(X[name], dtype=float) for name in known}

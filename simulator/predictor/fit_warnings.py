@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ...core.units import shown
+from ...datasets.runs.columns import columns
 from ..fitting import LawPrior, Observations, collinearity, constant_column
 from .mix_warnings import duplicate_warnings, mix_warnings
 
@@ -13,14 +14,15 @@ if TYPE_CHECKING:
     from ...datasets.runs.run_table import RunTable
 
 _COLLINEAR = 0.98
-_KINDS = ("dataset", "corpus", "source", "tokenizer", "family", "architecture", "val_domain", "router_type")
-"""Columns whose values set runs apart that should hardly share one law."""
+_EXTRA_KINDS = ("dataset", "family", "router_type")
+"""Extra columns whose values set runs apart, beside the registered ones that say so of themselves."""
 
 
-def table_warnings(table: RunTable) -> Iterator[str]:
-    """Doubts about fitting one law to the whole table."""
+def table_warnings(table: RunTable, told_apart: Collection[str] = ()) -> Iterator[str]:
+    """Warnings of fitting one law to the whole table, which tells the levels of the categories `told_apart` apart."""
     ok = table.select((table.frame["status"] == "ok").to_numpy()).frame
-    for column in _KINDS:
+    registered = [name for name, one in columns().items() if one.sets_apart and name not in told_apart]
+    for column in (*registered, *_EXTRA_KINDS):
         kinds = sorted(set(ok[column].dropna().astype(str))) if column in ok.columns else []
         if 1 < len(kinds) <= 20:
             named = ", ".join(shown(kind) for kind in kinds[:4])

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ...core.errors import InputError
+from ...datasets.runs.columns import column
 from ..fitting import (
     AUTO,
     Fit,
@@ -26,11 +27,12 @@ from ..fitting import (
     ranges,
     require,
 )
-from ..laws import Columns, Law, get_law
+from ..laws import Columns, Law
 from ..surrogate import Chosen, Surrogate, choose_surrogate
 from .calibration import Calibration, public_calibration
 from .domains import check_domains
 from .fit_warnings import fit_warnings
+from .levels import check_levels
 from .prediction import LossPrediction
 from .textbook_parameters import textbook_parameters
 
@@ -52,7 +54,7 @@ class LossModel:
     fit: Fit
     calibration: Calibration
     fitted_ranges: Mapping[str, tuple[float, float]]
-    """Lowest and highest params, tokens and compute (6·N·D) of the fitted runs."""
+    """Lowest and highest params, tokens, compute (6·N·D) and further settings of the fitted runs."""
     rows: int
     choice: Mapping[str, Any] = field(default_factory=dict)
     """Why this law, each candidate's back-test error, and which terms were left out."""
@@ -69,7 +71,7 @@ class LossModel:
 
     def predict(self, columns: Columns) -> LossPrediction:
         """Predict runs from their columns, each `(n,)`. InputError where the law can't speak of a run at all."""
-        columns = check_domains(self.fit, columns)
+        columns = check_levels(self.fit, check_domains(self.fit, columns))
         self._refuse_unseen_dimension(columns)
         centre = self.fit.log_loss(columns)
         gap = extrapolation_decades(dict(self.fitted_ranges), columns)
@@ -142,25 +144,37 @@ def fit_loss_model(
     fit = fit_observations(built, observations, prior, draws=DRAWS, seed=seed)
     facts["doubts"] = fit_warnings(observations, facts["left_out"], prior, built.member.uses, built.domains)
     chosen, mix_seen = None, _mix_ranges(observations, built)
+    fitted_ranges = ranges(observations) | _setting_ranges(observations, built)
     if learner == AUTO and law == AUTO:
         chosen = choose_surrogate(fit, observations, prior, draws=_BACKTEST_DRAWS, seed=seed)
     if chosen is None or chosen.surrogate is None:
         scores = backtest(built, observations, prior, draws=_BACKTEST_DRAWS, seed=seed)
         facts |= {"cuts": scores.cuts, "surrogate": _surrogate_facts(chosen)}
         calibration = Calibration.from_scores(scores, public)
-        return LossModel(fit, calibration, ranges(observations), len(observations), facts, mix_fitted_ranges=mix_seen)
+        return LossModel(fit, calibration, fitted_ranges, len(observations), facts, mix_fitted_ranges=mix_seen)
     beyond = chosen.beyond[chosen.name]
     facts |= {"cuts": beyond.cuts, "surrogate": _surrogate_facts(chosen)}
     return LossModel(
         fit,
         Calibration.from_scores(beyond, public),
-        ranges(observations),
+        fitted_ranges,
         len(observations),
         facts,
         chosen.surrogate,
         Calibration.from_scores(chosen.within[chosen.name], public, chosen.weights),
         mix_seen,
     )
+
+
+def _setting_ranges(observations: Observations, law: Law) -> dict[str, tuple[float, float]]:
+    """Lowest and highest value of each further number that the law reads and whose column says how it is seen."""
+    found = {}
+    for name in (*law.columns, *law.optional):
+        one = column(name)
+        if one is not None and one.feature is not None and name in observations.columns:
+            values = observations.columns[name]
+            found[name] = (float(values.min()), float(values.max()))
+    return found
 
 
 def _mix_ranges(observations: Observations, law: Law) -> dict[str, tuple[float, float]] | None:
@@ -195,8 +209,8 @@ def _chosen_law(observations, law, prior, fixed, seed) -> tuple[Law, dict[str, A
         errors = {n: s.median_relative_error for n, s in choice.scores.items() if s.cuts}
     else:
         name, why, left_out, errors = law, "as asked", {}, {}
-        require(get_law(law, observations.domains), observations, prior)
-    plain = get_law(name, observations.domains)
+        require(observations.law(law), observations, prior)
+    plain = observations.law(name)
     built = Law(plain.member, plain.terms, fixed) if fixed else plain
     return built, {"why": why, "left_out": left_out, "backtest_errors": errors}
 

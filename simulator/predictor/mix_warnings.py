@@ -9,7 +9,7 @@ import numpy as np
 
 from ...core.units import shown
 from ..fitting import Observations, known_columns
-from ..laws import CORE, mix_column
+from ..laws import CORE, mix_column, terms
 
 if TYPE_CHECKING:
     from ...datasets.runs.run_table import RunTable
@@ -27,7 +27,8 @@ def mix_warnings(observations: Observations, domains: Sequence[str], left_out: M
     shares = {name: v for name, v in observations.columns.items() if name.startswith("mix.")}
     if not domains:
         if any(np.std(values) > _MIX_SPREAD for values in shares.values()):
-            why = f" ({left_out['mixture']})" if "mixture" in left_out else ""
+            reasons = [reason for name, reason in left_out.items() if name in terms() and terms()[name].takes_domains]
+            why = f" ({reasons[0]})" if reasons else ""
             yield f"the mix columns vary, but the law doesn't read them{why}: their effect ends up in the noise"
         return
     still = [name.removeprefix("mix.") for name in shares if name.removeprefix("mix.") not in domains]

@@ -71,7 +71,6 @@ class Predictor:
         DataWarning on what looks like a mistake.
         """
         chosen_prior = resolve_prior(prior, law)
-        notes = tuple(table_warnings(table))
 
         def one(target: str) -> tuple[LossModel, np.ndarray]:
             try:
@@ -85,6 +84,8 @@ class Predictor:
         models = {target: model for target, (model, _) in zip(table.loss_columns, fitted, strict=True)}
         facts = {"table": table.where, "digest": table.digest(), "seed": seed, **_table_facts(table), **(about or {})}
         facts["prior"] = None if chosen_prior is None else chosen_prior.name
+        told_apart = {category for model in models.values() for category in model.fit.law.levels}
+        notes = tuple(table_warnings(table, told_apart))
         notes += tuple(dict.fromkeys(warning for model in models.values() for warning in model.choice["doubts"]))
         for note in notes:
             warnings.warn(note, DataWarning, stacklevel=2)

@@ -194,9 +194,10 @@ def conclude(
 def _unread(study: Study) -> list[str]:
     """What varies though no loss depends on it: the search would take whatever is cheapest."""
     laws = [study.predictor.models[target].fit.law for target in study.loss_columns]
-    reads = {column for law in laws for column in (*law.columns, *law.optional)}
+    reads = {column for law in laws for column in (*law.columns, *law.optional, *law.levels)}
     mixed = any(law.domains for law in laws)
-    unread = [path for path in study.space.paths if path.startswith("optim.") and path.partition(".")[2] not in reads]
+    settings = [path for path in study.space.paths if path.startswith(("optim.", "columns."))]
+    unread = [path for path in settings if path.partition(".")[2] not in reads]
     unread += ["data.mix"] if study.space.mix is not None and not mixed else []
     return [
         f"{path} varies, but {study.predictor.name} doesn't know what it does to the loss: what is fastest is chosen; "

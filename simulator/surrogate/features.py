@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...core.columns import level_of
+from ...datasets.runs.columns import column
 from ..fitting import Fit
 from ..laws import CORE, Columns, Law, Term
 
@@ -67,8 +69,9 @@ class Features:
             out[:, place] = columns[name]
         every = _logs(fit, columns)
         for place, name in enumerate(self.logs):
-            # a setting that isn't stated is taken as well tuned: at the optimum, where the offset is zero
-            values = every.get(name, 0.0)
+            # a setting that isn't stated is taken as well tuned, at the optimum, where its offset is zero; any other
+            # as usual among the fitted runs
+            values = every.get(name, self.centre[place] if _is_setting(name) else 0.0)
             out[:, len(self.shares) + place] = (values - self.centre[place]) / self.spread[place]
         return out
 
@@ -114,10 +117,27 @@ def run_noise_causes(law: Law) -> int:
 
 
 def _logs(fit: Fit, columns: Columns) -> dict[str, np.ndarray]:
-    """Every scale-free log that the columns give, by name, `(n,)` each: zero is at the law's reference point."""
+    """Every feature beside shares that the columns give, by name, `(n,)` each; a log is zero at the reference point."""
     params = np.log(np.asarray(columns["params"], dtype=float)) - fit.reference.log("params")
     tokens = np.log(np.asarray(columns["tokens"], dtype=float)) - fit.reference.log("tokens")
-    return {COMPUTE: params + tokens, RATIO: tokens - params, **_offsets(fit, columns)}
+    return {COMPUTE: params + tokens, RATIO: tokens - params, **_offsets(fit, columns), **_settings(fit, columns)}
+
+
+def _settings(fit: Fit, columns: Columns) -> dict[str, np.ndarray]:
+    """Numbers that the law reads, as their columns say that a learner sees them, and its categories' levels."""
+    found = {}
+    for name in (*fit.law.columns, *fit.law.optional):
+        if name in columns and _is_setting(name):
+            values = np.asarray(columns[name], dtype=float)
+            one = column(name)
+            found[name] = np.log(values) if one is not None and one.feature == "log" else values
+    return found
+
+
+def _is_setting(name: str) -> bool:
+    """Whether this is the name of such a number or of a level, not of an offset."""
+    one = column(name)
+    return level_of(name) is not None or (one is not None and one.feature is not None)
 
 
 def _offsets(fit: Fit, columns: Columns) -> dict[str, np.ndarray]:

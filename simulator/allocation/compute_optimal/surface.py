@@ -19,6 +19,7 @@ from ...fitting import Fit
 from ...forecast.law_inputs import planned, run_columns
 from ...laws import Columns
 from ...predictor.domains import check_domains, new_domains, without_new_domains
+from ...predictor.levels import check_levels
 from ...predictor.loss_model import LossModel
 from ...predictor.prediction import LossPrediction
 from ...predictor.predictor import Predictor
@@ -142,7 +143,7 @@ class LossSurface:
         allowed = self.config.data.allow_new_domains and bool(self.fit.law.domains)
         if allowed and new_domains(self.fit, columns):
             columns = without_new_domains(self.fit, columns, "data.mix")[1]
-        return check_domains(self.fit, columns, "data.mix")
+        return check_levels(self.fit, check_domains(self.fit, columns, "data.mix"))
 
     def log_loss(self, params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
         """Log of the law's loss `(n,)`, without what was learned on top of it."""

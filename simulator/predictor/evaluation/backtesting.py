@@ -9,7 +9,6 @@ import numpy as np
 
 from ....core.quantity import LEVELS
 from ...fitting import LawPrior, Observations, Scores, backtest, choose, fit_observations, public_prior
-from ...laws import get_law
 from ...surrogate import LAW, choose_surrogate
 from ..calibration import Calibration, public_calibration
 from ..predictor import Progress
@@ -37,7 +36,7 @@ def backtest_table(
         choice = choose(observations, prior, seed=seed)
         laws = {}
         for name in choice.scores:
-            law = get_law(name, observations.domains)
+            law = observations.law(name)
             laws[name] = _figures(backtest(law, observations, prior, draws=_DRAWS, seed=seed))
         learned = _learned(choice.law, observations, prior, seed)
         results[target] = {
@@ -52,7 +51,7 @@ def backtest_table(
 
 def _learned(law: str, observations: Observations, prior: LawPrior, seed: int) -> dict[str, Any]:
     """The chosen law with each learner on top: figures by chain, which one is chosen, and on what evidence."""
-    fit = fit_observations(get_law(law, observations.domains), observations, prior, draws=_DRAWS, seed=seed)
+    fit = fit_observations(observations.law(law), observations, prior, draws=_DRAWS, seed=seed)
     chosen = choose_surrogate(fit, observations, prior, draws=_DRAWS, seed=seed)
     if chosen is None:
         return {"chains": {}, "surrogate": None}

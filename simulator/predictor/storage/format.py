@@ -58,10 +58,12 @@ def _target_to_dict(model: LossModel) -> dict[str, Any]:
 
 
 def _learned_to_dict(model: LossModel) -> dict[str, Any]:
-    """Training domains, surrogate and its calibration: only where there are any."""
+    """Training domains, levels of categories, surrogate and its calibration: only where there are any."""
     found: dict[str, Any] = {}
     if model.fit.law.domains:
         found["domains"] = list(model.fit.law.domains)
+    if model.fit.law.levels:
+        found["levels"] = {column: list(levels) for column, levels in model.fit.law.levels.items()}
     if model.mix_fitted_ranges is not None:
         found["mix_seen"] = {
             name: [_digits(low), _digits(high)] for name, (low, high) in model.mix_fitted_ranges.items()
@@ -118,7 +120,7 @@ def from_dict(
 def _target_from_dict(
     name: str, entry: Mapping[str, Any], number: int, arrays: Mapping[str, np.ndarray], trees: Mapping[str, str]
 ) -> LossModel:
-    law = get_law(entry["law"], entry.get("domains", ()))
+    law = get_law(entry["law"], entry.get("domains", ()), _levels(entry.get("levels", {})))
     if entry["fixed"]:
         law = Law(law.member, law.terms, entry["fixed"])
     theta = np.array([float(entry["theta"][key]) for key in law.names])
@@ -131,6 +133,7 @@ def _target_from_dict(
         raise ValueError(f"target {name!r}: a parameter is not finite or out of its range")
     reference = Reference({key: _within(key, v, 0, _HUGE) for key, v in entry["reference"].items()})
     seen = {key: _range(key, entry["seen"][key]) for key in ("params", "tokens", "compute")}
+    seen |= {key: _setting_range(key, ends) for key, ends in entry["seen"].items() if key not in seen}
     for key in ("params", "tokens"):
         reference.log(key)
     noise = _within("noise", entry["noise"], 0, _MOST_NOISE)
@@ -157,6 +160,13 @@ def _calibration(name: str, entry: Mapping[str, Any]) -> Calibration:
     return calibration
 
 
+def _levels(entry: Any) -> dict[str, tuple[str, ...]]:
+    """The levels of each category that a law was built from."""
+    if not isinstance(entry, Mapping):
+        raise ValueError("levels: expected a list of levels for each category")
+    return {str(column): tuple(map(str, levels)) for column, levels in entry.items()}
+
+
 def _correlation(matrix: np.ndarray | None, count: int) -> np.ndarray | None:
     """The correlation of the targets' errors, `(count, count)`; None where the archive has none."""
     if matrix is None:
@@ -176,6 +186,14 @@ def _within(key: str, value: Any, low: float, high: float) -> float:
 def _range(key: str, limits: Any) -> tuple[float, float]:
     low, high = (_within(key, v, 0, _HUGE) for v in limits)
     if low > high:
+        raise ValueError(f"{key}: {low} to {high} is no range")
+    return low, high
+
+
+def _setting_range(key: str, limits: Any) -> tuple[float, float]:
+    """The range of a setting, which may be negative."""
+    low, high = (float(value) for value in limits)
+    if not -_HUGE < low <= high < _HUGE:
         raise ValueError(f"{key}: {low} to {high} is no range")
     return low, high
 

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ....core.errors import DataWarning, UsageError
+from ....datasets.runs.columns import columns, is_text
 from ...config.run_config import RunConfig
 from ...forecast.law_inputs import run_columns
+from ...laws import mix_column, stock_column
 from ...predictor.predictor import Predictor
 from .outcomes.outcome import RunOutcome
 
@@ -24,9 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["FIT_OPTIONS", "Refit", "lacking", "told_row_of"]
 
 FIT_OPTIONS = ("law", "prior", "fixed", "surrogate", "seed")
-_SHAPE = {"width": "width", "depth": "layers", "heads": "heads"}
 _SETTINGS = ("lr", "batch_tokens")
-_CONSTANT = ("val_domain", "tokenizer", "schedule", "optimizer", "architecture")
+_OF_ONE_RUN = ("run_id", "status", "source")
+"""Text that says nothing of a further run, even where all runs of a table share it."""
 
 
 @dataclass
@@ -87,30 +89,14 @@ def told_row_of(
 
     What the plan doesn't say is taken from what the run says of itself, or is what all runs of the table have.
     """
-    model, data, optim = config.model, config.data, config.optim
-    columns = run_columns(config, predictor, [])
-    facts: dict[str, Any] = {
-        "params": float(columns["params"][0]),  # counted as the table counts
-        "params_active": model.params_active,
-        "params_embedding": model.params_embedding,
-        "tokens": data.tokens,
-        "unique_tokens": data.distinct_tokens(),
-        "batch_tokens": optim.batch_tokens,
-        "lr": optim.lr,
-        "lr_final": optim.lr_final,
-        "weight_decay": optim.weight_decay,
-        "num_experts": model.num_experts,
-        "experts_per_token": model.experts_per_token,
-        "vocab_size": model.vocab_size,
-        "context_length": model.context_length,
-        "weight": 1.0,
-    }
-    shape = model.architecture
-    facts |= {} if shape is None else {name: getattr(shape, field_) for name, field_ in _SHAPE.items()}
-    for domain, share in (data.mix or _common_mix(base)).items():
-        facts[f"mix.{domain}"] = share
-    for domain, stock in (data.unique_tokens_by_domain or {}).items():
-        facts[f"unique_tokens.{domain}"] = stock
+    fitted = run_columns(config, predictor, [])["params"]
+    plain = [one for one in columns().values() if not one.is_family]
+    facts = {one.name: one.value_in(config) for one in plain}
+    facts |= {"params": float(fitted[0]), "weight": 1.0}  # counted as the table counts
+    for domain, share in (config.data.mix or _common_mix(base)).items():
+        facts[mix_column(domain)] = share
+    for domain, stock in (config.data.unique_tokens_by_domain or {}).items():
+        facts[stock_column(domain)] = stock
     kept = [name for name in base.frame.columns if name not in ("flops", "epochs", "steps")]
     kept += [name for name in facts if name.startswith("mix.") and name not in kept and base.domains]
     row = {name: _known(facts.get(name), told.columns.get(name), base, name) for name in kept}
@@ -129,7 +115,7 @@ def _known(planned: Any, told: Any, base: RunTable, name: str) -> Any:
     """What the plan says, else what the run says, else what all runs share."""
     if planned is not None:
         return planned
-    if told is not None or name not in _CONSTANT:
+    if told is not None or not is_text(name) or name in _OF_ONE_RUN:
         return told
     kinds = set(base.frame[name].dropna().astype(str))
     return kinds.pop() if len(kinds) == 1 else None

@@ -14,6 +14,8 @@ from ....core.model.architecture import Architecture
 from ....core.model.shape_family import params_range
 from ....core.reading.config_messages import Origins, known_keys, suggestion
 from ....core.units import parse_count, shown
+from ....datasets.runs.columns import columns
+from ...config.column_values import stated_columns
 from ...config.run_config import RunConfig
 from .dimensions import Dimension, MixDimension, RangeDimension, SetDimension
 from .paths import get, key_in, leaf_types, put, within
@@ -87,17 +89,31 @@ def _dimension(
     path: str, spec: Spec, base: Mapping[str, Any], run: RunConfig, domains: Sequence[str], origins: Origins
 ) -> Dimension:
     place = f"{origins.of(('space', path))}: space.{path}"
-    parts = tuple(path.split("."))
-    if parts[-1] not in (known_keys(RunConfig, parts[:-1]) or []):
-        raise ConfigError(f"{place}: unknown key; {suggestion(RunConfig, parts)}")
+    numeric, whole = _kind(path, place)
     if isinstance(spec, SimplexSpec):
         return _mix(path, spec, run, domains, place)
-    kinds = leaf_types(RunConfig, parts)
     if isinstance(spec, ValueSet):
-        return _set(path, spec, base, bool(kinds & {int, float}), place)
-    if not kinds & {int, float}:
+        return _set(path, spec, base, numeric, place)
+    if not numeric:
         raise ConfigError(f"{place}: isn't a number; expected a list of values instead of a range")
-    return _range(path, spec, float not in kinds, run.model.architecture, place)
+    return _range(path, spec, whole, run.model.architecture, place)
+
+
+def _kind(path: str, place: str) -> tuple[bool, bool]:
+    """Whether what stands at a path is a number, and a whole one. ConfigError for what no study may vary."""
+    fixed = next((one for one in columns().values() if one.place == path and not one.searchable), None)
+    if fixed is not None:
+        raise ConfigError(f"{place}: a study can't vary {fixed.name} ({fixed.meaning}); expected it in the run")
+    parts = tuple(path.split("."))
+    if parts[0] == "columns":
+        stated = stated_columns()
+        if ".".join(parts[1:]) not in stated:
+            raise ConfigError(f"{place}: unknown column; expected one of {', '.join(sorted(stated))}")
+        return not stated[parts[1]].is_text, False
+    if parts[-1] not in (known_keys(RunConfig, parts[:-1]) or []):
+        raise ConfigError(f"{place}: unknown key; {suggestion(RunConfig, parts)}")
+    kinds = leaf_types(RunConfig, parts)
+    return bool(kinds & {int, float}), float not in kinds
 
 
 def _set(path: str, spec: ValueSet, base: Mapping[str, Any], numeric: bool, place: str) -> SetDimension:

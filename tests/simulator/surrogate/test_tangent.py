@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from foretrain.simulator.fitting import fit_observations, public_prior, weak_prior
-from foretrain.simulator.laws import Law, get_law, members
+from foretrain.simulator.laws import Law, members
 from foretrain.simulator.surrogate._tangent import Tangent
 
 
@@ -59,7 +59,7 @@ def test_the_gradient_is_that_of_log_loss(mixed):
 
 def test_a_parameter_held_by_the_user_stays_where_it_is(make_mixed):
     observations = make_mixed(40)
-    law = Law(members()["general"], [get_law("general+mixture", observations.domains).terms[0]], {"E": 1.2})
+    law = Law(members()["general"], [observations.law("general+mixture").terms[0]], {"E": 1.2})
     fit = fit_observations(law, observations, public_prior())
     tangent = Tangent.of(fit, public_prior())
     assert not tangent.gradient(fit, observations.columns)[:, ~law.free].any()

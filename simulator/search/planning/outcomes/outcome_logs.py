@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from .....core.columns import alias_key
 from .....core.errors import LogError
 from .....datasets.run_logs.columns import TOKENS, RawLog, choose_columns, folded, number
 from .....datasets.run_logs.order import in_order
 from .....datasets.run_logs.records import Records
-from .....datasets.runs.columns import STATUS_WORDS, UNFINISHED_WORDS, alias_key
+from .....datasets.runs.statuses import STATUS_WORDS, UNFINISHED_WORDS
 from ....config.run_config import RunConfig
 from .outcome import Asked, RunOutcome, Status, status_word, trial_of
 from .outcome_rows import VALIDATION

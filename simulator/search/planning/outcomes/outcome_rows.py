@@ -9,14 +9,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from .....core.columns import alias_key
 from .....datasets.run_logs.columns import number
-from .....datasets.runs.columns import (
-    NUMBER_COLUMNS,
-    STATUS_WORDS,
-    UNFINISHED_WORDS,
-    alias_key,
-    is_standard,
-)
+from .....datasets.runs.columns import is_standard, rule_of
+from .....datasets.runs.statuses import STATUS_WORDS, UNFINISHED_WORDS
 from .outcome import Asked, RunOutcome, Status, status_word, trial_of
 
 __all__ = ["VALIDATION", "told_row"]
@@ -88,8 +84,7 @@ def _values(facts: Mapping[str, Any], where: str, at: str, asked: Asked) -> tupl
     if lost:
         raw.frame = raw.frame.assign(status="diverged")
     parsed = normalise_mix(raw, parse_cells(raw))
-    families = ("mix.", "loss.", "unique_tokens.")
-    numbers = [name for name in parsed.columns if name in NUMBER_COLUMNS or name.startswith(families)]
+    numbers = [name for name in parsed.columns if rule_of(name) is not None]
     values = {name: float(parsed[name].iloc[0]) for name in numbers}
     return {name: value for name, value in values.items() if math.isfinite(value)}, list(raw.notes), lost
 

@@ -1,0 +1,42 @@
+"""Columns of the data: tokens, how many of them are distinct, and of which domains they are."""
+
+from __future__ import annotations
+
+from ....core.columns import Column
+from ._registry import add
+
+add(
+    Column(
+        "tokens",
+        "training tokens seen",
+        "tokens",
+        rule="count",
+        aliases=("d", "num_tokens", "n_tokens", "training_tokens", "total_tokens"),
+        stated_at="data.tokens",
+    ),
+    Column(
+        "unique_tokens",
+        "distinct tokens among them; blank for one pass",
+        "tokens",
+        rule="count",
+        stated_at="data.unique_tokens",
+        from_run=lambda run: run.data.distinct_tokens(),
+        default="tokens",
+    ),
+    Column("epochs", "tokens / unique_tokens", rule="positive", stated_at=None),
+    Column("flops", "training FLOPs", "FLOPs", rule="count", aliases=("c", "compute", "train_flops"), stated_at=None),
+    Column(
+        "mix.",
+        "share of the training tokens from a domain; a row sums to 1 within 0.01",
+        "share",
+        rule="non-negative",
+        stated_at="data.mix",
+    ),
+    Column(
+        "unique_tokens.",
+        "distinct tokens that there are of a domain; blank where there are more than any run sees",
+        "tokens",
+        rule="count",
+        stated_at="data.unique_tokens_by_domain",
+    ),
+)
