@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import cache, partial
+from threading import RLock
 from typing import Any, Generic, TypeVar
 
 from .errors import PluginWarning, RegistryError
@@ -32,6 +33,8 @@ M = TypeVar("M")
 
 _plugin: ContextVar[str] = ContextVar("plugin", default="")
 """The entry point that is being loaded, empty while members of ours are."""
+_LOADING = RLock()
+"""Held while members are loaded: another thread waits until all are there, members may ask for other members."""
 _added: list[tuple[Registry[Any], str]] = []
 """Every member that was added, in order, so that a plugin that fails half-way leaves nothing behind."""
 
@@ -69,8 +72,9 @@ class Registry(Generic[M]):
 
     def all(self) -> dict[str, M]:
         """All members by name, those of ours first."""
-        _load_once(self._load)
-        _load_plugins(self.group)
+        with _LOADING:
+            _load_once(self._load)
+            _load_plugins(self.group)
         return dict(self._members)
 
     def names(self) -> list[str]:
