@@ -56,7 +56,7 @@ class Forecast:
     config: RunConfig
     predictor: Mapping[str, Any]
     main: str
-    """The target that the headline speaks of."""
+    """The target of the headline."""
     domains: Mapping[str, DomainForecast]
     params_fitted: float
     """The N that went into the law, in the predictor's own convention."""
@@ -115,7 +115,7 @@ def forecast(
     """Forecast one planned run; `step_times` is a calibrated model, the shipped one by default.
 
     `step` is the run's step in its layout where it is known already (`plan_step`), so that none is searched for.
-    Raises InputError if the predictor can't speak of it at all, InfeasibleError if its machines can't run it.
+    Raises InputError if the predictor does not apply to this run, InfeasibleError if its machines can't run it.
     """
     warnings: list[str] = []
     columns = run_columns(config, predictor, warnings)

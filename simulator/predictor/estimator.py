@@ -1,4 +1,4 @@
-"""`ScalingLawRegressor`: the predictor in scikit-learn's manners, for pipelines that already speak them.
+"""`ScalingLawRegressor`: the predictor as a scikit-learn-compatible estimator, for pipelines that use such.
 
 It takes DataFrames (or mappings of arrays), duck-types scikit-learn's estimator contract and imports scikit-learn only
 when scikit-learn asks for its tags.

@@ -70,7 +70,7 @@ class LossModel:
         return textbook_parameters(self.fit)
 
     def predict(self, columns: Columns) -> LossPrediction:
-        """Predict runs from their columns, each `(n,)`. InputError where the law can't speak of a run at all."""
+        """Predict runs from their columns, each `(n,)`. InputError where the law does not apply to a run."""
         columns = check_levels(self.fit, check_domains(self.fit, columns))
         self._refuse_unseen_dimension(columns)
         centre = self.fit.log_loss(columns)

@@ -21,7 +21,7 @@ def score(predictor: Predictor, table: RunTable) -> dict[str, Any]:
     """Errors of `predictor` on a table's ok rows, with the stable keys of `simulate score --json`.
 
     Raises RunTableError if the table has none of the predictor's targets, InputError if a run is one that the
-    predictor refuses to speak of.
+    predictor does not apply to.
     """
     pairs = matching_targets(predictor, table)
     results = {name: _score_target(predictor.models[name], table, column) for name, column in pairs.items()}
