@@ -6,6 +6,7 @@ Libraries are imported inside the commands, so that `simulate --help` and `simul
 from __future__ import annotations
 
 import io
+import os
 import sys
 import traceback
 import warnings
@@ -15,6 +16,7 @@ import click
 
 from .commands import COMMANDS
 from .core.errors import ForetrainError, ForetrainWarning
+from .core.registry import NO_PLUGINS
 from .core.version import __version__
 
 _EXIT_INTERNAL = 5
@@ -24,14 +26,17 @@ _EXIT_INTERRUPTED = 130
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="simulate")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--no-plugins", is_flag=True, help="Leave out laws, columns, … that other packages add.")
 @click.pass_context
-def simulate(context: click.Context, debug: bool) -> None:
+def simulate(context: click.Context, debug: bool, no_plugins: bool) -> None:
     """Simulate an LLM pretraining run before anyone pays for it.
 
     \b
     Start here:  simulate init .  &&  simulate predict --config run.yaml
     """
     context.obj = {"debug": debug}
+    if no_plugins:
+        os.environ[NO_PLUGINS] = "1"  # which processes that this one starts inherit
 
 
 for _command in COMMANDS:

@@ -15,7 +15,7 @@ import importlib
 import os
 import pkgutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from functools import cache, partial
 from threading import RLock
@@ -46,7 +46,7 @@ class Registry(Generic[M]):
         kind: What a member is called in messages, such as `law`.
         load: Adds the members of ours; called once, when a member is first asked for. `folder(package)` imports every
             module of a package.
-        group: Entry points of other packages that may add further members.
+        groups: Entry points of other packages that may add further members.
 
     >>> fruit = Registry[str]("fruit", lambda: None, "foretrain.fruit")
     >>> fruit.add("apple", "round")
@@ -55,14 +55,16 @@ class Registry(Generic[M]):
     {'apple': 'round'}
     """
 
-    def __init__(self, kind: str, load: Callable[[], None], group: str) -> None:
-        self.kind, self.group = kind, group
+    def __init__(self, kind: str, load: Callable[[], None], *groups: str) -> None:
+        self.kind, self.groups = kind, groups
         self._load = load
         self._members: dict[str, M] = {}
         self._from: dict[str, str] = {}
 
     def add(self, name: str, member: M) -> M:
         """Add a member under its name and return it. Raises RegistryError for a name that is taken."""
+        if _plugin.get():
+            _load_once(self._load)  # ours come first, so that no other package takes a name of theirs
         if name in self._members:
             raise RegistryError(f"{self.kind} {shown(name)}: the name is taken by {self._from[name]}; expected another")
         self._members[name] = member
@@ -74,8 +76,14 @@ class Registry(Generic[M]):
         """All members by name, those of ours first."""
         with _LOADING:
             _load_once(self._load)
-            _load_plugins(self.group)
+            for group in self.groups:
+                _load_plugins(group)
         return dict(self._members)
+
+    @property
+    def members(self) -> Mapping[str, M]:
+        """The members that are loaded so far, by name."""
+        return self._members
 
     def names(self) -> list[str]:
         """The names of all members, sorted."""

@@ -16,6 +16,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from foretrain.core.registry import NO_PLUGINS
+
+# what other packages of this installation add must not decide what these tests see, nor in processes that they start
+os.environ[NO_PLUGINS] = "1"
 
 Run = Callable[..., subprocess.CompletedProcess]
 

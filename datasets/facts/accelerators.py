@@ -17,8 +17,9 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from ...core.errors import ConfigError
+from ...core.errors import ConfigError, RegistryError
 from ...core.reading.fields import Frozen, Label, PositiveReal, Real, Whole, whole_schema
+from ...core.registry import Registry
 from ...core.units import shown
 
 __all__ = ["PRECISIONS", "Accelerator", "Precision", "accelerator", "catalogue", "find"]
@@ -195,12 +196,36 @@ def accelerator(name: str) -> Accelerator:
     return found
 
 
+def _load_catalogue() -> None:
+    text = resources.files("foretrain.datasets.facts").joinpath("accelerators.json").read_text(encoding="utf-8")
+    for name, entry in json.loads(text)["accelerators"].items():
+        add_accelerator(Accelerator.model_validate({"name": name, **entry}))
+
+
+_ACCELERATORS: Registry[Accelerator] = Registry("accelerator", _load_catalogue, "foretrain.accelerators")
+
+_NAMED: dict[str, str] = {}
+"""The accelerator that each plain name or alias stands for."""
+
+
+def add_accelerator(entry: Accelerator) -> Accelerator:
+    """Add an accelerator to the catalogue, as packages do under the entry point `foretrain.accelerators`.
+
+    Raises RegistryError for a name or an alias that another one has, whatever its case, blanks and dashes.
+    """
+    for name in (entry.name, *entry.aliases):
+        known = _NAMED.get(_plain(name), entry.name)
+        if known != entry.name and known in _ACCELERATORS.members:
+            raise RegistryError(f"accelerator {shown(entry.name)}: {shown(name)} names {known}; expected another")
+    added = _ACCELERATORS.add(entry.name, entry)
+    _NAMED.update({_plain(name): entry.name for name in (entry.name, *entry.aliases)})
+    return added
+
+
 @cache
 def catalogue() -> Mapping[str, Accelerator]:
     """Every accelerator of the catalogue by its name, in the catalogue's order."""
-    text = resources.files("foretrain.datasets.facts").joinpath("accelerators.json").read_text(encoding="utf-8")
-    entries = json.loads(text)["accelerators"]
-    return MappingProxyType({name: Accelerator.model_validate({"name": name, **entries[name]}) for name in entries})
+    return MappingProxyType(_ACCELERATORS.all())
 
 
 @cache

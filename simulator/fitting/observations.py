@@ -99,12 +99,12 @@ def law_columns() -> list[Column]:
 
     Raises RegistryError for a term that reads a column nobody has registered.
     """
-    known = columns()
     wanted: dict[str, str] = {}
     for term in terms().values():
         category = () if term.category is None else (term.category,)
         for name in (*getattr(term, "columns", ()), *term.optional, *category):
             wanted.setdefault(name, term.name)
+    known = columns()
     missing = [name for name in wanted if name not in known]
     if missing:
         raise RegistryError(

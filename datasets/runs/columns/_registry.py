@@ -5,7 +5,8 @@ from __future__ import annotations
 from ....core.columns import Column, Rule, alias_key
 from ....core.registry import Registry, folder
 
-_COLUMNS: Registry[Column] = Registry("column", folder(__package__ or ""), "foretrain.columns")
+# a package that adds a term usually adds its columns beside it
+_COLUMNS: Registry[Column] = Registry("column", folder(__package__ or ""), "foretrain.columns", "foretrain.laws")
 
 
 def add(*columns: Column) -> None:
@@ -73,8 +74,11 @@ def standard_name(alias: str) -> str | None:
 
 def markdown_table() -> str:
     """The table of columns in the documentation."""
-    lines = ["| column | meaning | unit | also read as |", "|---|---|---|---|"]
+    lines = ["| column | meaning | unit | where a plan states it | also read as |", "|---|---|---|---|---|"]
     for one in columns().values():
         name = f"{one.name}<domain>" if one.is_family else one.name
-        lines.append(f"| `{name}` | {one.meaning} | {one.unit} | {', '.join(f'`{alias}`' for alias in one.aliases)} |")
+        place = "" if one.place is None else f"`{one.place}`"
+        also = ", ".join(f"`{alias}`" for alias in one.aliases)
+        beside = "" if one.needs is None else f" (beside `{one.needs}`)"
+        lines.append(f"| `{name}` | {one.meaning} | {one.unit} | {place} | {also}{beside} |")
     return "\n".join(lines)
