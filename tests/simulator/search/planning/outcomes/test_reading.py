@@ -11,7 +11,7 @@ import pytest
 from foretrain.core.errors import DataWarning, InputError, LogError, RunTableError
 from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.config.run_config import RunConfig
-from foretrain.simulator.search.planning.outcomes.reading import Asked, Told, read_outcome, read_outcomes
+from foretrain.simulator.search.planning.outcomes.reading import Asked, RunOutcome, read_outcome, read_outcomes
 from foretrain.simulator.search.planning.outcomes.watching import new_results
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -193,7 +193,7 @@ def test_damaged_mlflow_runs(tmp_path):
         read_outcome(tmp_path / "empty")
 
 
-def told_result_with(folder: Path, name: str, text: str) -> Told:
+def told_result_with(folder: Path, name: str, text: str) -> RunOutcome:
     write(folder / name, text)
     return read_outcome(folder)
 
