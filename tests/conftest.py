@@ -1,6 +1,7 @@
 """What tests share: the real command in a process of its own, tables of simulated runs, and small campaigns."""
 
 import contextlib
+import io
 import os
 import secrets
 import shutil
@@ -169,12 +170,14 @@ def toy_settings() -> Any:
     return EngineSettings.model_validate({**facts, "eval_tokens": 2_048, "checkpoint_every_s": 0.5})
 
 
-def restore_ctrl_c() -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+@pytest.fixture(scope="session")
+def restore_ctrl_c() -> Callable[[], Any] | None:
+    """What a child runs before its program (`preexec_fn`): in the background a test ignores Ctrl-C, and so would it."""
+    return None if os.name == "nt" else partial(signal.signal, signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
-def start_training(plain_environment, tmp_path) -> Iterator[Callable[..., subprocess.Popen]]:
+def start_training(plain_environment, restore_ctrl_c, tmp_path) -> Iterator[Callable[..., subprocess.Popen]]:
     """`start_training(folder, executor, address="", **environment)`: train a campaign in a process of its own.
 
     Its standard output is one line of JSON for each time that progress is reported. Killed at the end of the test.
@@ -191,8 +194,7 @@ def start_training(plain_environment, tmp_path) -> Iterator[Callable[..., subpro
             stderr=subprocess.PIPE,
             encoding="utf-8",
             start_new_session=True,
-            # a test run in the background ignores Ctrl-C, and so would its children
-            preexec_fn=None if os.name == "nt" else restore_ctrl_c,
+            preexec_fn=restore_ctrl_c,
         )
         started.append(process)
         return process
@@ -284,29 +286,30 @@ def ray_cluster(plain_environment) -> Iterator[RayCluster]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture
-def call(capsys, tmp_path, monkeypatch) -> Callable[..., SimpleNamespace]:
-    """`call(*arguments)`: `simulate` in this process, which spares its start, in this test's own folder."""
+@pytest.fixture(scope="session")
+def call_in() -> Callable[..., SimpleNamespace]:
+    """`call_in(folder, *arguments)`: `simulate` in this process, which spares its start, in that folder."""
     from foretrain.cli import main
 
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> SimpleNamespace:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return SimpleNamespace(returncode=stopped.value.code, stdout=out, stderr=err)
+    def run(folder: Path, *arguments: object) -> SimpleNamespace:
+        out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="") for _ in range(2))
+        with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            with pytest.raises(SystemExit) as stopped:
+                main([str(argument) for argument in arguments])
+        said, complaints = (read_back(stream) for stream in (out, err))
+        return SimpleNamespace(returncode=stopped.value.code, stdout=said, stderr=complaints)
 
     return run
+
+
+def read_back(stream: io.TextIOWrapper) -> str:
+    """All that was written to a stream in memory."""
+    stream.seek(0)
+    return stream.read()
 
 
 @pytest.fixture
-def call_in(call, monkeypatch) -> Callable[..., SimpleNamespace]:
-    """`call_in(folder, *arguments)`: the same there."""
-
-    def run(folder: Path, *arguments: object) -> SimpleNamespace:
-        monkeypatch.chdir(folder)
-        return call(*arguments)
-
-    return run
+def call(call_in, tmp_path, monkeypatch) -> Callable[..., SimpleNamespace]:
+    """`call(*arguments)`: the same in this test's own folder, where the test is too."""
+    monkeypatch.chdir(tmp_path)
+    return partial(call_in, tmp_path)

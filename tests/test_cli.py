@@ -460,7 +460,7 @@ def test_a_reader_that_leaves_early_is_no_error(plain_environment, tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes and signals of POSIX")
-def test_ctrl_c_leaves_nothing_half_written(plain_environment, tmp_path, write_runs):
+def test_ctrl_c_leaves_nothing_half_written(plain_environment, restore_ctrl_c, tmp_path, write_runs):
     rng = np.random.default_rng(1)
     write_runs(tmp_path / "runs.csv", 10 ** rng.uniform(7, 9, 600), 10 ** rng.uniform(8, 10, 600), 0.02)
     with subprocess.Popen(
@@ -470,8 +470,7 @@ def test_ctrl_c_leaves_nothing_half_written(plain_environment, tmp_path, write_r
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # a test run in the background ignores Ctrl-C, and so would its children
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=restore_ctrl_c,
     ) as process:
         first = process.stderr.readline()
         process.send_signal(signal.SIGINT)

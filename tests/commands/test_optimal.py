@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 SEVEN_B, GPT3 = (EXAMPLES / f"{name}.yaml" for name in ("llama-7b", "gpt3-175b"))
 GOPHER = ("--flops", "5.76e23", "--predictor", "chinchilla-massivetext")

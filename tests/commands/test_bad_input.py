@@ -13,7 +13,7 @@ from foretrain.cli import main
 from foretrain.core.files import write_manifest
 from foretrain.simulator.predictor.storage import folder as predictor_io
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SEVEN_B = ROOT / "examples/llama-7b.yaml"
 CONFIGS = json.loads((ROOT / "tests/data/bad_configs.json").read_text(encoding="utf-8"))
 TABLES = json.loads((ROOT / "tests/data/bad_tables.json").read_text(encoding="utf-8"))

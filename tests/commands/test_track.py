@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-SHARED = Path(os.environ.get("FORETRAIN_SHARED", Path(__file__).parents[1].parent / "shared")) / "data" / "loss_curves"
+SHARED = Path(os.environ.get("FORETRAIN_SHARED", Path(__file__).parents[2].parent / "shared")) / "data" / "loss_curves"
 GOLDEN = Path(__file__).parent / "data" / "tensorboard.tfevents"
 real = pytest.mark.skipif(not SHARED.is_dir(), reason="the public loss curves are not beside this checkout")
 BATCH = 4096

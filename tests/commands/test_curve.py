@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SEVEN_B = ROOT / "examples/llama-7b.yaml"
 SHARED = ROOT.parent / "shared/data/loss_curves"
 COLUMNS = "run_id,source,size_label,schedule,total_steps,warmup_steps,decay_start,lr_peak,lr_final"

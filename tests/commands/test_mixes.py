@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-SEVEN_B = Path(__file__).parents[1] / "examples/llama-7b.yaml"
+SEVEN_B = Path(__file__).parents[2] / "examples/llama-7b.yaml"
 
 
 def refused(done, *words: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 SEVEN_B, SEVENTY_B, EXPERTS = (EXAMPLES / f"{name}.yaml" for name in ("llama-7b", "llama-70b", "mixtral-8x7b"))
 WITH_HARDWARE = [
