@@ -38,6 +38,20 @@ _LEFT_OUT = (
 )
 
 
+# Whatever takes long starts first, so that no worker is left alone with it at the end.
+LONG = ("ray", "proxies", "test_cli", "test_public_tables", "test_engine", "test_law_conformance", "test_optimize")
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests of a module to one worker, whose fixtures are then made once."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    order = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.get_closest_marker("xdist_group").args[0], len(LONG)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def blas_on_one_thread() -> Iterator[None]:
     """As the program fits: two workers' threads of BLAS would wait for each other (tests of surrogates took 10 times as
@@ -293,9 +307,13 @@ def call_in() -> Callable[..., SimpleNamespace]:
 
     def run(folder: Path, *arguments: object) -> SimpleNamespace:
         out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="") for _ in range(2))
-        with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            with pytest.raises(SystemExit) as stopped:
-                main([str(argument) for argument in arguments])
+        with (
+            contextlib.chdir(folder),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.raises(SystemExit) as stopped,
+        ):
+            main([str(argument) for argument in arguments])
         said, complaints = (read_back(stream) for stream in (out, err))
         return SimpleNamespace(returncode=stopped.value.code, stdout=said, stderr=complaints)
 

@@ -50,14 +50,14 @@ SCORE_KEYS = {
 
 
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory, run_in, write_runs):
+def workshop(tmp_path_factory, call_in, write_runs):
     """A folder with `runs.csv` (60 small runs, 0.5 % noise), `larger.csv` (25 larger runs) and `mine`, fitted."""
     folder = tmp_path_factory.mktemp("workshop")
     rng = np.random.default_rng(7)
     write_runs(folder / "runs.csv", 10 ** rng.uniform(7, 9, 60), 10 ** rng.uniform(8, 10, 60), 0.005)
     params = 10 ** rng.uniform(9, 10, 25)
     write_runs(folder / "larger.csv", params, params * 10, 0.005)
-    done = run_in(folder, "fit", "runs.csv", "--out", "mine")
+    done = call_in(folder, "fit", "runs.csv", "--out", "mine")
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -87,8 +87,8 @@ def check_same(mapped: dict, loss: dict, by) -> None:
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_predict_json_on_each_example(run, example):
-    result = parsed(run("predict", "--config", example, "--json"))
+def test_predict_json_on_each_example(call, example):
+    result = parsed(call("predict", "--config", example, "--json"))
     assert set(result) == FORECAST_KEYS
     assert set(result["predictor"]) == PREDICTOR_KEYS
     assert result["predictor"]["name"] == DEFAULT
@@ -126,9 +126,9 @@ def check_cluster(result: dict) -> None:
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_predict_shows_people_the_facts_of_the_json(run, example):
-    shown = run("predict", "--config", example)
-    result = parsed(run("predict", "--config", example, "--json"))
+def test_predict_shows_people_the_facts_of_the_json(call, example):
+    shown = call("predict", "--config", example)
+    result = parsed(call("predict", "--config", example, "--json"))
     assert (shown.returncode, shown.stderr) == (0, "")
     assert shown.stdout.startswith(example.stem + ": ")
     low, high = result["perplexity"]["intervals"]["0.9"]
@@ -144,9 +144,10 @@ def test_predict_shows_people_the_facts_of_the_json(run, example):
     assert all(f"! {note}\n" in shown.stdout for note in result["cluster_notes"] or ())
 
 
-def test_the_same_call_gives_the_same_bytes(run):
+def test_the_same_call_gives_the_same_bytes(run, call):
+    """In a process of its own, off a terminal, and in this one."""
     for more in ([], ["--json"]):
-        first, second = (run("predict", "--config", SEVEN_B, *more) for _ in range(2))
+        first, second = (one("predict", "--config", SEVEN_B, *more) for one in (run, call))
         assert first.stdout == second.stdout != ""
 
 
@@ -292,8 +293,8 @@ def test_backtest_reports_every_law(call_in, workshop):
     assert f"{result['chosen']} (chosen)" in shown.stdout
 
 
-def test_fit_with_a_named_law_finds_it(run_in, workshop):
-    done = run_in(workshop, "fit", "runs.csv", "--law", "chinchilla", "--json")
+def test_fit_with_a_named_law_finds_it(call_in, workshop):
+    done = call_in(workshop, "fit", "runs.csv", "--law", "chinchilla", "--json")
     result = parsed(done)
     target = result["targets"]["loss"]
     assert (target["law"], result["out"], target["rows"]) == ("chinchilla", None, 60)
@@ -349,31 +350,31 @@ def test_domains_are_targets(call, tmp_path, workshop):
 # init
 
 
-def test_init_writes_a_project_whose_run_predicts(run, tmp_path):
+def test_init_writes_a_project_whose_run_predicts(run, call, tmp_path):
     done = run("init", "plan/first")
     assert (done.returncode, done.stderr) == (0, "")
     assert sorted(os.listdir(tmp_path / "plan/first")) == ["corpora.yaml", "run.yaml", "space.yaml", "study.yaml"]
     assert "simulate proxies train space.yaml" in done.stdout
     written = tmp_path / "plan/first/run.yaml"
-    assert run("predict", "--config", written).returncode == 0
+    assert call("predict", "--config", written).returncode == 0
     written.write_text("mine\n")
-    refused = run("init", "plan/first")
+    refused = call("init", "plan/first")
     assert (refused.returncode, refused.stdout, written.read_text()) == (3, "", "mine\n")
     assert "--force" in refused.stderr
-    assert run("init", "plan/first", "--force").returncode == 0
+    assert call("init", "plan/first", "--force").returncode == 0
     assert written.read_text() != "mine\n"
 
 
-def test_init_schema_is_a_json_schema(run, tmp_path):
-    schema = parsed(run("init", "--schema"))
+def test_init_schema_is_a_json_schema(call, tmp_path):
+    schema = parsed(call("init", "--schema"))
     assert set(schema["properties"]) >= {"name", "seed", "model", "data", "optim", "hardware", "targets"}
     assert set(schema["required"]) == {"model", "data"}
     assert not list(tmp_path.iterdir())
 
 
-def test_init_needs_a_folder_or_schema(run):
+def test_init_needs_a_folder_or_schema(call):
     for words in ([], ["folder", "--schema"]):
-        done = run("init", *words)
+        done = call("init", *words)
         assert (done.returncode, done.stdout) == (2, "")
         assert "either a folder" in done.stderr
 
@@ -382,11 +383,11 @@ def test_init_needs_a_folder_or_schema(run):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_has_an_example(run, command):
-    done = run(command, "--help")
+def test_help_has_an_example(call, command):
+    done = call(command, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(rf"Example: +simulate {command} ", done.stdout)
-    assert done.stdout == run(command, "-h").stdout
+    assert done.stdout == call(command, "-h").stdout
 
 
 def test_help_lists_every_command(run):
@@ -396,8 +397,8 @@ def test_help_lists_every_command(run):
     assert listed == sorted(COMMANDS), "a new command belongs in COMMANDS, so that its help is tested"
 
 
-def test_version(run):
-    assert run("--version").stdout.strip() == f"simulate, version {__version__}"
+def test_version(call):
+    assert call("--version").stdout.strip() == f"simulate, version {__version__}"
 
 
 def test_exit_codes(run):
@@ -422,16 +423,16 @@ def test_debug_shows_the_traceback_and_nothing_else_does(run):
     assert (debug.returncode != 0, debug.stdout) == (True, "")
 
 
-def test_warnings_and_notes_leave_standard_output_clean(run, tmp_path, write_runs):
+def test_warnings_and_notes_leave_standard_output_clean(call, tmp_path, write_runs):
     write_runs(tmp_path / "one_size.csv", 1e8, np.geomspace(1e9, 1e11, 12), 0.002)
-    done = run("fit", "one_size.csv", "--json")
+    done = call("fit", "one_size.csv", "--json")
     result = parsed(done)
     assert "one_size.csv: made run_id" in done.stderr
     assert f"warning: {result['notes'][0]}" in done.stderr
 
 
-def test_no_cell_is_broken_off_a_terminal(run_in, workshop):
-    done = run_in(workshop, "fit", "runs.csv")
+def test_no_cell_is_broken_off_a_terminal(call_in, workshop):
+    done = call_in(workshop, "fit", "runs.csv")
     why = json.loads((workshop / "mine/predictor.json").read_text())["targets"]["loss"]["choice"]["why"]
     assert why in done.stdout
 

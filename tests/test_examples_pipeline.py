@@ -1,5 +1,7 @@
 """The examples of pipelines, run as they would be: each trains for real, by a script that knows the law of its runs."""
 
+import contextlib
+import io
 import json
 import os
 import runpy
@@ -54,7 +56,7 @@ def workshop(tmp_path, write_runs) -> Path:
 
 @pytest.fixture
 def script(workshop, plain_environment):
-    """`script(name, *words, **environment)`: an example, copied to the workshop and run there."""
+    """`script(name, *words, **environment)`: an example, copied to the workshop, in a process of its own."""
 
     def run(name: str, *words: object, code: int = 0, **environment: str) -> subprocess.CompletedProcess:
         shutil.copy(EXAMPLES / name, workshop)
@@ -72,10 +74,27 @@ def script(workshop, plain_environment):
     return run
 
 
-def test_the_dag_runs_as_a_script(script, workshop):
+@pytest.fixture
+def run_here(workshop, monkeypatch):
+    """`run_here(name, *words, **environment)`: an example, run by this Python, which spares its start."""
+
+    def run(name: str, *words: object, **environment: str) -> str:
+        monkeypatch.chdir(workshop)
+        monkeypatch.setattr("sys.argv", [name, *map(str, words)])
+        out = io.StringIO()
+        with monkeypatch.context() as patch, contextlib.redirect_stdout(out):
+            for key, value in environment.items():
+                patch.setenv(key, value)
+            runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+        return out.getvalue()
+
+    return run
+
+
+def test_the_dag_runs_as_a_script(script, run_here, workshop):
     # one day training fails; the next day the plans that were asked for then are trained
-    failed = script("airflow_dag.py", TRAIN=f"{sys.executable} -c exit(3)", LAW="chinchilla", code=1)
-    assert "non-zero exit status 3" in failed.stderr
+    with pytest.raises(subprocess.CalledProcessError, match="non-zero exit status 3"):
+        run_here("airflow_dag.py", TRAIN=f"{sys.executable} -c exit(3)", LAW="chinchilla")
     train = f"{sys.executable} train.py --config {{config}} --out {{out}}"
     said = script("airflow_dag.py", TRAIN=train, LAW="chinchilla").stderr
     assert "nightly-0: loss" in said
@@ -85,17 +104,17 @@ def test_the_dag_runs_as_a_script(script, workshop):
     assert RunConfig.load(workshop / "work/best.yaml").training_flops <= 1e21
 
 
-def test_the_kubeflow_step_runs_as_a_script(script, workshop):
+def test_the_kubeflow_step_runs_as_a_script(script, run_here, workshop):
     words = ("--study", "study.yaml", "--runs", "runs.csv", "--storage", "plans.journal", "--results", "results")
     words += ("--plan", "next.json", "--law", "chinchilla")
     first = json.loads(script("kubeflow_step.py", *words).stdout)
     assert first == {"name": "nightly-0", "plan": "next.json"}
-    assert json.loads(script("kubeflow_step.py", *words).stdout) == first, "a retried step asks for nothing new"
+    assert json.loads(run_here("kubeflow_step.py", *words)) == first, "a retried step asks for nothing new"
     out = workshop / "results/nightly-0"
     out.mkdir(parents=True)
     train = [sys.executable, "train.py", "--config", "next.json", "--out", str(out)]
     subprocess.run(train, cwd=workshop, check=True, timeout=60)
-    assert json.loads(script("kubeflow_step.py", *words).stdout)["name"] == "nightly-1"
+    assert json.loads(run_here("kubeflow_step.py", *words))["name"] == "nightly-1"
     plan = RunConfig.load(workshop / "next.json")
     assert (plan.name, plan.training_flops <= 1e21) == ("nightly-1", True)
     wrong = script("kubeflow_step.py", *words[:2], "--runs", "absent.csv", *words[4:], code=3)

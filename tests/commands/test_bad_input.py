@@ -17,9 +17,9 @@ ROOT = Path(__file__).parents[2]
 SEVEN_B = ROOT / "examples/llama-7b.yaml"
 CONFIGS = json.loads((ROOT / "tests/data/bad_configs.json").read_text(encoding="utf-8"))
 TABLES = json.loads((ROOT / "tests/data/bad_tables.json").read_text(encoding="utf-8"))
-# What a parser or a terminal finds hardest: these also run in a process of their own.
-NASTY_CONFIGS = {"empty", "python-tag", "alias-bomb", "escaped-control", "half-surrogate", "bad-escape"}
-NASTY_TABLES = {"empty-file", "zero-byte", "open-quote", "overflowing-loss", "mapping-unknown-source"}
+# What a parser or a terminal finds hardest, one of each kind: these also run in a process of their own.
+NASTY_CONFIGS = {"alias-bomb", "escaped-control", "half-surrogate"}
+NASTY_TABLES = {"zero-byte"}
 
 
 @pytest.fixture(scope="module")
@@ -395,9 +395,8 @@ def test_archives_that_are_none_of_ours(call, copy, name):
     check_refused(call("predict", "--config", SEVEN_B, "--predictor", "bad"), "simulate: bad", fragment)
 
 
-@pytest.mark.parametrize("name", ["draws changed", "link", "extra file"])
-def test_damaged_predictors_in_a_process(run, copy, name):
-    damage, fragment = DAMAGE[name]
+def test_a_damaged_predictor_in_a_process(run, copy):
+    damage, fragment = DAMAGE["link"]
     damage(copy)
     check_refused(run("predict", "--config", SEVEN_B, "--predictor", "bad"), fragment)
 

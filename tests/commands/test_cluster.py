@@ -67,8 +67,8 @@ def sets(*overrides: str) -> list[str]:
 
 
 @pytest.mark.parametrize("example", WITH_HARDWARE, ids=lambda path: path.stem)
-def test_estimate_of_each_example(run, call, example):
-    result = parsed(run("cluster", "estimate", "--config", example, "--json"))
+def test_estimate_of_each_example(call, example):
+    result = parsed(call("cluster", "estimate", "--config", example, "--json"))
     assert set(result) == ESTIMATE_KEYS
     assert set(result["layout"]) == LAYOUT_KEYS
     layout, hardware = result["layout"], yaml.safe_load(example.read_text(encoding="utf-8"))["hardware"]
@@ -118,7 +118,7 @@ def test_a_measured_step_calibrates(run, call, tmp_path):
     measured = 1.2 * before["step_time_s"]["median"]
     done = parsed(run("cluster", "calibrate", *plan, "--step-time", f"{measured}s", "--out", "mine.json", "--json"))
     assert (done["calibrated_on"], done["out"], done["layout"]) == (1, "mine.json", before["layout"])
-    after = parsed(run("cluster", "estimate", *plan, "--calibration", "mine.json", "--json"))
+    after = parsed(call("cluster", "estimate", *plan, "--calibration", "mine.json", "--json"))
     assert after["calibrated_on"] == 1
 
     def width(result: dict) -> float:
@@ -143,9 +143,9 @@ def test_a_measured_step_calibrates(run, call, tmp_path):
     assert "calibrated on 2 measured steps" in call("predict", *plan, "--calibration", "mine.json").stdout
 
 
-def test_a_table_calibrates_and_scores_better_for_it(call, run, tmp_path):
+def test_a_table_calibrates_and_scores_better_for_it(call, tmp_path):
     table(tmp_path / "steps.csv", ROWS)
-    made = parsed(run("cluster", "calibrate", "steps.csv", "--out", "mine.json", "--json"))
+    made = parsed(call("cluster", "calibrate", "steps.csv", "--out", "mine.json", "--json"))
     assert made["calibrated_on"] == 4
     assert [step["measured_s"] for step in made["steps"]] == [3.0, 3.2, 3.6, 4.5]
     before, after = (
@@ -249,8 +249,8 @@ def test_help_has_an_example_and_json(call, command):
     assert f"  {command} " in call("cluster", "--help").stdout
 
 
-def test_the_example_in_the_help_runs(run_in):
-    assert run_in(ROOT, "cluster", "estimate", "--config", "examples/llama-70b.yaml").returncode == 0
+def test_the_example_in_the_help_runs(call_in):
+    assert call_in(ROOT, "cluster", "estimate", "--config", "examples/llama-70b.yaml").returncode == 0
 
 
 # bad input
@@ -381,10 +381,10 @@ def test_a_calibration_that_cannot_be_written(call, where):
 
 
 @pytest.fixture(scope="module")
-def calibrated(tmp_path_factory, run_in) -> str:
+def calibrated(tmp_path_factory, call_in) -> str:
     """The text of a calibration."""
     folder = tmp_path_factory.mktemp("calibrated")
-    done = run_in(folder, "cluster", "calibrate", "--config", SEVEN_B, "--step-time", "2s", "--out", "mine.json")
+    done = call_in(folder, "cluster", "calibrate", "--config", SEVEN_B, "--step-time", "2s", "--out", "mine.json")
     assert done.returncode == 0, done.stderr
     return (folder / "mine.json").read_text(encoding="utf-8")
 

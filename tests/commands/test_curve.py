@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ def write_curves(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory, run_in):
-    """A folder with `curves`, a library `mine` fitted on four of them, and a plan."""
+    """A folder with `curves`, a library `mine` fitted on four of them in a process of its own, and a plan."""
     folder = tmp_path_factory.mktemp("curves")
     write_curves(folder / "curves")
     (folder / "run.yaml").write_text(PLAN)
@@ -71,15 +72,10 @@ def workshop(tmp_path_factory, run_in):
     return folder
 
 
-@pytest.fixture
-def at(call, workshop, monkeypatch):
+@pytest.fixture(scope="module")
+def at(call_in, workshop):
     """`at(*arguments)`: `simulate curve …` in the workshop."""
-
-    def run(*arguments):
-        monkeypatch.chdir(workshop)
-        return call("curve", *arguments)
-
-    return run
+    return partial(call_in, workshop, "curve")
 
 
 def parsed(done):

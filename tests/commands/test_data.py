@@ -1,4 +1,4 @@
-"""`simulate data inspect|prepare` as a user meets them: the real command on small real files."""
+"""`simulate data inspect|prepare` as a user meets them, on small real files."""
 
 import gzip
 import json
@@ -20,22 +20,22 @@ def corpus(tmp_path):
     return tmp_path
 
 
-def test_inspect_counts_and_names_units(run, corpus):
+def test_inspect_counts_and_names_units(run, call, corpus):
     done = run("data", "inspect", "corpora.yaml", "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert {name: domain["documents"] for name, domain in report["domains"].items()} == {"left": 60, "right": 60}
-    shown = run("data", "inspect", "corpora.yaml").stdout
+    shown = call("data", "inspect", "corpora.yaml").stdout
     assert "left" in shown
     assert "validation split has only" in shown
 
 
-def test_prepare_is_reused_and_says_what_it_made(run, corpus):
+def test_prepare_is_reused_and_says_what_it_made(run, call, corpus):
     first = json.loads(run("data", "prepare", "corpora.yaml", "--out", "tokens", "--json").stdout)
     assert first["tokenizer"] == "bytes"
     assert first["domains"]["left"]["train_tokens"] + first["domains"]["left"]["valid_tokens"] > 60 * len(TEXT)
     before = {path.name: path.stat().st_mtime_ns for path in (corpus / "tokens").glob("*.bin")}
-    again = run("data", "prepare", "corpora.yaml", "--out", "tokens")
+    again = call("data", "prepare", "corpora.yaml", "--out", "tokens")
     assert again.returncode == 0
     assert first["digest"][:16] in again.stdout
     assert {path.name: path.stat().st_mtime_ns for path in (corpus / "tokens").glob("*.bin")} == before
@@ -56,13 +56,13 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 @pytest.mark.parametrize("command", ["inspect", "prepare"])
-def test_bad_text_is_named_and_nothing_is_lost(run, corpus, case, command):
+def test_bad_text_is_named_and_nothing_is_lost(call, corpus, case, command):
     spoil, word = BAD[case]
     if command == "prepare":
-        assert run("data", "prepare", "corpora.yaml").returncode == 0
+        assert call("data", "prepare", "corpora.yaml").returncode == 0
     before = sorted(path.name for path in corpus.rglob("*"))
     spoil(corpus)
-    done = run("data", command, "corpora.yaml")
+    done = call("data", command, "corpora.yaml")
     assert (done.returncode, done.stdout) == (3, ""), done.stderr
     assert word in done.stderr
     assert "Traceback" not in done.stderr

@@ -115,8 +115,8 @@ def test_sensitivity(call, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["point", "curves", "more", "sensitivity"])
-def test_help_has_an_example(run, command):
-    done = run("optimal", command, "--help")
+def test_help_has_an_example(call, command):
+    done = call("optimal", command, "--help")
     assert done.returncode == 0
     assert f"simulate optimal {command}" in done.stdout.split("Example:")[1]
 

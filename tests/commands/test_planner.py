@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 
@@ -28,14 +29,30 @@ def law(config: dict) -> float:
     return 1.7 + 400 * config["model"]["params"] ** -0.34 + 1500 * config["data"]["tokens"] ** -0.34
 
 
-@pytest.fixture
-def planner(call, write_runs, tmp_path):
-    """`planner("ask", …)`: the command in a folder with `study.yaml` and `runs.csv`."""
+@pytest.fixture(scope="module")
+def workshop(write_runs, tmp_path_factory):
+    """A folder with `study.yaml` and `runs.csv`."""
+    folder = tmp_path_factory.mktemp("workshop")
     rng = np.random.default_rng(7)
     params = 10 ** rng.uniform(7, 9, 14)
-    write_runs(tmp_path / "runs.csv", params, params * 10 ** rng.uniform(0.7, 2, 14), 0.003)
-    (tmp_path / "study.yaml").write_text(STUDY, encoding="utf-8")
+    write_runs(folder / "runs.csv", params, params * 10 ** rng.uniform(0.7, 2, 14), 0.003)
+    (folder / "study.yaml").write_text(STUDY, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def planner(call, workshop, tmp_path):
+    """`planner("ask", …)`: the command in this test's own copy of the workshop."""
+    shutil.copytree(workshop, tmp_path, dirs_exist_ok=True)
     return lambda word, *more: call("planner", word, *OPTIONS, *more)
+
+
+@pytest.fixture(scope="module")
+def waiting(call_in, workshop, tmp_path_factory):
+    """Such a folder in which one plan was asked for, for commands that are refused."""
+    folder = shutil.copytree(workshop, tmp_path_factory.mktemp("waiting") / "copy")
+    assert call_in(folder, "planner", "ask", *OPTIONS).returncode == 0
+    return folder
 
 
 def parsed(done) -> dict:
@@ -153,9 +170,8 @@ def test_two_processes_at_once(planner, plain_environment, tmp_path):
         (("ask", "--law", "newton"), 3, "newton"),
     ],
 )
-def test_bad_input(planner, tmp_path, words, code, message):
-    planner("ask")
-    done = planner(*words)
+def test_bad_input(call_in, waiting, words, code, message):
+    done = call_in(waiting, "planner", words[0], *OPTIONS, *words[1:])
     assert (done.returncode, done.stdout) == (code, "")
     assert message in done.stderr
     assert "Traceback" not in done.stderr

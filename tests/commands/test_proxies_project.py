@@ -1,4 +1,4 @@
-"""`simulate proxies design|train|status|table` as a user meets them: the real command, real training, tiny models."""
+"""`simulate proxies design|train|status|table` as a user meets them: real training of tiny models."""
 
 import json
 import os
@@ -36,7 +36,7 @@ engine: {compile: never, precision: fp32, eval_tokens: 4k}
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, run_in):
-    """A folder with a space, trained to the end by one command."""
+    """A folder with a space, trained to the end by one command in a process of its own."""
     folder = tmp_path_factory.mktemp("sitting")
     (folder / "corpora.yaml").write_text(CORPORA)
     (folder / "space.yaml").write_text(SPACE)
@@ -58,8 +58,8 @@ def test_status_counts_every_run(call_in, project):
     assert "11" in call_in(project, "proxies", "status", "proxies").stdout
 
 
-def test_the_table_is_one_that_fit_reads(run_in, project):
-    facts = said(run_in(project, "proxies", "table", "proxies", "--out", "runs.csv", "--json"))
+def test_the_table_is_one_that_fit_reads(call_in, project):
+    facts = said(call_in(project, "proxies", "table", "proxies", "--out", "runs.csv", "--json"))
     table = pd.read_csv(project / "runs.csv")
     assert facts["rows"] == len(table) == 3 * 2 * 3 + 5
     assert set(facts["targets"]) == {"loss", "loss.a", "loss.b"}
@@ -69,10 +69,10 @@ def test_the_table_is_one_that_fit_reads(run_in, project):
     curve = pd.read_csv(project / "proxies/main/runs" / ladder.run_id.iloc[-1].partition("@")[0] / "curve.csv")
     assert list(curve) == ["step", "tokens", "loss_nats", "lr"]
     ladder.to_csv(project / "ladder.csv", index=False)
-    assert said(run_in(project, "fit", "ladder.csv", "--out", "predictor", "--json"))["out"] == "predictor"
+    assert said(call_in(project, "fit", "ladder.csv", "--out", "predictor", "--json"))["out"] == "predictor"
     plan = "model: {params: 20k, params_embedding: 1k}\ndata: {tokens: 64k, unique_tokens: 64k}\n"
     (project / "plan.yaml").write_text(plan)
-    assert run_in(project, "predict", "--config", "plan.yaml", "--predictor", "predictor").returncode == 0
+    assert call_in(project, "predict", "--config", "plan.yaml", "--predictor", "predictor").returncode == 0
 
 
 def test_training_again_changes_nothing(call_in, project):
@@ -157,11 +157,11 @@ def after(simulate, folder, *words):
 
 
 @pytest.fixture(scope="module")
-def grown(tmp_path_factory, run_in, project):
+def grown(tmp_path_factory, call_in, project):
     """A copy of the project to which a stage was added, with what the command said about it."""
     folder = tmp_path_factory.mktemp("grown") / "sitting"
     shutil.copytree(project, folder)
-    return folder, said(after(run_in, folder, "--budget", "30s", "--json"))
+    return folder, said(after(call_in, folder, "--budget", "30s", "--json"))
 
 
 def test_the_next_stage_narrows_the_forecast_within_the_budget(grown):
@@ -180,13 +180,13 @@ def test_the_next_stage_narrows_the_forecast_within_the_budget(grown):
     assert campaign["runs"] == facts["run_list"]
 
 
-def test_another_budget_replaces_the_stage_and_train_goes_on_with_it(run_in, grown, tmp_path):
+def test_another_budget_replaces_the_stage_and_train_goes_on_with_it(call_in, grown, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(grown[0], folder)
-    few = said(after(run_in, folder, "--budget", "2e9FLOPs", "--json"))
+    few = said(after(call_in, folder, "--budget", "2e9FLOPs", "--json"))
     assert (few["stage"], few["written"]) == ("next-1", True)
     assert few["training_flops"] <= 2e9
-    assert said(run_in(folder, "proxies", "train", "proxies", "--json"))["complete"]
+    assert said(call_in(folder, "proxies", "train", "proxies", "--json"))["complete"]
     project = Project.open(folder / "proxies")
     assert {name: status.counts["done"] for name, status in project.statuses().items()} == {
         "lr": 6,

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 SHARED = Path(os.environ.get("FORETRAIN_SHARED", Path(__file__).parents[2].parent / "shared")) / "data" / "loss_curves"
-GOLDEN = Path(__file__).parent / "data" / "tensorboard.tfevents"
+GOLDEN = Path(__file__).parents[1] / "data" / "tensorboard.tfevents"
 real = pytest.mark.skipif(not SHARED.is_dir(), reason="the public loss curves are not beside this checkout")
 BATCH = 4096
 

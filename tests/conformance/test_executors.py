@@ -23,7 +23,7 @@ PATIENCE_S = 120
 @pytest.fixture(scope="module")
 def runs(toy_run):
     """One group of some seconds, and three that are over at once."""
-    long = [toy_run(f"long{seed}", 200_000, seed=seed, evaluate_at=[50_000]) for seed in range(2)]
+    long = [toy_run(f"long{seed}", 100_000, seed=seed, evaluate_at=[25_000]) for seed in range(2)]
     return [*long, toy_run("short", 8_192), toy_run("other", 4_096, mix={"b": 1.0}), toy_run("last", 2_048)]
 
 

@@ -7,6 +7,7 @@ Terms of the mix are built for the domains a, b and c.
 """
 
 import itertools
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pytest
@@ -96,6 +97,20 @@ def setup(name: str, n: int = 120):
     return law, columns, reference, law.prepare(columns, reference)
 
 
+CHEAP: list[tuple[Callable[[str], None], frozenset[str]]] = []
+"""Properties that take milliseconds to check, each with the names of the laws that have it."""
+
+
+def cheap(names: Iterable[str]) -> Callable[[Callable[[str], None]], Callable[[str], None]]:
+    """Have a property checked with the other cheap ones, in one test for each of these laws."""
+
+    def put(check: Callable[[str], None]) -> Callable[[str], None]:
+        CHEAP.append((check, frozenset(names)))
+        return check
+
+    return put
+
+
 def select(features, rows):
     return [{key: values[rows] for key, values in block.items()} for block in features]
 
@@ -109,8 +124,8 @@ def test_registry_gives_every_member_and_term_a_combination():
     assert {part for name in LAWS for part in name.split("+")} == {*members(), *terms()}
 
 
-@every_law
-def test_name_and_parameters_are_consistent(name):
+@cheap(LAWS)
+def name_and_parameters_are_consistent(name):
     law = get_law(name)
     assert law.name == name
     assert len(set(law.names)) == len(law.names) == len(law.parameters)
@@ -120,8 +135,8 @@ def test_name_and_parameters_are_consistent(name):
         assert p.sd > 0, p.name
 
 
-@every_law
-def test_losses_are_finite_and_positive_over_the_priors_typical_range(name):
+@cheap(LAWS)
+def losses_are_finite_and_positive_over_the_priors_typical_range(name):
     law = get_law(name)
     near = runs(every_column(law), 200)
     wide = runs(every_column(law), 200, seed=1, params=(1e5, 1e13), ratio=(0.1, 1e5))
@@ -156,8 +171,8 @@ def assert_gradient_is_exact(law: Law, features, theta: np.ndarray) -> None:
             )
 
 
-@every_law
-def test_gradient_equals_central_differences_and_is_zero_where_fixed(name):
+@cheap(LAWS)
+def gradient_equals_central_differences_and_is_zero_where_fixed(name):
     law, _, _, features = setup(name, 60)
     assert_gradient_is_exact(law, features, typical(law, 4, seed=3, width=1.0))
 
@@ -175,8 +190,8 @@ def test_gradient_with_textbook_values_fixed(member, count):
         assert_gradient_is_exact(law, features, theta)
 
 
-@every_law
-def test_loss_falls_weakly_in_params_and_tokens_with_the_rest_neutral(name):
+@cheap(LAWS)
+def loss_falls_weakly_in_params_and_tokens_with_the_rest_neutral(name):
     """Neutral: one pass over the data, every other column constant, optima held still."""
     law = get_law(name)
     theta = typical(law, 32, seed=5, width=1.0)
@@ -209,8 +224,8 @@ def test_a_term_that_always_speaks_takes_a_run_without_its_columns_as_well_tuned
         assert (law.loss(theta, law.prepare(bare | settings, reference)) >= tuned * (1 - 1e-9)).all()
 
 
-@pytest.mark.parametrize("name", [n for n in WITH_TERMS if not any(t.speaks_always for t in setup(n)[0].terms)])
-def test_term_without_its_columns_is_switched_off(name):
+@cheap([n for n in WITH_TERMS if not any(t.speaks_always for t in setup(n)[0].terms)])
+def a_term_without_its_columns_is_switched_off(name):
     law, columns, reference, _ = setup(name)
     bare = {key: columns[key] for key in ("params", "tokens")}
     core = law.without_terms()
@@ -231,8 +246,8 @@ def test_taking_the_terms_off_keeps_what_is_fixed_in_the_core():
     assert dict(law.without_terms().fixed) == {"E": 1.3, "params_exponent": 0.4}
 
 
-@pytest.mark.parametrize("name", WITH_TERMS)
-def test_missing_columns_are_named_as_the_reason(name):
+@cheap(WITH_TERMS)
+def missing_columns_are_named_as_the_reason(name):
     law, columns, _, _ = setup(name)
     for term in law.terms:
         assert term.identifiable(columns) is None
@@ -242,8 +257,8 @@ def test_missing_columns_are_named_as_the_reason(name):
             assert missing in reason
 
 
-@pytest.mark.parametrize("name", WITH_TERMS)
-def test_constant_columns_cannot_identify_a_term(name):
+@cheap(WITH_TERMS)
+def constant_columns_cannot_identify_a_term(name):
     law, columns, _, _ = setup(name)
     for term in law.terms:
         same = {key: np.full_like(columns[key], columns[key][0]) for key in term.columns}
@@ -251,8 +266,8 @@ def test_constant_columns_cannot_identify_a_term(name):
         assert term.identifiable({**columns, **same}) is not None
 
 
-@every_law
-def test_many_vectors_at_once_equal_one_by_one(name):
+@cheap(LAWS)
+def many_vectors_at_once_equal_one_by_one(name):
     law, _, _, features = setup(name, 50)
     theta = typical(law, 7, seed=7, width=1.0)
     value, grad = law.loss(theta, features, gradient=True)
@@ -263,8 +278,8 @@ def test_many_vectors_at_once_equal_one_by_one(name):
     np.testing.assert_allclose(law.loss(theta[0], features)[0], value[0], rtol=1e-13)
 
 
-@every_law
-def test_permuting_runs_permutes_results(name):
+@cheap(LAWS)
+def permuting_runs_permutes_results(name):
     law, columns, reference, features = setup(name, 50)
     theta = typical(law, 3, seed=8, width=1.0)
     order = np.random.default_rng(9).permutation(50)
@@ -275,8 +290,8 @@ def test_permuting_runs_permutes_results(name):
     np.testing.assert_allclose(slope, grad[:, :, order], rtol=1e-11, atol=1e-13 * np.abs(grad).max())
 
 
-@every_law
-def test_evaluation_changes_neither_its_inputs_nor_the_result(name):
+@cheap(LAWS)
+def evaluation_changes_neither_its_inputs_nor_the_result(name):
     law, columns, _, features = setup(name, 30)
     theta = np.array([[p.mean for p in law.parameters]])
     before = theta.copy(), {k: v.copy() for k, v in columns.items()}, select(features, np.arange(30))
@@ -292,8 +307,8 @@ def test_evaluation_changes_neither_its_inputs_nor_the_result(name):
             np.testing.assert_array_equal(values, kept[key])
 
 
-@pytest.mark.parametrize("name", [name for name in LAWS if name not in CAPPED])
-def test_moving_the_reference_point_changes_no_prediction(name):
+@cheap([name for name in LAWS if name not in CAPPED])
+def moving_the_reference_point_changes_no_prediction(name):
     law, columns, reference, features = setup(name, 50)
     theta = typical(law, 4, seed=17, width=1.0)
     moved = Reference({**reference.values, "params": 3e10, "tokens": 4e9})
@@ -405,12 +420,27 @@ def test_unknown_names_are_refused_with_what_exists():
         get_law("chinchilla+experts+experts")
 
 
-@every_law
-def test_columns_are_all_that_the_law_needs(name):
+@cheap(LAWS)
+def columns_are_all_that_the_law_needs(name):
     law = get_law(name)
     columns = runs(law.columns, 30)
     features = law.prepare(columns, law.reference(columns))
     assert np.isfinite(law.loss(typical(law, 2, seed=16, width=0.5), features)).all()
+
+
+@every_law
+def test_whatever_is_cheap_to_check(name):
+    """What failed is the function in the traceback; the others are checked all the same."""
+    failed = []
+    for check, names in CHEAP:
+        if name in names:
+            try:
+                check(name)
+            except Exception as error:
+                error.add_note(f"{check.__name__} of {name}")
+                failed.append(error)
+    if failed:
+        raise ExceptionGroup(name, failed)
 
 
 @pytest.mark.parametrize("pair", ["lr+lr_batch", "repetition+muennighoff"])

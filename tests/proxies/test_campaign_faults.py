@@ -112,7 +112,7 @@ def test_kills_at_random_moments_change_no_loss(create, toy_run):
 
 
 def test_a_node_that_is_killed_costs_nothing_but_time(create, toy_run, ray_cluster, start_training):
-    long = [toy_run(f"long{n}", 120_000, mix={"a": n / 4, "b": 1 - n / 4}) for n in range(4)]
+    long = [toy_run(f"long{n}", 80_000, mix={"a": n / 4, "b": 1 - n / 4}) for n in range(4)]
     runs = [*long, *(toy_run(f"short{n}", 4_096, seed=n) for n in range(3))]
     plain, killed = create(runs, "plain"), create(runs, "killed")
     training = start_training(plain.folder, "local")

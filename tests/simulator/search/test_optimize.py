@@ -26,8 +26,8 @@ def trials(found) -> list:
 
 @pytest.fixture(scope="module")
 def searched(make_study):
-    """A search of 30 trials, polish included."""
-    return optimize(make_study(constraints=LIMITS, search={"trials": 30, "sampler": "tpe"}))
+    """A search of 20 trials, polish included."""
+    return optimize(make_study(constraints=LIMITS, search={"trials": 20, "sampler": "tpe"}))
 
 
 def test_the_best_is_feasible_the_best_and_better_than_the_run(searched):
@@ -39,9 +39,10 @@ def test_the_best_is_feasible_the_best_and_better_than_the_run(searched):
 
 
 def test_the_same_seed_gives_the_same_trials(searched, make_study):
-    again = optimize(make_study(constraints=LIMITS, search={"trials": 30, "sampler": "tpe"}))
+    again = optimize(make_study(constraints=LIMITS, search={"trials": 20, "sampler": "tpe"}))
     assert trials(again) == trials(searched)
-    other = optimize(make_study(constraints=LIMITS, search={"trials": 8, "sampler": "tpe", "seed": 1}))
+    options = {"trials": 8, "sampler": "tpe", "seed": 1, "polish": False}
+    other = optimize(make_study(constraints=LIMITS, search=options))
     assert trials(other) != trials(searched)[:8]
 
 
@@ -54,7 +55,7 @@ def test_recipes_come_first_and_polish_says_so(searched):
 
 def test_a_study_on_disk_goes_on(make_study, tmp_path):
     storage = str(tmp_path / "study.journal")
-    study = make_study(constraints=LIMITS, search={"sampler": "tpe"})
+    study = make_study(constraints=LIMITS, search={"sampler": "tpe", "polish": False})
     assert optimize(study, trials=6, storage=storage).trials["complete"] == 6
     more = optimize(study, trials=10, storage=storage)
     assert more.trials["complete"] == 10
@@ -65,12 +66,12 @@ def test_a_study_on_disk_goes_on(make_study, tmp_path):
 
 
 def test_without_a_feasible_plan_the_result_says_what_would_do(make_study):
-    found = optimize(make_study(constraints={"cost_usd": 5}, search={"trials": 8, "sampler": "tpe"}))
+    found = optimize(make_study(constraints={"cost_usd": 5}, search={"trials": 8, "sampler": "tpe", "polish": False}))
     assert not found.feasible
     with pytest.raises(InfeasibleError, match="smallest relaxation: cost_usd at_most"):
         found.require_feasible()
     needed = found.relaxations[0].to_dict()["limits"][0]["needed"]
-    again = optimize(make_study(constraints={"cost_usd": needed}, search={"trials": 40, "sampler": "tpe"}))
+    again = optimize(make_study(constraints={"cost_usd": needed}, search={"trials": 12, "sampler": "tpe"}))
     assert again.feasible
 
 
@@ -88,14 +89,15 @@ def test_a_model_that_fits_nowhere_names_the_machines(make_study):
 
 
 def test_two_goals_make_a_front_three_take_nsga(make_study):
-    two = make_study(objective=["loss_nats", "cost_usd"], search={"trials": 16, "sampler": "tpe"})
+    options = {"sampler": "tpe", "polish": False}
+    two = make_study(objective=["loss_nats", "cost_usd"], search={**options, "trials": 16})
     found = optimize(two)
     losses = [one.evaluation.goals[0] for one in found.front]
     costs = [one.evaluation.goals[1] for one in found.front]
     assert losses == sorted(losses)
     assert costs == sorted(costs, reverse=True)
     assert found.best.number in {one.number for one in found.front}
-    three = make_study(objective=["loss_nats", "cost_usd", "wall_clock_days"], search={"trials": 6})
+    three = make_study(objective=["loss_nats", "cost_usd", "wall_clock_days"], search={"trials": 6, "polish": False})
     assert choose_sampler(three, 100) == "nsga"
     assert optimize(three).sampler == "nsga"
 
