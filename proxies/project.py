@@ -271,12 +271,14 @@ def _machine(space: ProxySpace, workers: int | None) -> Machine:
     """Measure the machine: the device and number format that the engine would take, one worker per core or GPU."""
     from .engine._hardware import resolve
 
-    plan = resolve(space.engine.model_copy(update={"compile": "never"}), 0.0)
-    speed = measure_speed("cuda" if plan.device == "cuda" else "cpu", "bf16" if plan.precision == "bf16" else "fp32")
+    without_compiler = space.engine.model_copy(update={"compile": "never"})
+    hardware = resolve(without_compiler, 0.0)
+    on_gpu = hardware.device == "cuda"
+    speed = measure_speed("cuda" if on_gpu else "cpu", "bf16" if hardware.precision == "bf16" else "fp32")
     if workers is None:
         import torch
 
-        workers = torch.cuda.device_count() if plan.device == "cuda" else len(os.sched_getaffinity(0))
+        workers = torch.cuda.device_count() if on_gpu else len(os.sched_getaffinity(0))
     return Machine(speed, workers, space.engine)
 
 

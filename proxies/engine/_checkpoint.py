@@ -6,6 +6,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +26,24 @@ def save_checkpoint(group: TrainingGroup, path: Path) -> None:
     """Write the group's state to `path`, whole. InputError if it can't be written; the old file is then still there."""
     from safetensors.torch import save
 
+    evaluations = []
+    for of_copy in group.evaluations:
+        evaluations.append([astuple(evaluation) for evaluation in of_copy])
     facts = {
         "format": _FORMAT,
         "fingerprint": _fingerprint(group),
         "step": group.step,
-        "curves": [[list(point) for point in curve] for curve in group.curves],
-        "evaluations": [[_evaluation_facts(e) for e in evaluations] for evaluations in group.evaluations],
+        "curves": group.curves,
+        "evaluations": evaluations,
     }
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in group.tensors.items()}
     text = json.dumps(facts)
-    write_bytes(path, save(tensors, metadata={"foretrain": text, "checksum": _checksum(text, tensors)}))
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in group.tensors.items()}
+    metadata = {"foretrain": text, "checksum": _checksum(text, tensors)}
+    write_bytes(path, save(tensors, metadata=metadata))
 
 
 def load_checkpoint(group: TrainingGroup, path: Path) -> bool:
-    """Continue `group` from `path` if there is a checkpoint of these very runs, data and plan; say whether.
+    """Continue `group` from `path` if there is a checkpoint of these very runs, data and hardware; say whether.
 
     A checkpoint of another campaign, device or number format, or a damaged one, isn't used: the group starts anew,
     which costs time and never mixes two ways of computing in one result.
@@ -58,16 +63,31 @@ def load_checkpoint(group: TrainingGroup, path: Path) -> bool:
     except (OSError, SafetensorError, ValueError):
         return False
     group.restore(tensors, facts["step"])
-    group.curves = [[CurvePoint(*point) for point in curve] for curve in facts["curves"]]
-    group.evaluations = [[_evaluation(e) for e in evaluations] for evaluations in facts["evaluations"]]
+    for copy in range(len(group.runs)):
+        group.curves[copy] = [CurvePoint(*point) for point in facts["curves"][copy]]
+        group.evaluations[copy] = [_read_evaluation(values) for values in facts["evaluations"][copy]]
     return True
+
+
+def _read_evaluation(values: list[Any]) -> Validation:
+    """A validation from its fields as JSON gives them back, in the order of the class."""
+    step, tokens, losses, train_tokens, unique_tokens = values
+    by_domain = {domain: DomainLoss(*loss) for domain, loss in losses.items()}
+    return Validation(step, tokens, by_domain, train_tokens, unique_tokens)
 
 
 def _fingerprint(group: TrainingGroup) -> str:
     """Digest of everything that decides the group's result."""
     runs = [run.model_dump(mode="json") for run in group.runs]
-    facts = [__version__, runs, group.store.digest, int(group.settings.eval_tokens), group.plan.to_dict()]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    facts = [
+        __version__,
+        runs,
+        group.store.digest,
+        int(group.settings.eval_tokens),
+        group.hardware.to_dict(),
+    ]
+    text = json.dumps(facts, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
@@ -76,13 +96,3 @@ def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         total = zlib.crc32(tensors[name].numpy().data, total)
     return f"{total:08x}"
-
-
-def _evaluation_facts(evaluation: Validation) -> list[Any]:
-    losses = {domain: list(loss) for domain, loss in evaluation.losses.items()}
-    return [evaluation.step, evaluation.tokens, losses, evaluation.train_tokens, evaluation.unique_tokens]
-
-
-def _evaluation(facts: list[Any]) -> Validation:
-    step, tokens, losses, train_tokens, unique_tokens = facts
-    return Validation(step, tokens, {d: DomainLoss(*pair) for d, pair in losses.items()}, train_tokens, unique_tokens)

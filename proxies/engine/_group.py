@@ -1,4 +1,8 @@
-"""Proxies of one shape in training: the state of all copies, one step of all, validation of all."""
+"""Proxies of one shape in training: the state of all copies, one step of all, validation of all.
+
+Letters at the end of a tensor's name are its shape: K copies, P numbers in the weights of one copy, B sequences of a
+batch, T tokens (in sequences of tokens one more, since each token is the target of those before it), N validation rows.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from ..models import build_model
 from ..results import CurvePoint, DomainLoss, Validation
 from ..runs import ProxyRun
 from ..settings import EngineSettings
-from ._adamw import Moments, StepSizes, update
+from ._adamw import ALIVE, Moments, StepSizes, update
 from ._buffers import WeightLayout
 from ._hardware import HardwareChoice
 
@@ -33,49 +37,60 @@ class TrainingGroup:
     """
 
     def __init__(
-        self, runs: Sequence[ProxyRun], store: TokenStore, settings: EngineSettings, plan: HardwareChoice
+        self, runs: Sequence[ProxyRun], store: TokenStore, settings: EngineSettings, hardware: HardwareChoice
     ) -> None:
-        self.runs, self.store, self.settings, self.plan = tuple(runs), store, settings, plan
-        first = self.runs[0]
-        self.model = build_model(first.model, first.shape)
-        self.layout = WeightLayout(self.model)
-        self.steps, self.evaluate_steps = first.steps, frozenset(first.evaluate_steps)
+        self.runs = tuple(runs)
+        self.store = store
+        self.settings = settings
+        self.hardware = hardware
+
+        first = self.runs[0]  # what is shared can be read off any run
+        self.steps = first.steps
+        self.evaluate_steps = frozenset(first.evaluate_steps)
         self.step = 0
         self.curves: list[list[CurvePoint]] = [[] for _ in runs]
         self.evaluations: list[list[Validation]] = [[] for _ in runs]
-        length, sequences = first.shape.context_length, self.steps * first.batch_sequences
-        self._mixtures = [Mixture(store, r.mix, length, sequences, r.seed, r.unique_tokens) for r in runs]
-        self._validation = {d: validation_rows(store, d, length, int(settings.eval_tokens)) for d in store.domains}
-        self._curve_stride = -(-self.steps // _CURVE_POINTS)
+        self._curve_stride = math.ceil(self.steps / _CURVE_POINTS)
         self._tenth = max(1, self.steps // self._curve_stride // 10)  # points of the curve
-        self._prepare_tensors()
-        self._compile()
 
-    def _prepare_tensors(self) -> None:
-        device = self.plan.device
-        self.state = Moments.start(self.layout.initial([run.seed for run in self.runs]).to(device))
-        self._window = torch.zeros(len(self.runs), device=device)
-        self._work = self.state.master.to(self.plan.dtype, copy=True).requires_grad_()
+        # Data: each run draws sequences by its own mix and seed; all are validated on the same rows.
+        length = first.shape.context_length
+        sequences = self.steps * first.batch_sequences
+        self._mixtures = [Mixture(store, run.mix, length, sequences, run.seed, run.unique_tokens) for run in runs]
+        self._validation = {}
+        for domain in store.domains:
+            self._validation[domain] = validation_rows(store, domain, length, int(settings.eval_tokens))
+
+        # Weights: the optimizer changes fp32 ones; losses and gradients are computed with a copy of them in the
+        # hardware's number format, which for validation holds the averaged weights.
+        device = hardware.device
+        self.model = build_model(first.model, first.shape)
+        self.layout = WeightLayout(self.model)
+        initial_KP = self.layout.initial([run.seed for run in self.runs])
+        self.state = Moments.start(initial_KP.to(device))
+        self._weights_KP = self.state.master.to(hardware.dtype, copy=True).requires_grad_()
+        self._loss_sum_K = torch.zeros(len(self.runs), device=device)  # since the last point of the curve
         self._sizes = StepSizes(self.runs, device)
-        self._scales = self.layout.learning_rate_scales().to(device)
-        self._decays = self.layout.decays().to(device)
+        self._scales_P = self.layout.learning_rate_scales().to(device)
+        self._decays_P = self.layout.decays().to(device)
+        self._update = update
+        if hardware.compiled:
+            self._compile()
 
     def _compile(self) -> None:
-        self._update = update
-        if self.plan.compiled:
-            import torch._dynamo.config as dynamo
-            import torch._inductor.config as inductor
+        import torch._dynamo.config as dynamo
+        import torch._inductor.config as inductor
 
-            inductor.compile_threads = 1  # a pool of compilers would outlive a worker that is killed
-            dynamo.recompile_limit = dynamo.accumulated_recompile_limit = 1_000  # one for each shape that is trained
-            self.model.compile()
-            self._update = torch.compile(update, dynamic=False)
+        inductor.compile_threads = 1  # a pool of compilers would outlive a worker that is killed
+        dynamo.recompile_limit = dynamo.accumulated_recompile_limit = 1_000  # one for each shape that is trained
+        self.model.compile()
+        self._update = torch.compile(update, dynamic=False)
 
     @property
     def tensors(self) -> dict[str, Tensor]:
         """The tensors that training changes, by name; they are changed in place."""
         state = {name: getattr(self.state, name) for name in Moments.__slots__}
-        return {**state, "window": self._window}
+        return {**state, "window": self._loss_sum_K}
 
     def restore(self, tensors: dict[str, Tensor], step: int) -> None:
         """Continue from `tensors` after `step` steps."""
@@ -87,76 +102,104 @@ class TrainingGroup:
     @property
     def finished(self) -> bool:
         """Whether all steps are taken, or every copy has diverged."""
-        return self.step >= self.steps or all(step is not None for step in self.diverged_steps())
+        return self.step >= self.steps or None not in self.diverged_steps()
 
     def diverged_steps(self) -> list[int | None]:
         """The step at which each copy diverged; None if it hasn't."""
-        return [None if died < 0 else int(died) for died in self.state.died.flatten().tolist()]
+        steps: list[int | None] = self.state.died.flatten().tolist()
+        return [None if step == ALIVE else step for step in steps]
 
     def advance(self) -> None:
         """Take one step of every copy; note the curve and validate where that is due."""
-        batch, step = self.runs[0].batch_sequences, self.step
-        rows = np.stack([mixture.rows(step * batch, (step + 1) * batch) for mixture in self._mixtures])
-        losses = self._losses(torch.from_numpy(rows).to(self.plan.device)).mean(1)
-        (gradient,) = torch.autograd.grad(losses.sum(), self._work)
+        # A batch for each copy, from its own mixture.
+        batch = self.runs[0].batch_sequences
+        begin = self.step * batch
+        batches = [mixture.rows(begin, begin + batch) for mixture in self._mixtures]
+        tokens_KBT = torch.from_numpy(np.stack(batches)).to(self.hardware.device)
+
+        # Copies share no weights, so the gradient of the summed losses is each copy's own.
+        losses_K = self._losses(tokens_KBT).mean(1)
+        (gradient_KP,) = torch.autograd.grad(losses_K.sum(), self._weights_KP)
+
         with torch.no_grad():
-            self._window += losses.detach()
-            now = torch.tensor(step, device=self.plan.device)
-            self._update(self.state, gradient.float(), self._sizes.at(step), self._scales, self._decays, now)
+            self._loss_sum_K += losses_K.detach()
+            sizes = self._sizes.at(self.step)
+            step = torch.tensor(self.step, device=self.hardware.device)
+            self._update(self.state, gradient_KP.float(), sizes, self._scales_P, self._decays_P, step)
         self._load_weights(self.state.master)
         self.step += 1
+
         if self.step % self._curve_stride == 0 or self.step == self.steps:
             self._note_curve()
         if self.step in self.evaluate_steps:
             self._evaluate()
 
-    def _losses(self, tokens: Tensor) -> Tensor:
-        """Mean loss of each sequence, (K, B), of tokens (K, B, T + 1), with the weights that are loaded."""
-        return self.model.losses(self.layout.split(self._work), tokens)
+    def _losses(self, tokens_KBT: Tensor) -> Tensor:
+        """Mean loss of each sequence, (K, B), with the weights that are loaded."""
+        return self.model.losses(self.layout.split(self._weights_KP), tokens_KBT)
 
-    def _load_weights(self, weights: Tensor) -> None:
+    def _load_weights(self, weights_KP: Tensor) -> None:
+        """Take weights for the next losses, in the hardware's number format."""
         with torch.no_grad():
-            self._work.copy_(weights)
+            self._weights_KP.copy_(weights_KP)
 
     def _note_curve(self) -> None:
-        """Close the window of the training curve; declare copies diverged that are worse than guessing."""
-        stride = self.step - (self.curves[0][-1].step if self.curves[0] else 0)
-        means = (self._window / stride).tolist()
-        self._window.zero_()
-        guessing = math.log(self.runs[0].shape.vocab_size) + _WORSE_THAN_GUESSING_NATS
-        for copy, (run, mean) in enumerate(zip(self.runs, means, strict=True)):
+        """Add a point to each training curve; declare copies diverged that are worse than guessing."""
+        previous = self.curves[0][-1].step if self.curves[0] else 0
+        means = (self._loss_sum_K / (self.step - previous)).tolist()
+        self._loss_sum_K.zero_()
+        hopeless = math.log(self.runs[0].shape.vocab_size) + _WORSE_THAN_GUESSING_NATS
+        for copy, run in enumerate(self.runs):
+            curve = self.curves[copy]
+            loss = means[copy] if math.isfinite(means[copy]) else math.inf
             rate = run.recipe.lr * float(run.schedule.at(self.step - 1))
-            loss = mean if math.isfinite(mean) else math.inf
-            self.curves[copy].append(CurvePoint(self.step, self.step * run.batch_tokens, loss, rate))
-            recent = [point.loss_nats for point in self.curves[copy][-self._tenth :]]
-            if len(self.curves[copy]) > self._tenth and median(recent) > guessing and self._alive(copy):
-                self.state.died[copy] = self.step - 1
-
-    def _alive(self, copy: int) -> bool:
-        return self.state.died[copy].item() < 0
+            curve.append(CurvePoint(self.step, self.step * run.batch_tokens, loss, rate))
+            recent = [point.loss_nats for point in curve[-self._tenth :]]
+            if len(curve) > self._tenth and median(recent) > hopeless:
+                self._declare_diverged(copy)
 
     def _evaluate(self) -> None:
         """Validate the averaged weights of every copy on every domain."""
         self._load_weights(self.state.average)
-        losses = {domain: self._validate(rows) for domain, rows in self._validation.items()}
+        measured = {domain: self._validate(rows_NT) for domain, rows_NT in self._validation.items()}
         self._load_weights(self.state.master)
-        for copy, (run, mixture) in enumerate(zip(self.runs, self._mixtures, strict=True)):
-            found = {domain: DomainLoss(*map(float, pair[:, copy])) for domain, pair in losses.items()}
-            if self._alive(copy) and not all(math.isfinite(loss.mean_nats) for loss in found.values()):
-                self.state.died[copy] = self.step - 1
-            if not self._alive(copy):
+        for copy, run in enumerate(self.runs):
+            losses = {}
+            for domain, (means_K, errors_K) in measured.items():
+                losses[domain] = DomainLoss(float(means_K[copy]), float(errors_K[copy]))
+            if not all(math.isfinite(loss.mean_nats) for loss in losses.values()):
+                self._declare_diverged(copy)
+            if self.diverged_steps()[copy] is not None:
                 continue
-            use = mixture.account(self.step * run.batch_sequences)
-            tokens, unique = ({d: int(getattr(u, k)) for d, u in use.items()} for k in ("tokens", "unique_tokens"))
-            evaluation = Validation(self.step, self.step * run.batch_tokens, found, tokens, unique)
+            use = self._mixtures[copy].account(self.step * run.batch_sequences)
+            evaluation = Validation(
+                step=self.step,
+                tokens=self.step * run.batch_tokens,
+                losses=losses,
+                train_tokens={domain: int(used.tokens) for domain, used in use.items()},
+                unique_tokens={domain: int(used.unique_tokens) for domain, used in use.items()},
+            )
             self.evaluations[copy].append(evaluation)
 
-    def _validate(self, rows: np.ndarray) -> np.ndarray:
-        """Mean and standard error of the loss over sequences, (2, K), on rows (n, T + 1)."""
-        copies, batch, count = len(self.runs), self.runs[0].batch_sequences, len(rows)
+    def _declare_diverged(self, copy: int) -> None:
+        """Note the last step as the one at which a copy diverged, unless it has before."""
+        if self.state.died[copy].item() == ALIVE:
+            self.state.died[copy] = self.step - 1
+
+    def _validate(self, rows_NT: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard error of each copy's loss over sequences, (K,) each, all copies on the same rows."""
+        copies = len(self.runs)
+        batch = self.runs[0].batch_sequences
+        count, width = rows_NT.shape
         # Whole batches keep one compiled shape; the rows that fill the last one are not counted.
-        padded = torch.from_numpy(np.resize(rows, (-(-count // batch) * batch, rows.shape[1]))).to(self.plan.device)
-        parts = [self._losses(part.repeat(copies, 1, 1)).detach() for part in padded.split(batch)]
-        losses = torch.cat(parts, 1)[:, :count].double().cpu().numpy()
-        error = losses.std(1, ddof=1) / math.sqrt(count) if count > 1 else np.full(copies, np.inf)
-        return np.stack([losses.mean(1), error])
+        batches = math.ceil(count / batch)
+        filled = torch.from_numpy(np.resize(rows_NT, (batches * batch, width))).to(self.hardware.device)
+        parts = []
+        for rows_BT in filled.split(batch):
+            rows_KBT = rows_BT.repeat(copies, 1, 1)
+            parts.append(self._losses(rows_KBT).detach())
+        losses_KN = torch.cat(parts, 1)[:, :count].double().cpu().numpy()
+        means_K = losses_KN.mean(1)
+        if count == 1:
+            return means_K, np.full(copies, np.inf)
+        return means_K, losses_KN.std(1, ddof=1) / math.sqrt(count)

@@ -22,11 +22,14 @@ _WORTH_COMPILING_FLOPS = 30e9 * 60
 
 @dataclass(frozen=True, slots=True)
 class HardwareChoice:
-    """How a group is computed. Groups with equal plans on equal machines give equal bits."""
+    """How a group is computed. Groups with equal choices on equal machines give equal bits."""
 
     device: str
+    """cpu or cuda."""
     device_name: str
+    """The GPU, or the processor with its vector instructions."""
     precision: str
+    """Number format of the matrix products: fp32 or bf16. Master weights are fp32 in both."""
     compiled: bool
     threads: int
     torch_version: str
@@ -42,20 +45,31 @@ class HardwareChoice:
 
 
 def resolve(settings: EngineSettings, group_flops: float) -> HardwareChoice:
-    """Turn `auto` into what this machine has; `group_flops` are the training FLOPs of the whole group.
+    """Turn `auto` into what this machine has.
 
-    Raises ConfigError if a GPU or a compiler is asked for and there is none.
+    Args:
+        settings: What was asked for.
+        group_flops: Training FLOPs of the whole group, which decide whether compiling pays.
+
+    Raises:
+        ConfigError: A GPU or a compiler is asked for and there is none.
     """
     cuda = torch.cuda.is_available()
     if settings.device == "cuda" and not cuda:
         raise ConfigError("engine.device: got 'cuda', but torch sees no GPU here; expected cpu or auto")
-    device = "cuda" if cuda and settings.device != "cpu" else "cpu"
+    if cuda and settings.device != "cpu":
+        device = "cuda"
+        device_name = torch.cuda.get_device_name()
+    else:
+        device = "cpu"
+        # The vector instructions too, since losses can differ between them in the last bits.
+        device_name = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
     precision = settings.precision
     if precision == "auto":
         precision = "bf16" if _has_fast_bf16(device) else "fp32"
     return HardwareChoice(
         device=device,
-        device_name=torch.cuda.get_device_name() if device == "cuda" else _processor(),
+        device_name=device_name,
         precision=precision,
         compiled=_compiles(settings, group_flops),
         threads=torch.get_num_threads(),
@@ -67,20 +81,15 @@ def _has_fast_bf16(device: str) -> bool:
     """Whether bf16 products run in hardware; emulated ones are ten times slower than fp32."""
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    tiles = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return bool(tiles and tiles())
+    has_tiles = getattr(torch.cpu, "_is_amx_tile_supported", None)  # not in every version of torch
+    return has_tiles is not None and bool(has_tiles())
 
 
 def _compiles(settings: EngineSettings, group_flops: float) -> bool:
-    """Whether to compile; on a CPU that takes a C++ compiler."""
+    """Whether to compile, which takes a C++ compiler."""
     compiler = shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++")
     if settings.compile == "always" and compiler is None:
         raise ConfigError("engine.compile: got 'always', but no C++ compiler (g++, clang++ or $CXX) is on the path")
     if settings.compile == "auto":
         return compiler is not None and group_flops >= _WORTH_COMPILING_FLOPS
     return settings.compile == "always"
-
-
-def _processor() -> str:
-    """Name of the processor and its vector instructions, as losses can differ between them in the last bits."""
-    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"

@@ -40,22 +40,34 @@ def train_group(
     checkpoint: Path,
     report: Callable[[Progress], None] | None = None,
 ) -> list[RunResult]:
-    """Train runs that share `ProxyRun.shared`; return their results in the same order.
+    """Train runs together and return their results in the same order, the same bits however often it was interrupted.
 
-    Continues from `checkpoint` if it holds these very runs, and writes it every `settings.checkpoint_every_s`. On
-    Ctrl-C (or SIGTERM, in a main thread) it finishes the step, writes the checkpoint and raises KeyboardInterrupt.
-    `report` is called about once a second. The result is the same bits however often it was interrupted. Raises
-    ConfigError if the runs can't be trained together or on this data.
+    On Ctrl-C (or SIGTERM, in a main thread) it finishes the step and writes the checkpoint.
+
+    Args:
+        runs: Runs that share `ProxyRun.shared`.
+        store: The tokens to train on.
+        settings: How to compute, and how often to write the checkpoint.
+        checkpoint: A file to continue from, if it holds these very runs, and to write on the way.
+        report: Called about once a second with how far the group is.
+
+    Raises:
+        ConfigError: The runs can't be trained together or on this data.
+        KeyboardInterrupt: It was interrupted; the checkpoint is written.
     """
     if len({run.shared for run in runs}) != 1:
         raise ConfigError("a group's runs must have the same model, shape, steps, batch and evaluations")
-    if (size := runs[0].shape.vocab_size) < store.vocab_size:
-        raise ConfigError(f"shape.vocab_size: got {size}; the token store has {store.vocab_size} different tokens")
-    plan = resolve(settings, sum(run.training_flops for run in runs))
-    group = TrainingGroup(runs, store, settings, plan)
+    vocab_size = runs[0].shape.vocab_size
+    if vocab_size < store.vocab_size:
+        raise ConfigError(
+            f"shape.vocab_size: got {vocab_size}; the token store has {store.vocab_size} different tokens"
+        )
+    hardware = resolve(settings, sum(run.training_flops for run in runs))
+    group = TrainingGroup(runs, store, settings, hardware)
     load_checkpoint(group, checkpoint)
+    first_step = group.step
     started = time.monotonic()
-    first_step, reported, saved = group.step, started, started
+    reported = saved = started
     with _interruptible() as interrupted:
         while not group.finished:
             group.advance()
@@ -70,34 +82,35 @@ def train_group(
                 raise KeyboardInterrupt
     if report is not None:
         report(_progress(group))
-    return _results(group, (group.step - first_step) / max(1e-9, time.monotonic() - started))
+    seconds = max(1e-9, time.monotonic() - started)
+    return _results(group, (group.step - first_step) / seconds)
 
 
 def _progress(group: TrainingGroup) -> Progress:
     copies = len(group.runs)
-    return Progress(group.step, group.steps, group.step * group.runs[0].batch_tokens * copies, copies)
+    tokens = group.step * group.runs[0].batch_tokens * copies
+    return Progress(group.step, group.steps, tokens, copies)
 
 
 def _results(group: TrainingGroup, steps_per_s: float) -> list[RunResult]:
-    copies, run = len(group.runs), group.runs[0]
-    engine = {
-        **group.plan.to_dict(),
-        "copies": copies,
-        "tokens_per_s": round(steps_per_s * run.batch_tokens * copies, 1),
-    }
-    return [
-        RunResult(
+    """What each copy gave, with how it was computed and how fast."""
+    copies = len(group.runs)
+    tokens_per_s = steps_per_s * group.runs[0].batch_tokens * copies
+    engine = {**group.hardware.to_dict(), "copies": copies, "tokens_per_s": round(tokens_per_s, 1)}
+    diverged_steps = group.diverged_steps()
+    results = []
+    for copy, run in enumerate(group.runs):
+        diverged_step = diverged_steps[copy]
+        result = RunResult(
             run_id=run.run_id,
-            status="ok" if died is None else "diverged",
-            evaluations=tuple(evaluations),
-            curve=tuple(curve),
-            diverged_step=died,
+            status="ok" if diverged_step is None else "diverged",
+            evaluations=tuple(group.evaluations[copy]),
+            curve=tuple(group.curves[copy]),
+            diverged_step=diverged_step,
             engine=engine,
         )
-        for run, died, evaluations, curve in zip(
-            group.runs, group.diverged_steps(), group.evaluations, group.curves, strict=True
-        )
-    ]
+        results.append(result)
+    return results
 
 
 @contextmanager
@@ -107,10 +120,10 @@ def _interruptible() -> Iterator[threading.Event]:
     if threading.current_thread() is not threading.main_thread():
         yield event
         return
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda *_: event.set()) for number in signals]
+    before_int = signal.signal(signal.SIGINT, lambda *_: event.set())
+    before_term = signal.signal(signal.SIGTERM, lambda *_: event.set())
     try:
         yield event
     finally:
-        for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, handler)
+        signal.signal(signal.SIGINT, before_int)
+        signal.signal(signal.SIGTERM, before_term)

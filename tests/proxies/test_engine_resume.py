@@ -154,7 +154,7 @@ def test_a_checkpoint_of_another_run_is_not_used(new_group, tiny_run, tmp_path, 
 def test_a_checkpoint_of_another_way_to_compute_is_not_used(new_group, tmp_path, change):
     save_checkpoint(new_group(), tmp_path / "c")
     other = new_group()
-    other.plan = replace(other.plan, **change)
+    other.hardware = replace(other.hardware, **change)
     assert load_checkpoint(other, tmp_path / "c") is False
 
 
