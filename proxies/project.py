@@ -63,12 +63,13 @@ class _ProjectFile(Frozen):
 
 
 class Project:
-    """A design in its folder. `space` is what may be trained; `store` the tokens it is trained on."""
+    """A design in its folder. `space` is what may be trained; `store` opens the tokens it is trained on."""
 
     def __init__(self, folder: Path, file: _ProjectFile) -> None:
-        self.folder, self._file = folder, file
-        home = folder / Path(file.space_file).parent
-        self.space = ProxySpace.from_mapping(file.space, file.space_file, os.path.normpath(home))
+        self.folder = folder
+        self._file = file
+        space_folder = folder / Path(file.space_file).parent
+        self.space = ProxySpace.from_mapping(file.space, file.space_file, os.path.normpath(space_folder))
 
     @classmethod
     def create(
@@ -80,10 +81,19 @@ class Project:
     ) -> Project:
         """Prepare the corpus of a space and write the project; the same project again is the one that is there.
 
-        `workers` is how many train at once, one per core if it isn't given. Raises ConfigError or CorpusError for a
-        wrong space or corpus, CampaignError if the folder holds another project.
+        Args:
+            folder: The project's folder, new or already this project's.
+            space_path: The space, a YAML file.
+            workers: How many groups train at once; by default one per core, or per GPU.
+            progress: Called while the corpus is prepared.
+
+        Raises:
+            ConfigError: The space is wrong.
+            CorpusError: Its corpus is.
+            CampaignError: The folder holds another project, or can't be made.
         """
-        path, space = Path(folder), ProxySpace.load(space_path)
+        path = Path(folder)
+        space = ProxySpace.load(space_path)
         if (path / "design.json").is_file():
             there = cls.open(path)
             if there.space.to_mapping() != space.to_mapping():
@@ -134,17 +144,16 @@ class Project:
 
     def check_corpus(self) -> None:
         """Raise CampaignError if a domain's text is no longer what the tokens were made from; nothing is changed."""
-        store, corpus = self.store(), Corpus.load(self.space.corpora_path)
-        changed = [
-            name
-            for name in corpus.domains.keys() | set(store.domains)
-            if name not in corpus.domains
-            or name not in store.index.domains
-            or source_digest(corpus, name) != store.index.domains[name].source_digest
-        ]
+        prepared = self.store().index.domains
+        corpus = Corpus.load(self.space.corpora_path)
+        changed = []
+        for name in sorted(corpus.domains.keys() | prepared.keys()):
+            in_both = name in corpus.domains and name in prepared
+            if not in_both or source_digest(corpus, name) != prepared[name].source_digest:
+                changed.append(name)
         if changed:
             raise CampaignError(
-                f"{self.space.corpora_path}: the text of {', '.join(sorted(changed))} has changed since {self.folder} "
+                f"{self.space.corpora_path}: the text of {', '.join(changed)} has changed since {self.folder} "
                 "was designed; restore it, or design anew in another folder (what is done is kept)"
             )
 
@@ -160,14 +169,14 @@ class Project:
         """Train every stage to its end and return the status of the last. Errors as `Campaign.train`."""
         self.check_corpus()
         lr = self.learning_rate()
-        if lr is None and not self.main.is_dir():
-            first = self.design()
-            if first.stage == "lr":
-                lr = self._tune(first, executor, progress)
         if not self.main.is_dir():
+            if lr is None:
+                first = self.design()
+                if first.stage == "lr":
+                    lr = self._tune(first, executor, progress)
             self._campaign(self.main, self.design(lr))
         status = Campaign.open(self.main).train(executor, _named(progress, "proxies"))
-        for name, campaign in self._added().items():
+        for name, campaign in self._added_stages().items():
             status = campaign.train(executor, _named(progress, name))
         return status
 
@@ -179,28 +188,36 @@ class Project:
     def learning_rate(self) -> LearningRateChoice | None:
         """What the tuning stage chose; None if it isn't done, or there is none."""
         path = self.folder / "lr.json"
-        return read_model(path, LearningRateChoice) if path.is_file() else None
+        if not path.is_file():
+            return None
+        return read_model(path, LearningRateChoice)
 
     def statuses(self) -> dict[str, CampaignStatus]:
         """The status of each stage that has begun, by name."""
-        folders = {"lr": self.folder / "lr", "main": self.main}
-        begun = {name: Campaign.open(path) for name, path in folders.items() if path.is_dir()}
-        return {name: campaign.status() for name, campaign in (begun | self._added()).items()}
+        statuses = {}
+        for name in ("lr", "main"):
+            if (self.folder / name).is_dir():
+                statuses[name] = Campaign.open(self.folder / name).status()
+        for name, campaign in self._added_stages().items():
+            statuses[name] = campaign.status()
+        return statuses
 
     def table(self) -> RunTable:
         """The run table of what is done of the main stage and those added. Raises CampaignError if nothing is."""
-        return results_table([(stage.file, stage.results()) for stage in self._tabled()], str(self.folder))
+        stages = [(campaign.file, campaign.results()) for campaign in self._stages_of_table()]
+        return results_table(stages, str(self.folder))
 
     def next_stage(self) -> str:
         """The name of the stage that `add` would write: a new one, or the last one if nothing of it is trained.
 
         Raises CampaignError unless all stages before it are done.
         """
-        added = self._added()
-        waiting = next(reversed(added.values()), None)
-        if waiting is not None and waiting.is_untouched():
-            return added.popitem()[0]
-        for campaign in self._tabled():
+        added = self._added_stages()
+        if added:
+            last = list(added)[-1]
+            if added[last].is_untouched():
+                return last
+        for campaign in self._stages_of_table():
             status = campaign.status()
             if not status.complete:
                 done = status.counts["done"] + status.counts["diverged"]
@@ -212,8 +229,12 @@ class Project:
 
     def candidates(self, planned_mix: Mapping[str, float] | None = None) -> list[ProxyRun]:
         """Runs that the next stage could train (`next_runs` says which). Errors as `next_stage` and `store`."""
-        store, stage = self.store(), self.next_stage()
-        done = [run for campaign in self._tabled() if campaign.folder.name != stage for run in campaign.file.runs]
+        store = self.store()
+        stage = self.next_stage()
+        done: list[ProxyRun] = []
+        for campaign in self._stages_of_table():
+            if campaign.folder.name != stage:
+                done += campaign.file.runs
         lr = self.learning_rate() or self.space.lr.fixed or self.space.lr.low
         return candidate_runs(self.space, domain_facts(store), store.vocab_size, lr, done, stage, planned_mix)
 
@@ -229,17 +250,21 @@ class Project:
         """What runs cost on the machine that the project was designed for."""
         return estimate(runs, self.machine, len(self.store().domains))
 
-    def _tabled(self) -> list[Campaign]:
+    def _stages_of_table(self) -> list[Campaign]:
         """The campaigns whose results make the table. Raises CampaignError if the first hasn't begun."""
         if not self.main.is_dir():
             raise CampaignError(f"{self.folder}: nothing is trained yet; run `simulate proxies train {self.folder}`")
-        return [Campaign.open(self.main), *self._added().values()]
+        return [Campaign.open(self.main), *self._added_stages().values()]
 
-    def _added(self) -> dict[str, Campaign]:
+    def _added_stages(self) -> dict[str, Campaign]:
         """The stages after the main one, by name, in order."""
-        numbers = (path.parent.name.removeprefix(_ADDED) for path in self.folder.glob(f"{_ADDED}*/campaign.json"))
-        ordered = sorted(int(number) for number in numbers if number.isdecimal())
-        return {f"{_ADDED}{number}": Campaign.open(self.folder / f"{_ADDED}{number}") for number in ordered}
+        numbers = []
+        for path in self.folder.glob(f"{_ADDED}*/campaign.json"):
+            number = path.parent.name.removeprefix(_ADDED)
+            if number.isdecimal():
+                numbers.append(int(number))
+        names = [f"{_ADDED}{number}" for number in sorted(numbers)]
+        return {name: Campaign.open(self.folder / name) for name in names}
 
     def _tune(self, first: Design, executor: Executor, progress: Progress | None) -> LearningRateChoice:
         """Train the trials of the learning rate, and note the choice."""
@@ -249,8 +274,8 @@ class Project:
         write_json(self.folder / "lr.json", choice.model_dump(mode="json"))
         return choice
 
-    def _campaign(self, folder: Path, plan: Design) -> Campaign:
-        return self._write(folder, plan.runs, plan.estimates[plan.stage].wall_clock_s)
+    def _campaign(self, folder: Path, design: Design) -> Campaign:
+        return self._write(folder, design.runs, design.estimates[design.stage].wall_clock_s)
 
     def _write(self, folder: Path, runs: Sequence[ProxyRun], seconds: float) -> Campaign:
         tokens = Path(os.path.normpath(self.folder / self._file.tokens))
@@ -259,7 +284,8 @@ class Project:
     @property
     def machine(self) -> Machine:
         """What the project was designed for, as measured then."""
-        return Machine(Speed(self._file.speed_flops_per_s, self._file.device), self._file.workers, self.space.engine)
+        speed = Speed(self._file.speed_flops_per_s, self._file.device)
+        return Machine(speed, self._file.workers, self.space.engine)
 
 
 def tokens_folder(corpora: str | os.PathLike[str]) -> Path:
@@ -284,4 +310,6 @@ def _machine(space: ProxySpace, workers: int | None) -> Machine:
 
 def _named(progress: Progress | None, stage: str) -> Progress | None:
     """The same progress with the stage's name in front."""
-    return None if progress is None else lambda text, share: progress(f"{stage}: {text}", share)
+    if progress is None:
+        return None
+    return lambda text, share: progress(f"{stage}: {text}", share)

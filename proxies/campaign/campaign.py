@@ -16,7 +16,7 @@ from ...core.errors import CampaignError
 from ...core.files import write_json
 from ...core.version import __version__
 from ...datasets.tokens.store import TokenStore
-from ..executors import Executor, GroupJob, GroupOutcome
+from ..executors import Executor, GroupJob
 from ..results import RunResult
 from ..runs import ProxyRun
 from ..settings import EngineSettings
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Campaign", "Progress"]
 
+_MOST_NAMED = 4
+"""Runs that are named of a group that failed."""
+
 Progress = Callable[[str, float], None]
 """Called about once a second with where the campaign is, in words, and the share of its FLOPs that are done."""
 
@@ -43,7 +46,8 @@ class Campaign:
     """
 
     def __init__(self, folder: Path, file: CampaignFile) -> None:
-        self.folder, self.file = folder, file
+        self.folder = folder
+        self.file = file
         self.layout = CampaignPaths(folder)
         self._runs = {run.run_id: run for run in file.runs}
 
@@ -59,9 +63,17 @@ class Campaign:
     ) -> Campaign:
         """Write a campaign into a new or empty folder; the same campaign again is the one that is there.
 
-        `space` is the design that the runs come from and `predicted_s` the wall-clock seconds that it expects; both
-        are kept for the record. Raises CampaignError if the folder holds anything else, if run ids can't be used, or if
-        the runs don't fit the tokens; CorpusError if there are none in `store_folder`.
+        Args:
+            folder: The campaign's folder.
+            runs: The proxies to train.
+            store_folder: The tokens to train them on.
+            settings: How to compute.
+            space: The design that the runs come from, kept for the record.
+            predicted_s: The wall-clock seconds that the design expects, kept for the record.
+
+        Raises:
+            CampaignError: The folder holds anything else, run ids can't be used, or the runs don't fit the tokens.
+            CorpusError: There are no tokens in `store_folder`.
         """
         path = Path(folder)
         file = new_campaign_file(path, runs, TokenStore.open(store_folder), settings, space, predicted_s)
@@ -90,20 +102,28 @@ class Campaign:
     def train(self, executor: Executor, progress: Progress | None = None) -> CampaignStatus:
         """Train what isn't done yet, and return how it stands then.
 
-        Groups that failed before are tried again. A group that fails now is noted in the folder, the others go on, and
-        at the end CampaignError lists the failures. Ctrl-C leaves checkpoints from which the next call goes on.
-        Raises CampaignError at once if another process is training this campaign, or if the tokens have changed, and
-        CorpusError if they are damaged.
+        Groups that failed before are tried again. A group that fails now is noted in the folder, and the others go on.
+        Ctrl-C leaves checkpoints from which the next call goes on.
+
+        Raises:
+            CampaignError: At once if another process is training this campaign, or if the tokens have changed; at the
+                end with a list of the groups that failed.
+            CorpusError: The tokens are damaged.
         """
         report = progress or (lambda text, share: None)
+        failures: dict[int, str] = {}
         with self.layout.locked():
-            done = [self.is_group_done(group) for group in range(len(self.file.groups))]
-            self.layout.sweep([group for group, is_done in enumerate(done) if is_done])
-            groups = [group for group, is_done in enumerate(done) if not is_done]
-            if groups:
+            done, to_do = [], []
+            for group in range(len(self.file.groups)):
+                if self.is_group_done(group):
+                    done.append(group)
+                else:
+                    to_do.append(group)
+            self.layout.sweep(done)
+            if to_do:
                 report("checking the tokens", 0.0)
                 self.open_store().verify()
-            failures = self._train(groups, executor, report) if groups else {}
+                failures = self._train_groups(to_do, executor, report)
         if failures:
             raise CampaignError(self._failure_text(failures))
         return self.status()
@@ -144,7 +164,9 @@ class Campaign:
 
     def is_untouched(self) -> bool:
         """Whether nothing of it has been trained, nor is being trained."""
-        return not any((self.folder / begun).is_dir() for begun in ("runs", "groups"))
+        has_runs = (self.folder / "runs").is_dir()
+        has_groups = (self.folder / "groups").is_dir()
+        return not has_runs and not has_groups
 
     def discard(self) -> None:
         """Take back a campaign of which nothing is trained. Raises CampaignError if something is, or is being."""
@@ -156,7 +178,9 @@ class Campaign:
     def open_store(self) -> TokenStore:
         """Open the campaign's tokens. Raises CampaignError if they are no longer those that it was made for."""
         facts = self.file.store
-        folder = Path(os.path.realpath(os.path.join(os.path.realpath(self.folder), facts.folder)))
+        # The path was written relative to the folder as it really lies, links resolved.
+        relative_to = os.path.realpath(self.folder)
+        folder = Path(os.path.realpath(os.path.join(relative_to, facts.folder)))
         store = TokenStore.open(folder)
         if store.digest != facts.digest:
             raise CampaignError(
@@ -165,34 +189,37 @@ class Campaign:
             )
         return store
 
-    def _train(self, groups: list[int], executor: Executor, progress: Progress) -> dict[int, str]:
-        """Train groups; return what went wrong with which."""
-        pace, failures = CampaignPace(self.file, self.layout, groups), {}
+    def _train_groups(self, groups: list[int], executor: Executor, progress: Progress) -> dict[int, str]:
+        """Train groups; return what went wrong, by group."""
+        pace = CampaignPace(self.file, self.layout, groups)
+        failures = {}
         progress(*pace.read())
         jobs = [GroupJob(os.path.abspath(self.folder), group) for group in groups]
         with closing(executor.run(jobs, self.file.settings.device)) as events:
             for outcome in events:
                 if outcome is not None:
                     pace.ended(outcome.group, outcome.failure is None)
-                    failures.update(self._noted(outcome))
+                    if outcome.failure is not None:
+                        failures[outcome.group] = outcome.failure
+                        self._note_failure(outcome.group, outcome.failure)
                 progress(*pace.read())
         return failures
 
-    def _noted(self, outcome: GroupOutcome) -> dict[int, str]:
-        """The outcome's failure, if it is one; on disk too, where the worker couldn't write it itself."""
-        if outcome.failure is None:
-            return {}
-        files = self.layout.group(outcome.group)
+    def _note_failure(self, group: int, why: str) -> None:
+        """Write why a group failed, where its worker couldn't write it itself."""
+        files = self.layout.group(group)
         if files.read_failure() is None:
-            files.note(files.failure, Failure(type="WorkerError", message=outcome.failure))
-        return {outcome.group: outcome.failure}
+            files.note(files.failure, Failure(type="WorkerError", message=why))
 
     def _failure_text(self, failures: dict[int, str]) -> str:
-        lines = []
-        for group, why in sorted(failures.items()):
-            names = self.file.groups[group]
-            lines.append(f"  group {group} ({', '.join(names[:4])}{', …' if len(names) > 4 else ''}): {why}")
-        return (
+        """What CampaignError says: one line a group."""
+        lines = [
             f"{self.folder}: {len(failures)} of {len(self.file.groups)} groups failed; train again to retry them, "
-            "groups/*/failure.json says more:\n" + "\n".join(lines)
-        )
+            "groups/*/failure.json says more:"
+        ]
+        for group, why in sorted(failures.items()):
+            names = list(self.file.groups[group])
+            if len(names) > _MOST_NAMED:
+                names[_MOST_NAMED:] = ["…"]
+            lines.append(f"  group {group} ({', '.join(names)}): {why}")
+        return "\n".join(lines)

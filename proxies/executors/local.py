@@ -12,13 +12,14 @@ import importlib.metadata
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import NamedTuple, TypeAlias
 
 from typing_extensions import override
@@ -52,36 +53,34 @@ class LocalExecutor(Executor):
     def run(self, jobs: Sequence[GroupJob], device: str) -> Generator[GroupOutcome | None, None, None]:
         gpus = _visible_gpus(device)
         count = min(len(jobs), self.workers or len(gpus) or _cores())
-        waiting, deaths = deque(jobs), dict.fromkeys(jobs, 0)
+        waiting = deque(jobs)
+        deaths = dict.fromkeys(jobs, 0)  # of its worker, by job
         events: _Events = queue.SimpleQueue()
         busy: set[_Worker] = set()
         try:
             for slot in range(count):
-                worker = _Worker(self.command, events, gpus[slot % len(gpus)] if gpus else None)
+                gpu = gpus[slot % len(gpus)] if gpus else None
+                worker = _Worker(self.command, events, gpu)
                 busy.add(worker)
                 worker.start(waiting.popleft())
             while busy:
-                yield from self._handle(_next(events), busy, waiting, deaths)
+                try:
+                    worker, process, line = events.get(timeout=_TICK_S)
+                except queue.Empty:
+                    yield None
+                    continue
+                if not worker.runs(process):
+                    continue  # the end of a process that was dismissed
+                outcome = worker.ended(line, deaths, waiting)
+                if waiting:
+                    worker.start(waiting.popleft())
+                else:
+                    busy.discard(worker)
+                    worker.dismiss()
+                if outcome is not None:
+                    yield outcome
         finally:
             _stop(busy)
-
-    def _handle(
-        self, event: _Event | None, busy: set[_Worker], waiting: deque[GroupJob], deaths: dict[GroupJob, int]
-    ) -> Iterator[GroupOutcome | None]:
-        """Yield what an event means, and keep its worker busy if there is more to do; None yields None."""
-        if event is None:
-            yield None
-            return
-        if not event.worker.runs(event.process):
-            return  # the end of a process that was dismissed
-        outcome = event.worker.ended(event.line, deaths, waiting)
-        if waiting:
-            event.worker.start(waiting.popleft())
-        else:
-            busy.discard(event.worker)
-            event.worker.dismiss()
-        if outcome is not None:
-            yield outcome
 
 
 class _Event(NamedTuple):
@@ -99,7 +98,9 @@ class _Worker:
     """One place for a process, and the process that is in it; a dead one is replaced when there is another job."""
 
     def __init__(self, command: Sequence[str], events: _Events, gpu: str | None) -> None:
-        self._command, self._events, self._gpu = command, events, gpu
+        self._command = command
+        self._events = events
+        self._gpu = gpu
         self._process: subprocess.Popen[str] | None = None
         self._job: GroupJob | None = None
 
@@ -111,6 +112,9 @@ class _Worker:
         """Hand a job to the process, a new one if need be."""
         self._job = job
         if self._process is None:
+            environment = {**os.environ, **dict.fromkeys(_ONE_THREAD, "1")}
+            if self._gpu is not None:
+                environment["CUDA_VISIBLE_DEVICES"] = self._gpu
             self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
             self._process = subprocess.Popen(
                 self._command,
@@ -118,14 +122,24 @@ class _Worker:
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
                 encoding="utf-8",
-                env=self._environment(),
+                env=environment,
                 start_new_session=True,  # Ctrl-C reaches this process alone, which then stops the workers in order
             )
-            threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
+            listener = threading.Thread(target=self._listen, args=(self._process,), daemon=True)
+            listener.start()
         self._say(json.dumps(job._asdict()))
 
     def ended(self, line: str, deaths: dict[GroupJob, int], waiting: deque[GroupJob]) -> GroupOutcome | None:
-        """What the process reported; if it died instead, None where the job goes back to `waiting`, else a failure."""
+        """What became of the job, from the line that the process wrote, which is empty if it died instead.
+
+        Args:
+            line: What the process wrote.
+            deaths: How many workers each job has cost; counted up here.
+            waiting: Jobs that wait for a worker; this one goes back there unless it has cost too many.
+
+        Returns:
+            The job's outcome; None where it goes back to `waiting`.
+        """
         job = self._job
         assert job is not None
         if line:
@@ -163,10 +177,13 @@ class _Worker:
         self._close_input(process)
         with self._errors:
             self._errors.seek(0)
-            last = self._errors.read()[-_LAST_WORDS:].strip()
+            last_words = self._errors.read()[-_LAST_WORDS:].strip()
         how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-        hint = " (out of memory?)" if code == -9 else ""
-        return how + hint + (f", saying: {last}" if last else "")
+        if code == -signal.SIGKILL:
+            how += " (out of memory?)"
+        if last_words:
+            how += f", saying: {last_words}"
+        return how
 
     def _say(self, line: str) -> None:
         process = self._process
@@ -189,19 +206,6 @@ class _Worker:
                     self._events.put(_Event(self, process, line))
         self._events.put(_Event(self, process, ""))
 
-    def _environment(self) -> dict[str, str]:
-        environment = {**os.environ, **dict.fromkeys(_ONE_THREAD, "1")}
-        if self._gpu is not None:
-            environment["CUDA_VISIBLE_DEVICES"] = self._gpu
-        return environment
-
-
-def _next(events: _Events) -> _Event | None:
-    try:
-        return events.get(timeout=_TICK_S)
-    except queue.Empty:
-        return None
-
 
 def _stop(workers: set[_Worker]) -> None:
     """Stop workers in the middle of their jobs; all write their checkpoints at the same time."""
@@ -219,8 +223,11 @@ def _visible_gpus(device: str) -> list[str]:
     import torch
 
     count = torch.cuda.device_count()
-    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
-    return named[:count] if named else [str(index) for index in range(count)]
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    named = [name for name in allowed.split(",") if name.strip()]
+    if named:
+        return named[:count]
+    return [str(index) for index in range(count)]
 
 
 def _torch_version() -> str:

@@ -1,4 +1,4 @@
-"""From values of a study's space to what they are worth: goals, limits, and what makes a plan impossible.
+"""From values of a study's space to an evaluation: goals, limits, and what makes a plan impossible.
 
 Everything comes from the same functions as `forecast`. What stays the same from trial to trial is kept: the step of a
 plan in its layout, whose search takes most of a forecast's time, and the machines' estimate where only the mix or the
@@ -8,7 +8,7 @@ learning rate moves.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -34,17 +34,20 @@ MACHINES = "machines"
 """The limit that a plan must be readable, and fit on its machines."""
 _KEPT = 0.0
 _IMPOSSIBLE = 1.0  # log units of excess where there is nothing to measure
-_MOST_STEPS, _MOST_ESTIMATES = 20_000, 2_000
+_MOST_STEPS = 20_000  # steps that are remembered
+_MOST_ESTIMATES = 2_000  # estimates that are remembered
 
 _Known = TypeVar("_Known")
 
 
 @dataclass(frozen=True)
 class PlanEvaluation:
-    """What one plan is worth."""
+    """One plan, judged."""
 
     values: Mapping[str, Any]
+    """What the space gave, by path."""
     config: RunConfig | None
+    """The run that they make; None where they make none."""
     goals: tuple[float, ...]
     """In the study's order and sign. Of an impossible plan: those of the run itself, since there are no others."""
     excess: Mapping[str, float]
@@ -73,9 +76,14 @@ class Evaluator:
         self.predictor = study.predictor.only(study.loss_columns)
         self._steps: dict[Any, PlannedStep | str] = {}
         self._estimates: dict[Any, tuple[PlannedStep, ClusterEstimate] | str] = {}
-        self._cap = _memory_cap(study)
+        self._cap: MemoryCap | None = None
+        for limit in study.limits:
+            if limit.measure.name == "peak_memory_gib" and limit.side == "at_most":
+                self._cap = MemoryCap(limit.bound, limit.chance)
+                break
+        # What an impossible plan gets for its goals: those of the run itself, or zeros where it is impossible too.
         self.neutral = (0.0,) * len(study.goals)
-        self.neutral = self._neutral()
+        self.neutral = self(study.space.current()).goals
 
     def __call__(self, values: Values) -> PlanEvaluation:
         """Judge one plan."""
@@ -83,27 +91,31 @@ class Evaluator:
 
     def many(self, plans: Sequence[Values], like: PlannedStep | None = None) -> list[PlanEvaluation]:
         """Judge plans, their losses in one go. With `like`, each is taken to have that step, whatever its machines."""
-        configs = [self._config(values) for values in plans]
-        whole = [config for config in configs if isinstance(config, RunConfig)]
-        losses = iter(self._losses(whole))
+        configs: list[RunConfig] = []
+        unreadable: dict[int, str] = {}  # why, by the plan's place
+        for place, values in enumerate(plans):
+            try:
+                configs.append(self.study.space.config(values))
+            except (ConfigError, InputError) as error:
+                unreadable[place] = str(error)
+        readable = iter(zip(configs, self._losses(configs), strict=True))
         found = []
-        for values, config in zip(plans, configs, strict=True):
-            if isinstance(config, str):
-                found.append(self._impossible(values, None, config))
+        for place, values in enumerate(plans):
+            if place in unreadable:
+                found.append(self._impossible(values, None, unreadable[place]))
                 continue
-            loss = next(losses)
-            found.append(
-                self._impossible(values, config, loss)
-                if isinstance(loss, str)
-                else self._judge(values, config, loss, like)
-            )
+            config, losses = next(readable)
+            if isinstance(losses, str):
+                found.append(self._impossible(values, config, losses))
+            else:
+                found.append(self._judge(values, config, losses, like))
         return found
 
     def step(self, config: RunConfig) -> PlannedStep | None:
         """The step of a plan; None where its machines don't matter, or can't run it."""
         if not self.study.needs_cluster:
             return None
-        step = self._planned(config)
+        step = self._planned_step(config)
         return None if isinstance(step, str) else step
 
     def forecast(self, values: Values) -> Forecast:
@@ -117,15 +129,10 @@ class Evaluator:
             config = config.model_copy(update={"layout": step.layout.stated()})
         return forecast(config, self.study.predictor, self.study.step_times, step=step)
 
-    def _config(self, values: Values) -> RunConfig | str:
-        try:
-            return self.study.space.config(values)
-        except (ConfigError, InputError) as error:
-            return str(error)
-
     def _judge(
         self, values: Values, config: RunConfig, losses: Mapping[str, LossPrediction], like: PlannedStep | None
     ) -> PlanEvaluation:
+        """Goals and limits of a plan whose losses are known."""
         study = self.study
         cluster = self._estimate(config, like) if study.needs_cluster else None
         if isinstance(cluster, str):
@@ -136,12 +143,16 @@ class Evaluator:
             measured = {limit.name: limit.value(outcome) for limit in study.limits}
         except ConfigError as error:  # a choice that leaves out the price of serving, say
             return self._impossible(values, config, str(error))
-        excess = {limit.name: limit.excess(measured[limit.name]) for limit in study.limits}
-        named = [*zip((goal.name for goal in study.goals), goals, strict=True), *measured.items()]
-        unknown = [name for name, value in named if not math.isfinite(value)]
-        if unknown:
-            return self._impossible(values, config, f"{unknown[0]}: can't be told of this plan", losses)
-        return PlanEvaluation(values, config, goals, {MACHINES: -_IMPOSSIBLE, **excess}, measured)
+        for goal, value in zip(study.goals, goals, strict=True):
+            if not math.isfinite(value):
+                return self._impossible(values, config, f"{goal.name}: can't be told of this plan", losses)
+        excess = {MACHINES: -_IMPOSSIBLE}
+        for limit in study.limits:
+            value = measured[limit.name]
+            if not math.isfinite(value):
+                return self._impossible(values, config, f"{limit.name}: can't be told of this plan", losses)
+            excess[limit.name] = limit.excess(value)
+        return PlanEvaluation(values, config, goals, excess, measured)
 
     def _impossible(
         self,
@@ -157,83 +168,94 @@ class Evaluator:
             for number, goal in enumerate(self.study.goals):
                 if not goal.measure.needs_cluster:
                     goals[number] = goal.value(outcome)
-        excess = {MACHINES: _IMPOSSIBLE, **{limit.name: _IMPOSSIBLE for limit in self.study.limits}}
+        excess = {MACHINES: _IMPOSSIBLE}
+        for limit in self.study.limits:
+            excess[limit.name] = _IMPOSSIBLE
         return PlanEvaluation(values, config, tuple(goals), excess, why=why)
 
-    def _neutral(self) -> tuple[float, ...]:
-        """The goals of the run itself, or zeros where it is impossible too."""
-        return self(self.study.space.current()).goals
-
     def _losses(self, configs: Sequence[RunConfig]) -> list[Mapping[str, LossPrediction] | str]:
-        """Losses of many plans by target, or why there are none."""
+        """Losses of each plan by target, or why there are none. Those with the same columns are predicted together."""
+        found: list[Mapping[str, LossPrediction] | str] = [{} for _ in configs]
         if not self.study.loss_columns:
-            return [{} for _ in configs]
-        columns = []
-        for config in configs:
+            return found
+        columns: dict[int, Mapping[str, np.ndarray]] = {}
+        groups: dict[tuple[str, ...], list[int]] = {}
+        for place, config in enumerate(configs):
             try:
-                columns.append(run_columns(config, self.predictor, []))
+                columns[place] = run_columns(config, self.predictor, [])
             except InputError as error:
-                columns.append(str(error))
-        found: list[Mapping[str, LossPrediction] | str] = [c if isinstance(c, str) else {} for c in columns]
-        for rows in _alike(columns):
-            self._predict(configs, columns, rows, found)
+                found[place] = str(error)
+                continue
+            names = tuple(columns[place])
+            groups.setdefault(names, []).append(place)
+        for places in groups.values():
+            self._predict(configs, columns, places, found)
         return found
 
-    def _predict(self, configs: Sequence[RunConfig], columns: Sequence[Any], rows: list[int], found: list[Any]) -> None:
-        together = {name: np.concatenate([columns[row][name] for row in rows]) for name in columns[rows[0]]}
+    def _predict(
+        self,
+        configs: Sequence[RunConfig],
+        columns: Mapping[int, Mapping[str, np.ndarray]],
+        places: list[int],
+        found: list[Mapping[str, LossPrediction] | str],
+    ) -> None:
+        """Predict the losses of the plans at `places`, which have the same columns, into `found`."""
+        first = places[0]
+        together = {}
+        for name in columns[first]:
+            together[name] = np.concatenate([columns[place][name] for place in places])
+        predicted: dict[str, LossPrediction] = {}
         try:
-            predicted = {
-                target: planned(configs[rows[0]], model, together)[0] for target, model in self.predictor.models.items()
-            }
+            for target, model in self.predictor.models.items():
+                predicted[target], *_ = planned(configs[first], model, together)
         except InputError as error:
-            if len(rows) == 1:
-                found[rows[0]] = str(error)
+            if len(places) == 1:
+                found[first] = str(error)
             else:  # one of them is to blame
-                for row in rows:
-                    self._predict(configs, columns, [row], found)
+                for place in places:
+                    self._predict(configs, columns, [place], found)
             return
-        for place, row in enumerate(rows):
-            found[row] = {target: prediction.row(place) for target, prediction in predicted.items()}
+        for row, place in enumerate(places):
+            found[place] = {target: prediction.row(row) for target, prediction in predicted.items()}
 
-    def _planned(self, config: RunConfig) -> PlannedStep | str:
-        hardware, batch = config.hardware, config.optim.batch_tokens
+    def _planned_step(self, config: RunConfig) -> PlannedStep | str:
+        """The step of a plan in its layout, or why there is none."""
         shape = config.model.architecture
-        if shape is None or batch is None:  # a choice of the space that leaves them out
+        batch_tokens = config.optim.batch_tokens
+        if shape is None or batch_tokens is None:  # a choice of the space that leaves them out
             return f"{', '.join(missing(config))}: missing; expected in the plan, for times, memory and cost"
         try:
-            sequences = batch_sequences(batch, shape.context_length)
+            sequences = batch_sequences(batch_tokens, shape.context_length)
         except ConfigError as error:
             return str(error)
         layout = None if config.layout is None else config.layout.model_dump_json()
-        machines = hardware.model_copy(update={"price_usd_per_hour": None}).model_dump_json()
-        return _remember(
-            self._steps,
-            (shape, sequences, machines, layout),
-            _MOST_STEPS,
-            lambda: plan_step(config, self.study.step_times, self._cap),
-        )
+        machines = config.hardware.model_copy(update={"price_usd_per_hour": None})  # the price changes no step
+        key = (shape, sequences, machines.model_dump_json(), layout)
+        return _remember(self._steps, key, _MOST_STEPS, lambda: plan_step(config, self.study.step_times, self._cap))
 
     def _estimate(self, config: RunConfig, like: PlannedStep | None) -> ClusterEstimate | str:
-        step = self._planned(config) if like is None else like
+        """What a plan takes on its machines, or why it can't run there."""
+        step = self._planned_step(config) if like is None else like
         if isinstance(step, str):
             return step
-        sections = (config.reliability, config.prices, config.energy, config.targets)
         key = (
-            id(step), config.data.tokens, config.data.distinct_tokens(), config.usd_per_hour, config.seed,
-            config.start, *(section.model_dump_json() for section in sections),
-        )  # fmt: skip
+            id(step),
+            config.data.tokens,
+            config.data.distinct_tokens(),
+            config.usd_per_hour,
+            config.seed,
+            config.start,
+            config.reliability.model_dump_json(),
+            config.prices.model_dump_json(),
+            config.energy.model_dump_json(),
+            config.targets.model_dump_json(),
+        )
         # beside the estimate stands its step, so that no other takes on the identity that is in the key
         found = _remember(self._estimates, key, _MOST_ESTIMATES, lambda: (step, estimate(config, step=step)))
         return found if isinstance(found, str) else found[1]
 
 
-def _memory_cap(study: Study) -> MemoryCap | None:
-    """What the study's limit on memory means for the search for layouts."""
-    found = next((one for one in study.limits if one.measure.name == "peak_memory_gib" and one.side == "at_most"), None)
-    return None if found is None else MemoryCap(found.bound, found.chance)
-
-
-def _remember(known: dict[Any, _Known | str], key: Any, most: int, make: Any) -> _Known | str:
+def _remember(known: dict[Any, _Known | str], key: Any, most: int, make: Callable[[], _Known]) -> _Known | str:
     """What is known under a key, made if need be; what can't be made is remembered as why. The oldest is dropped."""
     if key not in known:
         try:
@@ -243,12 +265,3 @@ def _remember(known: dict[Any, _Known | str], key: Any, most: int, make: Any) ->
         while len(known) > most:
             del known[next(iter(known))]
     return known[key]
-
-
-def _alike(columns: Sequence[Any]) -> list[list[int]]:
-    """Rows with the same columns, which can be predicted together."""
-    groups: dict[tuple[str, ...], list[int]] = {}
-    for row, found in enumerate(columns):
-        if not isinstance(found, str):
-            groups.setdefault(tuple(found), []).append(row)
-    return list(groups.values())

@@ -1,7 +1,7 @@
 """`optimize(study)`: Optuna over a study's space, a local search from its best trials, and what comes of it.
 
-Warm start → trials → polish → the best plan and the front, each with its full forecast; where nothing is feasible, the
-smallest relaxations that would do.
+First known recipes are tried (warm start), then trials, and between them the best plans are polished. The answer is the
+best plan and the front, each with its full forecast; where nothing is feasible, the smallest relaxations that would do.
 """
 
 from __future__ import annotations
@@ -49,12 +49,20 @@ def optimize(
     storage: str | None = None,
     progress: Progress | None = None,
 ) -> Optimization:
-    """Search for the best plan of a study: a `Study`, a study file, or what would stand in one.
+    """Search for the best plan of a study. One without a feasible plan isn't an error here: the result says so.
 
-    `predictor` stands in for the one that the study names, `trials` and `storage` for its own. Trials are counted over
-    everything that the storage holds, so that an interrupted search goes on where it stopped, and several processes on
-    one storage share the work. Raises ConfigError for what is wrong with the study, InputError for a storage that
-    can't be used. A study without a feasible plan isn't an error here: the result says so.
+    Args:
+        config: A `Study`, the path of a study file, or the mapping that would stand in one.
+        predictor: Instead of the one that the study names.
+        trials: How many to reach, instead of the study's `search.trials`. They are counted over everything that the
+            storage holds, so that an interrupted search goes on where it stopped, and several processes share the work.
+        storage: Where trials are kept, instead of the study's `search.storage`.
+        progress: Called with what is being done and the share done.
+
+    Raises:
+        ConfigError: Something is wrong with the study.
+        InputError: The storage can't be used.
+        UsageError: `trials` is below 1.
     """
     from .result import conclude
 
@@ -80,7 +88,8 @@ def run_search(
 
 def work(study: Study, *, trials: int, storage: str) -> None:
     """Try plans of a study that another process leads, until it has so many; no recipes, no polish, no answer."""
-    found = open_search(study, storage, choose_sampler(study, trials))
+    sampler = choose_sampler(study, trials)
+    found = open_search(study, storage, sampler)
     search = _Search(study, Evaluator(study), found, trials, None)
     search.trials(trials)
 
@@ -91,9 +100,8 @@ def as_study(config: Study | Mapping[str, Any] | str | os.PathLike[str], predict
         if predictor is None:
             return config
         # another predictor's trials mean something else
-        digest = hashlib.sha256(
-            f"{config.digest} {predictor.name} {predictor.about.get('digest')}".encode()
-        ).hexdigest()
+        identity = f"{config.digest} {predictor.name} {predictor.about.get('digest')}"
+        digest = hashlib.sha256(identity.encode()).hexdigest()
         return replace(config, predictor=predictor, digest=digest)
     if isinstance(config, Mapping):
         return Study.from_mapping(config, predictor=predictor)
@@ -107,7 +115,8 @@ def open_search(study: Study, storage: str | None, sampler: str) -> optuna.Study
 
     stamp = {"format": FORMAT, "version": __version__, "digest": study.digest}
     made = make_sampler(sampler, study.options.seed)
-    found = open_study(open_storage(storage), study.name, study.directions, stamp, made)
+    opened = open_storage(storage)
+    found = open_study(opened, study.name, study.directions, stamp, made)
     with experimental_parts():
         found.set_metric_names([goal.name for goal in study.goals])
     return found
@@ -119,20 +128,27 @@ class _Search:
     def __init__(
         self, study: Study, evaluator: Evaluator, found: optuna.Study, total: int, progress: Progress | None
     ) -> None:
-        self.study, self.evaluator, self.found, self.total, self.progress = study, evaluator, found, total, progress
+        self.study = study
+        self.evaluator = evaluator
+        self.found = found
+        self.total = total
+        self.progress = progress
         self.done = 0
-        self.done_from: set[str] = set()
-        self.ends = None if study.options.timeout is None else time.monotonic() + study.options.timeout
+        self.polished_from: set[str] = set()
+        timeout_s = math.inf if study.options.timeout is None else study.options.timeout
+        self.ends = time.monotonic() + timeout_s
 
     def run(self) -> None:
         """Recipes, then trials with polish between."""
-        if self.study.options.warm_start:
+        options = self.study.options
+        if options.warm_start:
             for name, parameters in recipes(self.study):
                 self.enqueue(parameters, name)
-        for share in _POLISH_AT if self.study.options.polish else ():
-            self.trials(math.floor(share * self.total))
-            if self.time_left() > 0 and len(evaluations(self.found)) < self.total:
-                self.polish()
+        if options.polish:
+            for share in _POLISH_AT:
+                self.trials(math.floor(share * self.total))
+                if self.time_left() > 0 and len(evaluations(self.found)) < self.total:
+                    self.polish()
         self.trials(self.total)
 
     def trials(self, upto: int) -> None:
@@ -142,17 +158,18 @@ class _Search:
         left = self.time_left()
         if left > 0:
             timeout = None if math.isinf(left) else left
-            run_trials(self.found, self.judge, upto, timeout_s=timeout, progress=self.counted)
+            run_trials(self.found, self.judge, upto, timeout_s=timeout, progress=self.report_trials)
 
     def judge(self, trial: optuna.Trial) -> Sequence[float]:
-        """One trial."""
-        return keep(trial, self.evaluator(self.study.space.suggest(trial)))
+        """One trial: the values that the sampler suggests, forecast and judged."""
+        values = self.study.space.suggest(trial)
+        return keep(trial, self.evaluator(values))
 
     def polish(self) -> None:
         """Improve the best plans so far, and put what is better in the queue."""
-        told = None if self.progress is None else (lambda share: self.counted(None, self.total))
+        known = list(evaluations(self.found).values())
         budget = math.ceil(self.total / len(_POLISH_AT))
-        for better in polished(self.evaluator, list(evaluations(self.found).values()), budget, self.done_from, told):
+        for better in polished(self.evaluator, known, budget, self.polished_from, self.report_polish):
             parameters = self.study.space.encode(better.values)
             if parameters is not None:
                 self.enqueue(parameters, "polish")
@@ -165,13 +182,19 @@ class _Search:
             self.found.enqueue_trial(parameters, user_attrs={ORIGIN: origin}, skip_if_exists=True)
 
     def time_left(self) -> float:
-        """Seconds until the study's timeout."""
-        return math.inf if self.ends is None else self.ends - time.monotonic()
+        """Seconds until the study's timeout; infinite without one."""
+        return self.ends - time.monotonic()
 
-    def counted(self, done: int | None, total: int) -> None:
-        """Pass progress on, over all trials that are wanted."""
+    def report_trials(self, done: int, total: int) -> None:
+        """Pass on how many trials are done, as a share of all that are wanted (not of this stretch's `total`)."""
+        self.done = done
+        self.report(f"trial {done} of {self.total}")
+
+    def report_polish(self, share: float) -> None:
+        """Pass on that plans are being polished, which adds no trials."""
+        self.report("polishing")
+
+    def report(self, what: str) -> None:
+        """Pass progress on, if anyone listens."""
         if self.progress is not None:
-            if done is not None:
-                self.done = done
-            what = f"trial {self.done} of {self.total}" if done is not None else "polishing"
             self.progress(what, min(self.done / self.total, 1.0))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Candidate", "Optimization", "conclude"]
 
 _MOST_ON_FRONT = 50  # points that get a full forecast
+_MOST_RELAXATIONS = 3  # that a message names
 _LEAST_FOR_IMPORTANCE = 20  # trials
 
 
@@ -43,17 +44,23 @@ class Candidate:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         one = self.evaluation
-        return {
+        facts: dict[str, Any] = {
             "trial": self.number,
             "origin": self.origin,
             "values": dict(one.values),
-            "goals": list(one.goals if one.why is None else (None for _ in one.goals)),
+            "goals": list(one.goals),
             "limits": dict(one.measured),
             "feasible": one.feasible,
             "why": one.why,
-            "config": None if self.forecast is None else self.forecast.config.to_mapping(),
-            "forecast": None if self.forecast is None else self.forecast.to_dict(),
+            "config": None,
+            "forecast": None,
         }
+        if one.why is not None:
+            facts["goals"] = [None] * len(one.goals)
+        if self.forecast is not None:
+            facts["config"] = self.forecast.config.to_mapping()
+            facts["forecast"] = self.forecast.to_dict()
+        return facts
 
 
 @dataclass(frozen=True)
@@ -85,27 +92,47 @@ class Optimization:
         if self.feasible:
             return
         name = f"study {self.study.name}"
-        if self.relaxations:
-            first, *others = self.relaxations
-            also = "".join(f"; or {one.text}" for one in others[:2])
-            raise InfeasibleError(
-                f"{name}: no plan keeps every limit ({self.trials['complete']} tried); smallest relaxation: "
-                f"{first.text}{also}"
-            )
-        raise InfeasibleError(f"{name}: no plan can be run: {self.why}")
+        if not self.relaxations:
+            raise InfeasibleError(f"{name}: no plan can be run: {self.why}")
+        smallest = "; or ".join(relaxation.text for relaxation in self.relaxations[:_MOST_RELAXATIONS])
+        raise InfeasibleError(
+            f"{name}: no plan keeps every limit ({self.trials['complete']} tried); smallest relaxation: {smallest}"
+        )
 
     def save_best(self, path: str | os.PathLike[str]) -> None:
         """Write the best plan as a run configuration, complete with defaults. Raises as `require_feasible`."""
         import yaml
 
         self.require_feasible()
-        seen = self.best.forecast
-        config = self.study.space.config(self.best.evaluation.values) if seen is None else seen.config
+        forecast = self.best.forecast
+        if forecast is None:
+            config = self.study.space.config(self.best.evaluation.values)
+        else:
+            config = forecast.config
         write_text(path, yaml.safe_dump(config.to_mapping(), sort_keys=False, allow_unicode=True))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values with stable keys and units in the names, for JSON."""
         study = self.study
+        goals = []
+        for goal in study.goals:
+            stated = goal.goal
+            facts = {
+                "measure": goal.name,
+                "direction": stated.direction,
+                "quantile": stated.quantile,
+                "weights": stated.weights,
+            }
+            goals.append(facts)
+        limits = []
+        for limit in study.limits:
+            facts = {
+                "measure": limit.measure.name,
+                limit.side: limit.bound,
+                "chance": limit.chance if limit.measure.uncertain else None,
+                "source": limit.source,
+            }
+            limits.append(facts)
         return {
             "best": self.best.to_dict(),
             "pareto": [one.to_dict() for one in self.front],
@@ -118,24 +145,8 @@ class Optimization:
                 "sampler": self.sampler,
                 "seed": study.options.seed,
                 "digest": study.digest,
-                "goals": [
-                    {
-                        "measure": goal.name,
-                        "direction": goal.goal.direction,
-                        "quantile": goal.goal.quantile,
-                        "weights": goal.goal.weights,
-                    }
-                    for goal in study.goals
-                ],
-                "limits": [
-                    {
-                        "measure": limit.measure.name,
-                        limit.side: limit.bound,
-                        "chance": limit.chance if limit.measure.uncertain else None,
-                        "source": limit.source,
-                    }
-                    for limit in study.limits
-                ],
+                "goals": goals,
+                "limits": limits,
                 "space": list(study.space.paths),
             },
             "importances": {name: dict(values) for name, values in self.importances.items()},
@@ -149,61 +160,97 @@ class Optimization:
 def conclude(
     study: Study, evaluator: Evaluator, found: optuna.Study, sampler: str, storage: str | None, earlier: int = 0
 ) -> Optimization:
-    """Read the trials and say what came of them, `earlier` of them found as they were; InfeasibleError for none."""
+    """Read the trials and say what came of them.
+
+    Args:
+        study: What was searched.
+        evaluator: Judges and forecasts plans of the study.
+        found: The Optuna study that holds the trials.
+        sampler: The name of the sampler, for the record.
+        storage: Where the trials are kept.
+        earlier: How many trials were there before this search.
+
+    Raises:
+        InfeasibleError: No trial was completed.
+    """
     from .storage.database import without_password
 
     known = evaluations(found)
-    origins = {t.number: str(t.user_attrs.get(ORIGIN, "sampler")) for t in found.get_trials(deepcopy=False)}
     if not known:
         raise InfeasibleError(f"study {study.name}: no trial was completed; expected more trials or a longer timeout")
+    evaluated = list(known.values())
     numbers = {id(one): number for number, one in known.items()}
+    origins = {}
+    for trial in found.get_trials(deepcopy=False):
+        origins[trial.number] = str(trial.user_attrs.get(ORIGIN, "sampler"))
+
+    feasible = [one for one in evaluated if one.feasible]
+    relaxed: tuple[Relaxation, ...] = ()
+    if feasible:
+        front = front_of(feasible, study.directions)
+        best = balanced(front, study.directions)
+    else:
+        front = []
+        best = min(evaluated, key=lambda one: one.worst)
+        relaxed = tuple(relaxations(evaluator, evaluated))
+    for relaxation in relaxed:
+        if relaxation.plan.feasible:
+            # looking for what must give, the local search has found a plan that needs nothing
+            best = relaxation.plan
+            feasible = front = [best]
+            relaxed = ()
+            break
 
     def candidate(one: PlanEvaluation) -> Candidate:
-        number, forecast = numbers.get(id(one)), _forecast(evaluator, one)
-        config = None if forecast is None else forecast.config
+        """A plan with its full forecast."""
+        number = numbers.get(id(one))
         origin = "polish" if number is None else origins[number]
+        forecast = _forecast(evaluator, one)
+        config = None if forecast is None else forecast.config
         return Candidate(number, origin, replace(one, config=config), forecast)
 
-    feasible = [one for one in known.values() if one.feasible]
-    front = front_of(feasible, study.directions) if feasible else []
-    best = balanced(front, study.directions) if front else min(known.values(), key=lambda one: one.worst)
-    relaxed = () if feasible else tuple(relaxations(evaluator, list(known.values())))
-    hit = next((one.plan for one in relaxed if one.plan.feasible), None)
-    if hit is not None:  # looking for what must give, the local search has found a plan that needs nothing
-        feasible, front, best, relaxed = [hit], [hit], hit, ()
-    shown = spread_out(front, study.directions, _MOST_ON_FRONT)
+    notes = _unread_notes(study)
+    on_front = spread_out(front, study.directions, _MOST_ON_FRONT)
+    if len(on_front) < len(front):
+        notes.insert(0, f"the front has {len(front)} points, {len(on_front)} of them forecast")
     own = evaluator(study.space.current())
-    notes = [f"the front has {len(front)} points, {len(shown)} of them forecast"] if len(shown) < len(front) else []
+    counts = _counts(known, origins, found)
     return Optimization(
         study=study,
         sampler=sampler,
         storage=None if storage in (None, MEMORY) else without_password(storage),
         best=candidate(best),
-        front=tuple(candidate(one) for one in sorted(shown, key=lambda one: one.goals)),
+        front=tuple(candidate(one) for one in sorted(on_front, key=lambda one: one.goals)),
         baseline=Candidate(None, "as it is", own, _forecast(evaluator, own)),
         feasible=bool(feasible),
-        trials={**_counts(known, origins, found), "earlier": earlier},
-        history=[(n, one.goals, one.feasible, origins[n]) for n, one in sorted(known.items())],
+        trials={**counts, "earlier": earlier},
+        history=[(number, one.goals, one.feasible, origins[number]) for number, one in sorted(known.items())],
         importances=_importances(study, found, len(known)),
         relaxations=relaxed,
-        why=None if feasible or relaxed else why_impossible(study, list(known.values())),
-        notes=(*notes, *_unread(study)),
+        why=None if feasible or relaxed else why_impossible(study, evaluated),
+        notes=tuple(notes),
     )
 
 
-def _unread(study: Study) -> list[str]:
+def _unread_notes(study: Study) -> list[str]:
     """What varies though no loss depends on it: the search would take whatever is cheapest."""
-    laws = [study.predictor.models[target].fit.law for target in study.loss_columns]
-    reads = {column for law in laws for column in (*law.columns, *law.optional, *law.levels)}
-    mixed = any(law.domains for law in laws)
-    settings = [path for path in study.space.paths if path.startswith(("optim.", "columns."))]
-    unread = [path for path in settings if path.partition(".")[2] not in reads]
-    unread += ["data.mix"] if study.space.mix is not None and not mixed else []
+    laws = [study.predictor.models[column].fit.law for column in study.loss_columns]
+    if not laws:
+        return []
+    read: set[str] = set()
+    for law in laws:
+        read.update(law.columns, law.optional, law.levels)
+    unread = []
+    for path in study.space.paths:
+        section, _, key = path.partition(".")
+        if section in ("optim", "columns") and key not in read:
+            unread.append(path)
+    if study.space.mix is not None and not any(law.domains for law in laws):
+        unread.append("data.mix")
     return [
         f"{path} varies, but {study.predictor.name} doesn't know what it does to the loss: what is fastest is chosen; "
         "bound it by what is known to train well"
         for path in unread
-        if laws
     ]
 
 
@@ -221,13 +268,14 @@ def _counts(known: Mapping[int, PlanEvaluation], origins: Mapping[int, str], fou
     from optuna.trial import TrialState
 
     states = [trial.state for trial in found.get_trials(deepcopy=False)]
+    known_origins = [origins[number] for number in known]
     return {
         "complete": len(known),
         "feasible": sum(one.feasible for one in known.values()),
         "impossible": sum(one.why is not None for one in known.values()),
         "failed": states.count(TrialState.FAIL),
         "running": states.count(TrialState.RUNNING),
-        "polished": sum(origins[number] == "polish" for number in known),
+        "polished": known_origins.count("polish"),
     }
 
 
@@ -239,18 +287,20 @@ def _importances(study: Study, found: optuna.Study, complete: int) -> dict[str, 
 
     if complete < _LEAST_FOR_IMPORTANCE:
         return {}
-    shares = {}
+    importances = {}
     for number, goal in enumerate(study.goals):
         sign = 1.0 if study.directions[number] == "minimize" else -1.0
+
+        def target(trial: optuna.trial.FrozenTrial, number: int = number, sign: float = sign) -> float:
+            return sign * trial.values[number]
+
         with experimental_parts(), warnings.catch_warnings():
             # it says that it takes low values for good, which they are
             warnings.filterwarnings("ignore", message="PedAnovaImportanceEvaluator computes", category=UserWarning)
             evaluator = PedAnovaImportanceEvaluator()
             try:
-                found_shares = get_param_importances(
-                    found, evaluator=evaluator, target=lambda trial, n=number, s=sign: s * trial.values[n]
-                )
+                shares = get_param_importances(found, evaluator=evaluator, target=target)
             except (ValueError, RuntimeError):  # every trial alike, or too few that differ
                 continue
-        shares[goal.name] = {name: float(value) for name, value in found_shares.items()}
-    return shares
+        importances[goal.name] = {name: float(share) for name, share in shares.items()}
+    return importances

@@ -40,14 +40,20 @@ class Study:
     """One search, complete."""
 
     name: str
+    """Under which a storage keeps it."""
     run: RunConfig
+    """The run that the search starts from, and that gives whatever doesn't vary."""
     space: Space
+    """What may vary."""
     goals: tuple[MeasuredGoal, ...]
     limits: tuple[BoundLimit, ...]
     predictor: Predictor
+    """What forecasts losses."""
     step_times: StepTimeModel
+    """What forecasts the time of a step."""
     serving: ServingConfig
     options: SearchOptions
+    """How to search."""
     digest: str
     """Of everything that decides what a trial means: run, space, goals, limits, predictor."""
 
@@ -55,10 +61,20 @@ class Study:
     def load(
         cls, path: str | os.PathLike[str], overrides: Sequence[str] = (), predictor: Predictor | None = None
     ) -> Study:
-        """Read a study file; paths in it are relative to it. `overrides` change the run. Raises ConfigError."""
+        """Read a study file.
+
+        Args:
+            path: The file, YAML or JSON; "-" is standard input. Paths in it are relative to its folder.
+            overrides: Changes of the run, each `key=value`.
+            predictor: Instead of the one that the file names.
+
+        Raises:
+            ConfigError: Something is wrong with the study.
+        """
         document = load_document(path)
         origins = Origins(document.where, document.lines, {})
-        name = "study" if os.fspath(path) == "-" else Path(path).stem  # piped in
+        piped_in = os.fspath(path) == "-"
+        name = "study" if piped_in else Path(path).stem
         return cls._made(document.mapping, origins, Path(path).parent, name, overrides, predictor)
 
     @classmethod
@@ -72,7 +88,19 @@ class Study:
         where: str = "study",
         folder: str | os.PathLike[str] = ".",
     ) -> Study:
-        """Read what YAML would give; `predictor` and `step_times` stand in for those that it names."""
+        """Read what YAML would give.
+
+        Args:
+            mapping: The study.
+            predictor: Instead of the one that it names.
+            step_times: Instead of the calibration that it names.
+            overrides: Changes of the run, each `key=value`.
+            where: What messages call the study.
+            folder: What paths in it are relative to.
+
+        Raises:
+            ConfigError: Something is wrong with the study.
+        """
         origins = Origins(where, {}, {})
         return cls._made(mapping, origins, Path(folder), "study", overrides, predictor, step_times)
 
@@ -91,22 +119,41 @@ class Study:
             config = StudyConfig.model_validate(mapping)
         except ValidationError as error:
             raise ConfigError(explain(error, StudyConfig, origins)) from None
-        base, run = _run(config, folder, overrides, origins)
-        found = predictor or _named(origins, "predictor", lambda: _predictor(config.predictor, folder))
-        times = step_times or _named(origins, "calibration", lambda: _step_times(config.calibration, folder))
-        domains = list(dict.fromkeys(d for model in found.models.values() for d in model.fit.law.domains))
-        space = build_space(config.space, base, run, domains, origins)
-        reader = GoalReader(config, run, space, found, origins)
-        goals, limits = reader.goals(), reader.limits()
+        written_run, run = _read_run(config, folder, overrides, origins)
+        if predictor is None:
+            predictor = _reading(origins, "predictor", lambda: _load_predictor(config.predictor, folder))
+        if step_times is None:
+            step_times = _reading(origins, "calibration", lambda: _load_step_times(config.calibration, folder))
+        domains: list[str] = []
+        for model in predictor.models.values():
+            domains += [domain for domain in model.fit.law.domains if domain not in domains]
+        space = build_space(config.space, written_run, run, domains, origins)
+        reader = GoalReader(config, run, space, predictor, origins)
+        goals = reader.goals()
+        limits = reader.limits()
         reader.check_mix(goals, limits)
-        digest = _digest(config, run, found, times)
-        return cls(config.name or name, run, space, goals, limits, found, times, config.serving, config.search, digest)
+        return cls(
+            name=config.name or name,
+            run=run,
+            space=space,
+            goals=goals,
+            limits=limits,
+            predictor=predictor,
+            step_times=step_times,
+            serving=config.serving,
+            options=config.search,
+            digest=_digest(config, run, predictor, step_times),
+        )
 
     @property
     def loss_columns(self) -> tuple[str, ...]:
-        """The loss targets that goals and limits read."""
-        of_limits = (target for limit in self.limits for target in limit.measure.loss_columns)
-        return tuple(dict.fromkeys([*(t for goal in self.goals for t in goal.loss_columns), *of_limits]))
+        """The losses that goals and limits read, each once."""
+        columns: list[str] = []
+        for goal in self.goals:
+            columns += goal.loss_columns
+        for limit in self.limits:
+            columns += limit.measure.loss_columns
+        return tuple(dict.fromkeys(columns))
 
     @property
     def needs_cluster(self) -> bool:
@@ -115,8 +162,10 @@ class Study:
 
     def kept_in(self) -> str:
         """The storage that the study names, else a journal of its own. Raises InputError where that can't be."""
-        way = self.options.model_dump(mode="json", exclude={"trials", "storage", "timeout"})
-        return self.options.storage or own_journal(self.name, __version__, self.digest, sorted(way.items()))
+        if self.options.storage:
+            return self.options.storage
+        how = self.options.model_dump(mode="json", exclude={"trials", "storage", "timeout"})
+        return own_journal(self.name, __version__, self.digest, sorted(how.items()))
 
     @property
     def directions(self) -> list[str]:
@@ -124,27 +173,27 @@ class Study:
         return [goal.goal.direction for goal in self.goals]
 
 
-def _run(
+def _read_run(
     config: StudyConfig, folder: Path, overrides: Sequence[str], origins: Origins
 ) -> tuple[Mapping[str, Any], RunConfig]:
-    """The run as it is written, and as it is read."""
+    """The run as it is written, overrides included, and as it is read."""
     from ..config.run_config import apply_overrides
 
     if isinstance(config.run, str):
         path = folder / config.run
-        raw = _named(origins, "run", lambda: load_document(path)).mapping
+        raw = _reading(origins, "run", lambda: load_document(path)).mapping
         run = RunConfig.load(path, overrides)
     else:
         raw = config.run
         run = RunConfig.from_mapping(raw, f"{origins.of(('run',))}: run", overrides)
-    mapping = apply_overrides(raw, overrides)
-    if any(path == "model.params" for path in config.space) and run.model.architecture is not None:
+    written = apply_overrides(raw, overrides)
+    if "model.params" in config.space and run.model.architecture is not None:
         # counts beside the shape would contradict the shapes of other sizes
-        mapping = {**mapping, "model": {"architecture": mapping["model"]["architecture"]}}
-    return mapping, run
+        written = {**written, "model": {"architecture": written["model"]["architecture"]}}
+    return written, run
 
 
-def _named(origins: Origins, key: str, read: Callable[[], _Read]) -> _Read:
+def _reading(origins: Origins, key: str, read: Callable[[], _Read]) -> _Read:
     """What a file that the study names holds; what is wrong with it begins with the study's line that names it."""
     try:
         return read()
@@ -152,20 +201,27 @@ def _named(origins: Origins, key: str, read: Callable[[], _Read]) -> _Read:
         raise type(error)(f"{origins.of((key,))}: {key}: {error}") from None
 
 
-def _predictor(name: str, folder: Path) -> Predictor:
+def _load_predictor(name: str, folder: Path) -> Predictor:
+    """A predictor in a folder beside the study, else a shipped one of that name."""
     from ..predictor.storage.folder import load
 
-    return load(str(folder / name) if (folder / name).is_dir() else name)
+    beside = folder / name
+    return load(str(beside)) if beside.is_dir() else load(name)
 
 
-def _step_times(name: str | None, folder: Path) -> StepTimeModel:
-    return StepTimeModel.shipped() if name is None else StepTimeModel.load(folder / name)
+def _load_step_times(name: str | None, folder: Path) -> StepTimeModel:
+    """A calibration beside the study, else the shipped one."""
+    if name is None:
+        return StepTimeModel.shipped()
+    return StepTimeModel.load(folder / name)
 
 
 def _digest(config: StudyConfig, run: RunConfig, predictor: Predictor, times: StepTimeModel) -> str:
     """A digest of everything that decides what a trial means; how to search isn't part of it."""
-    plain = config.model_dump(mode="json", by_alias=True, exclude={"search", "name", "run", "predictor", "calibration"})
-    plain |= {"run": run.to_mapping(), "predictor": [predictor.name.split("/")[-1], predictor.about.get("digest")]}
+    read_otherwise = {"search", "name", "run", "predictor", "calibration"}
+    plain = config.model_dump(mode="json", by_alias=True, exclude=read_otherwise)
+    plain["run"] = run.to_mapping()
+    plain["predictor"] = [predictor.name.split("/")[-1], predictor.about.get("digest")]
     plain["targets"] = {name: sorted(model.parameters.items()) for name, model in predictor.models.items()}
     plain["step_times"] = [times.calibrated_on, times.offset]
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ __all__ = ["form", "study_view"]
 
 _MOST_ON_FRONT = 12
 _MOST_IMPORTANT = 8
+_LEAST_IMPORTANCE = 0.005  # what rounds to 0 % is left out
 _COUNTED = 1_000_000  # whole numbers below it are written out
 _HEADLINE = (
     ("perplexity per token", "perplexity"),
@@ -33,140 +35,162 @@ _HEADLINE = (
 
 def study_view(found: Optimization) -> RenderableType:
     """The answer of a search."""
-    study, trials = found.study, found.trials
-    head = (
-        f"{study.name}: {trials['complete']} plans tried{_earlier(trials)}, {trials['feasible']} keep every limit "
-        f"({found.sampler}, seed {study.options.seed})"
-    )
-    blocks: list[RenderableType] = [Text(head, style="bold")]
-    blocks.append(Text(_sentence(found), style="" if found.feasible else "red"))
-    blocks.append(_plans(found))
-    blocks.append(_limits(found))
+    study = found.study
+    trials = found.trials
+    tried = f"{trials['complete']} plans tried"
+    if trials.get("earlier"):
+        tried += f" ({trials['earlier']} of them earlier)"
+    title = f"{study.name}: {tried}, {trials['feasible']} keep every limit ({found.sampler}, seed {study.options.seed})"
+    blocks: list[RenderableType] = [
+        Text(title, style="bold"),
+        Text(_verdict(found), style="" if found.feasible else "red"),
+        _best_beside_own(found),
+        _limits(found),
+    ]
     blocks += _repeats(found)
     if len(study.goals) > 1 and found.front:
-        blocks += [
-            Text("the front: no plan here is better than another in every goal"),
-            Padding(_front(found), (0, 0, 0, 2), expand=False),
-        ]
+        blocks.append(Text("the front: no plan here is better than another in every goal"))
+        blocks.append(Padding(_front(found), (0, 0, 0, 2), expand=False))
     blocks += _importances(found)
-    blocks += [_relaxed(found)] if found.relaxations else []
-    blocks += [Text(f"! {text}", style="yellow") for text in _warnings(found)]
-    blocks += [] if found.storage is None else [Text(f"kept in {found.storage}: the same command goes on from there")]
+    if found.relaxations:
+        blocks.append(Text("smallest relaxations that make a plan feasible:"))
+        blocks += [Text(f"  {relaxation.text}") for relaxation in found.relaxations]
+    blocks += [Text(f"! {warning}", style="yellow") for warning in _warnings(found)]
+    if found.storage is not None:
+        blocks.append(Text(f"kept in {found.storage}: the same command goes on from there"))
     return Group(*blocks)
 
 
-def _earlier(trials: Mapping[str, int]) -> str:
-    return f" ({trials['earlier']} of them earlier)" if trials.get("earlier") else ""
-
-
 def form(name: str, value: float | None) -> str:
-    """A measure's value as a reader wants it."""
+    """A measure's value as a reader wants it; a dash for none. A domain at the end of the name makes no difference."""
     if value is None:
         return "–"
-    stem = name.partition(".")[0]
-    if stem in ("loss_nats", "perplexity"):
-        return f"{value:.4f}" if stem == "loss_nats" else f"{value:.3f}"
-    if stem in ("mfu", "goodput"):
+    measure = name.partition(".")[0]
+    if measure == "loss_nats":
+        return f"{value:.4f}"
+    if measure == "perplexity":
+        return f"{value:.3f}"
+    if measure in ("mfu", "goodput"):
         return f"{value:.1%}"
-    if stem in ("wall_clock_days", "epochs", "step_time_s", "peak_memory_gib", "inference_usd_per_mtok"):
+    if measure in ("wall_clock_days", "epochs", "step_time_s", "peak_memory_gib", "inference_usd_per_mtok"):
         return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
     return format_count(value)
 
 
-def _sentence(found: Optimization) -> str:
+def _verdict(found: Optimization) -> str:
+    """Whether there is a feasible plan, and what found the best."""
     best = found.best
     if not found.feasible:
         return "no plan keeps every limit; below, the one that misses them least"
     what = "the best" if len(found.study.goals) == 1 else "the balanced one"
-    by = {"sampler": "found by the sampler", "polish": "polished"}.get(best.origin, f"the recipe “{best.origin}”")
-    return f"{what}: {by}" if best.number is None else f"{what}: trial {best.number}, {by}"
+    if best.number is not None:
+        what += f": trial {best.number}, "
+    else:
+        what += ": "
+    if best.origin == "sampler":
+        return what + "found by the sampler"
+    if best.origin == "polish":
+        return what + "polished"
+    return what + f"the recipe “{best.origin}”"
 
 
-def _plans(found: Optimization) -> Table:
+def _best_beside_own(found: Optimization) -> Table:
+    """The best plan beside the run as it is: what varies, the goals, the headline of the forecast."""
     table = plain_table("", "as it is", "best" if found.feasible else "nearest", "90 % interval")
     own, best = found.baseline, found.best
-    for path in _paths(found.study, best.evaluation):
+    for path in _varied_paths(found.study, best.evaluation):
         add_row(table, path, _value(own.evaluation, path), _value(best.evaluation, path), "")
     for number, goal in enumerate(found.study.goals):
-        quantile = goal.goal.quantile
-        label = f"{goal.goal.direction[:-3]}ise {goal.label}" + (
-            "" if quantile == 0.5 else f", {quantile:.0%} quantile"
-        )
-        cells = [form(goal.name, None if one.why else one.goals[number]) for one in (own.evaluation, best.evaluation)]
+        stated = goal.goal
+        label = f"{stated.direction.replace('ize', 'ise')} {goal.label}"
+        if stated.quantile != 0.5:
+            label += f", {stated.quantile:.0%} quantile"
+        cells = []
+        for one in (own.evaluation, best.evaluation):
+            value = one.goals[number] if one.why is None else None
+            cells.append(form(goal.name, value))
         add_row(table, label, *cells, "")
     for label, key in _HEADLINE:
-        cells = [_quantity(one, key) for one in (own, best)]
-        if cells[1] is not None:
-            add_row(
-                table, label, *("–" if c is None else form(key, c["median"]) for c in cells), _interval(key, cells[1])
-            )
+        best_facts = _quantity(best, key)
+        if best_facts is None:
+            continue
+        own_facts = _quantity(own, key)
+        own_median = None if own_facts is None else own_facts["median"]
+        low, high = best_facts["intervals"]["0.9"]
+        interval = f"{form(key, low)} to {form(key, high)}"
+        add_row(table, label, form(key, own_median), form(key, best_facts["median"]), interval)
     return table
 
 
-def _paths(study: Study, best: PlanEvaluation) -> list[str]:
-    """Rows of what varies; the shares of a mix one by one."""
-    found = []
+def _varied_paths(study: Study, best: PlanEvaluation) -> list[str]:
+    """What varies, a row each; the shares of a mix one by one."""
+    rows = []
     for path in study.space.paths:
         mix = best.values.get(path)
-        found += [f"{path}.{domain}" for domain in mix] if isinstance(mix, Mapping) else [path]
-    return found
+        if isinstance(mix, Mapping):
+            rows += [f"{path}.{domain}" for domain in mix]
+        else:
+            rows.append(path)
+    return rows
 
 
 def _value(one: PlanEvaluation, path: str) -> str:
     """A varied value; of a shape or a batch what it came to."""
-    section, _, key = path.partition(".")
-    together = one.values.get(section)  # settings that do
-    value = together.get(key) if path not in one.values and isinstance(together, Mapping) else one.values.get(path)
-    config = one.config
     if path.startswith("data.mix."):
-        share = (one.values.get("data.mix") or {}).get(path.removeprefix("data.mix."))
+        mix = one.values.get("data.mix") or {}
+        share = mix.get(path.removeprefix("data.mix."))
         return "–" if share is None else f"{share:.1%}"
-    if config is not None and path == "model.params":
-        value = config.model.params_total
-    if config is not None and path == "optim.batch_tokens":
-        value = config.optim.batch_tokens
+    value = one.values.get(path)
+    section, _, key = path.partition(".")
+    together = one.values.get(section)  # a choice among settings of a whole section
+    if path not in one.values and isinstance(together, Mapping):
+        value = together.get(key)
+    if one.config is not None and path == "model.params":
+        value = one.config.model.params_total
+    if one.config is not None and path == "optim.batch_tokens":
+        value = one.config.optim.batch_tokens
+    return _shown_value(value)
+
+
+def _shown_value(value: object) -> str:
+    """A value of a run as a reader wants it: numbers rounded, a named choice by its name."""
+    if value is None:
+        return "–"
+    if isinstance(value, Mapping):
+        return str(value.get("name", value))
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return "–" if value is None else str(value.get("name", value) if isinstance(value, Mapping) else value)
+        return str(value)
     if isinstance(value, int) and value < _COUNTED:
         return f"{value:,}"
-    return f"{value:.3g}" if abs(value) < 1 else format_count(float(value))
+    if abs(value) < 1:
+        return f"{value:.3g}"
+    return format_count(float(value))
 
 
-def _quantity(one: Candidate, key: str) -> dict[str, Any] | None:
-    facts = None if one.forecast is None else one.forecast.to_dict().get(key)
+def _quantity(one: Candidate, key: str) -> Mapping[str, Any] | None:
+    """A quantity of a plan's forecast by its JSON key; None where there is none."""
+    if one.forecast is None:
+        return None
+    facts = one.forecast.to_dict().get(key)
     return facts if isinstance(facts, dict) else None
 
 
-def _interval(key: str, facts: Mapping[str, Any]) -> str:
-    low, high = facts["intervals"]["0.9"]
-    return f"{form(key, low)} to {form(key, high)}"
-
-
 def _limits(found: Optimization) -> Table:
+    """Each limit, and what the best plan has of it."""
     table = plain_table("limit", "bound", "at the stated chance", "chance kept", "")
     for limit in found.study.limits:
+        measure = limit.measure.name
+        label = measure if limit.source == "constraints" else f"{measure} ({limit.source})"
+        sign = "≤" if limit.side == "at_most" else "≥"
         value = found.best.evaluation.measured.get(limit.name)
-        kept = "" if value is None else ("kept" if limit.excess(value) <= 0 else "MISSED")
-        chance = f" ({limit.chance:.0%})" if limit.measure.uncertain else ""
-        name = limit.measure.name
-        bound = ("≤ " if limit.side == "at_most" else "≥ ") + form(name, limit.bound)
-        add_row(table, f"{name}{_source(limit)}", bound, form(name, value) + chance, _chance(found, limit), kept)
+        reached = form(measure, value)
+        if limit.measure.uncertain:
+            reached += f" ({limit.chance:.0%})"
+        verdict = ""
+        if value is not None:
+            verdict = "kept" if limit.excess(value) <= 0 else "MISSED"
+        add_row(table, label, f"{sign} {form(measure, limit.bound)}", reached, _chance(found, limit), verdict)
     return table
-
-
-def _repeats(found: Optimization) -> list[RenderableType]:
-    """How often the best plan sees each stock, where any is stated."""
-    config = found.best.evaluation.config
-    if config is None or config.data.epochs <= 1.0:
-        return []
-    data = config.data
-    stocks, mix = data.unique_tokens_by_domain or {}, data.mix or {}
-    each = ", ".join(f"{d} {data.tokens * mix.get(d, 0.0) / stock:.2g}" for d, stock in stocks.items())
-    return [Text(f"epochs of the best: {data.epochs:.3g} in all" + (f" ({each})" if each else ""))]
-
-
-def _source(limit: BoundLimit) -> str:
-    return "" if limit.source == "constraints" else f" ({limit.source})"
 
 
 def _chance(found: Optimization, limit: BoundLimit) -> str:
@@ -174,42 +198,72 @@ def _chance(found: Optimization, limit: BoundLimit) -> str:
     forecast = found.best.forecast
     if forecast is None or forecast.cluster is None:
         return ""
-    draws = {
-        "cost_usd": forecast.cluster.draws.cost_usd,
-        "wall_clock_days": forecast.cluster.draws.wall_clock_s / 86_400,
-    }
-    known = draws.get(limit.measure.name)
-    if known is None:
+    draws = forecast.cluster.draws
+    if limit.measure.name == "cost_usd":
+        drawn = draws.cost_usd
+    elif limit.measure.name == "wall_clock_days":
+        drawn = draws.wall_clock_s / 86_400
+    else:
         return ""
-    return percent(float((known <= limit.bound).mean() if limit.side == "at_most" else (known >= limit.bound).mean()))
+    if drawn is None:
+        return ""
+    kept = drawn <= limit.bound if limit.side == "at_most" else drawn >= limit.bound
+    return percent(float(kept.mean()))
+
+
+def _repeats(found: Optimization) -> list[Text]:
+    """How often the best plan sees each stock of tokens, where any is stated."""
+    config = found.best.evaluation.config
+    if config is None or config.data.epochs <= 1.0:
+        return []
+    data = config.data
+    mix = data.mix or {}
+    line = f"epochs of the best: {data.epochs:.3g} in all"
+    each = []
+    for domain, stock in (data.unique_tokens_by_domain or {}).items():
+        epochs = data.tokens * mix.get(domain, 0.0) / stock
+        each.append(f"{domain} {epochs:.2g}")
+    if each:
+        line += f" ({', '.join(each)})"
+    return [Text(line)]
 
 
 def _front(found: Optimization) -> Table:
-    names = [goal.name for goal in found.study.goals]
+    """Plans of the front: their goals and what varies but the mix."""
+    goals = [goal.name for goal in found.study.goals]
     varied = [path for path in found.study.space.paths if path != "data.mix"]
-    table = plain_table("trial", *names, *varied)
-    step = max(1, -(-len(found.front) // _MOST_ON_FRONT))
-    for one in found.front[::step]:
-        goals = [form(name, value) for name, value in zip(names, one.evaluation.goals, strict=True)]
-        add_row(table, str(one.number), *goals, *(_value(one.evaluation, path) for path in varied))
+    table = plain_table("trial", *goals, *varied)
+    stride = math.ceil(len(found.front) / _MOST_ON_FRONT)
+    for plan in found.front[::stride]:
+        cells = [str(plan.number)]
+        for goal, value in zip(goals, plan.evaluation.goals, strict=True):
+            cells.append(form(goal, value))
+        for path in varied:
+            cells.append(_value(plan.evaluation, path))
+        add_row(table, *cells)
     return table
 
 
-def _importances(found: Optimization) -> list[RenderableType]:
-    blocks: list[RenderableType] = []
-    for name, shares in found.importances.items():
-        ordered = sorted(shares.items(), key=lambda pair: -pair[1])[:_MOST_IMPORTANT]
-        parts = ", ".join(f"{key.removesuffix('.u')} {share:.0%}" for key, share in ordered if share >= 0.005)
-        blocks.append(Text(f"what sets good trials apart in {name} (PED-ANOVA): {parts}"))
-    return blocks
-
-
-def _relaxed(found: Optimization) -> RenderableType:
-    lines = [Text("smallest relaxations that make a plan feasible:")]
-    return Group(*lines, *(Text(f"  {one.text}") for one in found.relaxations))
+def _importances(found: Optimization) -> list[Text]:
+    """What sets good trials apart, a line for each goal."""
+    lines = []
+    for goal, shares in found.importances.items():
+        ordered = sorted(shares.items(), key=lambda pair: -pair[1])
+        parts = []
+        for name, share in ordered[:_MOST_IMPORTANT]:
+            if share >= _LEAST_IMPORTANCE:
+                parts.append(f"{name.removesuffix('.u')} {share:.0%}")
+        lines.append(Text(f"what sets good trials apart in {goal} (PED-ANOVA): {', '.join(parts)}"))
+    return lines
 
 
 def _warnings(found: Optimization) -> list[str]:
-    forecast, why = found.best.forecast, found.baseline.evaluation.why
-    own = [] if why is None else [f"as it is: {why.splitlines()[0].removeprefix('trial: ')}"]
-    return [*(() if forecast is None else forecast.warnings), *own, *found.notes]
+    """What the best plan's forecast warns of, why the run itself is impossible, notes of the search."""
+    warnings: list[str] = []
+    if found.best.forecast is not None:
+        warnings += found.best.forecast.warnings
+    why = found.baseline.evaluation.why
+    if why is not None:
+        first_line = why.splitlines()[0]
+        warnings.append(f"as it is: {first_line.removeprefix('trial: ')}")
+    return [*warnings, *found.notes]

@@ -1,4 +1,4 @@
-"""Whose a running trial is, and what becomes of it when that process dies.
+"""Ownership of running trials, and recovery after a worker dies.
 
 A trial stays RUNNING for ever when its process is killed. A database has heartbeats against that, but they miss trials
 that were killed before their first beat, and a journal has none. So each trial names its worker in a user attribute,
