@@ -1,4 +1,4 @@
-"""`simulate`: the door. The commands are in `commands/`, one file per group; here are exit codes and messages.
+"""`simulate`: the entry point. The commands are in `commands/`, one file per group; here are exit codes and messages.
 
 Libraries are imported inside the commands, so that `simulate --help` and `simulate predict` start at once.
 """
@@ -46,9 +46,14 @@ for _command in COMMANDS:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit.
 
-    0 ok, 2 usage, 3 bad input, 4 infeasible or a tracked run behind its plan, 5 internal, 130 interrupted.
+    Exit codes: 0 ok, 2 usage, 3 bad input, 4 infeasible or a tracked run behind its plan, 5 internal, 130 interrupted.
+
+    Args:
+        arguments: What to run instead of the process's own arguments.
     """
-    debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        arguments = sys.argv[1:]
+    debug = "--debug" in arguments
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a pipe's encoding may lack α and ±

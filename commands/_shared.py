@@ -16,7 +16,7 @@ _WHOLE_LINES = 10_000
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON with the same facts as the table.")
 columns_option = click.option(
-    "--columns", metavar="STD=COL,…", help="Which column is which, e.g. params=N,tokens=D,loss=val_loss."
+    "--columns", metavar="STD=COL,…", help="Name the table's columns, e.g. params=N,tokens=D,loss=val_loss."
 )
 
 
@@ -31,20 +31,35 @@ def read_table(path: str, columns: str | None):
 
 
 def columns_mapping(columns: str | None) -> dict[str, str] | None:
-    """`params=N,tokens=D` as a dictionary."""
+    """`params=N,tokens=D` as a dictionary; None for None. Raises UsageError."""
     if columns is None:
         return None
-    pairs = [part.partition("=") for part in columns.split(",")]
-    for standard, equals, name in pairs:
-        if not (standard.strip() and equals and name.strip()):
-            raise UsageError(f"--columns: got {standard + equals + name!r}; expected STANDARD=COLUMN, such as params=N")
-    if len({standard.strip() for standard, _, _ in pairs}) < len(pairs):
+    mapping: dict[str, str] = {}
+    twice = False
+    for pair in columns.split(","):
+        standard, _, name = pair.partition("=")
+        standard, name = standard.strip(), name.strip()
+        if not standard or not name:
+            raise UsageError(f"--columns: got {pair!r}; expected STANDARD=COLUMN, such as params=N")
+        twice = twice or standard in mapping
+        mapping[standard] = name
+    if twice:
         raise UsageError(f"--columns: {columns!r} names a standard column twice")
-    return {standard.strip(): name.strip() for standard, _, name in pairs}
+    return mapping
 
 
 def positive(option: str, text: str, parse: Callable[[str], float], expected: str) -> float:
-    """What `parse` reads in an option's text, which must be above 0. Raises UsageError that names the option."""
+    """Read an option's number, which must be above 0.
+
+    Args:
+        option: Its name, for messages.
+        text: What was given.
+        parse: Reads the text; raises ValueError for what it can't read.
+        expected: What would be accepted, for messages.
+
+    Raises:
+        UsageError: The text is no number above 0.
+    """
     from ..core.units import shown
 
     try:
@@ -58,20 +73,23 @@ def positive(option: str, text: str, parse: Callable[[str], float], expected: st
 
 @contextmanager
 def stated_in(path: str) -> Iterator[None]:
-    """Name the file of a plan or a table in what turns out to be wrong with it after it has been read."""
+    """Put a file's name before each line of an error about what it states, found after it was read."""
     try:
         yield
     except LogError:
         raise  # which names its own file
     except (InputError, InfeasibleError) as error:
-        raise type(error)("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from error
+        lines = [f"{path}: {line}" for line in str(error).splitlines()]
+        raise type(error)("\n".join(lines)) from error
 
 
 def step_times(path: str | None) -> Any:
     """The calibrated step-time model at a path, None for none."""
     from ..simulator.cluster.step_time.step_model import StepTimeModel
 
-    return None if path is None else StepTimeModel.load(path)
+    if path is None:
+        return None
+    return StepTimeModel.load(path)
 
 
 def tables() -> Any:
@@ -95,7 +113,8 @@ def show(as_json: bool, facts: dict[str, Any], view: Callable[[], Any]) -> None:
     console = Console(highlight=False, markup=False, width=_WHOLE_LINES)
     with console.capture() as captured:
         console.print(view())
-    click.echo("\n".join(line.rstrip() for line in captured.get().split("\n")), nl=False)
+    lines = [line.rstrip() for line in captured.get().split("\n")]
+    click.echo("\n".join(lines), nl=False)
 
 
 @contextmanager
@@ -109,4 +128,8 @@ def progress_bar(what: str) -> Iterator[Callable[[str, float], None] | None]:
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=1.0)
-        yield lambda text, share: bar.update(task, description=f"{what}: {text}", completed=share)
+
+        def advance(text: str, share: float) -> None:
+            bar.update(task, description=f"{what}: {text}", completed=share)
+
+        yield advance

@@ -15,7 +15,7 @@ set_option = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value, e.g. hardware.count=1024."
 )
 calibration_option = click.option(
-    "--calibration", metavar="FILE", help="A cluster as `simulate cluster calibrate` knows it."
+    "--calibration", metavar="FILE", help="Step times of your cluster, by `simulate cluster calibrate`."
 )
 
 
@@ -52,22 +52,23 @@ def estimate(config: str, overrides: tuple[str, ...], calibration: str | None, a
     from ..simulator.cluster.estimate import estimate as estimated
     from ..simulator.config.run_config import RunConfig
 
-    plan, fitted = RunConfig.load(config, overrides), step_times(calibration)
+    run = RunConfig.load(config, overrides)
+    times = step_times(calibration)
     with stated_in(config):
-        result = estimated(plan, fitted)
+        result = estimated(run, times)
     show(as_json, result.to_dict(), lambda: views().estimate_view(result))
 
 
 @cluster.command()
 @click.argument("runs", required=False, metavar="[RUNS]")
-@click.option("--config", metavar="FILE", help="The plan whose step was measured, instead of a table of RUNS.")
+@click.option("--config", metavar="FILE", help="The run whose step was measured, instead of a table of RUNS.")
 @set_option
 @click.option(
     "--step-time",
     "times",
     multiple=True,
     metavar="DURATION",
-    help="A measured step of the plan: 1.93s; may be repeated.",
+    help="Measured time of one step, such as 1.93s; may be repeated.",
 )
 @click.option("--from", "earlier", metavar="FILE", help="Add to an earlier calibration of the same cluster.")
 @click.option("--out", required=True, metavar="FILE", help="Write the calibration here (JSON).")
@@ -83,8 +84,8 @@ def calibrate(
 ) -> None:
     """Tighten the estimate with one to three measured step times of your own cluster.
 
-    Either a plan and the time of its step, once warmed up, or a table of RUNS, one row per measured layout (columns as
-    `simulate cluster score` reads them). Different layouts tell more than repetitions.
+    Give either a plan and the time of its step, once warmed up, or a table of RUNS, one row per measured layout
+    (columns as `simulate cluster score` reads them). Different layouts tell more than repetitions.
 
     \b
     Example:  simulate cluster calibrate --config run.yaml --step-time 1.93s --out cluster.json
@@ -93,8 +94,9 @@ def calibrate(
     from ..simulator.cluster.step_time.calibrate import calibrate_on_plan, calibrate_on_rows
     from ..simulator.cluster.step_time.measured import load_measurements
     from ..simulator.cluster.step_time.step_model import StepTimeModel
+    from ..simulator.config.run_config import RunConfig
 
-    fitted = step_times(earlier) or StepTimeModel.shipped()
+    known = step_times(earlier) or StepTimeModel.shipped()
     if (runs is None) == (config is None):
         raise UsageError("simulate cluster calibrate: expected either a table of RUNS or --config with --step-time")
     if runs is not None:
@@ -102,28 +104,31 @@ def calibrate(
             raise UsageError("simulate cluster calibrate: --step-time and --set go with --config, not with a table")
         data = load_measurements(runs)
         with stated_in(runs):
-            made, facts = calibrate_on_rows(data, fitted)
+            calibrated, facts = calibrate_on_rows(data, known)
     else:
-        plan, seconds = _measured_plan(str(config), overrides, times)
+        measured_s = _step_times_s(times)
+        run = RunConfig.load(str(config), overrides)
         with stated_in(str(config)):
-            made, facts = calibrate_on_plan(plan, seconds, fitted)
-    made.save(out)
+            calibrated, facts = calibrate_on_plan(run, measured_s, known)
+    calibrated.save(out)
     show(as_json, {**facts, "out": out}, lambda: views().calibration_view(facts, out))
 
 
-def _measured_plan(config: str, overrides: tuple[str, ...], times: tuple[str, ...]) -> tuple[Any, list[float]]:
+def _step_times_s(times: tuple[str, ...]) -> list[float]:
+    """Measured step times in seconds. Raises UsageError for none, or for what is no duration above 0."""
     from ..core.units import parse_duration_s
-    from ..simulator.config.run_config import RunConfig
 
     if not times:
         raise UsageError("simulate cluster calibrate: --config needs --step-time, a measured step such as 1.93s")
-    try:
-        seconds = [parse_duration_s(text) for text in times]
-    except ValueError as error:
-        raise UsageError(f"--step-time: {error}") from None
-    if 0.0 in seconds:
-        raise UsageError(f"--step-time: got {times[seconds.index(0.0)]!r}; expected a duration above 0, such as 1.93s")
-    return RunConfig.load(config, overrides), seconds
+    seconds = []
+    for text in times:
+        try:
+            seconds.append(parse_duration_s(text))
+        except ValueError as error:
+            raise UsageError(f"--step-time: {error}") from None
+        if seconds[-1] == 0.0:
+            raise UsageError(f"--step-time: got {text!r}; expected a duration above 0, such as 1.93s")
+    return seconds
 
 
 @cluster.command()
@@ -144,7 +149,8 @@ def score(runs: str, calibration: str | None, as_json: bool) -> None:
     from ..simulator.cluster.step_time.scoring import score as scored
     from ..simulator.cluster.step_time.step_model import StepTimeModel
 
-    result = scored(step_times(calibration) or StepTimeModel.shipped(), load_measurements(runs))
+    times = step_times(calibration) or StepTimeModel.shipped()
+    result = scored(times, load_measurements(runs))
     show(as_json, result, lambda: views().score_view(result))
 
 
@@ -167,8 +173,10 @@ def search(config: str, overrides: tuple[str, ...], calibration: str | None, top
     from ..simulator.config.run_config import RunConfig
 
     start = time.perf_counter()
-    plan, fitted = RunConfig.load(config, overrides), step_times(calibration)
+    run = RunConfig.load(config, overrides)
+    times = step_times(calibration)
     with stated_in(config):
-        found, rows = search_layouts(plan, fitted, top)
+        found, rows = search_layouts(run, times, top)
     seconds = time.perf_counter() - start
-    show(as_json, {"layouts": rows, "seconds": seconds}, lambda: views().search_view(found, rows, seconds))
+    facts = {"layouts": rows, "seconds": seconds}
+    show(as_json, facts, lambda: views().search_view(found, rows, seconds))

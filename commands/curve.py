@@ -50,7 +50,8 @@ def fit(curves: str, train: str | None, out: str, strict: bool, as_json: bool) -
     from ..simulator.curve.store import check_destination, save, to_dict
 
     check_destination(out)
-    library = Library(list(read_curves(curves, _ids(train, "--train")).values()))
+    trained_on = read_curves(curves, _ids(train, "--train"))
+    library = Library(list(trained_on.values()))
     start = time.perf_counter()
     library.family_fits(strict=strict)
     seconds = time.perf_counter() - start
@@ -69,8 +70,8 @@ def fit(curves: str, train: str | None, out: str, strict: bool, as_json: bool) -
     "--schedule", metavar="TEXT|CSV", help="Instead of --config: wsd,steps=24000,warmup=2000,final=0.1; or a file."
 )
 @click.option("--size", metavar="N", help="Parameters, such as 100M (default: the plan's, or the only size of DIR).")
-@click.option("--family", metavar="NAME", help="Whose curves, if DIR has those of several sources.")
-@click.option("--final-loss", type=float, metavar="NATS", help="Where the run will end, good to 0.2 %.")
+@click.option("--family", metavar="NAME", help="Which of the fitted families, if DIR has several.")
+@click.option("--final-loss", type=float, metavar="NATS", help="The run's final loss, taken as accurate to 0.2 %.")
 @click.option("--predictor", metavar="NAME|DIR", help="Take the final loss from a predictor, with its uncertainty.")
 @click.option("--chart", metavar="FILE", help="Also draw the curve: .html, .svg or .png.")
 @json_option
@@ -83,7 +84,8 @@ def predict(
     predictor: str | None,
     chart: str | None,
     as_json: bool,
-    **whose: str | None,
+    size: str | None,
+    family: str | None,
 ) -> None:
     """Predict the loss at each step of a planned run, with intervals, from a folder made by `simulate curve fit`.
 
@@ -94,7 +96,7 @@ def predict(
     Example:  simulate curve predict curves --config run.yaml --predictor web-text --chart curve.html
               simulate curve predict curves --schedule wsd,steps=24000,warmup=2160,final=0.1,form=sqrt --size 100M
     """
-    from ..simulator.curve.forecasting import forecast_curve
+    from ..simulator.curve.forecasting import FINAL_SD, forecast_curve
     from ..simulator.curve.store import load
 
     if (config is None) == (schedule is None):
@@ -103,14 +105,17 @@ def predict(
         raise UsageError(
             f"--final-loss: got {final_loss:g}; expected nats per token above 0, and no --predictor beside it"
         )
-    known = load(library)
-    if config is not None:
-        run, final = _planned(known, config, overrides, predictor, **whose)
-    elif predictor is not None or overrides:
+    if config is None and (predictor is not None or overrides):
         raise UsageError("simulate curve predict: --predictor and --set go with --config; expected --final-loss")
+    known = load(library)
+    final = None
+    if config is not None:
+        run, final = _run_of_config(known, config, overrides, predictor, size, family)
     else:
-        run, final = _spelled(known, str(schedule), **whose), None
-    result = forecast_curve(known, run, final if final_loss is None else _stated(final_loss))
+        run = _run_of_schedule(known, str(schedule), size, family)
+    if final_loss is not None:
+        final = (final_loss, FINAL_SD)
+    result = forecast_curve(known, run, final)
     if chart is not None:
         from ..simulator.report.charts.curve import curve_chart
         from ..simulator.report.charts.forecast import save_chart
@@ -123,7 +128,9 @@ def predict(
 @click.argument("library", metavar="DIR")
 @click.argument("curves", metavar="CURVES")
 @click.option("--ids", metavar="ID,…", help="The runs to score (default: all that weren't fitted).")
-@click.option("--prefix", type=click.FloatRange(0, 1, max_open=True), default=0.0, metavar="SHARE", help="See below.")
+@click.option(
+    "--prefix", type=click.FloatRange(0, 1, max_open=True), default=0.0, metavar="SHARE", help="Share seen before."
+)
 @json_option
 def score(library: str, curves: str, ids: str | None, prefix: float, as_json: bool) -> None:
     """Score a fitted library on curves that it hasn't seen: R², mean and largest errors, the error of the final loss.
@@ -140,9 +147,11 @@ def score(library: str, curves: str, ids: str | None, prefix: float, as_json: bo
 
     known = load(library)
     fitted = {run.run_id for run in known.curves}
-    some = _ids(ids, "--ids")
-    found = read_curves(curves, some)
-    chosen = [run for name, run in found.items() if some is not None or name not in fitted]
+    asked_for = _ids(ids, "--ids")
+    chosen = []
+    for run_id, run in read_curves(curves, asked_for).items():
+        if asked_for is not None or run_id not in fitted:
+            chosen.append(run)
     with stated_in(curves):
         result = scored(known, chosen, prefix)
     show(as_json, result, lambda: views().score_view(result))
@@ -158,7 +167,7 @@ def _ids(text: str | None, option: str) -> list[str] | None:
     return ids
 
 
-def _planned(
+def _run_of_config(
     known: Any, config: str, overrides: tuple[str, ...], predictor: str | None, size: str | None, family: str | None
 ) -> tuple[Any, tuple[float, float] | None]:
     """The run of a configuration, and its final loss where a predictor tells it."""
@@ -166,41 +175,40 @@ def _planned(
     from ..simulator.curve.forecasting import Run, choose_family, choose_size
     from ..simulator.curve.rates.planned_rates import path_of
 
-    plan = RunConfig.load(config, overrides)
-    whose = choose_family(known, family)
-    params = plan.model.params_total if size is None else _count(size)
+    planned = RunConfig.load(config, overrides)
+    chosen_family = choose_family(known, family)
+    params = planned.model.params_total if size is None else _count(size)
+    final = None
     with stated_in(config):
-        path = path_of(plan)
-        final = None if predictor is None else _predicted(plan, predictor)
-    name, batch = plan.name or "run", plan.optim.batch_tokens
-    return Run(whose, choose_size(known, whose, params), path, name, batch), final
+        path = path_of(planned)
+        if predictor is not None:
+            final = _final_loss(planned, predictor)
+    chosen_size = choose_size(known, chosen_family, params)
+    run = Run(chosen_family, chosen_size, path, planned.name or "run", planned.optim.batch_tokens)
+    return run, final
 
 
-def _spelled(known: Any, schedule: str, size: str | None, family: str | None) -> Any:
+def _run_of_schedule(known: Any, schedule: str, size: str | None, family: str | None) -> Any:
     """The run of a schedule that the command line spells."""
     from ..simulator.curve.forecasting import Run, choose_family, choose_size
     from ..simulator.curve.schedule_text import path_of_text
 
-    whose = choose_family(known, family)
+    chosen_family = choose_family(known, family)
     path = path_of_text(schedule)
-    return Run(whose, choose_size(known, whose, None if size is None else _count(size)), path)
+    params = None if size is None else _count(size)
+    return Run(chosen_family, choose_size(known, chosen_family, params), path)
 
 
-def _predicted(plan: Any, predictor: str) -> tuple[float, float]:
+def _final_loss(run: Any, predictor: str) -> tuple[float, float]:
     """Final loss in nats and the standard deviation of its logarithm, as a predictor forecasts them."""
     from ..simulator.curve.prefix import Z
     from ..simulator.forecast.forecast import forecast
     from ..simulator.predictor.storage.folder import load
 
-    loss = forecast(plan, load(predictor)).headline.loss_nats
+    loss = forecast(run, load(predictor)).headline.loss_nats
     low, high = loss.intervals[0.9]
-    return loss.median, math.log(high / low) / (2 * Z[0.9])
-
-
-def _stated(final_loss: float) -> tuple[float, float]:
-    from ..simulator.curve.forecasting import FINAL_SD
-
-    return final_loss, FINAL_SD
+    log_sd = math.log(high / low) / (2 * Z[0.9])
+    return loss.median, log_sd
 
 
 def _count(text: str) -> float:

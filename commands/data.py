@@ -36,8 +36,12 @@ def inspect(corpora: str, as_json: bool) -> None:
 
     corpus = Corpus.load(corpora)
     with progress_bar("reading") as step:
-        seen = None if step is None else lambda domain, documents: step(f"{domain}, {documents:,} documents", 0.0)
-        report = inspect_corpus(corpus, progress=seen)
+
+        def documents_read(domain: str, documents: int) -> None:
+            if step is not None:
+                step(f"{domain}, {documents:,} documents", 0.0)
+
+        report = inspect_corpus(corpus, progress=documents_read)
     show(as_json, report.to_dict(), lambda: _tables().inspect_view(report))
 
 
@@ -63,7 +67,9 @@ def prepare(corpora: str, out: str, as_json: bool) -> None:
 @data.command()
 @click.option("--config", metavar="FILE", help="A planned run, YAML or JSON; without one, the public stocks alone.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value, e.g. data.tokens=2T.")
-@click.option("--predictor", metavar="NAME|DIR", help="Whose law says what repeats are worth (default: the published).")
+@click.option(
+    "--predictor", metavar="NAME|DIR", help="Predictor whose law values repeated tokens (default: published)."
+)
 @click.option("--max-epochs", metavar="N", type=float, help="How often a token may be seen (default: 4).")
 @click.option("--growth", metavar="RATE", help="How runs grow per year: 140% or 2.4x (default: as the largest have).")
 @click.option("--start-year", metavar="YEAR", type=float, help="When this run starts (default: its start, or today).")
@@ -96,13 +102,19 @@ def stock(
 
     if config is None and (overrides or predictor or public or start["start_year"]):
         raise UsageError("--set, --predictor, --public and --start-year speak of a plan; expected --config FILE")
-    rate, stocks = _growth(growth), _public(public)
+    rate = _growth(growth)
+    stocks = _public(public)
     found = None
+    plan_facts = None
+    seed = 0
     if config is not None:
-        plan, fitted = RunConfig.load(config, overrides), None if predictor is None else load(predictor)
-        found = plan_stock(plan, fitted, max_epochs=max_epochs, growth=rate, public=stocks, **start)
-    outlook = public_outlook(max_epochs, rate, 0 if found is None else found.seed)
-    facts = {"plan": None if found is None else found.to_dict(), "public": outlook.to_dict()}
+        run = RunConfig.load(config, overrides)
+        fitted = None if predictor is None else load(predictor)
+        found = plan_stock(run, fitted, max_epochs=max_epochs, growth=rate, public=stocks, **start)
+        plan_facts = found.to_dict()
+        seed = found.seed
+    outlook = public_outlook(max_epochs, rate, seed)
+    facts = {"plan": plan_facts, "public": outlook.to_dict()}
     show(as_json, facts, lambda: _stock_tables().stock_view(found, outlook))
 
 
@@ -125,8 +137,9 @@ def _public(pairs: tuple[str, ...]) -> dict[str, str | float]:
     """`("forum=web", "wiki=5B")` as names or tokens by domain. Raises UsageError."""
     found: dict[str, str | float] = {}
     for pair in pairs:
-        domain, equals, value = (part.strip() for part in pair.partition("="))
-        if not (domain and equals and value) or domain in found:
+        domain, _, value = pair.partition("=")
+        domain, value = domain.strip(), value.strip()
+        if not domain or not value or domain in found:
             raise UsageError(f"--public: got {shown(pair)}; expected DOMAIN=STOCK, each domain once, such as forum=web")
         try:
             found[domain] = parse_count(value)

@@ -17,7 +17,7 @@ _LAW_HELP = "auto, or a name: chinchilla, general, kaplan, general+repetition, g
 @click.option("--out", metavar="DIR", help="Write the predictor here.")
 @click.option("--law", default="auto", show_default=True, metavar="NAME", help=_LAW_HELP)
 @click.option("--prior", default="auto", show_default=True, metavar="NAME", help="auto, public, weak or none.")
-@click.option("--fix", "fixed", multiple=True, metavar="NAME=VALUE", help="Hold a parameter: E, alpha, beta, gamma, …")
+@click.option("--fix", "fixed", multiple=True, metavar="NAME=VALUE", help="Fix a parameter: E, alpha, beta, gamma, …")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Seed of the draws.")
 @columns_option
 @json_option
@@ -38,15 +38,13 @@ def fit(runs: str, out: str | None, as_json: bool, fixed: tuple[str, ...], colum
     if out is not None:
         check_destination(out)  # before minutes of work, not after
     table = read_table(runs, columns)
+    parameters = _fixed(fixed)
     with progress_bar("fitting") as step:
-        fitted = Predictor.fit(table, fixed=_fixed(fixed), name=out or "predictor", progress=step, **how)
+        fitted = Predictor.fit(table, fixed=parameters, name=out or "predictor", progress=step, **how)
     if out is not None:
         save(fitted, out)
-    show(
-        as_json,
-        {**to_dict(fitted), "out": out, "table_notes": list(table.notes)},
-        lambda: tables().fit_view(fitted, out),
-    )
+    facts = {**to_dict(fitted), "out": out, "table_notes": list(table.notes)}
+    show(as_json, facts, lambda: tables().fit_view(fitted, out))
 
 
 @click.command()
@@ -63,7 +61,8 @@ def score(predictor: str, runs: str, columns: str | None, as_json: bool) -> None
     from ..simulator.predictor.evaluation.scoring import score as score_runs
     from ..simulator.predictor.storage.folder import load
 
-    result = score_runs(load(predictor), read_table(runs, columns))
+    fitted = load(predictor)
+    result = score_runs(fitted, read_table(runs, columns))
     show(as_json, result, lambda: tables().score_view(result))
 
 

@@ -15,6 +15,14 @@ from ..core.files import write_text
 _FILES = ("corpora.yaml", "space.yaml", "run.yaml", "study.yaml")
 """What a project has, in the order in which one meets it."""
 
+_NEXT_COMMANDS = (
+    "simulate proxies train space.yaml",
+    "simulate proxies table proxies --out runs.csv",
+    "simulate fit runs.csv --out predictor",
+    "simulate predict --config run.yaml --predictor predictor",
+)
+"""From the project's text to its forecast."""
+
 
 @click.command()
 @click.argument("folder", metavar="DIR", required=False)
@@ -38,8 +46,12 @@ def init(folder: str | None, schema: bool, force: bool) -> None:
         click.echo(json.dumps(RunConfig.json_schema(), indent=2))
         return
     written = _write_starter(folder, overwrite=force)
-    click.echo(f"wrote {', '.join(str(path) for path in written)}; next, about six minutes of training:")
-    click.echo("\n".join(_next_steps(folder)))
+    names = ", ".join(str(path) for path in written)
+    click.echo(f"wrote {names}; next, about six minutes of training:")
+    if folder not in (".", "./"):
+        click.echo(f"cd {shlex.quote(folder)}")
+    for command in _NEXT_COMMANDS:
+        click.echo(command)
 
 
 def _write_starter(folder: str, overwrite: bool) -> list[Path]:
@@ -57,17 +69,6 @@ def _write_starter(folder: str, overwrite: bool) -> list[Path]:
         raise InputError(f"{folder}: can't be made: {error.strerror}") from None
     source = resources.files("foretrain.examples.project")
     for target in targets:
-        write_text(target, source.joinpath(target.name).read_text(encoding="utf-8"))
+        text = source.joinpath(target.name).read_text(encoding="utf-8")
+        write_text(target, text)
     return targets
-
-
-def _next_steps(folder: str) -> list[str]:
-    """The commands from the project's text to its forecast."""
-    inside = [] if folder in (".", "./") else [f"cd {shlex.quote(folder)}"]
-    return [
-        *inside,
-        "simulate proxies train space.yaml",
-        "simulate proxies table proxies --out runs.csv",
-        "simulate fit runs.csv --out predictor",
-        "simulate predict --config run.yaml --predictor predictor",
-    ]

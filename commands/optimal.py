@@ -11,11 +11,15 @@ from ..core.errors import ConfigError, UsageError
 from ._shared import json_option, positive, progress_bar, show, stated_in, step_times
 
 predictor_option = click.option(
-    "--predictor", default="web-text", show_default=True, metavar="NAME|DIR", help="As of `simulate predict`."
+    "--predictor",
+    default="web-text",
+    show_default=True,
+    metavar="NAME|DIR",
+    help="What predicts the loss, as for `simulate predict`.",
 )
 config_option = click.option("--config", required=True, metavar="FILE", help="The planned run, YAML or JSON.")
 maybe_config_option = click.option(
-    "--config", metavar="FILE", help="A plan: its mix, stock of tokens, experts, machines and prices."
+    "--config", metavar="FILE", help="A planned run: its mix, distinct tokens, experts, hardware and prices."
 )
 set_option = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value, e.g. hardware.count=1024."
@@ -24,7 +28,7 @@ calibration_option = click.option(
     "--calibration", metavar="FILE", help="Step times of your cluster, by `simulate cluster calibrate`."
 )
 stock_option = click.option(
-    "--unique-tokens", metavar="COUNT", help="Distinct tokens in stock, such as 300B; what goes beyond is repeated."
+    "--unique-tokens", metavar="COUNT", help="Distinct tokens there are, such as 300B; more tokens repeat them."
 )
 chart_option = click.option("--chart", metavar="FILE", help="Also draw it: .html, .svg or .png.")
 
@@ -49,9 +53,9 @@ def optimal() -> None:
 @click.option("--flops", metavar="FLOPS", help="Training FLOPs, such as 5.76e23.")
 @maybe_config_option
 @set_option
-@click.option("--budget", metavar="USD", help="US dollars, such as 2M, on the plan's machines and at its prices.")
-@click.option("--deadline", metavar="TIME", help="Wall clock, such as 30d, on the plan's machines.")
-@click.option("--chance", metavar="SHARE", help="Chance of keeping to each of them, such as 90% (default: 50%).")
+@click.option("--budget", metavar="USD", help="US dollars, such as 2M, on the plan's hardware and at its prices.")
+@click.option("--deadline", metavar="TIME", help="Wall clock, such as 30d, on the plan's hardware.")
+@click.option("--chance", metavar="SHARE", help="Required probability of meeting each limit (default: 50%).")
 @stock_option
 @predictor_option
 @calibration_option
@@ -77,6 +81,8 @@ def point(
     Example:  simulate optimal point --flops 5.76e23 --predictor chinchilla-massivetext
               simulate optimal point --budget 2M --config examples/llama-7b.yaml
     """
+    from ..simulator.allocation.compute_optimal.curves import isoflop
+    from ..simulator.allocation.compute_optimal.optimal import compute_optimal
     from ..simulator.predictor.storage.folder import load
 
     if limits["budget"] is not None or limits["deadline"] is not None:
@@ -85,29 +91,30 @@ def point(
                 "simulate optimal point: --budget and --deadline go with --config, and not with --flops or "
                 "--unique-tokens (a plan states its stock: --set data.unique_tokens=300B)"
             )
-        _point_for_money(config, overrides, predictor, chart, as_json, **limits)
+        _point_within_limits(config, overrides, predictor, chart, as_json, **limits)
         return
     for option in ("calibration", "chance"):
         if limits[option] is not None:
             raise UsageError(f"simulate optimal point: --{option} goes with --budget or --deadline")
-    from ..simulator.allocation.compute_optimal.curves import isoflop
-    from ..simulator.allocation.compute_optimal.optimal import compute_optimal
-
     if flops is None and config is None:
         raise UsageError("simulate optimal point: expected --flops, --config, or --config with --budget or --deadline")
-    fitted, stock, plan = load(predictor), _count("--unique-tokens", unique_tokens), _plan(config, overrides)
-    amount = _flops("--flops", flops)
+    fitted = load(predictor)
+    stock = _count("--unique-tokens", unique_tokens)
+    run = _run(config, overrides)
+    amounts = _flops("--flops", flops)
+    amount = amounts[0] if amounts else None
     with _stated(config):
-        result = compute_optimal(fitted, amount[0] if amount else None, config=plan, unique_tokens=stock)
+        result = compute_optimal(fitted, amount, config=run, unique_tokens=stock)
     if chart is not None:
         from ..simulator.report.charts.forecast import save_chart
         from ..simulator.report.charts.optimal import curves_chart
 
-        save_chart(curves_chart(isoflop(fitted, [result.flops], config=plan, unique_tokens=stock), []), chart)
+        curve = isoflop(fitted, [result.flops], config=run, unique_tokens=stock)
+        save_chart(curves_chart(curve, []), chart)
     show(as_json, result.to_dict(), lambda: views().point_view(result))
 
 
-def _point_for_money(
+def _point_within_limits(
     config: str,
     overrides: tuple[str, ...],
     predictor: str,
@@ -118,20 +125,27 @@ def _point_for_money(
     chance: str | None,
     calibration: str | None,
 ) -> None:
+    """The point for a budget, a deadline or both."""
+    from ..core.units import parse_duration_s
     from ..simulator.allocation.under_limits.money import money_optimal
     from ..simulator.config.run_config import RunConfig
     from ..simulator.predictor.storage.folder import load
 
-    plan, fitted, times = RunConfig.load(config, overrides), load(predictor), step_times(calibration)
-    sure = 0.5 if chance is None else _share("--chance", chance, most=0.999)
-    days = None if deadline is None else _duration_s("--deadline", deadline) / 86_400.0
+    run = RunConfig.load(config, overrides)
+    fitted = load(predictor)
+    times = step_times(calibration)
+    probability = 0.5 if chance is None else _share("--chance", chance, most=0.999)
+    deadline_days = None
+    if deadline is not None:
+        deadline_s = positive("--deadline", deadline, parse_duration_s, "a time above 0, such as 30d")
+        deadline_days = deadline_s / 86_400.0
     with stated_in(config), progress_bar("sizes") as step:
         result = money_optimal(
-            plan,
+            run,
             fitted,
             budget_usd=_count("--budget", budget),
-            deadline_days=days,
-            chance=sure,
+            deadline_days=deadline_days,
+            chance=probability,
             step_times=times,
             progress=step,
         )
@@ -172,18 +186,23 @@ def curves(
 
     if flops is None and losses is None:
         raise UsageError("simulate optimal curves: expected --flops, --loss or both, such as --flops 1e21,1e22")
-    fitted, plan = load(predictor), _plan(config, overrides)
+    fitted = load(predictor)
+    run = _run(config, overrides)
     stock = _count("--unique-tokens", unique_tokens)
-    amounts, reached = _flops("--flops", flops), _counts("--loss", losses)
+    amounts = _flops("--flops", flops)
+    reached = _counts("--loss", losses)
     with _stated(config):
-        equal_flops = isoflop(fitted, amounts, config=plan, unique_tokens=stock)
-        equal_loss = isoloss(fitted, reached, config=plan, unique_tokens=stock)
+        equal_flops = isoflop(fitted, amounts, config=run, unique_tokens=stock)
+        equal_loss = isoloss(fitted, reached, config=run, unique_tokens=stock)
     if chart is not None:
         from ..simulator.report.charts.forecast import save_chart
         from ..simulator.report.charts.optimal import curves_chart
 
         save_chart(curves_chart(equal_flops, equal_loss), chart)
-    facts = {"isoflop": [one.to_dict() for one in equal_flops], "isoloss": [one.to_dict() for one in equal_loss]}
+    facts = {
+        "isoflop": [curve.to_dict() for curve in equal_flops],
+        "isoloss": [curve.to_dict() for curve in equal_loss],
+    }
     show(as_json, facts, lambda: views().curves_view(equal_flops, equal_loss))
 
 
@@ -223,17 +242,22 @@ def more(
     from ..simulator.config.run_config import RunConfig
     from ..simulator.predictor.storage.folder import load
 
-    share, longer = _share("--budget", budget), _count("--weeks", weeks) or 1.0
-    plan, fitted, times = RunConfig.load(config, overrides), load(predictor), step_times(calibration)
+    share = _share("--budget", budget)
+    more_weeks = _count("--weeks", weeks) or 1.0
+    run = RunConfig.load(config, overrides)
+    fitted = load(predictor)
+    times = step_times(calibration)
     with stated_in(config), progress_bar("what more buys") as step:
-        result = what_more_buys(plan, fitted, weeks=longer, gpus=gpus, budget=share, step_times=times, progress=step)
+        result = what_more_buys(run, fitted, weeks=more_weeks, gpus=gpus, budget=share, step_times=times, progress=step)
     show(as_json, result.to_dict(), lambda: views().more_view(result))
 
 
 @optimal.command()
 @config_option
 @set_option
-@click.option("--step", "step_share", default="10%", show_default=True, metavar="SHARE", help="How far each is turned.")
+@click.option(
+    "--step", "step_share", default="10%", show_default=True, metavar="SHARE", help="How far each number is changed."
+)
 @predictor_option
 @calibration_option
 @chart_option
@@ -257,9 +281,11 @@ def sensitivity(
     from ..simulator.predictor.storage.folder import load
 
     share = _share("--step", step_share, most=0.5)
-    plan, fitted, times = RunConfig.load(config, overrides), load(predictor), step_times(calibration)
+    run = RunConfig.load(config, overrides)
+    fitted = load(predictor)
+    times = step_times(calibration)
     with stated_in(config), progress_bar("turning") as step:
-        result = turned(plan, fitted, step=share, step_times=times, progress=step)
+        result = turned(run, fitted, step=share, step_times=times, progress=step)
     if chart is not None:
         from ..simulator.report.charts.forecast import save_chart
         from ..simulator.report.charts.optimal import sensitivity_chart
@@ -268,31 +294,33 @@ def sensitivity(
     show(as_json, result.to_dict(), lambda: views().sensitivity_view(result))
 
 
-def _plan(config: str | None, overrides: tuple[str, ...]) -> Any:
+def _run(config: str | None, overrides: tuple[str, ...]) -> Any:
+    """The planned run, None where none is given. Raises UsageError for overrides of none."""
     from ..simulator.config.run_config import RunConfig
 
-    if config is None and overrides:
+    if config is not None:
+        return RunConfig.load(config, overrides)
+    if overrides:
         raise UsageError("simulate optimal: --set goes with --config")
-    return None if config is None else RunConfig.load(config, overrides)
+    return None
 
 
 def _count(option: str, text: str | None) -> float | None:
     """A positive count, or None where the option isn't given. Raises UsageError."""
     from ..core.units import parse_count
 
-    return None if text is None else positive(option, text, parse_count, "a number above 0")
+    if text is None:
+        return None
+    return positive(option, text, parse_count, "a number above 0")
 
 
 def _counts(option: str, text: str | None) -> list[float]:
-    """Positive numbers between commas. Raises UsageError."""
-    found = [_count(option, part) for part in (text or "").split(",") if part.strip() or text]
-    return [value for value in found if value is not None]
+    """Positive numbers between commas, none where the option isn't given. Raises UsageError."""
+    from ..core.units import parse_count
 
-
-def _duration_s(option: str, text: str) -> float:
-    from ..core.units import parse_duration_s
-
-    return positive(option, text, parse_duration_s, "a time above 0, such as 30d")
+    if not text:
+        return []
+    return [positive(option, part, parse_count, "a number above 0") for part in text.split(",")]
 
 
 def _flops(option: str, text: str | None) -> list[float]:

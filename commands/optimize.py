@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import click
 
-from ..core.errors import UsageError
+from ..core.errors import InfeasibleError, UsageError
 from ._shared import json_option, progress_bar, show
 
 
 @click.command()
 @click.option("--config", required=True, metavar="FILE", help="The study: run, space, objective, constraints. YAML.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value of the run.")
-@click.option("--predictor", metavar="NAME|DIR", help="Instead of the study's own.")
+@click.option("--predictor", metavar="NAME|DIR", help="Predictor to use instead of the study's.")
 @click.option("--trials", type=click.IntRange(1), metavar="N", help="Plans to try in all, instead of search.trials.")
-@click.option("--storage", metavar="FILE|URL", help="A journal file, a database's URL, or memory.")
-@click.option("--processes", type=click.IntRange(1, 256), default=1, show_default=True, help="That share the work.")
+@click.option("--storage", metavar="FILE|URL", help="Where trials are kept: a file, a database's URL, or memory.")
+@click.option("--processes", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes to run.")
 @click.option("--worker", is_flag=True, hidden=True)
 @click.option("--out", metavar="FILE", help="Write the best plan here, as a run configuration.")
 @click.option("--chart", metavar="FILE", help="Also draw the search: .html, .svg or .png.")
@@ -48,14 +48,19 @@ def optimize(
     from ..simulator.search.trials.workers import workers
 
     _check_destinations(out, chart)  # before minutes of work, not after
-    study = Study.load(config, overrides, None if predictor is None else load(predictor))
-    total, where = trials or study.options.trials, storage or study.kept_in()
+    fitted = None if predictor is None else load(predictor)
+    study = Study.load(config, overrides, fitted)
+    total = trials or study.options.trials
+    where = storage or study.kept_in()
     if worker:
         work(study, trials=total, storage=where)
         return 0
-    passed = [part for text in overrides for part in ("--set", text)]
-    passed += [] if predictor is None else ["--predictor", predictor]
-    with progress_bar("searching") as step, workers(processes - 1, config, where, total, passed):
+    passed_on = []  # to the other processes
+    for override in overrides:
+        passed_on += ["--set", override]
+    if predictor is not None:
+        passed_on += ["--predictor", predictor]
+    with progress_bar("searching") as step, workers(processes - 1, config, where, total, passed_on):
         found = search(study, trials=total, storage=where, progress=step)
     if chart is not None:
         from ..simulator.report.charts.forecast import save_chart
@@ -65,7 +70,12 @@ def optimize(
     if out is not None and found.feasible:
         found.save_best(out)
     show(as_json, found.to_dict(), lambda: _view(found))
-    return 0 if found.feasible else _infeasible(found)
+    try:
+        found.require_feasible()
+    except InfeasibleError as error:
+        click.echo(f"simulate: {error}", err=True)  # the answer stands on standard output all the same
+        return error.exit_code
+    return 0
 
 
 def _check_destinations(out: str | None, chart: str | None) -> None:
@@ -85,15 +95,3 @@ def _view(found):
     from ..simulator.report.tables.study import study_view
 
     return study_view(found)
-
-
-def _infeasible(found) -> int:
-    """Say on standard error what would have to give."""
-    from ..core.errors import InfeasibleError
-
-    try:
-        found.require_feasible()
-    except InfeasibleError as error:
-        click.echo(f"simulate: {error}", err=True)
-        return error.exit_code
-    return 0

@@ -46,7 +46,12 @@ def planner() -> None:
 @planner.command()
 @_of_planner
 @click.option("--count", default=1, show_default=True, type=click.IntRange(1, 10_000), help="Plans to ask for.")
-@click.option("--explore", type=float, metavar="QUANTILE", help="Of the forecast; 0.1 prefers plans less is known of.")
+@click.option(
+    "--explore",
+    type=float,
+    metavar="QUANTILE",
+    help="Judge by this quantile of the forecast; 0.1 prefers uncertain plans.",
+)
 def ask(count: int, explore: float | None, as_json: bool, **options: Any) -> None:
     """Ask for plans to train: the best that keep every limit, apart from each other and from all before.
 
@@ -65,12 +70,18 @@ def ask(count: int, explore: float | None, as_json: bool, **options: Any) -> Non
 @planner.command()
 @_of_planner
 @click.option("--trial", type=click.IntRange(0), metavar="N", help="Number of the proposal.")
-@click.option("--loss", "losses", multiple=True, metavar="[TARGET=]NATS", help="Its loss; of one target, or several.")
+@click.option("--loss", "losses", multiple=True, metavar="[TARGET=]NATS", help="Its loss; one for each target.")
 @click.option("--status", type=click.Choice(["failed", "diverged"]), help="It ended without a loss.")
 @click.option("--give-up", metavar="WHY", help="It will never have a result; its plan may be proposed again.")
 @click.option("--from", "source", metavar="FILE", help="Read the result: a W&B or MLflow run or export, or a log.")
 @click.option("--watch", metavar="FOLDER", help="Take everything new in the folder that runs write to.")
-@click.option("--quiet-s", type=click.FloatRange(0), default=600.0, show_default=True, help="Of --watch, see below.")
+@click.option(
+    "--quiet-s",
+    type=click.FloatRange(0),
+    default=600.0,
+    show_default=True,
+    help="--watch: seconds of silence, see below.",
+)
 def tell(
     trial: int | None,
     losses: tuple[str, ...],
@@ -91,8 +102,8 @@ def tell(
     Example:  simulate planner tell --config study.yaml --runs runs.csv --storage plans.journal --trial 0 --loss 2.31
               simulate planner tell --config study.yaml --runs runs.csv --storage plans.journal --from wandb.csv
     """
-    given = [bool(losses), *(one is not None for one in (status, give_up, source, watch))]
-    if sum(given) != 1:
+    given = [bool(losses), status is not None, give_up is not None, source is not None, watch is not None]
+    if given.count(True) != 1:
         raise UsageError("planner tell: expected exactly one of --loss, --status, --give-up, --from and --watch")
     if trial is None and not (source or watch):
         raise UsageError("planner tell: expected --trial N, the number that `simulate planner ask` gave")
@@ -106,9 +117,15 @@ def tell(
         lessons = []
     elif source is not None:
         lessons = opened.tell_from(source, trial)
+    elif status is not None:
+        lessons = [opened.tell(trial, status)]
     else:
-        lessons = [opened.tell(trial, _losses(losses) if status is None else status)]
-    facts = {**_about(opened), "lessons": [lesson.to_dict() for lesson in lessons], "rows": len(opened.table)}
+        lessons = [opened.tell(trial, _losses(losses))]
+    facts = {
+        **_about(opened),
+        "lessons": [lesson.to_dict() for lesson in lessons],
+        "rows": len(opened.table),
+    }
     show(as_json, facts, lambda: _tables().lessons_view(opened.name, lessons))
 
 
@@ -156,9 +173,10 @@ def _open(
     from ..simulator.search.storage.own_journal import MEMORY
 
     study = load_document("-").mapping if config == "-" else config
+    table = runs if Path(runs).is_dir() else read_table(runs, columns)  # the planner refuses a folder in its own words
     opened = Planner(
         study,
-        runs if Path(runs).is_dir() else read_table(runs, columns),  # what is no table is refused in its own words
+        table,
         fit={"law": law},
         storage=storage,
         name=name,
@@ -175,18 +193,20 @@ def _about(opened: Any) -> dict[str, Any]:
 
 def _losses(pairs: tuple[str, ...]) -> float | dict[str, float]:
     """`("2.31",)` as a number, `("loss.web=2.3", "loss.code=1.2")` as numbers by target. Raises UsageError."""
-    found: dict[str, float] = {}
+    by_target: dict[str, float] = {}  # a loss without a target stands under ""
     for pair in pairs:
         target, _, text = pair.rpartition("=")
         try:
-            found[target.strip()] = float(text)
+            by_target[target.strip()] = float(text)
         except ValueError:
             raise UsageError(
                 f"--loss: got {shown(pair)}; expected nats per token, such as 2.31 or loss.web=2.31"
             ) from None
-    if "" in found and len(pairs) > 1:
+    if "" not in by_target:
+        return by_target
+    if len(pairs) > 1:
         raise UsageError("--loss: got several; expected each with its target, such as loss.web=2.31")
-    return found.get("", found)
+    return by_target[""]
 
 
 def _tables() -> Any:

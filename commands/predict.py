@@ -10,7 +10,9 @@ from ._shared import json_option, show, stated_in, step_times, tables
 @click.command()
 @click.option("--config", required=True, metavar="FILE", help="The planned run, YAML or JSON.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value, e.g. data.tokens=2T.")
-@click.option("--predictor", default="web-text", show_default=True, metavar="NAME|DIR", help="See below.")
+@click.option(
+    "--predictor", default="web-text", show_default=True, metavar="NAME|DIR", help="What predicts it, see below."
+)
 @click.option("--allow-new-domain", is_flag=True, help="Forecast mixes with domains that no fitted run had.")
 @click.option("--calibration", metavar="FILE", help="Step times of your cluster, by `simulate cluster calibrate`.")
 @click.option("--chart", metavar="FILE", help="Also draw perplexity against tokens: .html, .svg or .png.")
@@ -36,10 +38,13 @@ def predict(
     from ..simulator.forecast.forecast import forecast
     from ..simulator.predictor.storage.folder import load
 
-    allowed = ("data.allow_new_domains=true",) if allow_new_domain else ()
-    plan, fitted, times = RunConfig.load(config, (*overrides, *allowed)), load(predictor), step_times(calibration)
+    if allow_new_domain:
+        overrides = (*overrides, "data.allow_new_domains=true")
+    run = RunConfig.load(config, overrides)
+    fitted = load(predictor)
+    times = step_times(calibration)
     with stated_in(config):
-        result = forecast(plan, fitted, times)
+        result = forecast(run, fitted, times)
     if chart is not None:
         from ..simulator.report.charts.forecast import forecast_chart, save_chart
 

@@ -40,7 +40,7 @@ def proxies() -> None:
 @click.option("--target", metavar="KEY=VALUE,…", help="--after: the planned run, e.g. params=7B,tokens=140B,mix.web=1.")
 @click.option("--config", metavar="FILE", help="--after: the planned run as a YAML file, instead of --target.")
 @click.option("--budget", metavar="TIME|FLOPS", help="--after: 30min or 1e15FLOPs (default: the space's time budget).")
-@click.option("--precision", metavar="SHARE", help="--after: stop where the 90 % interval is ± this, such as 2%.")
+@click.option("--precision", metavar="SHARE", help="--after: stop once the 90 % interval is ± this, such as 2%.")
 @json_option
 def design(space: str | None, out: str | None, workers: int | None, as_json: bool, **after: str | None) -> None:
     """Turn a space (YAML) into a list of runs, and say what they will cost before any is trained.
@@ -67,13 +67,13 @@ def design(space: str | None, out: str | None, workers: int | None, as_json: boo
         if value is not None:
             raise UsageError(f"--{name} goes with --after")
     project = _create(space, out, workers)
-    plan = project.design(project.learning_rate())
+    designed = project.design(project.learning_rate())
     facts = {
-        **plan.to_dict(),
+        **designed.to_dict(),
         "folder": str(project.folder),
-        "run_list": [run.model_dump(mode="json") for run in plan.runs],
+        "run_list": [run.model_dump(mode="json") for run in designed.runs],
     }
-    show(as_json, facts, lambda: _tables().design_view(plan, project.folder))
+    show(as_json, facts, lambda: _tables().design_view(designed, project.folder))
 
 
 @proxies.command()
@@ -95,7 +95,12 @@ def train(where: str, out: str | None, engine: str, address: str | None, workers
     from ..proxies.executors import get_executor
 
     executor = get_executor(engine, workers, address)
-    project = _create(where, out, workers) if Path(where).suffix in _YAML else _open(where, out)
+    if Path(where).suffix in _YAML:
+        project = _create(where, out, workers)
+    elif out is None:
+        project = _open(where)
+    else:
+        raise UsageError("--out goes with a SPACE (a .yaml file); a project's folder is where it is")
     with progress_bar("training") as step:
         status = project.train(executor, step)
     show(as_json, status.to_dict(), lambda: _tables().trained_view(project.folder, status))
@@ -111,7 +116,10 @@ def status(folder: str, as_json: bool) -> None:
     Example:  simulate proxies status proxies --json
     """
     statuses = _open(folder).statuses()
-    show(as_json, _status_facts(statuses), lambda: _tables().status_view(statuses))
+    stages = {name: status.to_dict() for name, status in statuses.items()}
+    # the main stage's facts stand on top too, where pipelines look for them
+    facts = {**stages.get("main", {}), "stages": stages}
+    show(as_json, facts, lambda: _tables().status_view(statuses))
 
 
 @proxies.command()
@@ -126,8 +134,10 @@ def table(folder: str, out: str, as_json: bool) -> None:
     """
     runs = _open(folder).table()
     runs.write(out)
-    facts = {"out": out, "rows": len(runs.frame), "targets": list(runs.loss_columns), "digest": runs.digest()}
-    show(as_json, facts, lambda: f"wrote {out}: {facts['rows']} rows, {', '.join(facts['targets'])}")
+    rows = len(runs.frame)
+    losses = list(runs.loss_columns)
+    facts = {"out": out, "rows": rows, "targets": losses, "digest": runs.digest()}
+    show(as_json, facts, lambda: f"wrote {out}: {rows} rows, {', '.join(losses)}")
 
 
 def _create(space: str, out: str | None, workers: int | None) -> Project:
@@ -141,31 +151,34 @@ def _create(space: str, out: str | None, workers: int | None) -> Project:
 def _design_next(
     folder: str, as_json: bool, target: str | None, config: str | None, budget: str | None, precision: str | None
 ) -> None:
-    if (target is None) == (config is None):
-        raise UsageError("which run is planned? expected --target params=…,tokens=… or --config FILE, one of the two")
-    limit = StageBudget() if budget is None else parse_budget(budget)
-    wanted = None if precision is None else parse_precision(precision)
-    planned = planned_from_text(target) if target is not None else planned_from_config(str(config))
-    project = _open(folder)
-    if limit == StageBudget() and wanted is None:
-        limit = StageBudget(wall_clock_s=project.space.time_budget)
-    if limit == StageBudget() and wanted is None:
-        raise UsageError("--budget is missing, and the space has no time_budget; expected --budget or --precision")
+    """Add a stage to a project that is trained."""
     from ..workflows.next_stage import next_stage
 
-    plan = next_stage(project, planned, limit, wanted)
-    show(as_json, plan.to_dict(), lambda: _tables().next_view(plan, project.folder))
+    if (target is None) == (config is None):
+        raise UsageError("which run is planned? expected --target params=…,tokens=… or --config FILE, one of the two")
+    limit = None if budget is None else parse_budget(budget)
+    wanted = None if precision is None else parse_precision(precision)
+    planned = planned_from_config(str(config)) if target is None else planned_from_text(target)
+    project = _open(folder)
+    if limit is None and wanted is None:
+        if project.space.time_budget is None:
+            raise UsageError("--budget is missing, and the space has no time_budget; expected --budget or --precision")
+        limit = StageBudget(wall_clock_s=project.space.time_budget)
+    stage = next_stage(project, planned, limit or StageBudget(), wanted)
+    show(as_json, stage.to_dict(), lambda: _tables().next_view(stage, project.folder))
 
 
 def parse_budget(text: str) -> StageBudget:
     """`30min` (wall clock, all workers together) or `1e15FLOPs`. Raises UsageError."""
     plain = text.strip()
+    is_flops = plain.lower().endswith(_FLOPS)
     try:
-        if plain.lower().endswith(_FLOPS):
-            return StageBudget(training_flops=_positive(parse_count(plain[: -len(_FLOPS)].strip())))
-        return StageBudget(wall_clock_s=_positive(parse_duration_s(plain)))
+        amount = parse_count(plain[: -len(_FLOPS)].strip()) if is_flops else parse_duration_s(plain)
     except ConfigError:
-        raise UsageError(f"--budget: got {shown(text)}; expected wall clock such as 30min, or 1e15FLOPs") from None
+        amount = float("nan")
+    if not amount > 0:
+        raise UsageError(f"--budget: got {shown(text)}; expected wall clock such as 30min, or 1e15FLOPs")
+    return StageBudget(training_flops=amount) if is_flops else StageBudget(wall_clock_s=amount)
 
 
 def parse_precision(text: str) -> float:
@@ -184,7 +197,9 @@ def planned_from_text(text: str) -> dict[str, float]:
     found: dict[str, float] = {}
     for part in text.split(","):
         name, equals, value = (piece.strip() for piece in part.partition("="))
-        if not equals or name in found or not (name in SIZES or (name.startswith("mix.") and name != "mix.")):
+        is_share = name.startswith("mix.") and name != "mix."
+        known = is_share or name in SIZES
+        if not equals or not known or name in found:
             raise UsageError(
                 f"--target: got {shown(part.strip())}; expected params=7B,tokens=140B and shares mix.<domain>=0.5, "
                 "each once"
@@ -203,29 +218,17 @@ def planned_from_config(path: str) -> dict[str, float]:
     """The same from a run's YAML: all parameters, tokens, and the mix where it is stated. Raises ConfigError."""
     from ..simulator.config.run_config import RunConfig
 
-    config = RunConfig.load(path)
-    mix = {f"mix.{domain}": share for domain, share in (config.data.mix or {}).items()}
-    return {"params": config.model.params_total, "tokens": config.data.tokens, **mix}
+    run = RunConfig.load(path)
+    found = {"params": run.model.params_total, "tokens": run.data.tokens}
+    for domain, share in (run.data.mix or {}).items():
+        found[f"mix.{domain}"] = share
+    return found
 
 
-def _positive(value: float) -> float:
-    if not value > 0:
-        raise ConfigError(f"got {value:g}; expected more than 0")
-    return value
-
-
-def _open(folder: str, out: str | None = None) -> Project:
+def _open(folder: str) -> Project:
     from ..proxies.project import Project
 
-    if out is not None:
-        raise UsageError("--out goes with a SPACE (a .yaml file); a project's folder is where it is")
     return Project.open(folder)
-
-
-def _status_facts(statuses: dict[str, Any]) -> dict[str, Any]:
-    """The main stage's facts on top, which pipelines look for; each stage's under its name."""
-    stages = {name: status.to_dict() for name, status in statuses.items()}
-    return {**stages.get("main", {}), "stages": stages}
 
 
 def _tables() -> Any:

@@ -13,12 +13,19 @@ EXIT_BEHIND = 4
 @click.command()
 @click.option("--config", required=True, metavar="FILE", help="The plan of the run, YAML or JSON.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value, e.g. data.tokens=2T.")
-@click.option("--log", required=True, metavar="PATH", help="Its log so far: JSON lines, CSV, TensorBoard; see below.")
+@click.option("--log", required=True, metavar="PATH", help="The log so far: JSON lines, CSV, TensorBoard; see below.")
 @click.option("--predictor", metavar="NAME|DIR", help="What predicts the final loss (default: the plan's target).")
 @click.option("--curves", metavar="DIR", help="Curves of smaller runs, by `simulate curve fit`.")
-@click.option("--family", metavar="NAME", help="Which of the families in --curves the run is of.")
-@click.option("--metric", metavar="KEY", help="The loss in the log, where there are several.")
-@click.option("--step-unit", "unit", default="auto", show_default=True, metavar="UNIT", help="See below.")
+@click.option("--family", metavar="NAME", help="Family in --curves that the run belongs to.")
+@click.option("--metric", metavar="KEY", help="Name of the loss in the log, where there are several.")
+@click.option(
+    "--step-unit",
+    "unit",
+    default="auto",
+    show_default=True,
+    metavar="UNIT",
+    help="Unit of the log's steps.",
+)
 @click.option("--calibration", metavar="FILE", help="Step times of your cluster, by `simulate cluster calibrate`.")
 @click.option("--chart", metavar="FILE", help="Also draw the run inside its predicted band: .html, .svg or .png.")
 @json_option
@@ -53,11 +60,12 @@ def track(
     from ..simulator.tracking.track import predictor_for
     from ..simulator.tracking.track import track as track_run
 
-    plan = RunConfig.load(config, overrides)
-    shapes = None if curves is None else load_curves(curves, plan, family)
-    fitted, times = predictor_for(plan, predictor), step_times(calibration)
+    run = RunConfig.load(config, overrides)
+    shapes = None if curves is None else load_curves(curves, run, family)
+    fitted = predictor_for(run, predictor)
+    times = step_times(calibration)
     with stated_in(config), progress_bar("tracking") as step:
-        result = track_run(plan, log, fitted, shapes, metric=metric, unit=unit, step_times=times, progress=step)
+        result = track_run(run, log, fitted, shapes, metric=metric, unit=unit, step_times=times, progress=step)
     if chart is not None:
         from ..simulator.report.charts.forecast import save_chart
         from ..simulator.report.charts.tracking import tracking_chart

@@ -19,7 +19,7 @@ WORKER = """
 import hashlib, json, time
 from foretrain.core.files import write_bytes
 from foretrain.proxies.campaign.group import train_one_group
-from foretrain.proxies.results import CurvePoint, DomainLoss, Evaluation, RunResult
+from foretrain.proxies.results import CurvePoint, DomainLoss, RunResult, Validation
 from foretrain.proxies.campaign.worker import serve
 
 class Progress:
@@ -39,7 +39,7 @@ def train(runs, store, settings, checkpoint, report):
 def result(run, loss):
     tokens = run.steps * run.batch_tokens
     losses = {domain: DomainLoss(1 + loss, 0.01) for domain in "ab"}
-    evaluation = Evaluation(run.steps, tokens, losses, {"a": tokens}, {"a": tokens})
+    evaluation = Validation(run.steps, tokens, losses, {"a": tokens}, {"a": tokens})
     return RunResult(run.run_id, "ok", (evaluation,), (CurvePoint(run.steps, tokens, loss, 0.1),), None, {})
 
 serve(lambda folder, group: train_one_group(folder, group, train))
