@@ -29,7 +29,7 @@ FLOORS = [
     ("simulator.forecast", "simulator.data_budget"),
     ("simulator.allocation", "simulator.tracking"),
     ("simulator.search",),
-    ("simulator.report", "workflows", ""),
+    ("simulator.report", "workflows", "testing", ""),
     ("commands",),
     ("cli",),
     ("__main__",),

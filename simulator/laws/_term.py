@@ -85,6 +85,8 @@ class Term(ABC):
     strays, the less it tells about the others, so fitting trusts it less."""
     tunes: bool = False
     """True if the term has an optimum that a well-tuned run is at: `offsets` says how far a run is from it."""
+    rebases_exactly: bool = True
+    """False if `rebase` is exact only near the old reference point, since something is a share of the loss level."""
     speaks_always: bool = False
     """True if the term has something to say of runs that lack its columns; others are switched off for them."""
 
@@ -100,7 +102,7 @@ class Term(ABC):
 
     @abstractmethod
     def prepare(self, columns: Columns, reference: Reference) -> dict[str, np.ndarray]:
-        """Turn raw columns into the arrays that `effect` needs, once per data set."""
+        """Turn raw columns into the arrays that `effect` needs, once per data set; their first axis is the run."""
 
     @abstractmethod
     def effect(self, theta: np.ndarray, features: dict[str, np.ndarray]) -> Effect:
@@ -129,14 +131,26 @@ class Term(ABC):
         """Reference values that the term needs beyond params and tokens, from the runs at `rows`. Default: none."""
         return {}
 
-    def identifiable(self, columns: Columns) -> str | None:
-        """None if the runs can identify the term, else the reason, naming the column that varies too little."""
+    def absent(self, columns: Columns) -> str | None:
+        """The reason why the term can't be fitted where the runs lack one of its columns; None where they have all."""
         for name in self.columns:
             if name not in columns:
                 return f"column {name!r} is absent"
-        if self.category is not None and len(self.levels) < 2:
-            return f"column {self.category!r} takes one value, {', '.join(self.levels)}"
         return None
+
+    def identifiable(self, columns: Columns) -> str | None:
+        """None if the runs can identify the term, else the reason, naming the column that varies too little.
+
+        Default: its columns are there, and each takes more than one value.
+        """
+        reason = self.absent(columns)
+        if reason is not None:
+            return reason
+        if self.category is not None:
+            levels = [level for level, name in zip(self.levels, self.columns, strict=True) if np.any(columns[name])]
+            return f"column {self.category!r} takes one value, {', '.join(levels)}" if len(levels) < 2 else None
+        constant = [name for name in self.columns if np.ptp(columns[name]) == 0]
+        return f"column {constant[0]!r} takes one value, {columns[constant[0]][0]:.3g}" if constant else None
 
 
 DOMAIN_FAMILIES = ("mix.", "unique_tokens.")

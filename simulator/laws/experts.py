@@ -34,7 +34,7 @@ class Experts(Term):
 
     @override
     def identifiable(self, columns):
-        reason = super().identifiable(columns)
+        reason = self.absent(columns)
         if reason:
             return reason
         kinds = np.unique(columns["num_experts"])

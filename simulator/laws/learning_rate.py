@@ -102,7 +102,7 @@ class _Bowl(Term):
 
     @override
     def identifiable(self, columns):
-        reason = super().identifiable(columns)
+        reason = self.absent(columns)
         if reason:
             return reason
         if len(columns["params"]) < 3 * len(self.parameters):

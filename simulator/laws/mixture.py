@@ -89,7 +89,7 @@ class _Mix(Term):
 
     @override
     def identifiable(self, columns):
-        reason = super().identifiable(columns)
+        reason = self.absent(columns)
         if reason:
             return reason
         for name in self.columns:

@@ -36,6 +36,7 @@ class Posynomial(Term):
     describes = "learning rate"
     rank = 30
     only_first = True
+    rebases_exactly = False  # the cap on its harm is a share of the loss level
     tunes = True
     speaks_always = True
     parameters = tuple(
@@ -61,7 +62,7 @@ class Posynomial(Term):
 
     @override
     def identifiable(self, columns):
-        reason = super().identifiable(columns)
+        reason = self.absent(columns)
         fewest = _RUNS_PER_PARAMETER * len(self.parameters)
         if reason is None and len(columns["params"]) < fewest:
             return f"{len(columns['params'])} runs are too few for {self.name!r}; {fewest} are needed"

@@ -33,7 +33,7 @@ class _Repeats(Term):
 
     @override
     def identifiable(self, columns):
-        reason = super().identifiable(columns)
+        reason = self.absent(columns)
         if reason:
             return reason
         epochs = np.asarray(columns["tokens"]) / np.asarray(columns["unique_tokens"])

@@ -40,8 +40,8 @@ class Flavour(Term):
         self.parameters = tuple(Parameter(f"flavour.{level}", 0.0, 0.3, -3.0, 3.0) for level in self.levels)
 
     def prepare(self, columns, reference):
-        return {"has": np.array([columns[name] for name in self.columns])}
+        return {"has": np.stack([columns[name] for name in self.columns], axis=1)}  # (n, levels)
 
     def effect(self, theta, features):
-        gradient = np.broadcast_to(features["has"], (len(theta), *features["has"].shape))
-        return Effect(log_reducible=(theta @ features["has"], gradient))
+        has = features["has"].T
+        return Effect(log_reducible=(theta @ has, np.broadcast_to(has, (len(theta), *has.shape))))

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from foretrain.core.errors import FitError
 from foretrain.datasets.runs.run_table import RunTable
-from foretrain.simulator.fitting import OPTIONAL, Observations, known_columns
+from foretrain.simulator.fitting import Observations, known_columns, law_columns
 
 BLANK = float("nan")
 
@@ -73,7 +73,9 @@ def test_every_optional_column_is_one_that_some_law_reads():
         "params": [1e8, 2e8], "tokens": [1e10, 2e10], "loss": [3.0, 2.9], "unique_tokens": [5e9, 2e10],
         "num_experts": [1, 8], "lr": [1e-3, 2e-3], "batch_tokens": [1e6, 2e6],
     }))  # fmt: skip
-    assert set(known_columns(table)) == {"params", "tokens", *OPTIONAL}
+    optional = {"unique_tokens", "num_experts", "lr", "batch_tokens"}
+    assert set(known_columns(table)) == {"params", "tokens"} | optional
+    assert {one.name for one in law_columns()} == optional
 
 
 # rows
