@@ -141,7 +141,7 @@ class Predictor:
 
 
 def _side_by_side(one: Callable[[str], _Found], targets: Sequence[str], progress: Progress | None) -> Iterator[_Found]:
-    """`one` of each target, on as many threads as there are cores; numpy and LightGBM leave the interpreter free."""
+    """`one` of each target, on as many threads as there are cores; numpy leaves the interpreter free."""
     import scipy.linalg  # noqa: F401 - its BLAS must be there before threads are limited
 
     with one_thread(), ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:

@@ -6,19 +6,16 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
 from ..fitting import Fit, LawPrior, Observations, one_thread
+from ..fitting.trees import Trees
 from ..laws import Columns
-from . import _trees
 from ._process import Inputs, Process, learn
 from ._tangent import Tangent
 from .features import Features, run_noise
-
-if TYPE_CHECKING:
-    from lightgbm import Booster
 
 Kind = Literal["gp", "trees", "gp+trees"]
 KINDS: tuple[Kind, ...] = ("gp", "trees", "gp+trees")
@@ -54,7 +51,7 @@ class Surrogate:
     tangent: Tangent
     process: Process
     joint: bool = True
-    trees: Booster | None = None
+    trees: Trees | None = None
     errors: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
@@ -90,7 +87,7 @@ class Surrogate:
         mean, variance, noise = self.process.predict(inputs)
         mean -= gradient @ self.tangent.offset
         if self.trees is not None:
-            grown = _trees.predict(self.trees, inputs.x)
+            grown = self.trees.predict(inputs.x)
             mean = grown if self.kind == "trees" else 0.5 * (mean + grown)
         return mean, variance, noise
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from lightgbm import Booster
+from ..fitting.trees import Trees
 
 FEWEST_RUNS = 128
 """With fewer, trees only add noise (RegMix's table: rank correlation .90 at 64 runs, .97 at 128; the law alone .98)."""
@@ -24,17 +23,9 @@ _SETTINGS: dict[str, Any] = {
 }
 
 
-def grow(x: np.ndarray, residual: np.ndarray, trust: np.ndarray, seed: int) -> Booster:
+def grow(x: np.ndarray, residual: np.ndarray, trust: np.ndarray, seed: int) -> Trees:
     """Trees for the residual of log loss `(n,)` from features `(n, d)`, each run weighted by its trust."""
-    from lightgbm import Dataset, train
-
-    data = Dataset(x, residual, weight=trust, free_raw_data=True)
-    return train({**_SETTINGS, "seed": seed}, data, num_boost_round=_ROUNDS)
-
-
-def predict(trees: Booster, x: np.ndarray) -> np.ndarray:
-    """The correction to log loss, `(m,)`."""
-    return np.asarray(trees.predict(x, num_threads=1), dtype=float)
+    return Trees.grow(x, residual, trust, {**_SETTINGS, "seed": seed}, _ROUNDS)
 
 
 def left_out(x: np.ndarray, residual: np.ndarray, trust: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
@@ -44,5 +35,5 @@ def left_out(x: np.ndarray, residual: np.ndarray, trust: np.ndarray, groups: np.
     out = np.empty(len(residual))
     for number in range(5):
         held = fold == number
-        out[held] = predict(grow(x[~held], residual[~held], trust[~held], seed), x[held])
+        out[held] = grow(x[~held], residual[~held], trust[~held], seed).predict(x[held])
     return out

@@ -1,4 +1,4 @@
-"""A predictor on disk: `predictor.json`, `draws.npz`, `trees_<n>.txt`, `MODEL_CARD.md`, a manifest of their digests.
+"""A predictor on disk: `predictor.json`, `draws.npz` with all arrays, `MODEL_CARD.md`, a manifest of their digests.
 
 Digests are checked before anything is parsed; the archive's sizes are checked before anything is unpacked; nothing is
 executed. Predictors that ship with the package are such folders in `datasets/facts/laws`, known by name.
@@ -10,6 +10,8 @@ import io
 import json
 import os
 import re
+import shlex
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,16 +21,18 @@ import numpy as np
 from ....core.array_folders import check_folder, named, read_arrays
 from ....core.errors import FitError, PredictorError
 from ....core.files import check_manifest, read_bounded_text, write_bytes, write_json, write_manifest, write_text
+from ....core.units import shown
 from ..predictor import Predictor
-from .format import FORMAT, arrays_of, from_dict, to_dict, tree_file, trees_of
+from .format import FORMAT, arrays_of, from_dict, to_dict
 from .model_card import model_card
 
 DEFAULT = "web-text"
 """The shipped predictor that `simulate predict` uses unless told otherwise."""
 _MAX_JSON_BYTES = 4_000_000
 _MAX_ARRAY_BYTES = 64_000_000
-_MAX_TREES_BYTES = 32_000_000
 _FILES = ("predictor.json", "draws.npz", "MODEL_CARD.md")
+# LightGBM's own texts, which predictors held before trees were arrays: a crafted one ends the process that parses it
+_TREE_TEXT = re.compile(r"trees_\d+\.txt")
 
 
 def shipped() -> list[str]:
@@ -53,14 +57,12 @@ def save(predictor: Predictor, folder: str | os.PathLike[str]) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
         (path / "MANIFEST.json").unlink(missing_ok=True)  # an interrupted write must not look like the old predictor
-        for stale in path.glob("trees_*.txt"):
+        for stale in _tree_texts(path):
             stale.unlink()
     except OSError as error:
         raise PredictorError(f"{named(folder)}: can't be made: {error.strerror}") from None
     write_json(path / "predictor.json", to_dict(predictor))
     write_bytes(path / "draws.npz", buffer.getvalue())
-    for name, text in trees_of(predictor).items():
-        write_text(path / name, text)
     write_text(path / "MODEL_CARD.md", model_card(predictor))
     write_manifest(path)
 
@@ -90,9 +92,8 @@ def load(where: str | os.PathLike[str]) -> Predictor:
     try:
         if data["format"] != FORMAT:
             raise PredictorError(f"{folder}: has format {data['format']!r}; this version reads format {FORMAT}")
-        return from_dict(
-            data, read_arrays(folder / "draws.npz", _MAX_ARRAY_BYTES), _trees(folder, len(data["targets"]))
-        )
+        _refuse_tree_texts(folder, data["about"])
+        return from_dict(data, read_arrays(folder / "draws.npz", _MAX_ARRAY_BYTES))
     except PredictorError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, FitError) as error:
@@ -102,14 +103,21 @@ def load(where: str | os.PathLike[str]) -> Predictor:
 
 
 def _ours(name: str) -> bool:
-    return name in (*_FILES, "MANIFEST.json") or re.fullmatch(r"trees_\d+\.txt", name) is not None
+    return name in (*_FILES, "MANIFEST.json") or _TREE_TEXT.fullmatch(name) is not None
 
 
 def _facts():
     return resources.files("foretrain.datasets.facts.laws")
 
 
-def _trees(folder: Path, targets: int) -> dict[str, str]:
-    """The tree texts by file name. Their digests are checked by now: a damaged one would end the process."""
-    paths = [folder / tree_file(number) for number in range(targets)]
-    return {p.name: read_bounded_text(p, _MAX_TREES_BYTES, error=PredictorError) for p in paths if p.is_file()}
+def _tree_texts(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if _TREE_TEXT.fullmatch(path.name))
+
+
+def _refuse_tree_texts(folder: Path, about: Mapping[str, Any]) -> None:
+    if texts := _tree_texts(folder):
+        table = shown(about["table"], 200) if "table" in about else "RUNS"
+        raise PredictorError(
+            f"{folder}: {texts[0].name} holds trees in a form that this version doesn't read; "
+            f"make the predictor again: simulate fit {table} --out {shlex.quote(str(folder))}"
+        )

@@ -17,7 +17,7 @@ from ...laws import Law, Reference, get_law
 from ..calibration import GRID, Calibration
 from ..loss_model import LossModel
 from ..predictor import Predictor
-from .surrogate_format import surrogate_arrays, surrogate_from, surrogate_to_dict, trees_text
+from .surrogate_format import surrogate_arrays, surrogate_from, surrogate_to_dict
 
 FORMAT = 1
 """Version of the layout; a predictor of another version is refused."""
@@ -86,26 +86,13 @@ def arrays_of(predictor: Predictor) -> dict[str, np.ndarray]:
     return found
 
 
-def trees_of(predictor: Predictor) -> dict[str, str]:
-    """The trees of all targets that have any, as texts by file name."""
-    texts = {number: m.surrogate and trees_text(m.surrogate) for number, m in enumerate(predictor.models.values())}
-    return {tree_file(number): text for number, text in texts.items() if text}
-
-
-def tree_file(number: int) -> str:
-    """The name of the file that holds the trees of a predictor's target."""
-    return f"trees_{number}.txt"
-
-
-def from_dict(
-    data: Mapping[str, Any], arrays: Mapping[str, np.ndarray], trees: Mapping[str, str] | None = None
-) -> Predictor:
-    """The inverse of `to_dict`, with arrays and trees by name. ValueError, KeyError, TypeError for what isn't ours."""
+def from_dict(data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Predictor:
+    """The inverse of `to_dict`, with arrays by name. ValueError, KeyError, TypeError for what isn't ours."""
     # the files' keys are sorted; the order says which target comes first and whose draws are whose
     if sorted(data["order"]) != sorted(data["targets"]) or not data["targets"]:
         raise ValueError("there is no target, or the order names others")
     targets = {
-        name: _target_from_dict(name, data["targets"][name], number, arrays, trees or {})
+        name: _target_from_dict(name, data["targets"][name], number, arrays)
         for number, name in enumerate(data["order"])
     }
     notes = tuple(data["notes"])
@@ -117,9 +104,7 @@ def from_dict(
     return predictor
 
 
-def _target_from_dict(
-    name: str, entry: Mapping[str, Any], number: int, arrays: Mapping[str, np.ndarray], trees: Mapping[str, str]
-) -> LossModel:
+def _target_from_dict(name: str, entry: Mapping[str, Any], number: int, arrays: Mapping[str, np.ndarray]) -> LossModel:
     law = get_law(entry["law"], entry.get("domains", ()), _levels(entry.get("levels", {})))
     if entry["fixed"]:
         law = Law(law.member, law.terms, entry["fixed"])
@@ -146,7 +131,7 @@ def _target_from_dict(
     if "surrogate" not in entry:
         return model
     own = {key.removesuffix(f"_{number}"): values for key, values in arrays.items() if key.endswith(f"_{number}")}
-    surrogate = surrogate_from(entry["surrogate"], own, trees.get(tree_file(number)), law)
+    surrogate = surrogate_from(entry["surrogate"], own, law)
     return replace(model, surrogate=surrogate, within=_calibration(name, entry["within"]))
 
 

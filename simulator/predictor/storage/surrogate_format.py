@@ -1,4 +1,4 @@
-"""A surrogate as plain values, arrays and tree texts, and back; checked before anything believes it."""
+"""A surrogate as plain values and arrays, and back; checked before anything believes it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...fitting.trees import Trees
 from ...laws import Law
 from ...surrogate import KINDS, Features, Surrogate
 from ...surrogate._kernel import Hyper
@@ -15,13 +16,14 @@ from ...surrogate._tangent import Tangent
 from ...surrogate.features import run_noise_causes
 
 _ARRAYS = ("hyper", "x", "luck", "tangent", "z", "trust", "offset", "root")
+_TREES = "trees_"  # before the names of the trees' arrays
 _MOST_ROWS = 5_000
 _WIDE = 1e6  # no honest feature, tangent or residual is larger in its own unit
 _WIDEST_LOG = 40.0  # log hyperparameters are learned within 14 of zero
 
 
 def surrogate_to_dict(surrogate: Surrogate) -> dict[str, Any]:
-    """What `predictor.json` holds of a surrogate: everything but arrays and trees."""
+    """What `predictor.json` holds of a surrogate: everything but arrays."""
     return {
         "kind": surrogate.kind,
         "joint": surrogate.joint,
@@ -36,19 +38,20 @@ def surrogate_arrays(surrogate: Surrogate) -> dict[str, np.ndarray]:
     process, tangent = surrogate.process, surrogate.tangent
     inputs = process.inputs
     values = (process.hyper.vector(), inputs.x, inputs.run_noise, inputs.tangent, process.z, process.trust)
-    return dict(zip(_ARRAYS, (*values, tangent.offset, tangent.root), strict=True))
+    found: dict[str, np.ndarray] = dict(zip(_ARRAYS, (*values, tangent.offset, tangent.root), strict=True))
+    if surrogate.trees is not None:
+        # the archive holds floating-point numbers only; single precision keeps numbers of nodes and features exactly
+        for name, array in surrogate.trees.arrays().items():
+            found[_TREES + name] = array.astype(np.float32) if array.dtype.kind == "i" else array
+    return found
 
 
-def surrogate_from(
-    entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray], trees: str | None, law: Law
-) -> Surrogate:
-    """The inverse. ValueError, KeyError or TypeError for what isn't ours.
-
-    `trees` is a LightGBM text whose digest has been checked: the library does not survive a damaged one.
-    """
+def surrogate_from(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray], law: Law) -> Surrogate:
+    """The inverse. ValueError, KeyError or TypeError for what isn't ours."""
     kind, features = entry["kind"], Features.from_dict(entry["features"])
-    if kind not in KINDS or (trees is not None) != (kind != "gp"):
-        raise ValueError(f"surrogate {kind!r} {'with' if trees is not None else 'without'} trees")
+    trees = {name.removeprefix(_TREES): array for name, array in arrays.items() if name.startswith(_TREES)}
+    if kind not in KINDS or bool(trees) != (kind != "gp"):
+        raise ValueError(f"surrogate {kind!r} {'with' if trees else 'without'} trees")
     if set(features.shares) - {f"mix.{domain}" for domain in law.domains}:
         raise ValueError("the surrogate reads shares that the law doesn't know")
     values = {name: np.asarray(arrays[name], dtype=float) for name in _ARRAYS}
@@ -74,24 +77,5 @@ def surrogate_from(
             raise ValueError("surrogate: its predictions are not finite")
     tangent = Tangent(values["offset"], values["root"])
     errors = {str(name): float(error) for name, error in entry["errors"].items()}
-    return Surrogate(kind, features, tangent, process, bool(entry["joint"]), _booster(trees, d), errors)
-
-
-def trees_text(surrogate: Surrogate) -> str | None:
-    """LightGBM's own text of the trees; None without any."""
-    return None if surrogate.trees is None else surrogate.trees.model_to_string()
-
-
-def _booster(text: str | None, features: int):
-    if text is None:
-        return None
-    from lightgbm import Booster
-    from lightgbm.basic import LightGBMError
-
-    try:
-        trees = Booster(model_str=text)
-    except LightGBMError as error:
-        raise ValueError(f"trees: {error}") from None
-    if trees.num_feature() != features:
-        raise ValueError(f"trees of {trees.num_feature()} features; expected {features}")
-    return trees
+    grown = Trees.of(trees, d) if trees else None
+    return Surrogate(kind, features, tangent, process, bool(entry["joint"]), grown, errors)

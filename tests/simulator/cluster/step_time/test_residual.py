@@ -6,6 +6,7 @@ import pytest
 from foretrain.core.errors import InputError
 from foretrain.simulator.cluster.step_time.residual import FEATURES, Residual, fit_residual
 from foretrain.simulator.cluster.step_time.step_model import StepTimeModel
+from foretrain.simulator.fitting.trees import Trees
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,18 +26,6 @@ def fitted(data) -> Residual:
     return fit_residual(*data, np.ones(ROWS))
 
 
-def test_trees_say_what_lightgbm_says(data, fitted):
-    import lightgbm
-    from foretrain.simulator.cluster.step_time.residual import _SETTINGS, _TREES
-
-    x, y = data
-    train = lightgbm.Dataset(x, y, weight=np.ones(ROWS), params={"verbose": -1})
-    theirs = lightgbm.train({**_SETTINGS, "seed": 0}, train, _TREES)
-    new = np.random.default_rng(1).normal(scale=2.0, size=(500, len(FEATURES)))
-    for rows in (x, new):
-        np.testing.assert_allclose(fitted._sum(rows), theirs.predict(rows), atol=1e-4)
-
-
 def test_it_learns_and_is_the_same_again(data, fitted):
     x, y = data
     assert np.std(y - fitted.log_factor(x)) < 0.5 * np.std(y)
@@ -44,21 +33,22 @@ def test_it_learns_and_is_the_same_again(data, fitted):
     assert json.dumps(again.to_dict()) == json.dumps(fitted.to_dict())
 
 
+def leaf(value: float) -> Trees:
+    """One tree without a comparison."""
+    none = np.zeros((1, 1))
+    return Trees.of({**dict.fromkeys(Trees.names(), none), "feature": none - 1, "value": none + value}, len(FEATURES))
+
+
 def test_corrections_are_clipped():
     size = len(FEATURES)
-    leaf = np.zeros((1, 1), dtype=np.int64)
-    edges = {"lowest": np.full(size, -1.0), "highest": np.full(size, 1.0)}
     for value, expected in ((3.0, 0.15), (-3.0, -0.15), (0.1, 0.1)):
-        one = Residual(leaf - 1, np.zeros((1, 1)), leaf, leaf, np.full((1, 1), value), **edges)
+        one = Residual(leaf(value), np.full(size, -1.0), np.full(size, 1.0))
         np.testing.assert_allclose(one.log_factor(np.zeros((4, size))), expected)
 
 
 def test_corrections_fade_with_every_feature_outside():
     size = len(FEATURES)
-    leaf = np.zeros((1, 1), dtype=np.int64)
-    one = Residual(
-        leaf - 1, np.zeros((1, 1)), leaf, leaf, np.full((1, 1), 0.1), np.full(size, -1.0), np.full(size, 1.0)
-    )
+    one = Residual(leaf(0.1), np.full(size, -1.0), np.full(size, 1.0))
     x = np.zeros((size + 1, size))
     for outside in range(size + 1):
         x[outside, :outside] = 5.0
@@ -83,8 +73,7 @@ def test_plain_values_come_back(data, fitted):
 @pytest.fixture(scope="module")
 def plain() -> dict:
     full = StepTimeModel.shipped().residual.to_dict()
-    trees = ("feature", "threshold", "left", "right", "value")
-    return {name: value[:5] if name in trees else value for name, value in full.items()}
+    return {name: value[:5] if name in Trees.names() else value for name, value in full.items()}
 
 
 def damaged(plain: dict, **changed) -> dict:
@@ -128,8 +117,7 @@ def test_a_cycle_is_refused(plain):
 
 
 def test_too_many_trees_are_refused(plain):
-    names = ("feature", "left", "right", "value", "threshold")
-    many = {name: np.zeros((5001, 1)) - (name == "feature") for name in names}
+    many = {name: np.zeros((5001, 1)) - (name == "feature") for name in Trees.names()}
     with pytest.raises(InputError, match="at most 5000 trees"):
         Residual.from_dict(damaged(plain, **many))
 
