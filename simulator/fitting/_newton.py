@@ -17,6 +17,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from ..laws import Law
+from .linear import solve
 
 DELTA = 1e-3  # Huber threshold on log loss, as in Hoffmann et al. 2022, appendix D.2
 _STEP = 1e-5  # finite-difference step for second derivatives, in the law's unit-free coordinates
@@ -194,12 +195,12 @@ def _step(hessian, metric, gradient, stuck, damping):
     one = np.where(eye, 1.0, 0.0)
     metric = metric + np.einsum("kp,pq->kpq", np.einsum("kii->ki", metric) + ridge, one) * 1e-6
     full = np.where(blocked, one * stuck[:, :, None], hessian + damping[:, None, None] * metric)
-    step = -np.linalg.solve(full, gradient[..., None])[..., 0]
+    step = -solve(full, gradient[..., None])[..., 0]
     slope = np.einsum("kp,kp->k", gradient, step)
     bad = ~(slope < 0)
     if bad.any():
         safe = np.where(blocked, one * stuck[:, :, None], metric * (1 + damping[:, None, None]))[bad]
-        step[bad] = -np.linalg.solve(safe, gradient[bad][..., None])[..., 0]
+        step[bad] = -solve(safe, gradient[bad][..., None])[..., 0]
         slope = np.einsum("kp,kp->k", gradient, step)
     return step, -0.5 * slope
 
