@@ -1,6 +1,6 @@
 """Symmetric systems that may be singular to the last bit, as those of two or three runs are: a solution in any case.
 
-Whether elimination meets an exact zero depends on the order in which the processor's kernels add, so the same fit ended in
+Whether elimination meets an exact zero depends on the order in which the processor's kernels add: the same fit ended in
 an answer on one machine and in an error on another.
 """
 
@@ -10,10 +10,10 @@ import numpy as np
 
 
 def solve(matrices: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """What `np.linalg.solve` gives, `(…, P, m)`, for symmetric matrices `(…, P, P)`; repaired where one is singular.
+    """What `np.linalg.solve` gives for symmetric matrices `(…, P, P)`, repaired where one of them is singular.
 
-    A singular matrix is solved by its eigenvalues, none taken as nearer to zero than rounding can tell. Other members of
-    the stack keep their bits. Nothing raises; what is not finite gives NaN.
+    A singular matrix is solved by its eigenvalues, none taken as nearer to zero than rounding can tell. Other members
+    of the stack keep their bits. Nothing raises; what is not finite gives NaN.
     """
     try:
         return np.linalg.solve(matrices, right)
@@ -37,4 +37,4 @@ def _repaired(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
     least = len(matrix) * np.finfo(float).eps * np.max(np.abs(values))
     kept = np.where(np.abs(values) > least, values, max(least, np.finfo(float).tiny))
     vectors = vectors / size[:, None]
-    return vectors @ ((vectors.T @ right) / kept[:, None])
+    return vectors @ ((vectors.T @ right).T / kept).T

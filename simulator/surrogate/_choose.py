@@ -114,15 +114,14 @@ def _by_scale(observations: Observations) -> np.ndarray:
 
 
 def _best(within: Mapping[str, float], beyond: Mapping[str, float]) -> str:
-    """The candidate with the lowest error against the law's; the earlier ones unless a later one is clearly better.
+    """The candidate with the lowest error; the earlier ones unless a later one is clearly better.
 
     Rolling cuts decide where there are any: by runs left out at random, whatever interpolates best would extrapolate.
     """
     judged, enough = (beyond, _CLEARLY_BETTER_BEYOND) if beyond else (within, _CLEARLY_BETTER)
-    ratio = {name: judged[name] / judged[LAW] for name in judged}
     best = LAW
-    for name in ratio:
-        if ratio[name] < enough * ratio[best]:
+    for name in judged:
+        if judged[name] < enough * judged[best]:
             best = name
     return best
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ....core.errors import DataWarning, FitError
+from ...fitting.linear import inverse, solve
 from ..library import Curve
 from ..rates.path import Decay, RatePath
 from .multipower import B_SHARE, B_SPREAD, LEVEL, SHAPE, SHAPE_MEAN, SHAPE_SD, basis, basis_gradient
@@ -100,7 +101,7 @@ def fit_curves(curves: list[Curve], *, strict: bool = False) -> CurveFit:
     trust = problem.trust(residual)
     noise = float(np.sqrt(trust @ residual**2 / trust.sum()))
     information = (jac * trust[:, None]).T @ jac / max(noise, DELTA / 4) ** 2
-    covariance = np.linalg.inv(information + np.diag(1.0 / problem.prior_sd**2))
+    covariance = inverse(information + np.diag(1.0 / problem.prior_sd**2))
     level = dict(zip(groups, theta[4:].reshape(-1, 3), strict=True))
     return CurveFit(theta[:4], level, covariance, noise, seen >= MIN_ANNEALED, count)
 
@@ -108,6 +109,8 @@ def fit_curves(curves: list[Curve], *, strict: bool = False) -> CurveFit:
 def _weights(curve: Curve) -> np.ndarray:
     """Weight of each point, `(n,)`: its stretch of log progress, summing to POINTS (or to n where that is less)."""
     stretch = np.gradient(np.log(np.maximum(curve.path.behind(curve.step), 1.0))) if len(curve.step) > 1 else np.ones(1)
+    if not stretch.any():  # the first steps of a warm-up
+        stretch = np.ones(len(stretch))
     stretch = np.maximum(stretch, 1e-2 * stretch.mean())  # a rate of 0 makes no progress, yet its points are data
     return stretch * (min(POINTS, len(stretch)) / stretch.sum())
 
@@ -174,7 +177,7 @@ class _Problem:
             at, rows = slice(4 + 3 * g, 7 + 3 * g), self.member == g
             a, b = values[rows], np.ones(rows.sum())
             normal = a.T @ a + np.diag(self.penalty[at])
-            theta[at] = np.linalg.solve(normal, a.T @ b + self.penalty[at] * self.prior_mean[at])
+            theta[at] = solve(normal, a.T @ b + self.penalty[at] * self.prior_mean[at])
         return theta
 
     def evaluate(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -209,7 +212,7 @@ class _Problem:
             hessian = (jac * trust[:, None]).T @ jac + np.diag(self.penalty)
             gain = 0.0
             for _ in range(_TRIES):
-                trial = theta - np.linalg.solve(hessian + damping * np.diag(np.diag(hessian)), gradient)
+                trial = theta - solve(hessian + damping * np.diag(np.diag(hessian)), gradient)
                 trial[:4] = np.clip(trial[:4], _LOW, _HIGH)
                 new_residual, new_jac = self.evaluate(trial)
                 new, count = self.objective(trial, new_residual), count + 1

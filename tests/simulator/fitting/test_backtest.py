@@ -117,7 +117,7 @@ def test_a_true_law_without_noise_predicts_every_cut(observe):
 def test_same_seed_same_scores(observe):
     seen = observe(25, 0.01, seed=3)
     one, again, other = (backtest(GENERAL, seen, public_prior(), draws=8, seed=seed) for seed in (1, 1, 2))
-    for name in ("error", "spread", "noise", "gap", "cut"):
+    for name in ("error", "spread", "noise", "extrapolation_decades", "cut"):
         np.testing.assert_array_equal(getattr(one, name), getattr(again, name))
     np.testing.assert_array_equal(one.error, other.error)
     assert not np.array_equal(one.spread, other.spread)

@@ -156,7 +156,7 @@ def test_the_same_seed_gives_the_same_bits(sized, make_mixed):
     again = fit_loss_model(make_mixed(60, 1, size=(5e7, 1e8, 4e8)), "auto", PRIOR)
     columns = make_mixed(40, 5, size=(5e7, 4e9)).columns
     one, other = sized.predict(columns), again.predict(columns)
-    for name in ("log_loss", "scale", "gap"):
+    for name in ("log_loss", "scale", "extrapolation_decades"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
     np.testing.assert_array_equal(one.interval(0.9), other.interval(0.9))
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from foretrain.core.errors import DataWarning, FitError
 from foretrain.simulator.curve.law.fitting import CurveFit, annealed, fit_curves
+from foretrain.simulator.curve.library import Curve
 from foretrain.simulator.curve.rates.path import named_path
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -127,3 +128,15 @@ def test_three_schedules_tell_six_others(public, size):
     r2, mae = np.mean(rows, axis=0)
     assert r2 >= 0.998
     assert mae <= 0.0042
+
+
+@pytest.mark.parametrize("loss", [np.full(8, 3.0), np.linspace(3.2, 3.0, 8), np.where(np.arange(8) % 2, 1e-9, 1e9)])
+@pytest.mark.parametrize("first", [0.0, 292.0, 5992.0])
+def test_eight_neighbours_are_a_curve(first, loss, paths):
+    """Steps of the warm-up make no progress: their weights were 0/0, and wild losses there ended in LinAlgError."""
+    step = first + np.arange(8.0)
+    with pytest.warns(DataWarning, match="hardly falls"):
+        fit = fit_curves([Curve("early", "made", 1e8, paths["constant"], step, loss)])
+    assert np.all(np.isfinite(fit.shape))
+    assert np.all(np.isfinite(fit.covariance))
+    assert np.all(np.isfinite(fit.loss(paths["constant"], np.array([3000.0, 6000.0]))))
