@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from _eager_trainer import EagerTrainer
 from foretrain.core.model.architecture import Architecture
+from foretrain.core.processors import usable_cores
 from foretrain.core.units import format_count, parse_count
 from foretrain.datasets.corpus.corpus import Corpus
 from foretrain.datasets.tokens.prepare import prepare
@@ -347,7 +348,7 @@ def main() -> None:
         split = {d: {"path": f"{d}.train.jsonl.gz", "validation_path": f"{d}.valid.jsonl.gz"} for d in DOMAINS}
         prepare(Corpus.from_mapping({"domains": split}, folder=CORPORA), Path(folder) / "store")
         plan = resolve(EngineSettings(), 1.0)
-        print(f"{os.cpu_count()} cores, {plan.device_name}, torch {torch.__version__}, "
+        print(f"{usable_cores()} cores, {plan.device_name}, torch {torch.__version__}, "
               f"ours in {plan.precision}, trainer in {'bf16' if plan.device == 'cuda' else 'fp32'}")  # fmt: skip
         if plan.device == "cuda":
             on_gpu(str(Path(folder) / "store"), arguments.seconds)

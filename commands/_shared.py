@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from ..core.errors import InfeasibleError, InputError, LogError, UsageError
+from ..core.progress import Progress
 
 _WHOLE_LINES = 10_000
 
@@ -118,15 +119,15 @@ def show(as_json: bool, facts: dict[str, Any], view: Callable[[], Any]) -> None:
 
 
 @contextmanager
-def progress_bar(what: str) -> Iterator[Callable[[str, float], None] | None]:
+def progress_bar(what: str) -> Iterator[Progress | None]:
     """A progress bar on standard error; nothing when that is not a terminal."""
     if not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress as Bar
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with Bar(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=1.0)
 
         def advance(text: str, share: float) -> None:

@@ -36,12 +36,7 @@ def inspect(corpora: str, as_json: bool) -> None:
 
     corpus = Corpus.load(corpora)
     with progress_bar("reading") as step:
-
-        def documents_read(domain: str, documents: int) -> None:
-            if step is not None:
-                step(f"{domain}, {documents:,} documents", 0.0)
-
-        report = inspect_corpus(corpus, progress=documents_read)
+        report = inspect_corpus(corpus, progress=step)
     show(as_json, report.to_dict(), lambda: _tables().inspect_view(report))
 
 

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +20,8 @@ from pydantic import Field
 
 from ..core.errors import CampaignError
 from ..core.files import write_json
+from ..core.processors import usable_cores
+from ..core.progress import Progress
 from ..core.reading.fields import Frozen, Label, PositiveReal, Whole
 from ..core.version import __version__
 from ..datasets.corpus.corpus import Corpus
@@ -44,7 +46,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Project", "tokens_folder"]
 
-Progress = Callable[[str, float], None]
 _ADDED = "next-"
 
 
@@ -304,7 +305,7 @@ def _machine(space: ProxySpace, workers: int | None) -> Machine:
     if workers is None:
         import torch
 
-        workers = torch.cuda.device_count() if on_gpu else len(os.sched_getaffinity(0))
+        workers = torch.cuda.device_count() if on_gpu else usable_cores()
     return Machine(speed, workers, space.engine)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from ..units import shown
 from .fields import FieldError
+from .suggest import nearest
 
 __all__ = ["Origins", "description", "explain", "known_keys", "suggestion"]
 
@@ -108,7 +108,7 @@ def suggestion(root: type[BaseModel], path: tuple[str, ...]) -> str:
     *parents, key = path
     siblings = known_keys(root, tuple(parents)) or []
     prefix = "".join(f"{parent}." for parent in parents)
-    close = difflib.get_close_matches(key, siblings, n=1, cutoff=0.7)
+    close = nearest(key, siblings)
     # A right key in the wrong section is as common as a misspelt one.
     elsewhere = [known for known in _all_paths(root) if known.split(".")[-1] == key]
     if close or elsewhere:

@@ -7,11 +7,11 @@ for: the counts of copies are lower bounds of the repetition in the text.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
 from ...core.errors import CorpusError
+from ...core.progress import Progress
 from .builtin import LIMITS
 from .corpus import Corpus
 from .documents import Split, files_of, raw_documents
@@ -19,10 +19,7 @@ from .duplicates import DuplicateTracker, SharedDocuments
 from .synthetic import build_source
 from .text_figures import FigureCounter, TextFigures
 
-__all__ = ["CorpusReport", "DomainReport", "Overlap", "Progress", "SyntheticReport", "inspect"]
-
-Progress = Callable[[str, int], None]
-"""Called with a domain's name and how many of its documents are done, every now and then and at its end."""
+__all__ = ["CorpusReport", "DomainReport", "Overlap", "SyntheticReport", "inspect"]
 
 _SIDES: tuple[Split, ...] = get_args(Split)
 _REPORT_EVERY = 500
@@ -115,7 +112,11 @@ class CorpusReport:
 
 
 def inspect(corpus: Corpus, progress: Progress | None = None) -> CorpusReport:
-    """Read the whole corpus once and report on it. Raises `CorpusError` for text that can't be read, or none at all."""
+    """Read the whole corpus once and report on it.
+
+    `progress` hears of the documents read so far, and of the share of domains that are done before.
+    Raises `CorpusError` for text that can't be read, or none at all.
+    """
     tracker = DuplicateTracker()
     domains: dict[str, DomainReport | SyntheticReport] = {}
     for number, (name, domain) in enumerate(corpus.domains.items()):
@@ -135,12 +136,13 @@ def _inspected(
     corpus: Corpus, name: str, number: int, tracker: DuplicateTracker, progress: Progress | None
 ) -> DomainReport:
     """Return the report on one domain of text, the `number`-th; add its documents to the tracker."""
+    before = number / len(corpus.domains)
     counter = FigureCounter()
     documents, sizes = dict.fromkeys(_SIDES, 0), dict.fromkeys(_SIDES, 0)
     empty = 0
     for done, (side, document) in enumerate(raw_documents(corpus, name, _SIDES)):
         if progress is not None and done % _REPORT_EVERY == 0:
-            progress(name, done)
+            progress(f"{name}: {done:,} documents", before)
         if not document.text or document.text.isspace():
             empty += 1
             continue
@@ -153,7 +155,7 @@ def _inspected(
         place = corpus.place("domains", name)
         raise CorpusError(f"{place}: domains.{name}: holds no document with text; expected at least one")
     if progress is not None:
-        progress(name, counter.documents + empty)
+        progress(f"{name}: {counter.documents + empty:,} documents", before)
     copies = tracker.copies(number)
     total = sum(sizes.values())
     return DomainReport(

@@ -6,7 +6,6 @@ the names; mind that links inside a node are in GB/s (bytes) and those between n
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from ...core.errors import ConfigError, RegistryError
 from ...core.reading.fields import Frozen, Label, PositiveReal, Real, Whole, whole_schema
+from ...core.reading.suggest import did_you_mean, nearest
 from ...core.registry import Registry
 from ...core.units import shown
 
@@ -245,9 +245,9 @@ def _plain(name: str) -> str:
 def _suggestion(name: str) -> str:
     """What the author of an unknown name may have meant."""
     plain = _plain(name)
-    close = difflib.get_close_matches(plain, _index(), n=3 * _MAX_NAMED, cutoff=0.6)
+    close = nearest(plain, _index(), 3 * _MAX_NAMED)
     inside = [known for known in _index() if min(len(known), len(plain)) > 1 and (known in plain or plain in known)]
     names = list(dict.fromkeys(_index()[known].name for known in [*close, *inside]))[:_MAX_NAMED]
     if names:
-        return f"did you mean {', '.join(names)}? Expected a name of the catalogue"
+        return f"{did_you_mean(names)}Expected a name of the catalogue"
     return f"expected a name of the catalogue, such as {', '.join(_WELL_KNOWN)}"

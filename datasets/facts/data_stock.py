@@ -6,7 +6,6 @@ tokens and log-normal; a growth is the log of a factor per year, Gaussian, and m
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import re
@@ -21,6 +20,7 @@ from pydantic import Field, StrictBool, model_validator
 
 from ...core.errors import ConfigError
 from ...core.reading.fields import FieldError, Frozen, Label, PositiveCount, PositiveReal, Real, Share
+from ...core.reading.suggest import did_you_mean, nearest
 from ...core.units import shown
 
 __all__ = [
@@ -156,10 +156,9 @@ def public_stock(name: str) -> PublicStock:
     found = find(name)
     if found is not None:
         return found
-    known = list(public_stocks())
-    close = difflib.get_close_matches(_plain(name), [_plain(one) for one in known], n=1)
-    hint = f"did you mean {known[[_plain(one) for one in known].index(close[0])]}? " if close else ""
-    raise ConfigError(f"got {shown(name)}, which no figure is published for; {hint}expected one of {', '.join(known)}")
+    hint = did_you_mean(_index()[near].name for near in nearest(_plain(name), _index()))
+    known = ", ".join(public_stocks())
+    raise ConfigError(f"got {shown(name)}, which no figure is published for; {hint}expected one of {known}")
 
 
 def find(domain: str) -> PublicStock | None:

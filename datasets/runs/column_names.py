@@ -5,17 +5,17 @@ Nothing is overwritten: a column that can't have the name it could stand for sta
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from ...core.columns import alias_key
+from ...core.reading.suggest import nearest
 from .cell_values import as_text, parse_numbers
 from .columns import aliases, columns, families, is_standard, is_text, standard_name
 from .raw_table import RawTable
 
-__all__ = ["MIX_TOLERANCE", "PERPLEXITY_NAMES", "loss_names", "name_columns"]
+__all__ = ["MIX_TOLERANCE", "PERPLEXITY_NAMES", "likest_column", "loss_names", "name_columns"]
 
 MIX_TOLERANCE = 0.01
 """How far from 1 the shares of a row may sum: published tables round shares to three decimals."""
@@ -80,11 +80,11 @@ def _apply_mapping(raw: RawTable, mapping: dict[str, str]) -> None:
     for standard, source in mapping.items():
         if not is_standard(standard) and standard != "perplexity":
             known = [*(f"{name}<domain>" if one.is_family else name for name, one in columns().items()), "perplexity"]
-            hint = f"{_guess(standard, known)}; expected one of {', '.join(known)}"
+            hint = f"{likest_column(standard, known)}; expected one of {', '.join(known)}"
             raw.refuse(f"--columns: {standard!r} is not a standard column{hint}")
         if source not in present:
             raw.refuse(
-                f"--columns {standard}={source}: there is no column {source!r}{_guess(source, present)}; "
+                f"--columns {standard}={source}: there is no column {source!r}{likest_column(source, present)}; "
                 f"the columns are {raw.listed()}"
             )
     sources = list(mapping.values())
@@ -108,9 +108,9 @@ def _apply_mapping(raw: RawTable, mapping: dict[str, str]) -> None:
         raw.notes.append(f"loss is ln({mapping['perplexity']}), in nats per token")
 
 
-def _guess(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+def likest_column(name: str, present: Iterable[str]) -> str:
+    """Return which column may have been meant, in brackets, or nothing where none is like `name`."""
+    return "".join(f" (did you mean {near!r}?)" for near in nearest(name, present))
 
 
 def _strip_prefixes(raw: RawTable) -> None:

@@ -9,7 +9,6 @@ in `.notes`; what looks like a slip is a DataWarning; what is wrong is a RunTabl
 from __future__ import annotations
 
 import csv
-import difflib
 import gzip
 import hashlib
 import io
@@ -26,7 +25,7 @@ import pyarrow as pa
 from ...core.errors import RunTableError, UsageError
 from ...core.files import write_bytes
 from .cell_values import as_text, parse_cells
-from .column_names import name_columns
+from .column_names import likest_column, name_columns
 from .columns import is_standard, is_text
 from .derived_columns import complete, normalise_mix, warn_unit_slips
 from .one_row_per_run import one_row_per_run
@@ -128,11 +127,8 @@ class RunTable:
     def column(self, name: str) -> npt.NDArray[np.float64]:
         """A column as float64, (n_rows,), NaN where unknown. Raises RunTableError if it isn't there or holds text."""
         if name not in self.frame.columns:
-            close = difflib.get_close_matches(name, list(self.frame.columns), n=1)
-            hint = f" (did you mean {close[0]!r}?)" if close else ""
-            raise RunTableError(
-                f"{self.where}: there is no column {name!r}{hint}; the columns are {', '.join(self.frame.columns)}"
-            )
+            hint, columns = likest_column(name, self.frame.columns), ", ".join(self.frame.columns)
+            raise RunTableError(f"{self.where}: there is no column {name!r}{hint}; the columns are {columns}")
         try:
             return self.frame[name].to_numpy(dtype=float, na_value=np.nan)
         except (TypeError, ValueError):

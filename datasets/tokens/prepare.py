@@ -13,13 +13,14 @@ import heapq
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from ...core.errors import CorpusError, DataWarning
 from ...core.files import write_json
+from ...core.progress import Progress
 from ...core.units import shown
 from ..corpus.corpus import Corpus
 from ..corpus.documents import raw_documents, source_digest
@@ -28,10 +29,7 @@ from .shards import SHARD_NAME, SHARD_TOKENS, TEMPORARY_NAME, verify_shard
 from .store import INDEX_NAME, TOKENIZER_NAME, DomainIndex, StoreIndex, TokenStore, read_index
 from .tokenizer import ByteTokenizer, Tokenizer, load_tokenizer, token_dtype, train_bpe
 
-__all__ = ["Progress", "prepare"]
-
-Progress = Callable[[str, float], None]
-"""Called with what is being done and the share of the whole that is done, from 0 to 1."""
+__all__ = ["prepare"]
 
 _PARTIAL_NAME = "tokens.partial.json"
 _LOCK_NAME = ".lock"

@@ -7,13 +7,14 @@ The folder is all the state there is (`campaign_files` says what is in it). What
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import CampaignError
 from ...core.files import write_json
+from ...core.progress import Progress
 from ...core.version import __version__
 from ...datasets.tokens.store import TokenStore
 from ..executors import Executor, GroupJob
@@ -29,13 +30,10 @@ from .result_files import is_done, read_result
 if TYPE_CHECKING:
     from ...datasets.runs.run_table import RunTable
 
-__all__ = ["Campaign", "Progress"]
+__all__ = ["Campaign"]
 
 _MOST_NAMED = 4
 """Runs that are named of a group that failed."""
-
-Progress = Callable[[str, float], None]
-"""Called about once a second with where the campaign is, in words, and the share of its FLOPs that are done."""
 
 
 class Campaign:
@@ -103,7 +101,8 @@ class Campaign:
         """Train what isn't done yet, and return how it stands then.
 
         Groups that failed before are tried again. A group that fails now is noted in the folder, and the others go on.
-        Ctrl-C leaves checkpoints from which the next call goes on.
+        Ctrl-C leaves checkpoints from which the next call goes on. `progress` is called about once a second, with the
+        share of the campaign's FLOPs that are done.
 
         Raises:
             CampaignError: At once if another process is training this campaign, or if the tokens have changed; at the

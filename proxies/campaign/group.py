@@ -17,7 +17,7 @@ from .campaign_files import Failure, GroupFolder, GroupProgress
 from .result_files import write_result, write_run
 
 if TYPE_CHECKING:
-    from ..engine import Progress
+    from ..engine import TrainingProgress
 
 __all__ = ["Train", "train_one_group", "use_one_thread"]
 
@@ -95,7 +95,7 @@ class _Watch:
         self._first: tuple[int, float] | None = None
         self._noted = -_NOTE_EVERY_S
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: TrainingProgress) -> None:
         if self._stop.exists():
             # The engine then finishes its step and writes a checkpoint. Not a real signal: Ray's workers block those.
             _thread.interrupt_main()

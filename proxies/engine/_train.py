@@ -19,12 +19,12 @@ from ._checkpoint import load_checkpoint, save_checkpoint
 from ._group import TrainingGroup
 from ._hardware import resolve
 
-__all__ = ["Progress", "train_group"]
+__all__ = ["TrainingProgress", "train_group"]
 
 _REPORT_EVERY_S = 1.0
 
 
-class Progress(NamedTuple):
+class TrainingProgress(NamedTuple):
     """How far a group is: steps taken of all, and tokens that all copies together have seen."""
 
     step: int
@@ -38,7 +38,7 @@ def train_group(
     store: TokenStore,
     settings: EngineSettings,
     checkpoint: Path,
-    report: Callable[[Progress], None] | None = None,
+    report: Callable[[TrainingProgress], None] | None = None,
 ) -> list[RunResult]:
     """Train runs together and return their results in the same order, the same bits however often it was interrupted.
 
@@ -86,10 +86,10 @@ def train_group(
     return _results(group, (group.step - first_step) / seconds)
 
 
-def _progress(group: TrainingGroup) -> Progress:
+def _progress(group: TrainingGroup) -> TrainingProgress:
     copies = len(group.runs)
     tokens = group.step * group.runs[0].batch_tokens * copies
-    return Progress(group.step, group.steps, tokens, copies)
+    return TrainingProgress(group.step, group.steps, tokens, copies)
 
 
 def _results(group: TrainingGroup, steps_per_s: float) -> list[RunResult]:

@@ -25,6 +25,7 @@ from typing import NamedTuple, TypeAlias
 from typing_extensions import override
 
 from ...core.errors import UsageError
+from ...core.processors import usable_cores
 from ._executor import DEATHS_ALLOWED, Executor, GroupJob, GroupOutcome
 from ._registry import register_executor
 
@@ -52,7 +53,7 @@ class LocalExecutor(Executor):
     @override
     def run(self, jobs: Sequence[GroupJob], device: str) -> Generator[GroupOutcome | None, None, None]:
         gpus = _visible_gpus(device)
-        count = min(len(jobs), self.workers or len(gpus) or _cores())
+        count = min(len(jobs), self.workers or len(gpus) or usable_cores())
         waiting = deque(jobs)
         deaths = dict.fromkeys(jobs, 0)  # of its worker, by job
         events: _Events = queue.SimpleQueue()
@@ -236,11 +237,3 @@ def _torch_version() -> str:
         return importlib.metadata.version("torch")
     except importlib.metadata.PackageNotFoundError:
         return ""
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on this system
-        return os.cpu_count() or 1

@@ -6,7 +6,6 @@ and a Predictor into the answer a user reads.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from ...core.errors import DataWarning, FitError, UsageError
+from ...core.processors import usable_cores
+from ...core.progress import Progress
 from ..fitting import AUTO, LawPrior, Observations, one_thread, public_prior, weak_prior
 from ..laws import Columns
 from .domain_average import average, error_correlation, shares
@@ -25,9 +26,6 @@ from .prediction import LossPrediction
 
 if TYPE_CHECKING:
     from ...datasets.runs.run_table import RunTable
-
-Progress = Callable[[str, float], None]
-"""Called with what is being done and the share done so far, 0 to 1."""
 
 _Found = TypeVar("_Found")
 
@@ -144,7 +142,7 @@ def _side_by_side(one: Callable[[str], _Found], targets: Sequence[str], progress
     """`one` of each target, on as many threads as there are cores; numpy leaves the interpreter free."""
     import scipy.linalg  # noqa: F401 - its BLAS must be there before threads are limited
 
-    with one_thread(), ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+    with one_thread(), ThreadPoolExecutor(max_workers=usable_cores()) as pool:
         for number, (target, found) in enumerate(zip(targets, pool.map(one, targets), strict=True)):
             if progress is not None:
                 progress(target, (number + 1) / len(targets))

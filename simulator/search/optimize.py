@@ -10,11 +10,12 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import UsageError
+from ...core.progress import Progress
 from ...core.version import __version__
 from ..predictor.predictor import Predictor
 from .evaluate import Evaluator
@@ -29,13 +30,10 @@ if TYPE_CHECKING:
 
     from .result import Optimization
 
-__all__ = ["FORMAT", "Progress", "as_study", "open_search", "optimize", "run_search", "work"]
+__all__ = ["FORMAT", "as_study", "open_search", "optimize", "run_search", "work"]
 
 FORMAT = 1
 """Of what a trial's attributes hold; a study of another format isn't taken up again."""
-
-Progress = Callable[[str, float], None]
-"""Called with what is being done and the share done so far."""
 
 _POLISH_AT = (0.4, 0.75, 0.95)
 """After these shares of the trials the best plans are polished: the sampler then goes on from what that found."""

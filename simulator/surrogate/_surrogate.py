@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from ...core.processors import usable_cores
 from ..fitting import Fit, LawPrior, Observations, one_thread
 from ..fitting.trees import Trees
 from ..laws import Columns
@@ -78,7 +78,7 @@ class Surrogate:
             {name: values[at : at + _CHUNK] for name, values in columns.items()} for at in range(0, max(n, 1), _CHUNK)
         ]
         # a thread for each block, not for each product: the blocks are small, and most of the time is outside products
-        with one_thread(), ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        with one_thread(), ThreadPoolExecutor(max_workers=usable_cores()) as pool:
             parts = list(pool.map(lambda block: self._correct(fit, block), blocks))
         return Correction(*(np.concatenate(block) for block in zip(*parts, strict=True)))
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ...core.errors import InfeasibleError
+from ...core.progress import Progress
 from ...core.quantity import LEVELS, Quantity
 from ...datasets.run_logs.records import Notice
 from ..cluster.cluster_estimate import ClusterEstimate
@@ -70,13 +71,12 @@ def track(
     metric: str | None = None,
     unit: str = "auto",
     step_times: StepTimeModel | None = None,
-    progress: Callable[[str, float], None] | None = None,
+    progress: Progress | None = None,
 ) -> Tracking:
     """Hold the log so far of a running job against its plan.
 
     The loss is held against the `predictor`'s forecast, or against `config.targets` where none is given. `curves` tells
-    what loss curves look like; by default little is presumed. `metric` and `unit` as in `read_log`; `progress` hears of
-    what is being done, and of the share that is.
+    what loss curves look like; by default little is presumed. `metric` and `unit` as in `read_log`.
     Raises `ConfigError` for what the plan leaves out, `LogError` for a log that can't be read.
     """
     say = progress or (lambda _text, _share: None)
@@ -93,9 +93,7 @@ def track(
 class _Answer:
     """One answer in the making."""
 
-    def __init__(
-        self, config: RunConfig, log: RunLog, plan: PlannedLoss, curves: PriorOf, say: Callable[[str, float], None]
-    ) -> None:
+    def __init__(self, config: RunConfig, log: RunLog, plan: PlannedLoss, curves: PriorOf, say: Progress) -> None:
         self.config, self.log, self.plan, self.say = config, log, plan, say
         ahead = condition(log.path, curves(log.path, plan.loss_nats), anchor=(plan.loss_nats, plan.log_sd or _ASIDE))
         self.blind = log.now <= _WARMED * ahead.settled

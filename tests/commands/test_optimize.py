@@ -123,7 +123,7 @@ def test_nothing_feasible_exits_4_with_what_would_do(call, tmp_path):
     [
         ("low: 300M", "low: 30B", 9, "space.model.params.high: got 5e+09; expected more than low"),
         ("data.tokens: {low", "data.tokns: {low", 10, "unknown key; did you mean data.tokens"),
-        ("low: 10B", "lwo: 10B", 10, "unknown key; expected one of low, high, log, step"),
+        ("low: 10B", "lwo: 10B", 10, "unknown key; did you mean low?"),
         ("low: 10B", "low: .nan", 10, "expected a finite number"),
         ("minimise: loss_nats", "minimise: los", 11, "expected one of loss_nats"),
         ("cost_usd: {at_most", "cost: {at_most", 13, "got 'cost'"),

@@ -22,7 +22,7 @@ from foretrain.proxies.campaign.group import train_one_group
 from foretrain.proxies.results import CurvePoint, DomainLoss, RunResult, Validation
 from foretrain.proxies.campaign.worker import serve
 
-class Progress:
+class TrainingProgress:
     def __init__(self, step, steps):
         self.step, self.steps = step, steps
 
@@ -33,7 +33,7 @@ def train(runs, store, settings, checkpoint, report):
         time.sleep(0.001)
         if state[0] % 20 == 0:
             write_bytes(checkpoint, json.dumps(state).encode())
-            report(Progress(state[0], runs[0].steps))
+            report(TrainingProgress(state[0], runs[0].steps))
     return [result(run, int(chain[:8], 16) / 2**32) for run, chain in zip(runs, state[1])]
 
 def result(run, loss):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ....core.errors import InfeasibleError, InputError
+from ....core.progress import Progress
 from ....core.version import __version__
 from ...cluster.estimate import DRAWS
 from ...cluster.layout_choice import missing
@@ -97,7 +98,7 @@ def sensitivity(
     *,
     step: float = 0.1,
     step_times: StepTimeModel | None = None,
-    progress: Callable[[str, float], None] | None = None,
+    progress: Progress | None = None,
 ) -> Sensitivity:
     """Turn every number of a plan down and up by a share `step`, shares of its mix by one point, one at a time.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from ....core.errors import InfeasibleError, InputError
 from ....core.model.architecture import Architecture
 from ....core.model.shape_family import family_shape, params_range
+from ....core.progress import Progress
 from ...config.run_config import RunConfig
 from ...forecast.law_inputs import run_columns
 from ...predictor.prediction import LossPrediction
@@ -19,10 +20,7 @@ from ...predictor.predictor import Predictor
 from ..compute_optimal.surface import LossSurface, tuned
 from .affordable import Affordable, AffordableSteps, Limits, affordable, with_shape
 
-__all__ = ["Ladder", "Progress", "Rung", "climb", "plan_shape"]
-
-Progress = Callable[[str, float], None]
-"""Called with what is being done and the share done so far, 0 to 1."""
+__all__ = ["Ladder", "Rung", "climb", "plan_shape"]
 
 _REACH, _COARSE, _FINE = 64.0, 13, 1.12
 _MOST_MOVES = 4  # how often the ladder is moved on where its best rung is an end

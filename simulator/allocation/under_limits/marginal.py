@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ....core.errors import ConfigError, InfeasibleError, InputError
+from ....core.progress import Progress
 from ....core.quantity import Quantity
 from ....core.version import __version__
 from ...cluster.cluster_estimate import ClusterEstimate
@@ -23,7 +24,7 @@ from ..compute_optimal.surface import LossSurface, tuned
 from ..figures import around, loss_at, perplexity_of
 from .affordable import Affordable, AffordableSteps, Limits, affordable, with_tokens
 from .devices import with_devices
-from .ladder import Ladder, Progress, climb, plan_shape
+from .ladder import Ladder, climb, plan_shape
 
 __all__ = ["Change", "Marginal", "More", "what_more_buys"]
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ....core.errors import InputError
+from ....core.progress import Progress
 from ....core.quantity import Quantity
 from ....core.version import __version__
 from ...cluster.cluster_estimate import ClusterEstimate
@@ -22,7 +23,7 @@ from ..compute_optimal.over_training import OverTraining, over_training_of
 from ..compute_optimal.surface import LossSurface
 from ..figures import NORMAL, loss_at, perplexity_of, spread_of, times_or_over
 from .affordable import AffordableSteps, Limits, affordable
-from .ladder import Ladder, Progress, climb
+from .ladder import Ladder, climb
 
 __all__ = ["MoneyOptimal", "SizeAtLimits", "money_optimal"]
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ....core.progress import Progress
 from ....core.quantity import LEVELS
 from ...fitting import LawPrior, Observations, Scores, backtest, choose, fit_observations, public_prior
 from ...surrogate import LAW, choose_surrogate
 from ..calibration import Calibration, public_calibration
-from ..predictor import Progress
 
 if TYPE_CHECKING:
     from ....datasets.runs.run_table import RunTable

@@ -5,7 +5,6 @@ Names are those of `Forecast.to_dict()`. A name may end in a domain: `loss_nats.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 
 from ....core.errors import ConfigError
 from ....core.quantity import Quantity
+from ....core.reading.suggest import did_you_mean, nearest
 from ....core.units import shown
 from ...cluster.cluster_estimate import ClusterEstimate
 from ...config.run_config import RunConfig
@@ -73,8 +73,7 @@ def get_measure(name: str, predictor: Predictor, main: str, where: str) -> Measu
         return Measure(name, "times", lambda o, q: _epochs(o.config, domain), uncertain=False, domain=domain)
     if name not in MEASURES:
         known = ["loss_nats", "perplexity", "loss_nats.<domain>", *MEASURES, "epochs.<domain>"]
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]}? " if close else ""
+        hint = did_you_mean(nearest(name, known))
         raise ConfigError(f"{where}: got {shown(name)}; {hint}expected one of {', '.join(known)}")
     return MEASURES[name]
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ....core.progress import Progress
 from ..evaluate import Evaluator, PlanEvaluation
 from ..local_search.fronts import balanced, front_of, spread_out
-from ..optimize import Progress, open_search, optimize, run_search
+from ..optimize import open_search, optimize, run_search
 from ..space.dimensions import MixDimension, RangeDimension, Values
 from ..space.spaces import Space
 from ..study import Study

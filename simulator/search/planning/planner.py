@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ....core.errors import DataWarning, InfeasibleError, InputError, UsageError
+from ....core.progress import Progress
 from ....core.units import shown
 from ....core.version import __version__
 from ...config.run_config import RunConfig
 from ...forecast.forecast import forecast
 from ...predictor.predictor import Predictor
-from ..optimize import Progress, optimize
+from ..optimize import optimize
 from .next_plans import ProposedPlan, apart, judged_at, search_plans
 from .outcomes.outcome import RunOutcome
 from .planner_start import StudySource, digest_of, run_table, stated, study_on
