@@ -25,6 +25,7 @@ __all__ = [
     "MANIFEST_NAME",
     "check_manifest",
     "read_bounded_text",
+    "read_json",
     "sha256_file",
     "write_bytes",
     "write_json",
@@ -108,6 +109,18 @@ def read_bounded_text(path: str | os.PathLike[str], max_bytes: int, error: type[
         raise error(f"{path}: byte {cause.start} isn't UTF-8 text; is this the right file?") from cause
 
 
+def read_json(path: str | os.PathLike[str], max_bytes: int, error: type[InputError] = InputError) -> Any:
+    """Read a JSON file of at most `max_bytes`; NaN and infinities are read too.
+
+    Raises `error` as `read_bounded_text` does, and if the text isn't JSON or is nested too deeply.
+    """
+    text = read_bounded_text(path, max_bytes, error)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as cause:
+        raise error(f"{path}: isn't valid JSON: {cause}; restore it from a copy, or make it anew") from None
+
+
 def write_manifest(folder: str | os.PathLike[str]) -> None:
     """Write `MANIFEST.json` into `folder`: the size and SHA-256 of every file in it, subfolders included.
 
@@ -178,11 +191,7 @@ def _read_manifest(path: Path) -> dict[str, tuple[int, str]]:
     """Return (bytes, SHA-256) by name from a manifest of bounded size, every part of it checked."""
     if path.is_symlink():
         raise PredictorError(f"{path}: is a symbolic link; expected a regular file")
-    text = read_bounded_text(path, _MANIFEST_MAX_BYTES, PredictorError)
-    try:
-        manifest = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise PredictorError(f"{path}: isn't valid JSON: {error}") from error
+    manifest = read_json(path, _MANIFEST_MAX_BYTES, PredictorError)
     if not isinstance(manifest, dict) or manifest.get("format") != _MANIFEST_FORMAT:
         raise PredictorError(f"{path}: isn't a manifest of format {_MANIFEST_FORMAT}")
     files = manifest.get("files")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -45,8 +45,8 @@ class Origins:
     """Where the parts of a configuration come from: a file with the lines of its keys, and overrides by path."""
 
     where: str
-    lines: Mapping[tuple[str, ...], int]
-    overridden: Mapping[tuple[str, ...], str]
+    lines: Mapping[tuple[str, ...], int] = field(default_factory=dict)
+    overridden: Mapping[tuple[str, ...], str] = field(default_factory=dict)
 
     def of(self, path: tuple[str, ...]) -> str:
         """Return the place where `path`, or the nearest section around it, was set."""
@@ -75,7 +75,7 @@ def explain(error: ValidationError, root: type[BaseModel], origins: Origins, wit
     >>> try:
     ...     RunConfig.model_validate({"model": {"params": -7}, "data": {"tokens": 1}})
     ... except ValidationError as error:
-    ...     print(explain(error, RunConfig, Origins("run.yaml", {("model", "params"): 3}, {})))
+    ...     print(explain(error, RunConfig, Origins("run.yaml", {("model", "params"): 3})))
     run.yaml:3: model.params: got -7; expected a number that isn't negative, such as 7e9, 300k, 7B or 1.4T (k, M, B, T)
     """
     found = error.errors(include_url=False)
@@ -162,10 +162,10 @@ def _section_at(root: type[BaseModel], path: tuple[str, ...]) -> type[BaseModel]
 
 def _subsections(section: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
     """Yield key and model of each field that is a section itself, optional or not, or a mapping of sections."""
-    for name, field in section.model_fields.items():
-        for kind in (field.annotation, *get_args(field.annotation)):
+    for name, entry in section.model_fields.items():
+        for kind in (entry.annotation, *get_args(entry.annotation)):
             if isinstance(kind, type) and issubclass(kind, BaseModel):
-                yield field.alias or name, kind
+                yield entry.alias or name, kind
 
 
 def _named_sections(section: type[BaseModel]) -> set[str]:

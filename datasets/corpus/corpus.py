@@ -16,17 +16,13 @@ accepted. Nothing is read here but the description: `documents` reads the text, 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from ...core.errors import ConfigError, CorpusError
-from ...core.reading.config_messages import Origins, explain
+from ...core.reading.config_reader import ConfigFile
 from ...core.reading.fields import FieldError, Frozen, Label, PositiveCount, PositiveReal, Real, Whole, whole_schema
-from ...core.reading.yaml_reader import load_document
 from ...core.units import shown
 from .builtin import BuiltinName
 from .synthetic import SyntheticConfig
@@ -103,15 +99,16 @@ class Domain(Frozen):
         return self
 
 
-class Corpus(Frozen):
+class Corpus(ConfigFile):
     """A corpus: domains by name, a tokenizer, and the share of documents that is kept for validation.
-
-    `folder` is what relative paths start from; `where` names the description in messages.
 
     >>> corpus = Corpus.from_mapping({"domains": {"py": {"builtin": "python_source"}}})
     >>> corpus.domains["py"].kind, corpus.tokenizer.kind, corpus.validation_share
     ('builtin', 'bytes', 0.05)
     """
+
+    noun = "corpus"
+    needed = "domains"
 
     name: Label | None = Field(default=None, description="Name of the corpus, for reports.")
     tokenizer: TokenizerConfig = Field(default=TokenizerConfig(), description="How text becomes tokens.")
@@ -121,37 +118,6 @@ class Corpus(Frozen):
     domains: dict[Annotated[Label, AfterValidator(_column_name)], Domain] = Field(
         description="Where the text of each domain comes from, by the domain's name."
     )
-    _folder: Path = PrivateAttr(default=Path())
-    _origins: Origins = PrivateAttr(default=Origins("corpus", {}, {}))
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a YAML or JSON file; paths in it are relative to its folder. Raises `ConfigError`."""
-        document = load_document(path)
-        return cls._checked(document.mapping, Origins(document.where, document.lines, {}), Path(path).parent)
-
-    @classmethod
-    def from_mapping(
-        cls, mapping: Mapping[str, Any], where: str = "corpus", folder: str | os.PathLike[str] = "."
-    ) -> Self:
-        """Check a mapping as YAML would give it; paths in it are relative to `folder`. Raises `ConfigError`."""
-        if not isinstance(mapping, Mapping):
-            raise ConfigError(f"{where}: got {shown(mapping)}; expected a mapping with domains")
-        return cls._checked(mapping, Origins(where, {}, {}), Path(folder))
-
-    @property
-    def folder(self) -> Path:
-        """The folder that relative paths start from."""
-        return self._folder
-
-    @property
-    def where(self) -> str:
-        """The file that describes this corpus, or what stands for it in messages."""
-        return self._origins.where
-
-    def place(self, *keys: str) -> str:
-        """Return file and line where a key was set, such as `corpora.yaml:7` for ``"domains", "books", "path"``."""
-        return self._origins.of(keys)
 
     def domain(self, name: str) -> Domain:
         """Return one domain. Raises `CorpusError` that lists the domains if there is no such one."""
@@ -170,16 +136,6 @@ class Corpus(Frozen):
             for name, domain in self.domains.items()
         }
         return mapping
-
-    @classmethod
-    def _checked(cls, mapping: Mapping[str, Any], origins: Origins, folder: Path) -> Self:
-        """Validate; turn every problem into one `ConfigError`."""
-        try:
-            corpus = cls.model_validate(mapping)
-        except ValidationError as error:
-            raise ConfigError(explain(error, cls, origins)) from None
-        corpus._folder, corpus._origins = folder, origins
-        return corpus
 
     @field_validator("validation_share")
     @classmethod

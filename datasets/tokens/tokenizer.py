@@ -23,7 +23,7 @@ import numpy as np
 from typing_extensions import override
 
 from ...core.errors import CorpusError
-from ...core.files import read_bounded_text, write_text
+from ...core.files import read_json, write_text
 from ...core.units import shown
 
 __all__ = [
@@ -242,11 +242,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> BpeTokenizer:
 
 def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
     """Read what `Tokenizer.save` wrote. Raises CorpusError, naming the file, for anything else."""
-    text = read_bounded_text(path, _MAX_FILE_BYTES, CorpusError)
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CorpusError(f"{path}: isn't valid JSON: {error}") from None
+    data = read_json(path, _MAX_FILE_BYTES, CorpusError)
     if not isinstance(data, dict) or data.get("format") != _FORMAT:
         raise CorpusError(f"{path}: isn't a tokenizer of format {_FORMAT}; was it made by another version?")
     if data.get("kind") == ByteTokenizer.kind:

@@ -9,7 +9,6 @@ groups/<nnnn>/                      checkpoint.safetensors, progress.json, failu
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import shutil
 import traceback
@@ -17,11 +16,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from ...core.errors import CampaignError, ConfigError, InputError
-from ...core.files import read_bounded_text, write_json
-from ...core.reading.config_messages import Origins, explain
+from ...core.files import read_json, write_json
+from ...core.reading.config_messages import Origins
+from ...core.reading.config_reader import validated
 from ...core.reading.fields import FieldError, Frozen, Label, PositiveReal, Real
 from ...core.units import shown
 from ..runs import ProxyRun
@@ -230,15 +230,7 @@ class CampaignPaths:
 
 def read_model(path: Path, model: type[_Model], max_bytes: int = _MAX_BYTES) -> _Model:
     """Read a JSON file as `model`, every value checked. Raises CampaignError that names the file and the key."""
-    text = read_bounded_text(path, max_bytes, CampaignError)
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CampaignError(f"{path}: isn't JSON ({error}); restore it from a copy") from None
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        raise CampaignError(explain(error, model, Origins(str(path), {}, {}))) from None
+    return validated(model, read_json(path, max_bytes, CampaignError), Origins(str(path)), error=CampaignError)
 
 
 def _read_note(path: Path, model: type[_Model]) -> _Model | None:

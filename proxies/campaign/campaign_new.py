@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from ...core.errors import CampaignError
-from ...core.reading.config_messages import Origins, explain
+from ...core.reading.config_messages import Origins
+from ...core.reading.config_reader import validated
 from ...core.units import shown
 from ...core.version import __version__
 from ...datasets.tokens.store import TokenStore
@@ -45,10 +44,7 @@ def new_campaign_file(
         "space": None if space is None else json.loads(json.dumps(dict(space), allow_nan=False)),  # as it comes back
         "predicted_s": predicted_s,
     }
-    try:
-        file = CampaignFile.model_validate(wanted)
-    except ValidationError as error:
-        raise CampaignError(explain(error, CampaignFile, Origins("campaign", {}, {}))) from None
+    file = validated(CampaignFile, wanted, Origins("campaign"), error=CampaignError)
     _check_row_ids(file.runs)
     return file
 

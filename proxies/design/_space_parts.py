@@ -11,13 +11,13 @@ from pydantic import (
     Field,
     PlainValidator,
     StrictBool,
-    ValidationError,
     WithJsonSchema,
     model_validator,
 )
 
 from ...core.errors import ConfigError
-from ...core.reading.config_messages import Origins, explain
+from ...core.reading.config_messages import Origins
+from ...core.reading.config_reader import validated
 from ...core.reading.fields import (
     FieldError,
     Frozen,
@@ -248,7 +248,6 @@ class SobolPoints(Frozen):
                         raise FieldError(key, f"got {value:g}; expected a whole number from 1 to 1000000")
                     continue
                 try:
-                    Recipe.model_validate({**recipe.model_dump(), name: value})
-                except ValidationError as error:
-                    why = explain(error, Recipe, Origins("", {}, {})).partition(": ")[2]
-                    raise FieldError(key, why) from None
+                    validated(Recipe, {**recipe.model_dump(), name: value}, Origins(""))
+                except ConfigError as error:
+                    raise FieldError(key, str(error).partition(": ")[2]) from None

@@ -16,17 +16,13 @@ accepted. What is made of it is in `design`.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, PrivateAttr, StrictBool, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, StrictBool, model_validator
 
-from ...core.errors import ConfigError
-from ...core.reading.config_messages import Origins, explain
-from ...core.reading.fields import Duration, FieldError, Frozen, Label, PositiveReal, Whole, whole_schema
-from ...core.reading.yaml_reader import load_document
+from ...core.reading.config_reader import ConfigFile, plain_schema
+from ...core.reading.fields import Duration, FieldError, Label, PositiveReal, Whole, whole_schema
 from ...core.units import shown
 from ..runs import Recipe
 from ..settings import EngineSettings
@@ -39,13 +35,16 @@ _DEFAULT_LR = Recipe().lr
 _HORIZON_FREE = ("constant", "inverse_sqrt")
 
 
-class ProxySpace(Frozen):
+class ProxySpace(ConfigFile):
     """The proxies that a campaign may train.
 
     >>> space = ProxySpace.from_mapping({"corpora": "corpora.yaml", "sizes": ["20k", "60k"], "tokens": ["1M"]})
     >>> space.sizes, space.depth, space.lr.fixed
     ((20000.0, 60000.0), 4, 0.005)
     """
+
+    noun = "space"
+    needed = "corpora, sizes and tokens"
 
     corpora: Label = Field(description="The corpora file to train on, relative to this file.")
     time_budget: Duration | None = Field(
@@ -93,31 +92,11 @@ class ProxySpace(Frozen):
     mixes: SampledMixes | None = Field(default=None, description="Further mixes, trained beside the ladder.")
     sobol: SobolPoints | None = Field(default=None, description="Further settings, trained beside the ladder.")
     engine: EngineSettings = Field(default=EngineSettings(), description="How the runs are computed.")
-    _folder: Path = PrivateAttr(default=Path())
-    _origins: Origins = PrivateAttr(default=Origins("space", {}, {}))
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a YAML or JSON file; `corpora` in it is relative to its folder. Raises `ConfigError`."""
-        document = load_document(path)
-        return cls._checked(document.mapping, Origins(document.where, document.lines, {}), Path(path).parent)
-
-    @classmethod
-    def from_mapping(
-        cls, mapping: Mapping[str, Any], where: str = "space", folder: str | os.PathLike[str] = "."
-    ) -> Self:
-        """Check a mapping as YAML would give it; `corpora` is relative to `folder`. Raises `ConfigError`."""
-        if not isinstance(mapping, Mapping):
-            raise ConfigError(f"{where}: got {shown(mapping)}; expected a mapping with corpora, sizes and tokens")
-        return cls._checked(mapping, Origins(where, {}, {}), Path(folder))
 
     @classmethod
     def json_schema(cls) -> dict[str, Any]:
         """Return the JSON Schema of what `load` accepts, with descriptions and units."""
-        schema = cls.model_json_schema()
-        for part in (schema, *schema["$defs"].values()):
-            # A docstring's example is Python, which says nothing to the author of a YAML file.
-            part["description"] = part["description"].partition("\n\n>>>")[0]
+        schema = plain_schema(cls)
         del schema["$defs"]["Recipe"]["properties"]["lr"]
         schema["oneOf"] = [{"required": ["sizes"]}, {"required": ["widths"]}]
         return schema
@@ -129,7 +108,7 @@ class ProxySpace(Frozen):
     @property
     def corpora_path(self) -> Path:
         """Where the corpora file is."""
-        return self._folder / self.corpora
+        return self.folder / self.corpora
 
     @property
     def rungs(self) -> tuple[float, ...]:
@@ -140,26 +119,6 @@ class ProxySpace(Frozen):
     def one_run_gives_every_token_count(self) -> bool:
         """Whether the schedule doesn't depend on the run's length, so that a run passes through all shorter ones."""
         return self.recipe.schedule in _HORIZON_FREE
-
-    @property
-    def where(self) -> str:
-        """The file that the space was read from, or what stands for it, for messages."""
-        return self._origins.where
-
-    def problem(self, error: FieldError) -> ConfigError:
-        """Return an error found later, when the data are known, with the file and line of its key in front."""
-        place = self._origins.of(tuple(error.key.split(".")))
-        return ConfigError(f"{place}: {error.key}: {error.message}")
-
-    @classmethod
-    def _checked(cls, mapping: Mapping[str, Any], origins: Origins, folder: Path) -> Self:
-        """Validate; turn every problem into one `ConfigError`."""
-        try:
-            space = cls.model_validate(dict(mapping))
-        except ValidationError as error:
-            raise ConfigError(explain(error, cls, origins)) from None
-        space._folder, space._origins = folder, origins
-        return space
 
     @model_validator(mode="before")
     @classmethod

@@ -235,6 +235,18 @@ class TargetConfig(Frozen):
     )
     budget_usd: PositiveCount | None = Field(default=None, description="US dollars, such as 2M.")
 
+    @property
+    def loss_nats_wanted(self) -> float | None:
+        """The loss that is asked for, nats per token, stated as itself or as a perplexity; None if neither is."""
+        if self.loss_nats is not None or self.perplexity is None:
+            return self.loss_nats
+        return math.log(self.perplexity)
+
+    @property
+    def perplexity_wanted(self) -> float | None:
+        """The same as a perplexity."""
+        return self.perplexity if self.loss_nats is None else math.exp(self.loss_nats)
+
     @model_validator(mode="after")
     def _one_loss(self) -> Self:
         if self.perplexity is not None and self.loss_nats is not None:

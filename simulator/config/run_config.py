@@ -12,13 +12,12 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from ...core.errors import ConfigError
-from ...core.reading.config_messages import Origins, explain
+from ...core.reading.config_messages import Origins
+from ...core.reading.config_reader import as_mapping, plain_schema, validated
 from ...core.reading.fields import Day, FieldError, Frozen, Label, Whole, whole_schema
 from ...core.reading.yaml_reader import load_document
-from ...core.units import shown
 from .column_values import check_columns
 from .hardware import HardwareConfig, LayoutConfig
 from .model_and_data import DataConfig, ModelConfig, TargetConfig
@@ -83,23 +82,19 @@ class RunConfig(Frozen):
         """Read a YAML or JSON file and apply overrides such as ``data.tokens=2T``. Raises `ConfigError`."""
         document = load_document(path)
         mapping, overridden = merge_overrides(document.mapping, overrides, cls)
-        return cls._checked(mapping, Origins(document.where, document.lines, overridden))
+        return validated(cls, mapping, Origins(document.where, document.lines, overridden))
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], where: str = "config", overrides: Sequence[str] = ()) -> Self:
         """Check a mapping as YAML would give it; `where` stands for the file in messages. Raises `ConfigError`."""
-        if not isinstance(mapping, Mapping):
-            raise ConfigError(f"{where}: got {shown(mapping)}; expected a mapping with model and data")
-        merged, overridden = merge_overrides(mapping, overrides, cls)
-        return cls._checked(merged, Origins(where, {}, overridden))
+        stated = as_mapping(mapping, where, "model and data")
+        merged, overridden = merge_overrides(stated, overrides, cls)
+        return validated(cls, merged, Origins(where, overridden=overridden))
 
     @classmethod
     def json_schema(cls) -> dict[str, Any]:
         """Return the JSON Schema of what `load` accepts, with descriptions and units."""
-        schema = cls.model_json_schema(by_alias=True)
-        for part in (schema, *schema["$defs"].values()):
-            # A docstring's example is Python, which says nothing to the author of a YAML file.
-            part["description"] = part["description"].partition("\n\n>>>")[0]
+        schema = plain_schema(cls)
         schema["$defs"]["ModelConfig"]["anyOf"] = [{"required": ["architecture"]}, {"required": ["params"]}]
         return schema
 
@@ -133,14 +128,6 @@ class RunConfig(Frozen):
     def usd_per_hour(self) -> float | None:
         """US dollars per accelerator and hour, as purchased; None if no price is stated."""
         return self.prices.usd_per_hour(self.hardware.price_usd_per_hour)
-
-    @classmethod
-    def _checked(cls, mapping: Mapping[str, Any], origins: Origins) -> Self:
-        """Validate; turn every problem into one `ConfigError`."""
-        try:
-            return cls.model_validate(mapping)
-        except ValidationError as error:
-            raise ConfigError(explain(error, cls, origins)) from None
 
     @field_validator("columns")
     @classmethod

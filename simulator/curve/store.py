@@ -6,7 +6,6 @@ Digests are checked before anything is parsed, sizes before anything is unpacked
 from __future__ import annotations
 
 import io
-import json
 import math
 import os
 import platform
@@ -17,7 +16,7 @@ import numpy as np
 
 from ...core.array_folders import check_folder, named, read_arrays
 from ...core.errors import InputError, PredictorError
-from ...core.files import MANIFEST_NAME, check_manifest, read_bounded_text, write_bytes, write_json, write_manifest
+from ...core.files import MANIFEST_NAME, check_manifest, read_json, write_bytes, write_json, write_manifest
 from ...core.version import __version__
 from .law.fitting import CurveFit, check_curve
 from .law.transfer import Library
@@ -87,17 +86,16 @@ def load(where: str | os.PathLike[str]) -> Library:
         what = f"has no {_JSON}" if there else "there is no such folder"
         raise PredictorError(f"{named(where)}: {what}; expected a folder made by `simulate curve fit --out`")
     check_manifest(folder)
-    text = read_bounded_text(folder / _JSON, _MAX_JSON_BYTES, error=PredictorError)
+    data = read_json(folder / _JSON, _MAX_JSON_BYTES, PredictorError)
     arrays = read_arrays(folder / _ARRAYS, _MAX_ARRAY_BYTES)
     try:
-        data = json.loads(text)
         if data["format"] != FORMAT:
             raise PredictorError(f"{folder}: has format {data['format']!r}; this version reads format {FORMAT}")
         curves = [_curve(run, arrays, i) for i, run in enumerate(data["runs"])]
         return Library(curves, {tuple(fit["runs"]): _fit(fit, curves) for fit in data["fits"]})
     except PredictorError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError, InputError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, InputError) as error:
         raise PredictorError(f"{folder / _JSON}: is not one of ours ({type(error).__name__}: {error})") from None
 
 

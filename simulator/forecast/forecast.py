@@ -221,7 +221,7 @@ def _p_all(config: RunConfig, prediction: LossPrediction, cluster: ClusterEstima
         return None
     draws = DRAWS if cluster is None else len(cluster.draws.wall_clock_s)
     kept = np.ones(draws, dtype=bool)
-    wanted = _wanted_nats(config)
+    wanted = config.targets.loss_nats_wanted
     if wanted is not None:
         # a stream of its own: times don't change when a loss target is stated, nor losses with the machines
         losses = prediction.sample(np.random.default_rng([config.seed, 1]), draws)[:, 0]
@@ -233,17 +233,9 @@ def _p_all(config: RunConfig, prediction: LossPrediction, cluster: ClusterEstima
     return None if wanted is None and deadline_s is None and budget_usd is None else float(kept.mean())
 
 
-def _wanted_nats(config: RunConfig) -> float | None:
-    """The loss that the targets ask for; None if they ask for none."""
-    targets = config.targets
-    if targets.loss_nats is not None:
-        return targets.loss_nats
-    return None if targets.perplexity is None else math.log(targets.perplexity)
-
-
 def _p_target(config: RunConfig, prediction: LossPrediction) -> float | None:
-    nats = _wanted_nats(config)
-    return None if nats is None else float(prediction.probability_at_most(nats)[0])
+    wanted = config.targets.loss_nats_wanted
+    return None if wanted is None else float(prediction.probability_at_most(wanted)[0])
 
 
 def _about(predictor: Predictor, main: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ Shapes used in this package: K parameter vectors (starts, bootstraps) times n ru
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -184,6 +184,11 @@ def levels_of(columns: Columns) -> dict[str, tuple[str, ...]]:
         if level is not None and np.any(values):
             found.setdefault(level[0], []).append(level[1])
     return {column: tuple(levels) for column, levels in found.items()}
+
+
+def geometric_means(columns: Columns, names: Iterable[str], rows: np.ndarray) -> dict[str, float]:
+    """Geometric means of columns over the runs at `rows`, by name; FitError as `need` raises it."""
+    return {name: float(np.exp(np.log(need(columns, name))[rows].mean())) for name in names}
 
 
 def need(columns: Columns, name: str) -> np.ndarray:

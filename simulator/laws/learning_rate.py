@@ -8,7 +8,7 @@ import numpy as np
 from typing_extensions import override
 
 from ._registry import register_term
-from ._term import Columns, Effect, Parameter, Term, need
+from ._term import Columns, Effect, Parameter, Term, geometric_means, need
 
 # Generic prior for how the optimum moves, DeepSeek LLM (arXiv 2401.02954), eq. 1: lr* ∝ C^-0.125, batch* ∝ C^0.3271.
 _LR_SLOPE, _BATCH_SLOPE = -0.125, 0.3271
@@ -98,7 +98,7 @@ class _Bowl(Term):
 
     @override
     def centre(self, columns, rows):
-        return {name: float(np.exp(np.log(need(columns, name))[rows].mean())) for name in self.columns}
+        return geometric_means(columns, self.columns, rows)
 
     @override
     def identifiable(self, columns):

@@ -15,7 +15,7 @@ import numpy as np
 from typing_extensions import override
 
 from ._registry import register_term
-from ._term import Effect, Parameter, Term, need
+from ._term import Effect, Parameter, Term, geometric_means, need
 from .learning_rate import settings_reason
 
 _BY = ("lr", "batch", "tokens", "params")
@@ -58,7 +58,7 @@ class Posynomial(Term):
 
     @override
     def centre(self, columns, rows):
-        return {name: float(np.exp(np.log(need(columns, name))[rows].mean())) for name in self.columns}
+        return geometric_means(columns, self.columns, rows)
 
     @override
     def identifiable(self, columns):

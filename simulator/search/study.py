@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import ValidationError
-
 from ...core.errors import ConfigError, ForetrainError
-from ...core.reading.config_messages import Origins, explain
+from ...core.reading.config_messages import Origins
+from ...core.reading.config_reader import validated
 from ...core.reading.yaml_reader import load_document
 from ...core.units import shown
 from ...core.version import __version__
@@ -72,7 +71,7 @@ class Study:
             ConfigError: Something is wrong with the study.
         """
         document = load_document(path)
-        origins = Origins(document.where, document.lines, {})
+        origins = Origins(document.where, document.lines)
         piped_in = os.fspath(path) == "-"
         name = "study" if piped_in else Path(path).stem
         return cls._made(document.mapping, origins, Path(path).parent, name, overrides, predictor)
@@ -101,7 +100,7 @@ class Study:
         Raises:
             ConfigError: Something is wrong with the study.
         """
-        origins = Origins(where, {}, {})
+        origins = Origins(where)
         return cls._made(mapping, origins, Path(folder), "study", overrides, predictor, step_times)
 
     @classmethod
@@ -115,10 +114,7 @@ class Study:
         predictor: Predictor | None = None,
         step_times: StepTimeModel | None = None,
     ) -> Study:
-        try:
-            config = StudyConfig.model_validate(mapping)
-        except ValidationError as error:
-            raise ConfigError(explain(error, StudyConfig, origins)) from None
+        config = validated(StudyConfig, mapping, origins)
         written_run, run = _read_run(config, folder, overrides, origins)
         if predictor is None:
             predictor = _reading(origins, "predictor", lambda: _load_predictor(config.predictor, folder))

@@ -45,14 +45,14 @@ _SAME_RATIO = 0.02
 def predictor_for(config: RunConfig, name: str | None) -> Predictor | None:
     """The predictor that is named; without a name, none where the plan has a target, else the pooled one."""
     if name is None:
-        return load(_POOLED) if _target(config) is None else None
+        return load(_POOLED) if config.targets.loss_nats_wanted is None else None
     return load(name)
 
 
 def planned_loss(config: RunConfig, predictor: Predictor | None) -> PlannedLoss:
     """Where the plan says that the loss ends: a predictor's forecast, or without one the target that is stated."""
     if predictor is None:
-        target = _target(config)
+        target = config.targets.loss_nats_wanted
         assert target is not None  # the caller gives a predictor where the plan has no target
         return PlannedLoss(target, 0.0, "target")
     # what the machines can do is no matter of the loss, and a plan that is being run needn't be proved feasible
@@ -151,15 +151,8 @@ def _final(belief: CurvePosterior) -> Quantity:
     return Quantity(float(end.loss[0]), {k: (float(low[0]), float(high[0])) for k, (low, high) in intervals.items()})
 
 
-def _target(config: RunConfig) -> float | None:
-    targets = config.targets
-    if targets.loss_nats is None and targets.perplexity is None:
-        return None
-    return targets.loss_nats if targets.loss_nats is not None else math.log(targets.perplexity or 1.0)
-
-
 def _p_target(belief: CurvePosterior, config: RunConfig) -> float | None:
-    target, end = _target(config), belief.final()
+    target, end = config.targets.loss_nats_wanted, belief.final()
     if target is None:
         return None
     return 0.5 * math.erfc(math.log(float(end.loss[0]) / target) / float(end.log_sd[0]) / math.sqrt(2))

@@ -7,7 +7,6 @@ executed. Predictors that ship with the package are such folders in `datasets/fa
 from __future__ import annotations
 
 import io
-import json
 import os
 import re
 import shlex
@@ -20,7 +19,15 @@ import numpy as np
 
 from ....core.array_folders import check_folder, named, read_arrays
 from ....core.errors import FitError, PredictorError
-from ....core.files import check_manifest, read_bounded_text, write_bytes, write_json, write_manifest, write_text
+from ....core.files import (
+    check_manifest,
+    read_bounded_text,
+    read_json,
+    write_bytes,
+    write_json,
+    write_manifest,
+    write_text,
+)
 from ....core.units import shown
 from ..predictor import Predictor
 from .format import FORMAT, arrays_of, from_dict, to_dict
@@ -84,11 +91,7 @@ def load(where: str | os.PathLike[str]) -> Predictor:
     if not ours:
         raise PredictorError(f"{folder}: has no predictor.json; expected a folder made by `simulate fit --out`")
     check_manifest(folder)
-    text = read_bounded_text(folder / "predictor.json", _MAX_JSON_BYTES, error=PredictorError)
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise PredictorError(f"{folder / 'predictor.json'}: is not JSON ({error})") from None
+    data = read_json(folder / "predictor.json", _MAX_JSON_BYTES, PredictorError)
     try:
         if data["format"] != FORMAT:
             raise PredictorError(f"{folder}: has format {data['format']!r}; this version reads format {FORMAT}")

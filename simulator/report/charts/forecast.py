@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,7 +83,7 @@ def forecast_chart(result: Forecast, predictor: Predictor) -> alt.TopLevelMixin:
         dot,
         label,
     ]
-    target = _target(result)
+    target = result.config.targets.perplexity_wanted
     if target is not None:
         rule = alt.Chart(alt.Data(values=[{"y": target, "label": f"target {target:.4g}"}]))  # type: ignore[call-arg]
         layers.append(rule.mark_rule(strokeDash=[6, 4], color="#2ca02c").encode(y="y:Q"))
@@ -112,11 +111,6 @@ def _curve(result: Forecast, predictor: Predictor) -> list[dict[str, float]]:
     series = {"tokens": tokens, "median": prediction.loss_nats}
     series |= {"low50": low50, "high50": high50, "low90": low90, "high90": high90}
     return [{k: float(v[i] if k == "tokens" else np.exp(v[i])) for k, v in series.items()} for i in range(_POINTS)]
-
-
-def _target(result: Forecast) -> float | None:
-    targets = result.config.targets
-    return math.exp(targets.loss_nats) if targets.loss_nats is not None else targets.perplexity
 
 
 def _plan(result: Forecast) -> dict[str, Any]:

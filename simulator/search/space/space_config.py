@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, Field, StrictBool, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, StrictBool, model_validator
 
 from ....core.errors import ConfigError
-from ....core.reading.config_messages import Origins, explain
+from ....core.reading.config_messages import Origins
+from ....core.reading.config_reader import validated
 from ....core.reading.fields import FieldError, Frozen, Label, PositiveCount, PositiveReal, Share
 from ....core.units import parse_count, shown
 
@@ -31,7 +32,6 @@ ALL_DOMAINS = "all"
 _MOST_VALUES, _MOST_DOMAINS = 1_000, 1_000
 _SLACK = 1e-9
 
-_Model = TypeVar("_Model", bound=BaseModel)
 _Epochs = Annotated[PositiveReal, Field(le=10_000)]
 
 
@@ -160,9 +160,9 @@ def read_spec(path: str, value: Any, origins: Origins) -> Spec:
     if isinstance(value, Mapping) and (path == "data.mix" or "simplex" in value):
         if path != "data.mix":
             raise ConfigError(f"{origins.of(within)}: space.{path}: is no mix; only data.mix is a simplex")
-        return _checked(SimplexSpec, value, origins, within)
+        return validated(SimplexSpec, value, origins, within)
     if isinstance(value, Mapping):
-        return _checked(RangeSpec, value, origins, within)
+        return validated(RangeSpec, value, origins, within)
     expected = "a range {low: 1T, high: 4T, log: true}, a list of values, or a simplex"
     raise ConfigError(f"{origins.of(within)}: space.{path}: got {shown(value)}; expected {expected}")
 
@@ -172,15 +172,7 @@ def _value_set(path: str, values: tuple[Any, ...], origins: Origins, within: tup
         expected = f"expected 1 to {_MOST_VALUES:,}"
         raise ConfigError(f"{origins.of(within)}: space.{path}: got {len(values):,} values; {expected}")
     try:
-        return ValueSet(values=values)
-    except ValidationError as error:
+        return validated(ValueSet, {"values": values}, origins, within)
+    except ConfigError as error:
         # an author writes a plain list, which has no key `values`
-        text = explain(error, ValueSet, origins, within)
-        raise ConfigError(text.replace(f"space.{path}.values: ", f"space.{path}: ")) from None
-
-
-def _checked(kind: type[_Model], value: Any, origins: Origins, within: tuple[str, ...]) -> _Model:
-    try:
-        return kind.model_validate(value)
-    except ValidationError as error:
-        raise ConfigError(explain(error, kind, origins, within)) from None
+        raise ConfigError(str(error).replace(f"space.{path}.values: ", f"space.{path}: ")) from None

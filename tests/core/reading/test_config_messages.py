@@ -42,7 +42,7 @@ def test_each_problem_has_its_place():
     try:
         House.model_validate({"rooms": {"attic": {"windows": "x"}}})
     except ValidationError as error:
-        text = explain(error, House, Origins("h.yaml", lines, {}))
+        text = explain(error, House, Origins("h.yaml", lines))
     assert text.splitlines() == [
         "h.yaml:2: rooms.attic.area_m2: is missing (Floor area)",
         "h.yaml:3: rooms.attic.windows: got 'x'; Input should be a valid integer, unable to parse string as an integer",

@@ -120,7 +120,7 @@ def test_tampered_arrays_are_refused(copy):
 def test_not_json(copy):
     (copy / "curves.json").write_text("{")
     write_manifest(copy)
-    with pytest.raises(PredictorError, match="not one of ours"):
+    with pytest.raises(PredictorError, match=r"curves\.json: isn't valid JSON"):
         load(copy)
 
 
