@@ -21,7 +21,6 @@ from ....core.array_folders import check_folder, named, read_arrays
 from ....core.errors import FitError, PredictorError
 from ....core.files import (
     check_manifest,
-    read_bounded_text,
     read_json,
     write_bytes,
     write_json,
