@@ -21,6 +21,19 @@ columns_option = click.option(
 )
 
 
+def chart_option(what: str) -> Callable[[Any], Any]:
+    """`--chart FILE`, which draws `what`; what can't be drawn is refused before minutes of work, not after."""
+    return click.option("--chart", metavar="FILE", callback=_drawable, help=f"Also draw {what}: .html, .svg or .png.")
+
+
+def _drawable(_context: click.Context, _option: click.Parameter, path: str | None) -> str | None:
+    if path is not None:
+        from ..simulator.report.charts.forecast import check_format
+
+        check_format(path)
+    return path
+
+
 def read_table(path: str, columns: str | None):
     """Read a run table; what the reader noted goes to standard error."""
     from ..datasets.runs.run_table import RunTable

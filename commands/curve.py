@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ..core.errors import UsageError
-from ._shared import json_option, positive, show, stated_in
+from ._shared import chart_option, json_option, positive, show, stated_in
 
 
 def views() -> Any:
@@ -73,7 +73,7 @@ def fit(curves: str, train: str | None, out: str, strict: bool, as_json: bool) -
 @click.option("--family", metavar="NAME", help="Which of the fitted families, if DIR has several.")
 @click.option("--final-loss", type=float, metavar="NATS", help="The run's final loss, taken as accurate to 0.2 %.")
 @click.option("--predictor", metavar="NAME|DIR", help="Take the final loss from a predictor, with its uncertainty.")
-@click.option("--chart", metavar="FILE", help="Also draw the curve: .html, .svg or .png.")
+@chart_option("the curve")
 @json_option
 def predict(
     library: str,

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..core.errors import ConfigError, UsageError
-from ._shared import json_option, positive, progress_bar, show, stated_in, step_times
+from ._shared import chart_option, json_option, positive, progress_bar, show, stated_in, step_times
 
 predictor_option = click.option(
     "--predictor",
@@ -30,7 +30,6 @@ calibration_option = click.option(
 stock_option = click.option(
     "--unique-tokens", metavar="COUNT", help="Distinct tokens there are, such as 300B; more tokens repeat them."
 )
-chart_option = click.option("--chart", metavar="FILE", help="Also draw it: .html, .svg or .png.")
 
 
 def views() -> Any:
@@ -59,7 +58,7 @@ def optimal() -> None:
 @stock_option
 @predictor_option
 @calibration_option
-@chart_option
+@chart_option("it")
 @json_option
 def point(
     flops: str | None,
@@ -164,7 +163,7 @@ def _point_within_limits(
 @set_option
 @stock_option
 @predictor_option
-@chart_option
+@chart_option("it")
 @json_option
 def curves(
     flops: str | None,
@@ -260,7 +259,7 @@ def more(
 )
 @predictor_option
 @calibration_option
-@chart_option
+@chart_option("it")
 @json_option
 def sensitivity(
     config: str,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..core.errors import InfeasibleError, UsageError
-from ._shared import json_option, progress_bar, show
+from ._shared import chart_option, json_option, progress_bar, show
 
 
 @click.command()
@@ -17,7 +17,7 @@ from ._shared import json_option, progress_bar, show
 @click.option("--processes", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes to run.")
 @click.option("--worker", is_flag=True, hidden=True)
 @click.option("--out", metavar="FILE", help="Write the best plan here, as a run configuration.")
-@click.option("--chart", metavar="FILE", help="Also draw the search: .html, .svg or .png.")
+@chart_option("the search")
 @json_option
 def optimize(
     config: str,
@@ -82,13 +82,9 @@ def _check_destinations(out: str | None, chart: str | None) -> None:
     """Raise UsageError for files that couldn't be written."""
     from pathlib import Path
 
-    from ..simulator.report.charts.forecast import FORMATS
-
     for option, name in (("--out", out), ("--chart", chart)):
         if name is not None and not Path(name).resolve().parent.is_dir():
             raise UsageError(f"{option} {name}: there is no folder {Path(name).parent}; expected one that exists")
-    if chart is not None and Path(chart).suffix.lower() not in FORMATS:
-        raise UsageError(f"--chart {chart}: unknown format {Path(chart).suffix!r}; expected {', '.join(FORMATS)}")
 
 
 def _view(found):

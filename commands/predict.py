@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ._shared import json_option, show, stated_in, step_times, tables
+from ._shared import chart_option, json_option, show, stated_in, step_times, tables
 
 
 @click.command()
@@ -15,7 +15,7 @@ from ._shared import json_option, show, stated_in, step_times, tables
 )
 @click.option("--allow-new-domain", is_flag=True, help="Forecast mixes with domains that no fitted run had.")
 @click.option("--calibration", metavar="FILE", help="Step times of your cluster, by `simulate cluster calibrate`.")
-@click.option("--chart", metavar="FILE", help="Also draw perplexity against tokens: .html, .svg or .png.")
+@chart_option("perplexity against tokens")
 @json_option
 def predict(
     config: str,

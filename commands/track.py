@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ._shared import json_option, progress_bar, show, stated_in, step_times
+from ._shared import chart_option, json_option, progress_bar, show, stated_in, step_times
 
 EXIT_BEHIND = 4
 """A run that is behind its plan, has diverged, or whose loss has shifted."""
@@ -27,7 +27,7 @@ EXIT_BEHIND = 4
     help="Unit of the log's steps.",
 )
 @click.option("--calibration", metavar="FILE", help="Step times of your cluster, by `simulate cluster calibrate`.")
-@click.option("--chart", metavar="FILE", help="Also draw the run inside its predicted band: .html, .svg or .png.")
+@chart_option("the run inside its predicted band")
 @json_option
 def track(
     config: str,

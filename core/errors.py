@@ -2,6 +2,7 @@
 
     ForetrainError                exit code 5
     ├── UsageError                2   the command line itself is wrong
+    │   ├── MissingExtraError         an optional library isn't installed
     │   └── RegistryError             a law, column, architecture … that claims a name that is taken
     ├── InputError                3   something the user gave us is wrong
     │   ├── ConfigError               a run configuration or an override
@@ -30,6 +31,7 @@ __all__ = [
     "InfeasibleError",
     "InputError",
     "LogError",
+    "MissingExtraError",
     "PluginWarning",
     "PredictorError",
     "RegistryError",
@@ -52,6 +54,10 @@ class UsageError(ForetrainError):
 
 class RegistryError(UsageError):
     """A member of a registry (a law, a column, an architecture, …) can't be added, since its name is taken."""
+
+
+class MissingExtraError(UsageError, ImportError):
+    """What was asked for needs an optional library; the message says how to install it. Also an ImportError."""
 
 
 class InputError(ForetrainError, ValueError):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from ..core.errors import CampaignError
+from ..core.extras import require
 from ..core.files import write_json
 from ..core.processors import usable_cores
 from ..core.progress import Progress
@@ -102,6 +103,7 @@ class Project:
                     f"{path}: was designed from another space than {space_path} is now; expected a new folder (--out)"
                 )
             return there
+        require("training proxies", "torch", "safetensors")  # before minutes of reading text, not after
         tokens = tokens_folder(space.corpora_path)
         store = prepare(Corpus.load(space.corpora_path), tokens, progress)
         machine = _machine(space, workers)

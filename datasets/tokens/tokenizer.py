@@ -23,7 +23,8 @@ import numpy as np
 from typing_extensions import override
 
 from ...core.errors import CorpusError
-from ...core.files import read_json, write_text
+from ...core.extras import require
+from ...core.files import read_bounded_text, read_json, write_text
 from ...core.units import shown
 
 __all__ = [
@@ -198,6 +199,7 @@ class BpeTokenizer(Tokenizer):
     @cached_property
     def _engine(self) -> Any:
         """Hugging Face's fast encoder with these merges; ids are ours."""
+        require("a bpe tokenizer", "tokenizers")
         from tokenizers import Tokenizer as Engine
         from tokenizers.models import BPE
         from tokenizers.pre_tokenizers import ByteLevel
@@ -215,6 +217,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> BpeTokenizer:
     `vocab_size` counts the 256 bytes; it comes out smaller where the text has too few pairs. `texts` are held in
     memory: give a sample, 10 MB is plenty. Raises CorpusError for another vocab_size than 272 to 65,536, or no text.
     """
+    require("a bpe tokenizer", "tokenizers")
     from tokenizers import Tokenizer as Engine
     from tokenizers.models import BPE
     from tokenizers.pre_tokenizers import ByteLevel

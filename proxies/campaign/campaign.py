@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import CampaignError
+from ...core.extras import require
 from ...core.files import write_json
 from ...core.progress import Progress
 from ...core.version import __version__
@@ -109,6 +110,7 @@ class Campaign:
                 end with a list of the groups that failed.
             CorpusError: The tokens are damaged.
         """
+        require("training proxies", "torch", "safetensors")
         report = progress or (lambda text, share: None)
         failures: dict[int, str] = {}
         with self.layout.locked():

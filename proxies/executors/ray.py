@@ -19,6 +19,7 @@ from typing import Any
 from typing_extensions import override
 
 from ...core.errors import CampaignError, UsageError
+from ...core.extras import require
 from ...core.files import sha256_file
 from ...core.units import shown
 from ..campaign.campaign_files import CampaignPaths
@@ -99,12 +100,9 @@ def _digest(path: str) -> str | None:
 
 
 def _import_ray() -> Any:
-    try:
-        import ray
-    except ImportError:
-        raise UsageError(
-            "the engine ray isn't installed; pip install 'foretrain[ray]', or use the engine local"
-        ) from None
+    require("the engine ray", "ray")
+    import ray
+
     return ray
 
 

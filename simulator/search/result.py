@@ -18,6 +18,7 @@ from .local_search.relaxation import Relaxation, relaxations, why_impossible
 from .storage.own_journal import MEMORY
 from .study import Study
 from .trials.records import ORIGIN, evaluations
+from .trials.samplers import sampler_note
 
 if TYPE_CHECKING:
     import optuna
@@ -215,6 +216,9 @@ def conclude(
         notes.insert(0, f"the front has {len(front)} points, {len(on_front)} of them forecast")
     own = evaluator(study.space.current())
     counts = _counts(known, origins, found)
+    fallback = sampler_note(study, sampler, len(known))
+    if fallback is not None:
+        notes.insert(0, fallback)
     return Optimization(
         study=study,
         sampler=sampler,

@@ -33,10 +33,17 @@ def count_axis() -> alt.Axis:
     return alt.Axis(labelExpr=_COUNTS, labelOverlap="greedy", labelSeparation=12)
 
 
+def check_format(path: str | os.PathLike[str]) -> None:
+    """Raise UsageError unless a chart can be written in the format of the extension."""
+    if Path(path).suffix.lower() not in FORMATS:
+        raise UsageError(f"--chart {path}: unknown format {Path(path).suffix!r}; expected {', '.join(FORMATS)}")
+
+
 def save_chart(chart: alt.TopLevelMixin, path: str | os.PathLike[str]) -> None:
     """Write a chart whole, in the format of the extension. UsageError for another extension."""
     import vl_convert as vlc
 
+    check_format(path)
     path = Path(path)
     spec = chart.to_json().replace(
         "<", "‹"
@@ -46,10 +53,8 @@ def save_chart(chart: alt.TopLevelMixin, path: str | os.PathLike[str]) -> None:
         data = vlc.vegalite_to_html(spec, bundle=True).encode("utf-8")
     elif kind == ".svg":
         data = vlc.vegalite_to_svg(spec).encode("utf-8")
-    elif kind == ".png":
-        data = vlc.vegalite_to_png(spec, scale=2)
     else:
-        raise UsageError(f"--chart {path}: unknown format {path.suffix!r}; expected {', '.join(FORMATS)}")
+        data = vlc.vegalite_to_png(spec, scale=2)
     write_bytes(path, data)
 
 
@@ -120,4 +125,4 @@ def _plan(result: Forecast) -> dict[str, Any]:
     return {"tokens": result.config.data.tokens, "median": perplexity.median, "low": low, "high": high, "label": label}
 
 
-__all__ = ["FORMATS", "forecast_chart", "save_chart"]
+__all__ = ["FORMATS", "check_format", "forecast_chart", "save_chart"]

@@ -28,6 +28,7 @@ from sqlalchemy.exc import (
 from typing_extensions import override
 
 from ....core.errors import InputError, UsageError
+from ....core.extras import require
 from ....core.units import shown
 from .leases import retry
 from .quiet import experimental_parts, quiet_log
@@ -63,6 +64,8 @@ def open_database(where: str, heartbeat_s: int | None, grace_s: int | None) -> R
     advice = _DRIVERS[url.get_backend_name()][1]
     if url.get_backend_name() == "sqlite":
         _check_sqlite(url)
+    elif url.drivername == _DRIVERS["postgresql"][0]:
+        require(shown_url, "psycopg")
     end = time.monotonic() + _RACE_S
     while True:
         try:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ....core.extras import has, require
+
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
     from ..study import Study
 
-__all__ = ["choose_sampler", "make_sampler"]
+__all__ = ["choose_sampler", "make_sampler", "sampler_note", "suits_gp"]
 
 _MANY_GOALS = 3
 _FEW_TRIALS = 100  # a Gaussian process takes a second a trial past a few hundred, and imports torch
@@ -19,25 +21,43 @@ _FEW_PARAMETERS = 10
 def choose_sampler(study: Study, trials: int) -> str:
     """The sampler's name: as asked for, or by the rule.
 
-    Three or more goals: NSGA-III. Else up to 100 trials of up to 10 continuous parameters: a Gaussian process. Else the
-    multivariate tree-structured Parzen estimator, which knows sets and scales.
+    Three or more goals: NSGA-III. Else up to 100 trials of up to 10 continuous parameters: a Gaussian process, where
+    torch is installed, which Optuna's needs. Else the multivariate tree-structured Parzen estimator, which knows sets
+    and scales.
     """
     if study.options.sampler != "auto":
         return study.options.sampler
     if len(study.goals) >= _MANY_GOALS:
         return "nsga"
+    return "gp" if suits_gp(study, trials) and has("torch") else "tpe"
+
+
+def suits_gp(study: Study, trials: int) -> bool:
+    """Whether so few trials of so few continuous parameters are best spent by a Gaussian process."""
     few = trials <= _FEW_TRIALS and len(study.space.parameters) <= _FEW_PARAMETERS
-    return "gp" if few and study.space.continuous else "tpe"
+    return few and study.space.continuous
+
+
+def sampler_note(study: Study, sampler: str, trials: int) -> str | None:
+    """What to know of a study that got another sampler than the rule's for want of torch; None where it didn't."""
+    if sampler != "tpe" or study.options.sampler != "auto" or has("torch") or not suits_gp(study, trials):
+        return None
+    return (
+        "searched by tpe, as torch isn't installed: so few trials of so few parameters are best spent by a Gaussian "
+        "process (pip install 'foretrain[proxies]')"
+    )
 
 
 def make_sampler(name: str, seed: int) -> BaseSampler:
     """One of Optuna's samplers, seeded when it is first used: by `seed` and the number of that trial.
 
     So a search gives the same plans again, one that is taken up again goes on with others, and processes that share a
-    study, whose trials have different numbers, each try plans of their own.
+    study, whose trials have different numbers, each try plans of their own. MissingExtraError for gp without torch.
     """
     from .first_trial import SeededByFirstTrial
 
+    if name == "gp":
+        require("search.sampler gp", "torch")
     return SeededByFirstTrial(lambda number: _sampler(name, (seed + number) % 2**32))
 
 
