@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .core.model.architecture import Architecture
     from .datasets.corpus.corpus import Corpus
+    from .datasets.corpus.quality import inspect
     from .datasets.facts.accelerators import Accelerator, accelerator
     from .datasets.runs.run_table import RunTable
+    from .datasets.tokens.prepare import prepare
     from .proxies.design.space import ProxySpace
     from .proxies.project import Project
     from .simulator.allocation.compute_optimal.curves import isoflop, isoloss
@@ -31,9 +33,18 @@ if TYPE_CHECKING:
     from .simulator.cluster.step_time.calibrate import calibrate_on_plan as calibrate_step_times
     from .simulator.cluster.step_time.step_model import StepTimeModel
     from .simulator.config.run_config import RunConfig
+    from .simulator.curve.forecasting import CurveForecast, forecast_curve
+    from .simulator.curve.forecasting import Run as CurveRun
+    from .simulator.curve.law.transfer import Library as CurveLibrary
+    from .simulator.curve.law.transfer import fit_library as fit_curves
+    from .simulator.curve.reading import read_curves
+    from .simulator.curve.scoring import score as score_curves
+    from .simulator.curve.store import load as load_curves
+    from .simulator.curve.store import save as save_curves
     from .simulator.data_budget.data_budget import plan_stock
     from .simulator.forecast.forecast import Forecast, forecast
     from .simulator.predictor.estimator import ScalingLawRegressor
+    from .simulator.predictor.evaluation.backtesting import backtest_table as backtest
     from .simulator.predictor.evaluation.scoring import score
     from .simulator.predictor.predictor import Predictor
     from .simulator.predictor.storage.folder import load as load_predictor
@@ -45,7 +56,27 @@ if TYPE_CHECKING:
     from .simulator.search.study import Study
     from .simulator.tracking.result import Tracking
     from .simulator.tracking.track import track
+    from .workflows.next_stage import NextStage, next_stage
+    from .workflows.planned_run import StageBudget
 
+from .core import errors
+from .core.errors import (
+    CampaignError,
+    ConfigError,
+    CorpusError,
+    DataWarning,
+    ExtrapolationWarning,
+    FitError,
+    ForetrainError,
+    ForetrainWarning,
+    InfeasibleError,
+    InputError,
+    LogError,
+    MissingExtraError,
+    PredictorError,
+    RunTableError,
+    UsageError,
+)
 from .core.version import __version__
 
 _HOMES = {
@@ -53,7 +84,11 @@ _HOMES = {
     "Architecture": ("core.model.architecture", "Architecture"),
     "ClusterEstimate": ("simulator.cluster.cluster_estimate", "ClusterEstimate"),
     "Corpus": ("datasets.corpus.corpus", "Corpus"),
+    "CurveForecast": ("simulator.curve.forecasting", "CurveForecast"),
+    "CurveLibrary": ("simulator.curve.law.transfer", "Library"),
+    "CurveRun": ("simulator.curve.forecasting", "Run"),
     "Forecast": ("simulator.forecast.forecast", "Forecast"),
+    "NextStage": ("workflows.next_stage", "NextStage"),
     "Optimization": ("simulator.search.result", "Optimization"),
     "Planner": ("simulator.search.planning.planner", "Planner"),
     "Predictor": ("simulator.predictor.predictor", "Predictor"),
@@ -62,25 +97,36 @@ _HOMES = {
     "RunConfig": ("simulator.config.run_config", "RunConfig"),
     "RunTable": ("datasets.runs.run_table", "RunTable"),
     "ScalingLawRegressor": ("simulator.predictor.estimator", "ScalingLawRegressor"),
+    "StageBudget": ("workflows.planned_run", "StageBudget"),
     "StepTimeModel": ("simulator.cluster.step_time.step_model", "StepTimeModel"),
     "Study": ("simulator.search.study", "Study"),
     "Tracking": ("simulator.tracking.result", "Tracking"),
     "accelerator": ("datasets.facts.accelerators", "accelerator"),
+    "backtest": ("simulator.predictor.evaluation.backtesting", "backtest_table"),
     "calibrate_step_times": ("simulator.cluster.step_time.calibrate", "calibrate_on_plan"),
     "compute_optimal": ("simulator.allocation.compute_optimal.optimal", "compute_optimal"),
     "estimate_cluster": ("simulator.cluster.estimate", "estimate"),
+    "fit_curves": ("simulator.curve.law.transfer", "fit_library"),
     "forecast": ("simulator.forecast.forecast", "forecast"),
+    "forecast_curve": ("simulator.curve.forecasting", "forecast_curve"),
+    "inspect": ("datasets.corpus.quality", "inspect"),
     "isoflop": ("simulator.allocation.compute_optimal.curves", "isoflop"),
     "isoloss": ("simulator.allocation.compute_optimal.curves", "isoloss"),
+    "load_curves": ("simulator.curve.store", "load"),
     "load_predictor": ("simulator.predictor.storage.folder", "load"),
     "money_optimal": ("simulator.allocation.under_limits.money", "money_optimal"),
+    "next_stage": ("workflows.next_stage", "next_stage"),
     "optimize": ("simulator.search.optimize", "optimize"),
     "plan_stock": ("simulator.data_budget.data_budget", "plan_stock"),
+    "prepare": ("datasets.tokens.prepare", "prepare"),
+    "read_curves": ("simulator.curve.reading", "read_curves"),
+    "read_outcome": ("simulator.search.planning.outcomes.reading", "read_outcome"),
+    "save_curves": ("simulator.curve.store", "save"),
     "save_predictor": ("simulator.predictor.storage.folder", "save"),
     "score": ("simulator.predictor.evaluation.scoring", "score"),
+    "score_curves": ("simulator.curve.scoring", "score"),
     "search_layouts": ("simulator.cluster.layout_choice", "search_layouts"),
     "sensitivity": ("simulator.allocation.sensitivity.sensitivity", "sensitivity"),
-    "read_outcome": ("simulator.search.planning.outcomes.reading", "read_outcome"),
     "track": ("simulator.tracking.track", "track"),
     "what_more_buys": ("simulator.allocation.under_limits.marginal", "what_more_buys"),
 }
@@ -88,35 +134,66 @@ _HOMES = {
 __all__ = [
     "Accelerator",
     "Architecture",
+    "CampaignError",
     "ClusterEstimate",
+    "ConfigError",
     "Corpus",
+    "CorpusError",
+    "CurveForecast",
+    "CurveLibrary",
+    "CurveRun",
+    "DataWarning",
+    "ExtrapolationWarning",
+    "FitError",
     "Forecast",
+    "ForetrainError",
+    "ForetrainWarning",
+    "InfeasibleError",
+    "InputError",
+    "LogError",
+    "MissingExtraError",
+    "NextStage",
     "Optimization",
     "Planner",
     "Predictor",
+    "PredictorError",
     "Project",
     "ProxySpace",
     "RunConfig",
     "RunTable",
+    "RunTableError",
     "ScalingLawRegressor",
+    "StageBudget",
     "StepTimeModel",
     "Study",
     "Tracking",
+    "UsageError",
     "__version__",
     "accelerator",
+    "backtest",
     "calibrate_step_times",
     "compute_optimal",
+    "errors",
     "estimate_cluster",
+    "fit_curves",
     "forecast",
+    "forecast_curve",
+    "inspect",
     "isoflop",
     "isoloss",
+    "load_curves",
     "load_predictor",
     "money_optimal",
+    "next_stage",
     "optimize",
     "plan_stock",
+    "prepare",
+    "read_curves",
     "read_outcome",
+    "save_curves",
     "save_predictor",
     "score",
+    "score_curves",
     "search_layouts",
     "sensitivity",
     "track",

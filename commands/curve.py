@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ..core.errors import UsageError
-from ._shared import chart_option, json_option, positive, show, stated_in
+from ._shared import chart_option, json_option, positive, progress_bar, show, stated_in
 
 
 def views() -> Any:
@@ -45,15 +45,15 @@ def fit(curves: str, train: str | None, out: str, strict: bool, as_json: bool) -
     Example:  simulate curve fit loss_curves --train cosine_a,constant_a,wsd_a --out curves
               simulate curve predict curves --config run.yaml --final-loss 2.31
     """
-    from ..simulator.curve.law.transfer import Library
+    from ..simulator.curve.law.transfer import fit_library
     from ..simulator.curve.reading import read_curves
     from ..simulator.curve.store import check_destination, save, to_dict
 
     check_destination(out)
     trained_on = read_curves(curves, _ids(train, "--train"))
-    library = Library(list(trained_on.values()))
     start = time.perf_counter()
-    library.family_fits(strict=strict)
+    with progress_bar("fitting") as step:
+        library = fit_library(trained_on.values(), strict=strict, progress=step)
     seconds = time.perf_counter() - start
     save(library, out)
     facts = {**to_dict(library), "seconds": seconds, "out": out}
@@ -152,8 +152,8 @@ def score(library: str, curves: str, ids: str | None, prefix: float, as_json: bo
     for run_id, run in read_curves(curves, asked_for).items():
         if asked_for is not None or run_id not in fitted:
             chosen.append(run)
-    with stated_in(curves):
-        result = scored(known, chosen, prefix)
+    with stated_in(curves), progress_bar("scoring") as step:
+        result = scored(known, chosen, prefix, progress=step)
     show(as_json, result, lambda: views().score_view(result))
 
 
@@ -172,19 +172,16 @@ def _run_of_config(
 ) -> tuple[Any, tuple[float, float] | None]:
     """The run of a configuration, and its final loss where a predictor tells it."""
     from ..simulator.config.run_config import RunConfig
-    from ..simulator.curve.forecasting import Run, choose_family, choose_size
-    from ..simulator.curve.rates.planned_rates import path_of
+    from ..simulator.curve.forecasting import Run, choose_family
 
     planned = RunConfig.load(config, overrides)
     chosen_family = choose_family(known, family)
-    params = planned.model.params_total if size is None else _count(size)
+    params = None if size is None else _count(size)
     final = None
     with stated_in(config):
-        path = path_of(planned)
+        run = Run.of_config(known, planned, family=chosen_family, size=params)
         if predictor is not None:
             final = _final_loss(planned, predictor)
-    chosen_size = choose_size(known, chosen_family, params)
-    run = Run(chosen_family, chosen_size, path, planned.name or "run", planned.optim.batch_tokens)
     return run, final
 
 

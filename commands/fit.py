@@ -61,8 +61,9 @@ def score(predictor: str, runs: str, columns: str | None, as_json: bool) -> None
     from ..simulator.predictor.evaluation.scoring import score as score_runs
     from ..simulator.predictor.storage.folder import load
 
-    fitted = load(predictor)
-    result = score_runs(fitted, read_table(runs, columns))
+    fitted, table = load(predictor), read_table(runs, columns)
+    with progress_bar("scoring") as step:
+        result = score_runs(fitted, table, progress=step)
     show(as_json, result, lambda: tables().score_view(result))
 
 

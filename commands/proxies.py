@@ -164,7 +164,8 @@ def _design_next(
         if project.space.time_budget is None:
             raise UsageError("--budget is missing, and the space has no time_budget; expected --budget or --precision")
         limit = StageBudget(wall_clock_s=project.space.time_budget)
-    stage = next_stage(project, planned, limit or StageBudget(), wanted)
+    with progress_bar("choosing") as step:
+        stage = next_stage(project, planned, limit or StageBudget(), wanted, progress=step)
     show(as_json, stage.to_dict(), lambda: _tables().next_view(stage, project.folder))
 
 

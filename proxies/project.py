@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from ..datasets.runs.run_table import RunTable
 
 __all__ = ["Project", "tokens_folder"]
+
+_log = logging.getLogger(__name__)
 
 _ADDED = "next-"
 
@@ -274,6 +277,7 @@ class Project:
         campaign = self._campaign(self.folder / "lr", first)
         campaign.train(executor, _named(progress, "learning rate"))
         choice = pick_lr(lr_trials(campaign.results()))
+        _log.info("%s: learning rate: %s", self.folder, choice.reason)
         write_json(self.folder / "lr.json", choice.model_dump(mode="json"))
         return choice
 

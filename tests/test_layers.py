@@ -29,8 +29,8 @@ FLOORS = [
     ("simulator.forecast", "simulator.data_budget"),
     ("simulator.allocation", "simulator.tracking"),
     ("simulator.search",),
-    ("simulator.report", "workflows", "testing", ""),
-    ("commands",),
+    ("simulator.report", "workflows", "testing"),
+    ("commands", ""),
     ("cli",),
     ("__main__",),
 ]

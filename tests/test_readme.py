@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import foretrain
@@ -33,6 +35,21 @@ def test_the_first_shell_block_holds_exactly_the_two_commands():
     assert commands[1].endswith("&& pytest")
 
 
+def test_the_door_costs_nothing_to_open():
+    program = "import sys, foretrain; foretrain.FitError; print({'numpy', 'pydantic', 'torch'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_every_error_of_the_tree_is_public():
+    kinds = [foretrain.ForetrainError, foretrain.ForetrainWarning]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    ours = {kind.__name__ for kind in kinds if kind.__module__ == "foretrain.core.errors"}
+    assert ours == set(foretrain.errors.__all__)
+    assert ours <= set(foretrain.__all__)
+
+
 def test_the_readme_is_short():
     """What a newcomer reads first; the rest is in docs/."""
     assert 80 <= len(README.splitlines()) <= 120
@@ -48,6 +65,8 @@ def test_every_shipped_predictor_is_on_the_page_of_forecasts():
 def test_the_public_door_offers_what_it_names():
     for name in foretrain.__all__:
         assert getattr(foretrain, name) is not None
-    assert set(foretrain._HOMES) | {"__version__"} == set(foretrain.__all__)
-    assert typed_names() == {**foretrain._HOMES, "__version__": ("core.version", "__version__")}
+    errors = {name: ("core.errors", name) for name in foretrain.errors.__all__}
+    at_once = {"__version__": ("core.version", "__version__"), "errors": ("core", "errors"), **errors}
+    assert set(foretrain._HOMES) | set(at_once) == set(foretrain.__all__)
+    assert typed_names() == {**foretrain._HOMES, **at_once}
     assert set(foretrain.__all__) <= set(dir(foretrain))

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..core.errors import InfeasibleError
+from ..core.progress import Progress
 from ..core.units import format_count, format_duration, format_flops
 from ..proxies.design.estimate import Estimate, estimate, groups
 from ..proxies.design.mixes import domain_facts, named_mixes
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     from ..proxies.runs import ProxyRun
 
 __all__ = ["NextStage", "next_stage"]
+
+_log = logging.getLogger(__name__)
 
 _FILLED = 0.9  # of a time budget that is planned for, as in a first design
 _ROUNDS = 8
@@ -104,13 +108,18 @@ class NextStage:
 
 
 def next_stage(
-    project: Project, planned: Mapping[str, float], budget: StageBudget, precision: float | None = None
+    project: Project,
+    planned: Mapping[str, float],
+    budget: StageBudget,
+    precision: float | None = None,
+    *,
+    progress: Progress | None = None,
 ) -> NextStage:
     """Choose runs that tell most about the planned one, and write them as the project's next stage.
 
-    With `precision`, no more than are needed for it. Raises CampaignError unless what was designed before is trained,
-    FitError if its results can't be fitted, UsageError for a mix of unknown domains, and InfeasibleError, naming the
-    cheapest run, where the budget pays for none.
+    With `precision`, no more than are needed for it. `progress` hears of fitting what is done and of choosing. Raises
+    CampaignError unless what was designed before is trained, FitError if its results can't be fitted, UsageError for a
+    mix of unknown domains, and InfeasibleError, naming the cheapest run, where the budget pays for none.
     """
     import scipy.linalg  # noqa: F401 - its BLAS must be there before threads are limited
 
@@ -124,15 +133,20 @@ def next_stage(
         raise InfeasibleError("the planned run is smaller than every run that could be added; train it itself")
     pool = _Pool(project.machine, len(domains), runs, planned, budget)
     pool.check()
+    report = progress or (lambda text, share: None)
+    report("fitting the results so far", 0.0)
     observations = Observations.from_table(project.table(), "loss")
     with one_thread():  # the last digits depend on the number of threads
         model = fit_loss_model(observations, AUTO, public_prior())
         prediction = model.predict(pool.region.columns)
         width = Width.of(prediction, model.fit.noise, model.fitted_ranges, pool.candidates, pool.region)
+        report(f"{len(runs)} runs to choose from", 0.5)
         inside = bool(prediction.extrapolation_decades[0] <= 0)
         selection = pool.choose(_belief(model, observations, pool, inside), width, precision)
     chosen = tuple(runs[number] for number in selection.runs)
     assert selection.half_width is not None  # a width was given
+    widths = selection.half_width
+    _log.info("%s: chose %d of %d runs, ±%.2g → ±%.2g", stage, len(chosen), len(runs), widths[0], widths[-1])
     # without a budget, a stage that misses its aim may be far larger than anyone wants
     missed = budget == StageBudget() and precision is not None and not selection.reaches(precision)
     written = bool(chosen) and not missed

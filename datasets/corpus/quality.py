@@ -7,6 +7,7 @@ for: the counts of copies are lower bounds of the repetition in the text.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
@@ -20,6 +21,8 @@ from .synthetic import build_source
 from .text_figures import FigureCounter, TextFigures
 
 __all__ = ["CorpusReport", "DomainReport", "Overlap", "SyntheticReport", "inspect"]
+
+_log = logging.getLogger(__name__)
 
 _SIDES: tuple[Split, ...] = get_args(Split)
 _REPORT_EVERY = 500
@@ -129,6 +132,8 @@ def inspect(corpus: Corpus, progress: Progress | None = None) -> CorpusReport:
             domains[name] = _inspected(corpus, name, number, tracker, progress)
     overlaps = tuple(_overlap(shared, list(domains)) for shared in tracker.shared())
     notes = _notes(corpus, domains, overlaps, tracker.estimated)
+    if progress is not None:
+        progress("done", 1.0)
     return CorpusReport(corpus.where, domains, overlaps, tracker.estimated, notes)
 
 
@@ -156,6 +161,7 @@ def _inspected(
         raise CorpusError(f"{place}: domains.{name}: holds no document with text; expected at least one")
     if progress is not None:
         progress(f"{name}: {counter.documents + empty:,} documents", before)
+    _log.info("%s: read %d documents, %d of them empty", name, counter.documents + empty, empty)
     copies = tracker.copies(number)
     total = sum(sizes.values())
     return DomainReport(

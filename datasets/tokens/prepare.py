@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import heapq
 import json
+import logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -30,6 +31,8 @@ from .store import INDEX_NAME, TOKENIZER_NAME, DomainIndex, StoreIndex, TokenSto
 from .tokenizer import ByteTokenizer, Tokenizer, load_tokenizer, token_dtype, train_bpe
 
 __all__ = ["prepare"]
+
+_log = logging.getLogger(__name__)
 
 _PARTIAL_NAME = "tokens.partial.json"
 _LOCK_NAME = ".lock"
@@ -82,6 +85,7 @@ class _Preparation:
             share = number / len(names)
             made = self._recipe(name, tokenizer)
             kept = self._kept(name, made, share)
+            _log.info("%s: %s", name, "packing" if kept is None else "kept as it is")
             self._done[name] = self._packed(name, tokenizer, made, share) if kept is None else kept
             if kept is None:
                 write_json(self._folder / _PARTIAL_NAME, self._index(tokenizer, made_from).model_dump())

@@ -24,7 +24,7 @@ from typing_extensions import override
 
 from ...core.errors import CorpusError
 from ...core.extras import require
-from ...core.files import read_bounded_text, read_json, write_text
+from ...core.files import read_json, write_text
 from ...core.units import shown
 
 __all__ = [

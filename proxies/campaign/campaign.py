@@ -6,6 +6,7 @@ The folder is all the state there is (`campaign_files` says what is in it). What
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from ...datasets.runs.run_table import RunTable
 
 __all__ = ["Campaign"]
+
+_log = logging.getLogger(__name__)
 
 _MOST_NAMED = 4
 """Runs that are named of a group that failed."""
@@ -121,6 +124,7 @@ class Campaign:
                 else:
                     to_do.append(group)
             self.layout.sweep(done)
+            _log.info("%s: %d of %d groups are left to train", self.folder, len(to_do), len(self.file.groups))
             if to_do:
                 report("checking the tokens", 0.0)
                 self.open_store().verify()
@@ -208,6 +212,7 @@ class Campaign:
 
     def _note_failure(self, group: int, why: str) -> None:
         """Write why a group failed, where its worker couldn't write it itself."""
+        _log.info("%s: group %d failed: %s", self.folder, group, why)
         files = self.layout.group(group)
         if files.read_failure() is None:
             files.note(files.failure, Failure(type="WorkerError", message=why))

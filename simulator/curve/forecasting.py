@@ -11,9 +11,11 @@ import numpy as np
 from ...core.errors import FitError
 from ...core.quantity import Quantity
 from ...core.units import format_count, shown
+from ..config.run_config import RunConfig
 from .law.transfer import Library
 from .prefix import CurvePosterior, Z, condition
 from .rates.path import RatePath
+from .rates.planned_rates import path_of
 
 FINAL_SD = 2e-3
 """A final loss that is stated is taken to be good to 0.2 %, which is how well reruns of the public curves agree."""
@@ -30,6 +32,19 @@ class Run:
     path: RatePath
     name: str = "run"
     batch_tokens: float | None = None
+
+    @classmethod
+    def of_config(
+        cls, library: Library, config: RunConfig, *, family: str | None = None, size: float | None = None
+    ) -> Run:
+        """The planned run of a configuration, whose `optim` states its learning rates.
+
+        `family` and `size` (parameters) say whose curves it is like: by default the only family, and the plan's size.
+        Raises FitError for a family that the library lacks, ConfigError for a plan that doesn't tell its rates.
+        """
+        family = choose_family(library, family)
+        size = choose_size(library, family, config.model.params_total if size is None else size)
+        return cls(family, size, path_of(config), config.name or "run", config.optim.batch_tokens)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import FitError
+from ...core.progress import Progress
 from ...core.units import format_count
 from .law.transfer import Library
 from .library import END_POINTS, Curve
@@ -16,7 +17,9 @@ from .prefix import condition
 _MEASURES = ("r2", "mae_nats", "max_relative_error", "final_relative_error")
 
 
-def score(library: Library, curves: Iterable[Curve], prefix: float = 0.0) -> dict[str, Any]:
+def score(
+    library: Library, curves: Iterable[Curve], prefix: float = 0.0, *, progress: Progress | None = None
+) -> dict[str, Any]:
     """Errors on each curve and their means, with the stable keys of `simulate curve score --json`.
 
     With a `prefix`, the points up to that share of the run are seen, and the later ones scored; without, a curve whose
@@ -33,7 +36,11 @@ def score(library: Library, curves: Iterable[Curve], prefix: float = 0.0) -> dic
             f"the curves are of {names}, of which none was fitted ({have} were), so their level isn't known; expected "
             "--prefix 0.2 to take it from each curve's own first part"
         )
-    results = {curve.run_id: score_curve(library, curve, prefix) for curve in kept}
+    results = {}
+    for number, curve in enumerate(kept):
+        if progress is not None:
+            progress(curve.run_id, number / len(kept))
+        results[curve.run_id] = score_curve(library, curve, prefix)
     mean = {name: float(np.mean([r[name] for r in results.values()])) for name in _MEASURES}
     covered = float(np.mean([r["final_covered_90"] for r in results.values()]))
     skipped = {"size not fitted": len(curves) - len(kept)} if len(kept) < len(curves) else {}

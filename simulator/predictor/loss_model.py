@@ -5,6 +5,7 @@ Observations → choose a law → fit with draws → learn the residual → back
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -39,6 +40,8 @@ from .textbook_parameters import textbook_parameters
 Learner = Literal["auto", "none"]
 """Whether to learn what a law leaves over: `auto` where cross-validation says that it helps (never on a law that was
 asked for by name: it is taken as it is), or `none`."""
+
+_log = logging.getLogger(__name__)
 
 DRAWS = 200
 _BACKTEST_DRAWS = 64
@@ -141,12 +144,15 @@ def fit_loss_model(
     if prior is not None and _same_everywhere(observations):
         prior = prior.centred_at(observations.columns["params"][0], observations.columns["tokens"][0])
     built, facts = _chosen_law(observations, law, prior, fixed, seed)
+    _log.info("%d runs: law %s, as %s", len(observations), built.name, facts["why"])
     fit = fit_observations(built, observations, prior, draws=DRAWS, seed=seed)
     facts["doubts"] = fit_warnings(observations, facts["left_out"], prior, built.member.uses, built.domains)
     chosen, mix_seen = None, _mix_ranges(observations, built)
     fitted_ranges = ranges(observations) | _setting_ranges(observations, built)
     if learner == AUTO and law == AUTO:
         chosen = choose_surrogate(fit, observations, prior, draws=_BACKTEST_DRAWS, seed=seed)
+    if chosen is not None:
+        _log.info("learned on top of %s: %s", built.name, chosen.name)
     if chosen is None or chosen.surrogate is None:
         scores = backtest(built, observations, prior, draws=_BACKTEST_DRAWS, seed=seed)
         facts |= {"cuts": scores.cuts, "surrogate": _surrogate_facts(chosen)}

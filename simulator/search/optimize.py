@@ -7,6 +7,7 @@ best plan and the front, each with its full forecast; where nothing is feasible,
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import os
 import time
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from .result import Optimization
 
 __all__ = ["FORMAT", "as_study", "open_search", "optimize", "run_search", "work"]
+
+_log = logging.getLogger(__name__)
 
 FORMAT = 1
 """Of what a trial's attributes hold; a study of another format isn't taken up again."""
@@ -73,6 +76,7 @@ def optimize(
     sampler = choose_sampler(study, total)
     found = open_search(study, where, sampler)
     earlier = len(evaluations(found))
+    _log.info("study %s: %d trials by %s, %d of them there already", study.name, total, sampler, earlier)
     run_search(study, evaluator, found, total, progress)
     return conclude(study, evaluator, found, sampler, where, earlier)
 
@@ -165,6 +169,7 @@ class _Search:
 
     def polish(self) -> None:
         """Improve the best plans so far, and put what is better in the queue."""
+        _log.debug("study %s: polishing after %d trials", self.study.name, self.done)
         known = list(evaluations(self.found).values())
         budget = math.ceil(self.total / len(_POLISH_AT))
         for better in polished(self.evaluator, known, budget, self.polished_from, self.report_polish):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from ....core.errors import FitError
+from ....core.progress import Progress
 from ..library import Curve
 from ..rates.path import RatePath
 from .fitting import MIN_ANNEALED, CurveFit, annealed, fit_curves
 from .prior import CurvePrior, ScheduleBias, generic_prior, known_prior, transferred_prior
+
+_log = logging.getLogger(__name__)
 
 _SAME_RATE = 0.02  # paths whose rates differ by less, share by share of the run, are one schedule
 _SAME_LENGTH = 1.25  # and whose lengths differ by less than this factor: what the law misses depends on length
@@ -35,10 +40,14 @@ class Library:
             found.setdefault(curve.family, set()).add(curve.size)
         return {family: sorted(sizes) for family, sizes in found.items()}
 
-    def family_fits(self, *, strict: bool = False) -> dict[str, CurveFit]:
+    def family_fits(self, *, strict: bool = False, progress: Progress | None = None) -> dict[str, CurveFit]:
         """One fit to all curves of each family. With `strict`, FitError where they can't tell what a decay does."""
-        families = {family: [c for c in self.curves if c.family == family] for family in self.sizes}
-        return {family: self._fit(curves, strict) for family, curves in families.items()}
+        fits = {}
+        for number, family in enumerate(self.sizes):
+            if progress is not None:
+                progress(family, number / len(self.sizes))
+            fits[family] = self._fit([curve for curve in self.curves if curve.family == family], strict)
+        return fits
 
     def runs_of(self, fit: CurveFit) -> tuple[str, ...]:
         """The runs that a fit of this library was made of."""
@@ -78,8 +87,27 @@ class Library:
     def _fit(self, curves: list[Curve], strict: bool = False) -> CurveFit:
         key = tuple(curve.run_id for curve in curves)
         if key not in self._fits:
-            self._fits[key] = fit_curves(curves, strict=strict)
+            fit = self._fits[key] = fit_curves(curves, strict=strict)
+            _log.info("fitted %d curves of %s: residual %.2g", len(curves), curves[0].family, fit.residual_sd)
         return self._fits[key]
+
+
+def fit_library(curves: Iterable[Curve], *, strict: bool = False, progress: Progress | None = None) -> Library:
+    """Fit the law to whole loss curves; runs of one family share its shape, those of one size its level.
+
+    Args:
+        curves: As `read_curves` gives them by run_id; pass its values.
+        strict: Raise FitError where the curves of a family can't tell what a decay does, instead of a DataWarning.
+        progress: Called with each family before it is fitted.
+
+    Raises:
+        FitError: for no curves, too few points, or losses that aren't numbers above 0.
+    """
+    library = Library(list(curves))
+    if not library.curves:
+        raise FitError("no curves to fit; expected at least one")
+    library.family_fits(strict=strict, progress=progress)
+    return library
 
 
 def alike(a: RatePath, b: RatePath) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from ..calibration import Calibration, public_calibration
 
 if TYPE_CHECKING:
     from ....datasets.runs.run_table import RunTable
+
+_log = logging.getLogger(__name__)
 
 _DRAWS = 64
 _FOLDS = 20
@@ -38,6 +41,7 @@ def backtest_table(
         for name in choice.scores:
             law = observations.law(name)
             laws[name] = _figures(backtest(law, observations, prior, draws=_DRAWS, seed=seed))
+        _log.info("%s: back-tested %s", target, ", ".join(laws))
         learned = _learned(choice.law, observations, prior, seed)
         results[target] = {
             "chosen": choice.law,

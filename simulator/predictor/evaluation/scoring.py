@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ....core.errors import RunTableError
+from ....core.progress import Progress
 from ....core.quantity import LEVELS
 from ...fitting import known_columns
 from ..loss_model import LossModel
@@ -17,14 +18,18 @@ if TYPE_CHECKING:
     from ....datasets.runs.run_table import RunTable
 
 
-def score(predictor: Predictor, table: RunTable) -> dict[str, Any]:
+def score(predictor: Predictor, table: RunTable, *, progress: Progress | None = None) -> dict[str, Any]:
     """Errors of `predictor` on a table's ok rows, with the stable keys of `simulate score --json`.
 
     Raises RunTableError if the table has none of the predictor's targets, InputError if a run is one that the
     predictor does not apply to.
     """
     pairs = matching_targets(predictor, table)
-    results = {name: _score_target(predictor.models[name], table, column) for name, column in pairs.items()}
+    results = {}
+    for number, (name, column) in enumerate(pairs.items()):
+        if progress is not None:
+            progress(name, number / len(pairs))
+        results[name] = _score_target(predictor.models[name], table, column)
     scored = {"rows": max(r["rows"] for r in results.values()), "targets": results}
     average = _score_average(predictor, table, {n: c for n, c in pairs.items() if n != "loss"})
     return scored if average is None else scored | {"average": average}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from ....datasets.runs.run_table import RunTable
 
 __all__ = ["FIT_OPTIONS", "Refit", "lacking", "told_row_of"]
+
+_log = logging.getLogger(__name__)
 
 FIT_OPTIONS = ("law", "prior", "fixed", "surrogate", "seed")
 _SETTINGS = ("lr", "batch_tokens")
@@ -67,6 +70,7 @@ class Refit:
         table = self.table(rows)
         with self._each_once():
             fitted = Predictor.fit(table, **self.options, name="planner")
+        _log.info("refitted on %d runs, %d of them told", len(table), len(table) - len(self.base))
         return fitted.renamed("planner", {"told_runs": len(table) - len(self.base)})
 
     @contextmanager
