@@ -1,32 +1,49 @@
 """`ScalingLawRegressor`: the predictor as a scikit-learn-compatible estimator, for pipelines that use such.
 
-It takes DataFrames (or mappings of arrays), duck-types scikit-learn's estimator contract and imports scikit-learn only
-when scikit-learn asks for its tags.
+Importing this module imports scikit-learn (`foretrain[sklearn]`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
-from ...core.errors import FitError, UsageError
+from ...core.errors import FitError
+from ...core.extras import require
 from ..fitting import AUTO, Observations, law_columns
 from ..laws import DOMAIN_FAMILIES
 from .loss_model import LossModel, fit_loss_model
 from .prediction import LossPrediction
 from .predictor import resolve_prior
 
-_PARAMETERS = ("law", "prior", "seed")
+require("ScalingLawRegressor", "sklearn")
+
+from sklearn.base import BaseEstimator, RegressorMixin  # noqa: E402 - after the message that says how to install it
+from sklearn.utils import Tags  # noqa: E402
+from sklearn.utils.validation import check_is_fitted, validate_data  # noqa: E402
+
+_SIZES = ("params", "tokens")
+_ABOVE_ZERO = ("count", "positive")
+"""Rules of columns whose logarithm laws take."""
 
 
-class ScalingLawRegressor:
+class ScalingLawRegressor(RegressorMixin, BaseEstimator):
     """Loss of a run, nats per token, from `params`, `tokens` and whatever else the law reads.
 
-    `law` is "auto" or a name, `prior` "auto", "public", "weak", "none" or None, `seed` that of the draws. After
-    `fit`, `model_` is the `LossModel` and `feature_names_in_` the columns that were used.
+    `X` is a DataFrame whose columns have the names of a run table's, or an array whose columns `feature_names` names
+    (params and tokens unless it is given). Columns that no law reads are left alone.
+
+    Args:
+        law: "auto", or a law's name such as "chinchilla".
+        prior: "auto", "public", "weak", "none" or None.
+        seed: Of the draws.
+        feature_names: What an array's columns are, in their order; None for `("params", "tokens")`.
+
+    After `fit`, `model_` is the `LossModel`, `feature_names_in_` and `n_features_in_` are those of `X`.
 
     >>> import pandas as pd
     >>> X = pd.DataFrame({"params": [1e8, 2e8, 4e8, 1e8, 2e8, 4e8], "tokens": [2e9, 4e9, 8e9, 8e9, 16e9, 32e9]})
@@ -37,27 +54,37 @@ class ScalingLawRegressor:
     True
     """
 
-    _estimator_type = "regressor"
-
-    def __init__(self, law: str = AUTO, prior: str | None = AUTO, seed: int = 0):
+    def __init__(
+        self,
+        law: str = AUTO,
+        prior: str | None = AUTO,
+        seed: int = 0,
+        feature_names: Sequence[str] | None = None,
+    ) -> None:
         self.law = law
         self.prior = prior
         self.seed = seed
+        self.feature_names = feature_names
 
     def fit(self, X: Any, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> Self:
-        """Fit to runs: `X` with columns params and tokens `(n,)`, `y` the loss in nats. Raises FitError."""
-        columns = _columns(X)
-        loss = np.asarray(y, dtype=float).ravel()
-        weights = None if sample_weight is None else np.asarray(sample_weight, dtype=float)
-        for name, values in columns.items():
-            if len(values) != len(loss):
-                raise FitError(f"column {name!r} has {len(values)} values for {len(loss)} losses")
-        observations = Observations.from_columns(columns, loss, weights)
+        """Fit to runs.
+
+        Args:
+            X: `(n, n_features)`, params and tokens among its columns, all above 0.
+            y: Loss of each run in nats per token, `(n,)`, above 0.
+            sample_weight: `(n,)`; a weight of 2 counts as the row twice.
+
+        Raises:
+            FitError: a ValueError, for columns that are missing or not above 0, and runs that can't tell the law.
+        """
+        table, loss = validate_data(self, self._named(X), y, dtype=float, y_numeric=True, ensure_min_samples=2)
+        if not (loss > 0).all():
+            raise FitError(f"y: got {loss.min():g}; expected losses above 0, in nats per token")
+        weights = None if sample_weight is None else _weights(sample_weight, len(loss))
+        observations = Observations.from_columns(self._columns(table), loss, weights)
         self.model_: LossModel = fit_loss_model(
             observations, self.law, resolve_prior(self.prior, self.law), seed=self.seed
         )
-        self.feature_names_in_ = np.array(list(columns), dtype=object)
-        self.n_features_in_ = len(columns)
         return self
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
@@ -71,56 +98,53 @@ class ScalingLawRegressor:
         """Central interval of the loss in nats at `level`, two `(n,)`."""
         return self._predict(X).interval(level)
 
-    def score(self, X: Any, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
-        """R² of the prediction."""
-        loss = np.asarray(y, dtype=float).ravel()
-        weights = np.ones(len(loss)) if sample_weight is None else np.asarray(sample_weight, dtype=float)
-        error = weights @ (loss - self.predict(X)) ** 2
-        return float(1.0 - error / (weights @ (loss - np.average(loss, weights=weights)) ** 2))
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {name: getattr(self, name) for name in _PARAMETERS}
-
-    def set_params(self, **params: Any) -> Self:
-        """Set constructor arguments. UsageError for an unknown one."""
-        for name, value in params.items():
-            if name not in _PARAMETERS:
-                raise UsageError(f"unknown parameter {name!r}; expected one of {', '.join(_PARAMETERS)}")
-            setattr(self, name, value)
-        return self
-
-    def __repr__(self) -> str:
-        changed = {k: v for k, v in self.get_params().items() if v != getattr(type(self)(), k)}
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in changed.items())})"
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "model_")
-
-    def __sklearn_tags__(self) -> Any:
-        from sklearn.utils import InputTags, RegressorTags, Tags, TargetTags
-
-        return Tags(
-            estimator_type="regressor",
-            target_tags=TargetTags(required=True),
-            regressor_tags=RegressorTags(),
-            input_tags=InputTags(positive_only=True),
-        )
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.positive_only = True
+        tags.target_tags.positive_only = True
+        if tags.regressor_tags is not None:
+            tags.regressor_tags.poor_score = True  # on what follows no law of scale
+        return tags
 
     def _predict(self, X: Any) -> LossPrediction:
-        if not self.__sklearn_is_fitted__():
-            raise UsageError("this ScalingLawRegressor is not fitted; call fit first")
-        return self.model_.predict(_columns(X))
+        check_is_fitted(self)
+        table = validate_data(self, self._named(X), dtype=float, reset=False)
+        return self.model_.predict(self._columns(table))
+
+    def _named(self, X: Any) -> Any:
+        """`X`, an array with the names of its columns; as it is where there aren't as many as it has columns."""
+        names = _SIZES if self.feature_names is None else tuple(self.feature_names)
+        if hasattr(X, "columns") or not isinstance(X, np.ndarray | Sequence):
+            return X
+        array = np.asarray(X)
+        named = array.ndim == 2 and array.shape[1] == len(names)
+        return pd.DataFrame(array, columns=list(names)) if named else X
+
+    def _columns(self, table: np.ndarray) -> dict[str, np.ndarray]:
+        """The columns of `table: (n, n_features)` that laws read, by name."""
+        names = [str(name) for name in getattr(self, "feature_names_in_", ())]
+        missing = [name for name in _SIZES if name not in names]
+        if missing:
+            got = f"columns {', '.join(names)}" if names else f"an array of {table.shape[1]} columns without names"
+            raise FitError(
+                f"X has no column {missing[0]!r}: got {got}; expected a DataFrame with params and tokens, or an array "
+                "and feature_names"
+            )
+        rules = {column.name: column.rule for column in law_columns()} | dict.fromkeys(_SIZES, "count")
+        known = {}
+        for at, name in enumerate(names):
+            family = next((prefix for prefix in DOMAIN_FAMILIES if name.startswith(prefix)), name)
+            if family in (*rules, *DOMAIN_FAMILIES):
+                known[name] = table[:, at]
+                if rules.get(family) in _ABOVE_ZERO and not (known[name] > 0).all():
+                    raise FitError(f"X: {name}: got {known[name].min():g}; expected values above 0")
+        return known
 
 
-def _columns(X: Any) -> dict[str, np.ndarray]:
-    """The columns of a frame or mapping that laws read, as float arrays. FitError if params or tokens is absent."""
-    names = list(X) if isinstance(X, Mapping) else list(getattr(X, "columns", []))
-    missing = [name for name in ("params", "tokens") if name not in names]
-    if missing:
-        raise FitError(
-            f"X has no column {missing[0]!r}; expected a DataFrame with params and tokens, got {names or type(X)}"
-        )
-    known = [name for name in ("params", "tokens", *(one.name for one in law_columns())) if name in names]
-    known += [name for name in names if str(name).startswith(DOMAIN_FAMILIES)]
-    return {name: np.asarray(X[name], dtype=float) for name in known}
+def _weights(values: npt.ArrayLike, rows: int) -> np.ndarray:
+    weights = np.asarray(values, dtype=float)
+    if weights.shape != (rows,) or not np.isfinite(weights).all() or (weights < 0).any():
+        raise FitError(f"sample_weight: expected {rows} numbers of at least 0, one for each run")
+    if not weights.any():
+        raise FitError("sample_weight: every weight is zero; expected some above 0")
+    return weights
