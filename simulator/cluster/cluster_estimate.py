@@ -8,8 +8,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from ...core.quantity import Quantity
+from ...core.summary import Summarised, with_interval
+from ...core.units import format_count
 from ..config.hardware import Framework
 from .layouts.layout import ParallelLayout
 
@@ -26,8 +29,8 @@ class Draws:
     """None where no price is known."""
 
 
-@dataclass(frozen=True)
-class ClusterEstimate:
+@dataclass(frozen=True, repr=False)
+class ClusterEstimate(Summarised):
     """What a planned run takes on its machines: medians with intervals; None where the plan says too little."""
 
     accelerator: str
@@ -64,6 +67,17 @@ class ClusterEstimate:
     calibrated_on: int
     draws: Draws = field(compare=False, repr=False)
     notes: tuple[str, ...] = field(default_factory=tuple)
+
+    @override
+    def summary(self) -> dict[str, str]:
+        facts = {
+            "machines": f"{self.devices} × {self.accelerator}, {self.precision}, {self.framework}",
+            "step time, s": with_interval(self.step_time_s),
+            "MFU": with_interval(self.mfu),
+            "memory, GiB": f"{with_interval(self.peak_memory_gib)} of {self.usable_memory_gib:.4g}, {self.fits}",
+            "wall clock, days": with_interval(self.wall_clock_days),
+        }
+        return facts | ({} if self.cost_usd is None else {"cost, USD": with_interval(self.cost_usd, format_count)})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, by CLUSTER_KEYS."""

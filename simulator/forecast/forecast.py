@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from ...core.quantity import LEVELS, Quantity
+from ...core.summary import Summarised, with_interval
 from ...core.units import format_count
 from ...core.version import __version__
 from ..cluster.cluster_estimate import CLUSTER_KEYS, ClusterEstimate
@@ -49,8 +51,8 @@ class DomainForecast:
         }
 
 
-@dataclass(frozen=True)
-class Forecast:
+@dataclass(frozen=True, repr=False)
+class Forecast(Summarised):
     """What a planned run will reach, with how sure that is and what it rests on."""
 
     config: RunConfig
@@ -77,6 +79,26 @@ class Forecast:
     def headline(self) -> DomainForecast:
         """The forecast of the main target."""
         return self.domains[self.main]
+
+    @override
+    def summary(self) -> dict[str, str]:
+        config = self.config
+        size = f"{format_count(config.model.params_total)} parameters, {format_count(config.data.tokens)} tokens"
+        facts = {
+            "run": f"{config.name or 'run'}, {size}",
+            "perplexity": with_interval(self.headline.perplexity),
+            "loss, nats": with_interval(self.headline.loss_nats),
+        }
+        if self.cluster is not None:
+            facts["wall clock, days"] = with_interval(self.cluster.wall_clock_days)
+            facts |= (
+                {}
+                if self.cluster.cost_usd is None
+                else {"cost, USD": with_interval(self.cluster.cost_usd, format_count)}
+            )
+        facts |= {} if self.p_all is None else {"chance of all targets": f"{self.p_all:.0%}"}
+        facts["predictor"] = str(self.predictor["name"])
+        return facts | ({"warnings": str(len(self.warnings))} if self.warnings else {})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values with stable keys and units in the names, for JSON."""

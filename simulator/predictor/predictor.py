@@ -13,10 +13,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+from typing_extensions import override
 
 from ...core.errors import DataWarning, FitError, UsageError
 from ...core.processors import usable_cores
 from ...core.progress import Progress
+from ...core.summary import Summarised
+from ...core.units import format_count
 from ..fitting import AUTO, LawPrior, Observations, one_thread, public_prior, weak_prior
 from ..laws import Columns
 from .domain_average import average, error_correlation, shares
@@ -30,8 +33,8 @@ if TYPE_CHECKING:
 _Found = TypeVar("_Found")
 
 
-@dataclass(frozen=True)
-class Predictor:
+@dataclass(frozen=True, repr=False)
+class Predictor(Summarised):
     """Fitted laws for one or more targets, with everything a forecast must say about where they come from.
 
     `about` holds plain facts: `title`, `params_kind` (what N counts: total, active or non_embedding), `corpus`,
@@ -93,6 +96,15 @@ class Predictor:
     def main_loss(self) -> str:
         """`loss` where it is there, else the first target."""
         return "loss" if "loss" in self.models else next(iter(self.models))
+
+    @override
+    def summary(self) -> dict[str, str]:
+        model = self.models[self.main_loss]
+        ranges = {name: " to ".join(map(format_count, model.fitted_ranges[name])) for name in ("params", "tokens")}
+        facts = {"name": self.name, "law": model.fit.law.name, "runs": str(model.rows)}
+        facts |= {"parameters": ranges["params"], "tokens": ranges["tokens"]}
+        others = [name for name in self.models if name != self.main_loss]
+        return facts | ({"losses": ", ".join([self.main_loss, *others])} if others else {})
 
     def predict(self, columns: Columns, target: str | None = None) -> LossPrediction:
         """Predict one target (the main one by default) for runs given as columns `(n,)`."""

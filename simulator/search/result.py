@@ -8,8 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 from ...core.errors import ForetrainError, InfeasibleError
 from ...core.files import write_text
+from ...core.summary import Summarised
 from ...core.version import __version__
 from ..forecast.forecast import Forecast
 from .evaluate import Evaluator, PlanEvaluation
@@ -64,8 +67,8 @@ class Candidate:
         return facts
 
 
-@dataclass(frozen=True)
-class Optimization:
+@dataclass(frozen=True, repr=False)
+class Optimization(Summarised):
     """What a search found."""
 
     study: Study
@@ -87,6 +90,18 @@ class Optimization:
     why: str | None = None
     """Why no plan can be run at all."""
     notes: tuple[str, ...] = field(default_factory=tuple)
+
+    @override
+    def summary(self) -> dict[str, str]:
+        best, trials = self.best.evaluation, self.trials
+        values = ", ".join(f"{name} {_short(value)}" for name, value in best.values.items())
+        goals = ", ".join(f"{goal.name} {value:.4g}" for goal, value in zip(self.study.goals, best.goals, strict=True))
+        facts = {"study": self.study.name, "trials": f"{trials['complete']}, {trials['feasible']} of them feasible"}
+        if not self.feasible:
+            gives = self.relaxations[0].text if self.relaxations else str(self.why)
+            return {**facts, "no plan keeps every limit": gives}
+        facts |= {"best": goals, "with": values}
+        return facts | ({"front": f"{len(self.front)} plans"} if len(self.study.goals) > 1 else {})
 
     def require_feasible(self) -> None:
         """Raise InfeasibleError with the smallest relaxation unless there is a feasible plan."""
@@ -156,6 +171,10 @@ class Optimization:
             "notes": list(self.notes),
             "version": __version__,
         }
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def conclude(

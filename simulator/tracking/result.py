@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from typing_extensions import override
+
 from ...core.quantity import Quantity
+from ...core.summary import Summarised
 from ...core.version import __version__
 from ...datasets.run_logs.records import Notice
 from ..config.run_config import RunConfig
@@ -31,8 +34,8 @@ class PlannedLoss:
     """`target` or `predictor`."""
 
 
-@dataclass(frozen=True)
-class Tracking:
+@dataclass(frozen=True, repr=False)
+class Tracking(Summarised):
     """A running job against its plan.
 
     `belief` is what is thought of its loss curve; before its points tell anything, it is that of the plan alone.
@@ -79,6 +82,12 @@ class Tracking:
             size, since = self.shift.size, self.shift.since
             text += f"; the loss stands {size:.1%} above its own past since about step {since:.0f}"
         return text
+
+    @override
+    def summary(self) -> dict[str, str]:
+        facts = {"run": self.config.name or "run", "verdict": self.sentence}
+        facts |= {} if self.p_target is None else {"chance of the target": f"{self.p_target:.0%}"}
+        return facts | ({"notices": str(len(self.notices))} if self.notices else {})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values with stable keys and units in the names, for JSON."""

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 from foretrain.core.errors import FitError
+from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.curve.forecasting import Run, choose_family, choose_size, forecast_curve
 from foretrain.simulator.curve.law.transfer import Library
 from foretrain.simulator.curve.rates.path import named_path
@@ -115,3 +116,21 @@ def test_the_public_split_is_scored_as_published(public):
     assert mean["r2"] >= 0.998
     assert mean["mae_nats"] <= 0.0042
     assert mean["final_covered_90"] >= 0.5
+
+
+def test_a_run_of_a_configuration(library):
+    config = RunConfig.from_mapping(
+        {
+            "name": "planned",
+            "model": {"params": 25_900_000},
+            "data": {"tokens": "1B"},
+            "optim": {"batch_tokens": "500k", "warmup_steps": 100, "schedule": "cosine", "lr": 1e-3, "lr_final": 1e-4},
+        }
+    )
+    family = next(iter(library.sizes))
+    run = Run.of_config(library, config)
+    assert (run.name, run.family, run.size) == ("planned", family, 2.5e7), "sizes are rounded"
+    assert (run.path.steps, run.path.warmup, run.batch_tokens) == (2000, 100, 500_000)
+    with pytest.raises(FitError, match="family: got 'other'"):
+        Run.of_config(library, config, family="other")
+    assert Run.of_config(library, config, size=1e9).size == 1e9
