@@ -1,4 +1,4 @@
-"""What long calls tell while they run: loggers of their modules for who listens, progress for who asks, else silence."""
+"""What long calls tell while they run: their modules' loggers, and the progress that was asked for; else nothing."""
 
 import logging
 import subprocess

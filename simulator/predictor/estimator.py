@@ -77,7 +77,8 @@ class ScalingLawRegressor(RegressorMixin, BaseEstimator):
         Raises:
             FitError: a ValueError, for columns that are missing or not above 0, and runs that can't tell the law.
         """
-        table, loss = validate_data(self, self._named(X), y, dtype=float, y_numeric=True, ensure_min_samples=2)
+        checked: Any = validate_data(self, self._named(X), y, dtype=float, y_numeric=True, ensure_min_samples=2)
+        table, loss = checked
         if not (loss > 0).all():
             raise FitError(f"y: got {loss.min():g}; expected losses above 0, in nats per token")
         weights = None if sample_weight is None else _weights(sample_weight, len(loss))
@@ -108,7 +109,7 @@ class ScalingLawRegressor(RegressorMixin, BaseEstimator):
 
     def _predict(self, X: Any) -> LossPrediction:
         check_is_fitted(self)
-        table = validate_data(self, self._named(X), dtype=float, reset=False)
+        table: Any = validate_data(self, self._named(X), dtype=float, reset=False)
         return self.model_.predict(self._columns(table))
 
     def _named(self, X: Any) -> Any:
