@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 
 from .quantity import Quantity
@@ -10,15 +11,15 @@ from .quantity import Quantity
 __all__ = ["Summarised", "with_interval"]
 
 
-class Summarised:
+class Summarised(ABC):
     """What says a few facts of itself; all there is to know is in its attributes and `to_dict`.
 
     Dataclasses take it as a base with `repr=False`.
     """
 
+    @abstractmethod
     def summary(self) -> Mapping[str, str]:
         """The facts, by a name of one or two words."""
-        raise NotImplementedError
 
     def __repr__(self) -> str:
         facts = "; ".join(f"{name} {text}" for name, text in self.summary().items())

@@ -116,7 +116,8 @@ def test_it_is_plain_data_the_same_each_time_and_progress_is_told(tmp_path):
     corpus = corpus_in(tmp_path, a={"path": "a.jsonl"})
     first, second = inspect(corpus, lambda *step: told.append(step)).to_dict(), inspect(corpus).to_dict()
     assert json.dumps(first) == json.dumps(second)
-    assert told == [(f"a: {count} documents", 0.0) for count in ("0", "500", "1,000", "1,200")]
+    read = [(f"a: {count} documents", 0.0) for count in ("0", "500", "1,000", "1,200")]
+    assert told == [*read, ("done", 1.0)]
     assert {"documents", "valid_bytes", "compression_ratio", "letters_share"} < set(first["domains"]["a"])
     assert "figures" not in first["domains"]["a"]
 
