@@ -208,6 +208,7 @@ def assert_gradient_is_exact(law: Law, features: Features, theta: np.ndarray) ->
 
 @_check(_any)
 def name_and_parameters_are_consistent(name: str) -> None:
+    """The law has the name it was asked for; parameters have names of their own, and priors within their bounds."""
     law = build(name)
     assert law.name == name
     assert len(set(law.names)) == len(law.names) == len(law.parameters)
@@ -219,6 +220,7 @@ def name_and_parameters_are_consistent(name: str) -> None:
 
 @_check(_any)
 def losses_are_finite_and_positive_over_the_priors_typical_range(name: str) -> None:
+    """Over many sizes and parameter vectors, every loss is a finite positive number."""
     law = build(name)
     near = runs(_every_column(law), 200)
     wide = runs(_every_column(law), 200, seed=1, params=(1e5, 1e13), ratio=(0.1, 1e5))
@@ -233,6 +235,7 @@ def losses_are_finite_and_positive_over_the_priors_typical_range(name: str) -> N
 
 @_check(_any)
 def gradient_equals_central_differences_and_is_zero_where_fixed(name: str) -> None:
+    """The exact gradient agrees with finite differences."""
     law, _, _, features = _setup(name, 60)
     assert_gradient_is_exact(law, features, typical(law, 4, seed=3, width=1.0))
 
@@ -261,6 +264,7 @@ def loss_falls_weakly_in_params_and_tokens_with_the_rest_neutral(name: str) -> N
 
 @_check(_has_silent_terms)
 def a_term_without_its_columns_is_switched_off(name: str) -> None:
+    """Runs that lack a term's columns have the core's loss, and the term's gradient is zero."""
     law, columns, reference, _ = _setup(name)
     bare = {key: columns[key] for key in ("params", "tokens")}
     core = law.without_terms()
@@ -277,6 +281,7 @@ def a_term_without_its_columns_is_switched_off(name: str) -> None:
 
 @_check(_has_terms)
 def missing_columns_are_named_as_the_reason(name: str) -> None:
+    """`identifiable` names the column that is absent, and finds nothing wrong with runs that have all."""
     law, columns, _, _ = _setup(name)
     for term in law.terms:
         assert term.identifiable(columns) is None
@@ -288,6 +293,7 @@ def missing_columns_are_named_as_the_reason(name: str) -> None:
 
 @_check(_has_terms)
 def constant_columns_cannot_identify_a_term(name: str) -> None:
+    """`identifiable` gives a reason where all of a term's columns are constant."""
     law, columns, _, _ = _setup(name)
     for term in law.terms:
         same = {key: np.full_like(columns[key], columns[key][0]) for key in term.columns}
@@ -297,6 +303,7 @@ def constant_columns_cannot_identify_a_term(name: str) -> None:
 
 @_check(_any)
 def many_vectors_at_once_equal_one_by_one(name: str) -> None:
+    """Evaluating many parameter vectors at once changes no result."""
     law, _, _, features = _setup(name, 50)
     theta = typical(law, 7, seed=7, width=1.0)
     value, grad = law.loss(theta, features, gradient=True)
@@ -309,6 +316,7 @@ def many_vectors_at_once_equal_one_by_one(name: str) -> None:
 
 @_check(_any)
 def permuting_runs_permutes_results(name: str) -> None:
+    """The order of runs is that of the results, and nothing else."""
     law, columns, reference, features = _setup(name, 50)
     theta = typical(law, 3, seed=8, width=1.0)
     order = np.random.default_rng(9).permutation(50)
@@ -321,6 +329,7 @@ def permuting_runs_permutes_results(name: str) -> None:
 
 @_check(_any)
 def evaluation_changes_neither_its_inputs_nor_the_result(name: str) -> None:
+    """Evaluating twice gives the same bits, and leaves columns, features and parameters alone."""
     law, columns, _, features = _setup(name, 30)
     theta = np.array([[p.mean for p in law.parameters]])
     before = theta.copy(), {k: v.copy() for k, v in columns.items()}, _select(features, np.arange(30))
@@ -338,6 +347,7 @@ def evaluation_changes_neither_its_inputs_nor_the_result(name: str) -> None:
 
 @_check(_moves_exactly)
 def moving_the_reference_point_changes_no_prediction(name: str) -> None:
+    """`rebase` expresses the same curves at another reference point."""
     law, columns, reference, features = _setup(name, 50)
     theta = typical(law, 4, seed=17, width=1.0)
     moved = Reference({**reference.values, "params": 3e10, "tokens": 4e9})
@@ -347,6 +357,7 @@ def moving_the_reference_point_changes_no_prediction(name: str) -> None:
 
 @_check(_any)
 def recovers_its_own_noise_free_runs(name: str) -> None:
+    """A fit to the law's own losses predicts them, and those of runs three times as large."""
     law, columns, reference, features = _setup(name)
     theta = typical(law, 1, seed=10, width=0.5 if len(law.parameters) <= _MANY else 0.25)
     loss = law.loss(theta, features)[0]
@@ -372,6 +383,7 @@ def a_handful_of_runs_does_not_break_the_fit(name: str) -> None:
 
 @_check(_any)
 def fit_is_deterministic(name: str) -> None:
+    """The same seed gives the same fit and draws, another seed other draws of the same fit; draws keep to the bounds."""
     law, columns, _, features = _setup(name, 45)
     noise = np.exp(np.random.default_rng(11).normal(0, 0.01, 45))
     loss = law.loss(typical(law, 1, seed=12, width=0.5), features)[0] * noise
@@ -391,6 +403,7 @@ def fit_is_deterministic(name: str) -> None:
 
 @_check(_has_terms)
 def fitting_honours_a_fixed_term_parameter(name: str) -> None:
+    """A parameter that is held at a value has exactly that value after the fit."""
     law, columns, _, features = _setup(name, 70)
     loss = law.loss(typical(law, 1, seed=15, width=0.5), features)[0]
     last = law.parameters[-1]
@@ -401,6 +414,7 @@ def fitting_honours_a_fixed_term_parameter(name: str) -> None:
 
 @_check(_any)
 def columns_are_all_that_the_law_needs(name: str) -> None:
+    """The columns that the law names are enough to evaluate it."""
     law = build(name)
     columns = runs(law.columns, 30)
     features = law.prepare(columns, law.reference(columns))
@@ -409,6 +423,7 @@ def columns_are_all_that_the_law_needs(name: str) -> None:
 
 @_check(_reads_mix)
 def gradient_where_domains_repeat(name: str) -> None:
+    """The gradient is exact where the stocks of domains are used up."""
     law = build(name)
     columns = runs(law.columns, 60) | {key: np.full(60, value) for key, value in STOCKS.items()}
     features = law.prepare(columns, law.reference(columns))
@@ -434,6 +449,7 @@ def permuting_domains_permutes_results(name: str) -> None:
 
 @_check(_reads_mix)
 def fits_do_not_depend_on_the_order_of_domains(name: str) -> None:
+    """Domains in another order give the same predictions."""
     law = build(name)
     columns = runs(law.columns, 60)
     noise = np.exp(np.random.default_rng(20).normal(0, 0.01, 60))
