@@ -383,7 +383,7 @@ def a_handful_of_runs_does_not_break_the_fit(name: str) -> None:
 
 @_check(_any)
 def fit_is_deterministic(name: str) -> None:
-    """The same seed gives the same fit and draws, another seed other draws of the same fit; draws keep to the bounds."""
+    """The same seed gives the same fit and draws, another seed other draws of the same fit, all within bounds."""
     law, columns, _, features = _setup(name, 45)
     noise = np.exp(np.random.default_rng(11).normal(0, 0.01, 45))
     loss = law.loss(typical(law, 1, seed=12, width=0.5), features)[0] * noise
