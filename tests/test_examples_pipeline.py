@@ -85,7 +85,10 @@ def run_here(workshop, monkeypatch):
         with monkeypatch.context() as patch, contextlib.redirect_stdout(out):
             for key, value in environment.items():
                 patch.setenv(key, value)
-            runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+            try:
+                runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+            except SystemExit as stopped:
+                assert not stopped.code
         return out.getvalue()
 
     return run
