@@ -9,14 +9,14 @@ from foretrain.simulator.search.next_proxies import LEVEL, Candidates, LawPoster
 def test_a_width_is_a_share_of_the_loss():
     """No extrapolation and no spread: q times the noise of a single run."""
     here = {"params": np.array([1e8]), "tokens": np.array([2e9])}
-    seen = {"params": (1e7, 1e9), "tokens": (1e8, 1e10), "compute": (6e15, 6e19)}
-    width = Width(Candidates(here, np.ones(1)), Region(here), noise=0.004, seen=seen)
+    fitted_ranges = {"params": (1e7, 1e9), "tokens": (1e8, 1e10), "compute": (6e15, 6e19)}
+    width = Width(Candidates(here, np.ones(1)), Region(here), noise=0.004, fitted_ranges=fitted_ranges)
     expected = np.expm1(float(public_calibration().width(LEVEL)) * 1.25 * 0.004)
     assert width.half_width([], np.zeros(1), np.zeros(1)) == pytest.approx(expected)
 
 
 def test_larger_runs_shorten_the_extrapolation(candidates, region):
-    width = Width(candidates, region, noise=0.003, seen=None)
+    width = Width(candidates, region, noise=0.003, fitted_ranges=None)
     left = np.full(2, 1e-6)
     size = np.argsort(candidates.cost)
     small, large = (width.half_width([int(run)], left, left) for run in (size[0], size[-1]))
