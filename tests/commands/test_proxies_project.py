@@ -186,7 +186,7 @@ def test_another_budget_replaces_the_stage_and_train_goes_on_with_it(call_in, gr
     few = said(after(call_in, folder, "--budget", "2e9FLOPs", "--json"))
     assert (few["stage"], few["written"]) == ("next-1", True)
     assert few["training_flops"] <= 2e9
-    assert said(call_in(folder, "proxies", "train", "proxies", "--json"))["complete"]
+    assert said(call_in(folder, "proxies", "train", "proxies", "--workers", 1, "--json"))["complete"]
     project = Project.open(folder / "proxies")
     assert {name: status.counts["done"] for name, status in project.statuses().items()} == {
         "lr": 6,
