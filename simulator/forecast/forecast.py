@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,8 +27,10 @@ from ..predictor.predictor import Predictor
 from ..predictor.textbook_parameters import decompose
 from .law_inputs import planned, run_columns
 
-_NOTABLE_DECADES, _FAR_DECADES = 0.05, 2.0
+_NOTABLE_DECADES = 0.05
+_FAR_DECADES = 2.0
 _SAME_NATS = 1e-9  # rounding
+_MOST_NATS = 700.0  # beyond this exp overflows
 _TOO_FEW_TOKENS = 5.0  # tokens per parameter below which laws fitted on trained-out runs are off
 
 
@@ -99,12 +101,19 @@ class Forecast(Summarised):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values with stable keys and units in the names, for JSON."""
-        model, data = self.config.model, self.config.data
+        model = self.config.model
+        data = self.config.data
+        average = None
+        if self.average is not None:
+            average = self.average.to_dict()
+        cluster = dict.fromkeys(CLUSTER_KEYS)
+        if self.cluster is not None:
+            cluster = self.cluster.to_dict()
         return {
             "name": self.config.name,
             **self.headline.to_dict(),
             "domains": {name: domain.to_dict() for name, domain in self.domains.items()},
-            "average": None if self.average is None else self.average.to_dict(),
+            "average": average,
             "p_target": self.p_target,
             "p_all": self.p_all,
             "extrapolation_gap_decades": self.extrapolation_gap_decades,
@@ -114,7 +123,7 @@ class Forecast(Summarised):
             "params_fitted": self.params_fitted,
             "tokens": data.tokens,
             "epochs": data.epochs,
-            **(dict.fromkeys(CLUSTER_KEYS) if self.cluster is None else self.cluster.to_dict()),
+            **cluster,
             "cluster_missing": list(self.cluster_missing),
             "predictor": dict(self.predictor),
             "warnings": list(self.warnings),
@@ -131,39 +140,62 @@ def forecast(
     *,
     step: PlannedStep | None = None,
 ) -> Forecast:
-    """Forecast one planned run; `step_times` is a calibrated model, the shipped one by default.
+    """Forecast one planned run.
 
-    `step` is the run's step in its layout where it is known already (`plan_step`), so that none is searched for.
-    Raises InputError if the predictor does not apply to this run, InfeasibleError if its machines can't run it.
+    Args:
+        config: The planned run.
+        predictor: Fitted laws, one for each target.
+        step_times: A calibrated model of step times; the shipped one by default.
+        step: The run's step in its layout where it is known already (`plan_step`), so that none is searched for.
+
+    Raises:
+        InputError: The predictor does not apply to this run.
+        InfeasibleError: The run's machines can't run it.
     """
     warnings: list[str] = []
     columns = run_columns(config, predictor, warnings)
-    domains, predictions = {}, {}
+
+    domains: dict[str, DomainForecast] = {}
+    predictions: dict[str, LossPrediction] = {}
     for name, model in predictor.models.items():
-        predictions[name], known = planned(config, model, columns)
-        parts = _parts(model, predictions[name], known)
-        domains[name] = _domain(predictions[name], parts, config.data.bytes_per_token)
-    main = _main_loss(config, predictor)
-    mean = _average(config, predictor, {n: predictions[n] for n in predictor.domain_losses}, domains)
+        prediction, known = planned(config, model, columns)
+        predictions[name] = prediction
+        domains[name] = _domain(prediction, _parts(model, prediction, known), config.data.bytes_per_token)
+
+    main = predictor.main_loss
+    if config.data.val_domain and f"loss.{config.data.val_domain}" in predictor.models:
+        main = f"loss.{config.data.val_domain}"
+    average = _average(config, predictor, predictions, domains)
+
     lacking = missing(config)
-    cluster = None if lacking else estimate(config, step_times, step=step)
+    cluster = None
+    if not lacking:
+        cluster = estimate(config, step_times, step=step)
+
+    wanted = config.targets.loss_nats_wanted
+    p_target = None
+    if wanted is not None:
+        p_target = float(predictions[main].probability_at_most(wanted)[0])
+
     gap = max(float(prediction.extrapolation_decades[0]) for prediction in predictions.values())
     warnings += _warnings(config, predictor, gap)
     warnings += _mix_warnings(config, predictor, columns)
     warnings += _setting_warnings(predictor, columns)
+    warnings += predictor.notes
+
     return Forecast(
         config=config,
         predictor=_about(predictor, main),
         main=main,
         domains=domains,
-        average=mean,
+        average=average,
         cluster=cluster,
         cluster_missing=lacking,
         params_fitted=float(columns["params"][0]),
         extrapolation_gap_decades=gap,
-        p_target=_p_target(config, predictions[main]),
+        p_target=p_target,
         p_all=_p_all(config, predictions[main], cluster),
-        warnings=tuple(dict.fromkeys([*warnings, *predictor.notes])),
+        warnings=tuple(dict.fromkeys(warnings)),
     )
 
 
@@ -174,34 +206,44 @@ def _average(
     domains: Mapping[str, DomainForecast],
 ) -> DomainForecast | None:
     """The forecast of the mean over domains; None where there is only one."""
-    if len(predictions) < 2:
+    names = predictor.domain_losses
+    if len(names) < 2:
         return None
     parts: dict[str, float] = {}
-    for name in predictions:
-        for key, value in domains[name].decomposition_nats.items():
-            parts[key] = parts.get(key, 0.0) + value / len(predictions)
-    return _domain(predictor.averaged(predictions, dict.fromkeys(predictions, 1.0)), parts, config.data.bytes_per_token)
+    for name in names:
+        for key, nats in domains[name].decomposition_nats.items():
+            parts[key] = parts.get(key, 0.0) + nats / len(names)
+    of_domains = {name: predictions[name] for name in names}
+    equal_weights = dict.fromkeys(names, 1.0)
+    mean = predictor.averaged(of_domains, equal_weights)
+    return _domain(mean, parts, config.data.bytes_per_token)
 
 
 def _parts(model: LossModel, prediction: LossPrediction, known: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Where the loss comes from, nats; beside the law's parts, what was learned on top and what new domains cost."""
-    parts = {key: float(value[0]) for key, value in decompose(model.fit, known).items()}
-    plain = model.predict(known).loss_nats[0] if model.surrogate is not None else sum(parts.values())
+    parts = {name: float(nats[0]) for name, nats in decompose(model.fit, known).items()}
+    by_law = sum(parts.values())
+    plain = by_law
     if model.surrogate is not None:
-        parts["learned"] = float(plain - sum(parts.values()))
+        plain = model.predict(known).loss_nats[0]
+        parts["learned"] = float(plain - by_law)
     cost = float(prediction.loss_nats[0] - plain)
-    return parts | ({"new_domains": cost} if abs(cost) > _SAME_NATS else {})
+    if abs(cost) > _SAME_NATS:
+        parts["new_domains"] = cost
+    return parts
 
 
 def _mix_warnings(config: RunConfig, predictor: Predictor, columns: Mapping[str, np.ndarray]) -> list[str]:
     """What to know of the mix: that it isn't used, or that part of it is new."""
-    models = predictor.models.values()
-    if config.data.mix is not None and not any(model.fit.law.domains for model in models):
+    of_mix = [model for model in predictor.models.values() if model.fit.law.domains]
+    if config.data.mix is not None and not of_mix:
         return ["data.mix is not used: this predictor's laws don't read mixture shares"]
-    new = {domain for model in models if model.fit.law.domains for domain in new_domains(model.fit, columns)}
+    new: set[str] = set()
+    for model in of_mix:
+        new |= set(new_domains(model.fit, columns))
     if not new:
         return []
-    share = sum(float(columns[mix_column(domain)][0]) for domain in new)
+    share = sum(float(columns[mix_column(domain)][0]) for domain in sorted(new))
     return [
         f"{share:.1%} of the tokens are of domains that no fitted run had ({', '.join(sorted(new))}): they count "
         "between nothing and as much as the average of the rest, and the interval has been widened for it"
@@ -209,24 +251,25 @@ def _mix_warnings(config: RunConfig, predictor: Predictor, columns: Mapping[str,
 
 
 def _domain(prediction: LossPrediction, parts: dict[str, float], bytes_per_token: float | None) -> DomainForecast:
-    loss = Quantity(
-        float(prediction.loss_nats[0]),
-        {level: (float(low[0]), float(high[0])) for level in LEVELS for low, high in [prediction.interval(level)]},
-    )
+    """The forecast of one target from the prediction of its loss, of one run."""
+    intervals = {}
+    for level in LEVELS:
+        low, high = prediction.interval(level)
+        intervals[level] = (float(low[0]), float(high[0]))
+    loss = Quantity(float(prediction.loss_nats[0]), intervals)
+    perplexity = _mapped(loss, lambda nats: math.exp(min(nats, _MOST_NATS)))
     bits = None
     if bytes_per_token is not None:
         bits = _mapped(loss, lambda nats: nats / (math.log(2.0) * bytes_per_token))
-    return DomainForecast(loss, _mapped(loss, lambda nats: math.exp(min(nats, 700.0))), bits, parts)
+    return DomainForecast(loss, perplexity, bits, parts)
 
 
-def _mapped(quantity: Quantity, monotone) -> Quantity:
-    intervals = {level: (monotone(low), monotone(high)) for level, (low, high) in quantity.intervals.items()}
-    return Quantity(monotone(quantity.median), intervals)
-
-
-def _main_loss(config: RunConfig, predictor: Predictor) -> str:
-    named = f"loss.{config.data.val_domain}"
-    return named if config.data.val_domain and named in predictor.models else predictor.main_loss
+def _mapped(quantity: Quantity, rising: Callable[[float], float]) -> Quantity:
+    """The quantity under a function that never falls: so the ends of its intervals stay their ends."""
+    intervals = {}
+    for level, (low, high) in quantity.intervals.items():
+        intervals[level] = (rising(low), rising(high))
+    return Quantity(rising(quantity.median), intervals)
 
 
 def _p_all(config: RunConfig, prediction: LossPrediction, cluster: ClusterEstimate | None) -> float | None:
@@ -234,35 +277,43 @@ def _p_all(config: RunConfig, prediction: LossPrediction, cluster: ClusterEstima
 
     None where none is stated, or where one needs times or costs that the plan says too little for.
     """
-    deadline_s, budget_usd = config.deadline_s, config.targets.budget_usd
-    cost_usd = None if cluster is None else cluster.draws.cost_usd
-    if (deadline_s is not None and cluster is None) or (budget_usd is not None and cost_usd is None):
+    wanted_nats = config.targets.loss_nats_wanted
+    deadline_s = config.deadline_s
+    budget_usd = config.targets.budget_usd
+    if wanted_nats is None and deadline_s is None and budget_usd is None:
         return None
-    draws = DRAWS if cluster is None else len(cluster.draws.wall_clock_s)
-    kept = np.ones(draws, dtype=bool)
-    wanted = config.targets.loss_nats_wanted
-    if wanted is not None:
+
+    number = DRAWS
+    wall_clock_s = cost_usd = None
+    if cluster is not None:
+        wall_clock_s = cluster.draws.wall_clock_s
+        cost_usd = cluster.draws.cost_usd
+        number = len(wall_clock_s)
+
+    reached = np.ones(number, dtype=bool)
+    if wanted_nats is not None:
         # a stream of its own: times don't change when a loss target is stated, nor losses with the machines
-        losses = prediction.sample(np.random.default_rng([config.seed, 1]), draws)[:, 0]
-        kept &= losses <= wanted
-    if deadline_s is not None and cluster is not None:
-        kept &= cluster.draws.wall_clock_s <= deadline_s
-    if budget_usd is not None and cost_usd is not None:
-        kept &= cost_usd <= budget_usd
-    return None if wanted is None and deadline_s is None and budget_usd is None else float(kept.mean())
-
-
-def _p_target(config: RunConfig, prediction: LossPrediction) -> float | None:
-    wanted = config.targets.loss_nats_wanted
-    return None if wanted is None else float(prediction.probability_at_most(wanted)[0])
+        rng = np.random.default_rng([config.seed, 1])
+        losses = prediction.sample(rng, number)[:, 0]
+        reached &= losses <= wanted_nats
+    if deadline_s is not None:
+        if wall_clock_s is None:
+            return None
+        reached &= wall_clock_s <= deadline_s
+    if budget_usd is not None:
+        if cost_usd is None:
+            return None
+        reached &= cost_usd <= budget_usd
+    return float(reached.mean())
 
 
 def _about(predictor: Predictor, main: str) -> dict[str, Any]:
+    """What the forecast rests on: facts of the predictor, and of the model of its main target."""
     model = predictor.models[main]
-    keys = ("title", "source", "corpus", "val_domain", "tokenizer", "params_kind", "table", "digest", "command")
-    return {
-        "name": predictor.name,
-        **{key: predictor.about.get(key) for key in keys},
+    about: dict[str, Any] = {"name": predictor.name}
+    for key in ("title", "source", "corpus", "val_domain", "tokenizer", "params_kind", "table", "digest", "command"):
+        about[key] = predictor.about.get(key)
+    about |= {
         "law": model.fit.law.name,
         "why": model.choice.get("why"),
         "parameters": model.parameters,
@@ -272,10 +323,11 @@ def _about(predictor: Predictor, main: str) -> dict[str, Any]:
         "fitted_tokens": list(model.fitted_ranges["tokens"]),
         "fitted_flops": list(model.fitted_ranges["compute"]),
     }
+    return about
 
 
 def _warnings(config: RunConfig, predictor: Predictor, gap: float) -> list[str]:
-    """What a careful reader should know before believing the numbers."""
+    """What a careful reader should know before believing the numbers; `gap` in decades beyond the fitted runs."""
     found = []
     for key, stated in (("corpus", config.data.corpus), ("tokenizer", config.data.tokenizer)):
         known = predictor.about.get(key)
@@ -283,18 +335,24 @@ def _warnings(config: RunConfig, predictor: Predictor, gap: float) -> list[str]:
             found.append(
                 f"data.{key} is {stated!r}; the predictor's runs used {known!r}, and losses differ between them"
             )
+
     domain = config.data.val_domain
-    known = [str(predictor.about.get("val_domain") or ""), *(name.removeprefix("loss.") for name in predictor.models)]
-    if domain and not any(name and _alike(domain, name) for name in known if name != "loss"):
-        found.append(f"data.val_domain is {domain!r}; the predictor speaks of {', '.join(n for n in known if n)}")
+    if domain:
+        named = [predictor.about.get("val_domain"), *(name.removeprefix("loss.") for name in predictor.models)]
+        spoken_of = [str(name) for name in named if name]
+        if not any(_alike(domain, name) for name in spoken_of if name != "loss"):
+            found.append(f"data.val_domain is {domain!r}; the predictor speaks of {', '.join(spoken_of)}")
+
     if gap > _NOTABLE_DECADES:
         far = "far " if gap > _FAR_DECADES else ""
         found.append(f"{far}beyond the fitted runs by {gap:.2g} decades; the interval has been widened for it")
-    ratio = config.data.tokens / config.model.params_active
-    if ratio < _TOO_FEW_TOKENS:
+
+    tokens = config.data.tokens
+    params = config.model.params_active
+    if tokens / params < _TOO_FEW_TOKENS:
         found.append(
-            f"{ratio:.2g} tokens per parameter ({format_count(config.data.tokens)} for "
-            f"{format_count(config.model.params_active)}): such under-trained runs follow the law poorly"
+            f"{tokens / params:.2g} tokens per parameter ({format_count(tokens)} for "
+            f"{format_count(params)}): such under-trained runs follow the law poorly"
         )
     return found
 
@@ -304,13 +362,18 @@ def _setting_warnings(predictor: Predictor, columns: Mapping[str, np.ndarray]) -
     found = []
     for name in columns.keys() - {"params", "tokens"}:
         ranges = [model.fitted_ranges[name] for model in predictor.models.values() if name in model.fitted_ranges]
+        if not ranges:
+            continue
+        lowest = min(low for low, _ in ranges)
+        highest = max(high for _, high in ranges)
         value = float(columns[name][0])
-        if ranges and not min(low for low, _ in ranges) <= value <= max(high for _, high in ranges):
-            low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
-            found.append(f"{name}: {value:g} lies outside the fitted runs, {low:g} to {high:g}")
+        if not lowest <= value <= highest:
+            found.append(f"{name}: {value:g} lies outside the fitted runs, {lowest:g} to {highest:g}")
     return sorted(found)
 
 
 def _alike(stated: str, known: str) -> bool:
-    one, other = stated.casefold().strip(), known.casefold().strip()
-    return one in other or other in one
+    """Whether one name contains the other, whatever their case."""
+    stated = stated.casefold().strip()
+    known = known.casefold().strip()
+    return stated in known or known in stated

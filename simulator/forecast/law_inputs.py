@@ -10,7 +10,6 @@ import numpy as np
 from ...core.columns import Column, level_column
 from ...datasets.runs.columns import columns
 from ..config.run_config import RunConfig
-from ..fitting import Fit
 from ..laws import DOMAIN_FAMILIES, Columns, Law, mix_column, stock_column
 from ..predictor.domains import check_domains, new_domains, without_new_domains
 from ..predictor.levels import check_levels
@@ -23,9 +22,16 @@ _READ_APART = ("params", "tokens", "unique_tokens", "num_experts", *DOMAIN_FAMIL
 
 
 def run_columns(config: RunConfig, predictor: Predictor, warnings: list[str]) -> dict[str, np.ndarray]:
-    """The columns that the predictor's laws read, `(1,)` each; appends to `warnings` what is assumed or left out."""
+    """The columns of one planned run that the predictor's laws read, `(1,)` each.
+
+    Args:
+        config: The planned run.
+        predictor: The predictor whose laws are to read it.
+        warnings: What is assumed or left out is appended here.
+    """
     laws = [model.fit.law for model in predictor.models.values()]
-    found: dict[str, float] = {"params": _fitted_params(config, predictor, warnings), "tokens": config.data.tokens}
+    params = _fitted_params(config, predictor, warnings)
+    found: dict[str, float] = {"params": params, "tokens": config.data.tokens}
     found |= _data_columns(config, laws, warnings)
     found |= _experts(config, laws, warnings)
     found |= _settings(config, laws, warnings)
@@ -49,54 +55,71 @@ def _experts(config: RunConfig, laws: Sequence[Law], warnings: list[str]) -> dic
 
 def _settings(config: RunConfig, laws: Sequence[Law], warnings: list[str]) -> dict[str, float]:
     """Every other column that laws read: numbers as the plan states them, and its level of each category."""
+    read: set[str] = set()
+    tunable: set[str] = set()
+    for law in laws:
+        read |= {*law.columns, *law.optional}
+        for term in law.terms:
+            if term.tunes:
+                tunable |= set(term.columns)
+
     found: dict[str, float] = {}
     tuned: list[str] = []
-    read = dict.fromkeys(name for law in laws for name in (*law.columns, *law.optional))
-    for one in [one for one in columns().values() if one.name in read]:
-        if one.name in _READ_APART:
+    for one in columns().values():
+        if one.name not in read or one.name in _READ_APART:
             continue
         if one.value_in(config) is not None:
             found[one.name] = _as_read(one, config)
-        elif any(one.name in term.columns for law in laws for term in law.terms if term.tunes):
+        elif one.name in tunable:
             tuned.append(str(one.place))
         else:
             warnings.append(f"{one.place} is not stated: what it does to the loss is left out")
     if tuned:
         warnings.append(f"{' and '.join(tuned)} not stated: learning rate and batch are taken as tuned")
-    for category in dict.fromkeys(category for law in laws for category in law.levels):
-        one = columns()[category]
-        level = one.value_in(config) or one.default
-        if level is not None:
-            found[level_column(category, str(level))] = 1.0
+
+    for law in laws:
+        for category in law.levels:
+            one = columns()[category]
+            level = one.value_in(config) or one.default
+            if level is not None:
+                found[level_column(category, str(level))] = 1.0
     return found
 
 
 def _as_read(one: Column, config: RunConfig) -> float:
     """What laws read of a number that the plan states."""
-    value = one.value_in(config)
+    value = float(one.value_in(config))
     if one.as_read is None:
-        return float(value)
-    beside = None if one.beside is None else columns()[one.beside].value_in(config)
-    values = np.array([float(value)])
-    return float(one.as_read(values, None if beside is None else np.array([float(beside)]))[0])
+        return value
+    beside = None
+    if one.beside is not None:
+        stated = columns()[one.beside].value_in(config)
+        if stated is not None:
+            beside = np.array([float(stated)])
+    return float(one.as_read(np.array([value]), beside)[0])
 
 
 def _data_columns(config: RunConfig, laws: Sequence[Law], warnings: list[str]) -> dict[str, float]:
     """Shares of the mix and stocks of tokens, as far as some law reads them."""
     data = config.data
     found: dict[str, float] = {}
+    stocks = data.unique_tokens_by_domain
     mixed = any(law.domains for law in laws)
-    distinct, stocks = data.distinct_tokens(), data.unique_tokens_by_domain
     if mixed and data.mix is not None:
-        found |= {mix_column(domain): share for domain, share in data.mix.items()}
+        for domain, share in data.mix.items():
+            found[mix_column(domain)] = share
     if mixed and stocks is not None:
-        found |= {stock_column(domain): stock for domain, stock in stocks.items()}
-    if not data.epochs > 1.0:
+        for domain, tokens in stocks.items():
+            found[stock_column(domain)] = tokens
+
+    repeated = data.epochs > 1.0
+    if not repeated:
         return found
-    total = any("unique_tokens" in law.columns for law in laws)
-    if total and distinct is not None:
-        found["unique_tokens"] = distinct
-    if not total and not (mixed and stocks is not None):
+    if any("unique_tokens" in law.columns for law in laws):
+        distinct = data.distinct_tokens()
+        if distinct is not None:
+            found["unique_tokens"] = distinct
+    elif not mixed or stocks is None:
         remedy = "state data.unique_tokens_by_domain" if mixed else "--predictor repeats-c4 or web-text has them"
         warnings.append(
             f"the data are seen {data.epochs:.3g} times, but this predictor knows no repeats: its loss is "
@@ -108,46 +131,66 @@ def _data_columns(config: RunConfig, laws: Sequence[Law], warnings: list[str]) -
 def planned(
     config: RunConfig, model: LossModel, columns: Mapping[str, np.ndarray]
 ) -> tuple[LossPrediction, Mapping[str, np.ndarray]]:
-    """Predict one target from `run_columns`, and the columns of known domains that stand for the plan."""
+    """Predict one target of a planned run.
+
+    Args:
+        config: The planned run.
+        model: The fitted law of the target.
+        columns: What `run_columns` made of the plan.
+
+    Returns:
+        The prediction, and the columns of known domains that stand for the plan.
+    """
     if "unique_tokens" in model.fit.law.columns:  # repeats must not count twice, in total and by domain
-        columns = {name: v for name, v in columns.items() if not name.startswith("unique_tokens.")}
+        columns = {name: values for name, values in columns.items() if not name.startswith("unique_tokens.")}
     return predict_run(model, columns, config.data.allow_new_domains, "data.mix")
 
 
 def predict_run(
     model: LossModel, columns: Columns, allow_new: bool = False, where: str = "mix"
 ) -> tuple[LossPrediction, Columns]:
-    """Predict runs `(n,)`, and the columns of known domains that stand for them; with `allow_new`, also new domains.
+    """Predict one target of n runs.
 
-    Then the centre is halfway, in log loss, between the two readings of `without_new_domains`, and half of what lies
-    between them is added to the scale. InputError as `check_domains`.
+    Runs with domains that are new to the law have two readings (`without_new_domains`). The centre is then halfway
+    between the two in log loss, and half of what lies between them is added to the scale.
+
+    Args:
+        model: The fitted law of the target.
+        columns: Columns of the runs, each `(n,)`.
+        allow_new: Whether runs may have domains that no fitted run had.
+        where: The place that an error names.
+
+    Returns:
+        The prediction, and the columns of known domains that stand for the runs.
+
+    Raises:
+        InputError: As `check_domains` and `check_levels`.
     """
-    if not (allow_new and _has_new(model.fit, columns)):
+    has_new = bool(model.fit.law.domains) and bool(new_domains(model.fit, columns))
+    if not (allow_new and has_new):
         plain = check_levels(model.fit, check_domains(model.fit, columns, where))
         return model.predict(plain), plain
-    worthless, average = (check_domains(model.fit, c, where) for c in without_new_domains(model.fit, columns, where))
-    low, high = model.predict(average), model.predict(worthless)
-    distance = 0.5 * np.abs(high.log_loss - low.log_loss)
-    centre = 0.5 * (high.log_loss + low.log_loss)
-    scale = np.maximum(high.scale, low.scale) + distance
-    return replace(
+
+    worthless, average = without_new_domains(model.fit, columns, where)
+    worthless = check_domains(model.fit, worthless, where)
+    average = check_domains(model.fit, average, where)
+    low = model.predict(average)
+    high = model.predict(worthless)
+    half_distance = 0.5 * np.abs(high.log_loss - low.log_loss)
+    halfway = replace(
         low,
-        log_loss=centre,
-        scale=scale,
+        log_loss=0.5 * (high.log_loss + low.log_loss),
+        scale=np.maximum(high.scale, low.scale) + half_distance,
         extrapolation_decades=np.maximum(high.extrapolation_decades, low.extrapolation_decades),
-    ), average
+    )
+    return halfway, average
 
 
-def _has_new(fit: Fit, columns: Columns) -> bool:
-    """Does the law read shares, and do these runs have a domain that is new to it?"""
-    return bool(fit.law.domains) and bool(new_domains(fit, columns))
-
-
-def _fitted_params(config, predictor, warnings):
+def _fitted_params(config: RunConfig, predictor: Predictor, warnings: list[str]) -> float:
     """N in the predictor's convention. A routed model counts by what a token uses; experts enter by their term."""
     kind = predictor.about.get("params_kind", "total")
     model = config.model
-    if kind == "total" and any("num_experts" in m.fit.law.columns for m in predictor.models.values()):
+    if kind == "total" and any("num_experts" in one.fit.law.columns for one in predictor.models.values()):
         return model.params_total  # the law was fitted on the totals of routed runs
     if kind != "non_embedding":
         return model.params_active

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...core.errors import FitError
-from ._term import Columns, Parameter, Reference, Term, need
+from ._term import Columns, Effect, Parameter, Reference, Term, need
 
 Features = list[dict[str, np.ndarray]]
 """What `Law.prepare` returns: one block of arrays for the core, then one for each term."""
@@ -65,19 +65,23 @@ class Law:
     def __init__(self, member: Member, terms: Sequence[Term] = (), fixed: Mapping[str, float] | None = None):
         self.member = member
         self.terms = tuple(terms)
-        self.parameters = CORE + tuple(p for term in self.terms for p in term.parameters)
+        self.parameters = CORE + tuple(parameter for term in self.terms for parameter in term.parameters)
+
         given = _checked(fixed or {})
-        for name in [n for n, value in member.fixed.items() if given.get(n, value) != value]:
-            raise FitError(f"can't fix {name!r}: law {member.name!r} holds it at {member.fixed[name]:g} itself")
+        for name, value in member.fixed.items():
+            if given.get(name, value) != value:
+                raise FitError(f"can't fix {name!r}: law {member.name!r} holds it at {value:g} itself")
         self.fixed = {**member.fixed, **given}
-        places = {name: i for i, name in enumerate(self.names)}
+
+        places = {name: place for place, name in enumerate(self.names)}
         unknown = sorted(set(self.fixed) - set(places) - set(_TEXTBOOK))
         if unknown:
             raise FitError(f"can't fix {unknown[0]!r}: no such parameter; there are {', '.join([*_TEXTBOOK, *places])}")
-        self.dependent = tuple(_TEXTBOOK[n] for n in ("E", "alpha", "beta") if n in self.fixed)
-        self.free = np.ones(len(places), dtype=bool)
         if len(places) < len(self.parameters):
             raise FitError(f"{self.name!r}: two of its terms describe the same effect; take one of them")
+
+        self.dependent = tuple(_TEXTBOOK[name] for name in ("E", "alpha", "beta") if name in self.fixed)
+        self.free = np.ones(len(places), dtype=bool)
         for name in self.fixed:
             place = _TEXTBOOK[name] if name in _TEXTBOOK else places[name]
             if not self.free[place]:
@@ -87,7 +91,7 @@ class Law:
     @property
     def name(self) -> str:
         """Registry name: the member, then its terms, joined by '+'."""
-        return "+".join([self.member.name, *(t.name for t in self.terms)])
+        return "+".join([self.member.name, *(term.name for term in self.terms)])
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -97,50 +101,82 @@ class Law:
     @property
     def columns(self) -> tuple[str, ...]:
         """Run-table columns that the law needs."""
-        return tuple(dict.fromkeys(["params", "tokens", *(c for t in self.terms for c in t.columns)]))
+        names = ["params", "tokens"]
+        for term in self.terms:
+            names += term.columns
+        return tuple(dict.fromkeys(names))
 
     @property
     def optional(self) -> tuple[str, ...]:
         """Further columns that the law reads where they are there."""
-        return tuple(dict.fromkeys(c for t in self.terms for c in t.optional))
+        names: list[str] = []
+        for term in self.terms:
+            names += term.optional
+        return tuple(dict.fromkeys(names))
 
     @property
     def domains(self) -> tuple[str, ...]:
         """The training domains whose shares the law reads; empty without a mixture term."""
-        return tuple(dict.fromkeys(d for t in self.terms for d in t.domains))
+        names: list[str] = []
+        for term in self.terms:
+            names += term.domains
+        return tuple(dict.fromkeys(names))
 
     @property
     def levels(self) -> dict[str, tuple[str, ...]]:
         """The levels of each category that the law tells apart, by the category's column."""
-        return {t.category: t.levels for t in self.terms if t.category is not None}
+        return {term.category: term.levels for term in self.terms if term.category is not None}
 
     def box(self) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper bounds of all parameters, each `(P,)`."""
-        return np.array([p.lower for p in self.parameters]), np.array([p.upper for p in self.parameters])
+        lower = np.array([parameter.lower for parameter in self.parameters])
+        upper = np.array([parameter.upper for parameter in self.parameters])
+        return lower, upper
 
     def reference(self, columns: Columns, top: float = 0.2) -> Reference:
-        """The geometric mean of the `top` share of runs by compute (N·D): the end from which one extrapolates."""
+        """The geometric mean of the `top` share of runs by compute (N·D): the end from which one extrapolates.
+
+        Args:
+            columns: Raw columns of the n runs, each `(n,)`; a size that is absent counts as 1.
+            top: Share of the runs that is averaged over, at least one run.
+        """
         n = len(next(iter(columns.values())))
-        size = {c: np.log(need(columns, c)) if c in columns else np.zeros(n) for c in ("params", "tokens")}
-        compute = size["params"] + size["tokens"]
-        rows = np.argsort(compute, kind="stable")[-max(1, round(top * n)) :]
-        values = {c: float(np.exp(size[c][rows].mean())) for c in ("params", "tokens")}
+        log_size = {}
+        for name in ("params", "tokens"):
+            log_size[name] = np.log(need(columns, name)) if name in columns else np.zeros(n)
+        log_compute = log_size["params"] + log_size["tokens"]
+        largest = max(1, round(top * n))
+        rows = np.argsort(log_compute, kind="stable")[-largest:]
+        values = {name: float(np.exp(log[rows].mean())) for name, log in log_size.items()}
         for term in self.terms:
             values.update(term.centre(columns, rows))
         return Reference(values)
 
-    def prepare(self, columns: Columns, reference: Reference) -> list[dict[str, np.ndarray]]:
-        """Features of the core and each term, computed once per data set; empty for a term whose columns are absent."""
+    def prepare(self, columns: Columns, reference: Reference) -> Features:
+        """Features of the core and of each term, computed once per data set.
+
+        Args:
+            columns: Raw columns of the n runs, each `(n,)`.
+            reference: The point at which parameters are expressed.
+
+        Returns:
+            First the core's block, x = log N/N₀ and t = log D/D₀ (zero for a size that the core doesn't read), then
+            one for each term, empty for a term whose columns are absent.
+        """
         n = len(next(iter(columns.values())))
         core = {}
         for key, column in (("x", "params"), ("t", "tokens")):
-            used = column in self.member.uses
-            core[key] = np.log(need(columns, column)) - reference.log(column) if used else np.zeros(n)
-        present = [term.speaks_always or all(c in columns for c in term.columns) for term in self.terms]
-        return [
-            core,
-            *(t.prepare(columns, reference) if there else {} for t, there in zip(self.terms, present, strict=True)),
-        ]
+            if column in self.member.uses:
+                core[key] = np.log(need(columns, column)) - reference.log(column)
+            else:
+                core[key] = np.zeros(n)
+        features = [core]
+        for term in self.terms:
+            if term.speaks_always or all(column in columns for column in term.columns):
+                features.append(term.prepare(columns, reference))
+            else:
+                features.append({})
+        return features
 
     def complete(self, theta: np.ndarray) -> np.ndarray:
         """Parameter vectors with the fixed entries filled in. `theta: (K, P)` → a new `(K, P)`."""
@@ -155,8 +191,9 @@ class Law:
         if "beta" in fixed:
             full[:, TOKENS_EXPONENT] = fixed["beta"] * np.exp(full[:, LOG_GAMMA])
         if "E" in fixed:
-            ratio = np.maximum(np.exp(full[:, LEVEL]) / max(fixed["E"], 1e-17) - 1.0, 1e-9)
-            full[:, REDUCIBLE] = np.minimum(np.log(ratio), NO_FLOOR)
+            # E = λ(1 - ρ), so ρ/(1 - ρ) = λ/E - 1
+            odds = np.exp(full[:, LEVEL]) / max(fixed["E"], 1e-17) - 1.0
+            full[:, REDUCIBLE] = np.minimum(np.log(np.maximum(odds, 1e-9)), NO_FLOOR)
         return full
 
     def _chain(self, grad: np.ndarray, theta: np.ndarray) -> None:
@@ -169,44 +206,70 @@ class Law:
         grad[:, ~self.free] = 0.0
 
     def loss(self, theta: np.ndarray, features: Features, gradient: bool = False):
-        """Loss in nats `(K, n)`; with `gradient`, also its derivative `(K, P, n)` by every parameter (fixed: zero)."""
+        """Loss of every run under every parameter vector, by the formula at the top of this file.
+
+        Args:
+            theta: Parameter vectors `(K, P)`; fixed entries are filled in, whatever stands there.
+            features: What `prepare` returned for the n runs.
+            gradient: Whether to differentiate as well.
+
+        Returns:
+            The loss `(K, n)`, nats; with `gradient` a pair, also its derivative `(K, P, n)` by every parameter
+            (zero for fixed ones).
+        """
         theta = self.complete(theta)
-        effects = self._effects(theta, features, gradient)
-        level = np.exp(theta[:, LEVEL])
-        rho = _sigmoid(theta[:, REDUCIBLE])
-        weight = _sigmoid(theta[:, CAPACITY])
-        gamma = np.exp(theta[:, LOG_GAMMA])
+        level = np.exp(theta[:, LEVEL, None])
+        rho = _sigmoid(theta[:, REDUCIBLE, None])
+        logit_w = theta[:, CAPACITY, None]
+        gamma = np.exp(theta[:, LOG_GAMMA, None])
+        alpha = theta[:, PARAMS_EXPONENT, None] / gamma
+        beta = theta[:, TOKENS_EXPONENT, None] / gamma
+
+        # what the terms do: x = log N_eff/N₀, t = log D_eff/D₀, and their part in the reducible loss and beside it
         x, t = features[0]["x"], features[0]["t"]
-        penalty, stretch, factor = 0.0, 1.0, 0.0
+        log_m, stretch, penalty = 0.0, 1.0, 0.0
+        effects = self._effects(theta, features, gradient)
         for effect, _ in effects:
-            x = x + effect.log_params[0] if effect.log_params else x
-            t = t + effect.log_tokens[0] if effect.log_tokens else t
-            penalty = penalty + effect.penalty[0] if effect.penalty else penalty
-            stretch = stretch + effect.stretch[0] if effect.stretch else stretch
-            factor = factor + effect.log_reducible[0] if effect.log_reducible else factor
-        alpha, beta = (theta[:, PARAMS_EXPONENT] / gamma)[:, None], (theta[:, TOKENS_EXPONENT] / gamma)[:, None]
-        u = _log_sigmoid(theta[:, CAPACITY])[:, None] - alpha * x
-        v = _log_sigmoid(-theta[:, CAPACITY])[:, None] - beta * t
-        top = np.maximum(u, v)
-        capacity = np.exp(u - top)
-        total = capacity + np.exp(v - top)
-        s = top + np.log(total)
-        plain = rho[:, None] * np.exp(gamma[:, None] * s + factor)
+            if effect.log_params:
+                x = x + effect.log_params[0]
+            if effect.log_tokens:
+                t = t + effect.log_tokens[0]
+            if effect.log_reducible:
+                log_m = log_m + effect.log_reducible[0]
+            if effect.stretch:
+                stretch = stretch + effect.stretch[0]
+            if effect.penalty:
+                penalty = penalty + effect.penalty[0]
+
+        # s = log(w·(N_eff/N₀)^-α + (1 - w)·(D_eff/D₀)^-β), its summands e^u and e^v taken relative to the larger one
+        u = _log_sigmoid(logit_w) - alpha * x
+        v = _log_sigmoid(-logit_w) - beta * t
+        larger = np.maximum(u, v)
+        of_params = np.exp(u - larger)
+        total = of_params + np.exp(v - larger)
+        s = larger + np.log(total)
+
+        # L = λ·[(1 - ρ) + ρ·e^(γs)·m·stretch + penalty]
+        plain = rho * np.exp(gamma * s + log_m)
         reducible = plain * stretch
-        relative = (1 - rho)[:, None] + reducible + penalty
-        value = level[:, None] * relative
+        relative = (1 - rho) + reducible + penalty
+        value = level * relative
         if not gradient:
             return value
-        by_s = gamma[:, None] * reducible
-        by_u = by_s * (capacity / total)
+
+        # derivatives of L/λ by s, u and v; by_x and by_t are those by -α and -β
+        by_s = gamma * reducible
+        by_u = by_s * (of_params / total)
         by_v = by_s - by_u
-        by_x, by_t = by_u * x, by_v * t
+        by_x = by_u * x
+        by_t = by_v * t
+
         grad = np.zeros((theta.shape[0], theta.shape[1], value.shape[1]))
         grad[:, LEVEL] = relative
-        grad[:, REDUCIBLE] = (1 - rho)[:, None] * (reducible - rho[:, None])
-        grad[:, CAPACITY] = by_u - weight[:, None] * by_s
-        grad[:, PARAMS_EXPONENT] = by_x / -gamma[:, None]
-        grad[:, TOKENS_EXPONENT] = by_t / -gamma[:, None]
+        grad[:, REDUCIBLE] = (1 - rho) * (reducible - rho)
+        grad[:, CAPACITY] = by_u - _sigmoid(logit_w) * by_s
+        grad[:, PARAMS_EXPONENT] = by_x / -gamma
+        grad[:, TOKENS_EXPONENT] = by_t / -gamma
         grad[:, LOG_GAMMA] = by_s * s + by_x * alpha + by_t * beta
         for effect, place in effects:
             if effect.log_params:
@@ -219,24 +282,30 @@ class Law:
                 grad[:, place] += plain[:, None] * effect.stretch[1]
             if effect.log_reducible:
                 grad[:, place] += reducible[:, None] * effect.log_reducible[1]
-        grad *= level[:, None, None]
+        grad *= level[:, None]
         self._chain(grad, theta)
         return value, grad
 
     def without_terms(self) -> Law:
         """The same core with every term taken off."""
-        names = {p.name for p in CORE}
-        return Law(self.member, (), {k: v for k, v in self.fixed.items() if k in names or k in _TEXTBOOK})
+        of_core = {parameter.name for parameter in CORE} | set(_TEXTBOOK)
+        fixed = {name: value for name, value in self.fixed.items() if name in of_core}
+        return Law(self.member, (), fixed)
 
-    def _effects(self, theta, features, gradient):
-        out, at = [], len(CORE)
+    def _effects(self, theta: np.ndarray, features: Features, gradient: bool) -> list[tuple[Effect, slice]]:
+        """What each term does, with the place of its parameters in `theta`; a term without features is left out."""
+        effects = []
+        start = len(CORE)
         for term, feature in zip(self.terms, features[1:], strict=True):
-            place = slice(at, at + len(term.parameters))
-            at = place.stop
-            if feature:  # a term whose columns are absent is switched off
-                evaluate = term.effect if gradient else term.values
-                out.append((evaluate(theta[:, place], feature), place))
-        return out
+            place = slice(start, start + len(term.parameters))
+            start = place.stop
+            if not feature:  # a term whose columns are absent is switched off
+                continue
+            if gradient:
+                effects.append((term.effect(theta[:, place], feature), place))
+            else:
+                effects.append((term.values(theta[:, place], feature), place))
+        return effects
 
 
 def _checked(fixed: Mapping[str, float]) -> dict[str, float]:
@@ -244,9 +313,14 @@ def _checked(fixed: Mapping[str, float]) -> dict[str, float]:
     values = {}
     for name, value in fixed.items():
         number = float(value)
-        if not np.isfinite(number) or (name in _TEXTBOOK and (number < 0 or (number == 0 and name != "E"))):
-            expected = "a number of at least 0" if name == "E" else "a positive number"
-            raise FitError(f"can't fix {name} at {value!r}; expected {expected if name in _TEXTBOOK else 'a number'}")
+        if name == "E":
+            expected, possible = "a number of at least 0", number >= 0
+        elif name in _TEXTBOOK:
+            expected, possible = "a positive number", number > 0
+        else:
+            expected, possible = "a number", True
+        if not (np.isfinite(number) and possible):
+            raise FitError(f"can't fix {name} at {value!r}; expected {expected}")
         values[name] = number
     return values
 

@@ -51,24 +51,33 @@ def get_law(name: str, domains: Sequence[str] = (), levels: Levels | None = None
     Raises:
         FitError: A part is unknown (the message lists what exists), or a term lacks the domains or levels it needs.
     """
-    known_members, known_terms = members(), terms()
-    first, *rest = [part.strip() for part in name.split("+")]
-    if first not in known_members:
-        raise FitError(f"unknown law {shown(name)}: {shown(first)} is none of {', '.join(sorted(known_members))}")
-    for part in rest:
+    known_members = members()
+    known_terms = terms()
+    member, *parts = [part.strip() for part in name.split("+")]
+    if member not in known_members:
+        raise FitError(f"unknown law {shown(name)}: {shown(member)} is none of {', '.join(sorted(known_members))}")
+    for part in parts:
         if part not in known_terms:
             raise FitError(f"unknown law {shown(name)}: term {shown(part)} is none of {', '.join(sorted(known_terms))}")
-    if len(set(rest)) < len(rest):
+    if len(set(parts)) < len(parts):
         raise FitError(f"law {name!r} names a term twice")
-    return Law(known_members[first], [build_term(part, domains, levels) for part in rest])
+    built = [build_term(part, domains, levels) for part in parts]
+    return Law(known_members[member], built)
 
 
 def build_term(name: str, domains: Sequence[str] = (), levels: Levels | None = None) -> Term:
-    """The registered term `name`, built from the training domains, or its category's levels, where it takes them.
+    """Build one registered term.
 
-    FitError if it takes some and there are none.
+    Args:
+        name: The term's name.
+        domains: Training domains, for a term that takes them.
+        levels: Levels of each category, for a term of a category.
+
+    Raises:
+        FitError: The term takes domains or levels and there are none.
     """
-    kind = terms()[name]
-    if kind.category is None:
-        return kind(domains)
-    return kind(levels=(levels or {}).get(kind.category, ()))
+    term = terms()[name]
+    if term.category is None:
+        return term(domains)
+    of_category = (levels or {}).get(term.category, ())
+    return term(levels=of_category)

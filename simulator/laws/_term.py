@@ -91,14 +91,15 @@ class Term(ABC):
     """True if the term has something to say of runs that lack its columns; others are switched off for them."""
 
     def __init__(self, domains: Sequence[str] = (), levels: Sequence[str] = ()) -> None:
-        self.domains: tuple[str, ...] = tuple(domains) if self.takes_domains else ()
+        self.domains: tuple[str, ...] = ()
+        if self.takes_domains:
+            self.domains = tuple(domains)
         self.levels: tuple[str, ...] = tuple(levels)
-        if self.category is not None:
-            if not self.levels:
-                raise FitError(
-                    f"term {self.name!r}: no level of {self.category!r} is known; expected runs that state it"
-                )
-            self.columns = tuple(level_column(self.category, level) for level in self.levels)
+        if self.category is None:
+            return
+        if not self.levels:
+            raise FitError(f"term {self.name!r}: no level of {self.category!r} is known; expected runs that state it")
+        self.columns = tuple(level_column(self.category, level) for level in self.levels)
 
     @abstractmethod
     def prepare(self, columns: Columns, reference: Reference) -> dict[str, np.ndarray]:
@@ -147,10 +148,14 @@ class Term(ABC):
         if reason is not None:
             return reason
         if self.category is not None:
-            levels = [level for level, name in zip(self.levels, self.columns, strict=True) if np.any(columns[name])]
-            return f"column {self.category!r} takes one value, {', '.join(levels)}" if len(levels) < 2 else None
-        constant = [name for name in self.columns if np.ptp(columns[name]) == 0]
-        return f"column {constant[0]!r} takes one value, {columns[constant[0]][0]:.3g}" if constant else None
+            seen = [level for level, name in zip(self.levels, self.columns, strict=True) if np.any(columns[name])]
+            if len(seen) < 2:
+                return f"column {self.category!r} takes one value, {', '.join(seen)}"
+            return None
+        for name in self.columns:
+            if np.ptp(columns[name]) == 0:
+                return f"column {name!r} takes one value, {columns[name][0]:.3g}"
+        return None
 
 
 DOMAIN_FAMILIES = ("mix.", "unique_tokens.")
@@ -172,23 +177,32 @@ _VARIES = 1e-3  # a share whose highest and lowest value differ by less can't sh
 
 def varying_domains(columns: Columns) -> tuple[str, ...]:
     """The domains whose share varies over the runs, in the order of the columns: those that a law can speak of."""
-    names = [name for name in columns if name.startswith("mix.")]
-    return tuple(name.removeprefix("mix.") for name in names if not np.ptp(columns[name]) < _VARIES)
+    domains = []
+    for name, share in columns.items():
+        if name.startswith("mix.") and not np.ptp(share) < _VARIES:
+            domains.append(name.removeprefix("mix."))
+    return tuple(domains)
 
 
 def levels_of(columns: Columns) -> dict[str, tuple[str, ...]]:
     """The levels of each category that some run has, by the category's column, in the order of the columns."""
     found: dict[str, list[str]] = {}
     for name, values in columns.items():
-        level = level_of(name)
-        if level is not None and np.any(values):
-            found.setdefault(level[0], []).append(level[1])
-    return {column: tuple(levels) for column, levels in found.items()}
+        named = level_of(name)
+        if named is None or not np.any(values):
+            continue
+        category, level = named
+        found.setdefault(category, []).append(level)
+    return {category: tuple(levels) for category, levels in found.items()}
 
 
 def geometric_means(columns: Columns, names: Iterable[str], rows: np.ndarray) -> dict[str, float]:
     """Geometric means of columns over the runs at `rows`, by name; FitError as `need` raises it."""
-    return {name: float(np.exp(np.log(need(columns, name))[rows].mean())) for name in names}
+    means = {}
+    for name in names:
+        log_values = np.log(need(columns, name))
+        means[name] = float(np.exp(log_values[rows].mean()))
+    return means
 
 
 def need(columns: Columns, name: str) -> np.ndarray:
