@@ -76,25 +76,29 @@ class LossModel:
         """Predict runs from their columns, each `(n,)`. InputError where the law does not apply to a run."""
         columns = check_levels(self.fit, check_domains(self.fit, columns))
         self._refuse_unseen_dimension(columns)
-        centre = self.fit.log_loss(columns)
+        by_law = self.fit.log_loss(columns)
         gap = extrapolation_decades(dict(self.fitted_ranges), columns)
         of_mix = self._mix_spread(columns)
         if self.surrogate is None:
-            spread = np.hypot(draw_spread(self.fit, columns, centre), of_mix)
-            return LossPrediction(centre, error_scale(spread, self.fit.noise, gap), gap, self.calibration)
+            spread = np.hypot(draw_spread(self.fit, columns, by_law), of_mix)
+            scale = error_scale(spread, self.fit.noise, gap)
+            return LossPrediction(by_law, scale, gap, self.calibration)
         learned = self.surrogate.correct(self.fit, columns)
-        spread = np.hypot(self.surrogate.spread(self._law_spread(columns, centre, gap), learned), of_mix)
-        return LossPrediction(
-            centre + learned.log_loss, error_scale(spread, 0.0, gap), gap, self.calibration, self.within
-        )
+        of_law = self._law_spread(columns, by_law, gap)
+        spread = np.hypot(self.surrogate.spread(of_law, learned), of_mix)
+        scale = error_scale(spread, 0.0, gap)
+        return LossPrediction(by_law + learned.log_loss, scale, gap, self.calibration, self.within)
 
     def _law_spread(self, columns: Columns, centre: np.ndarray, gap: np.ndarray) -> np.ndarray:
         """Sd of the law's draws, `(n,)`; left at zero among the fitted runs where a joint process knows it already."""
         assert self.surrogate is not None
-        rows = gap > 0 if self.surrogate.joint else np.ones(len(gap), dtype=bool)
         spread = np.zeros(len(gap))
+        rows = np.ones(len(gap), dtype=bool)
+        if self.surrogate.joint:
+            rows = gap > 0
         if rows.any():
-            spread[rows] = draw_spread(self.fit, {name: v[rows] for name, v in columns.items()}, centre[rows])
+            there = {name: values[rows] for name, values in columns.items()}
+            spread[rows] = draw_spread(self.fit, there, centre[rows])
         return spread
 
     def _mix_spread(self, columns: Columns) -> np.ndarray:
@@ -105,20 +109,23 @@ class LossModel:
         if self.mix_fitted_ranges is None:
             return np.zeros(len(columns["params"]))
         gap = extrapolation_decades(dict(self.mix_fitted_ranges), columns)
-        usual = {
-            name: np.full(len(gap), self.fit.reference.values.get(name, 0.0)) for name in columns if "mix." in name
-        }
-        effect = self.fit.log_loss(columns) - self.fit.log_loss({**columns, **usual})
+        at_usual_mix = dict(columns)
+        for name in columns:
+            if "mix." in name:
+                at_usual_mix[name] = np.full(len(gap), self.fit.reference.values.get(name, 0.0))
+        effect = self.fit.log_loss(columns) - self.fit.log_loss(at_usual_mix)
         return _MIX_SHARE * np.abs(effect) * np.sqrt(gap)
 
-    def _refuse_unseen_dimension(self, columns):
+    def _refuse_unseen_dimension(self, columns: Columns) -> None:
+        """InputError for a run off the one size (or amount of data) at which a law without N (or D) was fitted."""
         for name in ("params", "tokens"):
             if name in self.fit.law.member.uses:
                 continue
             only = self.fit.reference.values[name]
-            off = np.abs(np.log(np.asarray(columns[name], dtype=float) / only))
+            values = np.asarray(columns[name], dtype=float)
+            off = np.abs(np.log(values / only))
             if np.any(off > np.log(_SINGLE_VALUE_SLACK)):
-                wrong = float(np.asarray(columns[name]).flat[int(off.argmax())])
+                wrong = float(values.flat[int(off.argmax())])
                 raise InputError(
                     f"{name}: got {wrong:.3g}; every fitted run has about {only:.3g}, so this predictor can't say how "
                     f"the loss changes with {name}; expected a value within a factor {_SINGLE_VALUE_SLACK:g} of it, "
@@ -138,37 +145,50 @@ def fit_loss_model(
 ) -> LossModel:
     """Choose (or check) the law of one target, fit it with draws, learn what it leaves over, and calibrate both.
 
-    `public` replaces the shipped scores of the public tables, for judging on a table that they have seen.
+    Args:
+        observations: The runs.
+        law: `auto` or the name of a law.
+        prior: The prior of the law's parameters; None for the plain fit.
+        fixed: Parameters that fitting must not change, see `Law`.
+        seed: Seed of all that is drawn.
+        public: Replaces the shipped scores of the public tables, for judging on a table that they have seen.
+        learner: Whether to learn what the law leaves over.
+
+    Raises:
+        FitError: The runs can't identify what was asked.
     """
-    public = public_calibration() if public is None else public
+    if public is None:
+        public = public_calibration()
     if prior is not None and _same_everywhere(observations):
         prior = prior.centred_at(observations.columns["params"][0], observations.columns["tokens"][0])
     built, facts = _chosen_law(observations, law, prior, fixed, seed)
     _log.info("%d runs: law %s, as %s", len(observations), built.name, facts["why"])
     fit = fit_observations(built, observations, prior, draws=DRAWS, seed=seed)
     facts["doubts"] = fit_warnings(observations, facts["left_out"], prior, built.member.uses, built.domains)
-    chosen, mix_seen = None, _mix_ranges(observations, built)
-    fitted_ranges = ranges(observations) | _setting_ranges(observations, built)
+
+    chosen = None
     if learner == AUTO and law == AUTO:
         chosen = choose_surrogate(fit, observations, prior, draws=_BACKTEST_DRAWS, seed=seed)
-    if chosen is not None:
         _log.info("learned on top of %s: %s", built.name, chosen.name)
-    if chosen is None or chosen.surrogate is None:
+    surrogate = within = None
+    if chosen is not None and chosen.surrogate is not None:
+        surrogate = chosen.surrogate
+        scores = chosen.beyond[chosen.name]
+        within = Calibration.from_scores(chosen.within[chosen.name], public, chosen.weights)
+    else:
         scores = backtest(built, observations, prior, draws=_BACKTEST_DRAWS, seed=seed)
-        facts |= {"cuts": scores.cuts, "surrogate": _surrogate_facts(chosen)}
-        calibration = Calibration.from_scores(scores, public)
-        return LossModel(fit, calibration, fitted_ranges, len(observations), facts, mix_fitted_ranges=mix_seen)
-    beyond = chosen.beyond[chosen.name]
-    facts |= {"cuts": beyond.cuts, "surrogate": _surrogate_facts(chosen)}
+    facts["cuts"] = scores.cuts
+    facts["surrogate"] = _surrogate_facts(chosen)
+
     return LossModel(
-        fit,
-        Calibration.from_scores(beyond, public),
-        fitted_ranges,
-        len(observations),
-        facts,
-        chosen.surrogate,
-        Calibration.from_scores(chosen.within[chosen.name], public, chosen.weights),
-        mix_seen,
+        fit=fit,
+        calibration=Calibration.from_scores(scores, public),
+        fitted_ranges=ranges(observations) | _setting_ranges(observations, built),
+        rows=len(observations),
+        choice=facts,
+        surrogate=surrogate,
+        within=within,
+        mix_fitted_ranges=_mix_ranges(observations, built),
     )
 
 
@@ -176,10 +196,11 @@ def _setting_ranges(observations: Observations, law: Law) -> dict[str, tuple[flo
     """Lowest and highest value of each further number that the law reads and whose column says how it is seen."""
     found = {}
     for name in (*law.columns, *law.optional):
-        one = column(name)
-        if one is not None and one.feature is not None and name in observations.columns:
-            values = observations.columns[name]
-            found[name] = (float(values.min()), float(values.max()))
+        described = column(name)
+        if described is None or described.feature is None or name not in observations.columns:
+            continue
+        values = observations.columns[name]
+        found[name] = (float(values.min()), float(values.max()))
     return found
 
 
@@ -188,37 +209,53 @@ def _mix_ranges(observations: Observations, law: Law) -> dict[str, tuple[float, 
     if not law.domains:
         return None
     shares = np.array([observations.columns[f"mix.{domain}"] for domain in law.domains]).T.round(3)
-    _, place, count = np.unique(shares, axis=0, return_inverse=True, return_counts=True)
-    usual = place.ravel() == count.argmax()
-    return ranges(observations if count.max() == 1 else observations.take(~usual))
+    _, mix, count = np.unique(shares, axis=0, return_inverse=True, return_counts=True)
+    if count.max() == 1:
+        return ranges(observations)
+    of_usual_mix = mix.ravel() == count.argmax()
+    return ranges(observations.take(~of_usual_mix))
 
 
 def _same_everywhere(observations: Observations) -> bool:
     """Whether size and data take one value each, so that only the mix varies."""
-    return all(high / low < _ONE_VALUE for name, (low, high) in ranges(observations).items() if name != "compute")
+    fitted = ranges(observations)
+    for name in ("params", "tokens"):
+        low, high = fitted[name]
+        if not high / low < _ONE_VALUE:
+            return False
+    return True
 
 
 def errors_over_sd(model: LossModel, observations: Observations) -> np.ndarray:
     """Error of each fitted run over its sd, signed, `(n,)`: left out where a learner tells that, else in sample."""
-    process = None if model.surrogate is None else model.surrogate.process
-    if process is not None and len(process.z) == len(observations):
-        error, sd = process.left_out(observations.origins)
-        return error / sd
-    return (model.fit.log_loss(observations.columns) - np.log(observations.loss)) / model.fit.noise
+    if model.surrogate is not None:
+        process = model.surrogate.process
+        if process is not None and len(process.z) == len(observations):
+            error, sd = process.left_out(observations.origins)
+            return error / sd
+    error = model.fit.log_loss(observations.columns) - np.log(observations.loss)
+    return error / model.fit.noise
 
 
-def _chosen_law(observations, law, prior, fixed, seed) -> tuple[Law, dict[str, Any]]:
+def _chosen_law(
+    observations: Observations, law: str, prior: LawPrior | None, fixed: Mapping[str, float] | None, seed: int
+) -> tuple[Law, dict[str, Any]]:
     """The law to fit, as asked or as the table can support, and what there is to say about the choice."""
+    facts: dict[str, Any] = {"why": "as asked", "left_out": {}, "backtest_errors": {}}
     if law == AUTO:
         choice = choose(observations, prior, seed=seed)
-        name, why, left_out = choice.law, choice.why, dict(choice.left_out)
-        errors = {n: s.median_relative_error for n, s in choice.scores.items() if s.cuts}
+        law = choice.law
+        facts["why"] = choice.why
+        facts["left_out"] = dict(choice.left_out)
+        for name, scores in choice.scores.items():
+            if scores.cuts:
+                facts["backtest_errors"][name] = scores.median_relative_error
     else:
-        name, why, left_out, errors = law, "as asked", {}, {}
         require(observations.law(law), observations, prior)
-    plain = observations.law(name)
-    built = Law(plain.member, plain.terms, fixed) if fixed else plain
-    return built, {"why": why, "left_out": left_out, "backtest_errors": errors}
+    built = observations.law(law)
+    if fixed:
+        built = Law(built.member, built.terms, fixed)
+    return built, facts
 
 
 def _surrogate_facts(chosen: Chosen | None) -> dict[str, Any] | None:

@@ -41,34 +41,44 @@ class LossPrediction:
     def probability_at_most(self, loss_nats: float) -> np.ndarray:
         """Chance that each run's loss is at most `loss_nats`, `(n,)`."""
         z = (np.log(loss_nats) - self.log_loss) / self.scale
-        calibrations = [self._calibration(share) for share in self._beyond()]
-        return np.array([0.5 + 0.5 * np.sign(v) * c.level(v) for v, c in zip(z, calibrations, strict=True)])
+        chances = []
+        for value, beyond in zip(z, self._beyond(), strict=True):
+            level = self._calibration(beyond).level(value)
+            chances.append(0.5 + 0.5 * np.sign(value) * level)
+        return np.array(chances)
 
     def sample(self, rng: np.random.Generator, size: int) -> np.ndarray:
-        """Random losses `(size, n)`, one |z| for all runs of a draw: they share the law's error."""
-        sign, level = np.where(rng.random(size) < 0.5, -1.0, 1.0), rng.random(size)
-        z = np.array([self._calibration(share).width(level) for share in self._beyond()]).T
+        """Random losses `(size, n)`, nats, one |z| for all runs of a draw: they share the law's error."""
+        sign = np.where(rng.random(size) < 0.5, -1.0, 1.0)
+        level = rng.random(size)
+        z = np.array([self._calibration(beyond).width(level) for beyond in self._beyond()]).T
         return np.exp(self.log_loss + sign[:, None] * z * self.scale)
 
     def row(self, number: int) -> LossPrediction:
         """One of the runs by itself."""
-        at = slice(number, number + 1)
+        only = slice(number, number + 1)
         return replace(
-            self, log_loss=self.log_loss[at], scale=self.scale[at], extrapolation_decades=self.extrapolation_decades[at]
+            self,
+            log_loss=self.log_loss[only],
+            scale=self.scale[only],
+            extrapolation_decades=self.extrapolation_decades[only],
         )
 
     def _beyond(self) -> np.ndarray:
         """How far each run counts as extrapolated, 0 to 1, `(n,)`."""
-        return (
-            np.ones(len(self.extrapolation_decades))
-            if self.within is None
-            else np.minimum(self.extrapolation_decades / _FADES_DECADES, 1.0)
-        )
+        if self.within is None:
+            return np.ones(len(self.extrapolation_decades))
+        return np.minimum(self.extrapolation_decades / _FADES_DECADES, 1.0)
 
     def _width(self, level: float) -> np.ndarray:
+        """Half the width of an interval, in units of `scale`, `(n,)`."""
         beyond = self._beyond()
-        inside = self.calibration if self.within is None else self.within
-        return (1.0 - beyond) * inside.width(level) + beyond * self.calibration.width(level)
+        outside = self.calibration
+        inside = outside if self.within is None else self.within
+        return (1.0 - beyond) * inside.width(level) + beyond * outside.width(level)
 
     def _calibration(self, beyond: float) -> Calibration:
-        return self.calibration if self.within is None else self.within.blended(self.calibration, beyond)
+        """The calibration of a run that counts as extrapolated by `beyond`, 0 to 1."""
+        if self.within is None:
+            return self.calibration
+        return self.within.blended(self.calibration, beyond)

@@ -62,35 +62,56 @@ class Predictor(Summarised):
         about: Mapping[str, object] | None = None,
         progress: Progress | None = None,
     ) -> Predictor:
-        """Fit every target of a run table, side by side.
+        """Fit every target of a run table, side by side. Warns DataWarning on what looks like a mistake.
 
-        `law` is `auto` or a name such as `chinchilla` or `general+repetition`. `prior` is `auto` (the public tables'
-        prior with `law="auto"`, none for a law that is named), `public`, `weak`, None or a LawPrior. `fixed` holds
-        parameters that fitting must not change: E (nats), alpha, beta, gamma, or any of the law's own. `surrogate` is
-        `auto` (with law auto, a residual learner where cross-validation says that it helps) or `none`. A column
-        `weight` in the table weighs its rows. Raises FitError if the table can't identify what was asked; warns
-        DataWarning on what looks like a mistake.
+        Args:
+            table: The runs. A column `weight` in it weighs its rows.
+            law: `auto` or a name such as `chinchilla` or `general+repetition`.
+            prior: `auto` (the public tables' prior with `law="auto"`, none for a law that is named), `public`, `weak`,
+                None or a LawPrior.
+            fixed: Parameters that fitting must not change: E (nats), alpha, beta, gamma, or any of the law's own.
+            surrogate: `auto` (with law auto, a residual learner where cross-validation says that it helps) or `none`.
+            seed: Seed of all that is drawn.
+            name: Name of the predictor.
+            about: Facts about it, beside or instead of those that the table tells.
+            progress: Told of each target that is fitted.
+
+        Raises:
+            FitError: The table can't identify what was asked.
         """
         chosen_prior = resolve_prior(prior, law)
 
-        def one(target: str) -> tuple[LossModel, np.ndarray]:
+        def fit_target(target: str) -> tuple[LossModel, np.ndarray]:
             try:
                 observations = Observations.from_table(table, target)
                 model = fit_loss_model(observations, law, chosen_prior, fixed=fixed, seed=seed, learner=surrogate)
-                return model, _on_every_row(table, target, errors_over_sd(model, observations))
+                errors = np.full(len(table), np.nan)
+                errors[table.fit_mask(target)] = errors_over_sd(model, observations)
+                return model, errors
             except FitError as error:
                 raise FitError(f"{table.where}: target {target!r}: {error}") from None
 
-        fitted = list(_side_by_side(one, table.loss_columns, progress))
-        models = {target: model for target, (model, _) in zip(table.loss_columns, fitted, strict=True)}
+        models: dict[str, LossModel] = {}
+        errors_by_target: list[np.ndarray] = []
+        fitted = _side_by_side(fit_target, table.loss_columns, progress)
+        for target, (model, errors) in zip(table.loss_columns, fitted, strict=True):
+            models[target] = model
+            errors_by_target.append(errors)
+
         facts = {"table": table.where, "digest": table.digest(), "seed": seed, **_table_facts(table), **(about or {})}
-        facts["prior"] = None if chosen_prior is None else chosen_prior.name
-        told_apart = {category for model in models.values() for category in model.fit.law.levels}
-        notes = tuple(table_warnings(table, told_apart))
-        notes += tuple(dict.fromkeys(warning for model in models.values() for warning in model.choice["doubts"]))
+        facts["prior"] = None
+        if chosen_prior is not None:
+            facts["prior"] = chosen_prior.name
+
+        told_apart: set[str] = set()
+        doubts: list[str] = []
+        for model in models.values():
+            told_apart |= model.fit.law.levels.keys()
+            doubts += model.choice["doubts"]
+        notes = (*table_warnings(table, told_apart), *dict.fromkeys(doubts))
         for note in notes:
             warnings.warn(note, DataWarning, stacklevel=2)
-        return cls(name, models, facts, notes, error_correlation([errors for _, errors in fitted]))
+        return cls(name, models, facts, notes, error_correlation(errors_by_target))
 
     @property
     def main_loss(self) -> str:
@@ -108,30 +129,49 @@ class Predictor(Summarised):
 
     def predict(self, columns: Columns, target: str | None = None) -> LossPrediction:
         """Predict one target (the main one by default) for runs given as columns `(n,)`."""
-        return self.models[self.main_loss if target is None else target].predict(columns)
+        if target is None:
+            target = self.main_loss
+        return self.models[target].predict(columns)
 
     def average(self, columns: Columns, weights: Mapping[str, float] | None = None) -> LossPrediction:
-        """The mean loss over several targets, for runs given as columns `(n,)`, with their errors' correlation kept.
+        """The mean loss over several targets, with their errors' correlation kept.
 
-        `weights` are by target (`loss.<domain>`) and need not sum to 1; by default every domain counts the same.
-        UsageError for an unknown target, a negative weight, or no weight at all.
+        Args:
+            columns: Columns of the runs, each `(n,)`.
+            weights: Weight of each target (`loss.<domain>`); they need not sum to 1. By default every domain counts
+                the same.
+
+        Raises:
+            UsageError: An unknown target, a negative weight, or no weight at all.
         """
-        weights = dict.fromkeys(self.domain_losses, 1.0) if weights is None else weights
-        wrong = [name for name, w in weights.items() if name not in self.models or not 0 <= w < np.inf]
-        if wrong or not sum(weights.values()) > 0:
-            named = f"{wrong[0]!r}: {weights[wrong[0]]}" if wrong else "nothing"
+        if weights is None:
+            weights = dict.fromkeys(self.domain_losses, 1.0)
+        got = None
+        for name, weight in weights.items():
+            if name not in self.models or not 0 <= weight < np.inf:
+                got = f"{name!r}: {weight}"
+                break
+        if got is None and not sum(weights.values()) > 0:
+            got = "nothing"
+        if got is not None:
             raise UsageError(
-                f"weights: got {named}; expected weights of at least 0, not all 0, for {', '.join(self.models)}"
+                f"weights: got {got}; expected weights of at least 0, not all 0, for {', '.join(self.models)}"
             )
-        names = [name for name in self.models if weights.get(name, 0.0) > 0]
-        return self.averaged({name: self.models[name].predict(columns) for name in names}, weights)
+        predictions = {}
+        for name, model in self.models.items():
+            if weights.get(name, 0.0) > 0:
+                predictions[name] = model.predict(columns)
+        return self.averaged(predictions, weights)
 
     def averaged(self, predictions: Mapping[str, LossPrediction], weights: Mapping[str, float]) -> LossPrediction:
         """The weighted mean of predictions of the same runs, by target; `weights` need not sum to 1."""
-        every = list(self.models)
-        at = [every.index(name) for name in predictions]
-        known = np.ones((len(every), len(every))) if self.correlation is None else self.correlation
-        return average(list(predictions.values()), shares(weights, list(predictions)), known[np.ix_(at, at)])
+        targets = list(self.models)
+        places = [targets.index(name) for name in predictions]
+        correlation = self.correlation
+        if correlation is None:
+            correlation = np.ones((len(targets), len(targets)))
+        of_these = correlation[np.ix_(places, places)]
+        return average(list(predictions.values()), shares(weights, list(predictions)), of_these)
 
     @property
     def domain_losses(self) -> list[str]:
@@ -140,9 +180,11 @@ class Predictor(Summarised):
 
     def only(self, targets: Sequence[str]) -> Predictor:
         """The same with only some of its targets, for those who ask for few of them often."""
-        at = [number for number, name in enumerate(self.models) if name in targets]
         kept = {name: model for name, model in self.models.items() if name in targets}
-        correlation = None if self.correlation is None else self.correlation[np.ix_(at, at)]
+        correlation = self.correlation
+        if correlation is not None:
+            places = [place for place, name in enumerate(self.models) if name in kept]
+            correlation = correlation[np.ix_(places, places)]
         return replace(self, models=kept, correlation=correlation)
 
     def renamed(self, name: str, about: Mapping[str, object]) -> Predictor:
@@ -150,22 +192,18 @@ class Predictor(Summarised):
         return replace(self, name=name, about={**self.about, **about})
 
 
-def _side_by_side(one: Callable[[str], _Found], targets: Sequence[str], progress: Progress | None) -> Iterator[_Found]:
-    """`one` of each target, on as many threads as there are cores; numpy leaves the interpreter free."""
+def _side_by_side(
+    fit_target: Callable[[str], _Found], targets: Sequence[str], progress: Progress | None
+) -> Iterator[_Found]:
+    """What `fit_target` finds of each target, on as many threads as cores; numpy leaves the interpreter free."""
     import scipy.linalg  # noqa: F401 - its BLAS must be there before threads are limited
 
     with one_thread(), ThreadPoolExecutor(max_workers=usable_cores()) as pool:
-        for number, (target, found) in enumerate(zip(targets, pool.map(one, targets), strict=True)):
+        found_in_turn = pool.map(fit_target, targets)
+        for done, (target, found) in enumerate(zip(targets, found_in_turn, strict=True), start=1):
             if progress is not None:
-                progress(target, (number + 1) / len(targets))
+                progress(target, done / len(targets))
             yield found
-
-
-def _on_every_row(table: RunTable, target: str, values: np.ndarray) -> np.ndarray:
-    """Values of the rows that a target is fitted on, at their places among all rows; NaN elsewhere."""
-    out = np.full(len(table), np.nan)
-    out[table.fit_mask(target)] = values
-    return out
 
 
 def resolve_prior(prior: str | LawPrior | None, law: str) -> LawPrior | None:
@@ -181,11 +219,13 @@ def resolve_prior(prior: str | LawPrior | None, law: str) -> LawPrior | None:
 
 
 def _table_facts(table: RunTable) -> dict[str, object]:
+    """What the table tells: what its `params` count, and its validation domain and tokenizer where all runs agree."""
     facts: dict[str, object] = {"params_kind": _params_kind(table)}
     for column in ("val_domain", "tokenizer"):
-        kinds = set(table.frame[column].dropna().astype(str)) if column in table.frame.columns else set()
-        if len(kinds) == 1:
-            facts[column] = kinds.pop()
+        if column in table.frame.columns:
+            values = set(table.frame[column].dropna().astype(str))
+            if len(values) == 1:
+                facts[column] = values.pop()
     return facts
 
 
@@ -194,10 +234,15 @@ def _params_kind(table: RunTable) -> str:
 
     Routed runs count by what one token uses unless the table has that in a column of its own.
     """
-    if "nonemb" in table.labels.get("params", "params").lower().replace("_", "").replace("-", ""):
+    label = table.labels.get("params", "params")
+    if "nonemb" in label.lower().replace("_", "").replace("-", ""):
         return "non_embedding"
     routed = table.has("num_experts") and bool(np.nanmax(table.column("num_experts")) > 1)
-    if not routed or not table.has("params_active"):
-        return "active" if routed else "total"
+    if not routed:
+        return "total"
+    if not table.has("params_active"):
+        return "active"
     differ = np.abs(table.column("params_active") / table.column("params") - 1.0) > 0.01
-    return "total" if differ.any() else "active"
+    if differ.any():
+        return "total"
+    return "active"
