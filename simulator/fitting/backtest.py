@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ...core.errors import FitError
-from ..laws import Law
+from ..laws import Columns, Law
 from ._fit import Fit, fit_law
 from .observations import Observations
 from .prior import LawPrior
@@ -45,21 +45,50 @@ class Scores:
     @property
     def median_relative_error(self) -> float:
         """Mean over cuts of the median |error|, over runs at least 0.3 decades out where a cut has any."""
-        return float(np.mean([np.median(np.abs(e)) for e in self._far()])) if self.cuts else float("nan")
+        medians = []
+        for cut in np.unique(self.cut):
+            here = self.cut == cut
+            far = here & (self.extrapolation_decades >= _FAR_DECADES)
+            judged = far if far.any() else here
+            medians.append(np.median(np.abs(self.error[judged])))
+        if not medians:
+            return float("nan")
+        return float(np.mean(medians))
 
     @property
     def max_relative_error(self) -> float:
         """The largest |error|."""
-        return float(np.abs(self.error).max()) if self.cuts else float("nan")
+        if not self.cuts:
+            return float("nan")
+        return float(np.abs(self.error).max())
 
     def z(self) -> np.ndarray:
         """Absolute errors over their own scale, `(m,)`."""
-        return np.abs(self.error) / error_scale(self.spread, self.noise, self.extrapolation_decades)
+        scale = error_scale(self.spread, self.noise, self.extrapolation_decades)
+        return np.abs(self.error) / scale
 
     def take(self, rows: np.ndarray) -> Scores:
         """The entries where the mask `rows: (m,)` holds."""
         return Scores(
-            self.error[rows], self.spread[rows], self.noise[rows], self.extrapolation_decades[rows], self.cut[rows]
+            error=self.error[rows],
+            spread=self.spread[rows],
+            noise=self.noise[rows],
+            extrapolation_decades=self.extrapolation_decades[rows],
+            cut=self.cut[rows],
+        )
+
+    @staticmethod
+    def joined(parts: Sequence[Scores]) -> Scores:
+        """The entries of several, one after the other; no entries without any part."""
+        if not parts:
+            none = np.zeros(0)
+            return Scores(none, none, none, none, none)
+        return Scores(
+            error=np.concatenate([part.error for part in parts]),
+            spread=np.concatenate([part.spread for part in parts]),
+            noise=np.concatenate([part.noise for part in parts]),
+            extrapolation_decades=np.concatenate([part.extrapolation_decades for part in parts]),
+            cut=np.concatenate([part.cut for part in parts]),
         )
 
     def cut_weights(self) -> np.ndarray:
@@ -67,36 +96,56 @@ class Scores:
         _, place, count = np.unique(self.cut, return_inverse=True, return_counts=True)
         return 1.0 / count[place]
 
-    def _far(self) -> Iterator[np.ndarray]:
-        for cut in np.unique(self.cut):
-            here = self.cut == cut
-            far = here & (self.extrapolation_decades >= _FAR_DECADES)
-            yield self.error[far if far.any() else here]
-
 
 def error_scale(spread: np.ndarray, noise: np.ndarray | float, gap: np.ndarray) -> np.ndarray:
-    """s of a prediction, in log loss `(n,)`: √(spread² + noise² + (κ·gap)²)."""
-    return np.sqrt(spread**2 + (_NOISE_SCALE * np.asarray(noise)) ** 2 + (_GAP_SCALE * gap) ** 2)
+    """s of a prediction, in log loss `(n,)`: √(spread² + sd² + (κ·gap)²).
+
+    Args:
+        spread: Sd of what the fit leaves open, in log loss `(n,)`.
+        noise: Mean absolute residual of the fit, from which its sd follows.
+        gap: Decades beyond the fitted runs, `(n,)`.
+    """
+    sd = _NOISE_SCALE * np.asarray(noise)
+    of_gap = _GAP_SCALE * gap
+    return np.sqrt(spread**2 + sd**2 + of_gap**2)
 
 
 def backtest(law: Law, observations: Observations, prior: LawPrior | None, *, draws: int = 0, seed: int = 0) -> Scores:
-    """Fit `law` below each cut in compute and predict what lies above. With `draws`, also the spread."""
+    """Fit a law below each cut in compute and predict what lies above.
+
+    Args:
+        law: The law to judge.
+        observations: The runs; more than 600 are thinned.
+        prior: The prior of its parameters, if there is one.
+        draws: Draws of each fit, from which the spread comes; 0 for none.
+        seed: Seed of the draws.
+
+    Returns:
+        One entry for each predicted run and cut; none where no cut could be fitted.
+    """
     observations = observations.thinned(_MOST_ROWS)
     parts = []
     for number, train in enumerate(cuts(law, observations)):
-        small, large = observations.take(train), observations.take(~train)
+        small = observations.take(train)
+        large = observations.take(~train)
         try:
             fit = fit_observations(law, small, prior, draws=draws, seed=seed)
         except (FitError, np.linalg.LinAlgError):
             continue  # too little below this cut to fit this law; the others still count
+        n = len(large)
         predicted = fit.log_loss(large.columns)
-        spread = draw_spread(fit, large.columns, predicted) if draws else np.zeros(len(large))
-        error = predicted - np.log(large.loss)
-        gap = decades_beyond(small, large.columns)
-        parts.append((error, spread, np.full(len(large), fit.noise), gap, np.full(len(large), number)))
-    if not parts:
-        return Scores(*(np.zeros(0) for _ in range(5)))
-    return Scores(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        spread = np.zeros(n)
+        if draws:
+            spread = draw_spread(fit, large.columns, predicted)
+        scores = Scores(
+            error=predicted - np.log(large.loss),
+            spread=spread,
+            noise=np.full(n, fit.noise),
+            extrapolation_decades=decades_beyond(small, large.columns),
+            cut=np.full(n, number),
+        )
+        parts.append(scores)
+    return Scores.joined(parts)
 
 
 def fit_observations(
@@ -119,34 +168,49 @@ def fit_observations(
 def cuts(law: Law, observations: Observations) -> list[np.ndarray]:
     """Training masks `(n,)`, each all runs up to some compute, largest first; every law column still varies below."""
     compute = observations.compute
-    limits = [compute.max() / 10**back for back in _CUTS_DECADES]
-    found = [mask for mask in (compute <= limit for limit in limits) if _usable(law, observations, mask)]
+    found: list[np.ndarray] = []
+
+    def cut_at(limit: float) -> None:
+        train = compute <= limit
+        if _usable(law, observations, train):
+            found.append(train)
+
+    for decades in _CUTS_DECADES:
+        cut_at(compute.max() / 10**decades)
     if len(found) < 2:
-        limits = [np.quantile(compute, share, method="lower") for share in reversed(_CUTS_SHARE)]
-        found += [mask for mask in (compute <= limit for limit in limits) if _usable(law, observations, mask)]
-    distinct = {mask.tobytes(): mask for mask in found}
-    return sorted(distinct.values(), key=lambda mask: -int(mask.sum()))
+        for share in reversed(_CUTS_SHARE):
+            cut_at(float(np.quantile(compute, share, method="lower")))
+    distinct = {train.tobytes(): train for train in found}
+    return sorted(distinct.values(), key=lambda train: -int(train.sum()))
 
 
-def _usable(law, observations, train):
+def _usable(law: Law, observations: Observations, train: np.ndarray) -> bool:
+    """Whether enough runs lie below a cut and some above, and each size that the law reads varies below."""
     if train.sum() < _FEWEST_ROWS or train.all():
         return False
-    return all(len(np.unique(observations.columns[c][train])) >= 2 for c in law.member.uses)
+    return all(len(np.unique(observations.columns[name][train])) >= 2 for name in law.member.uses)
 
 
-def draw_spread(fit: Fit, columns, centre: np.ndarray) -> np.ndarray:
+def draw_spread(fit: Fit, columns: Columns, centre: np.ndarray) -> np.ndarray:
     """What the fit leaves open at each run, in log loss `(n,)`.
 
     The root mean square distance of the draws from the point prediction (5 % of tails clipped), and a share of what
     repeats or a wrong learning rate do to the run: the law of a departure is known less well than the law itself.
+
+    Args:
+        fit: The fit, with draws.
+        columns: Columns of the runs, each `(n,)`.
+        centre: The point prediction, log loss `(n,)`.
     """
     drawn = fit.log_loss_draws(columns)
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
-    between = np.mean((np.clip(drawn, low, high) - centre) ** 2, axis=0)
-    return np.sqrt(between + (_EFFECT_SHARE * fit.distance_from_tuned(columns)) ** 2)
+    clipped = np.clip(drawn, low, high)
+    variance = np.mean((clipped - centre) ** 2, axis=0)
+    of_departure = _EFFECT_SHARE * fit.distance_from_tuned(columns)
+    return np.sqrt(variance + of_departure**2)
 
 
-def decades_beyond(fitted: Observations, columns) -> np.ndarray:
+def decades_beyond(fitted: Observations, columns: Columns) -> np.ndarray:
     """Decades beyond the fitted runs, `(n,)`: in compute, or in N and D taken one by one where that is more."""
     return extrapolation_decades(ranges(fitted), columns)
 
@@ -154,15 +218,20 @@ def decades_beyond(fitted: Observations, columns) -> np.ndarray:
 def ranges(fitted: Observations) -> dict[str, tuple[float, float]]:
     """Lowest and highest params, tokens and compute of the fitted runs."""
     named = {"params": fitted.columns["params"], "tokens": fitted.columns["tokens"], "compute": fitted.compute}
-    return {name: (float(v.min()), float(v.max())) for name, v in named.items()}
+    return {name: (float(values.min()), float(values.max())) for name, values in named.items()}
 
 
-def extrapolation_decades(fitted_ranges: dict[str, tuple[float, float]], columns) -> np.ndarray:
+def extrapolation_decades(fitted_ranges: dict[str, tuple[float, float]], columns: Columns) -> np.ndarray:
     """`decades_beyond` from stored ranges."""
-    params, tokens = np.asarray(columns["params"], float), np.asarray(columns["tokens"], float)
 
-    def outside(values, name):
+    def outside(values: np.ndarray, name: str) -> np.ndarray:
         low, high = fitted_ranges[name]
-        return np.maximum(0.0, np.maximum(np.log10(values / high), np.log10(low / values)))
+        above = np.log10(values / high)
+        below = np.log10(low / values)
+        return np.maximum(0.0, np.maximum(above, below))
 
-    return np.maximum(outside(6.0 * params * tokens, "compute"), outside(params, "params") + outside(tokens, "tokens"))
+    params = np.asarray(columns["params"], float)
+    tokens = np.asarray(columns["tokens"], float)
+    in_compute = outside(6.0 * params * tokens, "compute")
+    in_sizes = outside(params, "params") + outside(tokens, "tokens")
+    return np.maximum(in_compute, in_sizes)

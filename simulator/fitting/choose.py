@@ -17,6 +17,7 @@ from .prior import LawPrior
 AUTO = "auto"
 _FEWEST_RUNS = 4
 _VARIES = 1.5  # a column whose largest value is less than this many times its smallest can't carry an exponent
+_ONE_VALUE = 1.005  # and below this many times it is called one value
 _SWITCH = 0.5  # a rival form must halve the back-test error: choosing by smaller margins lost accuracy out of sample
 _SWITCH_CUTS = 4
 
@@ -41,18 +42,21 @@ def require(law: Law, observations: Observations, prior: LawPrior | None = None)
         if reason and not law.domains:
             other = "tokens_only" if column == "params" else "params_only"
             raise FitError(f"law {law.name!r}: {reason}; take --law auto or --law {other}")
-    if law.domains and prior is None and len(observations) < law.free.sum():
-        raise FitError(
-            f"law {law.name!r}: {len(observations)} runs for {int(law.free.sum())} parameters; take --prior public"
-        )
+
+    free = int(law.free.sum())
+    if law.domains and prior is None and len(observations) < free:
+        raise FitError(f"law {law.name!r}: {len(observations)} runs for {free} parameters; take --prior public")
+
     for term in law.terms:
         reason = term.identifiable(observations.columns)
         if reason:
             raise FitError(f"law {law.name!r}: term {term.name!r} can't be identified: {reason}")
-    both = [term.name for term in law.terms if term.describes == "repeats"]
-    if law.domains and both and _stocks(observations):
+
+    repeats = [term.name for term in law.terms if term.describes == "repeats"]
+    stocks = _stocks(observations)
+    if law.domains and repeats and stocks:
         raise FitError(
-            f"law {law.name!r}: columns {_stocks(observations)[0]!r}, … state repeats by domain, which {both[0]!r} "
+            f"law {law.name!r}: columns {stocks[0]!r}, … state repeats by domain, which {repeats[0]!r} "
             "would count a second time; leave it out, or those columns"
         )
 
@@ -64,26 +68,41 @@ def candidates(observations: Observations, prior: LawPrior | None = None) -> tup
     """
     _enough(observations)
     groups, left_out = _usable_terms(observations)
-    fixed = {c: reason for c in ("params", "tokens") if (reason := constant_column(observations, c))}
+    constant: dict[str, str] = {}
+    for column in ("params", "tokens"):
+        reason = constant_column(observations, column)
+        if reason:
+            constant[column] = reason
+
     mixed = any(_reads_mix(group) for group in groups)
-    if fixed and mixed and prior is None:
-        why = f"{next(iter(fixed.values()))}, and there is no prior to say what it does (--prior public)"
-        left_out |= {name: why for group in groups if _reads_mix(group) for name in group}
+    if constant and mixed and prior is None:
+        first = next(iter(constant.values()))
+        why = f"{first}, and there is no prior to say what it does (--prior public)"
+        for group in groups:
+            if _reads_mix(group):
+                left_out |= dict.fromkeys(group, why)
         groups = [group for group in groups if not _reads_mix(group)]
         mixed = False
-    if len(fixed) == 2 and not mixed:
+    if len(constant) == 2 and not mixed:
         reasons = [reason for name, reason in left_out.items() if _reads_mix([name])]
         mix = f"; the mix varies, but {reasons[0]}" if reasons else ""
-        raise FitError(f"nothing to fit a law on: {fixed['params']}, and {fixed['tokens']}{mix}")
-    if mixed and fixed:
-        cores = ["general"]
-    elif fixed:
-        cores = ["params_only" if "tokens" in fixed else "tokens_only"]
-        left_out = fixed | left_out
-    else:
+        raise FitError(f"nothing to fit a law on: {constant['params']}, and {constant['tokens']}{mix}")
+
+    if not constant:
         cores = [name for name in ("general", "chinchilla", "kaplan") if name in members()]
-    names = ["+".join([core, *chosen]) for core in cores for chosen in product(*groups)]
-    return list(dict.fromkeys([*names, *(() if mixed and fixed else cores)])), left_out
+    elif mixed:
+        cores = ["general"]
+    else:
+        cores = ["params_only" if "tokens" in constant else "tokens_only"]
+        left_out = constant | left_out
+
+    names = []
+    for core in cores:
+        for one_of_each in product(*groups):
+            names.append("+".join([core, *one_of_each]))
+    if not (constant and mixed):
+        names += cores
+    return list(dict.fromkeys(names)), left_out
 
 
 def _usable_terms(observations: Observations) -> tuple[list[list[str]], dict[str, str]]:
@@ -102,18 +121,24 @@ def _usable_terms(observations: Observations) -> tuple[list[list[str]], dict[str
             usable = usable[:1]
         if usable:
             groups.append(usable)
-    mix = next((group[0] for group in groups if _reads_mix(group)), None)
-    if mix is not None and _stocks(observations):
-        for group in [group for group in groups if terms()[group[0]].describes == "repeats"]:
-            groups.remove(group)
-            left_out |= dict.fromkeys(group, f"{mix!r} counts repeats domain by domain")
-    return groups, left_out
+
+    of_mix = [group for group in groups if _reads_mix(group)]
+    if not of_mix or not _stocks(observations):
+        return groups, left_out
+    kept = []
+    for group in groups:
+        if terms()[group[0]].describes == "repeats":
+            left_out |= dict.fromkeys(group, f"{of_mix[0][0]!r} counts repeats domain by domain")
+        else:
+            kept.append(group)
+    return kept, left_out
 
 
 def _rivals() -> list[list[str]]:
     """Terms that describe the same thing, preferred first; at most one of each group enters a law."""
+    by_rank = sorted(terms().items(), key=lambda pair: (pair[1].rank, pair[0]))
     groups: dict[str, list[str]] = {}
-    for name, term in sorted(terms().items(), key=lambda pair: (pair[1].rank, pair[0])):
+    for name, term in by_rank:
         groups.setdefault(term.describes or name, []).append(name)
     return list(groups.values())
 
@@ -129,35 +154,49 @@ def _reason(name: str, observations: Observations) -> str | None:
     if term.category is not None and term.category not in observations.levels:
         return f"column {term.category!r} is absent"
     if term.takes_domains and not observations.domains:
-        given = any(column.startswith("mix.") for column in observations.columns)
-        return "the share of every domain is the same in all runs" if given else "a mix is absent"
+        if any(column.startswith("mix.") for column in observations.columns):
+            return "the share of every domain is the same in all runs"
+        return "a mix is absent"
     return build_term(name, observations.domains, observations.levels).identifiable(observations.columns)
 
 
 def _stocks(observations: Observations) -> list[str]:
     """Columns that state how many distinct tokens there are of a domain."""
-    names = [stock_column(domain) for domain in observations.domains]
-    return [name for name in names if name in observations.columns and np.isfinite(observations.columns[name]).any()]
+    found = []
+    for domain in observations.domains:
+        name = stock_column(domain)
+        if name in observations.columns and np.isfinite(observations.columns[name]).any():
+            found.append(name)
+    return found
 
 
 def choose(observations: Observations, prior: LawPrior | None, *, seed: int = 0) -> Choice:
     """Back-test every applicable law and choose: the preferred form unless a rival clearly predicts better.
 
-    Raises FitError if nothing varies enough or there are fewer than four runs.
+    Args:
+        observations: The runs.
+        prior: The prior of the laws' parameters, if there is one.
+        seed: Seed of the back-tests.
+
+    Raises:
+        FitError: Nothing varies enough, or there are fewer than four runs.
     """
     names, left_out = candidates(observations, prior)
-    built = {name: observations.law(name) for name in names}
-    scores = {name: backtest(law, observations, prior, seed=seed) for name, law in built.items()}
-    best, why = names[0], _describe(names[0], left_out, observations)
-    errors = {name: s.median_relative_error for name, s in scores.items() if s.cuts}
-    if best not in errors:
-        few = "no cut in compute leaves runs to fit and runs to predict" if "+mix" in best else "too few runs"
-        return Choice(best, f"{why}; {few} for a back-test", scores, left_out)
+    scores = {name: backtest(observations.law(name), observations, prior, seed=seed) for name in names}
+    errors = {name: one.median_relative_error for name, one in scores.items() if one.cuts}
+    preferred = names[0]
+    why = _describe(preferred, left_out, observations)
+    if preferred not in errors:
+        few = "no cut in compute leaves runs to fit and runs to predict" if "+mix" in preferred else "too few runs"
+        return Choice(preferred, f"{why}; {few} for a back-test", scores, left_out)
+
     rival = min(errors, key=lambda name: errors[name])
-    if errors[rival] < _SWITCH * errors[best] and scores[rival].cuts >= _SWITCH_CUTS:
-        why = f"it at least halves the back-test error of {best} ({errors[rival]:.2%} against {errors[best]:.2%})"
+    own_error, rival_error = errors[preferred], errors[rival]
+    if rival_error < _SWITCH * own_error and scores[rival].cuts >= _SWITCH_CUTS:
+        why = f"it at least halves the back-test error of {preferred} ({rival_error:.2%} against {own_error:.2%})"
         return Choice(rival, why, scores, left_out)
-    return Choice(best, f"{why}; back-test error {errors[best]:.2%} over {scores[best].cuts} cuts", scores, left_out)
+    why += f"; back-test error {own_error:.2%} over {scores[preferred].cuts} cuts"
+    return Choice(preferred, why, scores, left_out)
 
 
 def _enough(observations: Observations) -> None:
@@ -168,30 +207,39 @@ def _enough(observations: Observations) -> None:
 def constant_column(observations: Observations, column: str) -> str | None:
     """Why a column can't carry an exponent, because its values hardly differ; None if they do."""
     values = observations.columns[column]
-    low, high = float(values.min()), float(values.max())
+    low = float(values.min())
+    high = float(values.max())
     if high / low >= _VARIES:
         return None
-    if high / low < 1.005:
+    if high / low < _ONE_VALUE:
         return f"column {column!r} takes one value, {low:.3g}"
     return f"column {column!r} varies too little, {low:.3g} to {high:.3g}"
 
 
 def _describe(name: str, left_out: Mapping[str, str], observations: Observations) -> str:
+    """Why the preferred law is preferred, and what its terms show of the table."""
     core, *extra = name.split("+")
-    constant = [reason for reason in (constant_column(observations, c) for c in ("params", "tokens")) if reason]
-    text = {
-        "general": "N and D both vary, and the general form extrapolates best across the public tables",
-        "params_only": f"{left_out.get('tokens')}, so only the effect of size can be fitted",
-        "tokens_only": f"{left_out.get('params')}, so only the effect of data can be fitted",
-    }.get(core, f"{core} applies")
-    if core == "general" and constant:
-        text = f"{' and '.join(constant)}, so the prior says what else they do"
-    return text + "".join(f"; the table identifies {term!r}" for term in extra)
+    constant = [constant_column(observations, column) for column in ("params", "tokens")]
+    reasons = [reason for reason in constant if reason]
+    if core == "general" and reasons:
+        text = f"{' and '.join(reasons)}, so the prior says what else they do"
+    elif core == "general":
+        text = "N and D both vary, and the general form extrapolates best across the public tables"
+    elif core == "params_only":
+        text = f"{left_out.get('tokens')}, so only the effect of size can be fitted"
+    elif core == "tokens_only":
+        text = f"{left_out.get('params')}, so only the effect of data can be fitted"
+    else:
+        text = f"{core} applies"
+    for term in extra:
+        text += f"; the table identifies {term!r}"
+    return text
 
 
 def collinearity(observations: Observations) -> float:
     """Squared correlation of log N and log D over the runs; 1 means that their effects can't be told apart."""
-    x, t = np.log(observations.columns["params"]), np.log(observations.columns["tokens"])
-    if np.ptp(x) < 1e-9 or np.ptp(t) < 1e-9:
+    log_params = np.log(observations.columns["params"])
+    log_tokens = np.log(observations.columns["tokens"])
+    if np.ptp(log_params) < 1e-9 or np.ptp(log_tokens) < 1e-9:
         return 0.0
-    return float(np.corrcoef(x, t)[0, 1] ** 2)
+    return float(np.corrcoef(log_params, log_tokens)[0, 1] ** 2)

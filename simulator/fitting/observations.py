@@ -16,9 +16,9 @@ from ..laws import DOMAIN_FAMILIES, Columns, Law, get_law, levels_of, terms, var
 if TYPE_CHECKING:
     from ...datasets.runs.run_table import RunTable
 
-_WEIGHT_BY_COMPUTE = (
-    1 / 3
-)  # tuned leave-one-table-out on rolling cuts (benchmarks/extrapolation.py): 0.25 to 0.4 is flat
+_WEIGHT_BY_COMPUTE = 1 / 3
+"""Tuned leave-one-table-out on rolling cuts (benchmarks/extrapolation.py): 0.25 to 0.4 is flat."""
+
 _ENOUGH_TOKENS_PER_PARAM = 5.0  # below this, runs are under-trained and follow another curve (same source)
 
 
@@ -40,8 +40,8 @@ class Observations:
         rows = table.fit_rows(target)
         if not len(rows):
             raise FitError("no row with status ok has a loss; there is nothing to fit")
-        found = cls.from_columns(known_columns(rows), rows.column(target), _column(rows, "weight"))
-        return replace(found, origins=_origins(rows))
+        plain = cls.from_columns(known_columns(rows), rows.column(target), _column(rows, "weight"))
+        return replace(plain, origins=_origins(rows))
 
     @classmethod
     def from_columns(cls, columns: Columns, loss: np.ndarray, weights: np.ndarray | None = None) -> Observations:
@@ -84,14 +84,16 @@ class Observations:
         if n <= rows:
             return self
         order = np.argsort(self.compute, kind="stable")
-        return self.take(np.sort(order[np.linspace(0, n - 1, rows).round().astype(int)]))
+        places = np.linspace(0, n - 1, rows).round().astype(int)
+        return self.take(np.sort(order[places]))
 
     def extrapolation_weights(self) -> np.ndarray:
         """Weights for a fit that is to extrapolate: more to large runs, less to under-trained ones, `(n,)`."""
-        ratio = self.columns["tokens"] / self.columns["params"]
-        enough = np.minimum(1.0, ratio / _ENOUGH_TOKENS_PER_PARAM)
+        tokens_per_param = self.columns["tokens"] / self.columns["params"]
+        enough = np.minimum(1.0, tokens_per_param / _ENOUGH_TOKENS_PER_PARAM)
+        by_compute = (self.compute / self.compute.max()) ** _WEIGHT_BY_COMPUTE
         # a table of nothing but under-trained runs must not be weighed down as a whole
-        return self.weights * (self.compute / self.compute.max()) ** _WEIGHT_BY_COMPUTE * enough / enough.max()
+        return self.weights * by_compute * enough / enough.max()
 
 
 def law_columns() -> list[Column]:
@@ -99,19 +101,22 @@ def law_columns() -> list[Column]:
 
     Raises RegistryError for a term that reads a column nobody has registered.
     """
-    wanted: dict[str, str] = {}
+    read_by: dict[str, str] = {}
     for term in terms().values():
-        category = () if term.category is None else (term.category,)
-        for name in (*getattr(term, "columns", ()), *term.optional, *category):
-            wanted.setdefault(name, term.name)
+        names = [*getattr(term, "columns", ()), *term.optional]
+        if term.category is not None:
+            names.append(term.category)
+        for name in names:
+            read_by.setdefault(name, term.name)
+
     known = columns()
-    missing = [name for name in wanted if name not in known]
-    if missing:
-        raise RegistryError(
-            f"term {wanted[missing[0]]!r} reads the column {missing[0]!r}, which isn't registered; expected a "
-            "foretrain.core.columns.Column of that name, added by foretrain.datasets.runs.columns.add"
-        )
-    return [one for name, one in known.items() if name in wanted]
+    for name, term_name in read_by.items():
+        if name not in known:
+            raise RegistryError(
+                f"term {term_name!r} reads the column {name!r}, which isn't registered; expected a "
+                "foretrain.core.columns.Column of that name, added by foretrain.datasets.runs.columns.add"
+            )
+    return [one for name, one in known.items() if name in read_by]
 
 
 def known_columns(table: RunTable) -> dict[str, np.ndarray]:
@@ -132,11 +137,19 @@ def known_columns(table: RunTable) -> dict[str, np.ndarray]:
         if one.default is not None:
             default = found[one.default] if isinstance(one.default, str) else one.default
             values = np.where(np.isfinite(values), values, default)
-        if np.isfinite(values).all():
+        if not np.isfinite(values).all():
+            continue
+        if one.as_read is not None:
             beside = None if one.beside is None else _column(table, one.beside)
-            found[one.name] = values if one.as_read is None else one.as_read(values, beside)
-    of_domains = [prefix + domain for prefix in DOMAIN_FAMILIES for domain in table.domains]
-    return found | {name: table.column(name) for name in of_domains if name in table.frame.columns}
+            values = one.as_read(values, beside)
+        found[one.name] = values
+
+    for prefix in DOMAIN_FAMILIES:
+        for domain in table.domains:
+            name = prefix + domain
+            if name in table.frame.columns:
+                found[name] = table.column(name)
+    return found
 
 
 def _levels(table: RunTable, category: Column) -> dict[str, np.ndarray]:
@@ -149,7 +162,10 @@ def _levels(table: RunTable, category: Column) -> dict[str, np.ndarray]:
     if bool(cells.isna().any()):
         return {}
     words = cells.astype(str).to_numpy()
-    return {level_column(category.name, level): (words == level).astype(float) for level in sorted(set(words))}
+    found = {}
+    for level in sorted(set(words)):
+        found[level_column(category.name, level)] = (words == level).astype(float)
+    return found
 
 
 def _origins(table: RunTable) -> np.ndarray | None:
@@ -159,9 +175,15 @@ def _origins(table: RunTable) -> np.ndarray | None:
     """
     if not table.has("run_id"):
         return None
-    names = [str(name).partition("@")[0] for name in table.frame["run_id"]]
-    return None if len(set(names)) == len(names) else np.unique(names, return_inverse=True)[1]
+    runs = [str(run_id).partition("@")[0] for run_id in table.frame["run_id"]]
+    distinct, numbers = np.unique(runs, return_inverse=True)
+    if len(distinct) == len(runs):
+        return None
+    return numbers
 
 
 def _column(table: RunTable, name: str) -> np.ndarray | None:
-    return table.column(name) if table.has(name) else None
+    """A column as numbers `(n,)`; None where the table lacks it."""
+    if not table.has(name):
+        return None
+    return table.column(name)

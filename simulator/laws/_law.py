@@ -258,6 +258,7 @@ class Law:
             return value
 
         # derivatives of L/λ by s, u and v; by_x and by_t are those by -α and -β
+        w = _sigmoid(logit_w)
         by_s = gamma * reducible
         by_u = by_s * (of_params / total)
         by_v = by_s - by_u
@@ -267,7 +268,7 @@ class Law:
         grad = np.zeros((theta.shape[0], theta.shape[1], value.shape[1]))
         grad[:, LEVEL] = relative
         grad[:, REDUCIBLE] = (1 - rho) * (reducible - rho)
-        grad[:, CAPACITY] = by_u - _sigmoid(logit_w) * by_s
+        grad[:, CAPACITY] = by_u - w * by_s
         grad[:, PARAMS_EXPONENT] = by_x / -gamma
         grad[:, TOKENS_EXPONENT] = by_t / -gamma
         grad[:, LOG_GAMMA] = by_s * s + by_x * alpha + by_t * beta

@@ -21,35 +21,51 @@ _DRAWS = 240
 
 
 def pool(groups: Mapping[str, Sequence[LossModel]], extra: Mapping[str, LossModel] | None = None) -> LossModel:
-    """Pool fits of the plain general law; each group counts once. `extra` maps a term to the model that supplies it.
+    """Pool fits of the plain general law. The result has no calibration yet: that comes from `held_out_scores`.
 
-    The result has no calibration yet: that comes from `held_out_scores`.
+    Args:
+        groups: The fitted models of each source; each source counts once.
+        extra: Maps a term to the model that supplies its parameters.
     """
     extra = extra or {}
     core = get_law("general")
-    cores, shares = [], []
-    for models in groups.values():
-        for model in models:
-            cores.append(rebase(core, model.fit.draws, model.fit.reference, REFERENCE))
-            shares.append(1.0 / (len(groups) * len(models)))
-    draws = _stratified(cores, np.array(shares))
-    centre = np.average([block.mean(axis=0) for block in cores], axis=0, weights=shares)
+    models: list[LossModel] = []
+    moved_draws: list[np.ndarray] = []
+    shares: list[float] = []
+    for of_source in groups.values():
+        for model in of_source:
+            models.append(model)
+            moved_draws.append(rebase(core, model.fit.draws, model.fit.reference, REFERENCE))
+            shares.append(1.0 / (len(groups) * len(of_source)))
+    draws = _stratified(moved_draws, np.array(shares))
+    means = [block.mean(axis=0) for block in moved_draws]
+    centre = np.average(means, axis=0, weights=shares)
+
     for term, model in extra.items():
-        places = [model.fit.law.names.index(p.name) for p in terms()[term].parameters]
-        moved = rebase(model.fit.law, np.vstack([model.fit.theta, model.fit.draws]), model.fit.reference, REFERENCE)
-        centre = np.concatenate([centre, moved[0, places]])
-        draws = np.hstack([draws, moved[1 + np.arange(len(draws)) % (len(moved) - 1)][:, places]])
+        law = model.fit.law
+        places = [law.names.index(parameter.name) for parameter in terms()[term].parameters]
+        optimum_and_draws = np.vstack([model.fit.theta, model.fit.draws])
+        moved = rebase(law, optimum_and_draws, model.fit.reference, REFERENCE)[:, places]
+        # as many draws as the core has: those of the term, over and over
+        in_turn = 1 + np.arange(len(draws)) % (len(moved) - 1)
+        centre = np.concatenate([centre, moved[0]])
+        draws = np.hstack([draws, moved[in_turn]])
+
+    fitted_ranges = {}
+    for name in models[0].fitted_ranges:
+        lows, highs = zip(*(model.fitted_ranges[name] for model in models), strict=True)
+        fitted_ranges[name] = (min(lows), max(highs))
+
     law = get_law("+".join(["general", *extra]))
-    models = [model for group in groups.values() for model in group]
-    noise = float(np.average([m.fit.noise for m in models], weights=shares))
-    fitted_ranges = {
-        key: (min(m.fitted_ranges[key][0] for m in models), max(m.fitted_ranges[key][1] for m in models))
-        for key in models[0].fitted_ranges
-    }
     facts = {"why": "pooled over the public tables, each source counted once", "left_out": {}, "backtest_errors": {}}
-    fit = Fit(law, REFERENCE, centre, draws, noise, objective=0.0)
-    empty = Calibration(np.zeros(1))
-    return LossModel(fit, empty, fitted_ranges, sum(m.rows for m in models), facts)
+    noise = float(np.average([model.fit.noise for model in models], weights=shares))
+    return LossModel(
+        fit=Fit(law, REFERENCE, centre, draws, noise, objective=0.0),
+        calibration=Calibration(np.zeros(1)),
+        fitted_ranges=fitted_ranges,
+        rows=sum(model.rows for model in models),
+        choice=facts,
+    )
 
 
 Item = tuple[LossModel, Columns, np.ndarray]
@@ -58,19 +74,31 @@ Item = tuple[LossModel, Columns, np.ndarray]
 
 def held_out_scores(groups: Mapping[str, Sequence[Item]]) -> Scores:
     """Leave each source out and predict its runs with the pool of the others; each item is one cut."""
-    parts = []
-    for left, items in groups.items():
-        rest = pool({name: [m for m, _, _ in others] for name, others in groups.items() if name != left})
+    parts: list[Scores] = []
+    for left_out, items in groups.items():
+        others = {}
+        for source, of_source in groups.items():
+            if source != left_out:
+                others[source] = [model for model, _, _ in of_source]
+        pooled = pool(others)
         for _, columns, loss in items:
-            centre = rest.fit.log_loss(columns)
-            spread = draw_spread(rest.fit, columns, centre)
-            gap, noise = extrapolation_decades(dict(rest.fitted_ranges), columns), np.full(len(loss), rest.fit.noise)
-            parts.append((centre - np.log(loss), spread, noise, gap, np.full(len(loss), len(parts))))
-    return Scores(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+            predicted = pooled.fit.log_loss(columns)
+            scores = Scores(
+                error=predicted - np.log(loss),
+                spread=draw_spread(pooled.fit, columns, predicted),
+                noise=np.full(len(loss), pooled.fit.noise),
+                extrapolation_decades=extrapolation_decades(dict(pooled.fitted_ranges), columns),
+                cut=np.full(len(loss), len(parts)),
+            )
+            parts.append(scores)
+    return Scores.joined(parts)
 
 
-def _stratified(blocks, shares):
+def _stratified(blocks: Sequence[np.ndarray], shares: np.ndarray) -> np.ndarray:
     """Draws in proportion to the shares, evenly spaced within each block so that no randomness is needed."""
     counts = np.maximum(1, np.round(shares / shares.sum() * _DRAWS).astype(int))
-    picked = [b[np.linspace(0, len(b) - 1, c).round().astype(int)] for b, c in zip(blocks, counts, strict=True)]
+    picked = []
+    for block, count in zip(blocks, counts, strict=True):
+        rows = np.linspace(0, len(block) - 1, count).round().astype(int)
+        picked.append(block[rows])
     return np.concatenate(picked)

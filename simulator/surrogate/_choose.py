@@ -176,13 +176,8 @@ def _rolling(fit, observations, masks, prior, tried, draws, seed) -> dict[str, S
         for name in tried:
             candidate = again.get(name, again[LAW])  # too few runs for trees below this cut: the law stands in
             scored = _predicted(below, candidate.surrogate, large, draws)
-            parts[name].append((*scored, gap, np.full(len(large), number)))
-    return {
-        name: Scores(*(np.concatenate(column) for column in zip(*rows, strict=True)))
-        if rows
-        else Scores(*(np.zeros(0) for _ in range(5)))
-        for name, rows in parts.items()
-    }
+            parts[name].append(Scores(*scored, gap, np.full(len(large), number)))
+    return {name: Scores.joined(scores) for name, scores in parts.items()}
 
 
 def _predicted(below: Fit, surrogate: Surrogate | None, large: Observations, draws: int):

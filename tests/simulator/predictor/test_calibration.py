@@ -11,7 +11,7 @@ from foretrain.simulator.predictor.prediction import LossPrediction
 
 LEVELS = np.array([0.1, 0.3, 0.5, 0.8, 0.9, 0.95, 0.99])
 PUBLIC_CUTS = module._PUBLIC_CUTS  # what the public scores weigh, in cuts of a table's own
-NONE = Scores(*(np.zeros(0) for _ in range(5)))
+NONE = Scores.joined([])
 ONE = 0.8  # noise at which the scale of an error without spread and gap is one, so that |z| is the error
 
 
