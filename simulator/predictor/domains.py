@@ -17,10 +17,19 @@ _MOST_NAMED = 8
 
 
 def check_domains(fit: Fit, columns: Columns, where: str = "mix") -> Columns:
-    """The columns of runs `(n,)` with every share that the law reads: those of domains that aren't named are 0.
+    """Check the mixes of runs against what the law knows, and complete them.
 
-    Raises InputError, with `where` as the place, if the law reads shares and there are none, if a run has a share of a
-    domain that no fitted run had, or one far off the share that every fitted run had.
+    Args:
+        fit: The fitted law.
+        columns: Columns of the runs, each `(n,)`.
+        where: The place that an error names.
+
+    Returns:
+        The columns with every share that the law reads: those of domains that aren't named are 0.
+
+    Raises:
+        InputError: The law reads shares and there are none, or a run has a share of a domain that no fitted run had,
+            or one far off the share that every fitted run had.
     """
     domains = fit.law.domains
     if not domains:
@@ -28,6 +37,7 @@ def check_domains(fit: Fit, columns: Columns, where: str = "mix") -> Columns:
     given = [name.removeprefix("mix.") for name in columns if name.startswith("mix.")]
     if not given:
         raise InputError(f"{where}: is not stated; expected a mix of {_named(domains)}, whose shares the law reads")
+
     new = new_domains(fit, columns)
     if new:
         raise InputError(
@@ -35,17 +45,25 @@ def check_domains(fit: Fit, columns: Columns, where: str = "mix") -> Columns:
             f"{_named(known_domains(fit))}; expected a mix of those, or data.allow_new_domains: true in a "
             "configuration (simulate predict --allow-new-domain) for a wider interval"
         )
-    for domain in [d for d in given if d not in domains]:
+
+    for domain in given:
+        if domain in domains:
+            continue
         usual = fit.reference.values.get(mix_column(domain), 0.0)
-        off = np.abs(np.asarray(columns[mix_column(domain)], dtype=float) - usual)
+        share = np.asarray(columns[mix_column(domain)], dtype=float)
+        off = np.abs(share - usual)
         if np.max(off) > _MOVED:
-            wrong = float(np.asarray(columns[mix_column(domain)]).flat[int(off.argmax())])
+            wrong = float(share.flat[int(off.argmax())])
             raise InputError(
                 f"{where}.{domain}: got {wrong:.3g}; every fitted run has {usual:.3g}, so this predictor can't say "
                 "what another share does; expected that share, or a predictor fitted on runs in which it varies"
             )
-    none = np.zeros(len(columns["params"]))
-    return {**columns, **{mix_column(d): none for d in domains if d not in given}}
+
+    completed = dict(columns)
+    for domain in domains:
+        if domain not in given:
+            completed[mix_column(domain)] = np.zeros(len(columns["params"]))
+    return completed
 
 
 def known_domains(fit: Fit) -> list[str]:
@@ -55,9 +73,13 @@ def known_domains(fit: Fit) -> list[str]:
 
 def new_domains(fit: Fit, columns: Columns) -> list[str]:
     """The domains that some of these runs have a share of and that no fitted run had."""
-    known = {mix_column(domain) for domain in known_domains(fit)}
-    shares = {name: v for name, v in columns.items() if name.startswith("mix.") and name not in known}
-    return [name.removeprefix("mix.") for name, v in shares.items() if np.max(v, initial=0.0) > _NO_SHARE]
+    known = known_domains(fit)
+    new = []
+    for name, share in columns.items():
+        domain = name.removeprefix("mix.")
+        if name.startswith("mix.") and domain not in known and np.max(share, initial=0.0) > _NO_SHARE:
+            new.append(domain)
+    return new
 
 
 def without_new_domains(fit: Fit, columns: Columns, where: str = "mix") -> tuple[Columns, Columns]:
@@ -68,22 +90,37 @@ def without_new_domains(fit: Fit, columns: Columns, where: str = "mix") -> tuple
     InputError if all of a run's tokens are of new domains.
     """
     new = new_domains(fit, columns)
-    shares = {name: np.asarray(v, dtype=float) for name, v in columns.items() if name.startswith("mix.")}
+    shares = {name: np.asarray(values, dtype=float) for name, values in columns.items() if name.startswith("mix.")}
     total = np.sum(list(shares.values()), axis=0)
-    kept = 1.0 - np.sum([shares[mix_column(d)] for d in new], axis=0) / total
+    of_new = np.sum([shares[mix_column(domain)] for domain in new], axis=0)
+    kept = 1.0 - of_new / total
     if np.any(kept < _NO_SHARE):
         raise InputError(
             f"{where}: all tokens are of domains that are new to this predictor ({_named(new)}); expected some share "
             f"of {_named(known_domains(fit))}"
         )
-    dropped = {f(d) for d in new for f in (mix_column, stock_column)}
-    rest = {name: v for name, v in columns.items() if name not in dropped}
-    rest |= {name: v / kept for name, v in shares.items() if name not in dropped}
-    worthless = {**rest, "tokens": columns["tokens"] * kept}
-    stocks = {name: v / kept for name, v in rest.items() if name.startswith("unique_tokens.")}
-    return worthless, {**rest, **stocks}
+
+    rest = dict(columns)
+    for domain in new:
+        rest.pop(mix_column(domain), None)
+        rest.pop(stock_column(domain), None)
+    for name in shares:
+        if name in rest:
+            rest[name] = shares[name] / kept
+
+    worthless = dict(rest)
+    worthless["tokens"] = columns["tokens"] * kept
+    average = dict(rest)
+    for name, values in rest.items():
+        if name.startswith("unique_tokens."):
+            average[name] = values / kept
+    return worthless, average
 
 
 def _named(domains: Sequence[str]) -> str:
+    """The first few domains by name, and how many more there are."""
+    text = ", ".join(shown(domain) for domain in domains[:_MOST_NAMED])
     more = len(domains) - _MOST_NAMED
-    return ", ".join(shown(domain) for domain in domains[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    if more > 0:
+        text += f" and {more} more"
+    return text

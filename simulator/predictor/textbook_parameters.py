@@ -5,36 +5,35 @@ from __future__ import annotations
 import numpy as np
 
 from ..fitting import Fit
-from ..laws import (
-    CAPACITY,
-    CORE,
-    LEVEL,
-    LOG_GAMMA,
-    PARAMS_EXPONENT,
-    REDUCIBLE,
-    TOKENS_EXPONENT,
-    Columns,
-    Law,
-    Reference,
-)
+from ..laws import CAPACITY, CORE, LEVEL, REDUCIBLE, Columns, Law, Reference
+
+_NO_FLOOR_TOLD = 39.0  # logit ρ from which E is told as 0
 
 
 def textbook_parameters(fit: Fit) -> dict[str, float]:
     """Textbook parameters of a fit: L = E + (A·N^-α + B·D^-β)^γ, E in nats; terms keep their own names."""
     log_level, logit_rho, logit_w, a, b, log_gamma = fit.theta[: len(CORE)]
+    level = np.exp(log_level)
+    rho = 1.0 / (1.0 + np.exp(-logit_rho))
+    w = 1.0 / (1.0 + np.exp(-logit_w))
     gamma = float(np.exp(log_gamma))
-    rho, weight = (1.0 / (1.0 + np.exp(-v)) for v in (logit_rho, logit_w))
-    reducible = (np.exp(log_level) * rho) ** (1.0 / gamma)
-    values = {"E": float(np.exp(log_level) / (1.0 + np.exp(logit_rho))) if logit_rho < 39 else 0.0}
+    alpha = a / gamma
+    beta = b / gamma
+    total = (level * rho) ** (1.0 / gamma)  # A·N₀^-α + B·D₀^-β
+
+    values = {"E": 0.0}
+    if logit_rho < _NO_FLOOR_TOLD:
+        values["E"] = float(level / (1.0 + np.exp(logit_rho)))
     if "params" in fit.law.member.uses:
-        values["A"] = float(reducible * weight * fit.reference.values["params"] ** (a / gamma))
-        values["alpha"] = float(a / gamma)
+        values["A"] = float(total * w * fit.reference.values["params"] ** alpha)
+        values["alpha"] = float(alpha)
     if "tokens" in fit.law.member.uses:
-        values["B"] = float(reducible * (1.0 - weight) * fit.reference.values["tokens"] ** (b / gamma))
-        values["beta"] = float(b / gamma)
+        values["B"] = float(total * (1.0 - w) * fit.reference.values["tokens"] ** beta)
+        values["beta"] = float(beta)
     values["gamma"] = gamma
-    extra = zip(fit.law.names[len(CORE) :], fit.theta[len(CORE) :], strict=True)
-    return {**values, **{name: float(value) for name, value in extra}}
+    for name, value in zip(fit.law.names[len(CORE) :], fit.theta[len(CORE) :], strict=True):
+        values[name] = float(value)
+    return values
 
 
 def most_helpful(fit: Fit, count: int = 3) -> list[str]:
@@ -47,12 +46,12 @@ def most_helpful(fit: Fit, count: int = 3) -> list[str]:
     if not domains:
         return []
     centre = np.array([fit.reference.values.get(f"mix.{domain}", 0.0) for domain in domains])
-    more = 0.99 * centre[None] + 0.01 * np.eye(len(domains))
-    columns = {f"mix.{domain}": more[:, place] for place, domain in enumerate(domains)}
+    mixes = 0.99 * centre[None] + 0.01 * np.eye(len(domains))  # row by row, 1 % more of one domain
+    columns = {f"mix.{domain}": mixes[:, place] for place, domain in enumerate(domains)}
     for name in ("params", "tokens"):
         columns[name] = np.full(len(domains), fit.reference.values[name])
-    loss = fit.log_loss(columns)
-    return [domains[place] for place in np.argsort(loss, kind="stable")[:count]]
+    best_first = np.argsort(fit.log_loss(columns), kind="stable")
+    return [domains[place] for place in best_first[:count]]
 
 
 def decompose(fit: Fit, columns: Columns) -> dict[str, np.ndarray]:
@@ -61,46 +60,67 @@ def decompose(fit: Fit, columns: Columns) -> dict[str, np.ndarray]:
     `irreducible` is E; `capacity` and `data` share the reducible loss of a plain run by their weight inside the
     γ-sum; each term then adds what switching it on changes, in the law's order (settings count from their optimum).
     """
-    theta, law = fit.theta[None], fit.law
+    law = fit.law
+    theta = fit.theta[None]
     features = law.prepare(columns, fit.reference)
-    on = [features[0], *(term.tuned(block) for term, block in zip(law.terms, features[1:], strict=True))]
-    total = law.loss(theta, on)[0]
-    irreducible = textbook_parameters(fit)["E"]
-    gamma = np.exp(theta[0, LOG_GAMMA])
-    a, b = theta[0, PARAMS_EXPONENT], theta[0, TOKENS_EXPONENT]
-    tilt = theta[0, CAPACITY] - a / gamma * features[0]["x"] + b / gamma * features[0]["t"]
+    switched = [features[0]]  # the features with every term at its best, and from there on one after the other as it is
+    for term, feature in zip(law.terms, features[1:], strict=True):
+        switched.append(term.tuned(feature))
+    total = law.loss(theta, switched)[0]
+
+    _, _, logit_w, a, b, log_gamma = fit.theta[: len(CORE)]
+    gamma = np.exp(log_gamma)
+    x, t = features[0]["x"], features[0]["t"]
+    tilt = logit_w - a / gamma * x + b / gamma * t
     of_params = 1.0 / (1.0 + np.exp(-tilt))
+    irreducible = textbook_parameters(fit)["E"]
     reducible = total - irreducible
-    parts = {"irreducible": np.full(len(total), irreducible)}
-    parts |= {"capacity": reducible * of_params, "data": reducible * (1.0 - of_params)}
-    for number, term in enumerate(law.terms, start=1):
-        on[number] = features[number]
-        after = law.loss(theta, on)[0]
+    parts = {
+        "irreducible": np.full(len(total), irreducible),
+        "capacity": reducible * of_params,
+        "data": reducible * (1.0 - of_params),
+    }
+    for place, term in enumerate(law.terms, start=1):
+        switched[place] = features[place]
+        after = law.loss(theta, switched)[0]
         parts[term.name] = after - total
         total = after
     return parts
 
 
 def rebase(law: Law, theta: np.ndarray, old: Reference, new: Reference) -> np.ndarray:
-    """The same curves expressed at another N₀ and D₀, exactly. `theta: (K, P)` → `(K, P)`.
+    """The same curves expressed at another N₀ and D₀, exactly.
 
     The level becomes the loss at the new point, ρ its reducible share there, w the share of N in that.
+
+    Args:
+        law: The law.
+        theta: Its parameter vectors at the old point, `(K, P)`.
+        old: The point at which they are expressed.
+        new: The point at which they are to be expressed.
+
+    Returns:
+        A new `(K, P)`.
     """
     x = new.log("params") - old.log("params")
     t = new.log("tokens") - old.log("tokens")
     out = np.array(theta, dtype=float, ndmin=2)
-    level, logit_rho, logit_w, a, b, log_gamma = out[:, : len(CORE)].T.copy()
+    log_level, logit_rho, logit_w, a, b, log_gamma = out[:, : len(CORE)].T.copy()
     gamma = np.exp(log_gamma)
+
+    # u and v are the logs of the γ-sum's two summands at the new point
     u = -np.logaddexp(0.0, -logit_w) - a / gamma * x
     v = -np.logaddexp(0.0, logit_w) - b / gamma * t
-    log_reducible = level - np.logaddexp(0.0, -logit_rho) + gamma * np.logaddexp(u, v)
-    log_floor = level - np.logaddexp(0.0, logit_rho)
-    out[:, LEVEL] = np.logaddexp(log_reducible, log_floor)
+    log_reducible = log_level - np.logaddexp(0.0, -logit_rho) + gamma * np.logaddexp(u, v)
+    log_floor = log_level - np.logaddexp(0.0, logit_rho)
+    new_level = np.logaddexp(log_reducible, log_floor)
+    out[:, LEVEL] = new_level
     out[:, REDUCIBLE] = log_reducible - log_floor
     out[:, CAPACITY] = u - v
-    at = len(CORE)
+
+    start = len(CORE)
     for term in law.terms:
-        place = slice(at, at + len(term.parameters))
-        out[:, place] = term.rebase(out[:, place], x, t, out[:, LEVEL] - level)
-        at = place.stop
+        place = slice(start, start + len(term.parameters))
+        out[:, place] = term.rebase(out[:, place], x, t, new_level - log_level)
+        start = place.stop
     return out
