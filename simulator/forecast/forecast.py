@@ -93,11 +93,14 @@ class Forecast(Summarised):
         }
         if self.cluster is not None:
             facts["wall clock, days"] = with_interval(self.cluster.wall_clock_days)
-            cost = self.cluster.cost_usd
-            facts |= {} if cost is None else {"cost, USD": with_interval(cost, format_count)}
-        facts |= {} if self.p_all is None else {"chance of all targets": f"{self.p_all:.0%}"}
+            if self.cluster.cost_usd is not None:
+                facts["cost, USD"] = with_interval(self.cluster.cost_usd, format_count)
+        if self.p_all is not None:
+            facts["chance of all targets"] = f"{self.p_all:.0%}"
         facts["predictor"] = str(self.predictor["name"])
-        return facts | ({"warnings": str(len(self.warnings))} if self.warnings else {})
+        if self.warnings:
+            facts["warnings"] = str(len(self.warnings))
+        return facts
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values with stable keys and units in the names, for JSON."""

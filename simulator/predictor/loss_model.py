@@ -169,6 +169,7 @@ def fit_loss_model(
     chosen = None
     if learner == AUTO and law == AUTO:
         chosen = choose_surrogate(fit, observations, prior, draws=_BACKTEST_DRAWS, seed=seed)
+    if chosen is not None:
         _log.info("learned on top of %s: %s", built.name, chosen.name)
     surrogate = within = None
     if chosen is not None and chosen.surrogate is not None:

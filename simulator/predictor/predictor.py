@@ -121,11 +121,14 @@ class Predictor(Summarised):
     @override
     def summary(self) -> dict[str, str]:
         model = self.models[self.main_loss]
-        ranges = {name: " to ".join(map(format_count, model.fitted_ranges[name])) for name in ("params", "tokens")}
         facts = {"name": self.name, "law": model.fit.law.name, "runs": str(model.rows)}
-        facts |= {"parameters": ranges["params"], "tokens": ranges["tokens"]}
+        for fact, column in (("parameters", "params"), ("tokens", "tokens")):
+            low, high = model.fitted_ranges[column]
+            facts[fact] = f"{format_count(low)} to {format_count(high)}"
         others = [name for name in self.models if name != self.main_loss]
-        return facts | ({"losses": ", ".join([self.main_loss, *others])} if others else {})
+        if others:
+            facts["losses"] = ", ".join([self.main_loss, *others])
+        return facts
 
     def predict(self, columns: Columns, target: str | None = None) -> LossPrediction:
         """Predict one target (the main one by default) for runs given as columns `(n,)`."""
