@@ -77,7 +77,8 @@ class ScalingLawRegressor(RegressorMixin, BaseEstimator):
         Raises:
             FitError: a ValueError, for columns that are missing or not above 0, and runs that can't tell the law.
         """
-        checked: Any = validate_data(self, self._named(X), y, dtype=float, y_numeric=True, ensure_min_samples=2)
+        losses: Any = y
+        checked: Any = validate_data(self, self._named(X), losses, dtype=float, y_numeric=True, ensure_min_samples=2)
         table, loss = checked
         if not (loss > 0).all():
             raise FitError(f"y: got {loss.min():g}; expected losses above 0, in nats per token")
