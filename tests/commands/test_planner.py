@@ -143,7 +143,7 @@ def test_two_processes_at_once(planner, plain_environment, tmp_path):
         )
         for _ in range(2)
     ]
-    ends = [process.communicate(timeout=60) for process in started]
+    ends = [process.communicate(timeout=120) for process in started]
     assert [process.returncode for process in started] == [0, 0], ends
     proposals = [one for out, _ in ends for one in json.loads(out)["proposals"]]
     assert len({one["trial"] for one in proposals}) == len({one["config"]["data"]["tokens"] for one in proposals}) == 4
