@@ -41,7 +41,17 @@ __all__ = [
 
 
 class ForetrainError(Exception):
-    """Base of every error that foretrain raises on purpose."""
+    """Base class of every error that foretrain raises on purpose.
+
+    `exit_code` is the exit status of the command line for this kind of error.
+
+    >>> import foretrain
+    >>> try:
+    ...     foretrain.RunConfig.from_mapping({"model": {"params": "7B"}})
+    ... except foretrain.ForetrainError as error:
+    ...     print(type(error).__name__, error.exit_code, "data" in str(error))
+    ConfigError 3 True
+    """
 
     exit_code: int = 5
 
@@ -101,7 +111,7 @@ class InfeasibleError(ForetrainError):
 
 
 class ForetrainWarning(UserWarning):
-    """Base of every warning that foretrain issues."""
+    """Base class of every warning that foretrain issues."""
 
 
 class DataWarning(ForetrainWarning):

@@ -68,7 +68,34 @@ class _ProjectFile(Frozen):
 
 
 class Project:
-    """A design in its folder. `space` is what may be trained; `store` opens the tokens it is trained on."""
+    """A project of proxy runs in its folder: the design, the tokens, and the campaigns that are trained.
+
+    `create` a project from a space of proxies, or `open` one; `train` it, again after whatever interrupted it; `table`
+    is then the run table that laws are fitted on. Training needs the extra `proxies` (torch).
+
+    Args:
+        folder: The project's folder.
+        file: What its `design.json` says; use `create` or `open`, which read and check it.
+
+    Attributes:
+        folder: The project's folder.
+        space: The `ProxySpace`: which runs may be trained.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import foretrain
+    >>> corpora = "domains: {toy: {synthetic: {kind: zipf, vocab_size: 64, tokens: 20k}}}"
+    >>> space = '''
+    ... {corpora: corpora.yaml, widths: [8, 16], depth: 1, head_width: 8, context_length: 32, tokens: [2k, 8k]}
+    ... '''
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "corpora.yaml").write_text(corpora)
+    ...     _ = Path(folder, "space.yaml").write_text(space)
+    ...     project = foretrain.Project.create(f"{folder}/proxies", f"{folder}/space.yaml", workers=1)
+    ...     design = project.design()
+    >>> design.stage, [(run.shape.width, run.tokens) for run in design.runs]
+    ('main', [(8, 8000.0), (16, 8000.0)])
+    """
 
     def __init__(self, folder: Path, file: _ProjectFile) -> None:
         self.folder = folder

@@ -51,26 +51,50 @@ _TRIMMED = 0.95
 
 @dataclass(frozen=True)
 class NextStage:
-    """Chosen runs, what they cost, and the half-width of the 90 % interval at the planned run before and after.
+    """The next stage of a project, as `next_stage` chooses it: its runs, their cost, and what they tell.
 
-    `half_width` is a fraction of the loss: `(k + 1,)` before the first run and after each. `loss_nats` is what the
-    results so far predict. `written` says whether there is anything to train.
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> import foretrain
+    >>> from foretrain.proxies.design.estimate import Estimate
+    >>> stage = foretrain.NextStage(
+    ...     stage="next-1", folder=Path("proxies/next-1"), written=False, planned={"params": 2e5, "tokens": 256e3},
+    ...     runs=(), pool=12, law="general", loss_nats=3.1, half_width=np.array([0.004]),
+    ...     estimate=Estimate(0, 0, 0.0, 0.0, 0.0, 0.0, 0), workers=2, budget=foretrain.StageBudget(), precision=0.01,
+    ...     notes=("the precision is reached already",),
+    ... )  # fmt: skip
+    >>> stage.reached, stage.to_dict()["half_width_after"]
+    (True, 0.004)
     """
 
     stage: str
+    """Name of the stage."""
     folder: Path
+    """Folder of the stage."""
     written: bool
+    """Whether there is something to train, written into the folder."""
     planned: Mapping[str, float]
+    """The planned run: `params`, `tokens`, and a share `mix.<domain>` of each domain."""
     runs: tuple[ProxyRun, ...]
+    """The chosen runs."""
     pool: int
+    """Number of candidate runs."""
     law: str
+    """The law that was fitted on the results so far."""
     loss_nats: float
+    """Its prediction for the planned run, nats per token."""
     half_width: np.ndarray
+    """Half-width of the 90 % interval as a fraction of the loss, `(k + 1,)`: before the first run, after each."""
     estimate: Estimate
+    """Cost of the chosen runs."""
     workers: int
+    """Number of workers that train at the same time."""
     budget: StageBudget
+    """The limits on the cost."""
     precision: float | None
+    """Half-width that is enough, as a fraction of the loss; None if not stated."""
     notes: tuple[str, ...]
+    """What else should be known, in plain sentences."""
 
     @property
     def reached(self) -> bool | None:
@@ -115,11 +139,43 @@ def next_stage(
     *,
     progress: Progress | None = None,
 ) -> NextStage:
-    """Choose runs that tell most about the planned one, and write them as the project's next stage.
+    """Choose the runs that tell most about a planned run, and write them as the project's next stage.
 
-    With `precision`, no more than are needed for it. `progress` hears of fitting what is done and of choosing. Raises
-    CampaignError unless what was designed before is trained, FitError if its results can't be fitted, UsageError for a
-    mix of unknown domains, and InfeasibleError, naming the cheapest run, where the budget pays for none.
+    Args:
+        project: The project, trained to its end.
+        planned: The planned run: `params`, `tokens`, and optionally a share `mix.<domain>` for each domain.
+        budget: What the stage may cost.
+        precision: Half-width of the 90 % interval at the planned run, as a fraction of the loss, that is enough; no
+            more runs are chosen than are needed for it.
+        progress: Called with what is being done and the share done, 0 to 1.
+
+    Returns:
+        The stage, and how much it is expected to narrow the interval.
+
+    Raises:
+        CampaignError: Not everything that was designed before is trained.
+        FitError: The results can't be fitted.
+        UsageError: The planned mix has unknown domains or does not sum to 1.
+        InfeasibleError: The budget pays for no run (the message names the cheapest), or the planned run is smaller than
+            every candidate.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import foretrain
+    >>> from foretrain.proxies.executors import get_executor
+    >>> corpora = "domains: {toy: {synthetic: {kind: zipf, vocab_size: 64, tokens: 20k}}}"
+    >>> space = '''
+    ... {corpora: corpora.yaml, widths: [8, 16, 24], depth: 1, head_width: 8, context_length: 32, tokens: [2k, 4k, 8k],
+    ...  engine: {device: cpu, precision: fp32, compile: never, eval_tokens: 1k}}
+    ... '''
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "corpora.yaml").write_text(corpora)
+    ...     _ = Path(folder, "space.yaml").write_text(space)
+    ...     project = foretrain.Project.create(f"{folder}/proxies", f"{folder}/space.yaml", workers=1)
+    ...     _ = project.train(get_executor("local", workers=1))
+    ...     stage = foretrain.next_stage(project, {"params": 2e5, "tokens": 256e3}, foretrain.StageBudget(None, 1e9))
+    >>> stage.stage, stage.written, bool(stage.half_width[-1] < stage.half_width[0])
+    ('next-1', True, True)
     """
     import scipy.linalg  # noqa: F401 - its BLAS must be there before threads are limited
 

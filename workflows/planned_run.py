@@ -17,10 +17,17 @@ _SUM_TOLERANCE = 0.01
 
 @dataclass(frozen=True)
 class StageBudget:
-    """What the next stage may cost: seconds of wall clock or FLOPs of training; None for either means no limit."""
+    """What the next stage of a project may cost; None means no limit.
+
+    >>> import foretrain
+    >>> foretrain.StageBudget(wall_clock_s=1800)
+    StageBudget(wall_clock_s=1800, training_flops=None)
+    """
 
     wall_clock_s: float | None = None
+    """Wall clock, seconds."""
     training_flops: float | None = None
+    """Training compute, FLOPs."""
 
 
 def with_mix(planned: Mapping[str, float], domains: Collection[str], ladder: Mapping[str, float]) -> dict[str, float]:

@@ -62,7 +62,7 @@ class _Weights(NamedTuple):
 
 
 class Architecture(Frozen):
-    """A decoder-only transformer. `family` sets the defaults of what is left out among the style fields.
+    """The shape of a decoder-only transformer. `family` sets the defaults of the style fields that are left out.
 
     >>> shape = Architecture(layers=32, width=4096, heads=32, ffn_width=11008, vocab_size=32000, context_length=4096)
     >>> shape.params_total

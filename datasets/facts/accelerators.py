@@ -186,9 +186,21 @@ def find(name: str) -> Accelerator | None:
 
 
 def accelerator(name: str) -> Accelerator:
-    """The accelerator of the catalogue with this name or alias, whatever its case, blanks and dashes.
+    """Look up an accelerator of the catalogue.
 
-    Raises `ConfigError` for any other, with the nearest names.
+    Args:
+        name: Name or alias, such as "H100-SXM-80" or "h100"; case, blanks and dashes do not matter.
+
+    Returns:
+        The accelerator, with its published figures.
+
+    Raises:
+        ConfigError: The catalogue has no such accelerator; the message names the nearest ones.
+
+    >>> import foretrain
+    >>> h100 = foretrain.accelerator("h100")
+    >>> h100.name, h100.generation, round(h100.peak_flops("bf16") / 1e12)  # TFLOP/s
+    ('H100-SXM-80', 'hopper', 989)
     """
     found = find(name)
     if found is None:

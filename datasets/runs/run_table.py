@@ -59,12 +59,10 @@ class Variation:
 
 @dataclass(frozen=True, eq=False)
 class RunTable:
-    """A validated table of runs. Treat `frame` as read-only: every method that changes something returns a new table.
+    """A validated table of runs. `RunTable.read` reads one from a file, `RunTable.from_frame` takes a DataFrame.
 
-    `frame` has one row per run, unique `run_id`s, the standard columns (`columns`) that are known, a `status`, and
-    any extra columns of the source. Numeric standard columns are float64, in counts, FLOPs and nats per token;
-    `params`, `tokens` and `flops` are complete in `ok` rows. `notes` says in plain sentences what was renamed, derived
-    or dropped; `where` names the source in messages; `labels` maps a renamed column to its name there.
+    Treat `frame` as read-only: every method that changes something returns a new table. Numeric standard columns are
+    float64, in counts, FLOPs and nats per token; `params`, `tokens` and `flops` are complete in rows of status `ok`.
 
     >>> frame = pd.DataFrame({"N": ["7B", "13B"], "D": ["1.4T", "1.4T"], "val_loss": [2.0, 1.9]})
     >>> table = RunTable.from_frame(frame)
@@ -75,16 +73,27 @@ class RunTable:
     """
 
     frame: pd.DataFrame
+    """One row per run: a unique `run_id`, a `status`, the standard columns that are known, and the others."""
     notes: tuple[str, ...] = ()
+    """What was renamed, derived or dropped, in plain sentences."""
     where: str = field(default="table")
+    """Name of the source, for messages."""
     labels: Mapping[str, str] = field(default_factory=dict)
+    """Names of renamed columns in the source, by their standard names."""
 
     @classmethod
     def read(cls, path: str | Path, columns: Mapping[str, str] | None = None) -> RunTable:
-        """Read a .csv, .csv.gz or .parquet file. `columns` maps standard names to the file's names and always wins.
+        """Read a .csv, .csv.gz or .parquet file.
 
-        Raises RunTableError, naming file, line, column and value, for a table that can't be trusted; warns DataWarning
-        on unit slips.
+        Args:
+            path: The file.
+            columns: Standard names of columns, mapped to the file's own names; they override what is guessed.
+
+        Raises:
+            RunTableError: The table can't be trusted; the message names file, line, column and value.
+
+        Warns:
+            DataWarning: Values look like slips of unit.
         """
         return cls._from_raw(read_raw(path), columns)
 
@@ -92,7 +101,19 @@ class RunTable:
     def from_frame(
         cls, frame: pd.DataFrame, columns: Mapping[str, str] | None = None, where: str = "table"
     ) -> RunTable:
-        """Validate a copy of a DataFrame in the same way. Messages count rows from 1; the index is ignored."""
+        """Validate a copy of a DataFrame.
+
+        Args:
+            frame: One row per run; the index is ignored.
+            columns: Standard names of columns, mapped to the frame's own names.
+            where: Name of the table in messages, which count rows from 1.
+
+        Raises:
+            RunTableError: The table can't be trusted; the message names row, column and value.
+
+        Warns:
+            DataWarning: Values look like slips of unit.
+        """
         return cls._from_raw(raw_from_frame(frame, where), columns)
 
     @classmethod

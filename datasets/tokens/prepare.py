@@ -43,15 +43,33 @@ _RECIPE = "token store 1"  # change it when equal text would be packed into othe
 
 
 def prepare(corpus: Corpus, out: str | os.PathLike[str], progress: Progress | None = None) -> TokenStore:
-    """Tokenize a corpus into the folder `out` and open the result.
+    """Tokenize a corpus into a folder and open the result.
 
-    `out` is new, empty, or holds an earlier store; of that, domains whose text, tokenizer and settings are unchanged
-    and whose files are intact are kept. A `bpe` tokenizer is learned on 10 MB of training text, an equal part of each
-    domain, and learned anew when any domain's text has changed. Memory doesn't grow with the corpus, but for 8 bytes
-    per document, to find repeated ones, up to 20 million documents of a domain; beyond, DataWarning.
+    A `bpe` tokenizer is learned on 10 MB of training text, an equal part of each domain, and learned anew when the text
+    of any domain has changed. Memory does not grow with the corpus, except for 8 bytes per document, used to find
+    duplicates, up to 20 million documents of a domain; beyond that, a DataWarning is issued.
 
-    Raises CorpusError for text that can't be read, a domain that is too small, and a folder that holds something else
-    or that another process is preparing.
+    Args:
+        corpus: The corpus.
+        out: The folder: new, empty, or holding an earlier store. Of an earlier store, domains whose text, tokenizer and
+            settings are unchanged and whose files are intact are kept.
+        progress: Called with what is being done and the share done, 0 to 1.
+
+    Returns:
+        The token store, opened for reading.
+
+    Raises:
+        CorpusError: Text can't be read, a domain is too small, or the folder holds something else or is being prepared
+            by another process.
+
+    >>> import tempfile
+    >>> import foretrain
+    >>> source = {"kind": "zipf", "vocab_size": 64, "tokens": 20_000}
+    >>> corpus = foretrain.Corpus.from_mapping({"domains": {"toy": {"synthetic": source}}})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     store = foretrain.prepare(corpus, folder)
+    >>> list(store.domains), store.vocab_size
+    (['toy'], 64)
     """
     folder = _destination(Path(out))
     with _locked(folder):

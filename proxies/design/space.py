@@ -36,7 +36,7 @@ _HORIZON_FREE = ("constant", "inverse_sqrt")
 
 
 class ProxySpace(ConfigFile):
-    """The proxies that a campaign may train.
+    """The small proxy runs that a project may train, as read from YAML (`load`) or plain values (`from_mapping`).
 
     >>> space = ProxySpace.from_mapping({"corpora": "corpora.yaml", "sizes": ["20k", "60k"], "tokens": ["1M"]})
     >>> space.sizes, space.depth, space.lr.fixed

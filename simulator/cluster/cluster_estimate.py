@@ -31,42 +31,84 @@ class Draws:
 
 @dataclass(frozen=True, repr=False)
 class ClusterEstimate(Summarised):
-    """What a planned run takes on its machines: medians with intervals; None where the plan says too little."""
+    """Times, memory, cost and energy of a planned run on its hardware, as `estimate_cluster` gives them.
+
+    A `Quantity` is a median with central intervals. What the plan says too little for is None.
+
+    >>> import foretrain
+    >>> shape = {"layers": 8, "width": 768, "heads": 12, "ffn_width": 2048, "vocab_size": 32000, "context_length": 2048}
+    >>> config = foretrain.RunConfig.from_mapping({
+    ...     "model": {"architecture": shape},
+    ...     "data": {"tokens": "10B"},
+    ...     "optim": {"batch_tokens": "512k"},
+    ...     "hardware": {"accelerator": "H100-SXM-80", "count": 8},
+    ... })
+    >>> found = foretrain.estimate_cluster(config)
+    >>> found.devices, found.fits, found.cost_usd
+    (8, 'fits', None)
+    >>> low, high = found.wall_clock_days.intervals[0.9]
+    >>> low < found.wall_clock_days.median < high
+    True
+    """
 
     accelerator: str
+    """Name of the accelerator."""
     devices: int
+    """Number of accelerators."""
     precision: str
+    """Number format of matrix products."""
     framework: Framework
+    """Training framework."""
     layout: ParallelLayout
+    """The parallel layout, as stated or as chosen."""
     step_time_s: Quantity
+    """Time of one optimizer step, seconds."""
     step_parts_s: Mapping[str, float]
+    """Where that time goes, seconds."""
     tokens_per_s: Quantity
+    """Throughput of the whole cluster, tokens per second."""
     mfu: Quantity
     """Model FLOPs over the datasheet's dense peak at the plan's precision."""
     peak_memory_gib: Quantity
     """Of the fullest device, as the driver shows it."""
     memory_parts_gib: Mapping[str, float]
+    """Where that memory goes, GiB."""
     usable_memory_gib: float
+    """Memory that a program can use on one device, GiB."""
     fits: str
     """fits, tight or does not fit."""
     overhead: float
     """Share of time beyond steps and interruptions, counted in the wall clock and all that follows from it."""
     wall_clock_days: Quantity
+    """From start to end, interruptions included, days."""
     wall_clock_shares: Mapping[str, float]
+    """Where that time goes, as shares."""
     goodput: Quantity
+    """Share of the wall clock that is spent on steps that count."""
     interruptions: Quantity
+    """Number of failures and preemptions."""
     gpu_hours: Quantity
+    """Accelerator hours."""
     cost_usd: Quantity | None
+    """Cost, US dollars; None if no price is known."""
     cost_parts_usd: Mapping[str, float] | None
+    """Where the cost comes from, US dollars."""
     energy_mwh: Quantity | None
+    """Energy, MWh."""
     co2e_t: Quantity | None
+    """Emissions, tonnes of CO2 equivalent."""
     finish: Mapping[str, datetime.date] | None
     """Finishing dates by name: median, and low and high of the 90 % interval."""
     p_deadline: float | None
+    """Probability of meeting the deadline."""
     p_budget: float | None
+    """Probability of keeping to the budget."""
     calibrated_on: int
+    """Number of measured steps that the model of step times was calibrated on."""
     draws: Draws = field(compare=False, repr=False)
+    """The random draws behind the intervals."""
     notes: tuple[str, ...] = field(default_factory=tuple)
+    """What else should be known, in plain sentences."""
 
     @override
     def summary(self) -> dict[str, str]:

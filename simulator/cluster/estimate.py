@@ -68,11 +68,32 @@ def plan_step(config: RunConfig, fitted: StepTimeModel | None = None, cap: Memor
 def estimate(
     config: RunConfig, fitted: StepTimeModel | None = None, draws: int = DRAWS, *, step: PlannedStep | None = None
 ) -> ClusterEstimate:
-    """Estimate a plan's times, memory, money and energy.
+    """Estimate time, memory, cost and energy of a planned run.
 
-    `step` is what `plan_step` gave for a plan with the same model, batch, machines and layout, where it is known.
-    Raises `ConfigError` for what is missing, `InfeasibleError` where no layout is possible or fits, or where failures
-    leave no time to train.
+    Args:
+        config: The plan, with its architecture, batch size and hardware.
+        fitted: Predicts the time of a step; by default the shipped model.
+        draws: Number of random draws behind the intervals.
+        step: What `plan_step` gave for a plan with the same model, batch, hardware and layout, if it is known already.
+
+    Returns:
+        Medians with intervals; the same seed (`config.seed`) gives the same figures.
+
+    Raises:
+        ConfigError: The plan leaves out something that is needed.
+        InfeasibleError: No layout is possible or fits into memory, or failures leave no time to train.
+
+    >>> import foretrain
+    >>> shape = {"layers": 8, "width": 768, "heads": 12, "ffn_width": 2048, "vocab_size": 32000, "context_length": 2048}
+    >>> config = foretrain.RunConfig.from_mapping({
+    ...     "model": {"architecture": shape},
+    ...     "data": {"tokens": "10B"},
+    ...     "optim": {"batch_tokens": "512k"},
+    ...     "hardware": {"accelerator": "H100-SXM-80", "count": 8, "price_usd_per_hour": 2.0},
+    ... })
+    >>> found = foretrain.estimate_cluster(config)
+    >>> found.cost_usd.median / found.gpu_hours.median > 1.9
+    True
     """
     return _Estimate(config, step or plan_step(config, fitted), draws).result()
 

@@ -136,9 +136,34 @@ def _stated_faults(space: LayoutSpace) -> list[str]:
 def search_layouts(
     config: RunConfig, fitted: StepTimeModel | None = None, top: int = 10
 ) -> tuple[list[RankedLayout], list[dict[str, Any]]]:
-    """The fastest layouts of a plan, and the same as plain values for JSON, with the 80 % interval of each time.
+    """Rank the fastest parallel layouts of a plan that fit into memory.
 
-    Raises `ConfigError` for what is missing, `InfeasibleError` where nothing is possible or fits.
+    Args:
+        config: The plan, with its architecture, batch size and hardware; what its `layout` states is kept.
+        fitted: Predicts the time of a step; by default the shipped model.
+        top: How many layouts to return at most.
+
+    Returns:
+        The layouts, fastest first, and the same as plain values for JSON: times in seconds with 80 % intervals, tokens
+        per second and model FLOPs utilisation (MFU).
+
+    Raises:
+        ConfigError: The plan leaves out something that is needed.
+        InfeasibleError: No layout is possible or fits.
+
+    >>> import foretrain
+    >>> shape = {"layers": 8, "width": 768, "heads": 12, "ffn_width": 2048, "vocab_size": 32000, "context_length": 2048}
+    >>> config = foretrain.RunConfig.from_mapping({
+    ...     "model": {"architecture": shape},
+    ...     "data": {"tokens": "10B"},
+    ...     "optim": {"batch_tokens": "512k"},
+    ...     "hardware": {"accelerator": "H100-SXM-80", "count": 8},
+    ... })
+    >>> layouts, rows = foretrain.search_layouts(config, top=3)
+    >>> len(layouts), layouts[0].verdict, layouts[0].step_time_s <= layouts[1].step_time_s
+    (3, 'fits', True)
+    >>> 0 < rows[0]["mfu"] < 1
+    True
     """
     fitted = fitted or StepTimeModel.shipped()
     space = plan_space(config)

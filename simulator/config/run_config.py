@@ -46,7 +46,10 @@ def _section(value: Any) -> Any:
 
 
 class RunConfig(Frozen):
-    """One pretraining run.
+    """The configuration of one pretraining run, as read from YAML (`load`) or plain values (`from_mapping`).
+
+    The sections `model` and `data` are required; `optim`, `hardware`, `reliability`, `prices`, `energy` and `targets`
+    are optional, as are the other fields.
 
     >>> config = RunConfig.from_mapping({"model": {"params": "7B"}, "data": {"tokens": "2T"}})
     >>> config.training_flops

@@ -25,13 +25,34 @@ _POINTS = 201
 
 @dataclass(frozen=True)
 class Run:
-    """The run whose curve is asked for: a family and a size of a library, and the rate of each step."""
+    """The run whose loss curve is forecast: a family and a size of a curve library, and the learning rate of each step.
+
+    >>> import numpy as np
+    >>> import foretrain
+    >>> from foretrain.simulator.curve.library import Curve
+    >>> from foretrain.simulator.curve.rates.path import named_path
+    >>> path = named_path("cosine", 2000, 100, 0.1)  # 2000 steps, of which 100 warm up, down to 0.1 of the peak
+    >>> curve = Curve("first", "toy", 25e6, path, np.array([500, 1000, 2000]), np.array([3.6, 3.4, 3.2]))
+    >>> config = foretrain.RunConfig.from_mapping({
+    ...     "model": {"params": "25M"},
+    ...     "data": {"tokens": "4B"},
+    ...     "optim": {"batch_tokens": "1M", "lr": 1e-3, "lr_final": 1e-4, "schedule": "cosine", "warmup_steps": 100},
+    ... })
+    >>> run = foretrain.CurveRun.of_config(foretrain.CurveLibrary([curve]), config)
+    >>> run.family, run.size, run.path.steps
+    ('toy', 25000000.0, 4000)
+    """
 
     family: str
+    """Maker, corpus and recipe, as a curve library names them."""
     size: float
+    """Number of parameters."""
     path: RatePath
+    """Learning rate of each step as a share of the peak."""
     name: str = "run"
+    """Name of the run, for messages."""
     batch_tokens: float | None = None
+    """Tokens per optimizer step."""
 
     @classmethod
     def of_config(
@@ -39,8 +60,15 @@ class Run:
     ) -> Run:
         """The planned run of a configuration, whose `optim` states its learning rates.
 
-        `family` and `size` (parameters) say whose curves it is like: by default the only family, and the plan's size.
-        Raises FitError for a family that the library lacks, ConfigError for a plan that doesn't tell its rates.
+        Args:
+            library: The curves that the run is compared with.
+            config: The plan.
+            family: Whose curves the run is like; by default the library's only family.
+            size: Parameters of the curves that the run is like; by default the plan's.
+
+        Raises:
+            FitError: The library lacks the family, or has several and none is named.
+            ConfigError: The plan does not tell its learning rates.
         """
         family = choose_family(library, family)
         size = choose_size(library, family, config.model.params_total if size is None else size)
@@ -49,12 +77,28 @@ class Run:
 
 @dataclass(frozen=True)
 class CurveForecast:
-    """A run's loss curve with its uncertainty; `rests_on` names what set its shape and level."""
+    """The forecast loss curve of a run, with its uncertainty. `forecast_curve` makes it.
+
+    >>> import numpy as np
+    >>> import foretrain
+    >>> from foretrain.simulator.curve.rates.path import RatePath
+    >>> run = foretrain.CurveRun("toy", 25e6, RatePath(np.linspace(1, 0.1, 1000)), batch_tokens=1e6)
+    >>> found = foretrain.forecast_curve(foretrain.CurveLibrary([]), run, final=(3.2, 0.01))
+    >>> round(found.final.median, 1), found.rests_on
+    (3.2, 'generic')
+    >>> first, *_, last = found.rows()
+    >>> first["loss_nats"] > last["loss_nats"], last["tokens"]
+    (True, 1000000000.0)
+    """
 
     run: Run
+    """The run."""
     belief: CurvePosterior
+    """The distribution of the curve."""
     rests_on: str
+    """What set the curve's shape and level."""
     notes: tuple[str, ...] = ()
+    """What else should be known, in plain sentences."""
 
     @property
     def steps(self) -> np.ndarray:
@@ -130,10 +174,28 @@ def choose_size(library: Library, family: str, size: float | None) -> float:
 
 
 def forecast_curve(library: Library, run: Run, final: tuple[float, float] | None = None) -> CurveForecast:
-    """Forecast a run's curve. `final` is its last loss as known from elsewhere: nats, and sd of its logarithm.
+    """Forecast the loss curve of a run.
 
-    A size that the library has needs no `final`; another one has only its shape from the library. FitError if it is
-    missing.
+    Args:
+        library: Whole curves of other runs.
+        run: The run: its family, size and learning rates.
+        final: Final loss if known from elsewhere, such as a `Forecast`: nats per token, and the standard deviation of
+            its logarithm. A size that the library has needs none; for any other, the library tells only the shape.
+
+    Returns:
+        The curve with its intervals.
+
+    Raises:
+        FitError: The library has no run of this size, and `final` is missing.
+
+    >>> import numpy as np
+    >>> import foretrain
+    >>> from foretrain.simulator.curve.rates.path import RatePath
+    >>> run = foretrain.CurveRun("toy", 25e6, RatePath(np.linspace(1, 0.1, 1000)))
+    >>> found = foretrain.forecast_curve(foretrain.CurveLibrary([]), run, final=(3.2, 0.01))
+    >>> low, high = found.final.intervals[0.9]
+    >>> low < 3.2 < high
+    True
     """
     sizes = library.sizes.get(run.family, [])
     if final is None and run.size not in sizes:

@@ -39,7 +39,32 @@ _T = TypeVar("_T")
 
 
 def read_curves(folder: str | os.PathLike[str], ids: Collection[str] | None = None) -> dict[str, Curve]:
-    """The curves of a folder by run_id, all or those named. RunTableError says what is wrong, in which run and line."""
+    r"""Read the loss curves of a folder: `runs.csv`, one row per run, and `curves/<run_id>.csv` with steps and losses.
+
+    Args:
+        folder: The folder.
+        ids: The runs to read; by default all.
+
+    Returns:
+        The curves by `run_id`; losses in nats per token.
+
+    Raises:
+        RunTableError: Something is missing or wrong; the message names the run and the line.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import foretrain
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Path(folder, "curves").mkdir()
+    ...     _ = Path(folder, "runs.csv").write_text(
+    ...         "run_id,source,params,schedule,total_steps,warmup_steps,lr_peak,lr_final\n"
+    ...         "first,toy,25M,cosine,1000,100,1e-3,1e-4\n"
+    ...     )
+    ...     _ = Path(folder, "curves/first.csv").write_text("step,loss\n100,4.0\n500,3.5\n1000,3.2\n")
+    ...     curves = foretrain.read_curves(folder)
+    >>> curves["first"].size, curves["first"].loss.tolist()
+    (25000000.0, [4.0, 3.5, 3.2])
+    """
     root = Path(folder)
     rows = _rows(root)
     unknown = [name for name in ids or () if name not in rows]

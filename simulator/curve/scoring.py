@@ -20,10 +20,30 @@ _MEASURES = ("r2", "mae_nats", "max_relative_error", "final_relative_error")
 def score(
     library: Library, curves: Iterable[Curve], prefix: float = 0.0, *, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Errors on each curve and their means, with the stable keys of `simulate curve score --json`.
+    """Errors of a curve library on other curves.
 
-    With a `prefix`, the points up to that share of the run are seen, and the later ones scored; without, a curve whose
-    size the library lacks is skipped, and counted so. Raises FitError where none is left.
+    Args:
+        library: The fitted library.
+        curves: The curves to score on, which the library should not have been fitted on.
+        prefix: Share of each run, 0 to 1, whose points are seen, and the later points scored. At 0 the whole curve is
+            scored, and curves whose size the library lacks are skipped and counted.
+        progress: Called with each curve's `run_id` and the share done, 0 to 1.
+
+    Returns:
+        Errors by curve and their means, under the stable keys of `simulate curve score --json`.
+
+    Raises:
+        FitError: There is no curve to score.
+
+    >>> import numpy as np
+    >>> import foretrain
+    >>> from foretrain.simulator.curve.library import Curve
+    >>> from foretrain.simulator.curve.rates.path import named_path
+    >>> path, step = named_path("cosine", 2000, 100, 0.1), np.arange(150, 2001, 50)
+    >>> curve = Curve("new", "toy", 25e6, path, step, 3.0 + 8 * path.behind(step) ** -0.5)
+    >>> found = foretrain.score_curves(foretrain.CurveLibrary([]), [curve], prefix=0.5)
+    >>> list(found["curves"]), found["mean"]["final_relative_error"] < 0.02
+    (['new'], True)
     """
     curves = list(curves)
     kept = [curve for curve in curves if prefix or curve.size in library.sizes.get(curve.family, [])]

@@ -35,7 +35,24 @@ def check_destination(folder: str | os.PathLike[str]) -> Path:
 
 
 def save(library: Library, folder: str | os.PathLike[str]) -> None:
-    """Write a library's folder, each file whole, the manifest last. Raises InputError if it can't be written."""
+    """Save a curve library into a folder. Files are written whole, the manifest last.
+
+    Args:
+        library: The library.
+        folder: The folder: new, empty, or holding an earlier library.
+
+    Raises:
+        UsageError: The name of the folder is empty.
+        PredictorError: The folder can't be made or holds something else.
+        InputError: A file can't be written.
+
+    >>> import tempfile
+    >>> import foretrain
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     foretrain.save_curves(foretrain.CurveLibrary([]), folder)
+    ...     foretrain.load_curves(folder).curves
+    []
+    """
     path = check_destination(folder)
     data = to_dict(library)
     arrays: dict[str, Any] = {}
@@ -76,7 +93,23 @@ def to_dict(library: Library) -> dict[str, Any]:
 
 
 def load(where: str | os.PathLike[str]) -> Library:
-    """Load a library from its folder. PredictorError says what is missing or damaged."""
+    """Load a curve library from the folder that `save_curves` or `simulate curve fit` wrote.
+
+    Args:
+        where: The folder.
+
+    Returns:
+        The library, with its fits.
+
+    Raises:
+        PredictorError: Something is missing or damaged; the message names it.
+
+    >>> import foretrain
+    >>> foretrain.load_curves("no/such/folder")
+    Traceback (most recent call last):
+        ...
+    foretrain.core.errors.PredictorError: no/such/folder: there is no such folder; expected a folder made by ...
+    """
     folder = Path(where)
     try:
         there, ours = folder.is_dir(), (folder / _JSON).is_file()

@@ -102,12 +102,21 @@ def plan_stock(
     start_year: float | None = None,
     public: Mapping[str, str | float] | None = None,
 ) -> PlanStock:
-    """Hold a plan against its own stocks of distinct tokens and the public's.
+    """Compare a plan's tokens with its own stocks of unique tokens and with the public stocks.
 
-    `max_epochs` is how often a token may be seen (4: until then a repeat is nearly as good as new); `growth` by which
-    share runs grow per year, 1.4 for 140 % (as the largest runs do); `start_year` the year of this run, as a decimal
-    (config.start, else today); `public` the stock that a domain draws on, by name or in tokens, where its own name
-    doesn't say. What repeats are worth is the predictor's, or else the published law's.
+    Args:
+        config: The plan.
+        predictor: Tells what repeated tokens are worth; by default the published law does.
+        max_epochs: How often a token may be seen; by default 4, up to which a repeated token is nearly as good as new.
+        growth: Growth of runs per year, such as 1.4 for 140 %; by default that of the largest runs.
+        start_year: Year of this run, as a decimal; by default that of `config.start`, otherwise today.
+        public: Public stock that a domain draws on, by name or in tokens, where the domain's own name does not tell.
+
+    Returns:
+        By domain and for the whole plan: stock, epochs, and the largest number of tokens.
+
+    Raises:
+        ConfigError: An argument is out of range, or a domain or a public stock is unknown.
 
     >>> data = {"tokens": "2T", "mix": {"web": 0.9, "code": 0.1}, "unique_tokens_by_domain": {"code": "50B"}}
     >>> config = RunConfig.from_mapping({"model": {"params": "7B"}, "data": data, "start": "2026-01-01"})

@@ -55,21 +55,37 @@ class DomainForecast:
 
 @dataclass(frozen=True, repr=False)
 class Forecast(Summarised):
-    """What a planned run will reach, with how sure that is and what it rests on."""
+    """What a planned run will reach, how certain that is, and what the forecast rests on.
+
+    Losses are in nats per token. A `Quantity` is a median with central intervals.
+
+    >>> import foretrain
+    >>> config = foretrain.RunConfig.from_mapping({"model": {"params": "7B"}, "data": {"tokens": "140B"}})
+    >>> found = foretrain.forecast(config, foretrain.load_predictor("web-text"))
+    >>> round(found.headline.loss_nats.median, 2), sorted(found.headline.loss_nats.intervals)
+    (2.27, [0.5, 0.8, 0.9, 0.95])
+    >>> found.cluster is None, "hardware.accelerator" in str(found.cluster_missing)
+    (True, True)
+    """
 
     config: RunConfig
+    """The plan."""
     predictor: Mapping[str, Any]
+    """Plain facts about the predictor."""
     main: str
     """The target of the headline."""
     domains: Mapping[str, DomainForecast]
+    """The forecast of each target."""
     params_fitted: float
     """The N that went into the law, in the predictor's own convention."""
     extrapolation_gap_decades: float
+    """How far the plan lies beyond the fitted runs, in decades (powers of ten); 0 if inside."""
     p_target: float | None
     """Chance of reaching `targets.perplexity` or `targets.loss_nats`; None if neither is stated."""
     p_all: float | None
     """Chance of reaching every target that is stated: loss, by the deadline, within the budget; None without any."""
     warnings: tuple[str, ...] = field(default_factory=tuple)
+    """What should be known before relying on the figures, in plain sentences."""
     average: DomainForecast | None = None
     """The plain mean of the loss over domains, their errors' correlation kept; None for a single domain."""
     cluster: ClusterEstimate | None = None
@@ -143,17 +159,30 @@ def forecast(
     *,
     step: PlannedStep | None = None,
 ) -> Forecast:
-    """Forecast one planned run.
+    """Forecast one planned run: its loss, and its time and cost where the plan states the hardware.
 
     Args:
-        config: The planned run.
-        predictor: Fitted laws, one for each target.
-        step_times: A calibrated model of step times; the shipped one by default.
-        step: The run's step in its layout where it is known already (`plan_step`), so that none is searched for.
+        config: The plan.
+        predictor: Predicts the loss.
+        step_times: Predicts the time of a step; by default the shipped model.
+        step: The run's step in its layout if it is known already (from `plan_step`), so that no layout is searched for.
+
+    Returns:
+        The forecast; losses in nats per token, with intervals. The same seed (`config.seed`) gives the same figures.
 
     Raises:
         InputError: The predictor does not apply to this run.
-        InfeasibleError: The run's machines can't run it.
+        InfeasibleError: The hardware of the plan can't run it.
+
+    >>> import foretrain
+    >>> predictor = foretrain.load_predictor("web-text")
+    >>> plan = {"model": {"params": "7B"}, "data": {"tokens": "140B"}, "targets": {"loss_nats": 2.5}}
+    >>> short = foretrain.forecast(foretrain.RunConfig.from_mapping(plan), predictor)
+    >>> longer = foretrain.forecast(foretrain.RunConfig.from_mapping(plan | {"data": {"tokens": "1T"}}), predictor)
+    >>> longer.headline.loss_nats.median < short.headline.loss_nats.median
+    True
+    >>> 0 < short.p_target < longer.p_target < 1
+    True
     """
     warnings: list[str] = []
     columns = run_columns(config, predictor, warnings)

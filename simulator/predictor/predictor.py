@@ -35,16 +35,33 @@ _Found = TypeVar("_Found")
 
 @dataclass(frozen=True, repr=False)
 class Predictor(Summarised):
-    """Fitted laws for one or more targets, with everything a forecast must say about where they come from.
+    """Fitted laws for one or more losses, with everything that a forecast must say about where they come from.
 
-    `about` holds plain facts: `title`, `params_kind` (what N counts: total, active or non_embedding), `corpus`,
-    `val_domain`, `tokenizer`, `bytes_per_token`, `table`, `digest`, `seed`, `versions`, `prior`.
+    `Predictor.fit` makes one from a run table; `load_predictor` loads one.
+
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> import foretrain
+    >>> params = np.repeat([1e7, 3e7, 1e8, 3e8], 3)
+    >>> tokens = params * np.tile([5, 20, 80], 4)
+    >>> loss = 1.7 + 400 * params**-0.34 + 1500 * tokens**-0.34
+    >>> table = foretrain.RunTable.from_frame(pd.DataFrame({"params": params, "tokens": tokens, "loss": loss}))
+    >>> predictor = foretrain.Predictor.fit(table, law="chinchilla")
+    >>> prediction = predictor.predict({"params": np.array([1e9]), "tokens": np.array([20e9])})
+    >>> bool(abs(prediction.loss_nats[0] / (1.7 + 400 * 1e9**-0.34 + 1500 * 20e9**-0.34) - 1) < 0.01)
+    True
     """
 
     name: str
+    """Name of the predictor."""
     models: Mapping[str, LossModel]
+    """The fitted law of each target (`loss`, `loss.<domain>`)."""
     about: Mapping[str, object] = field(default_factory=dict)
+    """Plain facts: `title`, `params_kind` (what N counts: total, active or non_embedding), `corpus`, `val_domain`,
+    `tokenizer`, `bytes_per_token`, `table`, `digest`, `seed`, `versions`, `prior`.
+    """
     notes: tuple[str, ...] = ()
+    """What looked wrong when it was fitted, in plain sentences."""
     correlation: np.ndarray | None = None
     """Correlation of the targets' errors on one run, `(T, T)` in their order; None where it isn't known."""
 
@@ -62,22 +79,31 @@ class Predictor(Summarised):
         about: Mapping[str, object] | None = None,
         progress: Progress | None = None,
     ) -> Predictor:
-        """Fit every target of a run table, side by side. Warns DataWarning on what looks like a mistake.
+        """Fit a law to every loss column of a run table.
+
+        A column `weight` in the table weighs its rows.
 
         Args:
-            table: The runs. A column `weight` in it weighs its rows.
-            law: `auto` or a name such as `chinchilla` or `general+repetition`.
-            prior: `auto` (the public tables' prior with `law="auto"`, none for a law that is named), `public`, `weak`,
-                None or a LawPrior.
-            fixed: Parameters that fitting must not change: E (nats), alpha, beta, gamma, or any of the law's own.
-            surrogate: `auto` (with law auto, a residual learner where cross-validation says that it helps) or `none`.
-            seed: Seed of all that is drawn.
+            table: The runs.
+            law: "auto", or a name such as "chinchilla" or "general+repetition".
+            prior: Prior of the law's parameters: "auto" (that of the public tables if `law` is "auto", otherwise none),
+                "public", "weak", "none" or None, or a `LawPrior`.
+            fixed: Values of parameters that are not fitted: E (nats per token), alpha, beta, gamma, or the law's own.
+            surrogate: "auto" (if `law` is "auto", a learner of the law's residuals where cross-validation shows that it
+                helps) or "none".
+            seed: Seed of the draws.
             name: Name of the predictor.
-            about: Facts about it, beside or instead of those that the table tells.
-            progress: Told of each target that is fitted.
+            about: Facts about it, in addition to or instead of those that the table tells.
+            progress: Called with each target and the share done, 0 to 1.
+
+        Returns:
+            The predictor.
 
         Raises:
-            FitError: The table can't identify what was asked.
+            FitError: The table can't identify what was asked for.
+
+        Warns:
+            DataWarning: Something in the table looks like a mistake.
         """
         chosen_prior = resolve_prior(prior, law)
 
@@ -115,7 +141,7 @@ class Predictor(Summarised):
 
     @property
     def main_loss(self) -> str:
-        """`loss` where it is there, else the first target."""
+        """The main target: `loss` if there is one, otherwise the first."""
         return "loss" if "loss" in self.models else next(iter(self.models))
 
     @override
@@ -131,21 +157,31 @@ class Predictor(Summarised):
         return facts
 
     def predict(self, columns: Columns, target: str | None = None) -> LossPrediction:
-        """Predict one target (the main one by default) for runs given as columns `(n,)`."""
+        """Predict one target of n runs.
+
+        Args:
+            columns: Columns of the runs, each `(n,)`: `params`, `tokens` and whatever else the law reads.
+            target: The target, such as "loss" or "loss.code"; by default the main one.
+
+        Returns:
+            Losses `(n,)` in nats per token, with their uncertainty.
+        """
         if target is None:
             target = self.main_loss
         return self.models[target].predict(columns)
 
     def average(self, columns: Columns, weights: Mapping[str, float] | None = None) -> LossPrediction:
-        """The mean loss over several targets, with their errors' correlation kept.
+        """Predict the mean loss over several targets of n runs, taking the correlation of their errors into account.
 
         Args:
             columns: Columns of the runs, each `(n,)`.
-            weights: Weight of each target (`loss.<domain>`); they need not sum to 1. By default every domain counts
-                the same.
+            weights: Weights by target (`loss.<domain>`), which need not sum to 1; by default all domains have the same.
+
+        Returns:
+            Mean losses `(n,)` in nats per token, with their uncertainty.
 
         Raises:
-            UsageError: An unknown target, a negative weight, or no weight at all.
+            UsageError: A target is unknown, a weight is negative, or all weights are 0.
         """
         if weights is None:
             weights = dict.fromkeys(self.domain_losses, 1.0)
@@ -167,7 +203,15 @@ class Predictor(Summarised):
         return self.averaged(predictions, weights)
 
     def averaged(self, predictions: Mapping[str, LossPrediction], weights: Mapping[str, float]) -> LossPrediction:
-        """The weighted mean of predictions of the same runs, by target; `weights` need not sum to 1."""
+        """Average given predictions of the same runs.
+
+        Args:
+            predictions: The predictions, by target.
+            weights: Weights by target, which need not sum to 1.
+
+        Returns:
+            The weighted mean, in nats per token.
+        """
         targets = list(self.models)
         places = [targets.index(name) for name in predictions]
         correlation = self.correlation
@@ -178,11 +222,18 @@ class Predictor(Summarised):
 
     @property
     def domain_losses(self) -> list[str]:
-        """The targets of single domains, `loss.<domain>`; all targets where there are none."""
+        """The targets of single domains, `loss.<domain>`; all targets if there are none."""
         return [name for name in self.models if name != "loss"] or list(self.models)
 
     def only(self, targets: Sequence[str]) -> Predictor:
-        """The same with only some of its targets, for those who ask for few of them often."""
+        """A predictor of only some of the targets, which is faster.
+
+        Args:
+            targets: The targets to keep.
+
+        Returns:
+            The smaller predictor.
+        """
         kept = {name: model for name, model in self.models.items() if name in targets}
         correlation = self.correlation
         if correlation is not None:
@@ -191,7 +242,15 @@ class Predictor(Summarised):
         return replace(self, models=kept, correlation=correlation)
 
     def renamed(self, name: str, about: Mapping[str, object]) -> Predictor:
-        """The same fits under another name and with more facts about them."""
+        """The same fits under another name.
+
+        Args:
+            name: The new name.
+            about: Facts to add to `about`.
+
+        Returns:
+            The renamed predictor.
+        """
         return replace(self, name=name, about={**self.about, **about})
 
 

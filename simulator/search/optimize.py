@@ -50,20 +50,36 @@ def optimize(
     storage: str | None = None,
     progress: Progress | None = None,
 ) -> Optimization:
-    """Search for the best plan of a study. One without a feasible plan isn't an error here: the result says so.
+    """Search for the best plan of a study.
+
+    A study without a feasible plan is not an error here; the result says so (`Optimization.require_feasible` raises).
 
     Args:
-        config: A `Study`, the path of a study file, or the mapping that would stand in one.
+        config: A `Study`, the path of a study file, or the mapping that such a file would hold.
         predictor: Instead of the one that the study names.
         trials: How many to reach, instead of the study's `search.trials`. They are counted over everything that the
             storage holds, so that an interrupted search goes on where it stopped, and several processes share the work.
         storage: Where trials are kept, instead of the study's `search.storage`.
-        progress: Called with what is being done and the share done.
+        progress: Called with what is being done and the share done, 0 to 1.
+
+    Returns:
+        The best plan, the Pareto front of several goals, and what the trials say about the search space.
 
     Raises:
         ConfigError: Something is wrong with the study.
         InputError: The storage can't be used.
         UsageError: `trials` is below 1.
+
+    >>> import foretrain
+    >>> study = {
+    ...     "run": {"model": {"params": "1B"}, "data": {"tokens": "20B"}},
+    ...     "predictor": "web-text",
+    ...     "space": {"data.tokens": {"low": "10B", "high": "100B", "log": True}},
+    ...     "objective": {"minimise": "loss_nats"},
+    ... }
+    >>> found = foretrain.optimize(study, trials=6)
+    >>> found.feasible, found.best.forecast.config.data.tokens > 50e9
+    (True, True)
     """
     from .result import conclude
 

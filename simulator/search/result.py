@@ -69,17 +69,35 @@ class Candidate:
 
 @dataclass(frozen=True, repr=False)
 class Optimization(Summarised):
-    """What a search found."""
+    """The result of a search: the best plan, the Pareto front, and what the trials say about the search space.
+
+    >>> import foretrain
+    >>> study = {
+    ...     "run": {"model": {"params": "1B"}, "data": {"tokens": "20B"}},
+    ...     "predictor": "web-text",
+    ...     "space": {"data.tokens": {"low": "10B", "high": "100B", "log": True}},
+    ...     "objective": {"minimise": "loss_nats"},
+    ... }
+    >>> found = foretrain.optimize(study, trials=6)
+    >>> found.require_feasible()  # raises InfeasibleError if no plan keeps every limit
+    >>> found.trials["complete"], found.best.evaluation.goals <= found.baseline.evaluation.goals
+    (6, True)
+    """
 
     study: Study
+    """What was searched."""
     sampler: str
+    """Name of the sampler."""
     storage: str | None
+    """Where the trials are kept; None for memory."""
     best: Candidate
     """Of several goals the balanced one; without a feasible plan the one that misses the limits least."""
     front: tuple[Candidate, ...]
+    """The Pareto front: plans of which none is better in every goal."""
     baseline: Candidate
     """The run as it is."""
     feasible: bool
+    """Whether any plan keeps every limit."""
     trials: Mapping[str, int]
     """complete, feasible, impossible, failed, running; how many were polished, and how many were there before."""
     history: Sequence[tuple[int, tuple[float, ...], bool, str]]
@@ -87,9 +105,11 @@ class Optimization(Summarised):
     importances: Mapping[str, Mapping[str, float]]
     """By goal: the share of each parameter in what makes good trials good (PED-ANOVA)."""
     relaxations: tuple[Relaxation, ...] = ()
+    """Without a feasible plan: which limits to relax, and by how much, the smallest first."""
     why: str | None = None
     """Why no plan can be run at all."""
     notes: tuple[str, ...] = field(default_factory=tuple)
+    """What else should be known, in plain sentences."""
 
     @override
     def summary(self) -> dict[str, str]:

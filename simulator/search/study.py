@@ -36,7 +36,20 @@ _Read = TypeVar("_Read")
 
 @dataclass(frozen=True)
 class Study:
-    """One search, complete."""
+    """A complete search problem: the run it starts from, what may vary, goals and limits, and what forecasts them.
+
+    `load` reads a study from a file, `from_mapping` from plain values; `optimize` and `Planner` take either.
+
+    >>> import foretrain
+    >>> study = foretrain.Study.from_mapping({
+    ...     "run": {"model": {"params": "1B"}, "data": {"tokens": "20B"}},
+    ...     "predictor": "web-text",
+    ...     "space": {"data.tokens": {"low": "10B", "high": "100B", "log": True}},
+    ...     "objective": {"minimise": "loss_nats"},
+    ... })
+    >>> list(study.space.paths), [goal.name for goal in study.goals]
+    (['data.tokens'], ['loss_nats'])
+    """
 
     name: str
     """Under which a storage keeps it."""
@@ -45,12 +58,15 @@ class Study:
     space: Space
     """What may vary."""
     goals: tuple[MeasuredGoal, ...]
+    """What is minimised or maximised; of several, a Pareto front is looked for."""
     limits: tuple[BoundLimit, ...]
+    """What every feasible plan must keep."""
     predictor: Predictor
     """What forecasts losses."""
     step_times: StepTimeModel
     """What forecasts the time of a step."""
     serving: ServingConfig
+    """How the trained model will be served, for lifetime costs."""
     options: SearchOptions
     """How to search."""
     digest: str

@@ -36,25 +36,47 @@ class PlannedLoss:
 
 @dataclass(frozen=True, repr=False)
 class Tracking(Summarised):
-    """A running job against its plan.
+    r"""A running job compared with its plan, as `track` gives it.
 
-    `belief` is what is thought of its loss curve; before its points tell anything, it is that of the plan alone.
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import foretrain
+    >>> config = foretrain.RunConfig.from_mapping({
+    ...     "model": {"params": "1B"},
+    ...     "data": {"tokens": "4B"},
+    ...     "optim": {"batch_tokens": "1M", "lr": 3e-4, "lr_final": 3e-5, "schedule": "cosine", "warmup_steps": 100},
+    ...     "targets": {"loss_nats": 2.5},
+    ... })
+    >>> log = "".join(f"{step},{2.9 + 8 / step**0.5}\n" for step in range(200, 2001, 50))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "log.csv").write_text("step,loss\n" + log)
+    ...     found = foretrain.track(config, f"{folder}/log.csv")
+    >>> found.verdict, found.ok, found.steps, found.log.now
+    ('behind', False, 4000, 2000.0)
     """
 
     config: RunConfig
+    """The plan."""
     log: RunLog
+    """The points of the log, checked."""
     plan: PlannedLoss
+    """The final loss that was planned."""
     belief: CurvePosterior
+    """The distribution of the loss curve; that of the plan alone as long as the log has too few points."""
     verdict: Verdict
+    """"on track", "ahead", "behind", "diverged" or "too early"."""
     z: float | None
     """Log of forecast over plan in standard deviations, above 0 worse than planned; None where nothing can be said."""
     shift: Shift | None
+    """A lasting rise of the loss above its own past; None if there is none."""
     loss_nats: Quantity | None
     """The final loss that is expected now; None where nothing can be said."""
     p_target: float | None
     """Chance of reaching the target; None without a target, or where nothing can be said."""
     pace: RunPace | None
+    """Speed, and when the run will end; None without times in the log."""
     notices: tuple[Notice, ...]
+    """What was noticed in the log."""
 
     @property
     def steps(self) -> int:

@@ -73,11 +73,42 @@ def track(
     step_times: StepTimeModel | None = None,
     progress: Progress | None = None,
 ) -> Tracking:
-    """Hold the log so far of a running job against its plan.
+    r"""Compare the log of a running job with its plan.
 
-    The loss is held against the `predictor`'s forecast, or against `config.targets` where none is given. `curves` tells
-    what loss curves look like; by default little is presumed. `metric` and `unit` as in `read_log`.
-    Raises `ConfigError` for what the plan leaves out, `LogError` for a log that can't be read.
+    Args:
+        config: The plan, which states the batch size and the learning rates.
+        log: The log of the job so far: CSV, JSON lines, or what else `read_log` reads.
+        predictor: Predicts the planned loss; by default the target that `config.targets` states counts as the plan, or
+            without one the forecast of "web-text".
+        curves: What loss curves look like: from the learning rates and the loss so far (nats per token) to a prior; by
+            default a generic one.
+        metric: Name of the loss in the log; by default it is found.
+        unit: What the log counts: "auto", "steps", "tokens", "samples", or "steps/K" for K micro-batches per step.
+        step_times: Predicts the time of a step; by default the shipped model.
+        progress: Called with what is being done and the share done, 0 to 1.
+
+    Returns:
+        The verdict, the final loss that is expected now, the pace, and whatever was noticed.
+
+    Raises:
+        ConfigError: The plan leaves out something that is needed.
+        LogError: The log can't be read.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import foretrain
+    >>> config = foretrain.RunConfig.from_mapping({
+    ...     "model": {"params": "1B"},
+    ...     "data": {"tokens": "4B"},
+    ...     "optim": {"batch_tokens": "1M", "lr": 3e-4, "lr_final": 3e-5, "schedule": "cosine", "warmup_steps": 100},
+    ...     "targets": {"loss_nats": 2.5},
+    ... })
+    >>> log = "".join(f"{step},{2.35 + 8 / step**0.5}\n" for step in range(200, 2001, 50))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "log.csv").write_text("step,loss\n" + log)
+    ...     found = foretrain.track(config, f"{folder}/log.csv")
+    >>> found.verdict in ("on track", "ahead"), 2.2 < found.loss_nats.median < 2.7
+    (True, True)
     """
     say = progress or (lambda _text, _share: None)
     say("reading", 0.0)

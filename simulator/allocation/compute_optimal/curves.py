@@ -78,7 +78,29 @@ class IsoLoss:
 def isoflop(
     predictor: Predictor, flops: Sequence[float], *, config: RunConfig | None = None, unique_tokens: float | None = None
 ) -> list[IsoFlop]:
-    """For each compute, the loss over sizes from 1/16 to 16 times the optimal one, with calibrated 90 % bands."""
+    """Loss over model sizes at constant compute: IsoFLOP curves.
+
+    Args:
+        predictor: Predicts the loss.
+        flops: Training compute of each curve, FLOPs.
+        config: A plan that states the data mix, the unique tokens and the experts.
+        unique_tokens: Unique tokens in stock, instead of the plan's.
+
+    Returns:
+        One curve for each compute: sizes from 1/16 to 16 times the optimal one, their tokens and losses (nats per
+        token) with calibrated 90 % intervals, arrays `(81,)`.
+
+    Raises:
+        InputError: The predictor's law can't say.
+
+    >>> import foretrain
+    >>> (curve,) = foretrain.isoflop(foretrain.load_predictor("web-text"), [1e22])
+    >>> best = curve.loss_nats.argmin()
+    >>> bool(0.5 < curve.params[best] / curve.optimum.params.median < 2)
+    True
+    >>> bool((curve.low_90 < curve.loss_nats).all())
+    True
+    """
     surface = LossSurface.of(predictor, config, unique_tokens)
     found = []
     for amount in flops:
@@ -98,9 +120,25 @@ def isoloss(
     config: RunConfig | None = None,
     unique_tokens: float | None = None,
 ) -> list[IsoLoss]:
-    """For each loss, nats per token, the sizes and tokens that reach it by the law, and the cheapest of them.
+    """Sizes and tokens that reach a given loss, and the cheapest of them by compute.
 
-    InputError for a loss that isn't one; InfeasibleError for one that no compute up to 1e32 FLOPs reaches.
+    Args:
+        predictor: Predicts the loss.
+        losses: Final losses, nats per token.
+        config: A plan that states the data mix, the unique tokens and the experts.
+        unique_tokens: Unique tokens in stock, instead of the plan's.
+
+    Returns:
+        One curve for each loss, in the same order.
+
+    Raises:
+        InputError: A loss is not above 0 and at most 20, or the predictor's law can't say.
+        InfeasibleError: No compute up to 1e32 FLOPs reaches a loss.
+
+    >>> import foretrain
+    >>> easy, hard = foretrain.isoloss(foretrain.load_predictor("web-text"), [2.5, 2.4])
+    >>> easy.cheapest_flops.median < hard.cheapest_flops.median
+    True
     """
     surface = LossSurface.of(predictor, config, unique_tokens)
     return [_isoloss(surface, float(loss)) for loss in losses]

@@ -81,10 +81,19 @@ def compute_optimal(
     config: RunConfig | None = None,
     unique_tokens: float | None = None,
 ) -> ComputeOptimal:
-    """The compute-optimal size and tokens for `flops`, or for the compute of the plan `config`.
+    """The compute-optimal number of parameters and training tokens.
 
-    The plan also states the mix, the stock of distinct tokens and the experts; `unique_tokens` is a stock in place of
-    its own. InputError where the predictor's law can't say.
+    Args:
+        predictor: Predicts the loss.
+        flops: Training compute, FLOPs; by default that of the plan `config`.
+        config: A plan, which also states the data mix, the unique tokens and the experts.
+        unique_tokens: Unique tokens in stock, instead of the plan's.
+
+    Returns:
+        Parameters, tokens and loss with their intervals, and how they were found.
+
+    Raises:
+        InputError: The predictor's law can't say, or neither `flops` nor `config` is given.
 
     >>> from foretrain import load_predictor
     >>> found = compute_optimal(load_predictor("chinchilla-massivetext"), 5.76e23)

@@ -120,11 +120,40 @@ def what_more_buys(
     step_times: StepTimeModel | None = None,
     progress: Progress | None = None,
 ) -> Marginal:
-    """What `weeks`, `gpus` (beside a quarter more of them), a share `budget` of the cost and twice the tokens buy.
+    """What more time, more accelerators, more money or more tokens would do for a plan.
 
     More time and more money go into more tokens on the same accelerators; more accelerators keep to the plan's wall
-    clock. Each is answered for the planned model and for the best shape of its family within the same limits. Raises
-    ConfigError for what the plan lacks, InfeasibleError where the plan itself can't run.
+    clock. Each is answered for the planned model and for the best shape of its family within the same limits.
+
+    Args:
+        config: The plan, with its architecture and hardware.
+        predictor: Predicts the loss.
+        weeks: Additional wall clock, weeks.
+        gpus: Additional accelerators, answered beside a quarter more of them; None for only that.
+        budget: Additional share of the cost, such as 0.1 for 10 % more.
+        step_times: Predicts the time of a step; by default the shipped model.
+        progress: Called with what is being done and the share done, 0 to 1.
+
+    Returns:
+        The plan's own outcomes, and one row for each addition; changes of the loss in nats per token.
+
+    Raises:
+        ConfigError: The plan leaves out something that is needed.
+        InfeasibleError: The plan itself can't run.
+        InputError: An addition is not above 0.
+
+    >>> import foretrain
+    >>> shape = {"layers": 8, "width": 768, "heads": 12, "ffn_width": 2048, "vocab_size": 32000, "context_length": 2048}
+    >>> config = foretrain.RunConfig.from_mapping({
+    ...     "model": {"architecture": shape},
+    ...     "data": {"tokens": "10B"},
+    ...     "optim": {"batch_tokens": "512k"},
+    ...     "hardware": {"accelerator": "H100-SXM-80", "count": 8},
+    ... })
+    >>> found = foretrain.what_more_buys(config, foretrain.load_predictor("web-text"))
+    >>> twice = found.rows[-1]
+    >>> twice.what, twice.same_model.loss_change_nats.median < 0
+    ('twice the tokens', True)
     """
     _check(config, weeks, gpus, budget)
     steps = AffordableSteps(step_times)

@@ -109,11 +109,39 @@ def money_optimal(
     step_times: StepTimeModel | None = None,
     progress: Progress | None = None,
 ) -> MoneyOptimal:
-    """The best size and tokens for a budget, a deadline or both, on the plan's machines and at its prices.
+    """The model size and number of tokens of lowest loss within a budget, a deadline, or both.
 
-    Without either, those of the plan's targets. Every size gets the tokens that the limits allow at the speed of its
-    own fastest layout. `chance` is that with which each limit must hold: 0.5 takes medians. Raises InfeasibleError
-    where no size can be trained so, ConfigError for what the plan lacks, InputError without any limit.
+    The run uses the plan's accelerators at its prices. Every size gets the tokens that the limits allow at the speed of
+    its own fastest layout.
+
+    Args:
+        config: The plan, with its architecture, hardware and prices.
+        predictor: Predicts the loss.
+        budget_usd: Budget, US dollars.
+        deadline_days: Wall clock, days. Without either limit, those of the plan's targets are taken.
+        chance: Probability with which each limit must hold; 0.5 takes medians.
+        step_times: Predicts the time of a step; by default the shipped model.
+        progress: Called with what is being done and the share done, 0 to 1.
+
+    Returns:
+        The best plan with its loss and cost, and the other sizes beside it.
+
+    Raises:
+        ConfigError: The plan leaves out something that is needed.
+        InfeasibleError: No size can be trained within the limits.
+        InputError: There is no limit, or one that makes no sense.
+
+    >>> import foretrain
+    >>> shape = {"layers": 8, "width": 768, "heads": 12, "ffn_width": 2048, "vocab_size": 32000, "context_length": 2048}
+    >>> config = foretrain.RunConfig.from_mapping({
+    ...     "model": {"architecture": shape},
+    ...     "data": {"tokens": "10B"},
+    ...     "optim": {"batch_tokens": "512k"},
+    ...     "hardware": {"accelerator": "H100-SXM-80", "count": 8, "price_usd_per_hour": 2.0},
+    ... })
+    >>> found = foretrain.money_optimal(config, foretrain.load_predictor("web-text"), budget_usd=1000)
+    >>> found.binding, found.cluster.cost_usd.median <= 1000
+    ('cost_usd', True)
     """
     if not 0 < chance < 1:
         raise InputError(f"chance: got {chance:g}; expected one between 0 and 1, such as 0.9")

@@ -66,11 +66,26 @@ class Spread:
 
 @dataclass(frozen=True)
 class StepTimeModel:
-    """Predicts step times with a spread. `shipped()` is what foretrain comes with."""
+    """Predicts the time of a training step, with its uncertainty. `StepTimeModel.shipped()` is the default model.
+
+    `calibrate_step_times` adapts it to a cluster; `save` and `load` keep the result in a file.
+
+    >>> import tempfile
+    >>> import foretrain
+    >>> model = foretrain.StepTimeModel.shipped()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     model.save(f"{folder}/steps.json")
+    ...     again = foretrain.StepTimeModel.load(f"{folder}/steps.json")
+    >>> again.calibrated_on, again.provenance == model.provenance
+    (0, True)
+    """
 
     efficiencies: Efficiencies
+    """Efficiencies of arithmetic, memory and network that the physical model multiplies peaks by."""
     residual: Residual | None
+    """What the physical model misses, as learned from measurements; None for none."""
     spread: Spread
+    """How far measured times scatter around predictions."""
     kinds: np.ndarray
     """(generations + 1, frameworks): log offsets of kinds of accelerator and software."""
     offset: float
@@ -78,6 +93,7 @@ class StepTimeModel:
     covariance: np.ndarray
     """(1 + parameters, 1 + parameters): of the offset and of log parameters, for a cluster as believed now."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Where the model comes from, as plain facts."""
     calibrated_on: int = 0
     """How many measured steps of the cluster are in it."""
 

@@ -22,7 +22,11 @@ _SHARES = (np.arange(200) + 0.5) / 200
 
 
 class Library:
-    """Whole curves to learn from. Fits are made when first needed and kept; `fits`, by their runs, are known already.
+    """Whole loss curves to learn from. Fits are made when they are first needed, and kept.
+
+    Args:
+        curves: Curves of finished runs, as `read_curves` gives them.
+        fits: Fits that are known already, by the `run_id`s of their curves.
 
     >>> Library([]).prior("new/recipe", 1e9, RatePath(np.ones(100)), loss=3.0).name
     'generic'
@@ -96,12 +100,28 @@ def fit_library(curves: Iterable[Curve], *, strict: bool = False, progress: Prog
     """Fit the law to whole loss curves; runs of one family share its shape, those of one size its level.
 
     Args:
-        curves: As `read_curves` gives them by run_id; pass its values.
+        curves: Curves of finished runs, such as the values of what `read_curves` returns.
         strict: Raise FitError where the curves of a family can't tell what a decay does, instead of a DataWarning.
-        progress: Called with each family before it is fitted.
+        progress: Called with each family before it is fitted, and the share done, 0 to 1.
+
+    Returns:
+        The library of these curves, fitted.
 
     Raises:
-        FitError: for no curves, too few points, or losses that aren't numbers above 0.
+        FitError: There are no curves, too few points, or losses that aren't numbers above 0.
+
+    >>> import numpy as np
+    >>> import foretrain
+    >>> from foretrain.simulator.curve.library import Curve
+    >>> from foretrain.simulator.curve.rates.path import named_path
+    >>> curves = []
+    >>> for name in ("cosine", "linear", "constant"):
+    ...     path = named_path(name, 2000, 100, 1.0 if name == "constant" else 0.1)  # 100 of 2000 steps warm up
+    ...     step = np.arange(150, 2001, 50)
+    ...     loss = 3.0 + 8 * path.behind(step) ** -0.5 + 0.1 * path.rate[step - 1]
+    ...     curves.append(Curve(name, "toy", 25e6, path, step, loss))
+    >>> foretrain.fit_curves(curves).sizes
+    {'toy': [25000000.0]}
     """
     library = Library(list(curves))
     if not library.curves:

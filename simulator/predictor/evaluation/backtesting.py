@@ -26,9 +26,32 @@ _FOLDS = 20
 def backtest_table(
     table: RunTable, *, prior: LawPrior | None = None, seed: int = 0, progress: Progress | None = None
 ) -> dict[str, dict[str, Any]]:
-    """Back-test by target: `{target: {"chosen", "why", "laws": {name: {…}}}}`, errors as fractions of the loss.
+    """Back-test every law that applies to a table: fit on the smaller runs, predict the larger ones.
 
-    Coverage is honest about order: the interval of each cut is calibrated on the other cuts and the public tables.
+    The interval of each cut is calibrated on the other cuts and the public tables only.
+
+    Args:
+        table: The runs.
+        prior: Prior of the laws' parameters; by default that of the public tables.
+        seed: Seed of the draws.
+        progress: Called with each target and the share done, 0 to 1.
+
+    Returns:
+        By target, `{"chosen", "why", "laws": {name: {…}}, …}`; errors are fractions of the loss.
+
+    Raises:
+        FitError: The table has too few runs to fit a law.
+
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> import foretrain
+    >>> params = np.repeat([1e7, 3e7, 1e8, 3e8], 3)
+    >>> tokens = params * np.tile([5, 20, 80], 4)
+    >>> loss = 1.7 + 400 * params**-0.34 + 1500 * tokens**-0.34
+    >>> table = foretrain.RunTable.from_frame(pd.DataFrame({"params": params, "tokens": tokens, "loss": loss}))
+    >>> found = foretrain.backtest(table)["loss"]
+    >>> found["chosen"] in found["laws"]
+    True
     """
     prior = public_prior() if prior is None else prior
     results = {}

@@ -19,10 +19,28 @@ if TYPE_CHECKING:
 
 
 def score(predictor: Predictor, table: RunTable, *, progress: Progress | None = None) -> dict[str, Any]:
-    """Errors of `predictor` on a table's ok rows, with the stable keys of `simulate score --json`.
+    """Errors of a predictor on runs with known losses.
 
-    Raises RunTableError if the table has none of the predictor's targets, InputError if a run is one that the
-    predictor does not apply to.
+    Args:
+        predictor: The predictor.
+        table: The runs; those of status `ok` are scored.
+        progress: Called with each target and the share done, 0 to 1.
+
+    Returns:
+        Errors by target (nats per token, or fractions of the loss), coverage and width of the intervals, under the
+        stable keys of `simulate score --json`.
+
+    Raises:
+        RunTableError: The table has none of the predictor's targets.
+        InputError: The predictor does not apply to one of the runs.
+
+    >>> import pandas as pd
+    >>> import foretrain
+    >>> frame = pd.DataFrame({"params": ["1B", "7B"], "tokens": ["100B", "1T"], "loss": [2.45, 2.05]})
+    >>> table = foretrain.RunTable.from_frame(frame)
+    >>> found = foretrain.score(foretrain.load_predictor("web-text"), table)
+    >>> found["rows"], found["targets"]["loss"]["max_relative_error"] < 0.2
+    (2, True)
     """
     pairs = matching_targets(predictor, table)
     results = {}

@@ -55,7 +55,24 @@ def check_destination(folder: str | os.PathLike[str]) -> Path:
 
 
 def save(predictor: Predictor, folder: str | os.PathLike[str]) -> None:
-    """Write a predictor's folder, each file whole, the manifest last. Raises InputError if it can't be written."""
+    """Save a predictor into a folder. Files are written whole, the manifest last.
+
+    Args:
+        predictor: The predictor.
+        folder: The folder: new, empty, or holding an earlier predictor.
+
+    Raises:
+        UsageError: The name of the folder is empty.
+        PredictorError: The folder can't be made or holds something else.
+        InputError: A file can't be written.
+
+    >>> import tempfile
+    >>> import foretrain
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     foretrain.save_predictor(foretrain.load_predictor("chinchilla-massivetext"), folder)
+    ...     foretrain.load_predictor(folder).name
+    'chinchilla-massivetext'
+    """
     path = check_destination(folder)
     buffer = io.BytesIO()
     arrays: dict[str, Any] = arrays_of(predictor)
@@ -74,7 +91,23 @@ def save(predictor: Predictor, folder: str | os.PathLike[str]) -> None:
 
 
 def load(where: str | os.PathLike[str]) -> Predictor:
-    """Load a shipped predictor by name, or one from a folder. PredictorError says what is missing or damaged."""
+    """Load a shipped predictor by its name, or one from a folder.
+
+    Args:
+        where: Name of a shipped predictor, such as "web-text", or the folder that `save_predictor` or `simulate fit`
+            wrote.
+
+    Returns:
+        The predictor.
+
+    Raises:
+        PredictorError: There is no such predictor, or something in its folder is missing or damaged.
+
+    >>> import foretrain
+    >>> predictor = foretrain.load_predictor("web-text")
+    >>> predictor.name, predictor.main_loss
+    ('web-text', 'loss')
+    """
     folder = Path(where)
     try:
         if str(where) in shipped() and not folder.is_dir():

@@ -56,7 +56,29 @@ class _Pending:
 
 
 class Planner:
-    """Plans for real runs: `ask` for them, `tell` what became of them."""
+    """Plans real runs one after another: `ask` for plans, train them, `tell` their results.
+
+    The predictor is fitted on the run table and all results so far, so that each result improves the next plan.
+
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> import foretrain
+    >>> params = np.repeat([1e7, 3e7, 1e8, 3e8], 3)
+    >>> tokens = params * np.tile([5, 20, 80], 4)
+    >>> loss = 1.7 + 400 * params**-0.34 + 1500 * tokens**-0.34
+    >>> table = foretrain.RunTable.from_frame(pd.DataFrame({"params": params, "tokens": tokens, "loss": loss}))
+    >>> study = {
+    ...     "run": {"model": {"params": "1B"}, "data": {"tokens": "20B"}},
+    ...     "space": {"data.tokens": {"low": "10B", "high": "100B", "log": True}},
+    ...     "objective": {"minimise": "loss_nats"},
+    ...     "search": {"trials": 6},
+    ... }
+    >>> planner = foretrain.Planner(study, table, fit={"law": "chinchilla"})
+    >>> (proposal,) = planner.ask()
+    >>> result = planner.tell(proposal, 2.4)  # the loss that the real run reached, nats per token
+    >>> len(planner.table), planner.waiting
+    (13, [])
+    """
 
     def __init__(
         self,
@@ -69,17 +91,25 @@ class Planner:
         name: str | None = None,
         explore: float | None = None,
     ) -> None:
-        """A planner for a study on a table of runs, new or as it was left in its storage.
+        """Open a planner for a study on a table of runs: a new one, or one as it was left in its storage.
 
-        `config` is a study, its file, or what would stand in one; its predictor gives way to one that is fitted on
-        `runs` and on every told result, by the options `fit` of `Predictor.fit` (law, prior, fixed, surrogate, seed).
-        `columns` says which column of the table is which. `storage` is a journal file or a database's URL (default:
-        the study's, else memory), where the planner goes by `name` (default: the study's). `explore` is the quantile
-        of the forecast at which plans are judged (default: each goal's own, the median unless it says otherwise); 0.1
-        is an optimistic choice, which prefers plans of which less is known.
+        Args:
+            config: A study, its file, or the mapping that such a file would hold. Its predictor is replaced by one that
+                is fitted on `runs` and on every result.
+            runs: A run table, or the file of one.
+            fit: Options of `Predictor.fit`: law, prior, fixed, surrogate, seed.
+            columns: Standard names of columns, mapped to the table's own names.
+            storage: A journal file or the URL of a database; by default the study's, otherwise memory.
+            name: The planner's name in its storage; by default the study's.
+            explore: Quantile of the forecast at which plans are judged; by default each goal's own, which is the median
+                unless it says otherwise. 0.1 is optimistic and prefers plans of which less is known.
 
-        Raises UsageError if `runs` isn't a table; ConfigError, RunTableError, FitError and InputError for a study,
-        table or storage that can't be used.
+        Raises:
+            UsageError: `runs` is not a table, or `explore` is out of range.
+            ConfigError: Something is wrong with the study.
+            RunTableError: Something is wrong with the table.
+            FitError: The table can't be fitted.
+            InputError: The storage can't be used.
         """
         from .proposal_store import ProposalStore
 

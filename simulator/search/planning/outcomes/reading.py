@@ -32,12 +32,32 @@ def read_outcome(
     study: str | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> RunOutcome:
-    """The outcome of the one run that a file or folder holds.
+    r"""Read the outcome of one finished run from a file or folder: a W&B or MLflow run, an export, or a log of metrics.
 
-    `config` is its plan, which gives the size and the tokens where the run says neither, and tells a run that broke
-    off; `study` the name that runs carry as `<study>-<number>`; `columns` says which column is which, as for a run
-    table. Raises `LogError`, or `RunTableError` for an export, for what can't be read, several runs, or one that
-    isn't over.
+    Args:
+        source: The file or folder.
+        config: The run's plan, which gives size and tokens where the run says neither, and shows whether it broke off.
+        study: The name that runs carry, as `<study>-<number>`.
+        columns: Standard names of columns, mapped to the source's own names.
+
+    Returns:
+        Status, losses by target in nats per token, tokens and parameters.
+
+    Raises:
+        LogError: The source can't be read, holds several runs, or one that isn't over.
+        RunTableError: An export is wrong.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import foretrain
+    >>> config = foretrain.RunConfig.from_mapping({
+    ...     "model": {"params": "1B"}, "data": {"tokens": "4B"}, "optim": {"batch_tokens": "1M"}
+    ... })
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "run.csv").write_text("step,val_loss\n1000,3.1\n4000,2.7\n")
+    ...     found = foretrain.read_outcome(f"{folder}/run.csv", config)
+    >>> found.status, found.losses, found.tokens
+    ('ok', {'loss': 2.7}, 4000000000.0)
     """
     found = list(outcomes(source, Asked(config, {}, study, columns or {})))
     for _, told in found:
