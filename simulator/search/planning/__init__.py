@@ -1,1 +1,1 @@
-"""Plans for real runs: asked for, trained by whoever asked, told; outcomes read from whatever logs there are."""
+"""Ask-and-tell planning of real training runs: proposals, reported results, and outcomes read from logs."""

@@ -1,4 +1,4 @@
-"""Plans worth a real run: the best of a search, then further ones that differ from them and from those tried."""
+"""Plans to propose for real runs: the best of a search, then others that differ from those and from tried plans."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 __all__ = ["ProposedPlan", "apart", "judged_at", "search_plans"]
 
 _SPACINGS = (0.05, 0.025, 0.0125, 0.003, 1e-4)
-"""How far plans are apart at least, shares of a range; the next one where there are no such plans left."""
+"""Least distances between plans, as shares of a range; the next is used when no plan at the one before is left."""
 _MOST_ORDERED = 1_000
 
 
 @dataclass(frozen=True)
 class ProposedPlan:
-    """A plan as Optuna keeps it."""
+    """A plan with its Optuna parameters."""
 
     values: Values
     evaluation: PlanEvaluation
     params: dict[str, Any]
     distributions: dict[str, BaseDistribution]
     spacing: float
-    """How far it is from the others at least."""
+    """The least distance that was required from the other plans."""
 
 
 def judged_at(study: Study, quantile: float) -> Study:
-    """The study with its goals judged at a quantile of the forecast; of what should be large, at the other end."""
+    """The study with its goals evaluated at a quantile of the forecast, or at 1 - quantile where it maximises."""
 
     def at(direction: str) -> float:
         return quantile if direction == "minimize" else 1.0 - quantile
@@ -52,9 +52,10 @@ def judged_at(study: Study, quantile: float) -> Study:
 
 
 def search_plans(study: Study, taken: Sequence[Values], progress: Progress | None = None) -> Iterator[ProposedPlan]:
-    """Feasible plans, the best first, each apart from those before and from those `taken`; searched in memory.
+    """Feasible plans, the best first, each at a distance from earlier ones and from those `taken`.
 
-    Raises InfeasibleError, with the smallest relaxation, where no plan keeps every limit; ends where none is left.
+    The search runs in memory and the iterator ends when no such plan is left. Raises InfeasibleError, with the
+    smallest relaxation of the limits, if no plan is feasible.
     """
     study = replace(study, options=study.options.model_copy(update={"storage": None}))
     evaluator = Evaluator(study)
@@ -76,12 +77,12 @@ def search_plans(study: Study, taken: Sequence[Values], progress: Progress | Non
 
 
 def _near(space: Space, one: Values, others: Sequence[Values]) -> float:
-    """How far the nearest of the others is."""
+    """Distance to the nearest of the others, 0 to 1."""
     return min((apart(space, one, other) for other in others), default=1.0)
 
 
 def apart(space: Space, one: Values, other: Values) -> float:
-    """How far two plans are apart, 0 to 1: the largest difference in any dimension, as a share of its range."""
+    """Distance between two plans, 0 to 1: the largest difference in any dimension, as a share of its range."""
     return max((_apart(dimension, one, other) for dimension in space.dimensions), default=0.0)
 
 
@@ -102,7 +103,7 @@ def _place(dimension: RangeDimension, value: Any) -> float:
 
 
 def _searched(study: Study, evaluator: Evaluator, progress: Progress | None) -> list[PlanEvaluation]:
-    """Everything that a search of the study tries, and better plans near the best."""
+    """All plans that a search of the study evaluates, local search from the best included."""
 
     total = study.options.trials
     found = open_search(study, None, choose_sampler(study, total))
@@ -111,7 +112,7 @@ def _searched(study: Study, evaluator: Evaluator, progress: Progress | None) -> 
 
 
 def _ordered(feasible: Sequence[PlanEvaluation], directions: Sequence[str]) -> list[PlanEvaluation]:
-    """The best first; of several goals the balanced plan, then the rest of its front, then the next front."""
+    """The best first; with several goals the balanced plan, then the rest of its Pareto front, then the next front."""
     if len(directions) == 1:
         sign = 1.0 if directions[0] == "minimize" else -1.0
         return sorted(feasible, key=lambda one: sign * one.goals[0])[:_MOST_ORDERED]
@@ -126,14 +127,14 @@ def _ordered(feasible: Sequence[PlanEvaluation], directions: Sequence[str]) -> l
 
 
 class _Exact:
-    """From evaluations to plans, each worked out once."""
+    """Converts evaluations to plans, each only once."""
 
     def __init__(self, study: Study, evaluator: Evaluator) -> None:
         self._study, self._evaluator = study, evaluator
         self._known: dict[int, ProposedPlan | None] = {}
 
     def __call__(self, one: PlanEvaluation) -> ProposedPlan | None:
-        """The plan that Optuna's parameters give; None where they give none, or one that misses a limit."""
+        """The plan as Optuna's parameters reproduce it; None if they can't, or if it then violates a limit."""
         if id(one) not in self._known:
             self._known[id(one)] = self._plan(one)
         return self._known[id(one)]

@@ -1,7 +1,8 @@
-"""`Planner`: plans for a pipeline that trains for real, asked for and told, each result making the next plan better.
+"""`Planner`: an ask-and-tell interface that proposes plans for real training runs and learns from their results.
 
-Proposals and results are trials of an Optuna study in a journal or a database, so that a pipeline that died goes on
-where it was, and several processes may ask at once. The predictor is fitted on the run table and all told results.
+Proposals and results are stored as trials of an Optuna study in a journal or a database, so that an interrupted
+pipeline resumes where it was, and several processes may share one planner. The predictor is fitted on the run table
+and all reported results.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from .next_plans import ProposedPlan, apart, judged_at, search_plans
 from .outcomes.outcome import RunOutcome
 from .planner_start import StudySource, digest_of, run_table, stated, study_on
 from .proposals import Expected, Proposal, ProposalResult, expect
-from .refit import Refit, lacking, told_row_of
+from .refit import Refit, lacking, outcome_row
 from .results import ReportedResult, headline, headline_nats, read_result
 
 if TYPE_CHECKING:
@@ -44,12 +45,12 @@ _MOST_PROPOSALS = 10_000
 
 @dataclass(frozen=True)
 class _Pending:
-    """A result that is about to be written down."""
+    """A result that is about to be stored."""
 
     entry: Entry
     told: RunOutcome
     digest: str
-    """Of the result as it was given, before what isn't used was taken out."""
+    """Digest of the result as it was reported, before unused losses were removed."""
     config: RunConfig | None
     row: Mapping[str, Any] | None
     notes: tuple[str, ...]
@@ -121,12 +122,12 @@ class Planner:
         self.name = name or stated_name
         self.storage = storage or stated_storage
         self._lock = threading.RLock()
-        self._ledger = ProposalStore(self.storage, f"{self.name}.planner")  # beside a search of the same name
-        told = _fitted(self._ledger.entries())
+        self._store = ProposalStore(self.storage, f"{self.name}.planner")  # beside a search of the same name
+        told = _fitted(self._store.entries())
         self._fitted_on = list(told)
         self._predictor = self._refit.predictor(list(told.values()))
         self.study = study_on(config, self._predictor)
-        self._ledger.begin(digest_of(self.study, self._refit.base))
+        self._store.begin(digest_of(self.study, self._refit.base))
         self._weights = headline(self.study)
 
     @property
@@ -138,18 +139,18 @@ class Planner:
     @property
     def table(self) -> RunTable:
         """The run table with the told results beside its own rows."""
-        return self._refit.table(list(_fitted(self._ledger.entries()).values()))
+        return self._refit.table(list(_fitted(self._store.entries()).values()))
 
     @property
     def waiting(self) -> list[Proposal]:
         """The proposals without a result, also those that a process asked for which has died since."""
         self._follow()
-        return [self._proposal(entry) for entry in self._ledger.entries() if entry.waiting]
+        return [self._proposal(entry) for entry in self._store.entries() if entry.waiting]
 
     @property
     def history(self) -> list[ProposalResult]:
         """Every told result beside what had been forecast, in the order of the proposals."""
-        return [self._lesson(entry) for entry in self._ledger.entries() if entry.told is not None]
+        return [self._result(entry) for entry in self._store.entries() if entry.told is not None]
 
     def ask(self, count: int = 1, *, progress: Progress | None = None) -> list[Proposal]:
         """Up to `count` plans to train, the best first, apart from each other and from those waiting or told.
@@ -162,7 +163,7 @@ class Planner:
         with self._lock:
             self._follow()
             study = self.study if self.explore is None else judged_at(self.study, self.explore)
-            taken = [entry.plan["values"] for entry in self._ledger.entries() if entry.waiting or entry.told]
+            taken = [entry.plan["values"] for entry in self._store.entries() if entry.waiting or entry.told]
             proposals: list[Proposal] = []
             for plan in search_plans(study, taken, progress):
                 proposal = self._claim(plan)
@@ -203,7 +204,7 @@ class Planner:
 
         with self._lock:
             self._follow()
-            configs = {entry.number: self._config(entry) for entry in self._ledger.entries()}
+            configs = {entry.number: self._config(entry) for entry in self._store.entries()}
             own = None if number is None else self.config(number)
             told = read_outcomes(source, Asked(own, configs, self.name, columns or {}))
             if number is not None and len(told) > 1:
@@ -227,13 +228,13 @@ class Planner:
 
         A run belongs to the proposal that its column or tag `foretrain_trial` numbers, or to the one of its name;
         others are left alone. `quiet_s` is how long a file must be untouched to count as finished where nothing in it
-        says so. `on_told` is called with each lesson. Results that can't be taken are warned of (DataWarning).
+        says so. `on_told` is called with each result. Results that can't be taken are warned of (DataWarning).
         """
         from .outcomes.watching import new_results
 
         with self._lock:
             self._follow()
-            entries = self._ledger.entries()
+            entries = self._store.entries()
             seen = {entry.told["digest"] for entry in entries if entry.told}
             configs = {entry.number: self._config(entry) for entry in entries}
             found = new_results(folder, seen, study=self.name, configs=configs, columns=columns, quiet_s=quiet_s)
@@ -253,15 +254,15 @@ class Planner:
                     warnings.warn(f"{told.where}: {error}", DataWarning, stacklevel=2)
                 else:
                     news[one.entry.number] = one
-            lessons = self._tell(list(news.values()))
+            results = self._tell(list(news.values()))
         if on_told is not None:
-            for lesson in lessons:
-                on_told(lesson)
-        return lessons
+            for result in results:
+                on_told(result)
+        return results
 
     def give_up(self, number: int, why: str = "given up") -> None:
         """Write down that a proposal will have no result; its plan may be proposed again. InputError if not waiting."""
-        if not self._entry(number).waiting or not self._ledger.give_up(number, why):
+        if not self._entry(number).waiting or not self._store.give_up(number, why):
             raise InputError(f"trial {number}: isn't waiting any more; {self._expected()}")
 
     def config(self, number: int) -> RunConfig:
@@ -277,13 +278,13 @@ class Planner:
 
     def status(self) -> dict[str, Any]:
         """Plain facts for JSON: what waits, what was told, and what the predictor rests on."""
-        entries = self._ledger.entries()
+        entries = self._store.entries()
         waiting, history = self.waiting, self.history
         return {
             "name": self.name,
             "storage": self.storage,
             "waiting": [proposal.to_dict() for proposal in waiting],
-            "history": [lesson.to_dict() for lesson in history],
+            "history": [result.to_dict() for result in history],
             "given_up": {str(entry.number): entry.why for entry in entries if not entry.waiting and entry.told is None},
             "table": {"where": self._refit.base.where, "rows": len(self._refit.base), "told": len(_fitted(entries))},
             "version": __version__,
@@ -292,14 +293,14 @@ class Planner:
     # asking
 
     def _claim(self, plan: ProposedPlan) -> Proposal | None:
-        """Write a plan down; None if another process was faster with one like it."""
+        """Store a plan as a proposal; None if another process has just stored a similar one."""
         config = self.study.space.config(plan.values)
         facts = {"values": dict(plan.values), "config": config.to_mapping(), "goals": list(plan.evaluation.goals)}
-        number = self._ledger.add(facts, plan.params, plan.distributions)
-        entries = self._ledger.entries()
+        number = self._store.add(facts, plan.params, plan.distributions)
+        entries = self._store.entries()
         before = [entry for entry in entries if entry.number < number and (entry.waiting or entry.told)]
         if any(apart(self.study.space, plan.values, entry.plan["values"]) < plan.spacing for entry in before):
-            self._ledger.give_up(number, "another process asked for the same plan at the same time")
+            self._store.give_up(number, "another process asked for the same plan at the same time")
             return None
         return self._proposal(next(entry for entry in entries if entry.number == number))
 
@@ -317,7 +318,7 @@ class Planner:
     # telling
 
     def _news(self, number: int | None, result: ReportedResult) -> _Pending:
-        """What a result says of which proposal. InputError where it can't be taken."""
+        """The proposal that a result belongs to, and the result as it will be stored. InputError if it is invalid."""
         if isinstance(result, RunOutcome) and result.trial is not None:
             if number is not None and number != result.trial:
                 raise InputError(f"{result.where}: is of trial {result.trial}; expected the result of trial {number}")
@@ -339,18 +340,18 @@ class Planner:
             config = self.study.space.config(values).model_copy(update={"name": config.name})
         if told.params is not None and abs(told.params / config.model.params_total - 1.0) > _OTHER_PARAMS:
             notes += (f"the run counts {told.params:.4g} parameters, the plan {config.model.params_total:.4g}",)
-        row = told_row_of(self._refit.base, self._predictor, self._name(number), config, told)
+        row = outcome_row(self._refit.base, self._predictor, self._name(number), config, told)
         return _Pending(entry, told, digest, config, row, notes + lacking(self._refit.base, row))
 
     def _tell(self, news: Sequence[_Pending]) -> list[ProposalResult]:
-        """Write results down, and fit on them before that: what can't be fitted isn't kept."""
+        """Fit on results, then store them, so that a result that can't be fitted isn't stored."""
         self._follow()
         fresh = [one for one in news if one.entry.told is None]
         before = [self._expect(one) for one in fresh]
         rows = [one.row for one in fresh if one.row is not None]
         fitted = self._predictor
         if rows:
-            fitted = self._refit.predictor([*_fitted(self._ledger.entries()).values(), *rows])
+            fitted = self._refit.predictor([*_fitted(self._store.entries()).values(), *rows])
         kept = {one.entry.number: self._keep(one, *seen) for one, seen in zip(fresh, before, strict=True)}
         if rows:
             self._use(fitted, [*self._fitted_on, *(one.entry.number for one in fresh if one.row is not None)])
@@ -363,47 +364,47 @@ class Planner:
             if min(place, 1.0 - place) < _FAR:
                 side = "below" if place < 0.5 else "above"
                 notes.append(f"{target} is far {side} what was forecast, beyond the 99 % interval")
-        lesson = ProposalResult(number, self._name(number), one.told, before, places, {}, tuple(notes))
+        result = ProposalResult(number, self._name(number), one.told, before, places, {}, tuple(notes))
         loss = headline_nats(one.told.losses, self._weights) if one.told.status == "ok" else None
-        record = {**lesson.record(), "row": one.row, "digest": one.digest}
-        self._same_or_raise(self._ledger.close(number, record, one.digest, loss), one.told)
-        return lesson
+        record = {**result.record(), "row": one.row, "digest": one.digest}
+        self._same_or_raise(self._store.close(number, record, one.digest, loss), one.told)
+        return result
 
-    def _answer(self, one: _Pending, lesson: ProposalResult | None) -> ProposalResult:
-        if lesson is None:
+    def _answer(self, one: _Pending, result: ProposalResult | None) -> ProposalResult:
+        if result is None:
             self._same_or_raise(one.entry, one.told)
-            lesson = replace(self._lesson(one.entry), news=False)
-        return replace(lesson, after=self._expect(one)[0])
+            result = replace(self._result(one.entry), news=False)
+        return replace(result, after=self._expect(one)[0])
 
     def _expect(self, one: _Pending) -> tuple[dict[str, Expected], dict[str, float]]:
         return ({}, {}) if one.config is None else expect(self._predictor, one.config, one.told.losses)
 
     def _same_or_raise(self, entry: Entry, told: RunOutcome) -> None:
-        """InputError unless what is kept is what is told."""
-        kept = None if entry.told is None else self._lesson(entry).told
+        """Raise InputError unless the stored result equals the reported one."""
+        kept = None if entry.told is None else self._result(entry).told
         if kept is None or (kept.status, dict(kept.losses)) != (told.status, dict(told.losses)):
-            said = "given up" if kept is None else f"told {_said(kept)}"
-            raise InputError(f"trial {entry.number}: was {said} before, which is kept; got {_said(told)}")
+            said = "given up" if kept is None else f"told {_summary(kept)}"
+            raise InputError(f"trial {entry.number}: was {said} before, which is kept; got {_summary(told)}")
 
     def _entry(self, number: int) -> Entry:
-        found = next((entry for entry in self._ledger.entries() if entry.number == number), None)
+        found = next((entry for entry in self._store.entries() if entry.number == number), None)
         if found is None:
             raise InputError(f"trial {shown(number)}: {self.name} has no such proposal; {self._expected()}")
         return found
 
     def _expected(self) -> str:
-        waiting = [str(entry.number) for entry in self._ledger.entries() if entry.waiting]
+        waiting = [str(entry.number) for entry in self._store.entries() if entry.waiting]
         return f"expected one that waits: {', '.join(waiting) or 'there is none'}"
 
-    def _lesson(self, entry: Entry) -> ProposalResult:
+    def _result(self, entry: Entry) -> ProposalResult:
         return ProposalResult.restore(entry.number, self._name(entry.number), entry.told or {})
 
     # the predictor
 
     def _follow(self) -> None:
-        """Fit anew if any process was told something since the last fit."""
+        """Refit if results were reported, by any process, since the last fit."""
         with self._lock:
-            told = _fitted(self._ledger.entries())
+            told = _fitted(self._store.entries())
             if set(told) != set(self._fitted_on):
                 self._use(self._refit.predictor(list(told.values())), list(told))
 
@@ -413,10 +414,10 @@ class Planner:
 
 
 def _fitted(entries: Sequence[Entry]) -> dict[int, Mapping[str, Any]]:
-    """The rows of told runs that have a loss, by the proposal's number."""
+    """The table rows of reported runs that have a loss, by the proposal's number."""
     told = {entry.number: entry.told for entry in entries if entry.told is not None}
     return {number: one["row"] for number, one in told.items() if one["row"] is not None}
 
 
-def _said(told: RunOutcome) -> str:
+def _summary(told: RunOutcome) -> str:
     return ", ".join(f"{target} {loss:.6g}" for target, loss in told.losses.items()) or told.status

@@ -1,4 +1,4 @@
-"""What a planner starts from: the study, its name and storage before it is read, and the digest that it is known by."""
+"""A planner's inputs: the study, its name and storage before it is read in full, and the digest that identifies it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 __all__ = ["StudySource", "digest_of", "run_table", "stated", "study_on"]
 
 StudySource = Study | Mapping[str, Any] | str | os.PathLike[str]
-"""A study, what would stand in its file, or the file."""
+"""A study, the mapping that a study file would hold, or the file's path."""
 
 
 def run_table(runs: Any, columns: Mapping[str, str] | None) -> RunTable:
-    """The table to fit on. UsageError for a predictor, which can't learn."""
+    """The table to fit on. UsageError for a predictor, which can't be refitted."""
     from ....datasets.runs.run_table import RunTable
 
     if isinstance(runs, RunTable):
@@ -42,7 +42,7 @@ def run_table(runs: Any, columns: Mapping[str, str] | None) -> RunTable:
 
 
 def stated(config: StudySource) -> tuple[str, str | None]:
-    """A study's name and storage, before it is read in full, which takes a predictor."""
+    """A study's name and storage, read before the whole study, which needs a predictor."""
     if isinstance(config, Study):
         return config.name, config.options.storage
     mapping = config if isinstance(config, Mapping) else load_document(config).mapping
@@ -53,7 +53,7 @@ def stated(config: StudySource) -> tuple[str, str | None]:
 
 
 def study_on(config: StudySource, predictor: Predictor) -> Study:
-    """The study with this predictor. ConfigError where it asks for losses that the predictor hasn't."""
+    """The study with this predictor. ConfigError if it names losses that the predictor doesn't predict."""
     if isinstance(config, Mapping):
         return Study.from_mapping(config, predictor=predictor)
     if not isinstance(config, Study):
@@ -65,7 +65,7 @@ def study_on(config: StudySource, predictor: Predictor) -> Study:
 
 
 def digest_of(study: Study, table: RunTable) -> str:
-    """A digest of what proposals and results mean: run, space, goals, limits, targets. The runs may grow in number."""
+    """A digest of what decides the meaning of proposals: run, space, goals, limits, targets. Runs may be added."""
     facts = {
         "run": study.run.to_mapping(),
         "space": [_dimension(dimension) for dimension in study.space.dimensions],

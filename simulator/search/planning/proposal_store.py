@@ -1,8 +1,8 @@
 """A planner's proposals and their results, kept as the trials of an Optuna study: `ProposalStore`.
 
-A proposal is made in one step, as a RUNNING trial that is complete: a process that dies leaves a whole one or none.
-Its result is written beside it under the result's own digest before the trial is closed: of two processes that tell
-different results at once, the one that closed the trial is the one that counts.
+A proposal is written in one operation, as a complete trial in the state RUNNING, so that a process that dies leaves
+either the whole proposal or none. Its result is written to the trial's attributes, under the result's digest, before
+the trial is finished. If two processes report different results at once, the one that finished the trial counts.
 
 Importing this module imports Optuna, so import it where it is used.
 """
@@ -32,7 +32,7 @@ from ..storage.quiet import experimental_parts, quiet_log
 __all__ = ["FORMAT", "Entry", "ProposalStore"]
 
 FORMAT = 1
-"""Of what a trial's attributes hold."""
+"""Version of the format of a trial's attributes."""
 _PROPOSAL = "proposal"
 _TOLD = "told."  # and the first digits of the result's digest
 _DIGITS = 16
@@ -41,38 +41,38 @@ _LOSS = "loss_nats"
 
 @dataclass(frozen=True)
 class Entry:
-    """One proposal as it is kept."""
+    """One stored proposal."""
 
     number: int
     plan: Mapping[str, Any]
-    """What `ProposalStore.add` was given."""
+    """The plan, as passed to `ProposalStore.add`."""
     waiting: bool
     told: Mapping[str, Any] | None
-    """What `ProposalStore.close` was given, and the loss."""
+    """The result, as passed to `ProposalStore.close`, with the loss; None without a result."""
     why: str | None
-    """Why it was given up."""
+    """Why the proposal was given up; None if it wasn't."""
 
 
 class ProposalStore:
-    """The proposals of the planner `name` in a storage; errors of `open_storage`."""
+    """The proposals of the planner `name` in a storage. Raises the errors of `open_storage`."""
 
     def __init__(self, storage: str | None, name: str) -> None:
         self._name = name
         self._storage = open_storage(storage, heartbeat_s=None)
         self._study: optuna.Study | None = None
-        # whether one that is there is ours is looked at by `begin`, which needs the study's own facts
+        # `begin` checks whether an existing study is this planner's, since that needs the study's digest
         with self._reached(), quiet_log(), suppress(KeyError):
             self._study = optuna.load_study(storage=self._storage, study_name=name, sampler=RandomSampler(0))
 
     def begin(self, digest: str) -> None:
-        """Make sure that it is there, and of a study with this digest. InputError if it is another one's."""
+        """Create the store if it is missing, and check its digest. InputError if it belongs to another study."""
         stamp = {"format": FORMAT, "version": __version__, "digest": digest}
         self._study = open_study(self._storage, self._name, ["minimize"], stamp, RandomSampler(0))
         with self._reached(), experimental_parts():
             self._study.set_metric_names(["loss_nats"])
 
     def entries(self) -> list[Entry]:
-        """Every proposal, in the order of their numbers."""
+        """Every proposal, in ascending order of number."""
         if self._study is None:
             return []
         with self._reached():
@@ -80,7 +80,7 @@ class ProposalStore:
         return [_entry(trial) for trial in trials if isinstance(trial.user_attrs.get(_PROPOSAL), Mapping)]
 
     def add(self, plan: Mapping[str, Any], params: dict[str, Any], distributions: dict[str, BaseDistribution]) -> int:
-        """Write a proposal down, and return its number."""
+        """Store a proposal and return its number."""
         trial = create_trial(
             state=TrialState.RUNNING,
             params=params,
@@ -93,9 +93,16 @@ class ProposalStore:
             return study._storage.get_trial_number_from_id(made)
 
     def close(self, number: int, told: Mapping[str, Any], digest: str, loss_nats: float | None) -> Entry:
-        """Write a proposal's result down, complete with its loss, or failed without one; return what is kept now.
+        """Store a proposal's result and finish its trial.
 
-        That is another result where another process was faster.
+        Args:
+            number: The proposal's number.
+            told: The result, as plain values for JSON.
+            digest: SHA-256 of the result.
+            loss_nats: The final loss in nats per token; None marks the trial as failed.
+
+        Returns:
+            The proposal as it is stored now: with another result, if another process reported one first.
         """
         study = self._begun()
         with self._reached():
@@ -112,7 +119,7 @@ class ProposalStore:
             return _entry(study._storage.get_trial(trial))
 
     def give_up(self, number: int, why: str) -> bool:
-        """Fail a proposal without a result; False if it isn't waiting any more."""
+        """Mark a proposal as failed, without a result. False if it no longer waits for one."""
         study = self._begun()
         with self._reached():
             trial = study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
@@ -140,7 +147,7 @@ def _entry(trial: FrozenTrial) -> Entry:
 
 
 def _is_its(result: Any, trial: FrozenTrial) -> bool:
-    """Whether a result is the one that the trial was closed with, if several were told at once."""
+    """Whether the trial was finished with this result, where several were reported at once."""
     if not isinstance(result, Mapping) or _LOSS not in result:
         return False
     return result[_LOSS] is None if trial.value is None else result[_LOSS] == trial.value

@@ -1,4 +1,4 @@
-"""What a planner hands out, `Proposal`, a plan for a real run; and what it learns, `ProposalResult`."""
+"""`Proposal`, a plan for a real run that a planner suggests, and `ProposalResult`, its reported result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .outcomes.outcome import RunOutcome
 __all__ = ["LEVEL", "Expected", "Proposal", "ProposalResult", "expect"]
 
 LEVEL = 0.9
-"""Level of the intervals that lessons compare with."""
+"""Level of the central intervals that results are compared with."""
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,15 @@ class Proposal:
     """One plan that waits for a real run."""
 
     number: int
-    """The trial's number, unique among all processes that ask."""
+    """The trial's number, unique among all processes of the planner."""
     name: str
-    """`<planner>-<number>`: a run of this name tells its own proposal."""
+    """`<planner>-<number>`: a run of this name is matched to the proposal by it."""
     values: Mapping[str, Any]
-    """What the search chose, by path."""
+    """The values that the search chose, by path of the run configuration."""
     config: RunConfig
     """The complete plan, named like the proposal."""
     forecast: Forecast
-    """By the predictor at this moment."""
+    """The forecast by the current predictor."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `config` is a run configuration that a job can be launched from."""
@@ -56,12 +56,12 @@ class Expected:
 
     @classmethod
     def of(cls, prediction: LossPrediction) -> Expected:
-        """Of one run's prediction."""
+        """From the prediction of one run."""
         low, high = prediction.interval(LEVEL)
         return cls(float(prediction.loss_nats[0]), float(low[0]), float(high[0]))
 
     def to_dict(self) -> dict[str, Any]:
-        """As forecasts give a quantity."""
+        """Plain values for JSON, in the form that forecasts use for a quantity."""
         return {"median": self.median, "intervals": {f"{LEVEL:g}": [self.low, self.high]}}
 
     @classmethod
@@ -73,20 +73,20 @@ class Expected:
 
 @dataclass(frozen=True)
 class ProposalResult:
-    """A told result beside what was expected of it, by target (`loss`, `loss.<domain>`), nats per token."""
+    """A reported result beside its forecast, by target (`loss`, `loss.<domain>`), nats per token."""
 
     number: int
     name: str
     told: RunOutcome
     before: Mapping[str, Expected]
-    """What was forecast before the result was known."""
+    """The forecast before the result was known."""
     places: Mapping[str, float]
     """The quantile of that forecast at which the result fell: 0.5 its median, below 0.05 under its 90 % interval."""
     after: Mapping[str, Expected]
-    """What is forecast for the same plan now; empty in a history, which was written down before."""
+    """The forecast of the same plan after refitting; empty in a history, which is stored before refitting."""
     notes: Sequence[str] = ()
     news: bool = True
-    """False where the same result had been told before."""
+    """False if the same result had been reported before."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values with stable keys, for JSON."""
@@ -104,18 +104,18 @@ class ProposalResult:
         }
 
     def record(self) -> dict[str, Any]:
-        """What is kept of it in the trial."""
+        """The part of it that the trial stores."""
         facts = self.to_dict()
         return {key: facts[key] for key in ("told", "before_nats", "quantiles", "notes")}
 
     @classmethod
     def restore(cls, number: int, name: str, record: Mapping[str, Any]) -> ProposalResult:
-        """The inverse of `record`. InputError where somebody else wrote there."""
+        """The inverse of `record`. InputError for a record that wasn't written by a planner."""
         try:
             return cls(
                 number,
                 name,
-                _told(record["told"]),
+                _outcome(record["told"]),
                 {target: Expected.from_dict(facts) for target, facts in record["before_nats"].items()},
                 {target: float(place) for target, place in record["quantiles"].items()},
                 {},
@@ -128,7 +128,7 @@ class ProposalResult:
 def expect(
     predictor: Predictor, config: RunConfig, losses: Mapping[str, float]
 ) -> tuple[dict[str, Expected], dict[str, float]]:
-    """What is expected of a run, and at which quantile of that its losses lie, both by the targets of `losses`."""
+    """The predicted losses of a run, and the quantiles at which its observed `losses` lie, both by target."""
     columns, expected, places = run_columns(config, predictor, []), {}, {}
     for target, loss in losses.items():
         prediction, _ = planned(config, predictor.models[target], columns)
@@ -137,7 +137,7 @@ def expect(
     return expected, places
 
 
-def _told(facts: Mapping[str, Any]) -> RunOutcome:
+def _outcome(facts: Mapping[str, Any]) -> RunOutcome:
     """The inverse of `RunOutcome.to_dict`."""
     return RunOutcome(
         run_id=str(facts["run_id"]),

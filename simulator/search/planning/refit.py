@@ -1,4 +1,4 @@
-"""The run table with the results of proposals beside it, and the predictor that is fitted on both."""
+"""The run table extended by the results of proposals, and the predictor that is fitted on both."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
     from ....datasets.runs.run_table import RunTable
 
-__all__ = ["FIT_OPTIONS", "Refit", "lacking", "told_row_of"]
+__all__ = ["FIT_OPTIONS", "Refit", "lacking", "outcome_row"]
 
 _log = logging.getLogger(__name__)
 
 FIT_OPTIONS = ("law", "prior", "fixed", "surrogate", "seed")
 _SETTINGS = ("lr", "batch_tokens")
 _OF_ONE_RUN = ("run_id", "status", "source")
-"""Text that says nothing of a further run, even where all runs of a table share it."""
+"""Text columns that are not copied to a new run, even where all runs of the table share one value."""
 
 
 @dataclass
 class Refit:
-    """A table of runs, how it is fitted, and what was warned of so far: each doubt is said once."""
+    """A run table and its fit options. Each warning is issued only once in the object's life."""
 
     base: RunTable
     options: Mapping[str, Any]
@@ -48,7 +48,7 @@ class Refit:
             raise UsageError(f"fit: got {unknown[0]!r}; expected some of {', '.join(FIT_OPTIONS)}")
 
     def table(self, rows: Sequence[Mapping[str, Any]]) -> RunTable:
-        """The base table with rows of told runs; one that the table has already, by its run_id, isn't added twice."""
+        """The base table with rows of reported runs appended, except runs whose run_id the table has already."""
         import pandas as pd
 
         from ....datasets.runs.run_table import RunTable
@@ -59,14 +59,14 @@ class Refit:
             return self.base
         frame = pd.concat([self.base.frame.astype(object), pd.DataFrame(new, dtype=object)], ignore_index=True)
         shares = [name for name in frame.columns if name.startswith("mix.")]
-        # a domain that only told runs have is one that the others didn't use
+        # a domain that only reported runs have was not used by the others
         frame = frame.assign(**{name: frame[name].where(frame[name].notna(), 0.0) for name in shares})
         with self._each_once():
             read = RunTable.from_frame(_plain(frame), where=self.base.where)
         return replace(read, notes=self.base.notes, labels=self.base.labels)
 
     def predictor(self, rows: Sequence[Mapping[str, Any]]) -> Predictor:
-        """Fitted on the base table and told rows. Raises FitError as `Predictor.fit` does."""
+        """A predictor fitted on the base table and the rows of reported runs. Raises FitError as `Predictor.fit`."""
         table = self.table(rows)
         with self._each_once():
             fitted = Predictor.fit(table, **self.options, name="planner")
@@ -75,7 +75,7 @@ class Refit:
 
     @contextmanager
     def _each_once(self) -> Iterator[None]:
-        """Issue each DataWarning of what is done within once in this object's life."""
+        """A context in which a DataWarning is issued only if this object hasn't issued it before."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", DataWarning)
             yield
@@ -86,12 +86,20 @@ class Refit:
                 warnings.warn(warning.message, stacklevel=4)
 
 
-def told_row_of(
+def outcome_row(
     base: RunTable, predictor: Predictor, run_id: str, config: RunConfig, told: RunOutcome
 ) -> dict[str, Any]:
-    """A told run as a row with the columns of `base`: sizes, data and settings of its plan, and its losses.
+    """A reported run as a row with the columns of `base`: size, data and settings of its plan, and its losses.
 
-    What the plan doesn't say is taken from what the run says of itself, or is what all runs of the table have.
+    Settings that the plan doesn't state are taken from the run's own log, or else from the value that all runs of the
+    table share.
+
+    Args:
+        base: The run table whose columns the row gets.
+        predictor: A predictor fitted on `base`, which states how the table counts parameters.
+        run_id: The row's run_id.
+        config: The run's plan.
+        told: The reported outcome, losses in nats per token.
     """
     fitted = run_columns(config, predictor, [])["params"]
     plain = [one for one in columns().values() if not one.is_family]
@@ -109,14 +117,14 @@ def told_row_of(
 
 
 def lacking(base: RunTable, row: Mapping[str, Any]) -> tuple[str, ...]:
-    """What to know of settings that every run of the table has and a told one doesn't: the fit leaves them out."""
+    """Notes on settings that every run of the table states and the new row doesn't, so that the fit ignores them."""
     blank = [name for name in _SETTINGS if base.has(name) and row.get(name) is None]
     every = [name for name in blank if bool(base.frame.loc[base.frame["status"] == "ok", name].notna().all())]
     return tuple(f"neither the plan nor the run says its {name}: the fit no longer reads it" for name in every)
 
 
 def _known(planned: Any, told: Any, base: RunTable, name: str) -> Any:
-    """What the plan says, else what the run says, else what all runs share."""
+    """A setting from the plan, else from the run's own log, else the value that all runs of the table share."""
     if planned is not None:
         return planned
     if told is not None or not is_text(name) or name in _OF_ONE_RUN:
@@ -132,5 +140,5 @@ def _common_mix(base: RunTable) -> dict[str, float]:
 
 
 def _plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """Numbers as numbers again where a column holds nothing else."""
+    """The table with columns that hold only numbers converted back to a numeric type."""
     return frame.infer_objects()

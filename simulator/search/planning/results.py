@@ -1,4 +1,4 @@
-"""What a planner may be told of a run, in any of the forms that people have it, as a `RunOutcome`."""
+"""The forms in which a run's result may be reported to a planner, read as a `RunOutcome`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .outcomes.outcome import RunOutcome, Status
 __all__ = ["ReportedResult", "headline", "headline_nats", "read_result"]
 
 ReportedResult = RunOutcome | float | Mapping[str, float] | str | None
-"""A `RunOutcome`; the loss of the study's own target; losses by target; `failed` (or None), `diverged`."""
+"""A `RunOutcome`; the loss of the study's target, nats per token; losses by target; `failed` (or None), `diverged`."""
 
 _NATS = "loss_nats"
 _BROKEN = [status for status in get_args(Status) if status != "ok"]
 
 
 def headline(study: Study) -> dict[str, float]:
-    """The targets of the loss that a study is about, with their weights: those of its first goal that is a loss."""
+    """The loss targets of a study's first goal that is a loss, with their weights."""
     goal = next((goal for goal in study.goals if goal.loss_columns), None)
     if goal is not None:
         return dict(goal.weights or dict.fromkeys(goal.loss_columns, 1.0))
@@ -32,7 +32,7 @@ def headline(study: Study) -> dict[str, float]:
 
 
 def headline_nats(losses: Mapping[str, float], weights: Mapping[str, float]) -> float:
-    """The weighted mean of the losses that a study is about. InputError if one of them isn't there."""
+    """The weighted mean of the losses named in `weights`, nats per token. InputError if one of them is missing."""
     lacking = [target for target in weights if target not in losses]
     if lacking:
         raise InputError(f"the result has no {lacking[0]}; expected {', '.join(weights)}, in nats per token")
@@ -42,9 +42,20 @@ def headline_nats(losses: Mapping[str, float], weights: Mapping[str, float]) -> 
 def read_result(
     name: str, config: RunConfig, result: ReportedResult, targets: Sequence[str], weights: Mapping[str, float]
 ) -> tuple[RunOutcome, tuple[str, ...]]:
-    """A result as a `RunOutcome` with losses of known targets only, and notes. `weights` are those of `headline`.
+    """Read a reported result. A loss that isn't finite means that the run diverged.
 
-    A loss that is no number is that of a run that diverged. Raises InputError for anything else that is no result.
+    Args:
+        name: The proposal's name, for the outcome and for messages.
+        config: The plan, which gives the size and tokens of a run whose result is a bare loss.
+        result: The result in any of the forms of `ReportedResult`.
+        targets: The known loss targets; others are left out.
+        weights: Weights of the study's own loss targets, from `headline`.
+
+    Returns:
+        The outcome, and notes for the user.
+
+    Raises:
+        InputError: The value is not a result.
     """
     sizes = (config.data.tokens, config.model.params_total)
     if result is None or isinstance(result, str):
@@ -76,7 +87,7 @@ def read_result(
 def _losses(
     name: str, result: float | Mapping[str, float], targets: Sequence[str], weights: Mapping[str, float]
 ) -> dict[str, float]:
-    """Losses by target, from one number or a mapping; `loss_nats.github` is another name of `loss.github`."""
+    """Losses by target, from one number or a mapping; `loss_nats.github` is accepted for `loss.github`."""
     if isinstance(result, Mapping):
         losses = {}
         for key, loss in result.items():
@@ -96,7 +107,7 @@ def _main(name: str, weights: Mapping[str, float]) -> str:
 
 
 def _checked(name: str, target: str, loss: object) -> float:
-    """A loss above 0, NaN for one that ran away."""
+    """A loss above 0; NaN if it isn't finite."""
     if isinstance(loss, bool) or not isinstance(loss, int | float):
         raise InputError(f"{name}: {target}: got {shown(loss)}; expected a loss in nats per token")
     value = float(loss)

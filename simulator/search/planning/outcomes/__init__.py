@@ -1,1 +1,1 @@
-"""What came of real runs, from what trackers leave on disk."""
+"""The outcomes of real training runs, read from the files of experiment trackers."""

@@ -1,4 +1,4 @@
-"""The outcome of a run that was really trained, as a search is told it, and what is asked of whoever reads one."""
+"""The outcome of a real training run, as it is reported to a planner, and the request that a reader of logs gets."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ Status = Literal["ok", "diverged", "failed"]
 """`ok` has losses; a run that diverged or failed has none."""
 
 TRIAL_KEY = "foretrain_trial"
-"""Column, parameter or tag in which a run carries the number of the proposal that it tries."""
+"""Column, parameter or tag in which a run states the number of its proposal."""
 
 _MOST_TRIALS = 10**9
 
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """What became of one run: `losses` by target (`loss`, `loss.<domain>`) in nats per token, its size and its data.
+    """The outcome of one run: `losses` by target (`loss`, `loss.<domain>`) in nats per token, parameters and tokens.
 
-    `columns` are the other columns of the run table that were found, `trial` the proposal's number if it says so.
+    `columns` are the other columns of the run table that were found; `trial` is the proposal's number, if stated.
     """
 
     run_id: str
@@ -44,7 +44,7 @@ class RunOutcome:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what is told, wherever it was read: the same outcome in another file is no news."""
+        """SHA-256 of the outcome without its location, so that the same outcome in another file has the same digest."""
         return hashlib.sha256(json.dumps(self._facts(), sort_keys=True).encode("utf-8")).hexdigest()
 
     def row(self) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class RunOutcome:
         return {**self._facts(), "where": self.where, "notices": list(self.notices), "digest": self.digest}
 
     def _facts(self) -> dict[str, Any]:
-        """What is told, without where it was read."""
+        """The outcome without the location that it was read from."""
         return {
             "run_id": self.run_id,
             "status": self.status,
@@ -72,11 +72,11 @@ class RunOutcome:
 
 @dataclass(frozen=True)
 class Asked:
-    """What is known of the runs whose outcomes are read.
+    """What is known beforehand of the runs whose outcomes are read.
 
-    `config` is the plan of every run, `configs` of single proposals by their number; `study` the name that, with a
-    number after it, names a run; `columns` says which column is which, as for a run table; `whole` that nothing is
-    being written any more.
+    `config` is the plan of every run, `configs` the plans of single proposals by number. `study` is the name with
+    which the runs' names `<study>-<number>` begin. `columns` gives the standard name of each column, as for a run
+    table. `whole` states that the files are no longer being written.
     """
 
     config: RunConfig | None = None
@@ -86,12 +86,12 @@ class Asked:
     whole: bool = True
 
     def config_of(self, trial: int | None) -> RunConfig | None:
-        """The plan of a proposal, None where none is known."""
+        """The plan of a proposal; None if none is known."""
         return self.config if trial is None else self.configs.get(trial, self.config)
 
 
 def trial_of(facts: Mapping[str, Any], names: Iterable[Any], asked: Asked, where: str) -> int | None:
-    """The proposal that a run tries: by its own word, or by its name `<study>-<number>`. `LogError` for a bad one."""
+    """The number of a run's proposal, as stated or by its name `<study>-<number>`. `LogError` for an invalid one."""
     for key, value in facts.items():
         if _last_part(key) == TRIAL_KEY and value not in (None, ""):
             found = number(value)
@@ -107,7 +107,7 @@ def trial_of(facts: Mapping[str, Any], names: Iterable[Any], asked: Asked, where
 
 
 def status_word(facts: Mapping[str, Any]) -> str | None:
-    """The word for a run's state, in lower case, under `state` or `status`; None without one."""
+    """A run's `state` or `status`, in lower case; None without one."""
     words = (value for key, value in facts.items() if str(key).strip().lower() in ("state", "status"))
     return next((word.strip().lower() for word in words if isinstance(word, str) and word.strip()), None)
 

@@ -1,4 +1,4 @@
-"""Folders that trackers write for each run, as flat facts: MLflow's file store, and the files of a W&B run.
+"""Folders that trackers write for each run, read as flat mappings: MLflow's file store, and the files of a W&B run.
 
 Only plain files of bounded size are read; links out of the folder aren't followed.
 """
@@ -27,14 +27,14 @@ _MOST_KEYS = 5_000
 
 
 def is_mlflow_run(folder: Path) -> bool:
-    """Whether MLflow keeps a run here: an experiment has a meta.yaml too, but no metrics."""
+    """Whether a folder is an MLflow run; an experiment's folder has a meta.yaml too, but no metrics."""
     return (folder / "meta.yaml").is_file() and ((folder / "metrics").is_dir() or (folder / "params").is_dir())
 
 
 def mlflow_facts(folder: Path) -> dict[str, Any] | None:
-    """What MLflow's files say of a run, keys as in its CSV export; None for a run that was deleted.
+    """The values in an MLflow run's files, by the keys of MLflow's CSV export; None for a deleted run.
 
-    Of a metric the value of the last step counts. Raises `LogError`, `ConfigError` for files that are damaged.
+    A metric's value is that of the last step. Raises `LogError` or `ConfigError` for damaged files.
     """
     meta = load_yaml(folder / "meta.yaml")
     if meta.get("lifecycle_stage") == "deleted":
@@ -56,9 +56,13 @@ def mlflow_facts(folder: Path) -> dict[str, Any] | None:
 
 
 def wandb_facts(folder: Path, whole: bool) -> dict[str, Any]:
-    """What the files of a W&B run say, keys as in its CSV export; `folder` has the summary, or `files` with it.
+    """The values in a W&B run's files, by the keys of W&B's CSV export.
 
-    They hold no state: a run counts as finished once W&B has put down its run time, or nothing is being written.
+    The files hold no state: a run counts as finished once W&B has written its run time, or with `whole`.
+
+    Args:
+        folder: The folder with the summary, or the one whose subfolder `files` has it.
+        whole: Whether the files are no longer being written.
     """
     files = folder if (folder / WANDB_SUMMARY).is_file() else folder / "files"
     summary = dict(read_records(files / WANDB_SUMMARY).rows[0][1])
@@ -76,7 +80,7 @@ def wandb_facts(folder: Path, whole: bool) -> dict[str, Any]:
 
 
 def _keys(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Every key that MLflow keeps in a folder, and its file; keys with a slash are in folders of their own."""
+    """Every key that MLflow stores in a folder, and its file; keys with a slash are in subfolders."""
     count = 0
     for parent, folders, names in os.walk(folder, followlinks=False):
         folders.sort()
@@ -95,7 +99,7 @@ def _last_value(path: Path) -> str:
     best: tuple[float, str] | None = None
     text = read_bounded_text(path, _MAX_METRIC_BYTES, LogError)
     lines = text.split("\n")
-    # what follows the last end of a line is still being written
+    # text after the last line end is still being written
     for at, line in enumerate(lines[:-1], 1):
         parts = line.split()
         if not parts:

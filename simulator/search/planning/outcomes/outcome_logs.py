@@ -1,4 +1,4 @@
-"""The log of one run's metrics to its outcome: the last held-out loss, or the level that the training loss ended at."""
+"""The outcome of one run from its metrics log: the last held-out loss, or the final level of the training loss."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ....config.run_config import RunConfig
 from .outcome import Asked, RunOutcome, Status, status_word, trial_of
 from .outcome_rows import VALIDATION
 
-__all__ = ["told_log"]
+__all__ = ["outcome_of_log"]
 
 _REACHED = 0.98  # of the planned tokens: the last step may be counted, logged or rounded in several ways
 _LAST_SHARE = 0.01  # of a run's training losses whose median is its final loss: single ones are noisy
@@ -28,10 +28,19 @@ _NAMES = ("name", "run_name", "run_id", "run")
 _ENDED = "train_runtime"  # in the last record that a Hugging Face trainer writes
 
 
-def told_log(records: Records, run_id: str, asked: Asked) -> RunOutcome | None:
-    """The outcome of the run that wrote a log, None where it isn't over. `run_id` names it if it doesn't itself.
+def outcome_of_log(records: Records, run_id: str, asked: Asked) -> RunOutcome | None:
+    """The outcome of the run that wrote a log.
 
-    Raises `LogError` naming file and line for what can't be believed.
+    Args:
+        records: The log's records.
+        run_id: The run's name, unless the log states one.
+        asked: What is known of the run beforehand.
+
+    Returns:
+        The outcome, or None if the run isn't over.
+
+    Raises:
+        LogError: A value isn't plausible; names file and line.
     """
     facts = _facts(records)
     path = PurePosixPath(run_id)
@@ -62,7 +71,7 @@ def told_log(records: Records, run_id: str, asked: Asked) -> RunOutcome | None:
 
 
 def _facts(records: Records) -> dict[str, Any]:
-    """What a log says of its run as a whole; of what it says again and again, the last."""
+    """The values that a log states of its run as a whole; of repeated ones, the last."""
     found: dict[str, Any] = {}
     for _, row in records.rows:
         found |= {key: value for key, value in row.items() if value is not None}
@@ -70,7 +79,7 @@ def _facts(records: Records) -> dict[str, Any]:
 
 
 def _losses(records: Records, asked: Asked) -> dict[str, str]:
-    """The key of each target: as asked for, by domain, held out; empty where the usual names must tell."""
+    """The key of each loss target: as requested, by domain, held-out; empty if only the usual names apply."""
     keys = dict.fromkeys(key for _, row in records.rows for key in row)
     stated = {name: key for name, key in asked.columns.items() if name == "loss" or name.startswith("loss.")}
     missing = [key for key in stated.values() if key not in keys]
@@ -85,7 +94,7 @@ def _losses(records: Records, asked: Asked) -> dict[str, str]:
 
 
 def _word(records: Records) -> str | None:
-    """The word for the run's state that its last record or its head has. One in most records is of the steps."""
+    """The run's state from its last record or its header. A state in most records describes the steps instead."""
     rows = [row for _, row in records.rows]
     if len(rows) > 1 and sum(status_word(row) is not None for row in rows) > len(rows) / 2:
         return None
@@ -93,7 +102,7 @@ def _word(records: Records) -> str | None:
 
 
 def _tokens(log: RawLog, facts: Mapping[str, Any], config: RunConfig | None) -> float | None:
-    """Tokens seen at the end: as logged, or steps times the batch of the plan."""
+    """Tokens seen at the end: as logged, or the number of steps times the plan's batch size."""
     seen = [float(value) for value in log.tokens if math.isfinite(value)]
     seen += [value for key, fact in facts.items() if folded(key) in TOKENS and (value := number(fact)) is not None]
     seen = [value for value in seen if math.isfinite(value) and value > 0]
@@ -109,7 +118,7 @@ def _tokens(log: RawLog, facts: Mapping[str, Any], config: RunConfig | None) -> 
 def _over(
     word: str | None, facts: Mapping[str, Any], tokens: float | None, config: RunConfig | None, asked: Asked
 ) -> bool:
-    """Whether the run is: by its word, at the planned end, or because nothing is being written any more."""
+    """Whether the run is over: by its state, by reaching the planned tokens, or as the log is no longer written."""
     if word in UNFINISHED_WORDS:
         return False
     if asked.whole or (word is not None and word in STATUS_WORDS) or _ENDED in facts:
@@ -155,7 +164,7 @@ def _in_nats(log: RawLog, value: float, config: RunConfig | None) -> float:
 def _judged(
     status: Status, word: str | None, tokens: float | None, config: RunConfig | None, where: str
 ) -> tuple[Status, list[str]]:
-    """The status by all that is known: a run whose own word is that it is done is; one that broke off has failed."""
+    """The final status: a run that states that it finished has finished; one that stopped early has failed."""
     known = STATUS_WORDS.get(word or "")
     if status == "diverged" or known == "diverged":
         return "diverged", []

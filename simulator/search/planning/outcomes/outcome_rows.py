@@ -1,6 +1,6 @@
-"""One run as flat facts, as trackers export it (`config.lr`, `metrics.val_loss`, `State`), to its outcome.
+"""The outcome of one run from a flat mapping, as trackers export it (`config.lr`, `metrics.val_loss`, `State`).
 
-Names, suffixes, shares and states are read as in a run table; of a run that is over, nothing but a loss is needed.
+Names, suffixes, shares and states are read as in a run table. A finished run needs nothing but a loss.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from .....datasets.runs.columns import is_standard, rule_of
 from .....datasets.runs.statuses import STATUS_WORDS, UNFINISHED_WORDS
 from .outcome import Asked, RunOutcome, Status, status_word, trial_of
 
-__all__ = ["VALIDATION", "told_row"]
+__all__ = ["VALIDATION", "outcome_of_row"]
 
 VALIDATION = (
     "val_loss", "valid_loss", "validation_loss", "eval_loss", "test_loss", "loss_val", "loss_valid",
     "loss_validation", "loss_eval", "val_perplexity", "validation_perplexity", "eval_perplexity",
 )  # fmt: skip
-"""Names of losses on held-out text, which count before those of training."""
+"""Names of losses on held-out text, which take precedence over training losses."""
 
 _PREFIXES = ("metrics.", "summary.", "summary/", "params.", "config.", "config/", "tags.")
 _RESULTS = ("metrics.", "summary.", "summary/")
@@ -30,10 +30,20 @@ _IDS = ("run_id", "id", "run_uuid", "name", "run_name")
 _TRUE = ("1", "1.0", "true", "yes")
 
 
-def told_row(facts: Mapping[str, Any], where: str, at: str, asked: Asked) -> RunOutcome | None:
-    """The outcome of one run, None where it isn't over. `at` says where in the file it stands, such as `line 3`.
+def outcome_of_row(facts: Mapping[str, Any], where: str, at: str, asked: Asked) -> RunOutcome | None:
+    """The outcome of one run.
 
-    Raises `RunTableError` or `LogError`, naming place, column and value, for what can't be believed.
+    Args:
+        facts: The run's values by exported key.
+        where: The file or folder, for messages.
+        at: The place within it, such as `line 3`, for messages.
+        asked: What is known of the run beforehand.
+
+    Returns:
+        The outcome, or None if the run isn't over.
+
+    Raises:
+        RunTableError or LogError: A value isn't plausible; names place, column and value.
     """
     facts = {str(key).strip(): value for key, value in facts.items() if str(key).strip() and _plain(value)}
     by_name = {key.lower(): value for key, value in facts.items()}
@@ -65,7 +75,7 @@ def told_row(facts: Mapping[str, Any], where: str, at: str, asked: Asked) -> Run
 
 
 def _values(facts: Mapping[str, Any], where: str, at: str, asked: Asked) -> tuple[dict[str, float], list[str], bool]:
-    """The standard numbers of one run that is over, notes, and whether a loss of it is no number any more."""
+    """The standard columns of a finished run, notes, and whether one of its losses isn't finite."""
     import pandas as pd
 
     from .....datasets.runs.cell_values import parse_cells, parse_numbers
@@ -90,7 +100,7 @@ def _values(facts: Mapping[str, Any], where: str, at: str, asked: Asked) -> tupl
 
 
 def _mapping(facts: Mapping[str, Any], asked: Asked) -> dict[str, str]:
-    """Which column is which: what was asked for, and a held-out loss before one of training."""
+    """The exported key of each standard column: as requested, and held-out losses before training losses."""
     mapping = {standard: name for standard, name in asked.columns.items() if name in facts}
     if mapping.keys() & {"loss", "perplexity"} or any(standard.startswith("loss.") for standard in mapping):
         return mapping
@@ -116,5 +126,5 @@ def _diverged(facts: Mapping[str, Any]) -> bool:
 
 
 def _plain(value: Any) -> bool:
-    """Whether a fact is a word or a number, not blank."""
+    """Whether a value is non-blank text or a number."""
     return bool(value.strip()) if isinstance(value, str) else number(value) is not None or isinstance(value, bool)

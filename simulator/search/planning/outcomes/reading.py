@@ -1,7 +1,7 @@
-"""The outcomes of runs that were really trained, from what trackers leave on disk: `read_outcome`, `read_outcomes`.
+"""The outcomes of real training runs, from the files of experiment trackers: `read_outcome`, `read_outcomes`.
 
-Read are a W&B run's files, its summary as JSON or an export of runs as CSV; MLflow's run folder or export; and the log
-of a run's metrics as CSV, JSON lines or JSON. Nothing is fetched and nothing is run.
+Supported are the files of a W&B run, its summary as JSON or an export of runs as CSV; MLflow's run folder or export;
+and the log of a run's metrics as CSV, JSON lines or JSON. Nothing is downloaded or executed.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from .....datasets.run_logs.records import Records, read_records
 from ....config.run_config import RunConfig
 from .outcome import TRIAL_KEY, Asked, RunOutcome, Status, status_word
 from .outcome_folders import WANDB_SUMMARY, is_mlflow_run, mlflow_facts, wandb_facts
-from .outcome_logs import told_log
-from .outcome_rows import told_row
+from .outcome_logs import outcome_of_log
+from .outcome_rows import outcome_of_row
 
 __all__ = ["TRIAL_KEY", "Asked", "RunOutcome", "Status", "outcomes", "read_outcome", "read_outcomes"]
 
@@ -72,7 +72,7 @@ def read_outcome(
 
 
 def read_outcomes(source: str | os.PathLike[str], asked: Asked | None = None) -> list[RunOutcome]:
-    """The outcomes of all runs of a file or a run's folder that are over. Raises as `read_outcome` does."""
+    """The outcomes of all finished runs of a file or a run's folder. Raises the errors of `read_outcome`."""
     results = []
     for _, told in outcomes(source, asked or Asked()):
         if isinstance(told, InputError):
@@ -82,7 +82,7 @@ def read_outcomes(source: str | os.PathLike[str], asked: Asked | None = None) ->
 
 
 def outcomes(source: str | os.PathLike[str], asked: Asked) -> Iterator[tuple[str, RunOutcome | InputError | None]]:
-    """Where each run of a file or a run's folder stands and its outcome: None if it isn't over, what is wrong with it.
+    """The location of each run of a file or a run's folder, with its outcome, None if it isn't over, or its error.
 
     Raises `LogError` for a file that can't be read at all.
     """
@@ -95,14 +95,14 @@ def outcomes(source: str | os.PathLike[str], asked: Asked) -> Iterator[tuple[str
         return
     records = read_records(path, asked.whole)
     if not _is_table(records):
-        yield where, _caught(lambda: told_log(records, f"{path.parent.name}/{path.name}", asked))
+        yield where, _caught(lambda: outcome_of_log(records, f"{path.parent.name}/{path.name}", asked))
         return
     if _just_begun(records, asked):
         yield where, None
         return
     for line, row in records.rows:
         at = f"line {line}"
-        yield f"{where}, {at}", _caught(lambda row=row, at=at: told_row(row, where, at, asked))
+        yield f"{where}, {at}", _caught(lambda row=row, at=at: outcome_of_row(row, where, at, asked))
 
 
 def _folder(path: Path, where: str, asked: Asked) -> Iterator[tuple[str, RunOutcome | InputError | None]]:
@@ -113,11 +113,11 @@ def _folder(path: Path, where: str, asked: Asked) -> Iterator[tuple[str, RunOutc
     else:
         raise LogError(f"{where}: is a folder without a run of MLflow (meta.yaml, metrics) or W&B ({WANDB_SUMMARY})")
     if facts is not None:
-        yield where, _caught(lambda: told_row(facts, where, "", asked))
+        yield where, _caught(lambda: outcome_of_row(facts, where, "", asked))
 
 
 def _caught(read) -> RunOutcome | InputError | None:
-    """What a reader of one run returns, or what it finds wrong: the other runs of a file may be right."""
+    """The outcome that a reader of one run returns, or its error, since the other runs of a file may be valid."""
     try:
         return read()
     except InputError as error:
@@ -125,7 +125,7 @@ def _caught(read) -> RunOutcome | InputError | None:
 
 
 def _just_begun(records: Records, asked: Asked) -> bool:
-    """Whether the only record may be the first of a log whose run goes on: nothing in it says that it is a run's."""
+    """Whether the only record may be the first step of a run in progress, as nothing shows that it sums up a run."""
     if asked.whole or len(records.rows) != 1:
         return False
     row = records.rows[0][1]
@@ -133,7 +133,7 @@ def _just_begun(records: Records, asked: Asked) -> bool:
 
 
 def _is_table(records: Records) -> bool:
-    """Whether each record is a run, rather than a step of one."""
+    """Whether each record is a run rather than a step of one run."""
     keys = dict.fromkeys(key for _, row in records.rows for key in row)
     if any(key.startswith(_EXPORT) for key in keys) or {"name", "state"} <= {key.lower() for key in keys}:
         return True

@@ -1,4 +1,4 @@
-"""New outcomes in a folder that jobs write to: `new_results`."""
+"""New outcomes in a folder that training jobs write to: `new_results`."""
 
 from __future__ import annotations
 
@@ -32,14 +32,25 @@ def new_results(
     quiet_s: float = 600.0,
     now: float | None = None,
 ) -> list[RunOutcome]:
-    """The outcomes in a folder and below it whose digest isn't in `seen`, each once.
+    """The outcomes in a folder and its subfolders that haven't been seen before, each once.
 
-    Looked at are CSV files and JSON lines, trainer_state.json, and the folders of MLflow and W&B runs; the proposal
-    that a run tries is told by a column, parameter or tag `foretrain_trial`, or by its name `<study>-<number>`, and
-    `configs` has the plans of proposals. A run that isn't over is left for the next look: by its own word, or, where
-    it has none, unless it reached its planned tokens or its file has been left alone for `quiet_s` seconds (`now` is
-    the time, seconds since 1970). What is damaged after that long is named by a DataWarning. Raises `LogError` where
-    there is no such folder.
+    CSV files, JSON lines, trainer_state.json and the folders of MLflow and W&B runs are read. A run is matched to its
+    proposal by a column, parameter or tag `foretrain_trial`, or by its name `<study>-<number>`. A run that isn't over
+    is skipped until the next call. A run is over if its state says so; one that states no state is over once it has
+    reached its planned tokens or its file hasn't changed for `quiet_s`. A file that is still damaged after that time
+    causes a DataWarning.
+
+    Args:
+        folder: The folder to read.
+        seen: Digests of outcomes that are known already.
+        study: The study's name, with which the runs' names begin.
+        configs: The plans of proposals by number.
+        columns: The standard name of each column, as for a run table.
+        quiet_s: Seconds without a change after which a run without a state counts as finished.
+        now: The current time, seconds since 1970; default the clock's.
+
+    Raises:
+        LogError: There is no such folder.
     """
     asked = Asked(None, configs or {}, study, columns or {}, whole=False)
     now = time.time() if now is None else now
@@ -53,7 +64,7 @@ def new_results(
 
 
 def _read(path: Path, asked: Asked) -> Iterator[RunOutcome]:
-    """The outcomes of one file or run; what is wrong with it is said once nobody writes to it."""
+    """The outcomes of one file or run folder. Errors become warnings once it is no longer being written."""
     try:
         results = [told for _, told in outcomes(path, asked)]
     except InputError as error:
@@ -86,7 +97,7 @@ def _sources(folder: Path) -> Iterator[Path]:
 
 
 def _quiet(path: Path, now: float, quiet_s: float) -> bool:
-    """Whether nothing was written for that long. A folder's own time says nothing of the files in it."""
+    """Whether nothing was written for `quiet_s` seconds. A folder's own time doesn't show changes to its files."""
     try:
         files = [path, *(file for file in path.rglob("*") if file.is_file())] if path.is_dir() else [path]
         return now - max(file.stat().st_mtime for file in files) >= quiet_s

@@ -344,7 +344,7 @@ def test_losses_of_several_targets(open_planner, mixed):
     table = planner.table
     assert table.column("mix.web")[-1] == pytest.approx(proposal.config.data.mix["web"])
     assert table.column("loss.code")[-1] == 2.2
-    facts = planner._ledger._study.trials[0]
+    facts = planner._store._study.trials[0]
     assert facts.values == [pytest.approx((2.3 + 3 * 2.2) / 4)]
 
 
