@@ -1,1 +1,1 @@
-"""Searching: which plan is best (studies, by Optuna), what to train for real next, which proxies to train next."""
+"""Search: for the best plan of a study (with Optuna), for the next real run, and for the next proxy runs."""

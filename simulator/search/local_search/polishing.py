@@ -26,7 +26,7 @@ def polished(
     known: Sequence[PlanEvaluation],
     budget: int,
     done: set[str],
-    told: Callable[[float], None] | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> list[PlanEvaluation]:
     """Better plans than those `known`, found from the best of them with about `budget` evaluations.
 
@@ -39,8 +39,8 @@ def polished(
     found = []
     each = min(_MOST_EVALUATIONS, max(budget // max(len(starts), 1), _LEAST_EVALUATIONS))
     for number, (judge, start) in enumerate(starts):
-        if told is not None:
-            told(number / len(starts))
+        if progress is not None:
+            progress(number / len(starts))
         done.add(_key(start))
         goal = number % len(study.goals)
         better = improve(judge, start, lambda one, goal=goal: _signed(study, one, goal), budget=each)

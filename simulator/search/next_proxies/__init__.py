@@ -1,4 +1,4 @@
-"""What to try next: which proxies tell most about the runs that are planned, for what they cost."""
+"""Optimal design: which proxy runs are most informative about the planned runs, for their cost."""
 
 from .active import Selection, choose_in_rounds, choose_runs
 from .posterior import JointPosterior, LawPosterior, SurrogatePosterior

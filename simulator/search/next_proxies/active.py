@@ -1,10 +1,11 @@
 """Which proxies next: the runs that most reduce the variance of the planned runs' log loss, for what they cost.
 
-The losses of candidates and planned runs are jointly normal (`belief`), so what a run would leave open of the planned
-ones is known before it is trained. Runs are taken one by one, by the variance that each removes over cost^p, and what
-they remove is taken off the covariance before the next. A fixed p can go wrong (1 buys only crumbs, 0 a single large
-run), so several are tried and the best list counts (Leskovec et al. 2007, KDD, for p of 0 and 1); on the public tables
-exchanging runs afterwards gains 0.1 % of the sd. Nothing here knows the losses, so nothing is random.
+The losses of candidates and planned runs are jointly normal (`posterior`), so the variance that a run would leave in
+the planned ones is known before it is trained. Runs are chosen greedily by the variance that each removes over cost^p,
+and the covariance is conditioned on each before the next. A single p can fail (1 chooses only tiny runs, 0 a single
+large one), so several are tried and the best list is returned (Leskovec et al. 2007, KDD, for p of 0 and 1); on the
+public tables exchanging runs afterwards gains 0.1 % of the sd. The choice doesn't depend on observed losses and is
+deterministic.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ from .width import Width
 __all__ = ["Selection", "choose_in_rounds", "choose_runs"]
 
 _POWERS = (0.0, 0.25, 0.5, 0.75, 1.0)
-_LEAST_GAIN = 3e-3  # a run that removes less of what is open is not worth its place
-_COMMITTED = 0.5  # of each round's plan
+_LEAST_GAIN = 3e-3  # share of the remaining variance that a run must remove to be chosen
+_COMMITTED = 0.5  # share of each round's plan that is trained before choosing again
 _SLACK = 1e-9
 
-Believe = Callable[[tuple[int, ...]], JointPosterior | Sequence[JointPosterior]]
-"""From the runs taken so far, whose losses are known by then, to what is believed now."""
+PosteriorOf = Callable[[tuple[int, ...]], JointPosterior | Sequence[JointPosterior]]
+"""Returns the posterior, or one for each loss, given the losses of the runs taken so far."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Runs to train, in the order taken. The arrays `(k + 1,)` say how it stands before the first and after each.
+    """Runs to train, in the order chosen. The arrays `(k + 1,)` hold the values before the first and after each run.
 
-    `variance` is the mean over the region (and the losses) of the open variance of log loss, `cost` what is spent, and
+    `variance` is the posterior variance of log loss, mean over the region and the losses, `cost` the sum spent, and
     `half_width` that of the 90 % interval of the loss as a fraction of it; None without a `Width`.
     """
 
@@ -63,11 +64,19 @@ def choose_runs(
     width: Width | None = None,
     precision: float | None = None,
 ) -> Selection:
-    """Choose candidates whose costs sum to at most `budget`; those `taken` are done and known to the beliefs.
+    """Choose the candidates that most reduce the variance of the planned runs within a budget.
 
-    `beliefs` is one, or one for each loss that is to be predicted, all of which count alike. With `precision` (a
-    fraction of the loss) and a `width`, stop where the half-width reaches it, as cheaply as possible. Raises
-    InfeasibleError, naming the cheapest run, where not even that fits the budget.
+    Args:
+        beliefs: The joint posterior, or one for each loss that is to be predicted, equally weighted.
+        candidates: The runs to choose from, with their costs.
+        region: The planned runs.
+        budget: Largest sum of costs, in the unit of `candidates.cost`.
+        taken: Candidates that are done, on which the posteriors are conditioned already.
+        width: How interval widths follow from the variance; needed with `precision`.
+        precision: Stop, as cheaply as possible, where the 90 % half-width reaches this fraction of the loss.
+
+    Raises:
+        InfeasibleError: Not even the cheapest run, which is named, fits the budget.
     """
     free = np.isfinite(candidates.cost)
     free[list(taken)] = False
@@ -81,16 +90,17 @@ def choose_runs(
     return min(plans, key=lambda plan: float(plan.variance[-1]))
 
 
-def choose_in_rounds(believe: Believe, candidates: Candidates, region: Region, budget: float) -> tuple[int, ...]:
-    """Choose, train half of what was chosen, believe anew, and so on until nothing more is worth its cost or fits.
+def choose_in_rounds(posterior: PosteriorOf, candidates: Candidates, region: Region, budget: float) -> tuple[int, ...]:
+    """Choose runs, train half of them, update the posterior, and repeat until no further run helps or fits the budget.
 
-    `believe` gets the runs taken so far and returns the beliefs that follow from their losses. Errors as `choose_runs`.
+    `posterior` takes the runs trained so far and returns the posteriors given their losses. Raises the errors of
+    `choose_runs`.
     """
     taken: tuple[int, ...] = ()
     while True:
         left = budget - float(candidates.cost[list(taken)].sum())
         try:
-            plan = choose_runs(believe(taken), candidates, region, left, taken=taken).runs
+            plan = choose_runs(posterior(taken), candidates, region, left, taken=taken).runs
         except InfeasibleError:
             if not taken:
                 raise
@@ -101,7 +111,7 @@ def choose_in_rounds(believe: Believe, candidates: Candidates, region: Region, b
 
 
 class _Pool:
-    """Candidates and region with what is open between them: one joint covariance for each belief."""
+    """Candidates and region with one joint covariance for each posterior."""
 
     def __init__(self, beliefs: Sequence[JointPosterior], candidates: Candidates, region: Region) -> None:
         self.candidates, self.region = candidates, region
@@ -114,11 +124,11 @@ class _Pool:
         self.blocks = candidates.blocks()
 
     def left(self, covariances: Sequence[np.ndarray]) -> np.ndarray:
-        """Open variance of each planned run, mean over the losses, `(t,)`."""
+        """Remaining variance of each planned run, mean over the losses, `(t,)`."""
         return np.mean([np.diag(open_)[self.targets] for open_ in covariances], axis=0)
 
     def gains(self, covariances: Sequence[np.ndarray]) -> np.ndarray:
-        """What each candidate would take off the region's mean variance, `(m,)`."""
+        """By how much each candidate would reduce the region's mean variance, `(m,)`."""
         found = np.zeros(len(self.candidates))
         weights = np.asarray(self.region.weights)
         for open_, noise in zip(covariances, self.noise, strict=True):
@@ -133,7 +143,7 @@ class _Pool:
         return found / len(covariances)
 
     def without(self, covariances: Sequence[np.ndarray], run: int) -> list[np.ndarray]:
-        """The covariances once a run is done."""
+        """The covariances conditioned on a run."""
         rows = self.candidates.rows_of([run])
         after = []
         for open_, noise in zip(covariances, self.noise, strict=True):
@@ -146,7 +156,7 @@ class _Pool:
 def _greedy(
     pool: _Pool, budget: float, free: np.ndarray, power: float, width: Width | None, precision: float | None
 ) -> Selection:
-    """One run after the other, by gain over cost^power."""
+    """Greedy choice, one run after the other, by gain over cost^power."""
     cost, covariances = pool.candidates.cost, pool.open
     price = np.where(np.isfinite(cost), cost, 1.0) ** power
     before = pool.left(covariances)

@@ -1,13 +1,13 @@
-"""What is believed of the losses of runs not yet trained: jointly normal, around a fitted law.
+"""The joint posterior of the losses of runs not yet trained: jointly normal, around a fitted law.
 
-The law is taken as linear in its parameters near its fit: with g the gradient of log L and Σ what the runs done and the
-prior leave open of the parameters, two runs' log losses have the covariance gᵀ·Σ·g'. A run's own loss strays from what
-it is to tell of the planned ones by
+The law is linearised in its parameters at its fit: with g the gradient of log L and Σ the posterior covariance of the
+parameters given the prior and the completed runs, two runs' log losses have the covariance gᵀ·Σ·g'. A single run's
+loss deviates from the quantity that informs about the planned runs with the variance
 
     σ²/w + (μ·gap)²        σ the law's noise, w the weight that the fit gives it, gap its decades below the planned runs
 
-so that a tiny run, however cheap, says little of a large one. μ and the form were chosen on rolling cuts inside the
-pools of benchmarks/active.py, where anything from 0.01 to 0.03 does about as well.
+so that a tiny run, however cheap, carries little information about a large one. μ and the form were chosen on rolling
+cuts inside the pools of benchmarks/active.py, where anything from 0.01 to 0.03 does about as well.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _TOKENS_PER_PARAM = 20.0  # of a run that is trained enough for full weight
 
 
 class JointPosterior(Protocol):
-    """What choosing needs to know: the open covariance of log losses, and how far single runs stray."""
+    """What the choice of runs needs: the posterior covariance of log losses, and the noise of single runs."""
 
     def covariance(self, a: Columns, b: Columns) -> np.ndarray:
-        """Covariance of the log losses of two sets of runs, after what is done, their own noise left out, `(n, m)`."""
+        """Posterior covariance of the log losses of two sets of runs, without their own noise, `(n, m)`."""
         ...
 
     def noise(self, columns: Columns) -> np.ndarray:
-        """Variance with which each run's loss strays from what it is to tell, `(n,)`."""
+        """Variance of each run's own noise in log loss, its misfit at small scale included, `(n,)`."""
         ...
 
 
@@ -76,10 +76,17 @@ class LawPosterior:
         done: Observations | None = None,
         fit: Fit | None = None,
     ) -> LawPosterior:
-        """The belief before any run (`done` None: the prior alone), or after those done (`fit` is made if not given).
+        """The posterior given completed runs, or the prior alone without any.
 
-        `pool` are the runs that may come, which set the scale of the weights. Without a prior the weak generic one
-        stands in. The law is linear around its fit, or around the prior's centre as long as the runs done are few.
+        The law is linearised around its fit, or around the prior's centre as long as few runs are done.
+
+        Args:
+            law: The law.
+            prior: The prior of its parameters; None for a weak generic one.
+            region: The planned runs that are to be predicted.
+            pool: Columns of the candidate runs, which set the scale of the weights.
+            done: The completed runs; None for none.
+            fit: The law's fit to `done`, if it is known.
         """
         prior = weak_prior() if prior is None else prior
         done = None if done is None or not len(done) else done
@@ -97,7 +104,7 @@ class LawPosterior:
         return before if done is None else before.after(done.columns, done.origins)
 
     def after(self, columns: Columns, origins: np.ndarray | None = None) -> LawPosterior:
-        """The belief when runs like these are done too; `origins: (n,)` numbers the training run of each row."""
+        """The posterior after runs with these columns as well; `origins: (n,)` numbers the training run of each row."""
         g = gradient(self.law, self.theta, self.reference, columns) / np.sqrt(self.noise(columns))[:, None]
         known = g.T @ g
         if origins is not None:
@@ -127,7 +134,7 @@ class LawPosterior:
 
 
 class Learner(Protocol):
-    """What is used of `surrogate.Surrogate`."""
+    """The part of `surrogate.Surrogate` that is used here."""
 
     @property
     def joint(self) -> bool:
@@ -141,10 +148,10 @@ class Learner(Protocol):
 
 @dataclass(frozen=True)
 class SurrogatePosterior:
-    """A law and what was learned on top of it: the learner's covariance, with the law's where it isn't in that.
+    """A law with a residual learner: the learner's covariance, plus the law's where the learner doesn't include it.
 
-    For planned runs among those done. A learner takes every run at its word, whatever its size, so further out it is
-    far too sure of itself, and `LawPosterior` is the better guide.
+    For planned runs within the range of the completed ones. The learner doesn't discount small runs, so beyond that
+    range it is overconfident, and `LawPosterior` is the better choice.
     """
 
     law: LawPosterior
@@ -175,7 +182,7 @@ def noise_blocks(noise: np.ndarray) -> np.ndarray:
 
 
 def _precision(law: Law, prior: LawPrior, reference: Reference) -> np.ndarray:
-    """The prior's precision `(P, P)`, with the generic spread where it doesn't speak, such as of the level."""
+    """The prior's precision `(P, P)`, with the generic spread for parameters that it leaves out, such as the level."""
     _, precision = prior.for_law(law, reference)
     generic = np.array([parameter.sd for parameter in law.parameters])
     return precision + np.diag(np.where(np.diag(precision) > 0, 0.0, 1.0 / generic**2))
@@ -195,5 +202,5 @@ def _weights(columns: Columns, largest: float) -> np.ndarray:
 
 
 def as_beliefs(beliefs: JointPosterior | Sequence[JointPosterior]) -> list[JointPosterior]:
-    """One belief for each loss that is to be predicted."""
+    """The posteriors as a list, one for each loss that is to be predicted."""
     return list(beliefs) if isinstance(beliefs, Sequence) else [beliefs]

@@ -1,4 +1,4 @@
-"""Where a search for the next proxies looks: the runs that are planned, and the runs that could be trained."""
+"""Inputs of the choice of proxies: the planned runs (`Region`) and the runs that could be trained (`Candidates`)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["Candidates", "Region"]
 
 @dataclass(frozen=True)
 class Region:
-    """The planned runs whose loss is to be predicted: columns `(t,)` each, and how much each one matters `(t,)`.
+    """The planned runs whose loss is to be predicted: columns `(t,)` each, and their weights `(t,)`.
 
-    Weights are made to sum to 1; all runs matter alike by default. UsageError for weights that don't fit.
+    Weights are normalised to sum to 1, and equal by default. UsageError for invalid weights.
     """
 
     columns: Columns
@@ -46,10 +46,11 @@ class Region:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Runs that could be trained. Rows `(n,)` are losses that one would see, `cost` `(m,)` is what each run costs.
+    """Runs that could be trained. Rows `(n,)` are the losses that would be observed, `cost: (m,)` the cost of each run.
 
-    `run: (n,)` says which run a row belongs to, where a run is evaluated on its way; one row a run by default. Costs
-    are in any one unit (FLOPs, seconds); a run of infinite cost is never taken. UsageError for what doesn't fit.
+    `run: (n,)` gives the run of each row, where runs are also evaluated at intermediate steps; one row a run by
+    default. Costs share any one unit (FLOPs, seconds); a run of infinite cost is never chosen. UsageError for arrays
+    that don't fit together.
     """
 
     columns: Columns
@@ -70,12 +71,12 @@ class Candidates:
         return len(self.cost)
 
     def rows_of(self, runs: list[int] | tuple[int, ...]) -> np.ndarray:
-        """The rows of some runs, run by run."""
+        """The rows of some runs, in the order of the runs."""
         found = [np.flatnonzero(np.asarray(self.run) == number) for number in runs]
         return np.concatenate(found) if found else np.zeros(0, dtype=int)
 
     def blocks(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Runs by their number of rows: `(ids (g,), rows (g, k))` for each k."""
+        """Runs grouped by their number of rows: `(ids (g,), rows (g, k))` for each k."""
         order = np.argsort(np.asarray(self.run), kind="stable")
         counts = np.bincount(np.asarray(self.run), minlength=len(self))
         starts = np.concatenate([[0], np.cumsum(counts)[:-1]])

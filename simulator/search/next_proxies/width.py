@@ -1,4 +1,4 @@
-"""How wide an interval a predictor would state for the planned runs, once it is fitted on further ones."""
+"""The interval width that a predictor would state for the planned runs after it is fitted on further runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .region import Candidates, Region
 __all__ = ["LEVEL", "Width"]
 
 LEVEL = 0.9
-_UNBOUNDED = 20.0  # half-width in log loss beyond which a fraction says nothing more
+_UNBOUNDED = 20.0  # half-width in log loss beyond which a fraction of the loss is meaningless
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Width:
     """Half-widths as a predictor states them: q(0.9)·√(spread² + noise² + (κ·gap)²), with κ·gap for extrapolation.
 
     `noise` is the mean absolute residual of the law's fit, and `fitted_ranges` the lowest and highest params, tokens
-    and compute (6·N·D) of the runs done, None before the first. `spread: (t,)` is what the predictor says is open of
-    each planned run now, in log loss: a belief then says by what factor further runs narrow it, so that widths start
-    where the predictor's are. Without one, the belief's own variance and the public tables' q count.
+    and compute (6·N·D) of the runs done, None before the first. `spread: (t,)` is the predictor's current spread of
+    each planned run, in log loss: the posterior then gives the factor by which further runs narrow it, so that widths
+    start at the predictor's. Without it, the posterior's own variance and the public tables' q are used.
     """
 
     candidates: Candidates
@@ -44,7 +44,7 @@ class Width:
         candidates: Candidates,
         region: Region,
     ) -> Width:
-        """From the prediction of the region's runs, made from the runs done so far."""
+        """From a prediction of the region's runs by a predictor fitted on the runs done so far."""
         low, high = prediction.interval(LEVEL)
         known = error_scale(np.zeros(len(region)), noise, prediction.extrapolation_decades)
         spread = np.sqrt(np.maximum(prediction.scale**2 - known**2, 0.0))
@@ -52,9 +52,12 @@ class Width:
         return cls(candidates, region, noise, fitted_ranges, spread, quantile)
 
     def half_width(self, runs: Sequence[int], left: np.ndarray, before: np.ndarray) -> float:
-        """Half-width of the 90 % interval at the region, a fraction of the loss, with these candidates done too.
+        """Half-width of the 90 % interval at the region, as a fraction of the loss, with these candidates done too.
 
-        `left: (t,)` is the variance of log loss that they leave open by the belief, `before: (t,)` what is open now.
+        Args:
+            runs: The candidates.
+            left: Posterior variance of log loss after them, `(t,)`.
+            before: Posterior variance of log loss now, `(t,)`.
         """
         spread = np.sqrt(np.maximum(left, 0.0))
         if self.spread is not None:
@@ -64,7 +67,7 @@ class Width:
         return float(np.expm1(min(quantile * np.sqrt(self.region.mean(scale**2)), _UNBOUNDED)))
 
     def _gap(self, runs: list[int]) -> np.ndarray:
-        """Decades from the runs, done and chosen, to each planned one, `(t,)`."""
+        """Decades of extrapolation from the runs, done and chosen, to each planned one, `(t,)`."""
         ranges = dict(self.fitted_ranges or {})
         rows = self.candidates.rows_of(runs)
         if len(rows):

@@ -1,1 +1,1 @@
-"""Studies that outlive the processes that write them: journals, databases, leases, the loop of trials."""
+"""Persistent studies: journal files, databases, leases of running trials, and the loop that runs trials."""

@@ -1,4 +1,4 @@
-"""A database as storage of studies: its URL checked, its driver, its tables, what it says when it can't be had.
+"""A database as storage of studies: checks of its URL, driver and tables, and clear errors if it is unavailable.
 
 Importing this module imports Optuna, so import it where it is used.
 """
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["EXPECTED", "open_database", "reason", "without_password"]
 
 EXPECTED = "a path, journal:///path, postgresql://user@host/database, mysql://…, sqlite:///path or memory"
-"""What may name a storage, for messages."""
+"""The accepted forms of a storage's name, for messages."""
 
 _CONNECT_S = 10  # how long a server may take to answer
 _BUSY_S = 60  # how long one process waits for another to let go of an SQLite file
@@ -54,10 +54,11 @@ _DRIVERS = {
 
 
 def open_database(where: str, heartbeat_s: int | None, grace_s: int | None) -> RDBStorage:
-    """Open the database of a URL, and make Optuna's tables in it unless they are there.
+    """Open the database of a URL, and create Optuna's tables in it if they are missing.
 
-    Running trials beat every `heartbeat_s` (None: not at all) and are dead after `grace_s` without, both in seconds;
-    Optuna fails them then and has them tried again. No message holds a password. Errors as in `storage.open_storage`.
+    Running trials send a heartbeat every `heartbeat_s` seconds (None: never) and count as dead `grace_s` seconds after
+    the last; Optuna then fails and retries them. No message contains a password. Raises the errors of
+    `opening.open_storage`.
     """
     url = _url(where)
     shown_url = _shown(url)
@@ -92,14 +93,14 @@ def open_database(where: str, heartbeat_s: int | None, grace_s: int | None) -> R
         except _UnreachableError as error:
             raise InputError(f"{shown_url}: can't be opened: {error}") from None
         except (StorageInternalError, SQLAlchemyError, AssertionError) as error:
-            # Two processes that make the tables at once get in each other's way; the second try finds them made.
+            # two processes that create the tables at once conflict; on the second try they exist
             if time.monotonic() > end or not _is_race(error):
                 raise InputError(f"{shown_url}: can't be opened: {reason(error)}") from None
             time.sleep(0.1)
 
 
 class _Database(RDBStorage):
-    """A heartbeat that fails is one that is missed: the next may come through, and the trial itself will hear of it."""
+    """Counts a heartbeat that fails as missed: the next may succeed, and the trial itself will raise the error."""
 
     @override
     def record_heartbeat(self, trial_id: int) -> None:
@@ -122,7 +123,7 @@ class _UnreachableError(Exception):
 
 
 def _has_tables(url: URL) -> bool:
-    """Whether Optuna's tables are there, of whichever version: nothing may be added to those of another one."""
+    """Whether Optuna's tables exist, of any version, as nothing may be added to those of another version."""
     engine = create_engine(url, **_engine_options(url))
     try:
         try:
@@ -138,7 +139,7 @@ def _has_tables(url: URL) -> bool:
 def _take_turns(storage: RDBStorage) -> None:
     """Make each transaction on an SQLite file wait for the one before.
 
-    SQLite doesn't lock rows, and what Optuna reads and then changes another process may change in between.
+    SQLite doesn't lock rows, so another process could change a value between Optuna's read and its write.
     """
 
     def connected(connection: Any, record: Any) -> None:
@@ -153,7 +154,7 @@ def _take_turns(storage: RDBStorage) -> None:
 
 
 def _url(where: str) -> URL:
-    """The URL with the driver that we ask for; a UsageError never repeats it, for it may hold a password."""
+    """The URL with our choice of driver; a UsageError never repeats the URL, since it may hold a password."""
     scheme = where.partition("://")[0]
     name = {"postgres": "postgresql"}.get(scheme, scheme)
     name = _DRIVERS[name][0] if name in _DRIVERS else name
@@ -170,7 +171,7 @@ def _url(where: str) -> URL:
 
 
 def _shown(url: URL) -> str:
-    """A URL for people: neither its password nor its query, which may hold one."""
+    """A URL for messages, without its password and its query, which may hold one."""
     return url.set(query={}).render_as_string(hide_password=True)
 
 
@@ -184,7 +185,7 @@ def _engine_options(url: URL) -> dict[str, Any]:
 
 
 def _check_sqlite(url: URL) -> None:
-    """Raise InputError for a path of a database that SQLite would refuse, or begin, without saying why."""
+    """Raise InputError for a database path that SQLite would refuse, or create, without a clear error."""
     if not url.database or url.database == ":memory:":
         raise UsageError(
             "storage: an SQLite database in memory is one connection's alone; leave the storage out instead"
@@ -206,7 +207,7 @@ def _check_sqlite(url: URL) -> None:
 
 
 def reason(error: Exception) -> str:
-    """The driver's own words, without what SQLAlchemy and Optuna put around them, and without a password."""
+    """The driver's own message, without the text that SQLAlchemy and Optuna add, and without a password."""
     cause: BaseException = error
     while (inner := getattr(cause, "orig", None) or cause.__cause__) is not None:
         cause = inner

@@ -1,13 +1,13 @@
-"""Optuna's journal file, made to survive processes that are killed while they write.
+"""Optuna's journal file, made robust against processes that are killed while they write.
 
-A journal is a text file with one JSON object per line, one line per operation. Two things differ from Optuna's own
-backend, and the file is the same: Optuna and optuna-dashboard read it as it is.
+A journal is a text file with one JSON object per line, one line per operation. The format is that of Optuna's own
+backend, so that Optuna and optuna-dashboard can read the file. Two things differ:
 
-- A killed process leaves a torn last line. Optuna then loads the study once more, and the next append makes it
-  unreadable for good. Here every append first cuts a torn tail, under the lock. What is damaged in the middle is never
-  touched: it is reported with its line number.
-- The lock is one that the kernel lets go when its process dies, on the journal itself. Optuna's own is a link in the
-  file system, which stays behind and stops everybody for half a minute.
+- A killed process leaves an incomplete last line. Optuna loads such a study once more, and the next append makes it
+  permanently unreadable. Here every append first cuts off an incomplete last line, under the lock. Damage elsewhere is
+  never changed, but reported with its line number.
+- The lock is on the journal itself, and the kernel releases it when its process dies. Optuna's own lock is a link in
+  the file system, which stays behind and blocks all processes for half a minute.
 
 Importing this module imports Optuna (half a second), so import it where it is used.
 """
@@ -39,8 +39,8 @@ LOCK_TIMEOUT_S = 30.0
 
 _FIRST_LINE_BYTES = 1 << 20
 _START = b'{"op_code":'  # what Optuna begins every line with
-# What is written within a trial need not reach the disk before its outcome does: one fsync takes all of it along. A
-# line is in the file at once whatever happens to its process; only a power cut can take these, with their whole trial.
+# Lines written within a trial are synced to disk together with its outcome, by one fsync. A line survives the death of
+# its process in any case; only a power failure can lose these lines, together with their whole trial.
 _WITHIN_A_TRIAL = {
     JournalOperation.SET_TRIAL_PARAM,
     JournalOperation.SET_TRIAL_INTERMEDIATE_VALUE,
@@ -50,10 +50,10 @@ _WITHIN_A_TRIAL = {
 
 
 def open_journal(path: str | os.PathLike[str], lock_timeout_s: float = LOCK_TIMEOUT_S) -> JournalStorage:
-    """Open the journal at `path`, or begin one; a torn last line is cut, with a DataWarning.
+    """Open or create the journal at `path`; an incomplete last line is cut off, with a DataWarning.
 
-    Raises InputError if the folder is missing, the file can't be read or written, is held by another process for more
-    than `lock_timeout_s`, isn't a journal, or is damaged anywhere but in its last line. Nothing is overwritten then.
+    Raises InputError, and changes nothing, if the folder is missing, the file can't be read or written, is locked by
+    another process for more than `lock_timeout_s`, isn't a journal, or is damaged anywhere but in its last line.
     """
     journal = Journal(path, lock_timeout_s)
     try:
@@ -75,9 +75,9 @@ def open_journal(path: str | os.PathLike[str], lock_timeout_s: float = LOCK_TIME
 
 
 class Journal(JournalFileBackend):
-    """The file behind a `JournalStorage`. Appends are whole or absent, in any number of processes on any one file.
+    """The file backend of a `JournalStorage`, with atomic appends by any number of processes.
 
-    `lines_read` counts the sound lines that were read so far.
+    `lines_read` counts the valid lines that were read so far.
     """
 
     def __init__(self, path: str | os.PathLike[str], lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
@@ -91,11 +91,11 @@ class Journal(JournalFileBackend):
         self._lines = LineFile(self._file_path, lock_timeout_s)
 
     def repair(self) -> int:
-        """Cut a torn last line and return how many bytes it had. Errors as in `open_journal`."""
+        """Cut off an incomplete last line and return its number of bytes. Raises the errors of `open_journal`."""
         return self._lines.repair()
 
     def damaged(self, line: int, what: str = "isn't whole") -> InputError:
-        """What to raise about a line of the file, counted from 1."""
+        """The error to raise for a damaged line, counted from 1."""
         return InputError(
             f"{self._file_path}: line {line}: {what}; expected one operation of Optuna's journal, in JSON. "
             "Nothing was changed: restore the file from a copy, or take another"
@@ -126,9 +126,9 @@ class Journal(JournalFileBackend):
 
 
 class _InterruptibleStorage(JournalStorage):
-    """Reads the journal again from its start after Ctrl-C, which may come when a line is counted and not yet applied.
+    """Rereads the journal from its start after Ctrl-C, which may interrupt between counting a line and applying it.
 
-    Numbers of later trials would be one too low from then on.
+    Otherwise the numbers of all later trials would be one too low.
     """
 
     @override
@@ -149,7 +149,7 @@ class _InterruptibleStorage(JournalStorage):
 
 
 def _must_last(log: dict[str, Any]) -> bool:
-    """Whether this operation must be on the disk before anybody hears of it."""
+    """Whether this operation must be synced to disk before the append returns."""
     if log["op_code"] == JournalOperation.CREATE_TRIAL:
         return "state" in log  # one that is added whole or waits to be run; others only begin
     return log["op_code"] not in _WITHIN_A_TRIAL
@@ -183,7 +183,7 @@ def _check_file(path: Path) -> None:
 
 
 def _begins_a_journal(line: bytes) -> bool:
-    """Whether a file's first line may be a journal's, torn ones included."""
+    """Whether a file's first line may be a journal's, incomplete ones included."""
     if line.endswith(b"\n") and is_json(line):
         return _is_operation(json.loads(line))
     return line.startswith(_START) or _START.startswith(line)

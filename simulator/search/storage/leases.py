@@ -53,10 +53,10 @@ _KEPT = ("fixed_params", "failed_trial", "retry_history")  # system attributes o
 
 
 class LeasedSampler(BaseSampler):
-    """Another sampler, which writes each trial's lease the moment that the trial exists.
+    """Wraps a sampler to write each trial's lease as soon as the trial exists.
 
-    The objective would be too late: most of a short trial's life may be spent on sampling its parameters. `begun` is
-    told the id of each trial.
+    The objective would be too late, since a short trial may spend most of its time on sampling its parameters. `begun`
+    is called with the id of each trial.
     """
 
     def __init__(self, sampler: BaseSampler, begun: Callable[[int], None] = lambda trial_id: None) -> None:
@@ -97,8 +97,8 @@ class LeasedSampler(BaseSampler):
 def fail_dead(study: Study) -> list[int]:
     """Fail the RUNNING trials whose process is dead, and enqueue their parameters again; return their numbers.
 
-    Any number of processes may call it at once: the change of state decides who enqueues. Trials that wait for a job
-    elsewhere are left alone, and so are those of other hosts, of which nothing can be said from here.
+    Any number of processes may call it at once: only the one that changes a trial's state enqueues it again. Trials
+    that wait for a job elsewhere are left alone, and so are those of other hosts, whose processes can't be checked.
     """
     now, failed = datetime.now(), []
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -110,7 +110,7 @@ def fail_dead(study: Study) -> list[int]:
 
 
 def fail_trial(study: Study, trial_id: int, why: str) -> bool:
-    """Fail a trial and say why; False if it was finished already, by whomever."""
+    """Mark a trial as failed, with the reason; False if it was finished already, by any process."""
     storage = study._storage
     try:
         if storage.get_trial(trial_id).state.is_finished():
@@ -122,10 +122,10 @@ def fail_trial(study: Study, trial_id: int, why: str) -> bool:
 
 
 def retry(study: Study, trial: FrozenTrial) -> None:
-    """Enqueue the parameters of a trial that died, at most `MAX_RETRIES` times down the chain.
+    """Enqueue the parameters of a trial whose process died, at most `MAX_RETRIES` times in a chain of retries.
 
-    Also what Optuna's heartbeat calls. It is Optuna's own callback on a trial without what the dead run left in it: a
-    constraint that is set already can't be set again.
+    Optuna's heartbeat calls it too. It passes Optuna's own callback a copy of the trial without the attributes that the
+    dead process left, since a constraint that is set already can't be set again.
     """
     if not trial.params and "fixed_params" not in trial.system_attrs:
         return  # killed before anything was chosen
@@ -139,7 +139,7 @@ def retry(study: Study, trial: FrozenTrial) -> None:
 
 
 def _cause_of_death(trial: FrozenTrial, now: datetime) -> str | None:
-    """Why a running trial will never end, None if it may."""
+    """Why a running trial can no longer end; None if it still may."""
     if trial.user_attrs.get(WAITS) is True:
         return None
     worker = trial.user_attrs.get(WORKER)
@@ -164,7 +164,7 @@ def _this_worker() -> dict[str, Any]:
 
 @cache
 def _this_host() -> dict[str, str]:
-    """The machine, its last start, and the namespace of its process ids; empty where the system doesn't say."""
+    """The machine, its boot id, and its namespace of process ids; empty where the system doesn't provide them."""
     found = {"host": f"{platform.node()} {_text('/etc/machine-id')}".strip()}
     found["boot"] = _text("/proc/sys/kernel/random/boot_id")
     found["space"] = ""
@@ -181,7 +181,7 @@ def _text(path: str) -> str:
 
 
 def _started(pid: int) -> int:
-    """When a process started, in clock ticks since the machine's; 0 where the system doesn't say, or it is gone."""
+    """Start time of a process, in clock ticks since boot; 0 if unknown or if the process is gone."""
     try:
         # the name, in parentheses, may hold anything; the fields of interest are after it (man 5 proc)
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
@@ -191,7 +191,7 @@ def _started(pid: int) -> int:
 
 
 def _is_alive(pid: Any, started: Any) -> bool:
-    """Whether the process of a lease of this host lives. In doubt it does."""
+    """Whether the process of a lease of this host is alive; True if it can't be determined."""
     if not isinstance(pid, int) or not isinstance(started, int):
         return True
     if started and Path("/proc/self/stat").exists():

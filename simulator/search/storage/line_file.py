@@ -1,7 +1,7 @@
 """A file of JSON lines that many processes append to, any of which may be killed at any moment.
 
-The lock is one that the kernel lets go when its process dies. A last line that such a process has left torn is cut by
-whoever appends next.
+The kernel releases the file lock when its process dies. An incomplete last line that such a process has left is cut
+off by the next append.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class LineFile:
         self._lock_timeout_s = lock_timeout_s
 
     def repair(self) -> int:
-        """Cut a last line that isn't whole, and return how many bytes it had."""
+        """Cut off an incomplete last line, and return its number of bytes."""
         with self._locked() as descriptor:
             return _cut_torn_tail(descriptor)
 
     def append(self, data: bytes, to_disk: bool) -> None:
-        """Append whole lines after a repair; with `to_disk` they, and all before them, outlast a power cut."""
+        """Append complete lines after a repair; with `to_disk` the file is synced to disk."""
         with self._locked() as descriptor:
             _cut_torn_tail(descriptor)
             _append(descriptor, data)
@@ -57,7 +57,7 @@ class LineFile:
                 with self._held(descriptor):
                     yield descriptor
             finally:
-                os.close(descriptor)  # lets the lock go
+                os.close(descriptor)  # releases the lock
         except OSError as error:
             raise InputError(f"{self.path}: can't be written: {error.strerror or error}") from None
 
@@ -108,9 +108,9 @@ def _append(descriptor: int, data: bytes) -> None:
 
 
 def _cut_torn_tail(descriptor: int) -> int:
-    """Cut the last line unless it is whole; return the bytes that went. Reads that line alone, however long the file.
+    """Cut off the last line unless it is complete; return the number of bytes removed. Reads only that line.
 
-    Call it under the lock: a line that another process is writing looks torn too.
+    Call it under the lock: a line that another process is writing looks incomplete too.
     """
     size = os.fstat(descriptor).st_size
     line = _last_line(descriptor, size)

@@ -1,7 +1,7 @@
-"""Where a study is kept: in memory, in a journal file, in a database; and the study itself, made or taken up again.
+"""Opening a study's storage (memory, a journal file or a database), and creating or resuming the study in it.
 
 A journal is a file, for one machine or a few that share a folder; a database serves any number. Trials whose process
-was killed are found by heartbeats in a database, by `leases` in both.
+was killed are detected by heartbeats in a database, and by `leases` in both.
 
 Importing this module imports Optuna, so import it where it is used.
 """
@@ -29,9 +29,9 @@ from .quiet import quiet_log
 __all__ = ["HEARTBEAT_S", "STAMP", "open_storage", "open_study"]
 
 HEARTBEAT_S = 30
-"""How often a running trial tells a database that its process lives, seconds."""
+"""Interval of a running trial's heartbeats to a database, seconds."""
 STAMP = "foretrain"
-"""User attribute of a study that says what made it."""
+"""User attribute of a study that identifies its format and contents."""
 
 _MISSED_BEATS = 3  # after which a process counts as dead
 _RACE_S = 5.0  # how long another process may take to stamp a study that it made
@@ -44,11 +44,16 @@ def open_storage(
 ) -> BaseStorage:
     """Open the storage that `where` names: None or "memory", a path or `journal:///path`, or a database's URL.
 
-    A running trial of a database counts as dead `grace_s` after its last heartbeat (three heartbeats unless given).
-    Trials that are asked for and told have none: take `heartbeat_s=None` for those, or Optuna warns of it.
-    Raises UsageError for a URL that isn't understood or whose driver isn't installed; InputError for a file that is
-    damaged, locked, of another kind or out of reach, a server that doesn't answer, and tables of another version of
-    Optuna.
+    Args:
+        where: The storage.
+        heartbeat_s: Interval of heartbeats in a database, seconds. Ask-and-tell trials have no heartbeats: pass None
+            for those, or Optuna warns.
+        grace_s: Seconds after its last heartbeat at which a running trial counts as dead; default three heartbeats.
+
+    Raises:
+        UsageError: The URL isn't understood, or its driver isn't installed.
+        InputError: The file is damaged, locked, of another kind or inaccessible, the server doesn't answer, or the
+            tables are of another version of Optuna.
     """
     if where is None or where == MEMORY:
         return InMemoryStorage()
@@ -67,11 +72,17 @@ def open_storage(
 def open_study(
     storage: BaseStorage, name: str, directions: Sequence[str], stamp: Mapping[str, Any], sampler: BaseSampler
 ) -> Study:
-    """Make the study `name` with `directions` ("minimize", "maximize"), or take it up again.
+    """Create the study `name`, or resume it. Any number of processes may do this at once.
 
-    `stamp` is kept in the study: "format" and "digest" must be the same when it is taken up again; "version" need not.
-    Any number of processes may do this at once. Raises InputError, and changes nothing, if there is a study of this
-    name that differs or that isn't ours.
+    Args:
+        storage: From `open_storage`.
+        name: The study's name in the storage.
+        directions: "minimize" or "maximize" for each goal.
+        stamp: Stored in the study. Its "format" and "digest" must be the same on resuming; its "version" need not.
+        sampler: The sampler of this process.
+
+    Raises:
+        InputError: There is another study of this name, which is left unchanged.
     """
     ways = cast(Sequence[Literal["minimize", "maximize"]], directions)
     with quiet_log():
@@ -81,7 +92,7 @@ def open_study(
                 try:
                     study = optuna.create_study(storage=storage, study_name=name, directions=ways, sampler=sampler)
                     study.set_user_attr(STAMP, dict(stamp))
-                except DuplicatedStudyError:  # another process was first
+                except DuplicatedStudyError:  # another process created it first
                     study = optuna.load_study(storage=storage, study_name=name, sampler=sampler)
             _check(study, directions, stamp)
         except (StorageInternalError, SQLAlchemyError) as error:
@@ -107,7 +118,7 @@ def _find(storage: BaseStorage, name: str, sampler: BaseSampler) -> Study | None
 
 
 def _check(study: Study, directions: Sequence[str], stamp: Mapping[str, Any]) -> None:
-    """Raise InputError unless the study that was found is the one that is meant."""
+    """Raise InputError unless the study that was found has the same directions and stamp."""
     name = f"study {shown(study.study_name)}"
     there = [direction.name.lower() for direction in study.directions]
     found = _found_stamp(study)
@@ -131,9 +142,9 @@ def _check(study: Study, directions: Sequence[str], stamp: Mapping[str, Any]) ->
 
 
 def _found_stamp(study: Study) -> Any:
-    """The stamp of a study that exists: None if it has none, `_EMPTY` if there is nothing at all in it.
+    """The stamp of an existing study: None if it has none, `_EMPTY` if the study is empty.
 
-    One that another process just made gets its stamp any moment.
+    Waits for the stamp of a study that another process has just created.
     """
     end = time.monotonic() + _RACE_S
     while True:

@@ -1,7 +1,7 @@
-"""Where `simulate optimize` keeps a study that names no storage: a journal of its own under `studies/`.
+"""The default storage of `simulate optimize` for a study that names none: its own journal under `studies/`.
 
-Its name holds a digest of everything that the trials depend on, the way of searching included: the same command goes on
-where it was interrupted, and an edited study, another seed or another version of foretrain begins anew, beside it.
+The file name contains a digest of everything that the trials depend on, search options included: the same command
+resumes an interrupted search, and an edited study, another seed or another version of foretrain starts a new journal.
 """
 
 from __future__ import annotations
@@ -15,18 +15,24 @@ from ....core.errors import InputError
 __all__ = ["FOLDER", "MEMORY", "own_journal"]
 
 FOLDER = "studies"
-"""Under the working folder."""
+"""The folder of journals, relative to the working folder."""
 MEMORY = "memory"
-"""Names the storage that keeps nothing."""
+"""The name of the in-memory storage."""
 
 _DIGITS = 10  # of the digest in the name: 40 bits, where a folder holds a few thousand studies at most
 _LONGEST = 48  # characters of the study's name, of up to four bytes each: file names have 255
 
 
 def own_journal(name: str, *depends_on: object, folder: str | Path = FOLDER) -> str:
-    """The path of a study's own journal in `folder`, which is made; another one for all that its trials depend on.
+    """The path of a study's own journal.
 
-    Raises InputError if the folder can't be made.
+    Args:
+        name: The study's name.
+        depends_on: Everything that its trials depend on; a change gives another path.
+        folder: The folder of the journal, created if missing.
+
+    Raises:
+        InputError: The folder can't be created.
     """
     digest = hashlib.sha256(repr(depends_on).encode()).hexdigest()[:_DIGITS]
     stem = re.sub(r"[^\w.-]+", "-", name).strip("-.")[:_LONGEST] or "study"

@@ -1,4 +1,4 @@
-"""What Optuna says, as people should hear it: no log, no notes on experimental parts, errors that say what happened.
+"""Optuna's messages, reduced: no info log, no warnings about experimental features, and the original errors.
 
 Importing this module imports Optuna, so import it where it is used.
 """
@@ -17,7 +17,7 @@ __all__ = ["experimental_parts", "quiet_log", "unmasked_errors"]
 
 @contextmanager
 def quiet_log() -> Iterator[None]:
-    """Within it Optuna logs errors only; the verbosity that was set before comes back at its end."""
+    """A context in which Optuna logs errors only; the previous verbosity is restored at its end."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(max(before, optuna.logging.ERROR))
     try:
@@ -28,7 +28,7 @@ def quiet_log() -> Iterator[None]:
 
 @contextmanager
 def experimental_parts() -> Iterator[None]:
-    """Within it Optuna doesn't warn that a part of it is experimental; wrap nothing but the making of that part."""
+    """A context without Optuna's warnings about experimental features; wrap only the construction of the feature."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         yield
@@ -36,9 +36,9 @@ def experimental_parts() -> Iterator[None]:
 
 @contextmanager
 def unmasked_errors() -> Iterator[None]:
-    """Within it what went wrong in `Study.optimize` is raised, not what went wrong while that was reported.
+    """A context in which `Study.optimize` raises the original error rather than a later one from Optuna's cleanup.
 
-    Where telling a trial fails, a `finally` of Optuna's loop fails too, by an assertion or an unbound name.
+    If `Study.tell` fails, a `finally` of Optuna's loop fails too, with an assertion or an unbound name.
     """
     try:
         yield

@@ -1,7 +1,7 @@
-"""The loop that runs a study's trials, alone or beside other processes that work on the same study.
+"""The loop that runs a study's trials, alone or in parallel with other processes on the same study.
 
-Optuna's own `Study.optimize` runs them, so that heartbeats, samplers and callbacks are its own. Added are: a count over
-all processes, leases, an end to endless failures, and values that aren't numbers kept out of the results.
+It wraps Optuna's `Study.optimize`, with its heartbeats, samplers and callbacks, and adds: a count over all processes,
+leases, a limit on failures, and the rejection of values that aren't finite.
 
 Importing this module imports Optuna, so import it where it is used.
 """
@@ -26,9 +26,9 @@ from .quiet import quiet_log, unmasked_errors
 __all__ = ["Objective", "run_trials"]
 
 Objective = Callable[[Trial], Sequence[float]]
-"""Values of one trial, one for each direction of the study; what isn't finite fails the trial."""
+"""Returns the values of one trial, one for each direction of the study; a value that isn't finite fails the trial."""
 
-_LEAST_FAILURES = 20  # failures that are never too many
+_LEAST_FAILURES = 20  # failures that are tolerated in any study
 _CHECK_S = 1.0  # how often a process looks for others that have died
 
 
@@ -45,12 +45,22 @@ def run_trials(
     """Run trials until the study has `total` complete ones, and return how many of them this call completed.
 
     Every process counts the trials of all before it starts another, so that n processes overshoot by n - 1 at most.
-    `timeout_s` and `should_stop` are looked at between trials; `progress` is told the complete trials and `total`.
-    Trials whose process has died are failed and tried again, see `leases`.
+    Trials whose process has died are failed and tried again, see `leases`. An exception of `objective`, Ctrl-C
+    included, fails the trial and is raised here.
 
-    A trial whose values aren't finite fails. What `objective` raises fails the trial and is raised here, Ctrl-C too.
-    Raises ForetrainError if more than max(20, total) trials of this call failed, UsageError if the objective gives
-    another number of values than the study has directions, InputError if the storage can't be reached or is damaged.
+    Args:
+        study: The study.
+        objective: Returns a trial's values.
+        total: Number of complete trials to reach, over all processes.
+        callbacks: Called after each trial.
+        timeout_s: Seconds after which no further trial starts.
+        progress: Called between trials with the number of complete trials and `total`.
+        should_stop: Called between trials; True ends the loop.
+
+    Raises:
+        ForetrainError: More than max(20, total) trials of this call failed.
+        UsageError: The objective gave another number of values than the study has directions.
+        InputError: The storage can't be reached or is damaged.
     """
     worker = _Worker(study, objective, total, progress, should_stop)
     sampler, study.sampler = study.sampler, LeasedSampler(study.sampler, worker.begin)
@@ -81,12 +91,12 @@ class _Worker:
         self._total = total
         self._progress = progress
         self._should_stop = should_stop
-        self._running: int | None = None  # the trial's id, from its creation until it is told
+        self._running: int | None = None  # the trial's id, from its creation until it is finished
         self._failures = 0
         self._checked = -math.inf
 
     def work(self, callbacks: Sequence[Callable[[Study, FrozenTrial], None]], timeout_s: float | None) -> None:
-        """Run trials until there are enough, it is time, or something is wrong."""
+        """Run trials until there are enough, the timeout is reached, or an error ends the loop."""
         end = math.inf if timeout_s is None else time.monotonic() + timeout_s
         self._look_for_dead()
         while self._go_on() and time.monotonic() < end:
@@ -154,14 +164,14 @@ class _Worker:
             self._checked = time.monotonic()
 
     def _abandon(self) -> None:
-        """Fail the trial that was begun and never told: Ctrl-C while its parameters were sampled, for one."""
+        """Fail a trial that was begun and not finished, for example by Ctrl-C while its parameters were sampled."""
         if self._running is not None:
-            # the error on its way out says more than one of a storage that is gone
+            # the error being raised is more informative than one of an unreachable storage
             with suppress(InputError, StorageInternalError, SQLAlchemyError):
                 fail_trial(self._study, self._running, "it was interrupted")
             self._running = None
 
 
 def _is_taken_away(error: Exception) -> bool:
-    """Whether an error of Optuna says that the trial, which is ours, was finished by somebody else."""
+    """Whether an error of Optuna means that this process's trial was finished by another process."""
     return isinstance(error, UpdateFinishedTrialError) or str(error).startswith("Cannot tell a ")

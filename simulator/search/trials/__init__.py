@@ -1,1 +1,1 @@
-"""Optuna's trials: which sampler, where to begin, what each trial keeps, more processes."""
+"""Optuna's trials: the choice of the sampler, warm starts, the record in each trial, worker processes."""

@@ -1,4 +1,4 @@
-"""A sampler that is made when its first trial begins, with that trial's number at hand to seed it.
+"""A sampler that is constructed when its first trial begins, so that the trial's number can seed it.
 
 Importing this module imports Optuna, so import it where it is used.
 """
@@ -19,7 +19,7 @@ __all__ = ["SeededByFirstTrial"]
 
 
 class SeededByFirstTrial(BaseSampler):
-    """Passes everything on to the sampler that `make` gives for the number of the first trial that is sampled."""
+    """Delegates to the sampler that `make` returns for the number of the first trial that is sampled."""
 
     def __init__(self, make: Callable[[int], BaseSampler]) -> None:
         self._make = make

@@ -1,4 +1,4 @@
-"""What a trial keeps of its plan: written into Optuna's own attributes, read back for polish, results and planners."""
+"""The record of a plan in a trial: stored in Optuna's attributes, and read back for local search and results."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["ORIGIN", "PLAN", "evaluations", "keep", "restore"]
 PLAN = "plan"
 """User attribute of a trial: its values by path, what counts against its limits, why it is impossible if it is."""
 ORIGIN = "origin"
-"""User attribute of a trial that the sampler didn't choose: the recipe's name, or polish."""
+"""User attribute of a trial that the sampler didn't choose: the name of a warm start, or `polish`."""
 
 
 def keep(trial: Trial, evaluation: PlanEvaluation) -> Sequence[float]:
-    """Write an evaluation into a running trial, and return what the trial is to be told."""
+    """Store an evaluation in a running trial, and return the trial's objective values."""
     for name, excess in evaluation.excess.items():
         trial.set_constraint(name, excess)
     plan = {"values": dict(evaluation.values), "measured": dict(evaluation.measured), "why": evaluation.why}
@@ -31,7 +31,7 @@ def keep(trial: Trial, evaluation: PlanEvaluation) -> Sequence[float]:
 
 
 def restore(trial: FrozenTrial) -> PlanEvaluation:
-    """What `keep` wrote. InputError where a trial isn't ours."""
+    """Read the evaluation that `keep` stored. InputError for a trial that wasn't written by it."""
     plan: Any = trial.user_attrs.get(PLAN)
     try:
         return PlanEvaluation(

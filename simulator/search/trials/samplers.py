@@ -1,4 +1,4 @@
-"""Which of Optuna's samplers a study gets, by a rule of three lines."""
+"""The choice of Optuna's sampler for a study."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _FEW_PARAMETERS = 10
 
 
 def choose_sampler(study: Study, trials: int) -> str:
-    """The sampler's name: as asked for, or by the rule.
+    """The sampler's name, as requested or chosen by the study's goals and parameters.
 
-    Three or more goals: NSGA-III. Else up to 100 trials of up to 10 continuous parameters: a Gaussian process, where
-    torch is installed, which Optuna's needs. Else the multivariate tree-structured Parzen estimator, which knows sets
-    and scales.
+    Three or more goals: NSGA-III. Otherwise up to 100 trials of up to 10 continuous parameters: a Gaussian process, if
+    torch is installed, which Optuna's needs. Otherwise the multivariate tree-structured Parzen estimator, which handles
+    categorical and logarithmic parameters.
     """
     if study.options.sampler != "auto":
         return study.options.sampler
@@ -33,13 +33,13 @@ def choose_sampler(study: Study, trials: int) -> str:
 
 
 def suits_gp(study: Study, trials: int) -> bool:
-    """Whether so few trials of so few continuous parameters are best spent by a Gaussian process."""
+    """Whether a Gaussian process suits the study: few trials of few, continuous parameters."""
     few = trials <= _FEW_TRIALS and len(study.space.parameters) <= _FEW_PARAMETERS
     return few and study.space.continuous
 
 
 def sampler_note(study: Study, sampler: str, trials: int) -> str | None:
-    """What to know of a study that got another sampler than the rule's for want of torch; None where it didn't."""
+    """A note for a study that would use a Gaussian process if torch were installed; None otherwise."""
     if sampler != "tpe" or study.options.sampler != "auto" or has("torch") or not suits_gp(study, trials):
         return None
     return (
@@ -49,10 +49,10 @@ def sampler_note(study: Study, sampler: str, trials: int) -> str | None:
 
 
 def make_sampler(name: str, seed: int) -> BaseSampler:
-    """One of Optuna's samplers, seeded when it is first used: by `seed` and the number of that trial.
+    """One of Optuna's samplers, seeded at its first trial by `seed` and that trial's number.
 
-    So a search gives the same plans again, one that is taken up again goes on with others, and processes that share a
-    study, whose trials have different numbers, each try plans of their own. MissingExtraError for gp without torch.
+    So a repeated search gives the same plans, a resumed one continues with new plans, and processes that share a study
+    try different plans. MissingExtraError for gp without torch.
     """
     from .first_trial import SeededByFirstTrial
 

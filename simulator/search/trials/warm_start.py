@@ -1,4 +1,4 @@
-"""Plans to try first: the run as it is, the compute-optimal split of its budget, natural mixes."""
+"""Warm starts: the run as configured, the compute-optimal split of its budget, natural mixes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SIZES = ("model.params", "data.tokens")
 
 
 def recipes(study: Study) -> list[tuple[str, dict[str, Any]]]:
-    """Names and parameters, as `enqueue_trial` takes them, of the plans to try first; out of reach ones left out."""
+    """Names and parameters, for `enqueue_trial`, of the plans to try first, without those outside the space."""
     space = study.space
     found: dict[str, dict[str, Any]] = {}
     for name, values in _plans(study):
@@ -49,7 +49,7 @@ def _compute_optimal(study: Study) -> Iterator[tuple[str, Values]]:
     for name, flops in budgets.items():
         try:
             best = compute_optimal(study.predictor, flops)
-        except ForetrainError:  # a predictor of mixes alone knows no optimum
+        except ForetrainError:  # a predictor of mixes alone has no compute optimum
             continue
         yield name, {"model.params": best.params.median, "data.tokens": best.tokens.median}
 
@@ -67,7 +67,7 @@ def _mixes(mix: MixDimension | None, own: Any) -> list[tuple[str, Values]]:
 
 
 def _fitted(mix: MixDimension, shares: np.ndarray) -> np.ndarray:
-    """The mix within bounds that is nearest in proportion: shares times one factor, cut at their bounds."""
+    """The nearest proportional mix within bounds: shares times a common factor, clipped to their bounds."""
     low, high = 1e-9, 1e9
     for _ in range(100):
         middle = math.sqrt(low * high)
@@ -78,7 +78,7 @@ def _fitted(mix: MixDimension, shares: np.ndarray) -> np.ndarray:
 
 
 def _within(space: Space, values: Values) -> dict[str, Any]:
-    """The values with numbers taken to the nearest end of their range; what the run doesn't state, to the middle."""
+    """The values with numbers clipped to their range; values that the run doesn't state are set to the middle."""
     found = {**space.current(), **values}
     for dimension in space.dimensions:
         found[dimension.path] = _nearest(dimension, found.get(dimension.path))

@@ -1,7 +1,7 @@
-"""More processes on one study: each runs `simulate optimize --worker` on its storage until there are enough trials.
+"""Worker processes of a study: each runs `simulate optimize --worker` on its storage until there are enough trials.
 
-They only try plans; recipes, polish and the answer are the first process's. What they write are trials like any other,
-so that one that dies costs nothing but its own.
+Workers only run trials; warm starts, local search and the result are left to the main process. A worker that dies
+loses nothing but its current trial.
 """
 
 from __future__ import annotations
@@ -17,16 +17,24 @@ from ..storage.own_journal import MEMORY
 
 __all__ = ["workers"]
 
-_PATIENCE_S = 20.0  # for the trial that a worker is at when there are enough
+_PATIENCE_S = 20.0  # how long a worker may take to finish its current trial at the end
 
 
 @contextmanager
 def workers(
     count: int, path: str | os.PathLike[str], storage: str, trials: int, arguments: Sequence[str] = ()
 ) -> Iterator[None]:
-    """Have `count` more processes work on the study file at `path` while the block runs; `arguments` are the command's.
+    """A context in which `count` worker processes run trials of a study.
 
-    Raises UsageError for a storage that they can't share, or a study that they can't read.
+    Args:
+        count: Number of processes.
+        path: The study file.
+        storage: The storage of its trials.
+        trials: Number of complete trials to reach.
+        arguments: Further arguments of `simulate optimize`.
+
+    Raises:
+        UsageError: Processes can't share the storage, or can't read the study.
     """
     if count and storage == MEMORY:
         raise UsageError("--processes: several processes can't share --storage memory; expected a file or a URL")
@@ -48,7 +56,7 @@ def workers(
 
 
 def _end(process: subprocess.Popen[bytes], patience_s: float) -> None:
-    """Wait for a worker, then make it stop."""
+    """Wait for a worker, then terminate it."""
     try:
         process.wait(patience_s)
     except subprocess.TimeoutExpired:
