@@ -1,8 +1,8 @@
-"""How a run strays from its law: the covariance of what no law of few parameters captures.
+"""The covariance of a run's deviations from its law.
 
-A Brownian path in log progress opens the forecast with the part still to come; a short-lived term makes neighbours that
-err together count once; and a job may have slow noise of its own (a drifting corpus, smoothed logs), weighed by its
-evidence.
+It is the sum of a Brownian motion in log progress, by which the forecast widens with the part still to come; a
+short-range term for the correlation of neighbouring points; and slow noise that a job may have (a drifting corpus,
+smoothed logs), selected by its marginal likelihood.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SHORT = (1e-3, 0.1)
 SLOW_NOISE = tuple((sd, reach) for sd in (1.5e-3, 3e-3, 6e-3, 1.2e-2) for reach in (0.01, 0.03, 0.08))
 """Autocorrelated noise that a job may have on top: sd of log loss and length as a share of the planned steps."""
 _OPTIONS = tuple((sd, reach, white) for sd, reach in SLOW_NOISE for white in (1.0, 0.3))
-_LATEST = 80  # points that the slow noise is told from
+_LATEST = 80  # points from which the slow noise is estimated
 _RELUCTANCE = 3.0  # nats of evidence that a job must show before it is taken to have slow noise
 _FAINT = 3e-4  # slow noise below this is none
 _ROOM = 0.5  # log progress between the Brownian path's start and the first point
@@ -51,7 +51,7 @@ class Deviation:
 
 @dataclass(frozen=True)
 class Times:
-    """When points were taken, twice: log progress and share of the planned steps, `(n,)` each."""
+    """Times of points on two scales: log progress, and share of the planned steps, `(n,)` each."""
 
     progress: np.ndarray
     share: np.ndarray
@@ -70,10 +70,18 @@ class Times:
 def weigh(
     at: Times, spread: np.ndarray, residual: np.ndarray, jac: np.ndarray, sd: np.ndarray, drift: float
 ) -> tuple[Deviation, float]:
-    """Deviation with the slow noise that the points speak for, and the share of `spread` that is white noise beside it.
+    """Estimate the slow noise of a job: levels of it are averaged by their marginal likelihood.
 
-    Options count by their evidence, so that few points stay wary. `residual: (n,)` of log loss and `jac: (n, P)` where
-    the law was linearised; `sd: (P,)` is the prior's. Parameters are integrated out, as Gaussian around there.
+    Args:
+        at: Times of the points.
+        spread: Sd of each point's noise in log loss, `(n,)`.
+        residual: Residuals of log loss, `(n,)`, where the law was linearised.
+        jac: Derivatives there by the law's parameters, `(n, P)`, which are integrated out as Gaussian.
+        sd: Prior sd of the parameters, `(P,)`.
+        drift: Sd of log loss while progress grows e-fold.
+
+    Returns:
+        The deviation with slow noise, and the share of `spread` that is white noise beside it.
     """
     usual, last = at.usual(drift), slice(-_LATEST, None)
     some = Times(at.progress[last], at.share[last])

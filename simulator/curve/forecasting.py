@@ -1,4 +1,4 @@
-"""The loss along a planned run, before its first step: from a library of curves, and from where the run will end."""
+"""The loss curve of a planned run before its first step, from a library of curves and a forecast of its final loss."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""The rest of a running job's loss curve, from its plan, its points so far, and a prior over curves.
+"""The posterior of a running job's loss curve, from its plan, its points so far, and a prior over curves.
 
     log loss at step t = log law(θ; t) + bias(t) + δ(t) + noise
 
-θ has a Gaussian prior (`prior`); the bias is what the law missed under the same schedule at other sizes; δ is how runs
-stray from any law (`deviation`); the noise is white, with the spread that the points themselves show (`smoothing`).
-θ is found by Gauss-Newton; all else is Gaussian.
+θ has a Gaussian prior (`prior`); the bias is the law's mean error under the same schedule at other sizes; δ is a run's
+deviation from the law (`deviation`); the noise is white, with the spread estimated from the points (`smoothing`). θ is
+found by Gauss-Newton; all else is Gaussian.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from .smoothing import Points, smooth
 
 _EARLY = 2.0  # warm-ups after which the law holds: until then curves keep traces of the start
 _LEAST_WARMUP = 0.03  # of the plan: runs without warm-up need time to settle too (the least of the public curves)
-_SETTLED = 0.1  # share of the plan from which runs without points are taken to stray
+_SETTLED = 0.1  # share of the plan from which runs without points are taken to deviate from the law
 _EARLY_SHARE = 0.2  # of the run so far is left out in any case, for the same reason
 _MIN_POINTS = 6  # fewer are taken from the early part if need be
-_USABLE = 0.5  # of the steps until the law holds; points before tell nothing of the rest
-_ENOUGH = 6  # points from which a job's own deviation are told
+_USABLE = 0.5  # of the steps until the law holds; earlier points carry no information about the rest
+_ENOUGH = 6  # points from which a job's own deviation is estimated
 _STEPS, _HALVINGS, _TOLERANCE = 25, 5, 1e-6
-_LEAST_LOSS = 1e-2  # of L0: the law is cut off there, and tells nothing
-_LEAST_FLOOR = 0.05  # of what the prior presumes of L0: below, the law would forecast losses of nothing
-_REACH = 20.0  # prior standard deviations; points that make no sense would send the law beyond the floats
-_WIDEST = 3.0  # sd of log loss, a factor of 20: who knows no more knows nothing
+_LEAST_LOSS = 1e-2  # of L0: the law is cut off there, with zero derivatives
+_LEAST_FLOOR = 0.05  # of the prior mean of L0: below, the law would forecast losses near 0
+_REACH = 20.0  # prior standard deviations; nonsensical points would otherwise overflow the law
+_WIDEST = 3.0  # sd of log loss, a factor of 20: a wider forecast carries no information
 Z = {0.5: 0.674490, 0.8: 1.281552, 0.9: 1.644854, 0.95: 1.959964}
 """Half-widths of central intervals of a Gaussian, in standard deviations."""
 
@@ -53,7 +53,7 @@ class LossBand:
 
 @dataclass(frozen=True)
 class CurvePosterior:
-    """What is known of a run's curve after its points so far; made by `condition`.
+    """The posterior of a run's loss curve given its points so far; made by `condition`.
 
     `theta: (7,)` in the order of `prior.NAMES` and its `covariance: (7, 7)`; `now` is the last step seen, 0 if none.
     """
@@ -71,7 +71,7 @@ class CurvePosterior:
 
     @property
     def settled(self) -> float:
-        """The step from which the law holds; earlier values of the band mean nothing."""
+        """The step from which the law holds; earlier values of the band are meaningless."""
         return _settled(self.path)
 
     def log_loss(self, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -92,7 +92,7 @@ class CurvePosterior:
         return LossBand(np.asarray(step, float), np.exp(mean), np.minimum(sd, _WIDEST))
 
     def final(self, step: np.ndarray | None = None) -> LossBand:
-        """What will be read off at the end, noise included: at the last step, or on average at `step: (n,)`."""
+        """The final loss as it will be logged, noise included: at the last step, or the mean over `step: (n,)`."""
         step = np.array([self.path.steps]) if step is None else np.asarray(step, float)
         mean, covariance = self.log_loss(step)
         sd = np.sqrt(covariance.mean() + self.points.noise**2 / len(step))
@@ -107,10 +107,15 @@ def condition(
     *,
     anchor: tuple[float, float] | None = None,
 ) -> CurvePosterior:
-    """Learn from a prefix: `loss: (n,)` in nats at `step: (n,)`, rising; any n, also 0.
+    """Condition the prior of a curve on a prefix.
 
-    `anchor` is a forecast of the final loss from elsewhere (a scaling law): nats, and the standard deviation of its
-    logarithm. Without points it is what sets the level.
+    Args:
+        path: The run's learning rates.
+        prior: The prior of its curve.
+        step: Rising optimizer steps, `(n,)`; any n, also 0.
+        loss: Losses there in nats, `(n,)`.
+        anchor: An independent forecast of the final loss (a scaling law's): nats, and the standard deviation of its
+            logarithm. Without points it sets the level.
     """
     step, loss = np.asarray(step, float), np.asarray(loss, float)
     _check(path, step, loss, anchor)
@@ -132,7 +137,7 @@ def condition(
 
 
 def _view(path: RatePath, prior: CurvePrior, points: Points, now: float) -> tuple[Times, Decay, np.ndarray]:
-    """Times of the points, what the law reads there, and the log loss that it should give, bias taken off."""
+    """Times of the points, the law's inputs there, and the observed log loss with the bias subtracted."""
     bias = prior.bias_after(points.step / path.steps, now / path.steps)
     return Times.of(path, points.step), path.decay(points.step), np.log(points.loss) - bias
 
@@ -215,6 +220,6 @@ def _solve(
 def _factors(jac: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Singular vectors and values, each at least 1, of derivatives `(n, 7)` over a unit matrix: the prior's.
 
-    The normal equations would square what points without sense make large, and lose the prior in it.
+    The normal equations would square large derivatives, from nonsensical points, and lose the prior to rounding.
     """
     return np.linalg.svd(np.concatenate([jac, np.eye(jac.shape[1])]), full_matrices=False)

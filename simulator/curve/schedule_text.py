@@ -23,7 +23,7 @@ _MOMENTS = {"piecewise": "lr_steps", "points": "lr_points"}
 
 
 def path_of_text(text: str) -> RatePath:
-    """Rates of a schedule as a user spells it; the peak is 1. UsageError says what was expected."""
+    """Learning rates of a schedule as written on the command line; the peak is 1. UsageError names what is expected."""
     if text.lower().endswith(".csv"):
         return read_rates(text)
     name, *pairs = (part.strip() for part in text.split(","))

@@ -1,4 +1,4 @@
-"""How well a library of curves foretells other curves: the whole of them, or the rest from their first part."""
+"""The forecast errors of a library of curves on other curves: of whole curves, or of the rest given a prefix."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def score(
 
 def score_curve(library: Library, curve: Curve, prefix: float = 0.0) -> dict[str, Any]:
     """Errors on one curve; relative ones are fractions of the observed loss."""
-    step, loss, mean, (low, high) = foretold(library, curve, prefix)
+    step, loss, mean, (low, high) = predicted(library, curve, prefix)
     miss = mean - loss
     final = float(loss[-END_POINTS:].mean())
     spread = float(np.sum((loss - loss.mean()) ** 2))
@@ -85,10 +85,10 @@ def score_curve(library: Library, curve: Curve, prefix: float = 0.0) -> dict[str
     }
 
 
-def foretold(
+def predicted(
     library: Library, curve: Curve, prefix: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[float, float]]:
-    """Steps, observed and foretold losses `(n,)` of what the forecast hasn't seen, and 90 % of the final loss."""
+    """Steps, observed and predicted losses `(n,)` after the prefix, and the 90 % interval of the final loss."""
     seen = curve.until(prefix * curve.path.steps) if prefix else curve.until(-1.0)
     rest = curve.step > (seen.step[-1] if len(seen.step) else -1.0)
     if rest.sum() < END_POINTS or (prefix and not len(seen.step)):

@@ -11,7 +11,7 @@ MAX_POINTS = 200
 _SPIKE = 6.0  # deviations from the running median, in robust standard deviations, that make a point a spike
 _WINDOW = 9  # points of that median
 _MIN_NOISE = 1e-4  # logs are rounded to 1e-4 nats or so
-_FEW_NOISE = 1e-3  # where fewer than five points tell of the noise
+_FEW_NOISE = 1e-3  # where fewer than five points are there to estimate the noise
 _MAD = 1.4826  # median absolute deviation → standard deviation of a Gaussian
 
 
@@ -30,11 +30,11 @@ class Points:
     spikes: int = 0
 
     def calmer(self, share: float) -> Points:
-        """The same with white noise of `share` of the size."""
+        """The same points with their white noise scaled by `share`."""
         return replace(self, spread=self.spread * share, noise=self.noise * share)
 
     def with_end(self, step: float, loss: float, log_sd: float) -> Points:
-        """The same and one more point: what is believed of the end."""
+        """The same points and one more, a forecast of the final loss (nats) with the sd of its logarithm."""
         return replace(
             self,
             step=np.append(self.step, step),
@@ -59,13 +59,13 @@ def smooth(step: np.ndarray, loss: np.ndarray, first: float = 0.0) -> Points:
     count = np.diff(np.append(starts, len(step)))
     mean_step = np.add.reduceat(step, starts) / count
     mean_log = np.add.reduceat(log_loss, starts) / count
-    between = noise_of(mean_log) if len(starts) >= _WINDOW else noise  # neighbours that err together average out less
+    between = noise_of(mean_log) if len(starts) >= _WINDOW else noise  # correlated neighbours average out less
     spread = np.maximum(noise / np.sqrt(count), between if size > 1 else noise)
     return Points(mean_step, np.exp(mean_log), count, spread, noise, dropped)
 
 
 def noise_of(log_loss: np.ndarray) -> float:
-    """White noise of log loss: robust spread of second differences, which no smooth trend or step of the rate moves."""
+    """Sd of the white noise of log loss, from the robust spread of second differences, free of smooth trends."""
     if len(log_loss) < 5:
         return _FEW_NOISE
     return max(_MAD * float(np.median(np.abs(np.diff(log_loss, 2)))) / np.sqrt(6.0), _MIN_NOISE)

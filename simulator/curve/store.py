@@ -1,6 +1,6 @@
 """A library of curves on disk: `curves.json` (runs and fitted laws), `curves.npz` (points and rates), a manifest.
 
-Digests are checked before anything is parsed, sizes before anything is unpacked, and every curve before it is believed.
+Digests are checked before parsing, sizes before unpacking, and every curve's values before use.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Has a running job turned worse than its own past promised? A sequential test on windows of its log.
+"""Detection of regressions in a running job: a sequential test on windows of its log.
 
 At every check the log is cut at several earlier steps. From the part before a cut, the part after it is forecast with
-all that is uncertain (law, strays, noise), and the robust mean miss of a window is measured in standard deviations. A
-run that goes wrong stands out against the cut just before; one that merely follows another law drifts slowly, and its
-forecast is as wide. Single spikes don't move a robust mean.
+all uncertainties (law, deviation, noise), and the robust mean error of a window is measured in standard deviations. A
+run that turns worse is detected by the cut just before; one that merely follows another law drifts slowly, within a
+forecast that is wide enough. Single spikes don't move a robust mean.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from .prefix import CurvePosterior, Z, condition
 from .rates.path import RatePath
 
 FIRST_CUT = 0.1
-"""Share of the plan before which no cut is made: a shorter past promises little."""
+"""Share of the plan before which no cut is made: a forecast from a shorter prefix is too wide."""
 GRID = 0.02
 """Distance of cuts and of checks, as a share of the plan."""
 WINDOWS = (0.02, 0.04, 0.08)
 """Lengths of the windows after a cut, as shares of the plan."""
 ALARM = 4.5
-"""Standard deviations of a miss that raise an alarm. Some 130 overlapping windows are looked at in a run, and its noise
-has to be told from its own past; 4.5 keeps the false alarms of runs that behave below 5 % (benchmark table iii)."""
+"""Standard deviations of an error that raise an alarm. Some 130 overlapping windows are tested in a run, and its noise
+has to be estimated from its prefix; 4.5 keeps the false-alarm rate of normal runs below 5 % (benchmark table iii)."""
 LEAST = 5e-3
-"""A miss of less than 0.5 % of the loss is never an alarm, however certain: reruns differ by up to that."""
-_MIN_WINDOW, _MIN_PAST = 4, 20  # points; from a shorter past neither trend nor noise can be told
-_MOST = 60  # points after a cut that are looked at; denser logs are thinned evenly
+"""An error of less than 0.5 % of the loss is never an alarm, however significant: reruns differ by up to that."""
+_MIN_WINDOW, _MIN_PAST = 4, 20  # points; a shorter past gives neither trend nor noise
+_MOST = 60  # points after a cut that are used; denser logs are thinned evenly
 _CLIP = 2.0  # robust standard deviations from the window's median beyond which a point's miss is cut
 _COST = 1.05  # such a mean is this much less precise than a plain one of Gaussians
 
 
 @dataclass(frozen=True)
 class Shift:
-    """The loss stands above what the run's past promised: from step `since` on, noticed at step `noticed`.
+    """A loss above the forecast from the run's past: from step `since` on, detected at step `noticed`.
 
-    `size` is the miss of log loss (0.02: 2 % of the loss), `sd` its standard deviation.
+    `size` is the error of log loss (0.02: 2 % of the loss), `sd` its standard deviation.
     """
 
     since: float
@@ -48,7 +48,7 @@ class Shift:
 
     @property
     def z(self) -> float:
-        """The miss in standard deviations."""
+        """The error in standard deviations."""
         return self.size / self.sd
 
 
@@ -61,16 +61,22 @@ def first_shift(
     alarm: float = ALARM,
     since: float = 0.0,
 ) -> Shift | None:
-    """The first alarm that checking all along the log would have raised, or None. `step`, `loss`: `(n,)`, rising steps.
+    """The first alarm of repeated checks along a log, or None.
 
-    Cuts before step `since` are not looked at again.
+    Args:
+        path: The run's learning rates.
+        prior: The prior of its loss curve.
+        step: Rising optimizer steps, `(n,)`.
+        loss: Losses there in nats, `(n,)`.
+        alarm: Standard deviations that raise an alarm.
+        since: Cuts before this step are skipped.
     """
     found = [shift for shift in scan(path, prior, step, loss, since=since) if shift.z > alarm and shift.size > LEAST]
     return min(found, key=lambda shift: (shift.noticed, -shift.z), default=None)
 
 
 def scan(path: RatePath, prior: CurvePrior, step: np.ndarray, loss: np.ndarray, *, since: float = 0.0) -> list[Shift]:
-    """The miss of every window after every cut, in order."""
+    """The forecast error of every window after every cut, in order. Arguments as in `first_shift`."""
     step, loss = np.asarray(step, float), np.asarray(loss, float)
     shifts: list[Shift] = []
     for cut in np.arange(max(FIRST_CUT * path.steps, since), step[-1] if len(step) else 0.0, GRID * path.steps):
@@ -114,7 +120,7 @@ def _condense(step: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a run will end against what was planned; `z > 0`: worse than planned.
+    """A run's forecast final loss compared with the planned one; `z > 0`: worse than planned.
 
     `forecast` and `plan` are nats; `sd` of the difference of their logarithms.
     """
@@ -131,7 +137,11 @@ class Standing:
 
 
 def standing(belief: CurvePosterior, plan: float, plan_log_sd: float = 0.0, level: float = 0.9) -> Standing:
-    """Compare the forecast end with a planned final loss: "on track" while the central interval at `level` holds it."""
+    """Compare the forecast final loss with a planned one, in nats.
+
+    The verdict is "on track" while the central interval at `level` contains the plan, whose sd of log loss is
+    `plan_log_sd`.
+    """
     end = belief.final()
     sd = float(np.hypot(end.log_sd[0], plan_log_sd))
     z = np.log(end.loss[0] / plan) / sd

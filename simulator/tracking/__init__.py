@@ -1,1 +1,1 @@
-"""A running job against its plan: reading its log, what is wrong with it, where the run will end, and when."""
+"""Tracking of a running job against its plan: its log, problems in it, and the forecast of its final loss and end."""

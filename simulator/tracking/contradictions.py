@@ -1,4 +1,4 @@
-"""Where a log contradicts the plan: its learning rates, its length, its gaps, what it states of itself."""
+"""Contradictions between a log and its plan: learning rates, length, gaps, and settings that the log states."""
 
 from __future__ import annotations
 
@@ -28,16 +28,23 @@ _TOTALS = ("max_steps", "total_steps", "train_steps", "num_train_steps", "train_
 
 @dataclass(frozen=True)
 class Rates:
-    """The learning rates that the law reads: the plan's, or the log's so far where they contradict it."""
+    """The learning rates that the law uses: the plan's, or the log's so far where they contradict the plan."""
 
     path: RatePath
     notices: tuple[Notice, ...] = ()
 
 
 def compare_rates(where: str, step: np.ndarray, rate: np.ndarray, config: RunConfig, path: RatePath) -> Rates:
-    """Hold the log's learning rates `(n,)` at optimizer steps `step: (n,)` against the plan's; NaN where unknown.
+    """Compare logged learning rates with the plan's.
 
-    Where they disagree, the run so far counts as it was and the plan's rates hold from now on.
+    Where they disagree, the logged rates are used for the run so far and the plan's from now on.
+
+    Args:
+        where: The log, for messages.
+        step: Optimizer steps, `(n,)`.
+        rate: Logged learning rates, `(n,)`; NaN where unknown.
+        config: The plan.
+        path: The plan's learning rates.
     """
     seen = np.isfinite(rate) & (rate >= 0)
     if seen.sum() <= _FEW or not rate[seen].max() > 0:
@@ -58,7 +65,7 @@ def compare_rates(where: str, step: np.ndarray, rate: np.ndarray, config: RunCon
     if wrong.sum() <= max(_FEW, 0.01 * len(wrong)):
         return Rates(path, tuple(notices))
     away = np.where(wrong, np.abs(rate / scale - near[1]), 0.0)
-    lasting = np.convolve(wrong, np.ones(_FEW), "valid") == _FEW  # a single one is no beginning
+    lasting = np.convolve(wrong, np.ones(_FEW), "valid") == _FEW  # a single mismatch doesn't count
     first = int(np.argmax(lasting)) if lasting.any() else int(np.argmax(wrong))
     most = int(np.argmax(away))
     text = (
@@ -80,7 +87,7 @@ def _as_logged(path: RatePath, at: np.ndarray, share: np.ndarray) -> RatePath:
     now = min(int(at[-1]), path.steps - 1)
     rate = path.rate.copy()
     rate[: now + 1] = np.interp(np.arange(now + 1), at, share)
-    # before the first point the plan is all there is
+    # before the first point only the plan is known
     first = min(int(at[0]), now)
     rate[:first] = path.rate[:first]
     return RatePath(rate, path.warmup)
@@ -105,7 +112,7 @@ def gaps(where: str, step: np.ndarray, path: RatePath) -> list[Notice]:
 
 
 def initial_loss(where: str, step: np.ndarray, loss: np.ndarray, config: RunConfig) -> list[Notice]:
-    """Whether the first loss, nats, is that of a fresh model: near the logarithm of the vocabulary."""
+    """A notice if the first loss, nats, isn't that of a fresh model: near the logarithm of the vocabulary size."""
     vocabulary = config.model.vocab_size
     if vocabulary is None or step[0] > _EARLY_STEPS or abs(loss[0] - math.log(vocabulary)) < _EVEN_NATS:
         return []
@@ -119,7 +126,7 @@ def initial_loss(where: str, step: np.ndarray, loss: np.ndarray, config: RunConf
 
 
 def other_config(log: RawLog, config: RunConfig, per_step: float) -> list[Notice]:
-    """What the log states of its run that the plan says otherwise."""
+    """Notices of settings that the log states differently from the plan."""
     stated = {folded(key).rpartition("/")[2]: value for key, value in log.stated.items()}
     planned: dict[str, tuple[str, float | None]] = {
         "vocab_size": ("model.vocab_size", config.model.vocab_size),

@@ -1,4 +1,4 @@
-"""How fast a job runs, by the times in its log: step time, tokens per second, days left, and the deadline."""
+"""The speed of a job from the times in its log: step time, tokens per second, days left, and the deadline."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["RunPace", "pace_of"]
 _DAY_S = 86_400.0
 _SINCE_1970 = 1e8  # seconds above this are a date, not the time since the start
 _LEAST_RECORDS = 3
-_LATEST = 200  # intervals between records that tell the present step time
+_LATEST = 200  # intervals between records from which the present step time is estimated
 
 
 @dataclass(frozen=True)
 class RunPace:
-    """Measured speed of a job and what follows from it; None where the log or the plan doesn't tell.
+    """Measured speed of a job and its remaining time; None where the log or the plan doesn't determine a value.
 
-    `step_time_s` is the median of the latest intervals; `elapsed_s` counts from the first step, what came before the
-    log at that step time. `days_left` keeps the pace so far, its interruptions included.
+    `step_time_s` is the median of the latest intervals; `elapsed_s` counts from the first step, with steps before the
+    log at that step time. `days_left` assumes the average pace so far, interruptions included.
     """
 
     step_time_s: float
@@ -33,7 +33,7 @@ class RunPace:
     mfu: float | None
     elapsed_s: float
     lost_share: float
-    """Share of the time so far in which no step was made that counts, at the present step time."""
+    """Share of the elapsed time that was lost to interruptions and repeated steps, at the present step time."""
     days_left: float
     total_days: float
     finish: datetime.date | None
@@ -63,14 +63,14 @@ class RunPace:
 
 
 def pace_of(config: RunConfig, clock: np.ndarray, now: float, cluster: ClusterEstimate | None) -> RunPace | None:
-    """The pace of a job that stands at step `now`; `clock: (2, m)` as in `RunLog`. None where its times don't tell."""
+    """The pace of a job at step `now`; `clock: (2, m)` as in `RunLog`. None if its times don't determine it."""
     step, wall_s = clock
     forward = (np.diff(step) > 0) & (np.diff(wall_s) > 0)
     if len(step) < _LEAST_RECORDS or forward.sum() < _LEAST_RECORDS - 1 or config.steps is None:
         return None
     per_step = (np.diff(wall_s)[forward] / np.diff(step)[forward])[-_LATEST:]
     step_s = float(np.median(per_step))
-    # a clock that starts anew with the job says nothing of the time in between
+    # a clock that restarts with the job doesn't include the time in between
     elapsed_s = float(np.sum(np.maximum(np.diff(wall_s), 0.0)) + step[0] * step_s)
     left_s = (config.steps - now) * elapsed_s / now if now > 0 else config.steps * step_s
     total_days = (elapsed_s + left_s) / _DAY_S
@@ -93,7 +93,7 @@ def pace_of(config: RunConfig, clock: np.ndarray, now: float, cluster: ClusterEs
 
 
 def _margin(config: RunConfig, last_s: float, left_s: float, total_days: float) -> float | None:
-    """Days to spare: up to the date, where the log has dates too, else of the time that was given."""
+    """Days between the expected end and the deadline: by dates, where the log has them, else by durations."""
     deadline = config.targets.deadline
     if isinstance(deadline, datetime.date) and last_s > _SINCE_1970:
         midnight = datetime.datetime.combine(deadline, datetime.time(), datetime.UTC)
@@ -102,7 +102,7 @@ def _margin(config: RunConfig, last_s: float, left_s: float, total_days: float) 
 
 
 def _finish(config: RunConfig, last_s: float, left_s: float, total_days: float) -> datetime.date | None:
-    """The day on which the run will end: by the log's dates, else by the planned start."""
+    """The date on which the run will end: by the log's dates, else from the planned start."""
     try:
         if last_s > _SINCE_1970:
             return datetime.datetime.fromtimestamp(last_s + left_s, datetime.UTC).date()

@@ -1,4 +1,4 @@
-"""From a log on disk to points that can be believed: `read_log` puts all the checks in order."""
+"""Reading a log into validated points: `read_log` runs all the checks in order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .scales import in_nats, step_unit
 
 __all__ = ["RunLog", "read_log"]
 
-_FAR_BELOW, _FAR_ABOVE = 10.0, 1000.0  # times the usual loss: beyond is no spike, but a slip of the logger
+_FAR_BELOW, _FAR_ABOVE = 10.0, 1000.0  # times the usual loss: values beyond are logging errors, not spikes
 
 
 @dataclass(frozen=True)
@@ -53,38 +53,46 @@ def read_log(
     metric: str | None = None,
     unit: str = "auto",
 ) -> RunLog:
-    """Read the log of a run that was planned as `config`, with `rates`, to end at `planned_loss` nats.
+    """Read the log of a running job. Anomalies that can be handled are listed in `notices`.
 
-    `metric` names the loss, `unit` what the log counts (see `scales.UNITS`); both are found out where they can be.
-    Raises `LogError` naming file and line for what can't be read; all else that is odd is in `notices`.
+    Args:
+        path: The log.
+        config: The run's plan.
+        rates: The plan's learning rates.
+        planned_loss: The planned final loss, nats per token.
+        metric: The key of the loss; detected if None.
+        unit: What the log counts, see `scales.UNITS`; detected if "auto".
+
+    Raises:
+        LogError: The log can't be read; names file and line.
     """
     raw = choose_columns(read_records(path), metric)
     ordered = in_order(raw)
-    told = step_unit(raw, ordered.index, config, rates, unit)
-    step, index, beyond = _within(raw, ordered.index, told.per_step, rates)
+    counted = step_unit(raw, ordered.index, config, rates, unit)
+    step, index, beyond = _within(raw, ordered.index, counted.per_step, rates)
     loss, changed = in_nats(raw, step, raw.loss[index], config, planned_loss)
     likely, odd = _likely(raw, step, loss)
     step, loss, index = step[likely], loss[likely], index[likely]
     so_far = compare_rates(raw.where, step, raw.lr[index], config, rates)
-    diverged_at = None if ordered.diverged_at is None else ordered.diverged_at / told.per_step
+    diverged_at = None if ordered.diverged_at is None else ordered.diverged_at / counted.per_step
     timed = np.isfinite(raw.wall_s)
     return RunLog(
         where=raw.where,
         metric=raw.loss_key,
-        unit=told.name,
+        unit=counted.name,
         step=step,
         loss=loss,
         path=so_far.path,
         diverged_at=diverged_at,
-        clock=np.stack([raw.step[timed] / told.per_step, raw.wall_s[timed]]),
+        clock=np.stack([raw.step[timed] / counted.per_step, raw.wall_s[timed]]),
         notices=(
             *raw.notices,
             *ordered.notices,
-            *told.notices,
+            *counted.notices,
             *beyond,
             *changed,
             *odd,
-            *other_config(raw, config, told.per_step),
+            *other_config(raw, config, counted.per_step),
             *initial_loss(raw.where, step, loss, config),
             *so_far.notices,
             *gaps(raw.where, step, rates),
@@ -93,7 +101,7 @@ def read_log(
 
 
 def _likely(raw: RawLog, step: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, list[Notice]]:
-    """Which losses, nats `(n,)`, can be any, and what to say of the others: slips of the logger, no spikes."""
+    """A mask of plausible losses, given in nats `(n,)`, and notices of the others, which are logging errors."""
     usual = float(np.median(loss))
     likely = (loss > usual / _FAR_BELOW) & (loss < usual * _FAR_ABOVE)
     odd = np.flatnonzero(~likely)
@@ -109,7 +117,7 @@ def _likely(raw: RawLog, step: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray
 def _within(
     raw: RawLog, index: np.ndarray, per_step: float, rates: RatePath
 ) -> tuple[np.ndarray, np.ndarray, list[Notice]]:
-    """Optimizer steps of the records up to the planned end, the records, and what to say of those beyond it."""
+    """Optimizer steps of the records up to the planned end, the records, and notices of those beyond it."""
     step = raw.step[index] / per_step
     inside = step <= rates.steps
     if not inside.any():

@@ -1,4 +1,4 @@
-"""What curves of other runs say of the one that is tracked."""
+"""The prior of a tracked run's loss curve from the curves of other runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of a running job: its verdict, the loss that is expected, its pace, and all that was noticed."""
+"""The result of tracking a running job: its verdict, the expected final loss, its pace, and notices."""
 
 from __future__ import annotations
 

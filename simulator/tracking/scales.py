@@ -1,4 +1,4 @@
-"""The units of a log: optimizer steps out of whatever it counts, nats per token out of whatever its loss is in."""
+"""The units of a log: conversion of its counts to optimizer steps, and of its loss to nats per token."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MOST_MICRO = 4096  # micro-batches to a step that are looked for
 _MOST_RATES = 500  # learning rates that are compared
 _BELOW_PEAK = 0.95  # share of the peak; on the plateau all units look alike
 _LEAST_TELLING = 10  # learning rates below it
-_RIGHT_RATES = 0.9  # share of learning rates that must fit the plan before they tell the unit
+_RIGHT_RATES = 0.9  # share of learning rates that must fit the plan before they determine the unit
 _ABOVE_GUESSING = 1.05  # of ln(vocabulary): what no model that has learned anything shows, in nats
 _LARGEST_VOCABULARY = 300_000  # where the plan states none
 _MICRO = re.compile(r"steps/([0-9]{1,6})")
@@ -43,10 +43,20 @@ class StepUnit:
 
 
 def step_unit(log: RawLog, index: np.ndarray, config: RunConfig, path: RatePath, stated: str = "auto") -> StepUnit:
-    """What the log counts. `index: (n,)` are the records that count; `stated` is one of UNITS, or `steps/K`.
+    """The unit that the log counts in.
 
-    Without a word from the user it is told by the key's name, by tokens logged beside it, by learning rates, and by
-    how far it runs beyond the planned steps. Raises `LogError` where it goes beyond the plan in no known unit.
+    With `stated` "auto" it is detected from the key's name, from tokens logged beside it, from learning rates, and
+    from how far it runs beyond the planned steps.
+
+    Args:
+        log: The log.
+        index: The records that are used, `(n,)`.
+        config: The plan.
+        path: The plan's learning rates.
+        stated: One of UNITS, or `steps/K`.
+
+    Raises:
+        LogError: The log goes beyond the plan in every known unit.
     """
     batch = config.optim.batch_tokens
     assert batch is not None  # a path has steps
@@ -117,7 +127,7 @@ def _multiples(step: np.ndarray, unit: float) -> bool:
 
 
 def _micro_batches(step: np.ndarray, rate: np.ndarray, path: RatePath) -> int:
-    """How many logged steps an optimizer step has, by the learning rates beside them; 1 where these don't tell."""
+    """Logged steps per optimizer step, from the learning rates beside them; 1 if these don't determine it."""
     seen = np.isfinite(rate) & (rate > 0)
     if not seen.any():
         return 1
@@ -134,10 +144,10 @@ def _micro_batches(step: np.ndarray, rate: np.ndarray, path: RatePath) -> int:
 
 
 def _rate_misses(step: np.ndarray, share: np.ndarray, path: RatePath) -> tuple[float, float] | None:
-    """How many of the rates `share: (n,)` of the peak are the plan's at steps `step: (n,)`, and their mean miss.
+    """The share of rates `share: (n,)` of the peak that match the plan's at steps `step: (n,)`, and their mean error.
 
-    Only those below the peak, in the log or in the plan, tell one unit from another, and a longer warm-up looks like
-    another unit; None without enough others.
+    Only rates below the peak, in the log or in the plan, distinguish units, and those of the warm-up are left out, as a
+    longer warm-up looks like another unit; None without enough others.
     """
     planned = path.rate[np.clip(np.floor(step).astype(int), 0, path.steps - 1)]
     telling = (np.minimum(share, planned) < _BELOW_PEAK) & (step > path.warmup)
@@ -150,9 +160,20 @@ def _rate_misses(step: np.ndarray, share: np.ndarray, path: RatePath) -> tuple[f
 def in_nats(
     log: RawLog, step: np.ndarray, loss: np.ndarray, config: RunConfig, planned: float
 ) -> tuple[np.ndarray, list[Notice]]:
-    """The loss in nats per token, `(n,)`, and what was done to it; `planned` is the final loss that is expected, nats.
+    """Convert logged losses to nats per token.
 
-    Raises `LogError` for losses that no model shows in nats, and that aren't perplexities of such a run either.
+    Args:
+        log: The log.
+        step: Optimizer steps, `(n,)`.
+        loss: Logged losses, `(n,)`.
+        config: The plan.
+        planned: The planned final loss, nats.
+
+    Returns:
+        The losses in nats per token, `(n,)`, and notices of the conversion.
+
+    Raises:
+        LogError: The losses are implausible in nats, and as perplexities too.
     """
     kind = log.loss_kind
     if kind == "perplexity":

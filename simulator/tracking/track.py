@@ -1,4 +1,4 @@
-"""`track`: a running job against its plan. Where its loss will end, whether that is what was planned, and when."""
+"""`track`: compares a running job with its plan and forecasts its final loss and its end."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from .result import PlannedLoss, Tracking, Verdict
 __all__ = ["PriorOf", "planned_loss", "predictor_for", "track"]
 
 PriorOf = Callable[[RatePath, float], CurvePrior]
-"""What curves at hand say of this run: from its rates and the loss where it stands, nats, to a prior."""
+"""Returns the prior of a run's loss curve, given its learning rates and its current loss in nats."""
 
 _POOLED = "web-text"
 _LEAST_POINTS = 6
@@ -43,19 +43,19 @@ _SAME_RATIO = 0.02
 
 
 def predictor_for(config: RunConfig, name: str | None) -> Predictor | None:
-    """The predictor that is named; without a name, none where the plan has a target, else the pooled one."""
+    """The named predictor; without a name, None if the plan has a target, else the pooled predictor."""
     if name is None:
         return load(_POOLED) if config.targets.loss_nats_wanted is None else None
     return load(name)
 
 
 def planned_loss(config: RunConfig, predictor: Predictor | None) -> PlannedLoss:
-    """Where the plan says that the loss ends: a predictor's forecast, or without one the target that is stated."""
+    """The planned final loss: a predictor's forecast, or without one the plan's stated target."""
     if predictor is None:
         target = config.targets.loss_nats_wanted
         assert target is not None  # the caller gives a predictor where the plan has no target
         return PlannedLoss(target, 0.0, "target")
-    # what the machines can do is no matter of the loss, and a plan that is being run needn't be proved feasible
+    # the loss doesn't depend on the machines, and a plan that is already running needn't be checked for feasibility
     bare = config.model_copy(update={"hardware": HardwareConfig(), "layout": None})
     loss = forecast(bare, predictor).headline.loss_nats
     low, high = loss.intervals[0.9]
@@ -122,7 +122,7 @@ def track(
 
 
 class _Answer:
-    """One answer in the making."""
+    """Builds the result of one call of `track`."""
 
     def __init__(self, config: RunConfig, log: RunLog, plan: PlannedLoss, curves: PriorOf, say: Progress) -> None:
         self.config, self.log, self.plan, self.say = config, log, plan, say
@@ -138,7 +138,7 @@ class _Answer:
 
     def result(self, pace: RunPace | None, said: list[Notice]) -> Tracking:
         log, plan = self.log, self.plan
-        # a forecast that leans on the plan mustn't be what the plan is held against
+        # the plan must not be compared with a forecast that depends on the plan
         stands = None if self.blind else standing(self.alone, plan.loss_nats, plan.log_sd)
         verdict: Verdict = "too early" if self.early or stands is None else stands.verdict
         self.say("looking for shifts", 0.7)
@@ -192,7 +192,7 @@ def _p_target(belief: CurvePosterior, config: RunConfig) -> float | None:
 def _cluster(
     config: RunConfig, log: RunLog, step_times: StepTimeModel | None
 ) -> tuple[ClusterEstimate | None, list[Notice]]:
-    """The estimate that measured times are held against; None where log or plan say too little."""
+    """The estimate with which measured times are compared; None if the log or the plan lacks the facts."""
     if missing(config) or not np.diff(log.clock[1]).any():
         return None, []
     try:

@@ -20,12 +20,13 @@ from .multipower import B_SHARE, B_SPREAD, LEVEL, SHAPE, SHAPE_MEAN, SHAPE_SD, b
 DELTA = 1e-3
 """Soft-Huber threshold on log loss: 0.1 % is how closely reruns of one curve agree (shared notes: curves.md)."""
 POINTS = 15.0
-"""Independent points that a curve is worth, however densely it was logged: neighbours share the run's luck. They lie
-evenly over log progress, since that is how a run's strays spread (equal weights per step let long flat tails rule)."""
+"""Effective number of independent points of a curve, however densely it was logged, since neighbours share run-to-run
+noise. They are spread evenly over log progress, as a run's deviations are (with equal weights per step, long flat tails
+would dominate)."""
 MIN_ANNEALED = 0.1
-"""Least annealing term (of at most 1) in the data that tells B; constant rates have 0, a cosine to 10 % has 0.7."""
+"""Least annealing term (of at most 1) in the data that identifies B; constant rates have 0, a cosine to 10 % 0.7."""
 _ITERATIONS, _TRIES, _TOLERANCE = 60, 8, 1e-8
-_LOW, _HIGH = np.array([0.02, -20.0, 0.02, -0.5]), np.array([2.0, 5.0, 5.0, 2.0])  # where the shape makes sense
+_LOW, _HIGH = np.array([0.02, -20.0, 0.02, -0.5]), np.array([2.0, 5.0, 5.0, 2.0])  # bounds of the shape
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class CurveFit:
     """A fitted law: `shape: (4,)` in the order of SHAPE, `level: {group: (3,)}` in that of LEVEL, nats.
 
     `covariance: (4 + 3G, 4 + 3G)` is Laplace's, over the shape and then each group's level; `residual_sd` is that of
-    log loss. `identified` says whether the curves hold enough decay of the rate to tell B.
+    log loss. `identified` says whether the curves contain enough decay of the rate to identify B.
     """
 
     shape: np.ndarray
@@ -48,7 +49,7 @@ class CurveFit:
         return basis(self.shape, path.decay(step)) @ self.level[self._group(group)]
 
     def log_sd(self, path: RatePath, step: np.ndarray, group: str | None = None) -> np.ndarray:
-        """Standard deviation of log loss at `step: (n,)` that the fit's own uncertainty leaves open."""
+        """Standard deviation of log loss at `step: (n,)` from the uncertainty of the fitted parameters."""
         group = self._group(group)
         values, gradient = basis_gradient(self.shape, path.decay(step))
         at = 4 + 3 * list(self.level).index(group)
@@ -80,7 +81,7 @@ class CurveFit:
 
 
 def annealed(curves: list[Curve]) -> float:
-    """The largest annealing term among the curves' points, 0 (constant rates) to 1: what tells B."""
+    """The largest annealing term among the curves' points, 0 (constant rates) to 1, which identifies B."""
     return max(float(np.abs(basis(SHAPE_MEAN, c.path.decay(c.step))[:, 2]).max()) for c in curves)
 
 

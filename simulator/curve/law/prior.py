@@ -1,4 +1,4 @@
-"""What a loss curve looks like before its own points say so: generic, or learned from other sizes of the same kind."""
+"""The prior of a loss curve's parameters: generic, or learned from other sizes of the same family."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RATIO = 4.0
 KNOWN_SD = np.array([0.02, 0.1, 0.05, 0.05, 0.003, 0.03, 0.05])
 """Between runs of one size: 25M and 100M, each curve against the fit to the others. L0 as a share of itself."""
 GENERIC_DRIFT, SIZES_DRIFT, KNOWN_DRIFT = 5e-3, 4e-3, 1.8e-3
-"""How far a run strays from its law while the training so far grows e-fold: sd of log loss."""
+"""A run's deviation from its law while log progress grows by 1: sd of log loss."""
 _BIAS_POINTS = 100
 
 
@@ -54,9 +54,10 @@ class ScheduleBias:
         return cls(at, np.mean([np.interp(at, p.at, p.miss) for p in parts], axis=0))
 
     def after(self, share: np.ndarray, now: float) -> np.ndarray:
-        """What the law will miss at shares `share: (n,)` of the run beyond what it misses `now`; 0 up to now.
+        """The law's bias at shares `share: (n,)` of the run relative to its bias at `now`; 0 up to now.
 
-        The miss so far is left alone: a run's own points tell it better, and it would bend the fitted shape.
+        The bias so far is not corrected: the run's own points determine it better, and correcting it would distort the
+        fitted shape.
         """
         already = np.interp(now, self.at, self.miss) if now > 0 else 0.0
         return np.where(share > now, np.interp(share, self.at, self.miss) - already, 0.0)
@@ -64,7 +65,7 @@ class ScheduleBias:
 
 @dataclass(frozen=True)
 class CurvePrior:
-    """Independent Gaussians over NAMES, `mean: (7,)` and `sd: (7,)`, how far runs stray from the law, and its bias."""
+    """Independent Gaussians over NAMES, `mean: (7,)` and `sd: (7,)`, runs' deviation from the law, and its bias."""
 
     name: str
     mean: np.ndarray
@@ -78,13 +79,13 @@ class CurvePrior:
 
 
 def generic_prior(loss: float) -> CurvePrior:
-    """For a job with no relatives; `loss` in nats is where it stands now, which only sets scales."""
+    """For a job without related curves; `loss` in nats is its current loss, which only sets scales."""
     mean = np.array([*SHAPE_MEAN, 0.9 * loss, np.log(A_SHARE * loss), np.log(B_SHARE * loss)])
     return CurvePrior("generic", mean, GENERIC_SD.copy(), GENERIC_DRIFT)
 
 
 def known_prior(fit: CurveFit, group: str, bias: ScheduleBias | None = None) -> CurvePrior:
-    """For a further run of a size that `fit` has seen."""
+    """For a further run of a size that `fit` includes."""
     floor, a, b = fit.level[group]
     mean = np.array([*fit.shape, floor, np.log(a), np.log(b)])
     sd = KNOWN_SD.copy()
@@ -95,10 +96,10 @@ def known_prior(fit: CurveFit, group: str, bias: ScheduleBias | None = None) -> 
 
 
 def transferred_prior(fit: CurveFit, loss: float, ratio: float = RATIO, bias: ScheduleBias | None = None) -> CurvePrior:
-    """For a size that `fit` has not seen, `ratio` times the nearest one that it has; wider the further away.
+    """For a size that `fit` doesn't include, `ratio` times the nearest one that it does; wider for larger ratios.
 
-    A shape that few sizes agree on is pulled towards the generic one: two sizes differ about as much from each other
-    as from it. `loss` in nats is where the run stands now, which only sets scales.
+    A shape fitted on few sizes is shrunk towards the generic one: two sizes differ about as much from each other as
+    from it. `loss` in nats is the run's current loss, which only sets scales.
     """
     levels = np.array(list(fit.level.values()))
     trust = len(levels) / (len(levels) + 1.0)

@@ -1,4 +1,4 @@
-"""What the curves at hand say of a run that is not among them: its prior, from the closest relatives there are."""
+"""The prior of a new run from a library of curves, by the most closely related curves in it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .prior import CurvePrior, ScheduleBias, generic_prior, known_prior, transfe
 _log = logging.getLogger(__name__)
 
 _SAME_RATE = 0.02  # paths whose rates differ by less, share by share of the run, are one schedule
-_SAME_LENGTH = 1.25  # and whose lengths differ by less than this factor: what the law misses depends on length
+_SAME_LENGTH = 1.25  # and whose lengths differ by less than this factor: the law's bias depends on length
 _SHARES = (np.arange(200) + 0.5) / 200
 
 
@@ -58,11 +58,16 @@ class Library:
         return next(key for key, known in self._fits.items() if known is fit)
 
     def prior(self, family: str, size: float, path: RatePath, loss: float) -> CurvePrior:
-        """The prior of a run of `size` parameters under `path`. `loss` in nats is where it stands, which only sets
-        scales.
+        """The prior of a run.
 
-        Runs of its own size tell shape and level; failing that, other sizes of its family tell the shape; failing
-        that, the prior is generic. What the law missed under the same schedule at other sizes is its bias.
+        Runs of its own size give shape and level; without any, other sizes of its family give the shape; without a
+        family, the prior is generic. The bias is that of the law under the same schedule at other sizes.
+
+        Args:
+            family: The run's family (maker, corpus, recipe).
+            size: Its parameters.
+            path: Its learning rates.
+            loss: Its current loss, nats, which only sets scales.
         """
         relatives = [curve for curve in self.curves if curve.family == family]
         own = [curve for curve in relatives if curve.size == size]
@@ -80,7 +85,7 @@ class Library:
         return generic_prior(loss)
 
     def _bias(self, siblings: list[Curve], own: list[Curve], others: list[Curve]) -> ScheduleBias | None:
-        """The law's bias at other sizes, where it is fitted on the schedules that the run's own size was fitted on."""
+        """The law's bias at other sizes, fitted on the same schedules as the run's own size."""
         parts = []
         for sibling in siblings:
             same = [c for c in others if c.size == sibling.size and any(alike(c.path, o.path) for o in own)]

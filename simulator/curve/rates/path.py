@@ -1,4 +1,4 @@
-"""The learning rate of every step of a run, and what laws of the loss curve read from it.
+"""The learning rate of every step of a run, and the quantities that the loss-curve law computes from it.
 
 Rates are shares of the peak, so that no law here depends on the unit of the learning rate: a "peak step" is one step at
 the peak. Steps count from 0; the loss "at step t" is what is measured after the first t steps.
@@ -24,7 +24,7 @@ _SAME = 1e-9  # changes of the rate smaller than this share of the peak are roun
 
 @dataclass(frozen=True)
 class Decay:
-    """What the law of a curve reads at `n` steps, each gap of the rate standing in one of `K` blocks.
+    """The law's inputs at `n` steps, with the changes of the rate grouped into `K` blocks.
 
     `progress: (n,)` peak steps behind; `drop: (n, K)` how far the rate has fallen in the block (negative where it
     rose), `rate: (n, K)` the mean rate just after those gaps and `age: (n, K)` the mean peak steps since them.
@@ -37,7 +37,7 @@ class Decay:
 
     @classmethod
     def stack(cls, parts: list[Decay]) -> Decay:
-        """Several runs under each other; blocks that a run lacks are empty."""
+        """The rows of several runs, concatenated; blocks that a run lacks are empty."""
         width = max(part.drop.shape[1] for part in parts)
 
         def join(name: str, fill: float) -> np.ndarray:
@@ -113,7 +113,7 @@ class RatePath:
         return len(self._edges)
 
     def decay(self, step: ArrayLike) -> Decay:
-        """What the law reads at `step: (n,)`. Blocks still under way count with the gaps so far."""
+        """The law's inputs at `step: (n,)`. Unfinished blocks include the changes so far."""
         step = np.clip(np.asarray(step, dtype=float), 0, self.steps)
         progress = self.behind(step)
         start, end = self._edges[:, 0], self._edges[:, 1]
