@@ -1,1 +1,1 @@
-"""How a budget is best spent: compute-optimal size and tokens, what money and time buy, what each knob moves."""
+"""Allocation of a budget: compute-optimal size and tokens, optima within money and time limits, sensitivities."""

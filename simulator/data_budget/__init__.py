@@ -1,1 +1,1 @@
-"""How much text a plan has, how often it repeats, and when public text is used up."""
+"""The budget of distinct text: a plan's stocks, its epochs, and the exhaustion of public text."""

@@ -1,4 +1,4 @@
-"""A plan's budget of distinct tokens: epochs by domain, what repeats are worth, the most tokens, the public stocks."""
+"""A plan's budget of distinct tokens: epochs by domain, the value of repeated tokens, token limits, public stocks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class TokenBudget:
     tokens: float
     unique_tokens: float | None
     effective_tokens: float
-    """Fresh tokens that would be worth as much: U·(1 + R*·(1 - exp(-R/R*))) for R repeats of U distinct tokens."""
+    """The equivalent number of fresh tokens: U·(1 + R*·(1 - exp(-R/R*))) for R repeats of U distinct tokens."""
     tokens_beyond: float
     """Tokens seen after the most epochs."""
     max_tokens: float | None
@@ -247,7 +247,7 @@ def _public_stocks(config: RunConfig, stated: Mapping[str, str | float], year: f
 
 
 def _warnings(config: RunConfig, domains: tuple[TokenBudget, ...], stocks: Mapping[str, PublicStock]) -> list[str]:
-    """What to know before believing the numbers."""
+    """Caveats of the numbers."""
     notes = []
     if config.data.unique_tokens is None and config.data.unique_tokens_by_domain is None:
         notes.append("no stock is stated, so every token counts as new: state data.unique_tokens(_by_domain)")

@@ -1,8 +1,8 @@
-"""From values of a study's space to an evaluation: goals, limits, and what makes a plan impossible.
+"""Evaluation of a study's plans: goals, excess over limits, and the reasons why a plan is impossible.
 
-Everything comes from the same functions as `forecast`. What stays the same from trial to trial is kept: the step of a
-plan in its layout, whose search takes most of a forecast's time, and the machines' estimate where only the mix or the
-learning rate moves.
+The values come from the same functions as `forecast`. Results that are the same for many trials are cached: the step of
+a plan in its layout, whose search takes most of a forecast's time, and the estimate of the cluster where only the mix
+or the learning rate differs.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ __all__ = ["MACHINES", "Evaluator", "PlanEvaluation"]
 MACHINES = "machines"
 """The limit that a plan must be readable, and fit on its machines."""
 _KEPT = 0.0
-_IMPOSSIBLE = 1.0  # log units of excess where there is nothing to measure
-_MOST_STEPS = 20_000  # steps that are remembered
-_MOST_ESTIMATES = 2_000  # estimates that are remembered
+_IMPOSSIBLE = 1.0  # excess in log units where a plan can't be evaluated
+_MOST_STEPS = 20_000  # steps that are cached
+_MOST_ESTIMATES = 2_000  # estimates that are cached
 
 _Known = TypeVar("_Known")
 
 
 @dataclass(frozen=True)
 class PlanEvaluation:
-    """One plan, judged."""
+    """One evaluated plan."""
 
     values: Mapping[str, Any]
-    """What the space gave, by path."""
+    """The values of the space, by path."""
     config: RunConfig | None
-    """The run that they make; None where they make none."""
+    """The run with these values; None if they are invalid."""
     goals: tuple[float, ...]
     """In the study's order and sign. Of an impossible plan: those of the run itself, since there are no others."""
     excess: Mapping[str, float]
-    """How far each limit is exceeded, log units; the plan is feasible where none is above 0."""
+    """Excess over each limit, log units; the plan is feasible if none is above 0."""
     measured: Mapping[str, float] = field(default_factory=dict)
-    """What counts against each limit, in the limit's own unit."""
+    """The value that is compared with each limit, in the limit's own unit."""
     why: str | None = None
     """Why the plan is impossible."""
 
@@ -69,7 +69,7 @@ class PlanEvaluation:
 
 
 class Evaluator:
-    """Judges plans of one study, remembering what it can. One thread at a time."""
+    """Evaluates plans of one study, with caches. Not thread-safe."""
 
     def __init__(self, study: Study) -> None:
         self.study = study
@@ -86,11 +86,11 @@ class Evaluator:
         self.neutral = self(study.space.current()).goals
 
     def __call__(self, values: Values) -> PlanEvaluation:
-        """Judge one plan."""
+        """Evaluate one plan, given by the values of the space."""
         return self.many([values])[0]
 
     def many(self, plans: Sequence[Values], like: PlannedStep | None = None) -> list[PlanEvaluation]:
-        """Judge plans, their losses in one go. With `like`, each is taken to have that step, whatever its machines."""
+        """Evaluate plans, their losses in one batch. With `like`, all are taken to have that step."""
         configs: list[RunConfig] = []
         unreadable: dict[int, str] = {}  # why, by the plan's place
         for place, values in enumerate(plans):
@@ -161,7 +161,7 @@ class Evaluator:
         why: str,
         losses: Mapping[str, LossPrediction] | None = None,
     ) -> PlanEvaluation:
-        """A plan that can't be run: every limit counts as exceeded; losses, which need no machines, are still told."""
+        """A plan that can't be run: every limit counts as exceeded; losses, if known, are still evaluated."""
         goals = list(self.neutral)
         if losses is not None and config is not None:
             outcome = PlanOutcome(config, losses, self.study.predictor, None, self.study.serving)
@@ -211,7 +211,7 @@ class Evaluator:
         except InputError as error:
             if len(places) == 1:
                 found[first] = str(error)
-            else:  # one of them is to blame
+            else:  # one of them causes the error
                 for place in places:
                     self._predict(configs, columns, [place], found)
             return
@@ -256,7 +256,7 @@ class Evaluator:
 
 
 def _remember(known: dict[Any, _Known | str], key: Any, most: int, make: Callable[[], _Known]) -> _Known | str:
-    """What is known under a key, made if need be; what can't be made is remembered as why. The oldest is dropped."""
+    """The cached value of a key, computed if missing; an error is cached as its reason. The oldest entry is dropped."""
     if key not in known:
         try:
             known[key] = make()

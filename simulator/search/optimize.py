@@ -1,7 +1,8 @@
-"""`optimize(study)`: Optuna over a study's space, a local search from its best trials, and what comes of it.
+"""`optimize(study)`: Optuna over a study's space, with warm starts and a local search from the best trials.
 
-First known recipes are tried (warm start), then trials, and between them the best plans are polished. The answer is the
-best plan and the front, each with its full forecast; where nothing is feasible, the smallest relaxations that would do.
+Warm starts are tried first, then the sampler's trials, interleaved with local search from the best plans. The result
+is the best plan and the Pareto front, each with its full forecast; if no plan is feasible, the smallest relaxations of
+the limits that would make one feasible.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ FORMAT = 1
 """Of what a trial's attributes hold; a study of another format isn't taken up again."""
 
 _POLISH_AT = (0.4, 0.75, 0.95)
-"""After these shares of the trials the best plans are polished: the sampler then goes on from what that found."""
+"""Shares of the trials after which the best plans are polished; the sampler then continues from the result."""
 
 
 def optimize(

@@ -1,4 +1,4 @@
-"""What comes of a search: the best plan with its full forecast, the front, and what the trials say about the space."""
+"""The result of a search: the best plan with its full forecast, the Pareto front, and statistics of the trials."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ def conclude(
         relaxed = tuple(relaxations(evaluator, evaluated))
     for relaxation in relaxed:
         if relaxation.plan.feasible:
-            # looking for what must give, the local search has found a plan that needs nothing
+            # the search for relaxations has found a plan that needs none
             best = relaxation.plan
             feasible = front = [best]
             relaxed = ()

@@ -1,4 +1,4 @@
-"""What a trained model costs to serve: FLOPs per token, on accelerators that reach some share of their peak."""
+"""The cost of serving a trained model: FLOPs per token, on accelerators at a given utilisation."""
 
 from __future__ import annotations
 

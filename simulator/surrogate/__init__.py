@@ -1,4 +1,4 @@
-"""What is learned on top of a law: a Gaussian process or trees on its residual, chosen by cross-validation."""
+"""Residual learners on top of a fitted law: a Gaussian process or trees, chosen by cross-validation."""
 
 from ._choose import LAW, Chosen, choose_surrogate
 from ._surrogate import KINDS, Correction, Kind, Surrogate

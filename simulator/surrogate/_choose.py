@@ -1,8 +1,8 @@
-"""Which learner, if any, to put on a law: judged on runs that were left out, never by how well it fits.
+"""The choice of the residual learner of a law, if any, by its errors on held-out runs.
 
-Where the table spans enough compute for rolling cuts, these decide: fit below the cut, predict what lies above. Else it
-is leave-one-out errors (rows of one training run left out together), which say what a learner is worth among runs like
-the fitted ones; they calibrate intervals there in any case.
+Where the table spans enough compute for rolling cuts, these decide: fit below the cut, predict the runs above it.
+Otherwise leave-one-out errors decide (rows of one training run are left out together), which measure a learner's
+accuracy on runs like the fitted ones; they calibrate intervals for such runs in any case.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Chosen:
     def errors(self) -> dict[str, float]:
         """Leave-one-out error of log loss by candidate: the mean over runs and that over scales, geometrically.
 
-        Over scales alone, a handful of large runs would choose by luck; over runs alone, they would not be heard.
+        Over scales alone, the noise of a few large runs would decide; over runs alone, they would have no weight.
         """
         return {name: _size(scores.error, self.weights) for name, scores in self.within.items()}
 

@@ -1,4 +1,4 @@
-"""The covariance of what a law leaves over: one Matérn-5/2 kernel with a length per feature and learned share offsets.
+"""The covariance of a law's residual: one Matérn-5/2 kernel with a length per feature and learned share offsets.
 
 A share enters as log(w + o) with its own offset o > 0: between 0 and 1 % of a domain the loss moves as much as between
 10 % and 50 %, and below o more or less makes no difference. Every other feature enters as it is.

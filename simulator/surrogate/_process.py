@@ -1,10 +1,10 @@
-"""A Gaussian process over what a law leaves over, with the law's own parameters as part of it.
+"""A Gaussian process on the residual of a law, jointly with the law's linearised parameters.
 
 Log loss is modelled as  y = ℓ(θ̂) + J·(θ - θ̂) + f(x) + ε  with θ ~ N(μ, S) the law's prior, J the law's gradient at
-its fit θ̂ (its tangent), f a Matérn process and ε noise that may grow with what makes runs unlucky. Integrating over θ
-gives a process with covariance J·S·Jᵀ + k: the law and the residual are learned together, what the runs can't tell of
-θ stays open, and leave-one-out predictions, law included, come in closed form (Rasmussen & Williams 2006, eq. 5.12).
-With S = 0 the law is held at its fit and only the residual is learned.
+its fit θ̂ (its tangent), f a Matérn process and ε noise whose variance may depend on the run. Integrating over θ gives a
+process with covariance J·S·Jᵀ + k: the law and the residual are learned together, the posterior uncertainty of θ is
+included, and leave-one-out predictions, law included, come in closed form (Rasmussen & Williams 2006, eq. 5.12). With
+S = 0 the law is held at its fit and only the residual is learned.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from ._kernel import Block, Hyper, matern, noise_variance, scaled, squared_distances
 from ._linear import any_root, half_inverse, inverse_root, lower_root, solve, whiten
 
-TAIL = 4.0  # degrees of freedom of Student's t, by which runs far off are believed less
+TAIL = 4.0  # degrees of freedom of Student's t, by which outliers are downweighted
 _ROUNDS = 2  # times that the runs are weighed anew by how far off they are
 _JITTER = 1e-8
 _OFFSET = np.log(0.01)  # prior centre of a log offset
@@ -156,7 +156,7 @@ def learn(
 
 
 def _weight(process: Process) -> np.ndarray:
-    """How far each run is to be believed, `(n,)`: (ν + 1)/(ν + z²) by its leave-one-out error, as under Student's t."""
+    """The robust weight of each run, `(n,)`: (ν + 1)/(ν + z²) by its leave-one-out error, as under Student's t."""
     error, sd = replace(process, trust=np.ones(len(process.z))).left_out()
     return np.minimum((TAIL + 1.0) / (TAIL + (error / sd) ** 2), 1.0)
 

@@ -1,4 +1,4 @@
-"""`Surrogate`: what is learned on top of a fitted law, and how far it can be trusted."""
+"""`Surrogate`: a residual learner on top of a fitted law, with its uncertainty."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ class Correction:
 class Surrogate:
     """A residual learner on top of one fitted law.
 
-    `kind` says who corrects: the process (`gp`), trees, or the mean of both. The process always says how sure that is.
+    `kind` names the learner of the correction: the process (`gp`), trees, or the mean of both. The uncertainty is
+    always the process's.
     A `joint` process learns the law's parameters again, together with the residual: better among runs like the fitted
     ones, while the law's own fit, weighted for it, is what extrapolates.
     `errors` are the mean absolute cross-validated errors of log loss by candidate, the bare law included.
@@ -97,10 +98,10 @@ class Surrogate:
         return Inputs(self.features.matrix(fit, columns), run_noise(fit, columns), tangent), gradient
 
     def spread(self, law: np.ndarray, learned: Correction) -> np.ndarray:
-        """What law and learner together leave open, in log loss `(n,)`; `law` is the sd of the law's own draws.
+        """The sd of log loss `(n,)` of law and learner together; `law` is the sd of the law's own draws.
 
         A joint process has the law's parameters in its variance, near their optimum; the draws know how they bend
-        further out, so the larger of the two counts. A run's own luck comes on top.
+        further out, so the larger of the two counts. Run-to-run noise is added elsewhere.
         """
         both = np.maximum(learned.variance, law**2) if self.joint else learned.variance + law**2
         return np.sqrt(both + learned.noise_variance)

@@ -1,4 +1,4 @@
-"""The law's part in a process: its gradient at the fit, in units of the prior's spread."""
+"""The linearised law in a Gaussian process: its gradient at the fit, in units of the prior's sd."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Tangent:
 
     @classmethod
     def of(cls, fit: Fit, prior: LawPrior | None) -> Tangent:
-        """The prior around a fit. Directions of which it does not speak are wide open."""
+        """The prior around a fit. Parameters that it leaves out get a wide prior."""
         law = fit.law
         generic = np.array([_GENERIC * p.sd for p in law.parameters])
         generic[0] = _LEVEL_SPREAD

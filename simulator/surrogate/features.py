@@ -1,4 +1,4 @@
-"""What a residual learner sees of a run: shares of the mix, and logs that are free of scale.
+"""The features of a residual learner: shares of the mix, and scale-free logarithms of settings.
 
 Raw columns would let a learner remember sizes; what carries over to larger runs is how far a learning rate is from the
 law's own optimum for that size, how many tokens a parameter gets, and which mix it was.
@@ -20,7 +20,7 @@ COMPUTE, RATIO = "log_compute", "log_tokens_per_param"
 _UNIFORM = np.sqrt(12.0)  # range over sd of evenly spread values
 _OF_SHARES, _ALONG_RATIO, _OF_OFFSETS = 1.5, 1.5, 0.7  # logs of lengths, in log shares or sds
 _ALONG_SCALE = 2.5  # what a mix does beyond the law at one size, it does at the next
-_VARIES = 0.05  # spread of a log below which a feature says nothing
+_VARIES = 0.05  # spread of a log below which a feature is left out as constant
 _LEAST_HARM = 2e-3  # of log loss: below it, an ill-set learning rate is lost in the noise
 
 
@@ -40,7 +40,7 @@ class Features:
     def of(cls, fit: Fit, columns: Columns, scale: bool = True) -> Features:
         """The features that vary over the fitted runs; without `scale`, compute is not among them.
 
-        What is tied to a size says nothing of larger ones: a learner that is to extrapolate does better without.
+        Features tied to a size don't carry over to larger ones: a learner that is to extrapolate does better without.
         """
         shares = tuple(f"mix.{domain}" for domain in fit.law.domains)
         every = _logs(fit, columns)

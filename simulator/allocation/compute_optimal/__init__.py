@@ -1,1 +1,1 @@
-"""The best size and tokens for a compute, and what lies around them."""
+"""The compute-optimal size and tokens, and the loss around the optimum."""

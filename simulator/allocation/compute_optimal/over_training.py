@@ -1,4 +1,4 @@
-"""Training a smaller model for longer than its compute would have it, and what that costs and saves."""
+"""Over-training: a smaller model on more tokens than is compute-optimal, its cost in loss and its inference savings."""
 
 from __future__ import annotations
 

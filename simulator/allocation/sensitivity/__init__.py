@@ -1,1 +1,1 @@
-"""What each number of a plan moves."""
+"""The sensitivity of a plan's outcomes to each of its numbers."""

@@ -1,4 +1,4 @@
-"""The numbers of a plan that can be turned one at a time, and what the plan is with each of them moved."""
+"""The numeric settings of a plan that are varied one at a time, and the plan with each of them changed."""
 
 from __future__ import annotations
 

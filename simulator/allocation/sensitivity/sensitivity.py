@@ -1,4 +1,4 @@
-"""One thing at a time: what each number of a plan moves when it is turned a little, and what nothing here reads."""
+"""One-at-a-time sensitivities: the effect of each number of a plan on its outcomes, and numbers without effect."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .knobs import Knob, knobs
 __all__ = ["OUTCOMES", "Sensitivity", "Turned", "sensitivity"]
 
 OUTCOMES = ("loss_nats", "perplexity", "cost_usd", "wall_clock_days")
-"""What is watched; medians."""
+"""The outcomes that are compared; medians."""
 _NOTHING = 1e-12  # a relative change that is rounding
 
 

@@ -1,1 +1,1 @@
-"""What money, time and machines buy."""
+"""The best runs within limits on money, time and accelerators."""

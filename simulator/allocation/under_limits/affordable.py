@@ -1,4 +1,4 @@
-"""How many tokens a model gets on its machines for a sum of money or a time."""
+"""The number of tokens that a plan can train on within limits on money and time."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _TRIES = 40
 
 @dataclass(frozen=True)
 class Limits:
-    """What a run may take: US dollars, and days of wall clock; None for no limit. Each is held by itself."""
+    """Limits of a run: US dollars, and days of wall clock; None for no limit. Each applies separately."""
 
     cost_usd: float | None = None
     wall_clock_days: float | None = None
     chance: float = 0.5
-    """Chance with which a limit must hold: 0.5 holds the median against it."""
+    """Probability with which each limit must hold: 0.5 compares the median with it."""
 
     @classmethod
     def of(cls, config: RunConfig, chance: float = 0.5) -> Limits:

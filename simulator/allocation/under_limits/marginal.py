@@ -1,4 +1,4 @@
-"""What more time, more accelerators, more money or more tokens buy, for the planned model and for the best one."""
+"""The marginal effect of more time, accelerators, money or tokens, for the planned model and for the best one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _USUAL_GPUS = 0.25  # more of them, where nobody says how many
 
 @dataclass(frozen=True)
 class Change:
-    """A run against the plan: what it is, and by how much its outcome differs. Medians, but for the intervals."""
+    """A run compared with the plan: its settings and the difference of its outcome; medians and intervals."""
 
     params_total: float
     tokens: float
@@ -54,13 +54,13 @@ class Change:
 
 @dataclass(frozen=True)
 class More:
-    """One way of spending more: what it buys the planned model, and the best model for the same limits."""
+    """One way of spending more: its effect for the planned model, and for the best model within the same limits."""
 
     what: str
     same_model: Change | None
     best_model: Change | None
     note: str | None = None
-    """What had to be changed for it, or why it can't be done."""
+    """Changes that were needed for it, or the reason why it is impossible."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -74,7 +74,7 @@ class More:
 
 @dataclass(frozen=True)
 class Marginal:
-    """A plan, and what more of each thing would buy it."""
+    """A plan, and the effect of more of each resource."""
 
     name: str | None
     predictor: str

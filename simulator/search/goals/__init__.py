@@ -1,1 +1,1 @@
-"""What plans are judged by: goals, limits and the measures they name."""
+"""Goals and limits of a study, and the measures that they name."""

@@ -29,7 +29,7 @@ _LIFETIME = ("lifetime_cost_usd", "lifetime_flops")
 
 
 def lacking(run: RunConfig, space: Space) -> list[str]:
-    """What neither the run nor the space states of what must be known before its machines can be judged."""
+    """The settings needed for an estimate of the cluster that neither the run nor the space states."""
     return [key for key in missing(run) if not space.supplies(key)]
 
 
@@ -68,7 +68,7 @@ class GoalReader:
         return tuple(tightest.values())
 
     def check_mix(self, goals: tuple[MeasuredGoal, ...], limits: tuple[BoundLimit, ...]) -> None:
-        """Refuse mixes that the predictor can't judge, and a search for one where it reads none."""
+        """Refuse mixes that the predictor can't evaluate, and a search for a mix that it doesn't depend on."""
         targets = {t for goal in goals for t in goal.loss_columns} | {
             t for limit in limits for t in limit.measure.loss_columns
         }
@@ -116,7 +116,7 @@ class GoalReader:
         wanted = [("targets.budget_usd", "cost_usd", targets.budget_usd)]
         days = None if run.deadline_s is None else run.deadline_s / 86_400.0
         wanted.append(("targets.deadline", "wall_clock_days", days))
-        # a study that speaks of a loss itself, as a goal or a limit, has said what is wanted of it
+        # a loss that the study states itself, as a goal or a limit, takes precedence over the run's target
         if not any(name.partition(".")[0] in _LOSSES for name in (*goals, *stated)):
             wanted += [("targets.perplexity", "perplexity", targets.perplexity)]
             wanted += [("targets.loss_nats", "loss_nats", targets.loss_nats)]
@@ -168,7 +168,7 @@ class GoalReader:
         return measure
 
     def _check_money(self, name: str, where: str) -> None:
-        """Refuse what costs something where no price, or no amount, is stated."""
+        """Refuse a measure of cost if no price, or no amount, is stated."""
         serving = self.config.serving
         if name in _LIFETIME and serving.tokens is None:
             raise ConfigError(

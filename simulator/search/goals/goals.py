@@ -12,9 +12,9 @@ from .measures import Measure, PlanOutcome
 
 __all__ = ["BoundLimit", "MeasuredGoal"]
 
-_ROUNDING = 1e-9  # log units beyond a bound that are none
+_ROUNDING = 1e-9  # log units beyond a bound that count as 0
 _MOST_NAMED = 4  # domains of a weighted goal
-_LARGEST_EXCESS = 10.0  # log units: what is said of a limit that is missed by any distance
+_LARGEST_EXCESS = 10.0  # log units: the excess of a limit that is violated by an unbounded distance
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class BoundLimit:
     bound: float
     chance: float
     source: str
-    """Who asks for it: `constraints`, or a path of the run."""
+    """Where it is stated: `constraints`, or a path of the run."""
 
     @property
     def name(self) -> str:
@@ -69,7 +69,7 @@ class BoundLimit:
         return self.measure.name + ("" if self.side == "at_most" else " at least")
 
     def value(self, outcome: PlanOutcome) -> float:
-        """What counts against the bound: the quantile at which the chance is just kept."""
+        """The value that is compared with the bound: the quantile of the forecast at the limit's chance."""
         quantile = self.chance if self.side == "at_most" else 1.0 - self.chance
         return self.measure.of(outcome, quantile if self.measure.uncertain else 0.5)
 

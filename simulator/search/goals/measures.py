@@ -1,4 +1,4 @@
-"""What a plan can be judged by: losses, times, money, sizes; each at any quantile of the forecast.
+"""Measures of a plan for goals and limits: losses, times, money, sizes; each at any quantile of the forecast.
 
 Names are those of `Forecast.to_dict()`. A name may end in a domain: `loss_nats.github`, `epochs.web`.
 """
@@ -28,7 +28,7 @@ _MEDIAN = 0.5
 
 @dataclass(frozen=True)
 class PlanOutcome:
-    """What is known of one plan: its losses by target (one run each), and what its machines take."""
+    """The forecast of one plan: its losses by target (one run each), and the estimate of its cluster."""
 
     config: RunConfig
     losses: Mapping[str, LossPrediction]
@@ -50,12 +50,12 @@ class PlanOutcome:
 
 @dataclass(frozen=True)
 class Measure:
-    """One thing that plans are judged by."""
+    """One quantity by which plans are compared or limited."""
 
     name: str
     unit: str
     of: Callable[[PlanOutcome, float], float]
-    """Its value in an outcome at a quantile; certain things are the same at all."""
+    """Its value in an outcome at a quantile; a value without uncertainty is the same at all quantiles."""
     needs_cluster: bool = False
     uncertain: bool = True
     domain: str | None = None
@@ -65,7 +65,7 @@ class Measure:
 
 
 def get_measure(name: str, predictor: Predictor, main: str, where: str) -> Measure:
-    """A measure by its name. `main` is the target that `loss_nats` speaks of. Raises ConfigError for an unknown one."""
+    """A measure by its name. `main` is the target that `loss_nats` stands for. ConfigError for an unknown one."""
     stem, dot, domain = name.partition(".")
     if stem in ("loss_nats", "perplexity") and bool(dot) == bool(domain):
         return _loss(name, stem, domain, predictor, main, where)
@@ -102,7 +102,7 @@ def _at(prediction: LossPrediction, quantile: float) -> float:
 
 
 def _quantile(quantity: Quantity | None, draws: np.ndarray | None, quantile: float) -> float:
-    """A quantile of the draws, or of the stated intervals where draws aren't kept."""
+    """A quantile of the draws, or of the stated intervals if there are no draws."""
     if quantity is None:
         return math.nan
     if quantile == _MEDIAN:

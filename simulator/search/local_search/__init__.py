@@ -1,1 +1,1 @@
-"""From good trials to the best plan nearby."""
+"""Local search for better plans near good trials."""

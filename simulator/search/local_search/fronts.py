@@ -1,4 +1,4 @@
-"""Plans of which none is better than another in every goal: the front, its ends, its middle."""
+"""The Pareto front of plans with several goals: its points, its ends, its balanced point."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["balanced", "front_of", "spread_out"]
 
 
 def front_of(found: Sequence[PlanEvaluation], directions: Sequence[str]) -> list[PlanEvaluation]:
-    """The plans that no other one beats in every goal, by their first goal; of equal ones the first."""
+    """The plans that no other dominates, sorted by their first goal; of equal ones the first."""
     goals = _small(found, directions)
     kept = []
     for number, mine in enumerate(goals):
@@ -45,7 +45,7 @@ def spread_out(front: Sequence[PlanEvaluation], directions: Sequence[str], count
 
 
 def _small(found: Sequence[PlanEvaluation], directions: Sequence[str]) -> np.ndarray:
-    """Goals `(n, goals)` as things to make small."""
+    """Goals `(n, goals)` with signs such that all are minimised."""
     signs = np.array([1.0 if way == "minimize" else -1.0 for way in directions])
     return np.array([one.goals for one in found], dtype=float).reshape(len(found), len(signs)) * signs
 

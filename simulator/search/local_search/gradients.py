@@ -1,6 +1,6 @@
-"""The smooth part of a plan, for sequential quadratic programming: tokens, learning rates, shares of the mix.
+"""Sequential quadratic programming in the smooth dimensions of a plan: tokens, learning rates, shares of the mix.
 
-SciPy's SLSQP moves it on the predictor's smooth side, law and process, in a layout that is kept.
+SciPy's SLSQP optimises them under the smooth part of the predictor, law and process, in a fixed layout.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..space.dimensions import MixDimension, RangeDimension, Values
 __all__ = ["STEP_LOG_TOKENS", "SmoothProblem"]
 
 STEP_LOG_TOKENS = 0.02
-"""Of finite differences: interruptions are drawn, so that times are a little rough in tokens."""
+"""Step of finite differences: interruptions are random draws, so that times are slightly noisy in tokens."""
 _STEP_SHARE, _STEP_UNIT = 1e-4, 1e-3
 _ITERATIONS = 25
 _BISECTIONS = 10
@@ -25,7 +25,7 @@ _TOKENS = "data.tokens"
 
 
 class Judge(Protocol):
-    """What moves of a plan are judged by: a local search that is under way."""
+    """The interface of the local search that evaluates the plans."""
 
     @property
     def evaluator(self) -> Evaluator:
@@ -39,11 +39,11 @@ class Judge(Protocol):
 
     @property
     def aim(self) -> Callable[[PlanEvaluation], float]:
-        """What is made small."""
+        """The objective that is minimised."""
         ...
 
     def missed(self, one: PlanEvaluation) -> float:
-        """By how much limits are exceeded that must be kept, log units in all."""
+        """Total excess over the limits that must be kept, log units."""
         ...
 
     def better(self, one: PlanEvaluation, other: PlanEvaluation) -> bool:
@@ -51,7 +51,7 @@ class Judge(Protocol):
         ...
 
     def many(self, plans: Sequence[Values], like: Any = None) -> list[PlanEvaluation]:
-        """Judge plans, and count them."""
+        """Evaluate plans, and count the evaluations."""
         ...
 
     def step_of(self, one: PlanEvaluation) -> Any:
@@ -114,12 +114,12 @@ class SmoothProblem:
         return best
 
     def vector(self, values: Values) -> np.ndarray:
-        """A plan's place, `(size,)`."""
+        """The vector of a plan, `(size,)`."""
         parts = [_unit(one, float(values[one.path])) for one in self.ranges]
         return np.array([*parts, *(() if self.mix is None else self.mix.array(values))])
 
     def values(self, x: np.ndarray) -> dict[str, Any]:
-        """The plan at a place."""
+        """The plan of a vector `(size,)`."""
         found = dict(self.start.values)
         for one, u in zip(self.ranges, x, strict=False):
             found[one.path] = _value(one, float(u))
@@ -134,7 +134,7 @@ class SmoothProblem:
         return [(0.0, 1.0)] * len(self.ranges) + [(float(low), float(high)) for low, high in shares]
 
     def at(self, x: np.ndarray) -> PlanEvaluation:
-        """What the plan at a place is worth."""
+        """The evaluation of the plan of a vector `(size,)`."""
         key = np.asarray(x).tobytes()
         if key not in self._known:
             self._known[key] = self.search.many([self.values(x)], self.step)[0]

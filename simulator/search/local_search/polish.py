@@ -1,9 +1,9 @@
-"""Local search from good trials: gradients along what is smooth, small moves along what isn't.
+"""Local search from good trials: gradient steps in smooth dimensions, discrete moves in the others.
 
-Sequential quadratic programming (SciPy's SLSQP) moves tokens, learning rates and shares of the mix on the predictor's
-smooth side: law and process, in a layout that is kept. Sizes, batches, devices and choices are then moved one at a
-time, tokens following to the limits, and so on in turn. What comes out goes back to the study as trials, which the
-full forecast scores as any other.
+Sequential quadratic programming (SciPy's SLSQP) optimises tokens, learning rates and shares of the mix under the smooth
+part of the predictor, law and process, in a fixed layout. Sizes, batches, devices and choices are then moved one at a
+time, with tokens adjusted to the limits, and both alternate. The improved plans are added to the study as trials, which
+the full forecast evaluates as any other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .gradients import STEP_LOG_TOKENS, SmoothProblem
 __all__ = ["Aim", "LocalSearch", "improve"]
 
 Aim = Callable[[PlanEvaluation], float]
-"""What a local search makes small."""
+"""The objective that a local search minimises."""
 
 _ROUNDS = 6
 _GAIN = 1e-6  # relative; smaller gains end the search
@@ -33,9 +33,14 @@ _TOKENS = "data.tokens"
 def improve(
     evaluator: Evaluator, start: PlanEvaluation, aim: Aim, *, budget: int, free: Sequence[str] = ()
 ) -> PlanEvaluation:
-    """The best plan found near `start` with about `budget` evaluations; `start` itself where there is none better.
+    """The best plan found near a starting point; the starting point itself if there is none better.
 
-    Limits named in `free` need not be kept. A plan that keeps fewer limits is never better.
+    Args:
+        evaluator: Evaluates plans.
+        start: The starting point.
+        aim: The objective, minimised among plans that keep the limits.
+        budget: Approximate number of evaluations.
+        free: Names of limits that need not be kept.
     """
     search = LocalSearch(evaluator, aim, frozenset(free), budget)
     first = search.many([start.values])[0]  # with limits of this evaluator's own, and a step to keep
@@ -50,7 +55,7 @@ def improve(
 
 @dataclass(frozen=True)
 class _Trend:
-    """Where tokens go that serve an aim: to these limits, whose excess rises by `slope` with log tokens near there."""
+    """The limits that bound the tokens in the direction of the aim; `slope` of their excess in log tokens."""
 
     limits: tuple[str, ...]
     slope: float
@@ -65,7 +70,7 @@ _UNKNOWN = _Trend((), 0.0)
 
 @dataclass
 class LocalSearch:
-    """One search in the making: what it aims at, which limits need not be kept, what it may still spend."""
+    """The state of one local search: its objective, the limits that need not be kept, the evaluations left."""
 
     evaluator: Evaluator
     aim: Aim
@@ -75,7 +80,7 @@ class LocalSearch:
     trend: _Trend | None = field(default_factory=lambda: _UNKNOWN)
 
     def missed(self, one: PlanEvaluation) -> float:
-        """By how much limits are exceeded that must be kept, log units in all."""
+        """Total excess over the limits that must be kept, log units."""
         return sum(max(value, 0.0) for name, value in one.excess.items() if name not in self.free)
 
     def better(self, one: PlanEvaluation, other: PlanEvaluation) -> bool:
@@ -87,7 +92,7 @@ class LocalSearch:
         return gain > _GAIN * max(abs(self.aim(other)), 1e-12)
 
     def many(self, plans: Sequence[Values], like: Any = None) -> list[PlanEvaluation]:
-        """Judge plans, and count them."""
+        """Evaluate plans, and count the evaluations."""
         self.left -= len(plans)
         return self.evaluator.many(plans, like)
 
@@ -105,8 +110,8 @@ class LocalSearch:
     def to_limits(self, one: PlanEvaluation) -> PlanEvaluation:
         """The plan with as many tokens as its limits allow, or as few, by secants in log tokens.
 
-        As many where the aim falls with tokens, as a loss does; as few where it rises, as a cost does. The plan as it
-        is where no limit stands in that way.
+        As many where the aim falls with tokens, as a loss does; as few where it rises, as a cost does. The plan is
+        unchanged if no limit bounds the tokens in that direction.
         """
         tokens, step = self.tokens, self.step_of(one)
         trend = None if tokens is None or one.why is not None else self._trend(one, tokens, step)
@@ -129,7 +134,7 @@ class LocalSearch:
         return best
 
     def _trend(self, one: PlanEvaluation, tokens: RangeDimension, step: Any) -> _Trend | None:
-        """What more tokens do, found at the first plan that asks and the same for all near it; None for nothing."""
+        """The effect of more tokens, found at the first plan and reused for plans near it; None if there is none."""
         if self.trend is _UNKNOWN:
             here = float(one.values[_TOKENS])
             move = -STEP_LOG_TOKENS if here * math.exp(STEP_LOG_TOKENS) > tokens.high else STEP_LOG_TOKENS
@@ -143,7 +148,7 @@ class LocalSearch:
         return self.trend
 
     def along_gradients(self, start: PlanEvaluation) -> PlanEvaluation:
-        """The end of sequential quadratic programming from a plan; the plan where that gains nothing."""
+        """The result of sequential quadratic programming from a plan; the plan itself if that doesn't improve it."""
         problem = SmoothProblem(self, start)
         if start.why is not None or not problem.size or self.left < 2 * problem.size:
             return start

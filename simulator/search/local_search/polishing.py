@@ -1,4 +1,4 @@
-"""Which trials of a study are polished, towards what, and the plans that come out of it."""
+"""Local search from the best trials of a study: its starting points, its objectives, and the improved plans."""
 
 from __future__ import annotations
 
@@ -28,11 +28,15 @@ def polished(
     done: set[str],
     progress: Callable[[float], None] | None = None,
 ) -> list[PlanEvaluation]:
-    """Better plans than those `known`, found from the best of them with about `budget` evaluations.
+    """Better plans than those known, found by local search from the best of them.
 
-    In a study with one goal what is best then may take more, up to where nothing near is better.
-
-    `done` holds plans from which a search has started before; those of this one are added.
+    Args:
+        evaluator: Evaluates plans of the study.
+        known: Evaluated plans.
+        budget: Approximate number of evaluations. With one goal, the best plan found is then improved further, to a
+            local optimum.
+        done: Keys of plans from which a search has started before; those of this search are added.
+        progress: Called with the share of starting points that are done.
     """
     study = evaluator.study
     starts = _starts(evaluator, [one for one in known if _key(one) not in done])
@@ -52,12 +56,12 @@ def polished(
 
 
 def _to_the_end(evaluator: Evaluator, one: PlanEvaluation) -> PlanEvaluation:
-    """Where a plan's local search ends when it may take its time."""
+    """The local optimum that is reached from a plan without a limit on evaluations."""
     return improve(evaluator, one, lambda plan: _signed(evaluator.study, plan, 0), budget=_MOST_EVALUATIONS)
 
 
 def _starts(evaluator: Evaluator, fresh: Sequence[PlanEvaluation]) -> list[tuple[Evaluator, PlanEvaluation]]:
-    """Where to start, each with what judges there: the best, points along the front, or the least infeasible."""
+    """Starting points with their evaluators: the best plan, points along the front, or the least infeasible."""
     study, feasible = evaluator.study, [one for one in fresh if one.feasible]
     if not feasible:
         return [(evaluator, one) for one in sorted(fresh, key=_missed)[:_STARTS]]
@@ -73,7 +77,7 @@ def _key(one: PlanEvaluation) -> str:
 
 
 def _signed(study: Study, one: PlanEvaluation, goal: int) -> float:
-    """A goal as something to make small."""
+    """A goal with the sign with which it is minimised."""
     return one.goals[goal] if study.directions[goal] == "minimize" else -one.goals[goal]
 
 
@@ -99,13 +103,13 @@ def _smooth(study: Study) -> set[str]:
 
 
 def _all_smooth(study: Study) -> bool:
-    """Whether gradients alone lead to the end."""
+    """Whether all dimensions are smooth, so that gradients alone reach the optimum."""
     return set(study.space.paths) <= _smooth(study)
 
 
 @dataclass
 class _Capped(Evaluator):
-    """An evaluator that also holds goals to what a point of the front has: the point can only be improved."""
+    """An evaluator with the goals of a point of the front as further limits, so that no goal gets worse."""
 
     inner: Evaluator
     caps: tuple[float, ...]

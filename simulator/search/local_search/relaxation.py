@@ -1,8 +1,8 @@
-"""Where no plan keeps every limit: which limits must give, by how much at least.
+"""The smallest relaxations of a study's limits that make a plan feasible, where none is.
 
-For each limit that the best plans miss, a local search keeps all others and exceeds this one as little as it can; the
-smallest change of one limit comes first. Where no single limit will do, several give together, as little as they can in
-sum of logarithms: that leaves most of them alone.
+For each limit that the best plans violate, a local search keeps all others and minimises the excess over this one; the
+smallest change of one limit comes first. Where relaxing a single limit isn't enough, several are relaxed together, by
+the least sum of logarithms, which leaves most limits unchanged.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Relaxation:
     """Bounds that would make a plan feasible."""
 
     limits: tuple[tuple[BoundLimit, float], ...]
-    """Each limit that gives, with the bound that it needs."""
+    """Each relaxed limit with the bound that it needs."""
     plan: PlanEvaluation
-    """A plan that is feasible then."""
+    """A plan that is feasible under those bounds."""
 
     @property
     def factor(self) -> float:
@@ -56,7 +56,7 @@ class Relaxation:
 
 
 def relaxations(evaluator: Evaluator, known: Sequence[PlanEvaluation]) -> list[Relaxation]:
-    """What would make a plan feasible, smallest change first; empty where no change of a limit would."""
+    """The relaxations that make a plan feasible, smallest change first; empty if no change of a limit does."""
     possible = [one for one in known if one.why is None]
     if not possible:
         return []
@@ -68,7 +68,7 @@ def relaxations(evaluator: Evaluator, known: Sequence[PlanEvaluation]) -> list[R
 
 
 def _single(evaluator: Evaluator, limit: BoundLimit, known: Sequence[PlanEvaluation]) -> Relaxation | None:
-    """This limit alone gives; None where that doesn't help."""
+    """The relaxation of this limit alone; None if that isn't enough."""
 
     def others(one: PlanEvaluation) -> float:
         return sum(max(value, 0.0) for name, value in one.excess.items() if name != limit.name)
@@ -78,7 +78,7 @@ def _single(evaluator: Evaluator, limit: BoundLimit, known: Sequence[PlanEvaluat
         improve(evaluator, start, lambda one: math.exp(one.excess[limit.name]), budget=_EVALUATIONS, free=(limit.name,))
         for start in starts
     ]
-    # of what a plan has none of, no bound can be told
+    # a limit on a quantity that is 0 has no relaxed bound
     kept = [one for one in ends if others(one) <= 0 and one.measured[limit.name] > 0]
     if not kept:
         return None
@@ -87,7 +87,7 @@ def _single(evaluator: Evaluator, limit: BoundLimit, known: Sequence[PlanEvaluat
 
 
 def _together(evaluator: Evaluator, known: Sequence[PlanEvaluation]) -> Relaxation | None:
-    """Several limits give, the least in all; None where one of them is on what the plan has none of."""
+    """The least joint relaxation of several limits; None if one of them is on a quantity that is 0."""
 
     def missed(one: PlanEvaluation) -> float:
         return sum(max(value, 0.0) for value in one.excess.values())
@@ -114,6 +114,6 @@ def _rounded(limit: BoundLimit, plan: PlanEvaluation) -> float:
 
 
 def why_impossible(study: Study, known: Sequence[PlanEvaluation]) -> str:
-    """Why no plan can even be run on its machines: the reason of the last that was tried."""
+    """Why no plan can be run on its machines: the reason for the last plan that was tried."""
     reasons = [one.why for one in known if one.why is not None]
     return reasons[-1] if reasons else f"study {study.name}: no plan was tried"

@@ -1,1 +1,1 @@
-"""What a study may vary, from its text to run configurations and back."""
+"""The search space of a study: its configuration, its dimensions, and the conversion to run configurations."""

@@ -1,7 +1,7 @@
 """The kinds of dimension that a search space has: a range, a set of values, the shares of a mix.
 
 Each names its Optuna parameters, suggests values for a trial, and turns values back into parameters. Values are a
-mapping of paths of a run configuration, such as `data.tokens`, to what stands there.
+mapping of paths of a run configuration, such as `data.tokens`, to the values at them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Dimension", "MixDimension", "RangeDimension", "SetDimension", "Values"]
 
 Values = Mapping[str, Any]
-"""What stands at some paths of a run configuration."""
+"""Values by path of a run configuration."""
 
 _SLACK = 1e-9
 _FACTORS = (1.03, 1.1, 1.3, 2.0)  # moves along a logarithmic range
@@ -31,11 +31,11 @@ _SHARES = (0.01, 0.05, 0.2)  # moves along any other range
 
 
 class Dimension(Protocol):
-    """What the search asks of a dimension."""
+    """The interface of a dimension of the search space."""
 
     @property
     def path(self) -> str:
-        """Where its values stand in a run configuration."""
+        """The path of its values in a run configuration."""
         ...
 
     @property
@@ -53,11 +53,11 @@ class Dimension(Protocol):
         ...
 
     def encode(self, values: Values) -> dict[str, Any] | None:
-        """Parameters that give these values; None where they are out of reach."""
+        """Parameters that give these values; None if they are outside the space."""
         ...
 
     def moves(self, values: Values) -> Iterator[Any]:
-        """Other values near by, for a local search; none where gradients serve better."""
+        """Neighbouring values for a local search; none where gradients are used instead."""
         ...
 
 
@@ -72,7 +72,7 @@ class RangeDimension:
     step: float | None = None
     whole: bool = False
     smooth: bool = True
-    """Whether forecasts change smoothly along it, so that gradients say something."""
+    """Whether forecasts change smoothly along it, so that gradients can be used."""
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -176,7 +176,7 @@ class SetDimension:
         return None if place is None else {self.path: self.labels[place]}
 
     def _is(self, value: Any, choice: Any) -> bool:
-        """Whether what stands at the path is this choice, beside other keys of the section."""
+        """Whether the value at the path is this choice, other keys of the section aside."""
         if self.section and isinstance(value, Mapping):
             return all(value.get(key) == one for key, one in choice.items())
         return bool(value == choice)

@@ -1,4 +1,4 @@
-"""Paths of a run configuration, such as `data.tokens`: reading and writing what stands there, and what may stand."""
+"""Paths of a run configuration, such as `data.tokens`: reading and writing values, and the types that they take."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def put(mapping: dict[str, Any], path: Sequence[str], value: Any) -> None:
 
 
 def get(mapping: Mapping[str, Any], path: Sequence[str]) -> Any:
-    """What stands at a path; None where nothing does."""
+    """The value at a path; None if there is none."""
     value: Any = mapping
     for part in path:
         value = value.get(part) if isinstance(value, Mapping) else None

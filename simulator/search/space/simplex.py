@@ -1,8 +1,8 @@
 """Shares that sum to 1 from independent numbers: −log u over their sum, within bounds.
 
 With u uniform on (0, 1), −log u / Σ is uniform on the simplex (Dirichlet of ones), so that a sampler which explores the
-unit cube explores mixes evenly. Each share has a least; what is left after all of those is dealt out in the sampled
-proportions, and what would exceed a share's most goes to the others in theirs.
+unit cube explores mixes evenly. Each share starts at its lower bound; the remainder is distributed in the sampled
+proportions, and any excess over an upper bound is redistributed to the other shares in proportion.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""`Space`: from what a study lets vary to run configurations, and back.
+"""`Space`: the search space of a study, and the conversion of its values to run configurations and back.
 
-Values at paths are put into the run as it is written, and the whole is read as any run configuration is. Four things
-follow along: `model.params` of a run with an architecture scales the shape within its family, a batch from a range (any
-batch, where the number of devices varies) becomes one that they can share evenly, `optim.lr_final` keeps its ratio to
-`optim.lr`, and the stocks of a mix's domains go to `data.unique_tokens_by_domain`.
+Values at paths are put into the run as it is written, and the result is read as any run configuration is. Four settings
+are adjusted to them: `model.params` of a run with an architecture scales the shape within its family, a batch from a
+range (any batch, where the number of devices varies) becomes one that they can share evenly, `optim.lr_final` keeps its
+ratio to `optim.lr`, and the stocks of a mix's domains go to `data.unique_tokens_by_domain`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MOST_BATCH_CHANGE = 1.3  # that devices may make to a batch which the run state
 
 @dataclass(frozen=True)
 class Space:
-    """What may vary, around one run."""
+    """The search space around one run."""
 
     base: Mapping[str, Any]
     """The run as it is written."""
@@ -49,14 +49,14 @@ class Space:
         return values
 
     def config(self, values: Values) -> RunConfig:
-        """The run with these values. Raises ConfigError where they don't go together."""
+        """The run with these values. Raises ConfigError where they contradict each other."""
         mapping = dict(self.base)
         for path, value in self._all(values).items():
             put(mapping, path.split("."), value)
         return RunConfig.from_mapping(mapping, where="trial")
 
     def encode(self, values: Values) -> dict[str, Any] | None:
-        """Optuna's parameters for these values; the run's own where a path isn't among them. None if out of reach."""
+        """Optuna's parameters for these values, the run's own where a path is missing; None if outside the space."""
         every = {**self.current(), **values}
         found: dict[str, Any] = {}
         for dimension in self.dimensions:
@@ -67,7 +67,7 @@ class Space:
         return found
 
     def current(self) -> dict[str, Any]:
-        """The run's own values of what may vary."""
+        """The run's own values at the paths of the space."""
         plain = self.run.to_mapping()
         plain["model"]["params"] = self.run.model.params_total
         values = {"data.tokens": self.run.data.tokens}
@@ -75,7 +75,7 @@ class Space:
 
     @property
     def paths(self) -> list[str]:
-        """What may vary."""
+        """The paths that vary."""
         return [dimension.path for dimension in self.dimensions]
 
     @property
@@ -95,15 +95,15 @@ class Space:
 
     @property
     def smooth(self) -> list[RangeDimension]:
-        """The ranges along which gradients say something."""
+        """The ranges along which forecasts are differentiable."""
         return [d for d in self.dimensions if isinstance(d, RangeDimension) and d.smooth and d.continuous]
 
     def supplies(self, path: str) -> bool:
-        """Whether a dimension states what stands at a path."""
+        """Whether a dimension sets the value at a path."""
         return any(_states(dimension, path) for dimension in self.dimensions)
 
     def _all(self, values: Values) -> dict[str, Any]:
-        """The values with what follows from them."""
+        """The values with the settings that are derived from them."""
         found, shape = self._apart(values), self.run.model.architecture
         if _PARAMS in found and shape is not None:
             params = found.pop(_PARAMS)
@@ -127,7 +127,7 @@ class Space:
         return found
 
     def _apart(self, values: Values) -> dict[str, Any]:
-        """The values with settings that go together each at its own path."""
+        """The values with combined settings split into one value per path."""
         found = dict(values)
         for dimension in self.dimensions:
             if isinstance(dimension, SetDimension) and dimension.section:
