@@ -1,1 +1,1 @@
-"""Everything that is data: run tables, and facts published elsewhere."""
+"""Data: text corpora, tokens, logs of runs, run tables, and published facts."""

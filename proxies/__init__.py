@@ -1,1 +1,1 @@
-"""Trains small models for real: which ones (`design`), how (`models`, `engine`), and safely to the end (`campaign`)."""
+"""Training of small proxy models: experimental design (`design`), training (`models`, `engine`), `campaign`."""

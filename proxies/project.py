@@ -1,12 +1,12 @@
-"""A design and what becomes of it, in one folder: tokens, the trials of the learning rate, the campaign itself.
+"""A design and its campaigns in one folder: tokens, tuning of the learning rate, the main campaign, further stages.
 
-    DIR/design.json     the space, complete; where its tokens are; the machine it was reckoned for. Written once
+    DIR/design.json     the complete space, the location of its tokens, and the machine it was planned for; written once
     DIR/lr/             the campaign that tunes the learning rate, if the space asks for it
-    DIR/lr.json         what came out of it
+    DIR/lr.json         the chosen learning rate
     DIR/main/           the campaign whose results are the run table
     DIR/next-1/, …      campaigns that were added once the one before was done; their results join the table
 
-`Project.create` and then `train`, again after whatever interrupted it, is all there is to do.
+Call `Project.create`, then `train`; call `train` again after an interruption.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What training a proxy gives: losses per domain at each evaluation, the training curve, and how it was computed."""
+"""The result of training a proxy: losses per domain at each evaluation, the training curve, and how it was computed."""
 
 from __future__ import annotations
 

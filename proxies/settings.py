@@ -1,4 +1,4 @@
-"""How proxies are computed: device, number format, compilation, validation and checkpoints. Never what is computed."""
+"""How proxies are computed: device, number format, compilation, validation and checkpoints; not which proxies."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Text: a user's corpora, what is in them, and sources that every installation has."""
+"""Text corpora: a user's own, built-in and synthetic ones, and inspection of their contents."""

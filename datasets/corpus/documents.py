@@ -1,10 +1,10 @@
-"""The documents of a domain, one after another, split into training and validation by what they say.
+"""The documents of a domain as a stream, split into training and validation by a hash of their text.
 
-A document is for validation if the hash of its normalised text says so: the same text lands on the same side in every
-domain, file and order, so that a copy of a training document is never validated on. A ready-made split
-(`validation_path`) is taken as it is; `quality` then tells whether documents occur on both sides.
+The hash of its normalised text decides whether a document is for validation: the same text lands on the same side in
+every domain, file and order, so that a copy of a training document is never used for validation. A ready-made split
+(`validation_path`) is used as it is; `quality` then reports documents that occur on both sides.
 
-Memory doesn't grow with the corpus. Blank documents are passed over.
+Memory doesn't grow with the corpus. Blank documents are skipped.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class DuplicateTracker:
         return self._level > 0
 
     def add(self, domain: int, side: int, digest: bytes, size_bytes: int) -> None:
-        """Take note of a document by the digest of its normalised text (at least 16 bytes)."""
+        """Add a document by the digest of its normalised text (at least 16 bytes)."""
         # Not the first bytes: they decide the split.
         key = int.from_bytes(digest[8:16], "big")
         if key & self._mask:

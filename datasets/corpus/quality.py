@@ -212,7 +212,7 @@ def _overlap(shared: SharedDocuments, names: list[str]) -> Overlap:
 def _notes(
     corpus: Corpus, domains: dict[str, DomainReport | SyntheticReport], overlaps: tuple[Overlap, ...], estimated: bool
 ) -> tuple[str, ...]:
-    """Return what a reader of the report should know, in sentences."""
+    """Return the report's notes, as sentences."""
     notes = [_overlap_note(overlap, estimated) for overlap in overlaps]
     for name, report in domains.items():
         if isinstance(report, DomainReport):

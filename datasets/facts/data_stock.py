@@ -63,7 +63,7 @@ class Growth(Frozen):
 
     @classmethod
     def constant(cls, rate: float) -> Self:
-        """Growth by this share every year, without doubt, such as 1.4 for 140 %."""
+        """Growth by this share every year, without uncertainty, such as 1.4 for 140 %."""
         return cls(rate=rate, low=rate, high=rate, year=2024, final=rate)
 
     @model_validator(mode="after")
@@ -122,7 +122,7 @@ class PublicStock(Frozen):
 
     @classmethod
     def stated(cls, name: str, tokens: float, year: float) -> Self:
-        """A stock of this many tokens, without doubt, that grows as text on the internet does."""
+        """A stock of this many tokens, without uncertainty, that grows as text on the internet does."""
         facts = {"median": tokens, "low": tokens, "high": tokens, "level": 0.95, "unit": "tokens", "year": year}
         return cls.model_validate({"name": name, "what": "stated stock", **facts, "growth": growths()["text"]})
 
@@ -162,7 +162,7 @@ def public_stock(name: str) -> PublicStock:
 
 
 def find(domain: str) -> PublicStock | None:
-    """The published stock that a domain of this name draws on; None where its name says nothing."""
+    """The published stock that a domain of this name draws on; None if its name doesn't determine one."""
     return _index().get(_plain(domain))
 
 
@@ -194,12 +194,12 @@ def largest_runs() -> PublicStock:
 
 
 def nearly_new_epochs() -> float:
-    """Up to how many epochs tokens seen again are worth nearly as much as new ones (Muennighoff et al. 2023)."""
+    """Number of epochs up to which repeated tokens are nearly as valuable as new ones (Muennighoff et al. 2023)."""
     return float(_facts()["repeats"]["nearly_new_epochs"]["value"])
 
 
 def repeat_star() -> float:
-    """R_D* of Muennighoff et al. 2023, equation 5: repeats after which a further one is worth 1/e of a new token."""
+    """R_D* of Muennighoff et al. 2023, equation 5: repeats after which one more has 1/e of a new token's value."""
     return float(_facts()["repeats"]["repeat_star"]["value"])
 
 

@@ -1,4 +1,4 @@
-"""Which key of a log is which: steps, losses, learning rates and times as arrays, in the order of the file."""
+"""Identification of a log's keys: steps, losses, learning rates and times as arrays, in the order of the file."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def choose_columns(records: Records, metric: str | None = None) -> RawLog:
 
 
 def _axis(rows: Sequence[Mapping[str, Any]], where: str) -> tuple[str, str]:
-    """What the log counts, and under which key: the first of the usual names that most records have."""
+    """The unit that the log counts in, and its key: the first of the usual names that most records have."""
     seen = Counter(key for row in rows for key in row)
     usual = {key: count for key, count in seen.items() if count >= 0.5 * len(rows)}
     for axis, names in (("steps", STEPS), ("tokens", TOKENS), ("samples", SAMPLES)):
@@ -140,7 +140,7 @@ def _arrays(records: Records, rows: list, axis: str, step_key: str, loss_key: st
 
 
 def _beside(all_rows: list[Record], kept: list, key: str, step_key: str, read) -> np.ndarray:
-    """What stands under `key` beside each loss, `(n,)`: in its own record, else in one of the same step."""
+    """The value of `key` beside each loss, `(n,)`: in the same record, else in another of the same step."""
     own = [read(row.get(key)) for _, row, _, _ in kept]
     if None in own:
         same = {number(row.get(step_key)): value for _, row in all_rows if (value := read(row.get(key))) is not None}

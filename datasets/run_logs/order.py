@@ -1,4 +1,4 @@
-"""The points of a log in rising order of the step: restarts, repeats and losses that aren't numbers, each named."""
+"""The points of a log in rising order of the step, with notices of restarts, repeats and losses that aren't finite."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .records import Notice
 __all__ = ["Ordered", "in_order"]
 
 _SHUFFLED = 0.2  # share of records after which the step falls that makes a log unsorted rather than restarted
-_MOST_TOLD = 3  # notices of one kind that are written out
+_MOST_NOTICES = 3  # notices of one kind that are written out
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Ordered:
 
 
 def in_order(log: RawLog) -> Ordered:
-    """Put the records of a log in order; what was done again after a restart replaces what was done before.
+    """Put the records of a log in order; steps that were repeated after a restart replace the earlier ones.
 
     Raises `LogError` for losses of 0 or below, and where no finite loss is left.
     """
@@ -47,7 +47,7 @@ def in_order(log: RawLog) -> Ordered:
         notices.append(Notice("unsorted", f"{log.where}: its records aren't in order of {log.step_key}: sorted"))
     else:
         stray = _strays(step, falls)
-        notices += _told_strays(log, stray)
+        notices += _stray_notices(log, stray)
         index = np.delete(np.arange(len(step)), stray)
     later = np.minimum.accumulate(np.append(step[index], np.inf)[::-1])[::-1][1:]
     last = step[index] < later
@@ -58,12 +58,12 @@ def in_order(log: RawLog) -> Ordered:
 
 
 def _strays(step: np.ndarray, falls: np.ndarray) -> np.ndarray:
-    """Single records that fall back while the next goes on where the last was: no restart, but a slip of the logger."""
+    """Single records whose step falls back while the next continues: logging errors rather than restarts."""
     at = falls[falls + 2 < len(step)] + 1
     return at[step[at + 1] > step[at - 1]]
 
 
-def _told_strays(log: RawLog, stray: np.ndarray) -> list[Notice]:
+def _stray_notices(log: RawLog, stray: np.ndarray) -> list[Notice]:
     if not len(stray):
         return []
     text = (
@@ -78,7 +78,7 @@ def _restarts(log: RawLog, index: np.ndarray, last: np.ndarray) -> list[Notice]:
     step, notices = log.step[index], []
     falls = np.flatnonzero(np.diff(step) < 0)
     for number, at in enumerate(falls.tolist()):
-        if number == _MOST_TOLD:
+        if number == _MOST_NOTICES:
             notices.append(Notice("restart", f"{log.where}: {len(falls) - number} more restarts"))
             break
         notices.append(_restart(log, index, at, step))
@@ -110,7 +110,7 @@ def _restart(log: RawLog, index: np.ndarray, at: int, step: np.ndarray) -> Notic
 
 
 def _finite(log: RawLog, index: np.ndarray) -> tuple[np.ndarray, float | None, list[Notice]]:
-    """The records with finite losses; the step from which none is finite; what to say of the others."""
+    """The records with finite losses; the step from which none is finite; notices of the others."""
     step, good = log.step[index], np.isfinite(log.loss[index])
     if not good.any():
         raise LogError(f"{log.where}: {log.loss_key}: no finite loss; the first is at {log.step_key} {step[0]:g}")

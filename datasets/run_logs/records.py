@@ -30,9 +30,9 @@ Record = tuple[int, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Notice:
-    """Something about a log that its reader should know: a `kind` that stays, a sentence, and the step if there is one.
+    """A remark on a log: a stable `kind`, a sentence, and the step if there is one.
 
-    `serious` ones mean that the run may not be the one that was planned, or has stopped learning.
+    A `serious` one means that the run may not be the planned one, or has stopped learning.
     """
 
     kind: str
@@ -47,7 +47,7 @@ class Notice:
 
 @dataclass(frozen=True)
 class Records:
-    """What a log says: its `rows` in order, what it states of the run as a whole, and what was dropped."""
+    """The contents of a log: its `rows` in order, settings of the run as a whole, and notices of dropped lines."""
 
     where: str
     rows: list[Record]
@@ -172,7 +172,7 @@ def _document(whole: Any, where: str) -> Records:
 
 
 def _opening(rows: list[Record]) -> dict[str, Any]:
-    """What the first record says of the run as a whole, where it is a configuration: `{"config": {…}}`."""
+    """The settings of the run as a whole, where the first record is a configuration: `{"config": {…}}`."""
     first = rows[0][1] if rows else {}
     keys = ("config/", "args/", "hparams/", "hyperparameters/")
     return {key.rpartition("/")[2]: value for key, value in first.items() if key.startswith(keys)}

@@ -1,4 +1,4 @@
-"""Complete what follows from other columns, check what must agree, and warn about likely unit slips."""
+"""Fill in columns that follow from others, check consistency, and warn about likely unit errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turns by weight: who has turn i, so evenly that after any number of turns each party has had its share.
+"""Weighted round-robin: which party has turn i, so evenly that after any number of turns each has had its share.
 
 A binary tree halves the weights as evenly as they can be. At a node with turns 0, 1, 2, …, its left child of share p
 has had floor(n·p + phase) of the first n; that child's turns and its sibling's are counted on, down to the parties.

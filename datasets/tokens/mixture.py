@@ -27,7 +27,7 @@ _EPOCH_STEP = np.uint64(0xD1342543DE82EF95)  # odd, so that the keys of 2^64 epo
 
 @dataclass(frozen=True)
 class DomainUse:
-    """What a run takes from one domain.
+    """The use of one domain by a run.
 
     `tokens` were trained on (targets, context_length per sequence), out of a stock of `unique_tokens`; `epochs` is
     their ratio: how often the average token of the stock was seen.

@@ -1,4 +1,4 @@
-"""One domain becomes packed tokens: documents are read, compared, encoded and written as they come.
+"""Packing of one domain: its documents are read, deduplicated, encoded and written as a stream.
 
 Memory holds a batch of documents, one large document at most, and the digests of `repeats`.
 """

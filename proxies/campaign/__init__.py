@@ -1,1 +1,1 @@
-"""A list of proxies to train and their results, in one folder, safely to the end."""
+"""Campaigns: a list of proxies to train and their results in one folder, with resumption after interruptions."""

@@ -1,7 +1,7 @@
-"""A campaign: a list of proxies to train and their results, in one folder. Nothing cleverer.
+"""A campaign: a list of proxies to train and their results, in one folder.
 
-The folder is all the state there is (`campaign_files` says what is in it). Whatever is killed, and whenever, calling
-`train` again goes on from there, and ends with the same losses, bit for bit.
+The folder holds all of the state (see `campaign_files`). After any interruption, calling `train` again resumes and
+gives bit-identical losses.
 """
 
 from __future__ import annotations

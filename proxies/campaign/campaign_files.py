@@ -1,4 +1,4 @@
-"""What is in a campaign's folder, and where. Every value is checked when it is read; every file is written whole.
+"""The files of a campaign's folder. Every value is checked when it is read; every file is written atomically.
 
 campaign.json                       everything that was decided, written once
 .lock                               held by the one process that trains the campaign

@@ -1,4 +1,4 @@
-"""What a new campaign's file says: runs checked against the tokens, and put into groups."""
+"""The file of a new campaign: its runs, checked against the tokens and divided into groups."""
 
 from __future__ import annotations
 

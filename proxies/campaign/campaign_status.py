@@ -1,4 +1,4 @@
-"""How far a campaign is: states of its runs, tokens, pace and time left, read from its folder."""
+"""The status of a campaign, read from its folder: states of its runs, tokens, pace and time left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`train_one_group`: what a worker does, wherever it runs. A group from the campaign's folder, results back into it."""
+"""`train_one_group`: the task of every worker, which trains one group of a campaign's folder and writes its results."""
 
 from __future__ import annotations
 

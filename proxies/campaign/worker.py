@@ -1,7 +1,7 @@
 """A worker process of the local executor: jobs in, outcomes out, one line of JSON each.
 
-Its standard input is also its lifeline: when that ends, whoever started it is gone or has no more work, and it exits
-at once. Nothing is lost by that but the time since the last checkpoint.
+It exits at once when its standard input ends, since the process that started it is then gone or has no more work. Only
+the work since the last checkpoint is lost.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Which proxies to train: a space, its mixes and sizes, what they will cost."""
+"""Experimental design of proxies: the space, its mixes and sizes, and the predicted cost."""

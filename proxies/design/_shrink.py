@@ -1,4 +1,4 @@
-"""Making a design smaller until it fits a time budget: what gives first, and what is said about it."""
+"""Reduction of a design to a time budget: the order in which runs are dropped, and the report of it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""`design`: the runs that a space asks for, cut down in a stated order until they fit the time there is.
+"""`design`: the runs of a proxy space, reduced in a stated order until they fit the time budget.
 
 A campaign has up to two stages. Where the learning rate is a range, the stage `lr` comes first; `pick_lr` chooses from
-its losses, and the stage `main` trains the ladder, the mixes and the Sobol points at what was chosen. Each stage is a
-design of its own; that of `lr` reckons with both, so that enough time is left.
+its losses, and the stage `main` trains the ladder, the mixes and the Sobol points at the chosen rate. Each stage is a
+design of its own; that of `lr` accounts for the time of both.
 """
 
 from __future__ import annotations

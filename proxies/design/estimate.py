@@ -1,4 +1,4 @@
-"""What a list of proxies will cost before any is trained: FLOPs, exact; wall clock and memory, by measured constants.
+"""The predicted cost of a list of proxies: FLOPs, exact; wall clock and memory, by measured constants.
 
 Runs that may be trained together (`ProxyRun.shared`) form groups of at most `group_size`; groups go, the longest
 first, to the worker that is free first. A worker is one process on one core, or the one that drives a GPU.

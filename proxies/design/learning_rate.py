@@ -55,7 +55,7 @@ class LearningRateChoice(Frozen):
         """Return the learning rate (at width 64, as `Recipe.lr`) for a model of this width.
 
         That is the common optimum where there is one; else it is interpolated over the logarithms of width and
-        learning rate, and held beyond the widths that were tuned: a trend of two points isn't worth following further.
+        learning rate, and constant beyond the tuned widths, as a trend of two points is too uncertain to extrapolate.
         """
         if self.common is not None:
             return self.common

@@ -31,7 +31,7 @@ Bounds = Mapping[str, tuple[float, float]]
 _CANDIDATES_PER_MIX = 32
 _CANDIDATES = (256, 4096)  # of one pool, at least and at most
 _SMALLEST_SHARE = 1e-3
-"""Sampled shares below this become 0: so few tokens of a domain can't be told from none in a proxy's loss."""
+"""Sampled shares below this become 0: so few tokens of a domain have no measurable effect on a proxy's loss."""
 
 _SAME = 1e-6
 """Mixes closer than this Hellinger distance are the same."""
@@ -41,7 +41,7 @@ _SLACK = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class DomainFacts:
-    """What a design needs to know of a domain.
+    """The facts of a domain that a design uses.
 
     `train_tokens` can be trained on here; `stock` are the unique tokens of the real corpus that they stand for, if
     stated; `max_epochs` is how often a run may repeat the domain, None for any number of times.

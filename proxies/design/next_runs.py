@@ -1,8 +1,8 @@
-"""What could be trained after a design: sizes, token counts and mixes that its space didn't list, and more seeds.
+"""Candidate runs after a design: sizes, token counts and mixes that its space didn't list, and more seeds.
 
 The pool spans the space's own ranges with points between its sizes and token counts, and three doublings beyond them,
-because the runs nearest to a planned one tell most about it. Settings are those of the ladder. With `mixes` in the
-space there are further mixes too, spread away from those trained.
+because the runs nearest to a planned one are the most informative about it. Settings are those of the ladder. With
+`mixes` in the space there are further mixes too, spread away from those trained.
 """
 
 from __future__ import annotations

@@ -123,7 +123,7 @@ class ProxySpace(ConfigFile):
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, data: Any) -> Any:
-        """Read an empty section as one that says nothing; lend the recipe the lowest lr, to check lr_final against."""
+        """Read an empty section as one without settings; pass the recipe the lowest lr, to check lr_final against."""
         if not isinstance(data, dict):
             return data
         kept = {key: value for key, value in data.items() if value is not None or key not in ("recipe", "engine", "lr")}

@@ -1,4 +1,4 @@
-"""What an executor is: it runs `train_one_group` somewhere for each job, and says when each is over."""
+"""The interface of executors, which run `train_one_group` for each job and report when each ends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 __all__ = ["DEATHS_ALLOWED", "Executor", "GroupJob", "GroupOutcome"]
 
 DEATHS_ALLOWED = 3
-"""A group whose worker dies this often is given up for this time: it is likely what kills them (memory, a driver)."""
+"""A group whose worker dies this often isn't retried in this call: it likely causes the deaths (memory, a driver)."""
 
 
 class GroupJob(NamedTuple):

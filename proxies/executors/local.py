@@ -96,7 +96,7 @@ _Events: TypeAlias = "queue.SimpleQueue[_Event]"
 
 
 class _Worker:
-    """One place for a process, and the process that is in it; a dead one is replaced when there is another job."""
+    """A slot for a worker process; a dead process is replaced when there is another job."""
 
     def __init__(self, command: Sequence[str], events: _Events, gpu: str | None) -> None:
         self._command = command
@@ -106,7 +106,7 @@ class _Worker:
         self._job: GroupJob | None = None
 
     def runs(self, process: subprocess.Popen[str]) -> bool:
-        """Whether this is the process in this place."""
+        """Whether this is the process in this slot."""
         return self._process is process
 
     def start(self, job: GroupJob) -> None:
@@ -131,7 +131,7 @@ class _Worker:
         self._say(json.dumps(job._asdict()))
 
     def ended(self, line: str, deaths: dict[GroupJob, int], waiting: deque[GroupJob]) -> GroupOutcome | None:
-        """What became of the job, from the line that the process wrote, which is empty if it died instead.
+        """The outcome of the job, from the line that the process wrote, which is empty if it died instead.
 
         Args:
             line: What the process wrote.
@@ -145,7 +145,7 @@ class _Worker:
         assert job is not None
         if line:
             return GroupOutcome(job.group, json.loads(line)["failure"])
-        why = self._bury()
+        why = self._reap()
         deaths[job] += 1
         if deaths[job] < DEATHS_ALLOWED:
             waiting.appendleft(job)
@@ -168,10 +168,10 @@ class _Worker:
                 process.wait(max(0.0, within_s))
         finally:  # also on a second Ctrl-C
             process.kill()
-            self._bury()
+            self._reap()
 
-    def _bury(self) -> str:
-        """Wait for the process, forget it, and say how it died."""
+    def _reap(self) -> str:
+        """Wait for the dead process, remove it, and describe how it died."""
         process, self._process = self._process, None
         assert process is not None
         code = process.wait()
@@ -200,7 +200,7 @@ class _Worker:
                 process.stdin.close()
 
     def _listen(self, process: subprocess.Popen[str]) -> None:
-        """Pass on what the process says, and that it is gone."""
+        """Forward the lines that the process writes, and an empty one at its end."""
         if process.stdout is not None:
             with process.stdout as stream:
                 for line in stream:

@@ -1,4 +1,4 @@
-"""`ClusterEstimate`: what a planned run takes on its machines, and the draws that say so."""
+"""`ClusterEstimate`: the time, memory, cost and energy of a planned run on its cluster, and the underlying draws."""
 
 from __future__ import annotations
 

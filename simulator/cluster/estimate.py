@@ -39,7 +39,7 @@ _DAY_S = 86_400.0
 
 @dataclass(frozen=True)
 class PlannedStep:
-    """One optimizer step of a plan in its layout: what doesn't change with tokens, prices, failures or seeds."""
+    """One optimizer step of a plan in its layout, which doesn't depend on tokens, prices, failures or seeds."""
 
     fitted: StepTimeModel
     space: LayoutSpace
@@ -99,7 +99,7 @@ def estimate(
 
 
 class _Estimate:
-    """One estimate in the making: draws shared by its parts."""
+    """Builds one estimate, whose parts share the same draws."""
 
     def __init__(self, config: RunConfig, step: PlannedStep, draws: int) -> None:
         self.config, self.fitted, self.space, self.layout, self.steps = (
@@ -183,7 +183,7 @@ class _Estimate:
         return {name: finishing_day(start, float(seconds)) for name, seconds in days.items()}
 
     def _notes(self, needed: Memory, cost: Cost | None, energy: Energy | None) -> list[str]:
-        """What a careful reader should know before believing the numbers."""
+        """Caveats of the numbers."""
         hardware, machines = self.config.hardware, self.steps.machines
         notes = layout_warnings(self.space.architecture, self.layout, self.space.per_node)
         if self.overhead and self.config.reliability.stated_overhead is None:

@@ -1,4 +1,4 @@
-"""From a plan to its layouts: what it leaves open, which of those is fastest, and the step in one of them."""
+"""The choice of a plan's parallel layout: the layouts that it leaves open, the fastest of them, and its step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["choose_layout", "missing", "plan_space", "plan_steps", "search_layou
 
 
 def missing(config: RunConfig) -> tuple[str, ...]:
-    """What a plan must state before anything can be said of its machines; empty where nothing is missing."""
+    """The settings that a plan lacks for an estimate of its cluster; empty if none is missing."""
     stated = {
         "model.architecture": config.model.architecture,
         "optim.batch_tokens": config.optim.batch_tokens,
@@ -114,7 +114,7 @@ def _fastest(
             cap=cap,
         )
     except InfeasibleError:
-        # where what is stated is in the way, that is said rather than what is wrong with every other layout
+        # if the stated layout is at fault, report that rather than the problems of every other layout
         faults = _stated_faults(space)
         if not faults:
             raise
@@ -122,7 +122,7 @@ def _fastest(
 
 
 def _stated_faults(space: LayoutSpace) -> list[str]:
-    """What is impossible about the layout as stated; nothing where only the rest of it, left open, fails."""
+    """Problems of the layout as stated; none if only the part of it that is left open fails."""
     try:
         complete_layout(space.architecture, space.count, space.global_batch, space.stated)
     except InfeasibleError as error:

@@ -2,7 +2,7 @@
 
 It is the sum of a Brownian motion in log progress, by which the forecast widens with the part still to come; a
 short-range term for the correlation of neighbouring points; and slow noise that a job may have (a drifting corpus,
-smoothed logs), selected by its marginal likelihood.
+smoothed logs), weighted by its marginal likelihood.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ class Surrogate:
         """The sd of log loss `(n,)` of law and learner together; `law` is the sd of the law's own draws.
 
         A joint process has the law's parameters in its variance, near their optimum; the draws know how they bend
-        further out, so the larger of the two counts. Run-to-run noise is added elsewhere.
+        further out, so the larger of the two counts. Run-to-run noise is added to it.
         """
         both = np.maximum(learned.variance, law**2) if self.joint else learned.variance + law**2
         return np.sqrt(both + learned.noise_variance)

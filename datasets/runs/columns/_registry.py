@@ -1,4 +1,4 @@
-"""The registry of columns, and what the parts of the program ask of it."""
+"""The registry of columns, and queries on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What came of a run: its losses."""
+"""Columns of a run's outcome: its losses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a run comes from: its name, its corpus, its tokenizer, its kind of model, and how it ended."""
+"""Columns of a run's provenance: its name, corpus, tokenizer, kind of model, and status."""
 
 from __future__ import annotations
 

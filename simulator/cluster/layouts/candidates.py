@@ -1,8 +1,8 @@
-"""Every layout worth trying on a number of devices, as arrays: what the search of the fastest one chooses from.
+"""The candidate layouts of a model on a number of devices, as arrays, for the search of the fastest one.
 
-All pass `layout_problems.problems`. Left out are, beside the impossible: tensor parallelism beyond the fast links,
-context parallelism that leaves a device fewer than 1,024 tokens, pipelines whose stages are uneven by more than 10 %,
-and micro-batches above 128 sequences. What a `LayoutConfig` states is kept, even beyond these.
+All pass `layout_problems.problems`. Also left out are tensor parallelism beyond the fast links, context parallelism
+that leaves a device fewer than 1,024 tokens, pipelines whose stages are uneven by more than 10 %, and micro-batches
+above 128 sequences. What a `LayoutConfig` states is kept, even beyond these bounds.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class _Split(NamedTuple):
 
 
 def candidate_layouts(space: LayoutSpace) -> dict[str, np.ndarray]:
-    """Every layout worth trying: arrays of shape (n,) by the names of `steps.Layouts` (without framework).
+    """All candidate layouts: arrays of shape (n,) by the names of `steps.Layouts` (without framework).
 
     Raises `InfeasibleError`, with the nearest number of devices that would do, if there is none.
     """

@@ -1,7 +1,7 @@
-"""The fastest layouts of a model on n devices: every layout worth trying, those that fit, ranked by step time.
+"""The fastest layouts of a model on n devices: the candidates that fit in memory, ranked by step time.
 
-All candidates are estimated at once as arrays. The learned residual is bounded, so it is worked out only for those
-whose physics come within its bound of the last that is asked for.
+All candidates are estimated at once as arrays. The learned residual is bounded, so it is evaluated only for layouts
+whose time without it comes within that bound of the last one requested.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _FSDP_STAGE = 3
 
 @dataclass(frozen=True)
 class RankedLayout:
-    """One layout with what it is estimated to take."""
+    """One layout with its estimated step time and memory."""
 
     layout: ParallelLayout
     framework: Framework
@@ -48,7 +48,7 @@ class _Candidates:
 
 
 def default_framework(accelerator: Accelerator, zero_stage: np.ndarray) -> np.ndarray:
-    """Index into FRAMEWORKS where nobody says: XLA on TPUs, else FSDP for sharded weights, else Megatron's kin."""
+    """Default index into FRAMEWORKS: XLA on TPUs, else FSDP for sharded weights, else Megatron-LM and similar."""
     if (accelerator.generation or "").startswith("tpu"):
         return np.full(np.shape(zero_stage), FRAMEWORKS.index("xla"))
     return np.where(np.asarray(zero_stage) >= _FSDP_STAGE, FRAMEWORKS.index("fsdp"), FRAMEWORKS.index("megatron"))
@@ -80,10 +80,19 @@ def fastest_layouts(
     top: int = 10,
     cap: MemoryCap | None = None,
 ) -> list[RankedLayout]:
-    """The fastest layouts that fit, fastest first; where none surely does, those that may, the leanest first.
+    """The fastest layouts that fit, fastest first; if none surely fits, those that may, by least memory first.
 
-    With a `cap` those that also keep to it; where none does, of those that fit the leanest.
-    Raises `InfeasibleError` if no layout is possible, or none fits; then with the smallest changes that would do.
+    Args:
+        space: The layouts to choose from.
+        accelerator: The accelerator.
+        precision: The number format of matrix products.
+        framework: The training software; None for the default of each layout.
+        fitted: The step-time model; None for the shipped one.
+        top: How many layouts to return at most.
+        cap: A further limit on memory; if no layout keeps it, those that fit with the least memory are returned.
+
+    Raises:
+        InfeasibleError: No layout is possible, or none fits; names the smallest changes that would make one fit.
     """
     fitted = fitted or StepTimeModel.shipped()
     found = _candidates(space, accelerator, precision, framework)
@@ -105,13 +114,13 @@ def fastest_layouts(
 
 
 def _fastest(found: _Candidates, among: np.ndarray, fitted: StepTimeModel, top: int) -> list[RankedLayout]:
-    """The fastest among some, of which there is one at least."""
+    """The fastest of some candidates, at least one."""
     rows, step_time_s = _ranked(found.steps, np.flatnonzero(among), fitted, top)
     return _described(found, rows[:top], step_time_s[:top])
 
 
 def _leanest(found: _Candidates, among: np.ndarray, fitted: StepTimeModel, top: int) -> list[RankedLayout]:
-    """Those that need the least memory among some, of which there is one at least."""
+    """The candidates that need the least memory, of at least one."""
     rows = np.flatnonzero(among)
     rows = rows[np.argsort(found.memory.device_gib[rows], kind="stable")[:top]]
     return _described(found, rows, fitted.predict(found.steps.take(rows)).total_s)
@@ -142,7 +151,7 @@ def _candidates(
 def _ranked(steps: Steps, rows: np.ndarray, fitted: StepTimeModel, top: int) -> tuple[np.ndarray, np.ndarray]:
     """The rows that may be among the `top`, by predicted time; ties go to the plainer layout, which comes first."""
     physics = fitted.without_trees().predict(steps.take(rows)).total_s
-    # what the residual makes of the first bounds the time of the last to be shown; it can't bring more rows below that
+    # the residual's bound limits how far any other row can move up, so only rows within it are evaluated
     order = np.argsort(physics, kind="stable")
     first = fitted.predict(steps.take(rows[order[: max(top, _FIRST)]])).total_s
     last_s = np.sort(first)[min(top, len(rows)) - 1]

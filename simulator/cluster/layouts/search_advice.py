@@ -1,4 +1,4 @@
-"""What would make a model fit where no layout does: less of what the plan states, offloading, or more devices."""
+"""Suggestions where no layout fits: fewer stated settings, offloading, or more devices."""
 
 from __future__ import annotations
 

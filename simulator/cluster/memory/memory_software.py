@@ -1,4 +1,4 @@
-"""What training software needs of a device's memory beyond the textbook: a few constants for each kind of software.
+"""Memory overheads of training software beyond the textbook formulas: a few constants for each kind of software.
 
 Every constant is a property of kernels and frameworks, not of a model or a plan. `benchmarks/memory.py` fits those that
 are fitted, scores them on rows that they haven't seen, and names the rows.
@@ -103,7 +103,7 @@ _DEEPSPEED = Software(
 )
 
 # JAX and others that compile the whole step plan their buffers ahead. No reading of memory was found: as FSDP, with a
-# cheaper loss, one layer whole at a time, no caching allocator, and more doubt.
+# cheaper loss, one layer whole at a time, no caching allocator, and a larger log_sd.
 _XLA = Software(
     kept=1.0,
     logit_bytes=8.0,

@@ -1,1 +1,1 @@
-"""What happens beside the steps: failures, checkpoints, money, energy."""
+"""Operation of a run beside its steps: failures, checkpoints, cost, energy."""

@@ -28,7 +28,7 @@ __all__ = [
     "young_interval_s",
 ]
 
-# Below this productive share nobody would start the run: the plan is refused and told what to change.
+# Below this productive share a run makes no sense: the plan is refused with the changes that would help.
 _LEAST_GOODPUT = 0.01
 _LARGEST_EXPONENT = 50.0  # of e^(λs): a piece that takes 10²¹ attempts is never done
 _H = 3600.0

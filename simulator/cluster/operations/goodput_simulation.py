@@ -1,4 +1,4 @@
-"""Monte Carlo of an interrupted run: the distribution of its wall-clock time over step times, failure rates and luck.
+"""Monte Carlo of an interrupted run: its wall-clock time over random step times, failure rates and interruptions.
 
 The model is `goodput`'s. No failure is simulated one by one: how often the pieces of a run are interrupted before all
 are done is negative-binomial, so are the restarts, and how long an interrupted attempt had lasted is exponential cut

@@ -1,4 +1,4 @@
-"""Where the wall-clock time of an interrupted run goes, and on which day it ends."""
+"""The wall-clock time of an interrupted run by part, and its finishing date."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...config.operations import ReliabilityConfig
 __all__ = ["LONGEST_S", "RunTime", "assemble", "finishing_day"]
 
 LONGEST_S = 1000 * 365.25 * 86_400
-"""Seconds past which a wall clock says no more than "never"; times are capped here, so that they stay finite."""
+"""Seconds beyond which a wall clock means "never"; times are capped here, so that they stay finite."""
 
 Array = np.ndarray
 

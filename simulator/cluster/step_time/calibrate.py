@@ -1,4 +1,4 @@
-"""Measured steps of the user's own cluster → a calibrated step-time model, and what it changed."""
+"""Calibration of the step-time model on measured steps of the user's own cluster, and the change that it makes."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _measured_layout(config: RunConfig, space: LayoutSpace, fitted: StepTimeMode
     except InfeasibleError:
         if config.layout is None:
             raise
-    # it was measured, hence it fitted, whatever is estimated
+    # a measured layout fits in memory, whatever the estimate
     return complete_layout(space.architecture, space.count, space.global_batch, space.stated)
 
 

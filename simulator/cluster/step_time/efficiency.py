@@ -1,6 +1,6 @@
-"""What is fitted: how much of the machines' nominal rates training gets, by generation and software.
+"""The fitted efficiencies: the share of the machines' nominal rates that training reaches, by generation and software.
 
-Every parameter is positive and fitted as its logarithm around a prior that a reader of profiles would name; the shipped
+Every parameter is positive and fitted as its logarithm around a prior from common profiling experience; the shipped
 values are in `datasets/facts/step_time.json`, made by `benchmarks/facts_cluster.py`.
 """
 
@@ -20,7 +20,7 @@ __all__ = ["PARAMETERS", "Efficiencies", "EfficiencyPrior"]
 
 @dataclass(frozen=True)
 class EfficiencyPrior:
-    """What is believed of a parameter before any row is seen: a lognormal, by its median and log standard deviation."""
+    """The prior of a parameter: lognormal, given by its median and log standard deviation."""
 
     median: float
     log_sd: float

@@ -1,8 +1,8 @@
 """Fitting efficiencies to measured steps: a mixed model in log time, robust, with an offset for every source.
 
-Rows of one source share a software release, a cluster and a way of measuring, so their errors go together. Without
-offsets a hundred rows of one source would bend parameters that all share; with them a source says mostly how its own
-rows differ from each other. A source that was never seen has offset 0, and its spread is part of the interval.
+Rows of one source share a software release, a cluster and a way of measuring, so their errors are correlated. Without
+offsets a hundred rows of one source would bias parameters that all share; with them a source mostly informs about the
+differences among its own rows. A new source has offset 0, and the spread of offsets is part of the interval.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from .steps import FRAMEWORKS, GENERATIONS, Steps
 __all__ = ["EfficiencyFit", "fit_efficiencies", "jacobian", "kind_offsets", "source_weights"]
 
 SOURCE_SD = 0.3
-"""What offsets of sources are held to: log units. Wide, so that sources are free (leave-one-source-out decided)."""
+"""Prior sd of the sources' offsets, log units. Wide, so that sources are free (chosen by leave-one-source-out)."""
 NOISE_SD = 0.2
-"""Spread of a row about its source: what layouts, releases and this model leave, log units. Decided likewise."""
+"""Sd of a row about its source, from layouts, releases and errors of this model, log units. Chosen likewise."""
 
 KIND_VARIANCE = 0.5
-"""Variance of what sources with one generation and software share, over that of a single source (decided likewise)."""
+"""Variance shared by sources with the same generation and software, over that of a single source (chosen likewise)."""
 
 _ROWS_PER_SOURCE = 25  # a source counts as that many independent rows at most
 _ROBUST_AT = 1.5  # soft-L1 from that many standard deviations on
@@ -46,9 +46,9 @@ class EfficiencyFit:
 
 
 def kind_offsets(steps: Steps, source: np.ndarray, offsets: Mapping[str, float]) -> np.ndarray:
-    """What is to be expected of a new source by its kind of accelerator and software: the mean of such, shrunk.
+    """The expected offset of a new source by its generation and software: the mean of such sources, shrunk.
 
-    (generations + 1, frameworks), log units; 0 for kinds that nobody measured.
+    (generations + 1, frameworks), log units; 0 for kinds without measurements.
     """
     generations = np.broadcast_to(steps.machines.generation, source.shape)
     frameworks = np.broadcast_to(steps.layouts.framework, source.shape)
@@ -86,7 +86,7 @@ def _idle_kinds(steps: Steps) -> set[str]:
     generations = set(np.ravel(steps.machines.generation).astype(int).tolist())
     frameworks = set(np.ravel(steps.layouts.framework).astype(int).tolist())
     idle = {name for i, name in enumerate(FRAMEWORKS) if i not in frameworks}
-    if len(GENERATIONS) not in generations:  # one that nobody measured takes the mean of all
+    if len(GENERATIONS) not in generations:  # a generation without measurements takes the mean of all
         idle |= {name for i, name in enumerate(GENERATIONS) if i not in generations}
     return idle
 

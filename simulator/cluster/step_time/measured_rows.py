@@ -1,7 +1,7 @@
-"""One row of a table of measured steps → its model, machine and layout; or why it can't be expressed.
+"""Reads one row of a table of measured steps as a model, machine and layout, or says why it can't be expressed.
 
-Cells are what CSV and Parquet files hold: numbers, text, nothing. A cell that is there but can't be what its column
-means is never guessed at: `SkippedError` says what is the matter, in words that many rows share.
+Cells are those of CSV and Parquet files: numbers, text or missing. A value that is invalid for its column is never
+guessed: `SkippedError` gives the reason, in words that are the same for similar rows, so that they can be counted.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def framework_index(name: str | None) -> int:
 
 
 def shape_fields(row: Mapping[str, Cell]) -> dict[str, Any]:
-    """What a row says of its model, as fields of an `Architecture`."""
+    """The model of a row, as fields of an `Architecture`."""
     if row.get("n_layers") is None:
         raise SkippedError("without an architecture")
     gated = flag(row, "gated_mlp", True)
@@ -168,7 +168,7 @@ def shape_of(fields: Mapping[str, Any], params_total_b: float | None) -> Archite
 
 
 def machine_key(row: Mapping[str, Cell]) -> Hashable:
-    """What of a row says which machine it ran on: rows with the same share one."""
+    """The key of a row's machine: rows with the same key share one."""
     names = ("gpu", "precision", "gpus_per_node", "inter_gbps_per_gpu", "n_gpus", "offload", "recompute")
     return tuple(row.get(name) for name in names)
 
@@ -196,7 +196,7 @@ def machine_of(row: Mapping[str, Cell]) -> Machines:
 
 
 def layout_of(row: Mapping[str, Cell], layers: int) -> dict[str, float]:
-    """The layout of a row. What wasn't published of recomputation counts as none, of the micro-batch as 1."""
+    """The layout of a row. Unpublished recomputation counts as none, an unpublished micro-batch as 1."""
     tp, pp, cp, vpp = (_whole(row, name, 1) for name in ("tp", "pp", "cp", "vpp"))
     devices, batch = _whole(row, "n_gpus"), _whole(row, "global_batch")
     dp = _whole(row, "dp", max(1, devices // (tp * pp * cp)))

@@ -18,7 +18,7 @@ __all__ = ["Network"]
 
 
 class Network:
-    """The links of a set of steps. Methods return seconds, arrays (n,); 0 where there is nobody to talk to."""
+    """The links of a set of steps. Methods return seconds, arrays (n,); 0 for groups of one device."""
 
     def __init__(self, steps: Steps, fitted: Efficiencies) -> None:
         self.steps, self.fitted = steps, fitted

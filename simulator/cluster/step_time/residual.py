@@ -1,4 +1,4 @@
-"""What is learned on top of the step-time model: boosted trees on where the time goes, clipped, shrunk far from home.
+"""The learned residual of the step-time model: boosted trees, clipped, and shrunk to 0 outside the training range.
 
 Trees are grown where the shipped figures are made (`fit_residual`). Features are shares of the step and shapes of the
 layout, never raw sizes of the cluster.
@@ -25,7 +25,7 @@ _SHARES = (
 )  # fmt: skip
 _SHAPES = ("micro_tokens", "width_per_tp", "head_width", "tp", "pp", "vpp", "rounds_per_stage", "context", "visited")
 FEATURES = (*(f"share.{name}" for name in _SHARES), *_SHAPES)
-"""What the trees look at, logarithms all."""
+"""Features of the trees, all logarithms."""
 
 _LEAST_SHARE = 1e-4
 LARGEST_CORRECTION = 0.15
@@ -51,7 +51,7 @@ _SETTINGS = {
 
 
 def features(steps: Steps, time: StepTime) -> np.ndarray:
-    """What the trees look at, in the order of FEATURES. (n, features)"""
+    """The features of the trees, in the order of FEATURES. (n, features)"""
     models, layouts = steps.models, steps.layouts
     shares = [np.log(np.maximum(time.parts[name] / time.total_s, _LEAST_SHARE)) for name in _SHARES]
     shapes = [
@@ -75,7 +75,7 @@ class Residual:
 
     trees: Trees
     lowest: np.ndarray
-    """(features,) where what was seen begins."""
+    """(features,) lower ends of the training range."""
     highest: np.ndarray
 
     def log_factor(self, x: np.ndarray) -> np.ndarray:

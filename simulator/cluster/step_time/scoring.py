@@ -1,4 +1,4 @@
-"""How good predictions are on measured steps: errors by source, coverage, memory, and whether layouts rank right.
+"""Accuracy of predictions on measured steps: errors by source, coverage, memory, and the ranking of layouts.
 
 The shape of the result is what `simulate cluster score --json` prints; keys are added, never renamed.
 """
@@ -16,7 +16,7 @@ from .step_model import StepTimeModel
 
 __all__ = ["errors", "memory_scores", "ranking", "score", "step_time_scores"]
 
-_LEAST_LAYOUTS = 4  # a group with fewer says nothing of ranks
+_LEAST_LAYOUTS = 4  # smallest group for which ranks are meaningful
 _LEVEL = 0.8
 _MEMORY_LEVEL = 0.8
 

@@ -1,8 +1,9 @@
-"""`StepTimeModel`: efficiencies, the learned residual and how sure both are; a few measured steps make it surer.
+"""`StepTimeModel`: efficiencies, the learned residual and their uncertainty, and calibration on measured steps.
 
-A cluster is believed to differ from the fitted efficiencies by an offset and by its own deviation of every parameter,
-Gaussian in log units. A prediction's spread is what these deviations do to it plus noise; measured steps of the
-cluster give the deviations' posterior, so that a slow step full of tensor-parallel traffic blames the links first.
+A cluster is modelled as differing from the fitted efficiencies by an offset and by its own deviation of every
+parameter, with Gaussian priors in log units. A prediction's variance is that of these deviations, propagated, plus
+noise; measured steps of the cluster give the deviations' posterior, so that a slow step dominated by tensor-parallel
+traffic is mostly attributed to the links.
 """
 
 from __future__ import annotations
@@ -28,20 +29,20 @@ from .steps import FRAMEWORKS, GENERATIONS, Steps
 __all__ = ["LEVELS", "Spread", "StepTimeModel"]
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
-"""Levels of central intervals whose widths are kept."""
+"""Levels of central intervals whose widths are stored."""
 
 _FORMAT = 1
 _LARGEST_BYTES = 16 * 2**20
 _ITERATIONS = 4  # of Gauss–Newton for calibrated parameters; two suffice
 _TAIL = 0.46  # (z / 1.96)² − 1 per e-fold of rarity beyond 95 %: normal quantiles to 1 % up to 99.99 %
 _IMPLAUSIBLE = 100.0  # times a prediction: milliseconds, or another model's time
-_LARGEST_LOG = 10.0  # log units: what a file may say of an offset, or of a parameter about its prior
+_LARGEST_LOG = 10.0  # log units: bound of an offset, or of a parameter about its prior, in a file
 _UNKNOWN_GENERATION_SD = 0.15  # log units; spread of efficiencies over generations, from their priors
 
 
 @dataclass(frozen=True)
 class Spread:
-    """How far measured steps lie from predictions beyond what parameters explain, log units."""
+    """Sd of measured steps about predictions that the parameters don't explain, log units."""
 
     noise_sd: float
     noise_sd_experts: float
@@ -57,7 +58,7 @@ class Spread:
         levels, widths = np.array([0.0, *self.quantiles]), np.array([0.0, *self.quantiles.values()])
         place = (rng.permutation(size) + rng.random(size)) / size
         level = np.abs(2.0 * place - 1.0)
-        # beyond the last level the tail goes on as a Gaussian's that meets it there
+        # beyond the last level the tail is that of a Gaussian which matches the last quantile
         rarer = np.log((1 - levels[-1]) / np.clip(1 - level, 1e-12, 1 - levels[-1]))
         tail = widths[-1] * np.sqrt(1.0 + _TAIL * rarer)
         sizes = np.where(level > levels[-1], tail, np.interp(level, levels, widths))

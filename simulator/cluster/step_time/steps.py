@@ -19,7 +19,7 @@ from ...config.hardware import Framework
 __all__ = ["FRAMEWORKS", "GENERATIONS", "Layouts", "Machines", "Models", "Steps", "machine", "model"]
 
 FRAMEWORKS: tuple[Framework, ...] = get_args(Framework)
-"""Kinds of training software whose step times were told apart: Megatron-LM and its kin with fused kernels; PyTorch's
+"""Kinds of training software that the model distinguishes: Megatron-LM and similar with fused kernels; PyTorch's
 FSDP without; Megatron-DeepSpeed of 2022; JAX and others that compile the whole step."""
 
 GENERATIONS = ("ampere", "hopper", "blackwell", "tpu")
@@ -27,7 +27,7 @@ GENERATIONS = ("ampere", "hopper", "blackwell", "tpu")
 
 _NARROW: dict[str, float] = {"fp8": 1.0, "mxfp8": 1.03, "fp4": 0.5, "nvfp4": 0.56}  # bytes with block scales
 _WIDE = {"fp32": 4.0, "tf32": 4.0}
-# Where nobody measured the best matrix product: the measured ones are 0.78 to 0.87 of the peak on GPUs (catalogue),
+# Used without a measured best matrix product: the measured ones are 0.78 to 0.87 of the peak on GPUs (catalogue),
 # and systolic arrays come closer (MaxText's published runs use 0.8 of it, recomputation counted).
 _ATTAINABLE, _ATTAINABLE_TPU, _ATTAINABLE_FP4 = 0.82, 0.95, 0.6
 _MATRICES = 5  # of one attention layer, at most: those of latent attention
@@ -65,7 +65,7 @@ def _taken(value: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Models(_Columns):
-    """What is computed: shapes of transformers. Counts and sizes as floats; matrices of attention on a first axis."""
+    """The models: shapes of transformers. Counts and sizes as floats; matrices of attention on a first axis."""
 
     layers: np.ndarray
     moe_layers: np.ndarray
@@ -118,7 +118,7 @@ class Models(_Columns):
 
 @dataclass(frozen=True)
 class Machines(_Columns):
-    """What it is computed on: rates in FLOP/s and bytes/s per device and direction, and how values are stored."""
+    """The machines: rates in FLOP/s and bytes/s per device and direction, and the size of stored values."""
 
     matmul_flops: np.ndarray
     """Best attainable matrix product at the plan's precision."""
@@ -146,7 +146,7 @@ class Machines(_Columns):
 
 @dataclass(frozen=True)
 class Layouts(_Columns):
-    """How it is spread over devices. `tp · pp · cp · dp` devices; `ep` is carved out of dp · cp · tp."""
+    """The parallel layouts: `tp · pp · cp · dp` devices; expert parallelism `ep` divides dp · cp · tp."""
 
     tp: np.ndarray
     pp: np.ndarray
@@ -293,7 +293,7 @@ def layouts(**columns: np.ndarray | float | Iterable[float]) -> Layouts:
 
 
 def _attainable(accelerator: Accelerator, precision: Precision) -> float:
-    """The best matrix product: measured where somebody has, else the usual share of the peak. FLOP/s."""
+    """The best attainable rate of matrix products, FLOP/s: as measured, else the usual share of the peak."""
     measured = accelerator.matmul_flops(precision)
     if measured is not None:
         return measured
