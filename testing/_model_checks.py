@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..proxies.engine._buffers import WeightLayout
-from ..proxies.models import BASE_WIDTH, build_model
+from ..proxies.models import BASE_WIDTH, Role, build_model
 from ._model_shapes import away_from_start, build, expecting, random_tokens, scores, shape_of, with_another_token
 
 __all__ = ["CHECKS"]
@@ -78,7 +78,8 @@ def learning_rates_of_matrices_fall_with_width(name: str, shape: str) -> None:
         build_model(name, shape_of(shape, width=width, heads=2, kv_heads=None, head_width=width // 2))
         for width in (BASE_WIDTH // 2, BASE_WIDTH)
     )
-    for role in {weight.role for weight in wide.weights}:
+    roles: set[Role] = {weight.role for weight in wide.weights}
+    for role in roles:
         scale = wide.learning_rate_scale(role)
         assert scale == 1.0, f"{role}: learning_rate_scale is {scale} at width {BASE_WIDTH}; expected 1"
         ratio = scale / narrow.learning_rate_scale(role)

@@ -47,8 +47,11 @@ def a_saved_model_has_the_same_loss_when_loaded(name: str) -> None:
 def a_model_learns_a_known_source_down_to_its_entropy(name: str) -> None:
     """A chain whose entropy is known: training ends close above it, and never below."""
     settings = _SETTINGS.model_copy(update={"eval_tokens": 60_000})
+    run = _training_run(name, steps=300, batch=8)
+    params = run.shape.params_total
+    assert 30_000 <= params <= 60_000, f"the model has {params} parameters; this source is meant for 30 to 60 thousand"
     with _known_source() as (store, folder):
-        (result,) = train_group([_training_run(name, 300, 8)], store, settings, folder / "checkpoint.safetensors")
+        (result,) = train_group([run], store, settings, folder / "checkpoint.safetensors")
         entropy = store.entropy_nats("known")
     assert entropy is not None, "a synthetic domain has an entropy"
     assert result.status == "ok", f"training ended as {result.status}; expected ok"
@@ -83,13 +86,13 @@ def _known_source() -> Iterator[tuple[TokenStore, Path]]:
 
 
 def _training_run(name: str, steps: int, batch: int, seed: int = 1) -> ProxyRun:
-    sizes = {"layers": 2, "width": 40, "heads": 2, "ffn_width": 80, "vocab_size": 64, "context_length": 64}
+    shape = Architecture(layers=2, width=40, heads=2, ffn_width=80, vocab_size=64, context_length=64)
     return ProxyRun(
         run_id=f"{name} {seed}",
         model=name,
-        shape=Architecture(**sizes),
+        shape=shape,
         recipe=Recipe(lr=0.02, schedule="linear", lr_final=0.0, warmup_tokens=10_000, weight_decay=0.0),
-        tokens=steps * batch * sizes["context_length"],
+        tokens=steps * batch * shape.context_length,
         batch_sequences=batch,
         mix={"known": 1.0},
         seed=seed,

@@ -77,6 +77,8 @@ def _a_group_that_fails_leaves_the_others_alone(
     assert shares == sorted(shares), f"progress was {shares}; expected it never to fall"
     assert any(0 < share < 1 for share in shares), f"progress was {shares}; expected some before the end"
     _assert_results(campaign, {name: result for name, result in expected.items() if name != "blocked"})
+    failed = campaign.status().counts["failed"]
+    assert failed == 1, f"{failed} runs count as failed; expected the one that couldn't be written"
 
 
 def _running_again_does_the_rest_and_changes_nothing_else(
