@@ -26,6 +26,9 @@ NEEDS = {
 }
 """Optional libraries that a module's examples need, though the module imports without them."""
 
+ELSEWHERE = ("foretrain.testing.architectures", "foretrain.testing.executors")
+"""Modules whose examples are what `tests/conformance` runs, at ten seconds or more each."""
+
 FEW = 2  # parameters that a sentence explains; more are documented one by one
 PUBLIC = [name for name in foretrain.__all__ if name not in ("__version__", "errors")]
 
@@ -69,11 +72,11 @@ def test_every_parameter_is_documented(name):
 
 
 def modules() -> Iterator[str]:
-    """The package's modules whose source holds examples."""
+    """The package's modules whose source holds examples that this file runs."""
     yield "foretrain"
     root = Path(foretrain.__file__).parent
     for found in pkgutil.walk_packages(foretrain.__path__, "foretrain."):
-        if found.name.startswith(OUTSIDE):
+        if found.name.startswith(OUTSIDE) or found.name in ELSEWHERE:
             continue
         path = root.joinpath(*found.name.split(".")[1:])
         source = path / "__init__.py" if found.ispkg else path.with_suffix(".py")
