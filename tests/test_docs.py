@@ -19,6 +19,7 @@ GUIDE = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 DECISIONS = sorted((ROOT / "docs/decisions").glob("*.md"))
 OTHERS = [ROOT / name for name in ("ARCHITECTURE.md", "CHANGELOG.md", "SECURITY.md", "benchmarks/README.md")]
 PAGES = [*GUIDE, *DECISIONS, *OTHERS]
+REGISTRIES = [*ROOT.glob("*/**/_registry.py"), ROOT / "datasets/facts/accelerators.py"]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
@@ -113,9 +114,10 @@ def test_the_pages_show_command_lines():
 
 @pytest.mark.parametrize("page", GUIDE, ids=lambda page: page.name)
 def test_every_public_name_exists(page):
+    entry_points = re.findall(r'"foretrain\.(\w+)"', " ".join(path.read_text("utf-8") for path in REGISTRIES))
     for code in [*CODE.findall(text(page)), *blocks(page, "python")]:
         for name in re.findall(r"(?<![\w/])foretrain\.(\w+)", code):
-            assert name == "core" or name in foretrain.__all__, name
+            assert name in ("core", "testing", *entry_points, *foretrain.__all__), name
 
 
 @pytest.mark.parametrize("page", [page for page in GUIDE if blocks(page, "python")], ids=lambda page: page.name)

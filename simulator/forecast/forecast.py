@@ -125,7 +125,7 @@ class Forecast(Summarised):
         average = None
         if self.average is not None:
             average = self.average.to_dict()
-        cluster = dict.fromkeys(CLUSTER_KEYS)
+        cluster: dict[str, Any] = dict.fromkeys(CLUSTER_KEYS)
         if self.cluster is not None:
             cluster = self.cluster.to_dict()
         return {

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, overload
 
 import numpy as np
 
@@ -204,6 +205,12 @@ class Law:
         if self.fixed.get("E", 0.0) > 0:
             grad[:, LEVEL] += grad[:, REDUCIBLE] / _sigmoid(theta[:, REDUCIBLE, None])
         grad[:, ~self.free] = 0.0
+
+    @overload
+    def loss(self, theta: np.ndarray, features: Features, gradient: Literal[False] = False) -> np.ndarray: ...
+
+    @overload
+    def loss(self, theta: np.ndarray, features: Features, gradient: Literal[True]) -> tuple[np.ndarray, np.ndarray]: ...
 
     def loss(self, theta: np.ndarray, features: Features, gradient: bool = False):
         """Loss of every run under every parameter vector, by the formula at the top of this file.

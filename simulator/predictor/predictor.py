@@ -19,7 +19,7 @@ from ...core.errors import DataWarning, FitError, UsageError
 from ...core.processors import usable_cores
 from ...core.progress import Progress
 from ...core.summary import Summarised
-from ...core.units import format_count
+from ...core.units import format_count, shown
 from ..fitting import AUTO, LawPrior, Observations, one_thread, public_prior, weak_prior
 from ..laws import Columns
 from .domain_average import average, error_correlation, shares
@@ -165,9 +165,14 @@ class Predictor(Summarised):
 
         Returns:
             Losses `(n,)` in nats per token, with their uncertainty.
+
+        Raises:
+            UsageError: The predictor has no such target.
         """
         if target is None:
             target = self.main_loss
+        if target not in self.models:
+            raise UsageError(f"target: got {shown(target)}; expected one of {', '.join(self.models)}")
         return self.models[target].predict(columns)
 
     def average(self, columns: Columns, weights: Mapping[str, float] | None = None) -> LossPrediction:
