@@ -323,11 +323,15 @@ def test_edited_predictors(call, copy, keys, value, fragment):
     check_refused(call("predict", "--config", SEVEN_B, "--predictor", "bad", "--json"), "simulate: bad", fragment)
 
 
-@pytest.mark.parametrize("text", ["", "nonsense", "[]", "null", "7", "{}", "[" * 100_000, '{"format": 1}'])
+OTHER_JSON = ("[]", "null", "7", "{}", '{"format": 1}')
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "[" * 100_000, *OTHER_JSON])
 def test_predictors_of_other_json(call, copy, text):
     (copy / "predictor.json").write_text(text)
     write_manifest(copy)
-    check_refused(call("predict", "--config", SEVEN_B, "--predictor", "bad"), "bad/predictor.json: is not")
+    problem = "is not one of ours" if text in OTHER_JSON else "isn't valid JSON"
+    check_refused(call("predict", "--config", SEVEN_B, "--predictor", "bad"), f"bad/predictor.json: {problem}")
 
 
 def test_a_predictor_beyond_the_size_that_is_read(call, copy):
