@@ -54,8 +54,16 @@ def expected(runs, toy_store, toy_settings, tmp_path_factory):
 
 
 @pytest.fixture
-def campaign(runs, toy_store, toy_settings, tmp_path):
+def campaign(runs, toy_run, toy_store, toy_settings, tmp_path, request):
+    """The runs; where the test takes `unending`, ones that are far from their end when they are interrupted."""
+    if "unending" in request.fixturenames:
+        runs = [toy_run(f"long{seed}", 600_000, seed=seed, evaluate_at=[25_000]) for seed in range(2)]
     return Campaign.create(tmp_path / "c", runs, toy_store, toy_settings)
+
+
+@pytest.fixture
+def unending():
+    """Train runs that no machine finishes before it hears of Ctrl-C."""
 
 
 @pytest.fixture
@@ -116,7 +124,7 @@ def test_a_killed_worker_costs_nothing_but_time(campaign, start, expected):
 
 
 @EVERY
-def test_ctrl_c_leaves_checkpoints_and_nothing_half_written(campaign, start):
+def test_ctrl_c_leaves_checkpoints_and_nothing_half_written(campaign, start, unending):
     training = start()
     someone_training(campaign, training)
     training.send_signal(signal.SIGINT)
