@@ -126,7 +126,7 @@ def tell(
         "lessons": [lesson.to_dict() for lesson in lessons],
         "rows": len(opened.table),
     }
-    show(as_json, facts, lambda: _tables().lessons_view(opened.name, lessons))
+    show(as_json, facts, lambda: _tables().results_view(opened.name, lessons))
 
 
 @planner.command()

@@ -13,7 +13,7 @@ from ...search.planning.planner import Planner
 from ...search.planning.proposals import Expected, Proposal, ProposalResult
 from .cells import add_row, plain_table
 
-__all__ = ["lessons_view", "proposals_view", "status_view"]
+__all__ = ["results_view", "proposals_view", "status_view"]
 
 _BLANK = "–"
 
@@ -24,14 +24,14 @@ def proposals_view(name: str, proposals: Sequence[Proposal]) -> RenderableType:
     return Group(head, _proposals(proposals), *_warnings(proposals))
 
 
-def lessons_view(name: str, lessons: Sequence[ProposalResult]) -> RenderableType:
+def results_view(name: str, results: Sequence[ProposalResult]) -> RenderableType:
     """What came of some proposals."""
-    if not lessons:
+    if not results:
         return Text(f"{name}: nothing new was told")
-    fresh = sum(lesson.news for lesson in lessons)
-    again = "" if fresh == len(lessons) else f" ({len(lessons) - fresh} told before)"
+    fresh = sum(one.news for one in results)
+    again = "" if fresh == len(results) else f" ({len(results) - fresh} told before)"
     return Group(
-        Text(f"{name}: {_some(len(lessons), 'result')}{again}", style="bold"), _lessons(lessons), *_notes(lessons)
+        Text(f"{name}: {_some(len(results), 'result')}{again}", style="bold"), _results(results), *_notes(results)
     )
 
 
@@ -41,7 +41,7 @@ def status_view(planner: Planner) -> RenderableType:
     head = f"{planner.name}: {_some(len(waiting), 'plan')} waiting, {_some(len(history), 'result')} told"
     blocks: list[RenderableType] = [Text(head, style="bold")]
     blocks += [_proposals(waiting)] if waiting else []
-    blocks += [_lessons(history), *_notes(history)] if history else []
+    blocks += [_results(history), *_notes(history)] if history else []
     return Group(*blocks)
 
 
@@ -67,9 +67,9 @@ def _plan(one: Proposal) -> str:
     return ", ".join(parts)
 
 
-def _lessons(lessons: Sequence[ProposalResult]) -> Table:
+def _results(results: Sequence[ProposalResult]) -> Table:
     table = plain_table("trial", "target", "observed", "was forecast", "90 % interval", "quantile", "now forecast")
-    for one in lessons:
+    for one in results:
         if not one.told.losses:
             add_row(table, str(one.number), _BLANK, one.told.status, *[_BLANK] * 4)
         for target, loss in one.told.losses.items():
@@ -92,8 +92,8 @@ def _median(expected: Expected | None) -> str:
     return _BLANK if expected is None else f"{expected.median:.4f}"
 
 
-def _notes(lessons: Sequence[ProposalResult]) -> list[Text]:
-    return [Text(f"! {one.name}: {note}", style="yellow") for one in lessons for note in one.notes]
+def _notes(results: Sequence[ProposalResult]) -> list[Text]:
+    return [Text(f"! {one.name}: {note}", style="yellow") for one in results for note in one.notes]
 
 
 def _warnings(proposals: Sequence[Proposal]) -> list[Text]:
