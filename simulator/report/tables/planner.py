@@ -13,7 +13,7 @@ from ...search.planning.planner import Planner
 from ...search.planning.proposals import Expected, Proposal, ProposalResult
 from .cells import add_row, plain_table
 
-__all__ = ["results_view", "proposals_view", "status_view"]
+__all__ = ["proposals_view", "results_view", "status_view"]
 
 _BLANK = "–"
 
