@@ -33,6 +33,10 @@ class Observations:
     loss: np.ndarray
     weights: np.ndarray
     origins: np.ndarray | None = None
+    progress: np.ndarray | None = None
+    """Share of its run's planned tokens at each row, `(n,)`; None where every row is at the end of its schedule."""
+    steps: np.ndarray | None = None
+    """Optimizer steps up to each row, `(n,)`, NaN where unknown; None where no row says."""
 
     @classmethod
     def from_table(cls, table: RunTable, target: str) -> Observations:
@@ -41,7 +45,14 @@ class Observations:
         if not len(rows):
             raise FitError("no row with status ok has a loss; there is nothing to fit")
         plain = cls.from_columns(known_columns(rows), rows.column(target), _column(rows, "weight"))
-        return replace(plain, origins=_origins(rows))
+        fitted = table.fit_mask(target)
+        origins, progress, steps = table.origins, table.progress[fitted], table.steps[fitted]
+        return replace(
+            plain,
+            origins=None if origins is None else _numbered(origins[fitted]),
+            progress=progress if (progress < 1).any() else None,
+            steps=steps if np.isfinite(steps).any() else None,
+        )
 
     @classmethod
     def from_columns(cls, columns: Columns, loss: np.ndarray, weights: np.ndarray | None = None) -> Observations:
@@ -74,9 +85,14 @@ class Observations:
 
     def take(self, rows: np.ndarray) -> Observations:
         """The runs at `rows` (a mask or indices)."""
+
+        def some(values: np.ndarray | None) -> np.ndarray | None:
+            return None if values is None else values[rows]
+
         columns = {name: values[rows] for name, values in self.columns.items()}
-        origins = None if self.origins is None else self.origins[rows]
-        return Observations(columns, self.loss[rows], self.weights[rows], origins)
+        return Observations(
+            columns, self.loss[rows], self.weights[rows], some(self.origins), some(self.progress), some(self.steps)
+        )
 
     def thinned(self, rows: int) -> Observations:
         """At most `rows` runs, evenly spread over the order of compute."""
@@ -168,18 +184,10 @@ def _levels(table: RunTable, category: Column) -> dict[str, np.ndarray]:
     return found
 
 
-def _origins(table: RunTable) -> np.ndarray | None:
-    """The training run of each row, numbered, `(n,)`; None if every row is a run of its own.
-
-    Rows on the way of a run are named `<run_id>@<tokens>`, as campaigns of proxies write them.
-    """
-    if not table.has("run_id"):
-        return None
-    runs = [str(run_id).partition("@")[0] for run_id in table.frame["run_id"]]
-    distinct, numbers = np.unique(runs, return_inverse=True)
-    if len(distinct) == len(runs):
-        return None
-    return numbers
+def _numbered(origins: np.ndarray) -> np.ndarray | None:
+    """Training runs of some rows, numbered from 0 without gaps, `(n,)`; None if every row is a run of its own."""
+    distinct, numbers = np.unique(origins, return_inverse=True)
+    return None if len(distinct) == len(origins) else numbers
 
 
 def _column(table: RunTable, name: str) -> np.ndarray | None:
