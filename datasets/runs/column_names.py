@@ -216,19 +216,23 @@ def _apply_other_units(raw: RawTable) -> None:
         if target in raw.frame.columns:
             if np.isnan(parse_numbers(raw.frame[target]).values).any():
                 for name in names:
-                    raw.units[name], raw.fills[name] = _unit_name(name), target
+                    raw.units[name], raw.fills[name] = _unit_name(raw, name), target
             continue
-        unit = _unit_name(names[0])
-        _rename_best(raw, {target: [name for name in names if _unit_name(name) == unit]})
+        unit = _unit_name(raw, names[0])
+        _rename_best(raw, {target: [name for name in names if _unit_name(raw, name) == unit]})
         raw.units[target] = unit
         for name in names:
-            if _unit_name(name) != unit:
-                raw.units[name], raw.fills[name] = _unit_name(name), target
+            if _unit_name(raw, name) != unit:
+                raw.units[name], raw.fills[name] = _unit_name(raw, name), target
 
 
-def _unit_name(name: str) -> str:
+def _unit_name(raw: RawTable, name: str) -> str:
+    """The unit of a column that is in one; `bits` beside a column `unit` may be those of a byte or a character."""
     unit = unit_of(name)
     assert unit is not None
+    if alias_key(name) == "bits" and "unit" in raw.frame.columns:
+        words = as_text(raw.frame["unit"]).to_pandas().str.lower()
+        return "bpb" if words.str.contains("byte|char").any() else unit.name
     return unit.name
 
 

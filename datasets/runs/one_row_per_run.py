@@ -92,7 +92,8 @@ def _refuse_contradictions(raw: RawTable, frame: Frame, keys: list[str]) -> None
         row,
         f"{raw.label('run_id')}: run_id {second['run_id']!r}{domain} is there already, at {raw.locate(first_row)}, "
         f"with {column} {first[column]} where this row has {column} {second[column]}; expected one row per run, "
-        "per run and val_domain, or per run and tokens; if another column tells runs apart, say --columns run_id=COLUMN",
+        "per run and val_domain, or per run and tokens; if another column tells runs apart, say "
+        "--columns run_id=COLUMN",
     )
 
 

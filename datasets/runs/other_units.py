@@ -15,9 +15,10 @@ import pandas as pd
 
 from ...core.columns import alias_key
 from ...core.errors import UsageError
-from ...core.reading.suggest import did_you_mean, nearest
+from ...core.reading.suggest import did_you_mean
 from ...core.units import shown
-from ..facts.tokenizers import Tokenizer, bytes_per_token, find_tokenizer, kinds_of, tokenizers
+from ..facts.corpora import kinds_of
+from ..facts.tokenizers import Tokenizer, bytes_per_token, find_tokenizer, nearest_tokenizers, tokenizers
 from .raw_table import Cells, Frame, RawTable
 
 __all__ = ["UNITS", "UNIT_NAMES", "Unit", "by_target", "checked_tokenizer", "target_of", "to_nats", "unit_of"]
@@ -142,12 +143,12 @@ def _bytes_per_token(raw: RawTable, frame: Frame, name: str, wanted: Cells) -> C
 
     blank = wanted & found.isna()
     names = _get(frame, "tokenizer").astype(object).where(lambda cells: cells.notna(), raw.tokenizer)
+    text, kinds = _text(raw, frame, name)
     for tokenizer in dict.fromkeys(names[blank].dropna()):
         known = _known(str(tokenizer), raw.tokenizer)
         if known is None:
             continue
-        text = _text(raw, frame, name)
-        value, _ = bytes_per_token(known, kinds_of(text, evaluation=text))
+        value, _ = bytes_per_token(known, kinds)
         found = found.where(~(blank & (names == tokenizer)), value)
         raw.notes.append(f"took {value:.3g} bytes for a token of {known.name} on {text}; a column bytes_per_token wins")
 
@@ -169,7 +170,7 @@ def _bytes_per_token(raw: RawTable, frame: Frame, name: str, wanted: Cells) -> C
 def checked_tokenizer(name: str) -> str:
     """The name of a tokenizer that the catalogue knows. Raises UsageError for another."""
     if find_tokenizer(name) is None:
-        hint = did_you_mean(nearest(name, tokenizers()))
+        hint = did_you_mean(nearest_tokenizers(name))
         raise UsageError(f"tokenizer: got {shown(name)}; {hint}expected one of {', '.join(tokenizers())}")
     return name
 
@@ -180,13 +181,19 @@ def _known(tokenizer: str, fallback: str | None) -> Tokenizer | None:
     return find_tokenizer(fallback) if found is None and fallback is not None else found
 
 
-def _text(raw: RawTable, frame: Frame, name: str) -> str:
-    """The text that a target's bits per byte were measured on: its domain, or what most rows state."""
+def _text(raw: RawTable, frame: Frame, name: str) -> tuple[str, Mapping[str, float]]:
+    """The text that a target's bits per byte were measured on, and its kinds: its domain, else what most rows state.
+
+    One text for all rows of a target, so that rows of one tokenizer keep their distances.
+    """
     target = raw.fills.get(name, name)
-    if target.startswith("loss."):
-        return target.removeprefix("loss.")
+    named = [target.removeprefix("loss.")] if target.startswith("loss.") else []
     rows = frame[frame[name].notna()]
     for column in _TEXT_COLUMNS:
         if column in rows.columns and rows[column].notna().any():
-            return str(rows[column].astype(str)[rows[column].notna()].mode().iloc[0])
-    return _USUAL_TEXT
+            named.append(str(rows[column][rows[column].notna()].astype(str).mode().iloc[0]))
+    for text in named:
+        kinds = kinds_of(text, evaluation=True)
+        if kinds is not None:
+            return text, kinds
+    return f"{_USUAL_TEXT} text", {_USUAL_TEXT: 1.0}
