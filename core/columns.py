@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 __all__ = ["Column", "Feature", "Rule", "alias_key", "level_column", "level_of"]
 
-Rule = Literal["count", "count or zero", "positive", "non-negative", "any"]
-"""What a number may be. A count may be written with a suffix ("7B", "1.4T"); a plain `count` is positive."""
+Rule = Literal["count", "count or zero", "positive", "non-negative", "any", "flag"]
+"""What a number may be. A count may be written with a suffix ("7B", "1.4T"); a plain `count` is positive. A `flag` is 0
+or 1; a column of anything else isn't that column."""
 
 Feature = Literal["log", "linear"]
 """How a learned correction sees a number that a law reads: its logarithm, or the number itself."""
@@ -24,6 +25,7 @@ _EXPECTED: dict[Rule, str] = {
     "positive": "a positive number",
     "non-negative": "a number that is zero or more",
     "any": "a number",
+    "flag": "0 or 1",
 }
 
 

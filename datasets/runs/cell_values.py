@@ -11,15 +11,14 @@ import pyarrow as pa
 import pyarrow.compute
 
 from .columns import expected, is_text, rule_of
+from .impossible_values import refuse_losses_beyond_guessing
+from .other_units import UNITS, to_nats
 from .raw_table import Cells, Frame, RawTable
 from .statuses import STATUS_WORDS, STATUSES, UNFINISHED_WORDS
 
-__all__ = ["MAX_LOSS", "Numbers", "as_text", "parse_cells", "parse_numbers"]
+__all__ = ["Numbers", "as_text", "parse_cells", "parse_numbers"]
 
 pc: Any = pyarrow.compute  # its functions are made at import, where no type checker sees them
-
-MAX_LOSS = 50.0
-"""Largest credible loss, nats per token: a uniform guess over a vocabulary of 200,000 costs 12."""
 
 _RANGE = (1e-40, 1e40)
 """Positive numbers must lie in here, so that products of three of them can't overflow."""
@@ -98,17 +97,21 @@ def parse_cells(raw: RawTable) -> Frame:
     columns: dict[str, Cells] = {}
     for name in raw.frame.columns:
         cells = raw.frame[name]
-        if is_text(name):
+        if name in raw.units or name == "loss" or name.startswith("loss."):
+            raw.original[name] = cells
+            columns[name] = pd.Series(_loss(raw, name, ok), cells.index)
+        elif is_text(name):
             columns[name] = _to_text(cells)
-        elif rule_of(name) is None:
+        elif rule_of(name) is None or (rule_of(name) == "flag" and not _flags(cells).known.all()):
             columns[name] = _extra(cells)
         else:
             raw.original[name] = cells
-            is_loss = name == "loss" or name.startswith("loss.")
-            columns[name] = pd.Series(_loss(raw, name, ok) if is_loss else _number_column(raw, name), cells.index)
+            columns[name] = pd.Series(_number_column(raw, name), cells.index)
     frame = pd.DataFrame(columns)
     frame["status"] = status
+    frame = to_nats(raw, frame)
     _refuse_rows_without_loss(raw, frame)
+    refuse_losses_beyond_guessing(raw, frame)
     return frame
 
 
@@ -133,8 +136,23 @@ def _extra(cells: Cells) -> Cells:
     return cells if isinstance(cells.dtype, pd.StringDtype) else _to_text(cells)
 
 
+class _Flags(NamedTuple):
+    """Cells of 0, 1 or blank, each (n_rows,): the values (NaN where blank or unknown), and where they are known."""
+
+    values: np.ndarray
+    known: np.ndarray
+
+
+def _flags(cells: Cells) -> _Flags:
+    words = as_text(cells).to_pandas().str.lower()
+    values = words.map(_FLAGS).to_numpy(dtype=float)
+    return _Flags(values, words.isna().to_numpy() | ~np.isnan(values))
+
+
 def _number_column(raw: RawTable, name: str) -> np.ndarray:
     rule, rows = rule_of(name), raw.frame.index
+    if rule == "flag":
+        return _flags(raw.frame[name]).values
     values, unreadable, nonfinite = parse_numbers(raw.frame[name], suffixes=rule in ("count", "count or zero"))
     raw.refuse_cells(name, unreadable, rows, "is not a number", expected(name))
     raw.refuse_cells(name, nonfinite, rows, "is not finite", expected(name) + ", or an empty cell if unknown")
@@ -149,19 +167,15 @@ def _number_column(raw: RawTable, name: str) -> np.ndarray:
 
 def _loss(raw: RawTable, name: str, ok: np.ndarray) -> np.ndarray:
     """Losses; in rows that are not ok, "NaN" and "inf" are what a lost run reports and count as blank."""
-    rows, accepted = raw.frame.index, expected(name)
+    rows, unit = raw.frame.index, raw.units.get(name)
+    accepted = "a positive loss in nats per token" if unit is None else f"a {unit} above {UNITS[unit].least:g}"
     values, unreadable, nonfinite = parse_numbers(raw.frame[name])
     raw.refuse_cells(name, unreadable, rows, "is not a number", accepted)
     raw.refuse_cells(name, nonfinite & ok, rows, "is not finite", f"{accepted}, or status 'diverged' or 'failed'")
     values = np.where(nonfinite, np.nan, values)
-    if raw.perplexity and name == "loss":
-        raw.refuse_cells(name, ok & (values <= 1), rows, "is a perplexity of 1 or less", "a perplexity above 1")
-        values = np.log(np.where(values > 0, values, np.nan))
-    raw.refuse_cells(name, ok & (values <= 0), rows, "is not positive", accepted)
-    problem = "looks like a perplexity, not a loss in nats per token"
-    raw.refuse_cells(
-        name, ok & (values > MAX_LOSS), rows, problem, f"at most {MAX_LOSS:g}, or a column named perplexity"
-    )
+    least = 0.0 if unit is None else UNITS[unit].least
+    problem = f"is a {unit} of {least:g} or less" if least else "is not positive"
+    raw.refuse_cells(name, ok & (values <= least), rows, problem, accepted)
     return values
 
 
@@ -184,10 +198,9 @@ def _status(raw: RawTable) -> Cells:
             status[rows] = _status_of(raw, str(word), int(rows.sum()))
     if "diverged" in raw.frame.columns:
         raw.original["diverged"] = raw.frame["diverged"]
-        flags = as_text(raw.frame["diverged"]).to_pandas().str.lower()
-        values = flags.map(_FLAGS).to_numpy(dtype=float)
-        raw.refuse_cells("diverged", flags.notna().to_numpy() & np.isnan(values), index, "is no flag", "0 or 1")
-        status[values == 1] = "diverged"
+        flags = _flags(raw.frame["diverged"])
+        raw.refuse_cells("diverged", ~flags.known, index, "is no flag", "0 or 1")
+        status[flags.values == 1] = "diverged"
     lost = [f"{int((status == word).sum())} {word}" for word in STATUSES[1:] if (status == word).any()]
     if lost:
         raw.notes.append(f"{' and '.join(lost)} rows are kept and marked, and are never fitted")

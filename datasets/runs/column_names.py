@@ -5,6 +5,7 @@ Nothing is overwritten: a column that can't have the name it could stand for sta
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -12,27 +13,22 @@ import numpy as np
 from ...core.columns import alias_key
 from ...core.reading.suggest import nearest
 from .cell_values import as_text, parse_numbers
-from .columns import aliases, columns, families, is_standard, is_text, standard_name
+from .columns import aliases, columns, families, is_standard, is_text, rule_of, standard_name
+from .other_units import UNIT_NAMES, by_target, target_of, unit_of
 from .raw_table import RawTable
 
-__all__ = ["MIX_TOLERANCE", "PERPLEXITY_NAMES", "likest_column", "loss_names", "name_columns"]
+__all__ = ["MIX_TOLERANCE", "likest_column", "loss_names", "name_columns"]
 
 MIX_TOLERANCE = 0.01
 """How far from 1 the shares of a row may sum: published tables round shares to three decimals."""
 
-PERPLEXITY_NAMES = (
-    "perplexity",
-    "ppl",
-    "val_perplexity",
-    "val_ppl",
-    "eval_perplexity",
-    "eval_ppl",
-    "validation_perplexity",
-)
-"""Columns that are read as loss = ln(value) where there is no loss column."""
-
 _MIX_PREFIXES = ("w_", "weight_", "share_")
 """`w_web` stands for `mix.web` where two or more such columns sum to 1 in every row."""
+
+_OTHER_UNITS = ("perplexity", "bits_per_token", "bpb")
+"""What `--columns` takes beside standard columns; each with `.<domain>` too."""
+
+_LOGARITHM = re.compile(r"^(log10|log2|log|ln)_|_(log10|log2|log|ln)$")
 
 _MLFLOW = ("params.", "metrics.", "tags.")
 _WANDB = ("config.", "config/", "summary.", "summary/")
@@ -48,7 +44,7 @@ def name_columns(raw: RawTable, mapping: Mapping[str, str] | None) -> None:
     _strip_prefixes(raw)
     _apply_aliases(raw)
     _apply_conditional_aliases(raw)
-    _apply_perplexity(raw)
+    _apply_other_units(raw)
     _apply_mix_prefixes(raw)
     if not _targets(raw):
         raw.refuse(
@@ -58,8 +54,8 @@ def name_columns(raw: RawTable, mapping: Mapping[str, str] | None) -> None:
 
 
 def loss_names() -> tuple[str, ...]:
-    """Every folded name that a loss column may have, perplexities included."""
-    return (*aliases("loss"), *PERPLEXITY_NAMES)
+    """Every folded name that a loss column may have, in whatever unit."""
+    return (*aliases("loss"), *UNIT_NAMES)
 
 
 def _targets(raw: RawTable) -> list[str]:
@@ -78,8 +74,8 @@ def _apply_mapping(raw: RawTable, mapping: dict[str, str]) -> None:
         return
     present = list(raw.frame.columns)
     for standard, source in mapping.items():
-        if not is_standard(standard) and standard != "perplexity":
-            known = [*(f"{name}<domain>" if one.is_family else name for name, one in columns().items()), "perplexity"]
+        if not is_standard(standard) and unit_of(standard) is None:
+            known = [*(f"{name}<domain>" if one.is_family else name for name, one in columns().items()), *_OTHER_UNITS]
             hint = f"{likest_column(standard, known)}; expected one of {', '.join(known)}"
             raw.refuse(f"--columns: {standard!r} is not a standard column{hint}")
         if source not in present:
@@ -92,10 +88,15 @@ def _apply_mapping(raw: RawTable, mapping: dict[str, str]) -> None:
     if twice is not None:
         takers = [standard for standard, source in mapping.items() if source == twice]
         raw.refuse(f"--columns names the column {twice!r} twice, for {' and '.join(takers)}; expected one use of each")
-    if {"loss", "perplexity"} <= mapping.keys():
-        raw.refuse("--columns gives both loss and perplexity; expected one of them, the other follows from it")
-    raw.perplexity = "perplexity" in mapping
-    renames = {source: "loss" if standard == "perplexity" else standard for standard, source in mapping.items()}
+    _refuse_logarithms(raw, mapping)
+    renames = {source: target_of(standard) if unit_of(standard) else standard for standard, source in mapping.items()}
+    for source, standard in zip(sources, mapping, strict=True):
+        takers = [other for other, column in mapping.items() if renames[column] == renames[source]]
+        if len(takers) > 1:
+            raw.refuse(f"--columns gives both {' and '.join(takers)}; expected one of them, the other follows from it")
+        unit = unit_of(standard)
+        if unit is not None:
+            raw.units[renames[source]] = unit.name
     for name in set(renames.values()) - renames.keys():
         if name in present:
             kept = f"{name}_original"
@@ -104,8 +105,17 @@ def _apply_mapping(raw: RawTable, mapping: dict[str, str]) -> None:
             _rename(raw, {name: kept})
             raw.notes.append(f"kept the file's own column {name!r} as {kept!r}, because --columns takes another")
     _rename(raw, renames)
-    if raw.perplexity:
-        raw.notes.append(f"loss is ln({mapping['perplexity']}), in nats per token")
+
+
+def _refuse_logarithms(raw: RawTable, mapping: Mapping[str, str]) -> None:
+    """A column whose name says that it holds logarithms is no column of counts."""
+    for standard, source in mapping.items():
+        found = _LOGARITHM.search(alias_key(source))
+        if found and rule_of(standard) in ("count", "count or zero"):
+            raw.refuse(
+                f"--columns {standard}={source}: the name says {found[1] or found[2]}, but {standard} are plain "
+                "counts; expected a column of counts, such as 7e9 or 7B"
+            )
 
 
 def likest_column(name: str, present: Iterable[str]) -> str:
@@ -139,7 +149,7 @@ def _strip_prefixes(raw: RawTable) -> None:
 
 def _is_outcome(name: str) -> bool:
     key = alias_key(name)
-    return key == "loss" or key.startswith("loss.") or key in loss_names()
+    return key == "loss" or key.startswith("loss.") or key in loss_names() or unit_of(name) is not None
 
 
 def _standard_for(name: str) -> str | None:
@@ -198,13 +208,32 @@ def _apply_conditional_aliases(raw: RawTable) -> None:
     _rename_best(raw, candidates)
 
 
-def _apply_perplexity(raw: RawTable) -> None:
-    names = [name for name in raw.frame.columns if alias_key(name) in PERPLEXITY_NAMES]
-    if _targets(raw) or not names:
-        return
-    raw.perplexity = True
-    raw.notes.append(f"loss is ln({raw.labels.get(names[0], names[0])}), in nats per token")
-    _rename_best(raw, {"loss": names})
+def _apply_other_units(raw: RawTable) -> None:
+    """Note which columns give a loss in another unit, for rows in which no loss in nats is there."""
+    for target, names in by_target(raw.frame.columns).items():
+        if target in raw.units:
+            continue  # named by --columns
+        if target in raw.frame.columns:
+            if np.isnan(parse_numbers(raw.frame[target]).values).any():
+                for name in names:
+                    raw.units[name], raw.fills[name] = _unit_name(raw, name), target
+            continue
+        unit = _unit_name(raw, names[0])
+        _rename_best(raw, {target: [name for name in names if _unit_name(raw, name) == unit]})
+        raw.units[target] = unit
+        for name in names:
+            if _unit_name(raw, name) != unit:
+                raw.units[name], raw.fills[name] = _unit_name(raw, name), target
+
+
+def _unit_name(raw: RawTable, name: str) -> str:
+    """The unit of a column that is in one; `bits` beside a column `unit` may be those of a byte or a character."""
+    unit = unit_of(name)
+    assert unit is not None
+    if alias_key(name) == "bits" and "unit" in raw.frame.columns:
+        words = as_text(raw.frame["unit"]).to_pandas().str.lower()
+        return "bpb" if words.str.contains("byte|char").any() else unit.name
+    return unit.name
 
 
 def _apply_mix_prefixes(raw: RawTable) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 from ...core.errors import DataWarning
 from .column_names import MIX_TOLERANCE
 from .columns import aliases
+from .impossible_values import refuse_impossible_counts
 from .raw_table import Cells, Frame, RawTable
 
 __all__ = ["EPOCHS_TOLERANCE", "FLOPS_PER_PARAM_TOKEN", "complete", "normalise_mix", "warn_unit_slips"]
@@ -33,9 +34,11 @@ _SLIPS = (
 def complete(raw: RawTable, frame: Frame) -> Frame:
     """Fill params, tokens, flops, epochs and unique_tokens where they follow from other columns, with a note for each.
 
-    Raises RunTableError if params or tokens stay unknown in an ok row, or if epochs contradict the token counts.
+    Raises RunTableError if params or tokens stay unknown in an ok row, if epochs contradict the token counts, and for
+    counts that can't be.
     """
     frame = frame.copy()
+    refuse_impossible_counts(raw, frame)
     _fill(raw, frame, "tokens", _get(frame, "steps") * _get(frame, "batch_tokens"), "steps · batch_tokens")
     _fill(raw, frame, "params", _get(frame, "params_active"), "params_active")
     _fill(raw, frame, "tokens", _get(frame, "flops") / (FLOPS_PER_PARAM_TOKEN * _active(frame)), "flops / (6 · params)")
@@ -45,6 +48,7 @@ def complete(raw: RawTable, frame: Frame) -> Frame:
         _require(raw, frame, name, ways)
     name = "6 · params_active · tokens" if "params_active" in frame.columns else "6 · params · tokens"
     _fill(raw, frame, "flops", FLOPS_PER_PARAM_TOKEN * _active(frame) * frame["tokens"], name)
+    refuse_impossible_counts(raw, frame)
     _complete_epochs(raw, frame)
     return frame
 

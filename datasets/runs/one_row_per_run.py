@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from .columns import is_standard
+from .histories import with_training_runs
 from .raw_table import Cells, Frame, RawTable
 from .statuses import STATUSES
 
@@ -15,14 +16,14 @@ __all__ = ["one_row_per_run"]
 def one_row_per_run(raw: RawTable, frame: Frame) -> Frame:
     """Return the table with unique run_ids, in order of first appearance.
 
-    A table with one row per (run, val_domain) comes back with one `loss.<val_domain>` column per domain.
+    Rows of one run at several tokens are points of it, see `histories`. A table with one row per (run, val_domain)
+    comes back with one `loss.<val_domain>` column per domain.
     Raises RunTableError where two rows claim different things about the same run.
     """
     frame = _with_run_ids(raw, frame)
-    if frame["run_id"].is_unique:
-        _note_mixed_domains(raw, frame)
-        return frame
-    frame = _without_repeats(raw, frame)
+    if not frame["run_id"].is_unique:
+        frame = _without_repeats(raw, frame)
+    frame = with_training_runs(raw, frame)
     if frame["run_id"].is_unique:
         _note_mixed_domains(raw, frame)
         return frame
@@ -90,8 +91,9 @@ def _refuse_contradictions(raw: RawTable, frame: Frame, keys: list[str]) -> None
     raw.refuse_row(
         row,
         f"{raw.label('run_id')}: run_id {second['run_id']!r}{domain} is there already, at {raw.locate(first_row)}, "
-        f"with {column} {first[column]} where this row has {column} {second[column]}; expected one row per run, or per "
-        "run and val_domain; if another column tells runs apart, say --columns run_id=COLUMN",
+        f"with {column} {first[column]} where this row has {column} {second[column]}; expected one row per run, "
+        "per run and val_domain, or per run and tokens; if another column tells runs apart, say "
+        "--columns run_id=COLUMN",
     )
 
 

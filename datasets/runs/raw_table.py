@@ -49,7 +49,8 @@ class RawTable:
     """A table on its way to being a RunTable; the index of `frame` is the row number in the source, from 0.
 
     `labels` maps a column to the name it had in the source where that differs, `original` a standard column to its
-    cells in the source; `notes` collects what was done to the table; `perplexity` says that `loss` holds perplexities.
+    cells in the source; `notes` collects what was done to the table. `units` says which columns hold losses in another
+    unit, `fills` which loss such a column fills where it isn't that loss itself; `tokenizer` is that of rows without.
     """
 
     frame: Frame
@@ -58,7 +59,9 @@ class RawTable:
     notes: list[str] = field(default_factory=list)
     labels: dict[str, str] = field(default_factory=dict)
     original: dict[str, Cells] = field(default_factory=dict)
-    perplexity: bool = False
+    units: dict[str, str] = field(default_factory=dict)
+    fills: dict[str, str] = field(default_factory=dict)
+    tokenizer: str | None = None
 
     def label(self, column: str) -> str:
         """The column in words: `column 'loss'`, or `column 'val_loss' (read as loss)`."""

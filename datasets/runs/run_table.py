@@ -24,14 +24,19 @@ import pyarrow as pa
 
 from ...core.errors import RunTableError, UsageError
 from ...core.files import write_bytes
+from . import histories
 from .cell_values import as_text, parse_cells
 from .column_names import likest_column, name_columns
 from .columns import is_standard, is_text
 from .derived_columns import complete, normalise_mix, warn_unit_slips
 from .one_row_per_run import one_row_per_run
+from .other_units import checked_tokenizer
 from .raw_table import EXTENSIONS, Cells, RawTable, raw_from_frame, read_raw
 
-__all__ = ["RunTable", "Variation"]
+__all__ = ["MOST_LEVELS", "RunTable", "Variation"]
+
+MOST_LEVELS = 20
+"""A column of text with more values is names rather than kinds."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +87,16 @@ class RunTable:
     """Names of renamed columns in the source, by their standard names."""
 
     @classmethod
-    def read(cls, path: str | Path, columns: Mapping[str, str] | None = None) -> RunTable:
+    def read(
+        cls, path: str | Path, columns: Mapping[str, str] | None = None, *, tokenizer: str | None = None
+    ) -> RunTable:
         """Read a .csv, .csv.gz or .parquet file.
 
         Args:
             path: The file.
             columns: Standard names of columns, mapped to the file's own names; they override what is guessed.
+            tokenizer: Tokenizer of the rows that state none (or one that nobody knows), by its name in the catalogue:
+                it says how many bytes per token there are where losses are in bits per byte.
 
         Raises:
             RunTableError: The table can't be trusted; the message names file, line, column and value.
@@ -95,11 +104,16 @@ class RunTable:
         Warns:
             DataWarning: Values look like slips of unit.
         """
-        return cls._from_raw(read_raw(path), columns)
+        return cls._from_raw(read_raw(path), columns, tokenizer)
 
     @classmethod
     def from_frame(
-        cls, frame: pd.DataFrame, columns: Mapping[str, str] | None = None, where: str = "table"
+        cls,
+        frame: pd.DataFrame,
+        columns: Mapping[str, str] | None = None,
+        where: str = "table",
+        *,
+        tokenizer: str | None = None,
     ) -> RunTable:
         """Validate a copy of a DataFrame.
 
@@ -107,6 +121,7 @@ class RunTable:
             frame: One row per run; the index is ignored.
             columns: Standard names of columns, mapped to the frame's own names.
             where: Name of the table in messages, which count rows from 1.
+            tokenizer: As in `read`.
 
         Raises:
             RunTableError: The table can't be trusted; the message names row, column and value.
@@ -114,10 +129,11 @@ class RunTable:
         Warns:
             DataWarning: Values look like slips of unit.
         """
-        return cls._from_raw(raw_from_frame(frame, where), columns)
+        return cls._from_raw(raw_from_frame(frame, where), columns, tokenizer)
 
     @classmethod
-    def _from_raw(cls, raw: RawTable, columns: Mapping[str, str] | None) -> RunTable:
+    def _from_raw(cls, raw: RawTable, columns: Mapping[str, str] | None, tokenizer: str | None) -> RunTable:
+        raw.tokenizer = None if tokenizer is None else checked_tokenizer(tokenizer)
         try:
             name_columns(raw, columns)
             frame = normalise_mix(raw, parse_cells(raw))
@@ -168,6 +184,91 @@ class RunTable:
     def varies(self, name: str, at_least: int = 2) -> bool:
         """Is the column there, numeric, and with at least this many distinct values?"""
         return self.has(name) and not is_text(name) and self.variation(name).distinct >= at_least
+
+    @property
+    def origins(self) -> npt.NDArray[np.int_] | None:
+        """The training run of each row, numbered, (n_rows,); None if every row is a run of its own."""
+        return histories.origins(self.frame)
+
+    @property
+    def progress(self) -> npt.NDArray[np.float64]:
+        """Share of its run's tokens that each row has seen, (n_rows,); 1 but for rows that `checkpoint` marks."""
+        return histories.progress(self.frame)
+
+    @property
+    def steps(self) -> npt.NDArray[np.float64]:
+        """Optimizer steps up to each row, (n_rows,): as stated, else tokens / batch_tokens; NaN where unknown."""
+        stated = self.column("steps") if self.has("steps") else np.full(len(self), np.nan)
+        if not self.has("batch_tokens"):
+            return stated
+        return np.where(np.isfinite(stated), stated, self.column("tokens") / self.column("batch_tokens"))
+
+    def rows_where(self, values: Mapping[str, str]) -> RunTable:
+        """The rows that have these values in these columns, compared as text.
+
+        Args:
+            values: The value by column.
+
+        Raises:
+            RunTableError: There is no such column, or no row with the value.
+
+        >>> frame = pd.DataFrame({"N": ["7B", "13B"], "D": "1T", "loss": [2.0, 2.1], "data": ["web", "code"]})
+        >>> len(RunTable.from_frame(frame).rows_where({"data": "web"}))
+        1
+        """
+        found = self
+        for column, value in values.items():
+            words = found._words(column)
+            if value not in words:
+                known = ", ".join(repr(word) for word in list(dict.fromkeys(words))[:20])
+                raise RunTableError(
+                    f"{self.where}: no row has {value!r} in column {column!r}{likest_column(value, words)}; "
+                    f"expected one of {known}"
+                )
+            found = found.select(np.array([word == value for word in words]))
+        return found
+
+    def split_by(self, column: str) -> RunTable:
+        """The same rows, with a target `loss.<level>` for each value of a column instead of one `loss`.
+
+        Args:
+            column: The column, of 2 to 20 values; rows in which it is blank are left out.
+
+        Raises:
+            RunTableError: There is no such column, it has one value or more than 20, or the table has no one loss.
+        """
+        loss, *others = self.loss_columns
+        if others and loss != "loss":
+            raise RunTableError(
+                f"{self.where}: to split the loss by {column!r} there must be one, and there are "
+                f"{', '.join(self.loss_columns)}; expected a column 'loss', or --columns loss={loss} or another"
+            )
+        words = self._words(column)
+        levels = sorted({word for word in words if word is not None})
+        if not 2 <= len(levels) <= MOST_LEVELS:
+            raise RunTableError(
+                f"{self.where}: column {column!r} has {len(levels)} values; expected 2 to {MOST_LEVELS} to fit a law "
+                "to each"
+            )
+        parts = {}
+        for level in levels:
+            parts[f"loss.{level}"] = np.where([word == level for word in words], self.column(loss), np.nan)
+        frame = self.frame.drop(columns=self.loss_columns).assign(**parts)
+        frame = frame[[word is not None for word in words]].reset_index(drop=True)
+        notes = [f"loss is split by {column}: {', '.join(levels)}"]
+        if others:
+            notes.append(f"left out {', '.join(others)}: a law is fitted to the loss of each {column}")
+        return replace(self, frame=frame, notes=(*self.notes, *notes))
+
+    def _words(self, column: str) -> list[str | None]:
+        """The cells of a column as text, None where blank. Raises RunTableError where there is no such column."""
+        if column not in self.frame.columns:
+            sources = {source: name for name, source in self.labels.items()}
+            if column in sources:
+                return self._words(sources[column])
+            hint, columns = likest_column(column, self.frame.columns), ", ".join(self.frame.columns)
+            raise RunTableError(f"{self.where}: there is no column {column!r}{hint}; the columns are {columns}")
+        return as_text(self.frame[column]).to_pylist()
 
     def select(self, mask: npt.ArrayLike) -> RunTable:
         """The rows where the boolean `mask`, (n_rows,), holds, in their order. Raises UsageError for any other mask."""

@@ -115,6 +115,7 @@ def fit_law(
     draws: int = 0,
     seed: int = 0,
     origins: np.ndarray | None = None,
+    runs: float | None = None,
 ) -> Fit:
     """Fit a law to runs. No starting point is needed.
 
@@ -132,6 +133,7 @@ def fit_law(
         seed: Seed of the draws.
         origins: Numbers the training run of each row, `(n,)`. Rows of one training run share its luck, so a bootstrap
             resamples runs rather than rows.
+        runs: How many runs all rows together count as against the prior; one each by default.
 
     Raises:
         FitError: Something in the runs can't be fitted.
@@ -144,6 +146,7 @@ def fit_law(
     mean, shape = np.zeros(dims), np.zeros((dims, dims))
     if prior is not None:
         mean, shape = prior.for_law(law, reference)
+        shape = shape * (len(log_loss) / (len(log_loss) if runs is None else runs))
     delta = _MIXED_DELTA if law.domains else DELTA
     problem = Problem(law, features, log_loss, np.zeros((dims, dims)), delta)
     theta, trusted, noise = _settle(problem, weights, mean, shape, prior)

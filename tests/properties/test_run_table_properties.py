@@ -35,7 +35,7 @@ def frames(draw) -> pd.DataFrame:
             "run_id": [f"run {i}" for i in range(rows)],
             "params": column(positive(1e4, 1e13)),
             "tokens": column(positive(1e5, 1e15)),
-            "loss": column(positive(0.1, 50)),
+            "loss": column(positive(0.1, 13.8)),
             "lr": column(positive(1e-9, 1) | st.none()),
             "epochs": column(positive(0.5, 100) | st.none()),
             "source": column(TEXT),

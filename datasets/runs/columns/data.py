@@ -15,6 +15,14 @@ add(
         stated_at="data.tokens",
     ),
     Column(
+        "tokens_planned",
+        "training tokens at the end of the run's schedule, where a row is before it",
+        "tokens",
+        rule="count",
+        aliases=("planned_tokens",),
+        stated_at=None,
+    ),
+    Column(
         "unique_tokens",
         "distinct tokens among them; blank for one pass",
         "tokens",

@@ -8,7 +8,7 @@ from ._registry import add
 add(
     Column(
         "loss",
-        "final held-out cross-entropy; perplexity is exp(loss), and a column of perplexities is read as its logarithm",
+        "final held-out cross-entropy; columns of perplexities, bits per token or bits per byte become this",
         "nats per token",
         rule="positive",
         aliases=("val_loss", "eval_loss", "validation_loss", "final_loss", "loss_final", "test_loss"),
