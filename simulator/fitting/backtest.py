@@ -203,12 +203,35 @@ def draw_spread(fit: Fit, columns: Columns, centre: np.ndarray) -> np.ndarray:
         columns: Columns of the runs, each `(n,)`.
         centre: The point prediction, log loss `(n,)`.
     """
+    variance = np.mean(_deviations(fit, columns, centre) ** 2, axis=0)
+    return np.sqrt(variance + _departure_sd(fit, columns) ** 2)
+
+
+def draw_covariance(fit: Fit, columns: Columns, centre: np.ndarray) -> np.ndarray:
+    """What the fit leaves open at n runs, together: `(n, n)`, with the squares of `draw_spread` on its diagonal.
+
+    A draw is one law for all runs, so most of it is common to them. Arguments as `draw_spread`.
+    """
+    away = _deviations(fit, columns, centre)
+    departing = _departure_sd(fit, columns)
+    return away.T @ away / len(away) + np.outer(departing, departing)
+
+
+def gap_covariance(gap: np.ndarray) -> np.ndarray:
+    """The part of `error_scale` that grows with the decades beyond the fitted runs, common to n runs: `(n, n)`."""
+    return _GAP_SCALE**2 * np.outer(gap, gap)
+
+
+def _deviations(fit: Fit, columns: Columns, centre: np.ndarray) -> np.ndarray:
+    """Draws minus the point prediction, log loss `(K, n)`, 5 % of tails clipped."""
     drawn = fit.log_loss_draws(columns)
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
-    clipped = np.clip(drawn, low, high)
-    variance = np.mean((clipped - centre) ** 2, axis=0)
-    of_departure = _EFFECT_SHARE * fit.distance_from_tuned(columns)
-    return np.sqrt(variance + of_departure**2)
+    return np.clip(drawn, low, high) - centre
+
+
+def _departure_sd(fit: Fit, columns: Columns) -> np.ndarray:
+    """The part of what repeats or a wrong learning rate do to each run that counts as unknown, log loss `(n,)`."""
+    return _EFFECT_SHARE * fit.distance_from_tuned(columns)
 
 
 def decades_beyond(fitted: Observations, columns: Columns) -> np.ndarray:

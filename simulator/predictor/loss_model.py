@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -21,10 +21,12 @@ from ..fitting import (
     Observations,
     backtest,
     choose,
+    draw_covariance,
     draw_spread,
     error_scale,
     extrapolation_decades,
     fit_observations,
+    gap_covariance,
     ranges,
     require,
 )
@@ -72,22 +74,41 @@ class LossModel:
         """Textbook parameters: E in nats, A, B, alpha, beta, gamma, and those of the terms."""
         return textbook_parameters(self.fit)
 
-    def predict(self, columns: Columns) -> LossPrediction:
-        """Predict runs from their columns, each `(n,)`. InputError where the law does not apply to a run."""
+    def predict(self, columns: Columns, joint: bool = False) -> LossPrediction:
+        """Predict runs from their columns, each `(n,)`. InputError where the law does not apply to a run.
+
+        With `joint` the prediction has the correlation of the runs' errors, so that they can be compared.
+        """
         columns = check_levels(self.fit, check_domains(self.fit, columns))
         self._refuse_unseen_dimension(columns)
         by_law = self.fit.log_loss(columns)
         gap = extrapolation_decades(dict(self.fitted_ranges), columns)
-        of_mix = self._mix_spread(columns)
+        of_mix = self._mix_error(columns)
         if self.surrogate is None:
-            spread = np.hypot(draw_spread(self.fit, columns, by_law), of_mix)
-            scale = error_scale(spread, self.fit.noise, gap)
-            return LossPrediction(by_law, scale, gap, self.calibration)
-        learned = self.surrogate.correct(self.fit, columns)
-        of_law = self._law_spread(columns, by_law, gap)
-        spread = np.hypot(self.surrogate.spread(of_law, learned), of_mix)
-        scale = error_scale(spread, 0.0, gap)
-        return LossPrediction(by_law + learned.log_loss, scale, gap, self.calibration, self.within)
+            spread = np.hypot(draw_spread(self.fit, columns, by_law), np.abs(of_mix))
+            predicted = LossPrediction(by_law, error_scale(spread, self.fit.noise, gap), gap, self.calibration)
+        else:
+            learned = self.surrogate.correct(self.fit, columns)
+            of_law = self._law_spread(columns, by_law, gap)
+            spread = np.hypot(self.surrogate.spread(of_law, learned), np.abs(of_mix))
+            scale = error_scale(spread, 0.0, gap)
+            predicted = LossPrediction(by_law + learned.log_loss, scale, gap, self.calibration, self.within)
+        if not joint:
+            return predicted
+        shared = self._shared(columns, by_law, gap) + gap_covariance(gap) + np.outer(of_mix, of_mix)
+        return replace(predicted, correlation=_correlation(shared, predicted.scale))
+
+    def _shared(self, columns: Columns, by_law: np.ndarray, gap: np.ndarray) -> np.ndarray:
+        """Covariance of what law and learner leave open at n runs, `(n, n)`: their own noise and misfit are left out."""
+        if self.surrogate is None:
+            return draw_covariance(self.fit, columns, by_law)
+        of_learner = self.surrogate.covariance(self.fit, columns, columns)
+        if not self.surrogate.joint:
+            return of_learner + draw_covariance(self.fit, columns, by_law)
+        # further out the draws are wider than the process, whose tangent to the law they take the place of
+        wider = self._law_spread(columns, by_law, gap) / np.sqrt(np.diag(of_learner))
+        factor = np.maximum(wider, 1.0)
+        return of_learner * np.outer(factor, factor)
 
     def _law_spread(self, columns: Columns, centre: np.ndarray, gap: np.ndarray) -> np.ndarray:
         """Sd of the law's draws, `(n,)`; left at zero among the fitted runs where a joint process knows it already."""
@@ -101,10 +122,11 @@ class LossModel:
             spread[rows] = draw_spread(self.fit, there, centre[rows])
         return spread
 
-    def _mix_spread(self, columns: Columns) -> np.ndarray:
-        """Sd of what a mix does beyond the sizes at which mixes were tried, in log loss `(n,)`.
+    def _mix_error(self, columns: Columns) -> np.ndarray:
+        """One sd of what a mix does beyond the sizes at which mixes were tried, in log loss `(n,)`, with its sign.
 
-        A ladder of one mix says how loss falls with size, not how mixes come apart; that differs by corpus.
+        A ladder of one mix says how loss falls with size, not how mixes come apart; that differs by corpus. All effects
+        grow or shrink together, so mixes that do the same share the error and opposite ones have opposite errors.
         """
         if self.mix_fitted_ranges is None:
             return np.zeros(len(columns["params"]))
@@ -114,7 +136,7 @@ class LossModel:
             if "mix." in name:
                 at_usual_mix[name] = np.full(len(gap), self.fit.reference.values.get(name, 0.0))
         effect = self.fit.log_loss(columns) - self.fit.log_loss(at_usual_mix)
-        return _MIX_SHARE * np.abs(effect) * np.sqrt(gap)
+        return _MIX_SHARE * effect * np.sqrt(gap)
 
     def _refuse_unseen_dimension(self, columns: Columns) -> None:
         """InputError for a run off the one size (or amount of data) at which a law without N (or D) was fitted."""
@@ -131,6 +153,16 @@ class LossModel:
                     f"the loss changes with {name}; expected a value within a factor {_SINGLE_VALUE_SLACK:g} of it, "
                     f"or a predictor fitted on runs in which {name} varies"
                 )
+
+
+def _correlation(shared: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Correlation of n errors `(n, n)` from the covariance of their common part and the sd of each as a whole."""
+    found = shared / np.outer(scale, scale)
+    # rounding, or draws on which the clipping of tails fell otherwise, must not take a part above the whole
+    whole = np.sqrt(np.maximum(np.diag(found), 1.0))
+    found /= np.outer(whole, whole)
+    np.fill_diagonal(found, 1.0)
+    return found
 
 
 def fit_loss_model(
