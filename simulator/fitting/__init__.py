@@ -7,6 +7,7 @@ from .backtest import (
     backtest,
     cuts,
     decades_beyond,
+    departure_sd,
     draw_covariance,
     draw_spread,
     error_scale,
@@ -15,7 +16,7 @@ from .backtest import (
     gap_covariance,
     ranges,
 )
-from .choose import AUTO, Choice, candidates, choose, collinearity, constant_column, require
+from .choose import AUTO, Choice, candidates, choose, collinearity, constant_column, identifiable_terms, require
 from .empirical_bayes import learn_prior
 from .observations import Observations, known_columns, law_columns
 from .prior import SHAPE, LawPrior, public_prior, weak_prior
@@ -36,6 +37,7 @@ __all__ = [
     "constant_column",
     "cuts",
     "decades_beyond",
+    "departure_sd",
     "draw_covariance",
     "draw_spread",
     "error_scale",
@@ -44,6 +46,7 @@ __all__ = [
     "fit_observations",
     "gap_covariance",
     "huber",
+    "identifiable_terms",
     "known_columns",
     "law_columns",
     "learn_prior",

@@ -204,7 +204,7 @@ def draw_spread(fit: Fit, columns: Columns, centre: np.ndarray) -> np.ndarray:
         centre: The point prediction, log loss `(n,)`.
     """
     variance = np.mean(_deviations(fit, columns, centre) ** 2, axis=0)
-    return np.sqrt(variance + _departure_sd(fit, columns) ** 2)
+    return np.sqrt(variance + departure_sd(fit, columns) ** 2)
 
 
 def draw_covariance(fit: Fit, columns: Columns, centre: np.ndarray) -> np.ndarray:
@@ -213,7 +213,7 @@ def draw_covariance(fit: Fit, columns: Columns, centre: np.ndarray) -> np.ndarra
     A draw is one law for all runs, so most of it is common to them. Arguments as `draw_spread`.
     """
     away = _deviations(fit, columns, centre)
-    departing = _departure_sd(fit, columns)
+    departing = departure_sd(fit, columns)
     return away.T @ away / len(away) + np.outer(departing, departing)
 
 
@@ -229,7 +229,7 @@ def _deviations(fit: Fit, columns: Columns, centre: np.ndarray) -> np.ndarray:
     return np.clip(drawn, low, high) - centre
 
 
-def _departure_sd(fit: Fit, columns: Columns) -> np.ndarray:
+def departure_sd(fit: Fit, columns: Columns) -> np.ndarray:
     """The part of what repeats or a wrong learning rate do to each run that counts as unknown, log loss `(n,)`."""
     return _EFFECT_SHARE * fit.distance_from_tuned(columns)
 

@@ -57,14 +57,19 @@ class Runs:
     def of(cls, observations: Observations) -> Runs:
         """The runs of some observations."""
         n = len(observations)
+        unfinished, extra_sd = np.zeros(n), np.zeros(n)
+        if observations.progress is not None:
+            unfinished = np.sqrt(np.maximum(1.0 - observations.progress, 0.0))
+        if observations.steps is not None:
+            extra_sd = few_steps_sd(observations.steps)
         run = np.arange(n) if observations.origins is None else np.unique(observations.origins, return_inverse=True)[1]
         return cls(
             params=np.asarray(observations.columns["params"], float),
             tokens=np.asarray(observations.columns["tokens"], float),
             log_loss=np.log(observations.loss),
-            unfinished=np.zeros(n),
+            unfinished=unfinished,
             run=run.ravel(),
-            extra_sd=np.zeros(n),
+            extra_sd=extra_sd,
             weight=observations.weights / observations.weights.mean(),
         )
 
@@ -80,6 +85,18 @@ class Runs:
     def compute(self) -> np.ndarray:
         """6·N·D of each run, `(n,)`."""
         return 6.0 * self.params * self.tokens
+
+    @classmethod
+    def finished(cls, params: np.ndarray, tokens: np.ndarray, log_loss: np.ndarray) -> Runs:
+        """Finished runs of which no more is known, each array `(n,)`."""
+        n = len(log_loss)
+        return cls(params, tokens, log_loss, np.zeros(n), np.arange(n), np.zeros(n), np.ones(n))
+
+    @classmethod
+    def none(cls) -> Runs:
+        """No runs at all."""
+        empty = np.zeros(0)
+        return cls(empty, empty, empty, empty, np.zeros(0, dtype=int), empty, empty)
 
     def take(self, rows: np.ndarray) -> Runs:
         """The runs at `rows`, a mask or indices."""

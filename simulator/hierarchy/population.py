@@ -88,13 +88,19 @@ class Population:
                     spread = spread + share**2 * getattr(self.spreads, effect)
         if ("source", labels.source) not in design.places:
             centre = centre + self.shift
-        same = [table for table in self.tables if table.labels.key == labels.key and labels.source]
+        same = self.tables_of(labels)
         if same:
             centre, spread = _with_own_part(same, row, mean, covariance, self.spreads.own_part(labels))
         else:
             spread = spread + self.spreads.own_part(labels)
         centre[LEVEL] += labels.offset
         return Belief(centre, 0.5 * (spread + spread.T))
+
+    def tables_of(self, labels: Labels) -> list[Table]:
+        """The tables of the same author, corpus and evaluation set; none where nobody is named."""
+        if not labels.source:
+            return []
+        return [table for table in self.tables if table.labels.key == labels.key]
 
     def author_of(self, corpus: Mapping[str, float]) -> str:
         """The one author whose tables are trained on this corpus; `UNKNOWN` where there are none or several."""

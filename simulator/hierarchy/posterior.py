@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 
 from .coordinates import LEVEL, SIZE, UNFINISHED, clipped, linearised
 from .errors import FREEDOM, SPREADS, Runs, Spread, shared
@@ -93,22 +92,22 @@ def most_probable(runs: Runs, prior: Belief, spread: Spread) -> tuple[Belief, Su
     weight = np.ones(len(runs))
     theta = _start(runs, prior)
     for _ in range(_ROUNDS):
-        factor = _factor(common, base / weight)
-        theta, residual, slope = _descend(runs, theta, prior.mean, precision, factor)
+        inverse, _ = _inverse(common + np.diag(base / weight))
+        theta, residual, slope = _descend(runs, theta, prior.mean, precision, inverse)
         # the part of the residual that is the run's own, once neighbours have said what is shared
-        own = (base / weight) * _solve(factor, residual)
+        own = (base / weight) * (inverse @ residual)
         weight = (FREEDOM + 1.0) / (FREEDOM + own**2 / base)
         weight = np.minimum(weight, 1.0)
     variance = base / weight
-    factor = _factor(common, variance)
-    theta, residual, slope = _descend(runs, theta, prior.mean, precision, factor)
-    solved = _solve(factor, slope)
+    inverse, half_log_determinant = _inverse(common + np.diag(variance))
+    theta, residual, slope = _descend(runs, theta, prior.mean, precision, inverse)
+    solved = inverse @ slope
     information = slope.T @ solved
     vector = solved.T @ (residual + slope @ theta)
     covariance = np.linalg.inv(information + precision)
     covariance = 0.5 * (covariance + covariance.T)
     off = theta - prior.mean
-    evidence = -0.5 * residual @ _solve(factor, residual) - np.log(np.diag(factor[0])).sum()
+    evidence = -0.5 * residual @ inverse @ residual - half_log_determinant
     evidence += -0.5 * off @ precision @ off
     evidence += 0.5 * np.linalg.slogdet(covariance)[1] - 0.5 * np.linalg.slogdet(prior.covariance)[1]
     # the density of the weights themselves, Gamma(ν/2, ν/2): otherwise every far-off run would be excused for free
@@ -124,31 +123,29 @@ def _start(runs: Runs, prior: Belief) -> np.ndarray:
     return clipped(theta)
 
 
-def _factor(common: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, bool]:
-    covariance = common.copy()
-    covariance[np.diag_indices(len(variance))] += variance
-    return scipy.linalg.cholesky(covariance, lower=True, check_finite=False), True
+def _inverse(covariance: np.ndarray) -> tuple[np.ndarray, float]:
+    """The inverse of a covariance `(n, n)`, and half the log of its determinant."""
+    root = np.linalg.cholesky(covariance)
+    return np.linalg.inv(covariance), float(np.log(np.diag(root)).sum())
 
 
-def _solve(factor: tuple[np.ndarray, bool], values: np.ndarray) -> np.ndarray:
-    return scipy.linalg.cho_solve(factor, values, check_finite=False)
-
-
-def _descend(runs, theta, mean, precision, factor):
+def _descend(
+    runs: Runs, theta: np.ndarray, mean: np.ndarray, precision: np.ndarray, inverse: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Damped Gauss-Newton from `theta`: the optimum, the residuals and the derivatives there."""
     damping = 1e-3
 
     def objective(at):
         value, slope = linearised(at, runs.columns, runs.unfinished)
         residual = runs.log_loss - value
-        solved = _solve(factor, residual)
+        solved = inverse @ residual
         off = at - mean
         return 0.5 * residual @ solved + 0.5 * off @ precision @ off, residual, slope, solved
 
     best, residual, slope, solved = objective(theta)
     for _ in range(_STEPS):
         gradient = slope.T @ solved - precision @ (theta - mean)
-        curvature = slope.T @ _solve(factor, slope) + precision
+        curvature = slope.T @ inverse @ slope + precision
         while True:
             step = np.linalg.solve(curvature + damping * np.diag(np.diag(curvature)), gradient)
             trial = clipped(theta + step)

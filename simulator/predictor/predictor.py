@@ -23,8 +23,9 @@ from ...core.units import format_count, shown
 from ..fitting import AUTO, LawPrior, Observations, one_thread, public_prior, weak_prior
 from ..laws import Columns
 from .domain_average import average, error_correlation, shares
-from .fit_warnings import table_warnings
-from .loss_model import Learner, LossModel, errors_over_sd, fit_loss_model
+from .fit.fit_warnings import table_warnings
+from .fit.loss_fit import Learner, errors_over_sd, fit_loss_model
+from .loss_model import LossModel
 from .prediction import LossPrediction
 
 if TYPE_CHECKING:

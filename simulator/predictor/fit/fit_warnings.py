@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ...core.units import shown
-from ...datasets.runs.columns import columns
-from ..fitting import LawPrior, Observations, collinearity, constant_column
+from ....core.units import shown
+from ....datasets.runs.columns import columns
+from ...fitting import LawPrior, Observations, collinearity, constant_column
 from .mix_warnings import duplicate_warnings, mix_warnings
 
 if TYPE_CHECKING:
-    from ...datasets.runs.run_table import RunTable
+    from ....datasets.runs.run_table import RunTable
 
 _COLLINEAR = 0.98
 _EXTRA_KINDS = ("dataset", "family", "router_type")

@@ -1,0 +1,37 @@
+"""The predictor that a plan asks for: what it names of corpus, tokenizer and evaluation set is what is forecast."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ...datasets.facts.corpora import find_corpus
+from ..config.run_config import RunConfig
+from ..hierarchy.labels import Labels, describe
+from ..hierarchy.shipped import population
+from ..predictor.named import named_predictor
+from ..predictor.predictor import Predictor
+
+
+def for_plan(config: RunConfig, predictor: Predictor) -> Predictor:
+    """The predictor for this plan: the same, unless it follows plans as `web-text` does.
+
+    Args:
+        config: The plan.
+        predictor: The predictor that was asked for.
+    """
+    if not predictor.about.get("follows_plan"):
+        return predictor
+    about = {"title": predictor.about.get("title"), "follows_plan": False}
+    return named_predictor(plan_labels(config), predictor.name, about)
+
+
+def plan_labels(config: RunConfig) -> Labels:
+    """What a plan says of its text. A corpus that only one author trains on says who trained, too."""
+    data = config.data
+    labels = describe(data.corpus, data.tokenizer, data.val_domain, bytes_per_token_stated=data.bytes_per_token)
+    if len(labels.corpus) == 1:
+        (name,) = labels.corpus
+        known = find_corpus(name)
+        if known is not None and known.owner is not None:
+            return replace(labels, source=population().author_of(labels.corpus))
+    return labels

@@ -1,0 +1,144 @@
+"""A `LossModel` from the model over tables: any number of runs from none up, and what others' runs say of the rest.
+
+Labels and runs → belief about the table → posterior given its runs → draws of its law → LossModel
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...fitting import Fit, Observations, Scores, extrapolation_decades, ranges
+from ...hierarchy.coordinates import LAW, REFERENCE, log_loss, to_law
+from ...hierarchy.errors import Runs
+from ...hierarchy.labels import Labels
+from ...hierarchy.misfit import Misfit, drawn, posterior_scale, predicted
+from ...hierarchy.population import Population
+from ...hierarchy.posterior import Belief, Component, posterior
+from ...hierarchy.shipped import population as shipped_population
+from ..calibration import Calibration, posterior_calibration
+from ..loss_model import LossModel
+
+_DRAWS = 300
+_MOST_RUNS = 240  # more are thinned: what they share doesn't average out
+_CUTS_DECADES = (0.5, 1.0, 1.5, 2.0)
+_FEWEST_RUNS = 4  # below a cut
+_FAR_DECADES = 0.3
+_OWN_LEVEL_SD = 0.7
+"""With runs of one's own and no tokenizer named the level is left to them: their tokens may be bytes, or words."""
+_NOISE_SCALE = 1.25  # sd of a normal with mean absolute value 1
+
+
+def posterior_model(
+    labels: Labels,
+    observations: Observations | None = None,
+    *,
+    tables: Population | None = None,
+    seed: int = 0,
+) -> LossModel:
+    """The loss of a table's runs, given some of them or none.
+
+    Args:
+        labels: What is known of the table: corpus, tokenizer, evaluation set.
+        observations: Its runs; None for none.
+        tables: The model over tables; by default the shipped one.
+        seed: Seed of the draws.
+    """
+    tables = shipped_population() if tables is None else tables
+    prior = tables.expected(labels)
+    runs = Runs.none()
+    if observations is not None:
+        runs = Runs.of(observations.thinned(_MOST_RUNS))
+    if len(runs) and not labels.tokenizer:
+        prior.covariance[0, 0] += _OWN_LEVEL_SD**2
+    components = posterior(runs, prior)
+    fit, misfit = _fit(components, runs, seed, support=_support(tables, labels, prior))
+    scores = _backtest(runs, prior, seed)
+    fitted_ranges = tables_ranges(tables) if observations is None else ranges(observations)
+    return LossModel(
+        fit=fit,
+        calibration=posterior_calibration(scores),
+        fitted_ranges=fitted_ranges,
+        rows=0 if observations is None else len(observations),
+        choice=_facts(scores),
+        misfit=misfit,
+    )
+
+
+def tables_ranges(tables: Population) -> dict[str, tuple[float, float]]:
+    """Lowest and highest params, tokens and compute over all tables."""
+    found = {}
+    for name in ("params", "tokens", "compute"):
+        spans = [table.facts[name] for table in tables.tables]
+        found[name] = (min(low for low, _ in spans), max(high for _, high in spans))
+    return found
+
+
+def _support(tables: Population, labels: Labels, prior: Belief) -> Runs | None:
+    """What the runs of the table itself, if it is among the public ones, show beyond its law at a few sizes."""
+    same = tables.tables_of(labels)
+    if not same:
+        return None
+    support = np.array(same[0].facts["support"])
+    sizes = {"params": np.exp(support[:, 0]), "tokens": np.exp(support[:, 1])}
+    by_law = log_loss(prior.mean[None], sizes)[0]
+    return Runs.finished(sizes["params"], sizes["tokens"], by_law + support[:, 2])
+
+
+def _fit(
+    components: list[Component], runs: Runs, seed: int, draws: int = _DRAWS, support: Runs | None = None
+) -> tuple[Fit, Misfit]:
+    parameters, misfit = drawn(components, runs, draws, seed, support)
+    mean = sum(component.weight * component.belief.mean for component in components)
+    theta = to_law(np.asarray(mean)[None])[0]
+    return Fit(LAW, REFERENCE, theta, parameters, misfit.noise / _NOISE_SCALE, objective=0.0), misfit
+
+
+def _backtest(runs: Runs, prior: Belief, seed: int) -> Scores:
+    """Fit the table's smaller runs, predict its larger ones, cut after cut."""
+    parts: list[Scores] = []
+    finished = runs.unfinished == 0
+    for decades in _CUTS_DECADES:
+        if len(runs) < _FEWEST_RUNS + 1:
+            break
+        small = runs.compute <= runs.compute.max() / 10**decades
+        if small.sum() < _FEWEST_RUNS:
+            break
+        fitted = runs.take(small)
+        beyond = extrapolation_decades(_ranges(fitted), runs.columns)
+        large = ~small & finished & (beyond >= _FAR_DECADES)
+        if not large.any():
+            continue
+        fit, misfit = _fit(posterior(fitted, prior), fitted, seed, draws=100)
+        judged = runs.take(large)
+        centre, covariance = predicted(fit, misfit, judged.columns)
+        _, scale = posterior_scale(covariance, misfit.noise)
+        scores = Scores(
+            error=centre - judged.log_loss,
+            spread=scale,
+            noise=np.zeros(len(judged)),
+            extrapolation_decades=beyond[large],
+            cut=np.full(len(judged), len(parts)),
+        )
+        parts.append(scores)
+    return Scores.joined(parts)
+
+
+def _ranges(runs: Runs) -> dict[str, tuple[float, float]]:
+    named = {"params": runs.params, "tokens": runs.tokens, "compute": runs.compute}
+    return {name: (float(values.min()), float(values.max())) for name, values in named.items()}
+
+
+def _facts(scores: Scores) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "why": "what the public tables have in common, and these runs as far as they tell",
+        "left_out": {},
+        "backtest_errors": {},
+        "doubts": [],
+        "cuts": scores.cuts,
+        "surrogate": None,
+    }
+    if scores.cuts:
+        facts["backtest_errors"]["general"] = scores.median_relative_error
+    return facts
