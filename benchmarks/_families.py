@@ -10,7 +10,7 @@ from _tables import best_per_cell, read
 from foretrain.datasets.facts.corpora import KINDS
 from foretrain.simulator.hierarchy.errors import SPREADS, Runs, few_steps_sd
 from foretrain.simulator.hierarchy.labels import Labels, describe
-from foretrain.simulator.hierarchy.misfit import deviations
+from foretrain.simulator.hierarchy.misfit import deviation
 from foretrain.simulator.hierarchy.population import Population, Spreads, Table, learn
 from foretrain.simulator.hierarchy.posterior import Belief, Summary, most_probable
 
@@ -206,22 +206,23 @@ def learn_population(found: list[Family]) -> Population:
         runs = family.runs
         named = {"params": runs.params, "tokens": runs.tokens, "compute": runs.compute}
         spans = {name: [float(f"{v:.6g}") for v in (values.min(), values.max())] for name, values in named.items()}
-        facts = {"rows": len(runs), **spans, "support": support(population, family)}
+        facts = {"rows": len(runs), **spans, **beyond_law(population, family)}
         with_facts.append(replace(table, facts=facts))
     return replace(population, tables=tuple(with_facts))
 
 
-def support(population: Population, family: Family) -> list[list[float]]:
-    """Up to three sizes of a table, and what its runs show there beyond its law: log N, log D, log loss."""
+def beyond_law(population: Population, family: Family) -> dict[str, object]:
+    """How a table deviates from its law at its largest run, and up to four sizes that it had runs of, in logs."""
     belief = population.expected(family.labels)
     runs = family.runs
     fits = [(spread, *most_probable(runs, belief, spread)) for spread in SPREADS]
     spread, _, _, _, variance = max(fits, key=lambda fit: fit[3])
-    order = np.argsort(runs.compute - 1e30 * runs.unfinished)
-    places = np.unique(order[np.linspace(0, len(order) - 1, 3).round().astype(int)])
-    beyond = deviations(runs, belief.mean, spread, variance, places)
-    values = zip(np.log(runs.params[places]), np.log(runs.tokens[places]), beyond, strict=True)
-    return [[float(f"{value:.6g}") for value in triple] for triple in values]
+    last = [np.flatnonzero(runs.run == run)[np.argmax(runs.tokens[runs.run == run])] for run in np.unique(runs.run)]
+    order = np.array(last)[np.argsort(runs.compute[last])]
+    places = np.unique(order[np.linspace(0, len(order) - 1, 4).round().astype(int)])
+    sizes = np.log(np.stack([runs.params[places], runs.tokens[places]], axis=1))
+    found = float(deviation(runs, belief.mean[None], spread, variance)[0])
+    return {"sizes": np.round(sizes, 4).tolist(), "deviation": float(f"{found:.5g}")}
 
 
 def posterior_quantiles(found: list[Family], population: Population) -> list[float]:

@@ -1,4 +1,8 @@
-"""Predictions from the posterior of a table: its law's draws, and what neighbouring runs say beyond the law."""
+"""Predictions from the posterior of a table: draws of its law, and what no law says of runs beside those it rests on.
+
+How a table deviates from its law at its largest run is added to the level of every draw. It isn't let go again further
+out, as a process would: then more tokens could raise a loss.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import numpy as np
 
 from ..fitting import Fit
 from ..laws import Columns
-from .coordinates import LAW, REFERENCE, UNFINISHED, clipped, log_loss, to_law
+from .coordinates import LEVEL, clipped, log_loss, to_law
 from .errors import Runs, Spread, misfit_covariance, shared
 from .posterior import Component
 
@@ -20,68 +24,37 @@ _LEAST_WEIGHT = 0.01  # components that hardly explain the runs get no draws
 
 @dataclass(frozen=True)
 class Misfit:
-    """How the runs of a table deviate from each draw of its law, and so what is to be expected near them.
+    """What stays open of runs beside those of a table, however well its law is known.
 
-    `which: (K,)` numbers the spread of errors that each draw belongs to, `variance: (C, n)` are the runs' own noise
-    variances under each spread, and `unfinished: (K,)` what unfinished runs are above finished ones in each draw.
+    `shares: (C,)` are the weights of the spreads of errors, `variance: (C, n)` the runs' noise variances under each.
     """
 
     runs: Runs
     spreads: tuple[Spread, ...]
+    shares: np.ndarray
     variance: np.ndarray
-    which: np.ndarray
-    unfinished: np.ndarray
 
-    def expected(self, parameters: np.ndarray, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
-        """What to add to each draw's law at finished runs.
+    def covariance(self, columns: Columns) -> np.ndarray:
+        """Covariance of the deviations from the law at finished runs, in log loss `(m, m)`.
 
         Args:
-            parameters: The law's parameters of each draw, the core's first, `(K, P)`.
-            columns: `params` and `tokens` of the runs to predict, each `(m,)`.
-
-        Returns:
-            The expected deviation in log loss `(K, m)`, and the covariance of what stays open `(m, m)`.
+            columns: `params` and `tokens` of the runs, each `(m,)`.
         """
         new = {name: np.asarray(columns[name], float) for name in ("params", "tokens")}
-        count = len(new["params"])
-        deviation = np.zeros((len(parameters), count))
-        covariance = np.zeros((count, count))
-        residual = self._residuals(parameters)
-        for number, spread in enumerate(self.spreads):
-            draws = self.which == number
-            share = draws.mean()
-            if not share:
-                continue
-            at_new = misfit_covariance(new, new, spread)
+        found = np.zeros((len(new["params"]), len(new["params"])))
+        for spread, share, variance in zip(self.spreads, self.shares, self.variance, strict=True):
+            open_there = misfit_covariance(new, new, spread)
             if len(self.runs):
                 across = misfit_covariance(new, self.runs.columns, spread)
-                gain = across @ np.linalg.inv(shared(self.runs, spread) + np.diag(self.variance[number]))
-                deviation[draws] = residual[draws] @ gain.T
-                at_new = at_new - gain @ across.T
-            covariance += share * at_new
-        return deviation, covariance
+                open_there -= across @ np.linalg.solve(shared(self.runs, spread) + np.diag(variance), across.T)
+            found += share * open_there
+        return found
 
     @property
     def noise(self) -> float:
         """Standard deviation of a single run's own noise, in log loss."""
-        shares = np.bincount(self.which, minlength=len(self.spreads)) / len(self.which)
-        return float(np.sqrt(sum(s * spread.noise**2 for s, spread in zip(shares, self.spreads, strict=True))))
-
-    def _residuals(self, parameters: np.ndarray) -> np.ndarray:
-        """Log loss of the runs less each draw's law, `(K, n)`."""
-        if not len(self.runs):
-            return np.zeros((len(parameters), 0))
-        features = LAW.prepare(self.runs.columns, REFERENCE)
-        by_law = np.log(LAW.loss(parameters[:, :UNFINISHED], features))
-        return self.runs.log_loss - by_law - self.unfinished[:, None] * self.runs.unfinished
-
-
-def deviations(runs: Runs, theta: np.ndarray, spread: Spread, variance: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """What is to be expected beyond one law, `theta: (7,)`, at the sizes of the runs at `places`, in log loss."""
-    there = runs.take(places)
-    residual = runs.log_loss - log_loss(theta[None], runs.columns, runs.unfinished)[0]
-    across = misfit_covariance(there.columns, runs.columns, spread)
-    return across @ np.linalg.solve(shared(runs, spread) + np.diag(variance), residual)
+        squares = [share * spread.noise**2 for share, spread in zip(self.shares, self.spreads, strict=True)]
+        return float(np.sqrt(sum(squares)))
 
 
 def predicted(fit: Fit, misfit: Misfit, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
@@ -89,53 +62,62 @@ def predicted(fit: Fit, misfit: Misfit, columns: Columns) -> tuple[np.ndarray, n
 
     A single run's own noise is left out.
     """
-    deviation, covariance = misfit.expected(fit.draws, columns)
-    values = fit.log_loss_draws(columns) + deviation
+    values = fit.log_loss_draws(columns)
     centre = np.median(values, axis=0)
     off = values - centre
-    return centre, covariance + off.T @ off / len(off)
+    return centre, misfit.covariance(columns) + off.T @ off / len(off)
 
 
 def posterior_scale(covariance: np.ndarray, noise: float) -> tuple[np.ndarray, np.ndarray]:
     """What n runs share of their errors `(n, n)`, and the s of each error as a whole `(n,)`, in log loss."""
-    shared = _SCALE**2 * covariance
-    return shared, np.sqrt(np.diag(shared) + _FLOOR**2 + noise**2)
+    common = _SCALE**2 * covariance
+    return common, np.sqrt(np.diag(common) + _FLOOR**2 + noise**2)
 
 
-def drawn(
-    components: list[Component], runs: Runs, count: int, seed: int, support: Runs | None = None
-) -> tuple[np.ndarray, Misfit]:
-    """Draws of the law's parameters `(K, 6)` from a posterior, each spread's in proportion to its weight.
+def drawn(components: list[Component], runs: Runs, count: int, seed: int) -> tuple[np.ndarray, np.ndarray, Misfit]:
+    """The law of a posterior and draws of it, with the deviation at the largest run in their levels.
 
     Args:
         components: The posterior.
-        runs: The runs that it rests on.
+        runs: The runs that it rests on; there may be none.
         count: How many draws to make, about.
         seed: Seed of the draws.
-        support: Stands in for runs that the prior knows already: what neighbours show beyond its law.
+
+    Returns:
+        The mean of the law's parameters `(6,)`, the draws `(K, 6)`, and what stays open beside them.
     """
     rng = np.random.default_rng(seed)
-    spreads = tuple(dict.fromkeys(component.spread for component in components))
+    kept = [component for component in components if component.weight >= _LEAST_WEIGHT]
+    total = sum(component.weight for component in kept)
+    spreads = tuple(dict.fromkeys(component.spread for component in kept))
+    shares = np.zeros(len(spreads))
     variance = np.zeros((len(spreads), len(runs)))
-    total = sum(component.weight for component in components if component.weight >= _LEAST_WEIGHT)
-    blocks, which = [], []
-    for component in components:
-        if component.weight < _LEAST_WEIGHT:
-            continue
+    blocks = []
+    for component in kept:
         number = spreads.index(component.spread)
-        size = max(1, round(count * component.weight / total))
-        blocks.append(_stratified(component, size, rng))
-        which.append(np.full(size, number))
+        shares[number] += component.weight / total
         variance[number] = component.variance
+        theta = _in_pairs(component, max(2, round(count * component.weight / total)), rng)
+        theta[:, LEVEL] += deviation(runs, theta, component.spread, component.variance)
+        blocks.append(theta)
     theta = clipped(np.concatenate(blocks))
-    if support is not None and not len(runs):
-        runs = support
-        variance = np.array([support.variance(spread) for spread in spreads])
-    misfit = Misfit(runs, spreads, variance, np.concatenate(which), theta[:, UNFINISHED])
-    return to_law(theta), misfit
+    mean = to_law(theta.mean(axis=0)[None])[0]
+    # in single precision, as they are stored, so that a predictor that was saved answers as before
+    return mean, to_law(theta).astype(np.float32).astype(float), Misfit(runs, spreads, shares, variance)
 
 
-def _stratified(component: Component, size: int, rng: np.random.Generator) -> np.ndarray:
+def deviation(runs: Runs, theta: np.ndarray, spread: Spread, variance: np.ndarray) -> np.ndarray:
+    """What is to be expected beyond each law at the largest finished run, in log loss `(K,)`. `theta: (K, 7)`."""
+    if not len(runs):
+        return np.zeros(len(theta))
+    finished = runs.unfinished == runs.unfinished.min()
+    largest = runs.take(np.flatnonzero(finished)[[np.argmax(runs.compute[finished])]])
+    residual = runs.log_loss - log_loss(theta, runs.columns, runs.unfinished)
+    across = misfit_covariance(runs.columns, largest.columns, spread)
+    return (residual @ np.linalg.solve(shared(runs, spread) + np.diag(variance), across))[:, 0]
+
+
+def _in_pairs(component: Component, size: int, rng: np.random.Generator) -> np.ndarray:
     """Gaussian draws `(size, 7)` in pairs around the mean, so that their mean is the component's own."""
     belief = component.belief
     root = np.linalg.cholesky(belief.covariance + 1e-12 * np.eye(len(belief.mean)))

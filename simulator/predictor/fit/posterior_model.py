@@ -5,12 +5,13 @@ Labels and runs → belief about the table → posterior given its runs → draw
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ...fitting import Fit, Observations, Scores, extrapolation_decades, ranges
-from ...hierarchy.coordinates import LAW, REFERENCE, log_loss, to_law
+from ...hierarchy.coordinates import LAW, LEVEL, REFERENCE
 from ...hierarchy.errors import Runs
 from ...hierarchy.labels import Labels
 from ...hierarchy.misfit import Misfit, drawn, posterior_scale, predicted
@@ -51,9 +52,13 @@ def posterior_model(
     if observations is not None:
         runs = Runs.of(observations.thinned(_MOST_RUNS))
     if len(runs) and not labels.tokenizer:
-        prior.covariance[0, 0] += _OWN_LEVEL_SD**2
-    components = posterior(runs, prior)
-    fit, misfit = _fit(components, runs, seed, support=_support(tables, labels, prior))
+        prior.covariance[LEVEL, LEVEL] += _OWN_LEVEL_SD**2
+    deviation, known = _known_table(tables, labels)
+    prior.mean[LEVEL] += deviation
+    fit, misfit = _fit(posterior(runs, prior), runs, seed)
+    if not len(runs) and len(known):
+        variance = np.array([known.variance(spread) for spread in misfit.spreads])
+        misfit = replace(misfit, runs=known, variance=variance)
     scores = _backtest(runs, prior, seed)
     fitted_ranges = tables_ranges(tables) if observations is None else ranges(observations)
     return LossModel(
@@ -75,23 +80,17 @@ def tables_ranges(tables: Population) -> dict[str, tuple[float, float]]:
     return found
 
 
-def _support(tables: Population, labels: Labels, prior: Belief) -> Runs | None:
-    """What the runs of the table itself, if it is among the public ones, show beyond its law at a few sizes."""
+def _known_table(tables: Population, labels: Labels) -> tuple[float, Runs]:
+    """If the table is among the public ones: its deviation from its law, in log loss, and sizes that it had runs of."""
     same = tables.tables_of(labels)
     if not same:
-        return None
-    support = np.array(same[0].facts["support"])
-    sizes = {"params": np.exp(support[:, 0]), "tokens": np.exp(support[:, 1])}
-    by_law = log_loss(prior.mean[None], sizes)[0]
-    return Runs.finished(sizes["params"], sizes["tokens"], by_law + support[:, 2])
+        return 0.0, Runs.none()
+    sizes = np.exp(np.array(same[0].facts["sizes"]))
+    return float(same[0].facts["deviation"]), Runs.finished(sizes[:, 0], sizes[:, 1], np.zeros(len(sizes)))
 
 
-def _fit(
-    components: list[Component], runs: Runs, seed: int, draws: int = _DRAWS, support: Runs | None = None
-) -> tuple[Fit, Misfit]:
-    parameters, misfit = drawn(components, runs, draws, seed, support)
-    mean = sum(component.weight * component.belief.mean for component in components)
-    theta = to_law(np.asarray(mean)[None])[0]
+def _fit(components: list[Component], runs: Runs, seed: int, draws: int = _DRAWS) -> tuple[Fit, Misfit]:
+    theta, parameters, misfit = drawn(components, runs, draws, seed)
     return Fit(LAW, REFERENCE, theta, parameters, misfit.noise / _NOISE_SCALE, objective=0.0), misfit
 
 
