@@ -339,7 +339,7 @@ def test_domains_are_targets(call, tmp_path, workshop):
     header = header.replace("loss", "loss.web") + ",loss.code"
     (tmp_path / "two.csv").write_text("\n".join([header, *doubled]) + "\n")
     assert call("fit", "two.csv", "--law", "chinchilla", "--out", "two").returncode == 0
-    plan = ["--predictor", "two", "--json", "--set", "data.val_domain=code"]
+    plan = ["--predictor", "two", "--json", "--set", "data.evaluated_on=code"]
     result = parsed(call("predict", "--config", SEVEN_B, *plan))
     assert set(result["domains"]) == {"loss.web", "loss.code"}
     assert result["loss_nats"] == result["domains"]["loss.code"]["loss_nats"]
