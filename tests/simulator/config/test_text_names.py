@@ -1,4 +1,4 @@
-"""How a plan names its corpus, its tokenizer and what it is evaluated on; what is refused, and what it means as columns."""
+"""How a plan names its corpus, its tokenizer and what it is evaluated on: what is refused, and what columns hold."""
 
 import pytest
 from foretrain.core.errors import ConfigError
@@ -58,7 +58,10 @@ def test_shares_that_nearly_sum_to_1_are_made_to(weights):
         ({"tokenizer": {"vocab_size": 32000}}, r"data\.tokenizer\.bytes_per_token: is missing"),
         ({"tokenizer": {"bytes_per_token": 4}}, r"data\.tokenizer\.vocab_size: is missing"),
         ({"tokenizer": {"vocab_size": 0, "bytes_per_token": 4}}, r"tokenizer\.vocab_size: got 0; expected a number of"),
-        ({"tokenizer": {"vocab_size": 9, "bytes_per_token": 0}}, r"tokenizer\.bytes_per_token: got 0; expected a number"),
+        (
+            {"tokenizer": {"vocab_size": 9, "bytes_per_token": 0}},
+            r"tokenizer\.bytes_per_token: got 0; expected a",
+        ),
         ({"tokenizer": {"vocab_size": 9, "bytes_per_token": 1, "name": "x"}}, r"data\.tokenizer\.name: unknown key"),
         ({"tokenizer": 7}, r"data\.tokenizer: got 7; expected text"),
         ({"evaluated_on": {"web": 1.0}}, r"data\.evaluated_on: got \{'web': 1\.0\}; expected text"),

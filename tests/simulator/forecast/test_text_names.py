@@ -1,4 +1,4 @@
-"""Named corpora, tokenizers and texts to evaluate on, in a forecast: bits per byte, warnings, the target that is meant."""
+"""Named corpora, tokenizers and evaluation sets in a forecast: bits per byte, warnings, which target is meant."""
 
 import math
 
@@ -102,7 +102,10 @@ def test_what_a_plan_is_evaluated_on_is_the_headline(by_domain, plan, text, main
     [
         ({"corpus": "finewebb"}, "data.corpus: 'finewebb' is new to the catalogue; nearest: fineweb, fineweb_"),
         ({"tokenizer": "lama2"}, "data.tokenizer: 'lama2' is new to the catalogue; nearest: llama2"),
-        ({"tokenizer": "lama2"}, "state data.bytes_per_token, or data.tokenizer as {vocab_size: …, bytes_per_token: …}"),
+        (
+            {"tokenizer": "lama2"},
+            "state data.bytes_per_token, or data.tokenizer as {vocab_size: …, bytes",
+        ),
         ({"tokenizer": "llama2", "corpus": "ours"}, "state data.evaluated_on or data.corpus by a known name"),
         (
             {"tokenizer": "llama3", "corpus": "web", "bytes_per_token": 3.5},
