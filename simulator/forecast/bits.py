@@ -35,7 +35,7 @@ def bits_per_byte(loss: Quantity, scale: BytesPerToken) -> Quantity:
 
     >>> found = bits_per_byte(Quantity(2.0, {0.9: (1.9, 2.1)}), BytesPerToken(4.0, 0.05))
     >>> round(found.median, 3), [round(end, 3) for end in found.intervals[0.9]]
-    (0.721, [0.655, 0.793])
+    (0.721, [0.655, 0.794])
     """
     nats = math.log(2.0) * scale.value  # of one bit per byte
     intervals = {}
