@@ -8,7 +8,7 @@ for: the counts of copies are lower bounds of the repetition in the text.
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, get_args
 
 from ...core.errors import CorpusError
@@ -168,8 +168,8 @@ def inspect(corpus: Corpus, progress: Progress | None = None, tokenizer: TokenCo
     notes = _notes(corpus, domains, overlaps, tracker.estimated)
     if progress is not None:
         progress("done", 1.0)
-    known = () if tokenizer is None else (tokenizer.name, tokenizer.vocab_size)
-    return CorpusReport(corpus.where, domains, overlaps, tracker.estimated, notes, *known)
+    report = CorpusReport(corpus.where, domains, overlaps, tracker.estimated, notes)
+    return report if tokenizer is None else replace(report, tokenizer=tokenizer.name, vocab_size=tokenizer.vocab_size)
 
 
 def _inspected(
