@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from ...datasets.facts.corpora import find_corpus
+from ...datasets.facts.corpora import find_corpus, kinds_of
 from ..config.run_config import RunConfig
+from ..config.text_names import StatedTokenizer
 from ..hierarchy.labels import Labels, describe
 from ..hierarchy.shipped import population
 from ..predictor.named import named_predictor
@@ -28,10 +27,16 @@ def for_plan(config: RunConfig, predictor: Predictor) -> Predictor:
 def plan_labels(config: RunConfig) -> Labels:
     """What a plan says of its text. A corpus that only one author trains on says who trained, too."""
     data = config.data
-    labels = describe(data.corpus, data.tokenizer, data.val_domain, bytes_per_token_stated=data.bytes_per_token)
+    corpus = data.corpus
+    if corpus is None and data.mix is not None and kinds_of(data.mix) is not None:
+        corpus = data.mix
+    tokenizer, counted = data.tokenizer, data.bytes_per_token
+    if isinstance(tokenizer, StatedTokenizer):
+        tokenizer, counted = data.tokenizer_text, counted or tokenizer.bytes_per_token
+    labels = describe(corpus, tokenizer, data.evaluated_on, bytes_per_token_stated=counted)
     if len(labels.corpus) == 1:
         (name,) = labels.corpus
         known = find_corpus(name)
         if known is not None and known.owner is not None:
-            return replace(labels, source=population().author_of(labels.corpus))
+            return labels.of_source(population().author_of(labels.corpus))
     return labels

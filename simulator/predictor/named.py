@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ...datasets.facts.corpora import composition_text
 from ..fitting import Fit
 from ..hierarchy.coordinates import REFERENCE
 from ..hierarchy.labels import UNKNOWN, Labels, describe
@@ -77,11 +78,10 @@ def named_predictor(labels: Labels, name: str, about: Mapping[str, object]) -> P
 
 def label_facts(labels: Labels) -> dict[str, object]:
     """Labels as plain facts: corpus, tokenizer, evaluation set; None where nothing is stated."""
-    corpus = " + ".join(
-        name if share == 1.0 else f"{share:.3g} {name}" for name, share in labels.corpus.items() if name != UNKNOWN
-    )
+    known = {name: share for name, share in labels.corpus.items() if name != UNKNOWN}
+    corpus = next(iter(known), None) if len(known) < 2 else composition_text(known)
     return {
-        "corpus": corpus or None,
+        "corpus": corpus,
         "tokenizer": labels.tokenizer or None,
         "val_domain": labels.evaluated_on or None,
         "bytes_per_token": float(f"{labels.bytes_per_token:.4g}"),

@@ -20,6 +20,7 @@ from ...core.processors import usable_cores
 from ...core.progress import Progress
 from ...core.summary import Summarised
 from ...core.units import format_count, shown
+from ...datasets.facts.corpora import find_evaluation_set
 from ..fitting import AUTO, LawPrior, Observations, one_thread, public_prior, weak_prior
 from ..laws import Columns
 from .domain_average import average, error_correlation, shares
@@ -144,6 +145,20 @@ class Predictor(Summarised):
     def main_loss(self) -> str:
         """The main target: `loss` if there is one, otherwise the first."""
         return "loss" if "loss" in self.models else next(iter(self.models))
+
+    def main_loss_on(self, evaluated_on: str | None) -> str:
+        """The main target of a plan evaluated on this text: the text's own, by any of its names, if there is one.
+
+        >>> from foretrain.simulator.predictor.storage.folder import load
+        >>> load("web-text").main_loss_on("c4_en")
+        'loss'
+        """
+        if evaluated_on is None or f"loss.{evaluated_on}" in self.models:
+            return self.main_loss if evaluated_on is None else f"loss.{evaluated_on}"
+        wanted = find_evaluation_set(evaluated_on)
+        of_domains = [] if wanted is None else self.domain_losses
+        named = (name for name in of_domains if find_evaluation_set(name.removeprefix("loss.")) is wanted)
+        return next(named, self.main_loss)
 
     @override
     def summary(self) -> dict[str, str]:

@@ -53,7 +53,7 @@ class LossSurface:
     def of(
         cls, predictor: Predictor, config: RunConfig | None = None, unique_tokens: float | None = None
     ) -> LossSurface:
-        """The main target of a predictor (that of the plan's `data.val_domain`), for a plan or a plain dense model.
+        """The main target of a predictor (that of the plan's `data.evaluated_on`), for a plan or a plain dense model.
 
         `unique_tokens` is a stock that replaces the plan's. InputError where the law reads what isn't stated (a mix),
         or doesn't know how the loss changes with size or with tokens.
@@ -86,9 +86,8 @@ class LossSurface:
 
     @staticmethod
     def target_of(predictor: Predictor, config: RunConfig | None) -> str:
-        """The target of a plan's `data.val_domain`; the predictor's main one without a plan, or where it has none."""
-        named = f"loss.{None if config is None else config.data.val_domain}"
-        return named if named in predictor.models else predictor.main_loss
+        """The target of a plan's `data.evaluated_on`; the predictor's main one without a plan, or where it has none."""
+        return predictor.main_loss_on(None if config is None else config.data.evaluated_on)
 
     @property
     def fit(self) -> Fit:
