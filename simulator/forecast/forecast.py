@@ -194,9 +194,7 @@ def forecast(
         predictions[name] = prediction
         domains[name] = _domain(prediction, _parts(model, prediction, known), config.data.bytes_per_token)
 
-    main = predictor.main_loss
-    if config.data.val_domain and f"loss.{config.data.val_domain}" in predictor.models:
-        main = f"loss.{config.data.val_domain}"
+    main = predictor.headline(config.data.val_domain, config.data.corpus)
     average = _average(config, predictor, predictions, domains)
 
     lacking = missing(config)

@@ -23,7 +23,7 @@ from ...core.units import format_count, shown
 from ..fitting import AUTO, LawPrior, Observations, one_thread, public_prior, weak_prior
 from ..laws import Columns
 from .domain_average import average, error_correlation, shares
-from .fit_warnings import table_warnings
+from .fit_warnings import Misfit, misfit_of, misfit_warnings, table_warnings
 from .loss_model import Learner, LossModel, errors_over_sd, fit_loss_model
 from .prediction import LossPrediction
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from ...datasets.runs.run_table import RunTable
 
 _Found = TypeVar("_Found")
+_CORPUS_COLUMNS = ("dataset", "data", "train_set", "training_set")
+"""Extra columns of text that name the corpus where there is no column `corpus`."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -78,6 +80,7 @@ class Predictor(Summarised):
         name: str = "predictor",
         about: Mapping[str, object] | None = None,
         progress: Progress | None = None,
+        by: str | None = None,
     ) -> Predictor:
         """Fit a law to every loss column of a run table.
 
@@ -95,6 +98,7 @@ class Predictor(Summarised):
             name: Name of the predictor.
             about: Facts about it, in addition to or instead of those that the table tells.
             progress: Called with each target and the share done, 0 to 1.
+            by: A column of text: each of its values gets a law of its own, as the target `loss.<value>`.
 
         Returns:
             The predictor.
@@ -106,25 +110,31 @@ class Predictor(Summarised):
             DataWarning: Something in the table looks like a mistake.
         """
         chosen_prior = resolve_prior(prior, law)
+        if by is not None:
+            table = table.split_by(by)
 
-        def fit_target(target: str) -> tuple[LossModel, np.ndarray]:
+        def fit_target(target: str) -> tuple[LossModel, np.ndarray, Misfit]:
             try:
                 observations = Observations.from_table(table, target)
                 model = fit_loss_model(observations, law, chosen_prior, fixed=fixed, seed=seed, learner=surrogate)
                 errors = np.full(len(table), np.nan)
                 errors[table.fit_mask(target)] = errors_over_sd(model, observations)
-                return model, errors
+                return model, errors, misfit_of(table, target, model.fit, observations, chosen_prior)
             except FitError as error:
                 raise FitError(f"{table.where}: target {target!r}: {error}") from None
 
         models: dict[str, LossModel] = {}
         errors_by_target: list[np.ndarray] = []
+        misfits: dict[str, Misfit] = {}
         fitted = _side_by_side(fit_target, table.loss_columns, progress)
-        for target, (model, errors) in zip(table.loss_columns, fitted, strict=True):
+        for target, (model, errors, misfit) in zip(table.loss_columns, fitted, strict=True):
             models[target] = model
             errors_by_target.append(errors)
+            misfits[target] = misfit
 
         facts = {"table": table.where, "digest": table.digest(), "seed": seed, **_table_facts(table), **(about or {})}
+        if by is not None:
+            facts["by"] = by
         facts["prior"] = None
         if chosen_prior is not None:
             facts["prior"] = chosen_prior.name
@@ -134,7 +144,9 @@ class Predictor(Summarised):
         for model in models.values():
             told_apart |= model.fit.law.levels.keys()
             doubts += model.choice["doubts"]
-        notes = (*table_warnings(table, told_apart), *dict.fromkeys(doubts))
+        if by is not None:
+            told_apart.add(by)
+        notes = (*table_warnings(table, told_apart), *misfit_warnings(misfits), *dict.fromkeys(doubts))
         for note in notes:
             warnings.warn(note, DataWarning, stacklevel=2)
         return cls(name, models, facts, notes, error_correlation(errors_by_target))
@@ -143,6 +155,17 @@ class Predictor(Summarised):
     def main_loss(self) -> str:
         """The main target: `loss` if there is one, otherwise the first."""
         return "loss" if "loss" in self.models else next(iter(self.models))
+
+    def headline(self, val_domain: str | None, corpus: object = None) -> str:
+        """The target that a plan is about: of its domain, of its corpus where laws are by corpus, else the main one.
+
+        Args:
+            val_domain: `data.val_domain` of the plan.
+            corpus: `data.corpus` of the plan.
+        """
+        named = [val_domain, corpus if "by" in self.about else None]
+        of_plan = (f"loss.{name}" for name in named if name is not None)
+        return next((target for target in of_plan if target in self.models), self.main_loss)
 
     @override
     def summary(self) -> dict[str, str]:
@@ -286,13 +309,17 @@ def resolve_prior(prior: str | LawPrior | None, law: str) -> LawPrior | None:
 
 
 def _table_facts(table: RunTable) -> dict[str, object]:
-    """What the table tells: what its `params` count, and its validation domain and tokenizer where all runs agree."""
+    """What the table tells: what its `params` count, and where all runs agree, their corpus, tokenizer and the like."""
     facts: dict[str, object] = {"params_kind": _params_kind(table)}
-    for column in ("val_domain", "tokenizer"):
-        if column in table.frame.columns:
-            values = set(table.frame[column].dropna().astype(str))
-            if len(values) == 1:
-                facts[column] = values.pop()
+    for fact, names in (("val_domain", ()), ("tokenizer", ()), ("corpus", _CORPUS_COLUMNS)):
+        for column in (fact, *names):
+            words = set(table.frame[column].dropna().astype(str)) if table.has(column) else set()
+            if len(words) == 1 and fact not in facts and table.frame[column].dtype.kind not in "biuf":
+                facts[fact] = words.pop()
+    if table.has("bytes_per_token"):
+        values = np.unique(table.column("bytes_per_token"))
+        if len(values) == 1:
+            facts["bytes_per_token"] = float(values[0])
     return facts
 
 

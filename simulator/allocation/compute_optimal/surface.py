@@ -86,9 +86,8 @@ class LossSurface:
 
     @staticmethod
     def target_of(predictor: Predictor, config: RunConfig | None) -> str:
-        """The target of a plan's `data.val_domain`; the predictor's main one without a plan, or where it has none."""
-        named = f"loss.{None if config is None else config.data.val_domain}"
-        return named if named in predictor.models else predictor.main_loss
+        """The target that a plan is about; the predictor's main one without a plan."""
+        return predictor.main_loss if config is None else predictor.headline(config.data.val_domain, config.data.corpus)
 
     @property
     def fit(self) -> Fit:

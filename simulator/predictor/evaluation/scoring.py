@@ -42,6 +42,9 @@ def score(predictor: Predictor, table: RunTable, *, progress: Progress | None = 
     >>> found["rows"], found["targets"]["loss"]["max_relative_error"] < 0.2
     (2, True)
     """
+    by = predictor.about.get("by")
+    if isinstance(by, str) and "loss" in table.loss_columns:
+        table = table.split_by(by, [name.removeprefix("loss.") for name in predictor.models])
     pairs = matching_targets(predictor, table)
     results = {}
     for number, (name, column) in enumerate(pairs.items()):

@@ -40,8 +40,7 @@ class GoalReader:
         self, config: StudyConfig, run: RunConfig, space: Space, predictor: Predictor, origins: Origins
     ) -> None:
         self.config, self.run, self.space, self.predictor, self.origins = config, run, space, predictor, origins
-        named = f"loss.{run.data.val_domain}"
-        self.main = named if run.data.val_domain and named in predictor.models else predictor.main_loss
+        self.main = predictor.headline(run.data.val_domain, run.data.corpus)
 
     def goals(self) -> tuple[MeasuredGoal, ...]:
         """The goals. Raises ConfigError for an unknown measure, one that lacks what it needs, or one named twice."""
