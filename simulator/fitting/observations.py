@@ -145,7 +145,7 @@ class Observations:
         early = self.progress**_EARLY_POWER
         runs = np.arange(len(self)) if self.origins is None else self.origins
         total = np.bincount(runs, early)
-        return early * np.minimum(1.0, _RUNS_OF_A_CURVE / total)[runs]
+        return early * np.minimum(1.0, _RUNS_OF_A_CURVE / np.maximum(total, 1e-300))[runs]
 
     def _of_few_steps(self) -> np.ndarray:
         if self.steps is None or self._batch_varies():

@@ -28,7 +28,7 @@ of mixes by 1 to 3 %."""
 
 _WORTH_A_NAME = 0.01  # what a law leaves over, below which no column is held responsible
 _EXPLAINS = 0.5  # share of the residual's variance between the values of a column, and of its size after a fit to each
-_STRAYS, _STRAYS_AT_LEAST = 5.0, 0.03  # times the noise, and log loss, beyond which a run is named
+_STRAYS, _STRAYS_AT_LEAST = 7.0, 0.03  # times the median residual, and log loss, beyond which a run is named
 _MOST_STRAYING = 0.25  # share of the runs; more of them aren't strays
 _FEWEST_OF_A_LEVEL = 4
 _MOST_LEVELS = 20
@@ -106,7 +106,7 @@ def misfit_of(table: RunTable, target: str, fit: Fit, observations: Observations
     weights = observations.weights * observations.trust
     plain = float(weights @ np.abs(residual) / weights.sum())
     rows = table.fit_rows(target)
-    best = Misfit(fit.noise, min(plain, fit.noise) > _ONE_RECIPE, straying=_straying(rows, residual, fit.noise))
+    best = Misfit(fit.noise, min(plain, fit.noise) > _ONE_RECIPE, straying=_straying(rows, residual))
     if plain < _WORTH_A_NAME:
         return best
     for column in _kinds(rows, observations):
@@ -147,9 +147,10 @@ def misfit_warnings(misfits: Mapping[str, Misfit]) -> Iterator[str]:
         )
 
 
-def _straying(rows: RunTable, residual: np.ndarray, noise: float) -> str | None:
+def _straying(rows: RunTable, residual: np.ndarray) -> str | None:
     """The few finished runs far above their law, if some setting of theirs is extreme."""
-    far = (residual > max(_STRAYS * noise, _STRAYS_AT_LEAST)) & (rows.progress == 1)
+    usual = float(np.median(np.abs(residual)))
+    far = (residual > max(_STRAYS * usual, _STRAYS_AT_LEAST)) & (rows.progress == 1)
     if far.sum() < 2 or far.mean() > _MOST_STRAYING:
         return None
     why = " and ".join(_extremes(rows, far))
