@@ -104,7 +104,7 @@ def mixture_study(goal: Any, seed: int, simplex: Any = "all") -> dict[str, Any]:
     """A search over RegMix's 17 domains."""
     return {
         "name": "mixture",
-        "run": {"model": {"params": "1M"}, "data": {"tokens": "1B", "val_domain": "pile_cc"}},
+        "run": {"model": {"params": "1M"}, "data": {"tokens": "1B", "evaluated_on": "pile_cc"}},
         "space": {"data.mix": {"simplex": simplex}},
         "objective": goal,
         "search": {"seed": seed, "trials": TRIALS},

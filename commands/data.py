@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from ..core.errors import ConfigError, UsageError
@@ -22,21 +24,24 @@ def data() -> None:
 
 @data.command()
 @click.argument("corpora", metavar="CORPORA")
+@click.option("--tokenizer", metavar="FILE", help="Count bytes per token with this tokenizer.json.")
 @json_option
-def inspect(corpora: str, as_json: bool) -> None:
+def inspect(corpora: str, tokenizer: str | None, as_json: bool) -> None:
     """Read every document once: counts, bytes, copies, leaks into the validation split, figures of quality.
 
     CORPORA is a YAML file that names domains and where their text is (JSON lines, Parquet, text; .gz, .zst).
 
     \b
     Example:  simulate data inspect corpora.yaml
+              simulate data inspect corpora.yaml --tokenizer tokenizer.json
     """
     from ..datasets.corpus.corpus import Corpus
     from ..datasets.corpus.quality import inspect as inspect_corpus
 
     corpus = Corpus.load(corpora)
+    counter = None if tokenizer is None else _counter(tokenizer)
     with progress_bar("reading") as step:
-        report = inspect_corpus(corpus, progress=step)
+        report = inspect_corpus(corpus, progress=step, tokenizer=counter)
     show(as_json, report.to_dict(), lambda: _tables().inspect_view(report))
 
 
@@ -111,6 +116,21 @@ def stock(
     outlook = public_outlook(max_epochs, rate, seed)
     facts = {"plan": plan_facts, "public": outlook.to_dict()}
     show(as_json, facts, lambda: _stock_tables().stock_view(found, outlook))
+
+
+def _counter(path: str):
+    """What counts tokens as the tokenizer of a file does. `UsageError` for a mere name, whose vocabulary isn't here."""
+    from ..datasets.facts.tokenizers import find_tokenizer
+    from ..datasets.tokens.counting import FileTokenCounter
+
+    known = find_tokenizer(path)
+    if known is not None and not Path(path).exists():
+        raise UsageError(
+            f"--tokenizer: got {shown(path)}, of which the catalogue has figures "
+            f"({known.bytes_per_token['web']:g} bytes per token of web text) but no vocabulary; "
+            "expected its file, tokenizer.json"
+        )
+    return FileTokenCounter(path)
 
 
 def _growth(text: str | None) -> float | None:

@@ -33,7 +33,9 @@ CLUSTER_KEYS = CLUSTER_QUANTITIES | {
     "step_parts_s", "memory_parts_gib", "wall_clock_shares", "cost_parts_usd", "finish", "p_deadline", "p_budget",
     "calibrated_on", "cluster_notes",
 }  # fmt: skip
-DOMAIN_KEYS = {"loss_nats", "perplexity", "bits_per_byte", "decomposition_nats"}
+DOMAIN_KEYS = {
+    "loss_nats", "perplexity", "bits_per_byte", "bytes_per_token", "bytes_per_token_log_sd", "decomposition_nats",
+}  # fmt: skip
 FORECAST_KEYS = DOMAIN_KEYS | {
     "name", "domains", "average", "p_target", "p_all", "extrapolation_gap_decades", "training_flops", "params_total",
     "params_active", "params_fitted", "tokens", "epochs", "predictor", "warnings", "config", "seed", "version",
@@ -93,7 +95,7 @@ def test_predict_json_on_each_example(call, example):
     assert set(result["predictor"]) == PREDICTOR_KEYS
     assert result["predictor"]["name"] == DEFAULT
     assert (result["name"], result["version"], result["seed"]) == (example.stem, __version__, 0)
-    bytes_per_token = result["config"]["data"]["bytes_per_token"]
+    named = result["config"]["data"]["tokenizer"] is not None
     for domain in (result, *result["domains"].values()):
         assert set(domain) >= DOMAIN_KEYS
         loss = domain["loss_nats"]
@@ -101,10 +103,12 @@ def test_predict_json_on_each_example(call, example):
         check_quantity(domain["perplexity"])
         check_same(domain["perplexity"], loss, math.exp)
         assert sum(domain["decomposition_nats"].values()) == pytest.approx(loss["median"], rel=1e-6)
-        assert (domain["bits_per_byte"] is None) == (bytes_per_token is None)
+        bytes_per_token = domain["bytes_per_token"]
+        assert (domain["bits_per_byte"] is not None) == (bytes_per_token is not None) == named
         if bytes_per_token is not None:
             check_quantity(domain["bits_per_byte"])
-            check_same(domain["bits_per_byte"], loss, lambda nats: nats / math.log(2) / bytes_per_token)
+            assert domain["bits_per_byte"]["median"] * math.log(2) * bytes_per_token == pytest.approx(loss["median"])
+            assert 0 < domain["bytes_per_token_log_sd"] < 0.1
     assert 1.2 < result["loss_nats"]["median"] < 4, "a loss that no such run ever had"
     target = result["config"]["targets"]
     assert (result["p_target"] is None) == (target["perplexity"] is None and target["loss_nats"] is None)
@@ -339,7 +343,7 @@ def test_domains_are_targets(call, tmp_path, workshop):
     header = header.replace("loss", "loss.web") + ",loss.code"
     (tmp_path / "two.csv").write_text("\n".join([header, *doubled]) + "\n")
     assert call("fit", "two.csv", "--law", "chinchilla", "--out", "two").returncode == 0
-    plan = ["--predictor", "two", "--json", "--set", "data.val_domain=code"]
+    plan = ["--predictor", "two", "--json", "--set", "data.evaluated_on=code"]
     result = parsed(call("predict", "--config", SEVEN_B, *plan))
     assert set(result["domains"]) == {"loss.web", "loss.code"}
     assert result["loss_nats"] == result["domains"]["loss.code"]["loss_nats"]

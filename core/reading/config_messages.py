@@ -16,6 +16,8 @@ __all__ = ["Origins", "description", "explain", "known_keys", "suggestion"]
 
 _MAX_LISTED = 12
 _MAX_PROBLEMS = 20
+# Where pydantic names the key of a mapping, or the member of a union, which no author wrote.
+_UNWRITTEN = ("[key]", "[name]", "[mapping]")
 
 _EXPECTED = {
     "string_type": "text (in quotes if it looks like a number)",
@@ -119,7 +121,7 @@ def suggestion(root: type[BaseModel], path: tuple[str, ...]) -> str:
 
 def _line(problem: Any, root: type[BaseModel], origins: Origins, within: tuple[str, ...]) -> str:
     """Return one problem as one line."""
-    path = tuple(str(part) for part in problem["loc"] if part != "[key]")
+    path = tuple(str(part) for part in problem["loc"] if part not in _UNWRITTEN)
     cause = problem.get("ctx", {}).get("error")
     if isinstance(cause, FieldError):
         path, message = (*path, *cause.key.split(".")), cause.message
@@ -163,9 +165,16 @@ def _section_at(root: type[BaseModel], path: tuple[str, ...]) -> type[BaseModel]
 def _subsections(section: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
     """Yield key and model of each field that is a section itself, optional or not, or a mapping of sections."""
     for name, entry in section.model_fields.items():
-        for kind in (entry.annotation, *get_args(entry.annotation)):
+        for kind in _members(entry.annotation):
             if isinstance(kind, type) and issubclass(kind, BaseModel):
                 yield entry.alias or name, kind
+
+
+def _members(annotation: Any) -> Iterator[Any]:
+    """Yield an annotation and what it is made of: members of a union, values of a mapping."""
+    yield annotation
+    for inner in get_args(annotation):
+        yield from _members(inner)
 
 
 def _named_sections(section: type[BaseModel]) -> set[str]:

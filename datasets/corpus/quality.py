@@ -8,7 +8,7 @@ for: the counts of copies are lower bounds of the repetition in the text.
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, get_args
 
 from ...core.errors import CorpusError
@@ -19,6 +19,7 @@ from .documents import Split, files_of, raw_documents
 from .duplicates import DuplicateTracker, SharedDocuments
 from .synthetic import build_source
 from .text_figures import FigureCounter, TextFigures
+from .token_sample import TokenCounter, TokenSample
 
 __all__ = ["CorpusReport", "DomainReport", "Overlap", "SyntheticReport", "inspect"]
 
@@ -49,6 +50,8 @@ class DomainReport:
     """Documents whose normalised text occurred before in this domain; an estimate if the report's notes say so."""
     duplicate_bytes_share: float
     figures: TextFigures
+    bytes_per_token: float | None = None
+    """Bytes of text per token, counted on a sample; None where no tokenizer is given."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data; keys have their unit in the name, those of `figures` stand beside the others."""
@@ -103,6 +106,15 @@ class CorpusReport:
     overlaps: tuple[Overlap, ...] = ()
     duplicates_estimated: bool = False
     notes: tuple[str, ...] = ()
+    tokenizer: str | None = None
+    vocab_size: int | None = None
+
+    @property
+    def bytes_per_token(self) -> float | None:
+        """Of all domains of text together, each by its size; None where no tokenizer is given."""
+        texts = [report for report in self.domains.values() if isinstance(report, DomainReport)]
+        tokens = sum(text.bytes / text.bytes_per_token for text in texts if text.bytes_per_token)
+        return sum(text.bytes for text in texts) / tokens if tokens else None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON; the same corpus gives the same."""
@@ -111,15 +123,19 @@ class CorpusReport:
             "overlaps": [overlap.to_dict() for overlap in self.overlaps],
             "duplicates_estimated": self.duplicates_estimated,
             "notes": list(self.notes),
+            "tokenizer": self.tokenizer,
+            "vocab_size": self.vocab_size,
+            "bytes_per_token": self.bytes_per_token,
         }
 
 
-def inspect(corpus: Corpus, progress: Progress | None = None) -> CorpusReport:
+def inspect(corpus: Corpus, progress: Progress | None = None, tokenizer: TokenCounter | None = None) -> CorpusReport:
     """Read a whole corpus once and report sizes, duplicates, overlaps between domains and figures of the text.
 
     Args:
         corpus: The corpus.
         progress: Called with the number of documents read so far, and the share of domains that are done.
+        tokenizer: Whose bytes per token are counted, on a sample of each domain.
 
     Returns:
         The report; `domains` has one entry per domain, `notes` says in plain sentences what looks wrong.
@@ -147,20 +163,27 @@ def inspect(corpus: Corpus, progress: Progress | None = None) -> CorpusReport:
                 source.vocab_size, domain.synthetic.tokens, source.entropy_nats, source.unigram_entropy_nats
             )
         else:
-            domains[name] = _inspected(corpus, name, number, tracker, progress)
+            domains[name] = _inspected(corpus, name, number, tracker, progress, tokenizer)
     overlaps = tuple(_overlap(shared, list(domains)) for shared in tracker.shared())
     notes = _notes(corpus, domains, overlaps, tracker.estimated)
     if progress is not None:
         progress("done", 1.0)
-    return CorpusReport(corpus.where, domains, overlaps, tracker.estimated, notes)
+    report = CorpusReport(corpus.where, domains, overlaps, tracker.estimated, notes)
+    return report if tokenizer is None else replace(report, tokenizer=tokenizer.name, vocab_size=tokenizer.vocab_size)
 
 
 def _inspected(
-    corpus: Corpus, name: str, number: int, tracker: DuplicateTracker, progress: Progress | None
+    corpus: Corpus,
+    name: str,
+    number: int,
+    tracker: DuplicateTracker,
+    progress: Progress | None,
+    tokenizer: TokenCounter | None,
 ) -> DomainReport:
     """Return the report on one domain of text, the `number`-th; add its documents to the tracker."""
     before = number / len(corpus.domains)
     counter = FigureCounter()
+    sample = None if tokenizer is None else TokenSample()
     documents, sizes = dict.fromkeys(_SIDES, 0), dict.fromkeys(_SIDES, 0)
     empty = 0
     for done, (side, document) in enumerate(raw_documents(corpus, name, _SIDES)):
@@ -173,6 +196,8 @@ def _inspected(
         documents[side] += 1
         sizes[side] += size
         counter.add(document.text, document.digest)
+        if sample is not None:
+            sample.add(document.text, document.digest)
         tracker.add(number, _SIDES.index(side), document.digest, size)
     if not counter.documents:
         place = corpus.place("domains", name)
@@ -194,6 +219,7 @@ def _inspected(
         duplicate_documents=copies.documents,
         duplicate_bytes_share=min(1.0, copies.bytes / total),
         figures=counter.figures(),
+        bytes_per_token=None if sample is None or tokenizer is None else sample.bytes_per_token(tokenizer),
     )
 
 

@@ -186,11 +186,13 @@ def composition_of(text: str) -> dict[str, float] | None:
 
 
 def composition_text(parts: Mapping[str, float]) -> str:
-    """A composition as text that `composition_of` reads back: what a column of a run table holds.
+    """A composition as text that `composition_of` reads back: what a column of a run table holds. One part is its name.
 
     >>> composition_text({"web": 0.8, "code": 0.15, "wikipedia": 0.05})
     'web:0.8+code:0.15+wikipedia:0.05'
     """
+    if len(parts) == 1:
+        return next(iter(parts))
     return "+".join(f"{name}:{share:.{_DIGITS}g}" for name, share in parts.items())
 
 

@@ -6,12 +6,9 @@ tokens and log-normal; a growth is the log of a factor per year, Gaussian, and m
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from collections.abc import Mapping
 from functools import cache
-from importlib import resources
 from statistics import NormalDist
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
@@ -22,6 +19,7 @@ from ...core.errors import ConfigError
 from ...core.reading.fields import FieldError, Frozen, Label, PositiveCount, PositiveReal, Real, Share
 from ...core.reading.suggest import did_you_mean, nearest
 from ...core.units import shown
+from .catalogue import folded, read_facts
 
 __all__ = [
     "Growth",
@@ -156,14 +154,14 @@ def public_stock(name: str) -> PublicStock:
     found = find(name)
     if found is not None:
         return found
-    hint = did_you_mean(_index()[near].name for near in nearest(_plain(name), _index()))
+    hint = did_you_mean(_index()[near].name for near in nearest(folded(name), _index()))
     known = ", ".join(public_stocks())
     raise ConfigError(f"got {shown(name)}, which no figure is published for; {hint}expected one of {known}")
 
 
 def find(domain: str) -> PublicStock | None:
     """The published stock that a domain of this name draws on; None if its name doesn't determine one."""
-    return _index().get(_plain(domain))
+    return _index().get(folded(domain))
 
 
 @cache
@@ -210,17 +208,12 @@ def sources() -> Mapping[str, str]:
 
 @cache
 def _facts() -> dict[str, Any]:
-    text = resources.files("foretrain.datasets.facts").joinpath("data_stock.json").read_text(encoding="utf-8")
-    return json.loads(text)
+    return read_facts("data_stock.json")
 
 
 @cache
 def _index() -> Mapping[str, PublicStock]:
-    return {_plain(name): stock for stock in public_stocks().values() for name in (stock.name, *stock.aliases)}
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name[:200].casefold())
+    return {folded(name): stock for stock in public_stocks().values() for name in (stock.name, *stock.aliases)}
 
 
 def _log_sd(low: float, high: float, level: float) -> float:

@@ -41,7 +41,9 @@ class Tokenizer(Entry):
 
     vocab_size: Annotated[Whole, Field(ge=1)] = Field(description="Tokens in the vocabulary, without padding.")
     bytes_per_token: dict[Label, PositiveReal] = Field(description="Bytes of text per token, by kind of text.")
-    log_sd: Annotated[Real, Field(ge=0, le=1)] = Field(description="Doubt of their logarithm, one standard deviation.")
+    log_sd: Annotated[Real, Field(ge=0, le=1)] = Field(
+        description="Doubt of their logarithm, one standard deviation; 0 where they are exact whatever the text."
+    )
 
 
 @cache
@@ -87,6 +89,8 @@ def bytes_per_token(
     total = math.fsum(kinds.values())
     parts = {kind: (share / total, tokenizer.bytes_per_token[kind]) for kind, share in kinds.items()}
     value = math.fsum(share * part for share, part in parts.values())
+    if not tokenizer.log_sd:  # bytes themselves, of whatever text
+        return value, 0.0
     of_kinds = math.fsum((share * part / value * _kinds_log_sd()[kind]) ** 2 for kind, (share, part) in parts.items())
     spread = math.fsum(share * (part / value - 1) ** 2 for share, part in parts.values())
     of_shares = spread * (_GUESSED_SHARES_DOUBT if guessed_shares else _SHARES_DOUBT) ** 2

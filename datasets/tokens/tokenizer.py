@@ -34,6 +34,7 @@ __all__ = [
     "ByteTokenizer",
     "Tokenizer",
     "load_tokenizer",
+    "one_thread",
     "token_dtype",
     "train_bpe",
 ]
@@ -176,7 +177,7 @@ class BpeTokenizer(Tokenizer):
         wanted = [_utf8(text) for text in texts]
         parts: list[list[np.ndarray]] = [[] for _ in texts]
         for group in _groups(texts):
-            with _one_thread():
+            with one_thread():
                 encodings = self._engine.encode_batch_fast([piece for _, piece in group])
             for (number, _), encoding in zip(group, encodings, strict=True):
                 parts[number].append(np.asarray(encoding.ids, self.dtype))
@@ -233,7 +234,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> BpeTokenizer:
     engine = Engine(BPE())
     engine.pre_tokenizer = ByteLevel(add_prefix_space=False)
     trainer = BpeTrainer(vocab_size=vocab_size, initial_alphabet=list(_ALPHABET), show_progress=False)
-    with _one_thread():
+    with one_thread():
         engine.train_from_iterator(sample, trainer)
     numbers = {character: byte for byte, character in enumerate(_ALPHABET)}
     merges = []
@@ -303,7 +304,7 @@ def _groups(texts: Sequence[str]) -> Iterator[list[tuple[int, str]]]:
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Keep the encoder on this thread, unless the user's environment says otherwise.
 
     Threads would have to be forgotten by every process that is forked later. The library reads its setting from the

@@ -7,7 +7,8 @@ together. Field descriptions carry the unit and end up in the JSON Schema.
 from __future__ import annotations
 
 import math
-from typing import Annotated, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
 
 from pydantic import Field, StrictBool, field_validator, model_validator
 
@@ -25,12 +26,12 @@ from ...core.reading.fields import (
     whole_schema,
 )
 from ...core.units import shown
+from .text_names import SHARES_TOLERANCE, CorpusName, TokenizerName, corpus_text, tokenizer_text
 
 __all__ = ["DataConfig", "ModelConfig", "TargetConfig"]
 
 # Published counts are rounded: "6.7B" for 6.74e9 is 0.6 % off, "7B" is 4 %. 2 % admits honest rounding only.
 _COUNT_TOLERANCE = 0.02
-_MIX_TOLERANCE = 0.01
 _TARGET_TOLERANCE = 0.01
 _MAX_DOMAINS = 1_000
 
@@ -170,12 +171,40 @@ class DataConfig(Frozen):
     unique_tokens_by_domain: dict[Label, PositiveCount] | None = Field(
         default=None, description="Distinct tokens in stock of each domain of the mix (default: more than are seen)."
     )
-    corpus: Label | None = Field(default=None, description="What the tokens are, in a word, such as web.")
-    val_domain: Label | None = Field(default=None, description="Domain that the loss is measured on.")
-    tokenizer: Label | None = Field(default=None, description="Tokenizer by name; losses per token depend on it.")
-    bytes_per_token: Annotated[PositiveReal, Field(le=1000)] | None = Field(
-        default=None, description="Bytes of text per token of the validation text, for bits per byte."
+    corpus: CorpusName | None = Field(
+        default=None,
+        description="What is trained on: a corpus or kind of text by name, such as fineweb, or shares of several, "
+        "such as {web: 0.8, code: 0.2}.",
     )
+    evaluated_on: Label | None = Field(
+        default=None,
+        description="Text that the loss is measured on: an evaluation set, a corpus or a kind of text, such as c4_en "
+        "(default: the training mix).",
+    )
+    val_domain: Label | None = Field(
+        default=None, description="Former name of evaluated_on, read as that.", json_schema_extra={"deprecated": True}
+    )
+    tokenizer: TokenizerName | None = Field(
+        default=None,
+        description="Tokenizer by name, such as llama3, or its vocab_size and bytes_per_token; losses per token "
+        "depend on it.",
+    )
+    bytes_per_token: Annotated[PositiveReal, Field(le=1000)] | None = Field(
+        default=None,
+        description="Bytes of text per token of the evaluated text, for bits per byte (default: what the tokenizer "
+        "holds of that text).",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_former_name(cls, stated: Any) -> Any:
+        """`val_domain` is what `evaluated_on` was called."""
+        if not isinstance(stated, Mapping) or stated.get("val_domain") is None:
+            return stated
+        former = stated["val_domain"]
+        if stated.get("evaluated_on") not in (None, former):
+            raise FieldError("val_domain", "is the former name of evaluated_on, which is stated too; expected one")
+        return {**stated, "val_domain": None, "evaluated_on": former}
 
     @field_validator("mix")
     @classmethod
@@ -186,7 +215,7 @@ class DataConfig(Frozen):
             raise ValueError(f"got {len(mix)} domains; expected at most {_MAX_DOMAINS}")
         total = math.fsum(mix.values())
         # The slack keeps 1.01, whose float is a trifle more, on the right side.
-        if abs(total - 1) > _MIX_TOLERANCE + 1e-9:
+        if abs(total - 1) > SHARES_TOLERANCE + 1e-9:
             raise ValueError(f"got {shown(mix)}, which sums to {total:.6g}; expected shares that sum to 1 within 0.01")
         # A sum that is 1 but for rounding is left alone, so that writing and reading back changes no bit.
         return mix if abs(total - 1) < 1e-12 else {domain: share / total for domain, share in mix.items()}
@@ -212,6 +241,16 @@ class DataConfig(Frozen):
             return None if self.unique_tokens is None else min(self.unique_tokens, tokens)
         stocks = self.unique_tokens_by_domain
         return math.fsum(min(tokens * share, stocks.get(domain, math.inf)) for domain, share in self.mix.items())
+
+    @property
+    def corpus_text(self) -> str | None:
+        """The corpus in one line, as a column of a run table holds it: its name, or `web:0.8+code:0.2`."""
+        return corpus_text(self.corpus)
+
+    @property
+    def tokenizer_text(self) -> str | None:
+        """The tokenizer in one line, as a column of a run table holds it."""
+        return tokenizer_text(self.tokenizer)
 
     @property
     def epochs(self) -> float:

@@ -17,6 +17,7 @@ __all__ = ["merge_overrides"]
 # Mappings whose keys are the user's own.
 _FREE_KEYS = (
     ("data", "mix"),
+    ("data", "corpus"),
     ("data", "unique_tokens_by_domain"),
     ("optim", "lr_steps"),
     ("optim", "lr_points"),

@@ -237,7 +237,7 @@ def _public_stocks(config: RunConfig, stated: Mapping[str, str | float], year: f
     if unknown:
         expected = ", ".join([*mix, "all"])
         raise ConfigError(f"public: got {shown(unknown[0])}, which is no domain of the mix; expected one of {expected}")
-    corpus = None if mix or config.data.corpus is None else find(config.data.corpus)
+    corpus = None if mix or config.data.corpus_text is None else find(config.data.corpus_text)
     found = {name: find(name) for name in mix} | {"all": corpus or public_stock(_ALL_TEXT)}
     for name, value in stated.items():
         if not isinstance(value, str) and not 0 < value <= _MOST_TOKENS:

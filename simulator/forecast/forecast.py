@@ -19,13 +19,16 @@ from ..cluster.estimate import DRAWS, PlannedStep, estimate
 from ..cluster.layout_choice import missing
 from ..cluster.step_time.step_model import StepTimeModel
 from ..config.run_config import RunConfig
+from ..config.text_scale import BytesPerToken, planned_bytes_per_token
 from ..laws import mix_column
 from ..predictor.domains import new_domains
 from ..predictor.loss_model import LossModel
 from ..predictor.prediction import LossPrediction
 from ..predictor.predictor import Predictor
 from ..predictor.textbook_parameters import decompose
+from .bits import bits_per_byte, loss_bytes_per_token
 from .law_inputs import planned, run_columns
+from .text_warnings import text_warnings
 
 _NOTABLE_DECADES = 0.05
 _FAR_DECADES = 2.0
@@ -42,6 +45,8 @@ class DomainForecast:
     perplexity: Quantity
     bits_per_byte: Quantity | None
     decomposition_nats: Mapping[str, float]
+    bytes_per_token: BytesPerToken | None = None
+    """Bytes of the evaluated text per token, and how far their log is in doubt: 0 where the plan states them."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -49,6 +54,8 @@ class DomainForecast:
             "loss_nats": self.loss_nats.to_dict(),
             "perplexity": self.perplexity.to_dict(),
             "bits_per_byte": None if self.bits_per_byte is None else self.bits_per_byte.to_dict(),
+            "bytes_per_token": None if self.bytes_per_token is None else self.bytes_per_token.value,
+            "bytes_per_token_log_sd": None if self.bytes_per_token is None else self.bytes_per_token.log_sd,
             "decomposition_nats": dict(self.decomposition_nats),
         }
 
@@ -192,9 +199,10 @@ def forecast(
     for name, model in predictor.models.items():
         prediction, known = planned(config, model, columns)
         predictions[name] = prediction
-        domains[name] = _domain(prediction, _parts(model, prediction, known), config.data.bytes_per_token)
+        scale = loss_bytes_per_token(config.data, predictor, name)
+        domains[name] = _domain(prediction, _parts(model, prediction, known), scale)
 
-    main = predictor.headline(config.data.val_domain, config.data.corpus)
+    main = predictor.main_loss_on(config.data.evaluated_on, config.data.corpus_text)
     average = _average(config, predictor, predictions, domains)
 
     lacking = missing(config)
@@ -208,7 +216,8 @@ def forecast(
         p_target = float(predictions[main].probability_at_most(wanted)[0])
 
     gap = max(float(prediction.extrapolation_decades[0]) for prediction in predictions.values())
-    warnings += _warnings(config, predictor, gap)
+    warnings += text_warnings(config, predictor)
+    warnings += _warnings(config, gap)
     warnings += _mix_warnings(config, predictor, columns)
     warnings += _setting_warnings(predictor, columns)
     warnings += predictor.notes
@@ -246,7 +255,7 @@ def _average(
     of_domains = {name: predictions[name] for name in names}
     equal_weights = dict.fromkeys(names, 1.0)
     mean = predictor.averaged(of_domains, equal_weights)
-    return _domain(mean, parts, config.data.bytes_per_token)
+    return _domain(mean, parts, planned_bytes_per_token(config.data))
 
 
 def _parts(model: LossModel, prediction: LossPrediction, known: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -280,7 +289,7 @@ def _mix_warnings(config: RunConfig, predictor: Predictor, columns: Mapping[str,
     ]
 
 
-def _domain(prediction: LossPrediction, parts: dict[str, float], bytes_per_token: float | None) -> DomainForecast:
+def _domain(prediction: LossPrediction, parts: dict[str, float], scale: BytesPerToken | None) -> DomainForecast:
     """The forecast of one target from the prediction of its loss, of one run."""
     intervals = {}
     for level in LEVELS:
@@ -288,10 +297,8 @@ def _domain(prediction: LossPrediction, parts: dict[str, float], bytes_per_token
         intervals[level] = (float(low[0]), float(high[0]))
     loss = Quantity(float(prediction.loss_nats[0]), intervals)
     perplexity = _mapped(loss, lambda nats: math.exp(min(nats, _MOST_NATS)))
-    bits = None
-    if bytes_per_token is not None:
-        bits = _mapped(loss, lambda nats: nats / (math.log(2.0) * bytes_per_token))
-    return DomainForecast(loss, perplexity, bits, parts)
+    bits = None if scale is None else bits_per_byte(loss, scale)
+    return DomainForecast(loss, perplexity, bits, parts, scale)
 
 
 def _mapped(quantity: Quantity, rising: Callable[[float], float]) -> Quantity:
@@ -356,23 +363,9 @@ def _about(predictor: Predictor, main: str) -> dict[str, Any]:
     return about
 
 
-def _warnings(config: RunConfig, predictor: Predictor, gap: float) -> list[str]:
+def _warnings(config: RunConfig, gap: float) -> list[str]:
     """What a careful reader should know before believing the numbers; `gap` in decades beyond the fitted runs."""
     found = []
-    for key, stated in (("corpus", config.data.corpus), ("tokenizer", config.data.tokenizer)):
-        known = predictor.about.get(key)
-        if stated and known and not _alike(stated, str(known)):
-            found.append(
-                f"data.{key} is {stated!r}; the predictor's runs used {known!r}, and losses differ between them"
-            )
-
-    domain = config.data.val_domain
-    if domain:
-        named = [predictor.about.get("val_domain"), *(name.removeprefix("loss.") for name in predictor.models)]
-        spoken_of = [str(name) for name in named if name]
-        if not any(_alike(domain, name) for name in spoken_of if name != "loss"):
-            found.append(f"data.val_domain is {domain!r}; the predictor speaks of {', '.join(spoken_of)}")
-
     if gap > _NOTABLE_DECADES:
         far = "far " if gap > _FAR_DECADES else ""
         found.append(f"{far}beyond the fitted runs by {gap:.2g} decades; the interval has been widened for it")
@@ -400,10 +393,3 @@ def _setting_warnings(predictor: Predictor, columns: Mapping[str, np.ndarray]) -
         if not lowest <= value <= highest:
             found.append(f"{name}: {value:g} lies outside the fitted runs, {lowest:g} to {highest:g}")
     return sorted(found)
-
-
-def _alike(stated: str, known: str) -> bool:
-    """Whether one name contains the other, whatever their case."""
-    stated = stated.casefold().strip()
-    known = known.casefold().strip()
-    return stated in known or known in stated

@@ -191,7 +191,8 @@ def _kinds(rows: RunTable, observations: Observations) -> Iterator[str]:
         words = cells.dropna().astype(str)
         if not 2 <= words.nunique() <= _MOST_LEVELS:
             continue
-        if any(len(np.unique(sizes[words.index[words == level]])) > 1 for level in words.unique()):
+        named = cells.astype(str).to_numpy()
+        if any(len(np.unique(sizes[named == level])) > 1 for level in words.unique()):
             yield str(column)
 
 

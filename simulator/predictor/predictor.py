@@ -20,6 +20,7 @@ from ...core.processors import usable_cores
 from ...core.progress import Progress
 from ...core.summary import Summarised
 from ...core.units import format_count, shown
+from ...datasets.facts.corpora import find_evaluation_set
 from ..fitting import AUTO, LawPrior, Observations, one_thread, public_prior, weak_prior
 from ..laws import Columns
 from .domain_average import average, error_correlation, shares
@@ -156,16 +157,24 @@ class Predictor(Summarised):
         """The main target: `loss` if there is one, otherwise the first."""
         return "loss" if "loss" in self.models else next(iter(self.models))
 
-    def headline(self, val_domain: str | None, corpus: object = None) -> str:
-        """The target that a plan is about: of its domain, of its corpus where laws are by corpus, else the main one.
+    def main_loss_on(self, evaluated_on: str | None, corpus: str | None = None) -> str:
+        """The main target of a plan: that of the text it is evaluated on, by any of its names, if there is one.
 
-        Args:
-            val_domain: `data.val_domain` of the plan.
-            corpus: `data.corpus` of the plan.
+        Else that of its corpus, where each corpus (or the like) has a law of its own (`fit(by=…)`).
+
+        >>> from foretrain.simulator.predictor.storage.folder import load
+        >>> load("web-text").main_loss_on("c4_en")
+        'loss'
         """
-        named = [val_domain, corpus if "by" in self.about else None]
-        of_plan = (f"loss.{name}" for name in named if name is not None)
-        return next((target for target in of_plan if target in self.models), self.main_loss)
+        if evaluated_on is not None:
+            if f"loss.{evaluated_on}" in self.models:
+                return f"loss.{evaluated_on}"
+            wanted = find_evaluation_set(evaluated_on)
+            for name in [] if wanted is None else self.domain_losses:
+                if find_evaluation_set(name.removeprefix("loss.")) is wanted:
+                    return name
+        of_corpus = f"loss.{corpus}"
+        return of_corpus if "by" in self.about and of_corpus in self.models else self.main_loss
 
     @override
     def summary(self) -> dict[str, str]:

@@ -13,6 +13,7 @@ from ...core.units import format_count, shown
 from ...datasets.run_logs.columns import RawLog
 from ...datasets.run_logs.records import Notice
 from ..config.run_config import RunConfig
+from ..config.text_scale import planned_bytes_per_token
 from ..curve.rates.path import RatePath
 
 __all__ = ["UNITS", "StepUnit", "in_nats", "step_unit"]
@@ -181,11 +182,13 @@ def in_nats(
     if kind == "bits":
         return loss * math.log(2), [_unit(log, "in bits per token")]
     if kind == "bits per byte":
-        if config.data.bytes_per_token is None:
+        scale = planned_bytes_per_token(config.data)
+        if scale is None:
             raise LogError(
-                f"{log.where}: {log.loss_key} is in bits per byte; expected data.bytes_per_token in the plan"
+                f"{log.where}: {log.loss_key} is in bits per byte; expected data.bytes_per_token in the plan, "
+                "or a data.tokenizer and data.corpus of the catalogue"
             )
-        return loss * math.log(2) * config.data.bytes_per_token, [_unit(log, "in bits per byte")]
+        return loss * math.log(2) * scale.value, [_unit(log, f"in bits per byte, {scale.value:.3g} bytes per token")]
     guessing = math.log(config.model.vocab_size or _LARGEST_VOCABULARY)
     if step[0] <= _GUESS_STEPS and config.model.vocab_size and abs(loss[0] / guessing * math.log(2) - 1) < 0.03:
         text = f"in bits: it starts at {loss[0]:.4g}, and log2 of the vocabulary is {guessing / math.log(2):.4g}"

@@ -30,6 +30,32 @@ def test_inspect_counts_and_names_units(run, call, corpus):
     assert "validation split has only" in shown
 
 
+def test_inspect_counts_bytes_per_token(call, corpus):
+    call("data", "prepare", "corpora.yaml", "--out", "tokens")
+    tokenizer = next((corpus / "tokens").glob("tokenizer.*.json"))
+    report = json.loads(call("data", "inspect", "corpora.yaml", "--tokenizer", tokenizer, "--json").stdout)
+    assert (report["tokenizer"], report["vocab_size"], report["bytes_per_token"]) == (tokenizer.name, 256, 1.0)
+    assert {name: domain["bytes_per_token"] for name, domain in report["domains"].items()} == {"left": 1, "right": 1}
+    shown = call("data", "inspect", "corpora.yaml", "--tokenizer", tokenizer).stdout
+    assert "in a plan: data.tokenizer: {vocab_size: 256, bytes_per_token: 1.000}" in shown
+    plain = json.loads(call("data", "inspect", "corpora.yaml", "--json").stdout)
+    assert (plain["tokenizer"], plain["bytes_per_token"], plain["domains"]["left"]["bytes_per_token"]) == (None,) * 3
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "code", "message"),
+    [
+        ("llama3", 2, "has figures (4.61 bytes per token of web text) but no vocabulary; expected its file"),
+        ("absent.json", 3, "absent.json"),
+        ("corpora.yaml", 3, "isn't valid JSON"),
+    ],
+)
+def test_inspect_needs_the_file_of_a_tokenizer(call, corpus, tokenizer, code, message):
+    done = call("data", "inspect", "corpora.yaml", "--tokenizer", tokenizer)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert message in done.stderr.replace("\n", " ")
+
+
 def test_prepare_is_reused_and_says_what_it_made(run, call, corpus):
     first = json.loads(run("data", "prepare", "corpora.yaml", "--out", "tokens", "--json").stdout)
     assert first["tokenizer"] == "bytes"

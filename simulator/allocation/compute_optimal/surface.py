@@ -53,7 +53,7 @@ class LossSurface:
     def of(
         cls, predictor: Predictor, config: RunConfig | None = None, unique_tokens: float | None = None
     ) -> LossSurface:
-        """The main target of a predictor (that of the plan's `data.val_domain`), for a plan or a plain dense model.
+        """The main target of a predictor (that of the plan's `data.evaluated_on`), for a plan or a plain dense model.
 
         `unique_tokens` is a stock that replaces the plan's. InputError where the law reads what isn't stated (a mix),
         or doesn't know how the loss changes with size or with tokens.
@@ -87,7 +87,9 @@ class LossSurface:
     @staticmethod
     def target_of(predictor: Predictor, config: RunConfig | None) -> str:
         """The target that a plan is about; the predictor's main one without a plan."""
-        return predictor.main_loss if config is None else predictor.headline(config.data.val_domain, config.data.corpus)
+        if config is None:
+            return predictor.main_loss
+        return predictor.main_loss_on(config.data.evaluated_on, config.data.corpus_text)
 
     @property
     def fit(self) -> Fit:

@@ -53,7 +53,20 @@ def inspect_view(report: CorpusReport) -> RenderableType:
             f"{of.line_characters_mean:.0f}",
         )
     notes = [Text(f"! {note}", style="yellow") for note in report.notes]
-    return Group(counts, *([Text(""), figures] if figures.rows else []), *notes)
+    return Group(counts, *([Text(""), figures] if figures.rows else []), *_tokens(report), *notes)
+
+
+def _tokens(report: CorpusReport) -> list[RenderableType]:
+    """Bytes per token by domain and in all, and how a plan states them; nothing where they weren't counted."""
+    if report.bytes_per_token is None:
+        return []
+    table = _table("domain", f"bytes per token ({report.tokenizer})")
+    for name, domain in report.domains.items():
+        if isinstance(domain, DomainReport):
+            table.add_row(name, f"{domain.bytes_per_token:.3f}")
+    table.add_row("all", f"{report.bytes_per_token:.3f}")
+    stated = f"{{vocab_size: {report.vocab_size}, bytes_per_token: {report.bytes_per_token:.3f}}}"
+    return [Text(""), table, Text(f"in a plan: data.tokenizer: {stated}")]
 
 
 def store_view(store: TokenStore) -> RenderableType:

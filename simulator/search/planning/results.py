@@ -27,8 +27,8 @@ def headline(study: Study) -> dict[str, float]:
     goal = next((goal for goal in study.goals if goal.loss_columns), None)
     if goal is not None:
         return dict(goal.weights or dict.fromkeys(goal.loss_columns, 1.0))
-    own = f"loss.{study.run.data.val_domain}"
-    return {(*study.loss_columns, own if own in study.predictor.models else study.predictor.main_loss)[0]: 1.0}
+    data = study.run.data
+    return {(*study.loss_columns, study.predictor.main_loss_on(data.evaluated_on, data.corpus_text))[0]: 1.0}
 
 
 def headline_nats(losses: Mapping[str, float], weights: Mapping[str, float]) -> float:

@@ -113,7 +113,7 @@ def _kind(path: str, place: str) -> tuple[bool, bool]:
     if parts[-1] not in (known_keys(RunConfig, parts[:-1]) or []):
         raise ConfigError(f"{place}: unknown key; {suggestion(RunConfig, parts)}")
     kinds = leaf_types(RunConfig, parts)
-    return bool(kinds & {int, float}), float not in kinds
+    return bool(kinds & {int, float}) and str not in kinds, float not in kinds
 
 
 def _set(path: str, spec: ValueSet, base: Mapping[str, Any], numeric: bool, place: str) -> SetDimension:

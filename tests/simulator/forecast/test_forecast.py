@@ -75,11 +75,11 @@ def test_several_targets(make_frame, plan):
     frame = make_frame(20)
     frame["loss.web"], frame["loss.code"] = frame["loss"], 0.5 * frame["loss"]
     predictor = Predictor.fit(RunTable.from_frame(frame.drop(columns="loss")), "chinchilla")
-    result = forecast(plan("1B", "20B", val_domain="code", targets={"loss_nats": 1.3}), predictor)
+    result = forecast(plan("1B", "20B", evaluated_on="code", targets={"loss_nats": 1.3}), predictor)
     assert (result.main, list(result.domains)) == ("loss.code", ["loss.web", "loss.code"])
     assert result.headline is result.domains["loss.code"]
     assert result.headline.loss_nats.median == pytest.approx(result.domains["loss.web"].loss_nats.median / 2, rel=1e-3)
-    other = forecast(plan("1B", "20B", val_domain="web", targets={"loss_nats": 1.3}), predictor)
+    other = forecast(plan("1B", "20B", evaluated_on="web", targets={"loss_nats": 1.3}), predictor)
     assert other.main == "loss.web"
     assert result.p_target > 0.5 > other.p_target, "the target is one of the headline's domain"
 
@@ -209,6 +209,11 @@ WORDS = {
     "mix": r"data\.mix is not used",
     "embedding": r"counts parameters without embeddings",
     "own": r"column 'tokens' takes one value",
+    "new": r"is new to the catalogue; (nearest: |nothing is like it)",
+    "lacking": r"^bits per byte are left out, for lack of bytes per token: state ",
+    "contradicts": r"data\.bytes_per_token is .*the stated figure counts",
+    "vocabulary": r"model\.vocab_size is .* tokens",
+    "evaluated": r"data\.evaluated_on is .*; the predictor speaks of",
 }
 INSIDE = {"params": 7e8, "params_embedding": 5e7}  # within every predictor's range at 130B tokens, 100B for steplaw
 
@@ -239,11 +244,26 @@ INSIDE = {"params": 7e8, "params_embedding": 5e7}  # within every predictor's ra
         (WEB, {"model": {"params": 7e8, "params_active": 7e8, "num_experts": 1, "experts_per_token": 1}}, set()),
         (WEB, {"corpus": "web"}, set()),
         (WEB, {"corpus": "Web Text "}, set()),
-        (WEB, {"corpus": "protein sequences"}, {"corpus"}),
+        (WEB, {"corpus": "protein sequences"}, {"corpus", "new"}),
+        (WEB, {"corpus": "finewebb"}, {"corpus", "new"}),
+        (WEB, {"corpus": {"web": 0.8, "code": 0.2}}, {"corpus"}),
+        (REPEATS, {"corpus": "allenai/c4"}, set()),  # another name of the same corpus
         (WEB, {"tokenizer": "llama"}, set()),  # the pooled predictor has no tokenizer of its own
         (DENSE, {"tokenizer": "llama"}, {"tokenizer"}),
         (DENSE, {"tokenizer": "dolma2"}, set()),
         (REPEATS, {"corpus": "c4", "tokenizer": "gpt-2"}, set()),
+        (WEB, {"tokenizer": "lama2"}, {"new", "lacking"}),
+        (WEB, {"tokenizer": "lama2", "bytes_per_token": 4}, {"new"}),
+        (WEB, {"tokenizer": {"vocab_size": 50_000, "bytes_per_token": 4}}, set()),
+        (WEB, {"tokenizer": "llama3", "corpus": "protein sequences"}, {"corpus", "new", "lacking"}),
+        (WEB, {"tokenizer": "llama2", "corpus": "web", "bytes_per_token": 3.9}, set()),
+        (WEB, {"tokenizer": "llama2", "corpus": "web", "bytes_per_token": 4.6}, {"contradicts"}),
+        (WEB, {"tokenizer": "llama3", "model": {**INSIDE, "vocab_size": 128_256}}, set()),
+        (WEB, {"tokenizer": "llama3", "model": {**INSIDE, "vocab_size": 32_000}}, {"vocabulary"}),
+        (WEB, {"evaluated_on": "training"}, set()),
+        (WEB, {"evaluated_on": "paloma"}, {"evaluated"}),
+        (WEB, {"evaluated_on": "palomma"}, {"evaluated", "new"}),
+        (DENSE, {"evaluated_on": "paloma_c4_en", "tokenizer": "dolma2"}, set()),
         (WEB, {"mix": {"web": 0.5, "code": 0.5}}, {"mix"}),
         (WEB, {"tokens": "20T"}, {"gap"}),
         (WEB, {"model": {"params": 1e13}, "tokens": "100T"}, {"gap", "far"}),
@@ -263,7 +283,7 @@ def test_warnings_appear_exactly_when_they_should(name, changes, expected, plan)
 def test_a_domain_that_the_predictor_does_not_know_is_warned_about(make_frame, plan):
     frame = make_frame(20).rename(columns={"loss": "loss.web"})
     predictor = Predictor.fit(RunTable.from_frame(frame), "chinchilla")
-    assert any("code" in text for text in forecast(plan("7e8", "20B", val_domain="code"), predictor).warnings)
+    assert any("code" in text for text in forecast(plan("7e8", "20B", evaluated_on="code"), predictor).warnings)
 
 
 def test_the_predictors_own_doubts_are_repeated(make_frame, plan):

@@ -163,7 +163,7 @@ def test_a_feasible_plan_that_is_found_last_still_counts(make_study):
 def test_a_run_that_cant_be_judged_has_no_numbers(make_study, mixed_predictor):
     """Its goal was once shown as a loss of 0."""
     study = make_study(
-        run={"data": {"tokens": "10B", "val_domain": "a"}},
+        run={"data": {"tokens": "10B", "evaluated_on": "a"}},
         space={"data.mix": {"simplex": {"a": {"unique_tokens": "1B"}, "b": None}}},
         objective={"minimise": "loss_nats", "weights": {"a": 1, "b": 3}},
         predictor=mixed_predictor,
@@ -227,7 +227,7 @@ def test_recipes_take_a_choice_where_the_runs_own_is_none_of_them(make_study):
 def test_a_limit_on_what_a_plan_has_none_of_is_no_error(make_study, mixed_predictor):
     mix = {"simplex": {"a": {"max": 0.001, "unique_tokens": "1B"}, "b": None, "c": None}}
     study = make_study(
-        run={"data": {"tokens": "10B", "val_domain": "a"}},
+        run={"data": {"tokens": "10B", "evaluated_on": "a"}},
         space={"data.mix": mix},
         constraints={"epochs.a": {"at_least": 2}},
         predictor=mixed_predictor,

@@ -16,6 +16,7 @@ from .....datasets.run_logs.order import in_order
 from .....datasets.run_logs.records import Records
 from .....datasets.runs.statuses import STATUS_WORDS, UNFINISHED_WORDS
 from ....config.run_config import RunConfig
+from ....config.text_scale import planned_bytes_per_token
 from .outcome import Asked, RunOutcome, Status, status_word, trial_of
 from .outcome_rows import VALIDATION
 
@@ -155,10 +156,13 @@ def _in_nats(log: RawLog, value: float, config: RunConfig | None) -> float:
         return value * math.log(2.0)
     if log.loss_kind == "nats":
         return value
-    ratio = None if config is None else config.data.bytes_per_token
-    if ratio is None:
-        raise LogError(f"{log.where}: {log.loss_key}: counts bits per byte; expected data.bytes_per_token in the plan")
-    return value * math.log(2.0) * ratio
+    scale = None if config is None else planned_bytes_per_token(config.data)
+    if scale is None:
+        raise LogError(
+            f"{log.where}: {log.loss_key}: counts bits per byte; expected data.bytes_per_token in the plan, "
+            "or a data.tokenizer and data.corpus of the catalogue"
+        )
+    return value * math.log(2.0) * scale.value
 
 
 def _judged(

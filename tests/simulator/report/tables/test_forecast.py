@@ -115,7 +115,7 @@ def test_active_parameters_are_named(plan):
 
 
 def test_several_domains(fitted, plan):
-    text = shown(forecast_view(forecast(plan("1B", "20B", val_domain="code"), fitted)))
+    text = shown(forecast_view(forecast(plan("1B", "20B", evaluated_on="code"), fitted)))
     check_whole(text)
     assert "perplexity per token on web" in text
     assert "perplexity per token on code" in text

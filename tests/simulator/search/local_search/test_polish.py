@@ -35,7 +35,7 @@ def test_tokens_go_to_the_limit(make_study):
 def test_the_optimum_of_a_mix_is_found(mixed_predictor, make_study):
     """The law's own optimum, by a fine grid of all mixes of three domains."""
     study = make_study(
-        run={"data": {"tokens": "10B", "val_domain": "a"}, "model": {}},
+        run={"data": {"tokens": "10B", "evaluated_on": "a"}, "model": {}},
         space={"data.mix": {"simplex": {"a": {"max": 0.6}, "b": None, "c": None}}},
         objective={"minimise": "loss_nats", "weights": {"a": 0.6, "b": 0.4}},
         predictor=mixed_predictor,

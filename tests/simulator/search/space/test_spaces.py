@@ -85,7 +85,7 @@ def test_a_range_that_holds_no_shape_gets_the_nearest(make_study):
 
 def test_mixes_keep_bounds_and_epochs_where_that_is_possible(make_study, mixed_predictor):
     study = make_study(
-        run={"data": {"tokens": "10B", "val_domain": "a"}},
+        run={"data": {"tokens": "10B", "evaluated_on": "a"}},
         space={"data.mix": MIX, "data.tokens": {"low": "6B", "high": "18B"}},
         predictor=mixed_predictor,
     )
@@ -131,11 +131,20 @@ def test_settings_of_a_section_go_together(make_study):
     assert own.encode({}) == {"hardware": own.dimensions[0].labels[1]}
 
 
+def test_corpora_may_be_chosen_by_name_and_by_composition(make_study):
+    corpora = ["fineweb", {"web": 0.8, "code": 0.2}]
+    space = make_study(space={"data.corpus": corpora, "data.tokens": {"low": "6B", "high": "18B"}}).space
+    chosen = [space.config(values).data.corpus for _, values in trials(space, 20)]
+    assert all(corpus in chosen for corpus in corpora)
+    with pytest.raises(ConfigError, match="isn't a number; expected a list of values"):
+        make_study(space={"data.corpus": {"low": 0, "high": 1}})
+
+
 def test_a_domain_may_have_epochs_of_its_own(make_study, mixed_predictor):
     """At 10B tokens 1B of `a` may be seen twice, 1B of `b` four times as all others; nothing is said of `c`."""
     simplex = {"a": {"unique_tokens": "1B", "max_epochs": 2}, "b": {"unique_tokens": "1B"}, "c": None}
     study = make_study(
-        run={"data": {"tokens": "10B", "val_domain": "a"}},
+        run={"data": {"tokens": "10B", "evaluated_on": "a"}},
         space={"data.mix": {"simplex": simplex, "max_epochs": 4}},
         predictor=mixed_predictor,
     )

@@ -1,0 +1,48 @@
+"""Bits per byte of a forecast: the text that a loss is measured on, its bytes in a token, what their doubt adds."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+
+from ...core.quantity import Quantity
+from ...datasets.facts.corpora import kinds_of
+from ..config.model_and_data import DataConfig
+from ..config.text_scale import BytesPerToken, planned_bytes_per_token
+from ..predictor.predictor import Predictor
+
+__all__ = ["bits_per_byte", "evaluated_text", "loss_bytes_per_token"]
+
+
+def evaluated_text(data: DataConfig, predictor: Predictor, loss: str) -> str | None:
+    """The name of the text that one of the predictor's losses is measured on; None for what the plan evaluates on."""
+    domain = loss.removeprefix("loss.")
+    if domain != loss and kinds_of(domain, evaluation=True) is not None:
+        return domain
+    if data.evaluated_on or data.corpus or data.mix:
+        return None
+    known = predictor.about.get("val_domain")
+    return None if known is None or kinds_of(str(known), evaluation=True) is None else str(known)
+
+
+def loss_bytes_per_token(data: DataConfig, predictor: Predictor, loss: str) -> BytesPerToken | None:
+    """Bytes per token of that text; None where neither the plan nor a known tokenizer tells."""
+    return planned_bytes_per_token(data, evaluated_text(data, predictor, loss))
+
+
+def bits_per_byte(loss: Quantity, scale: BytesPerToken) -> Quantity:
+    """A loss in nats per token as bits per byte, its intervals wider by what is in doubt of the bytes per token.
+
+    >>> found = bits_per_byte(Quantity(2.0, {0.9: (1.9, 2.1)}), BytesPerToken(4.0, 0.05))
+    >>> round(found.median, 3), [round(end, 3) for end in found.intervals[0.9]]
+    (0.721, [0.655, 0.794])
+    """
+    nats = math.log(2.0) * scale.value  # of one bit per byte
+    intervals = {}
+    for level, (low, high) in loss.intervals.items():
+        if scale.log_sd:
+            reach = scale.log_sd * NormalDist().inv_cdf((1 + level) / 2)
+            low = loss.median * math.exp(-math.hypot(math.log(loss.median / low), reach))
+            high = loss.median * math.exp(math.hypot(math.log(high / loss.median), reach))
+        intervals[level] = (low / nats, high / nats)
+    return Quantity(loss.median / nats, intervals)
