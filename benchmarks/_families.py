@@ -56,14 +56,20 @@ def runs_of(frame: pd.DataFrame, *, loss="loss", params="params", run=None, plan
     runs = np.arange(n) if run is None else np.unique(frame[run].astype(str), return_inverse=True)[1]
     unfinished = np.zeros(n)
     if run is not None:
-        last = frame.groupby(run).tokens.transform("max").to_numpy(float) if planned is None else frame[planned].to_numpy(float)
+        last = (
+            frame.groupby(run).tokens.transform("max").to_numpy(float)
+            if planned is None
+            else frame[planned].to_numpy(float)
+        )
         unfinished = np.sqrt(np.maximum(1 - tokens / last, 0.0))
     if steps is None:
         count = tokens / frame.batch_tokens.to_numpy(float) if "batch_tokens" in frame else np.full(n, np.nan)
     else:
         count = frame[steps].to_numpy(float)
     extra = np.hypot(few_steps_sd(count), read_off) if run is None else np.full(n, read_off)
-    return Runs(frame[params].to_numpy(float), tokens, np.log(frame[loss].to_numpy(float)), unfinished, runs, extra, np.ones(n)), frame
+    return Runs(
+        frame[params].to_numpy(float), tokens, np.log(frame[loss].to_numpy(float)), unfinished, runs, extra, np.ones(n)
+    ), frame
 
 
 def families() -> list[Family]:
@@ -83,7 +89,13 @@ def families() -> list[Family]:
                 labels = replace(labels, bytes_per_token=1 / np.log(2.0), bytes_log_sd=0.0)
             found.append(Family(labels, runs, names))
 
-    add("chinchilla", "massivetext", "massivetext_32k", None, read("chinchilla/runs.csv").query("outlier_dropped_by_epoch==0"))
+    add(
+        "chinchilla",
+        "massivetext",
+        "massivetext_32k",
+        None,
+        read("chinchilla/runs.csv").query("outlier_dropped_by_epoch==0"),
+    )
     f = read("datablations/runs.csv")
     f = f[(f.diverged_or_overfit == 0) & (f.epochs <= 1.01)]
     add("datablations", "c4", "gpt2", "c4", f)
@@ -111,7 +123,15 @@ def families() -> list[Family]:
     add("delphi", "marin_nemotron_mix", "llama3", "paloma", f, params="n")
     add("openeurollm", "oellm_english", None, None, read("openeurollm/runs.csv"))
     f = read("nanochat/runs.csv")
-    add("nanochat", "fineweb_edu", None, "fineweb_edu", f.assign(loss=f.bpb, n=f.params_transformer), bits=True, params="n")
+    add(
+        "nanochat",
+        "fineweb_edu",
+        None,
+        "fineweb_edu",
+        f.assign(loss=f.bpb, n=f.params_transformer),
+        bits=True,
+        params="n",
+    )
     f = read("gpt3_curves/runs.csv").drop(columns="batch_tokens")
     add("gpt3", "gpt3_mix", "gpt2", None, f.assign(n=12 * f.depth * f.width**2), run="model", params="n")
     f = read("llama2_curves/runs.csv").drop(columns="batch_tokens")
@@ -125,9 +145,27 @@ def families() -> list[Family]:
     f = read("olmo1_curves/runs.csv")
     f = f[f.tokens > 1e11].iloc[::20]
     f = f.assign(n=f.params - f.vocab_size * f.width)
-    for s in ["v3_small_c4_en", "v3_small_dolma_pes2o", "v3_small_dolma_wiki", "v3_small_dolma_reddit", "v3_small_dolma_stack", "v3_small_dolma_books", "v3_small_dolma_common_crawl", "v3_small_pile"]:
+    for s in [
+        "v3_small_c4_en",
+        "v3_small_dolma_pes2o",
+        "v3_small_dolma_wiki",
+        "v3_small_dolma_reddit",
+        "v3_small_dolma_stack",
+        "v3_small_dolma_books",
+        "v3_small_dolma_common_crawl",
+        "v3_small_pile",
+    ]:
         if f"loss.{s}" in f:
-            add("olmo1", "dolma_v1", "neox20b", s.removeprefix("v3_small_"), f.drop(columns="batch_tokens"), loss=f"loss.{s}", run="model", params="n")
+            add(
+                "olmo1",
+                "dolma_v1",
+                "neox20b",
+                s.removeprefix("v3_small_"),
+                f.drop(columns="batch_tokens"),
+                loss=f"loss.{s}",
+                run="model",
+                params="n",
+            )
     f = read("olmo3_curves/runs.csv").drop(columns="batch_tokens")
     f = f[f.tokens > 1e12]
     f = f.assign(n=f.params - 2 * 100278 * 4096)

@@ -20,6 +20,13 @@ columns_option = click.option(
     "--columns", metavar="STD=COL,…", help="Name the table's columns, e.g. params=N,tokens=D,loss=val_loss."
 )
 
+tokenizer_option = click.option(
+    "--tokenizer", metavar="NAME", help="Tokenizer of runs that state none, for losses in bits per byte, e.g. llama3."
+)
+where_option = click.option(
+    "--where", multiple=True, metavar="COLUMN=VALUE", help="Take only the runs with this value, e.g. corpus=web."
+)
+
 
 def chart_option(what: str) -> Callable[[Any], Any]:
     """`--chart FILE`, which draws `what`; what can't be drawn is refused before minutes of work, not after."""
@@ -34,14 +41,20 @@ def _drawable(_context: click.Context, _option: click.Parameter, path: str | Non
     return path
 
 
-def read_table(path: str, columns: str | None):
-    """Read a run table; what the reader noted goes to standard error."""
+def read_table(path: str, columns: str | None, tokenizer: str | None = None, where: tuple[str, ...] = ()):
+    """Read a run table, or those of its rows where `COLUMN=VALUE` holds; what was noted goes to standard error."""
     from ..datasets.runs.run_table import RunTable
 
-    table = RunTable.read(path, columns_mapping(columns))
+    wanted = {}
+    for pair in where:
+        column, equals, value = pair.partition("=")
+        if not (column and equals):
+            raise UsageError(f"--where: got {pair!r}; expected COLUMN=VALUE, such as corpus=web")
+        wanted[column.strip()] = value.strip()
+    table = RunTable.read(path, columns_mapping(columns), tokenizer=tokenizer)
     for note in table.notes:
         click.echo(f"{table.where}: {note}", err=True)
-    return table
+    return table.rows_where(wanted) if wanted else table
 
 
 def columns_mapping(columns: str | None) -> dict[str, str] | None:

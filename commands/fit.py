@@ -7,7 +7,16 @@ from typing import Any
 import click
 
 from ..core.errors import UsageError
-from ._shared import columns_option, json_option, progress_bar, read_table, show, tables
+from ._shared import (
+    columns_option,
+    json_option,
+    progress_bar,
+    read_table,
+    show,
+    tables,
+    tokenizer_option,
+    where_option,
+)
 
 _LAW_HELP = "auto, or a name: chinchilla, general, kaplan, general+repetition, general+lr_batch, …"
 
@@ -18,14 +27,27 @@ _LAW_HELP = "auto, or a name: chinchilla, general, kaplan, general+repetition, g
 @click.option("--law", default="auto", show_default=True, metavar="NAME", help=_LAW_HELP)
 @click.option("--prior", default="auto", show_default=True, metavar="NAME", help="auto, public, weak or none.")
 @click.option("--fix", "fixed", multiple=True, metavar="NAME=VALUE", help="Fix a parameter: E, alpha, beta, gamma, …")
+@click.option("--by", metavar="COLUMN", help="Fit a law to each value of a column, as the target loss.VALUE.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Seed of the draws.")
 @columns_option
+@tokenizer_option
+@where_option
 @json_option
-def fit(runs: str, out: str | None, as_json: bool, fixed: tuple[str, ...], columns: str | None, **how: Any) -> None:
+def fit(
+    runs: str,
+    out: str | None,
+    as_json: bool,
+    fixed: tuple[str, ...],
+    columns: str | None,
+    tokenizer: str | None,
+    where: tuple[str, ...],
+    **how: Any,
+) -> None:
     """Fit scaling laws to a table of runs (CSV or Parquet, also W&B and MLflow exports).
 
     With law auto, the terms are those that the columns can identify, and the public tables' prior keeps a dozen small
-    runs sane; a law that is named is fitted without a prior. Every loss column becomes a target.
+    runs sane; a law that is named is fitted without a prior. Every loss column becomes a target; perplexities and bits
+    become nats. Several rows of one run that differ in tokens are a curve.
 
     \b
     Example:  simulate fit runs.csv --columns params=N,tokens=D --out mine
@@ -37,7 +59,7 @@ def fit(runs: str, out: str | None, as_json: bool, fixed: tuple[str, ...], colum
 
     if out is not None:
         check_destination(out)  # before minutes of work, not after
-    table = read_table(runs, columns)
+    table = read_table(runs, columns, tokenizer, where)
     parameters = _fixed(fixed)
     with progress_bar("fitting") as step:
         fitted = Predictor.fit(table, fixed=parameters, name=out or "predictor", progress=step, **how)
@@ -51,8 +73,12 @@ def fit(runs: str, out: str | None, as_json: bool, fixed: tuple[str, ...], colum
 @click.argument("predictor", metavar="DIR")
 @click.argument("runs", metavar="RUNS")
 @columns_option
+@tokenizer_option
+@where_option
 @json_option
-def score(predictor: str, runs: str, columns: str | None, as_json: bool) -> None:
+def score(
+    predictor: str, runs: str, columns: str | None, tokenizer: str | None, where: tuple[str, ...], as_json: bool
+) -> None:
     """Score a predictor on runs that it has not seen: errors, rank correlation, interval coverage.
 
     \b
@@ -61,7 +87,7 @@ def score(predictor: str, runs: str, columns: str | None, as_json: bool) -> None
     from ..simulator.predictor.evaluation.scoring import score as score_runs
     from ..simulator.predictor.storage.folder import load
 
-    fitted, table = load(predictor), read_table(runs, columns)
+    fitted, table = load(predictor), read_table(runs, columns, tokenizer, where)
     with progress_bar("scoring") as step:
         result = score_runs(fitted, table, progress=step)
     show(as_json, result, lambda: tables().score_view(result))
@@ -70,8 +96,10 @@ def score(predictor: str, runs: str, columns: str | None, as_json: bool) -> None
 @click.command()
 @click.argument("runs", metavar="RUNS")
 @columns_option
+@tokenizer_option
+@where_option
 @json_option
-def backtest(runs: str, columns: str | None, as_json: bool) -> None:
+def backtest(runs: str, columns: str | None, tokenizer: str | None, where: tuple[str, ...], as_json: bool) -> None:
     """Back-test every applicable law: fit the small runs, predict the larger ones, cut after cut.
 
     \b
@@ -79,7 +107,7 @@ def backtest(runs: str, columns: str | None, as_json: bool) -> None:
     """
     from ..simulator.predictor.evaluation.backtesting import backtest_table, flatten
 
-    table = read_table(runs, columns)
+    table = read_table(runs, columns, tokenizer, where)
     with progress_bar("back-testing") as step:
         results = backtest_table(table, progress=step)
     show(as_json, flatten(results), lambda: tables().backtest_view(results))

@@ -33,9 +33,8 @@ def with_training_runs(raw: RawTable, frame: Frame) -> Frame:
     if "training_run" in frame.columns:
         return frame
     repeated = _several_tokens(frame)
-    if repeated.any():
-        return _named_by_tokens(raw, frame, repeated)
-    return _grouped_by_settings(raw, frame)
+    found = _named_by_tokens(raw, frame, repeated) if repeated.any() else _grouped_by_settings(raw, frame)
+    return _with_peak_rates(raw, found) if "training_run" in found.columns else found
 
 
 def _several_tokens(frame: Frame) -> pd.Series[Any]:
@@ -99,6 +98,16 @@ def _grouped_by_settings(raw: RawTable, frame: Frame) -> Frame:
     if not marked and "checkpoint" not in frame.columns:
         found["checkpoint"] = (frame[along] < frame[along].groupby(runs).transform("max")).astype(float)
     return found
+
+
+def _with_peak_rates(raw: RawTable, frame: Frame) -> Frame:
+    """Where the learning rate falls along a run, give all of its points the highest: laws speak of peak rates."""
+    if "lr" not in frame.columns:
+        return frame
+    peak = frame["lr"].groupby(frame["training_run"]).transform("max")
+    if (frame["lr"] < peak).any():
+        raw.notes.append("lr changes along the runs: took the highest of each")
+    return frame.assign(lr=peak)
 
 
 def _differs_along_a_run(name: str) -> bool:

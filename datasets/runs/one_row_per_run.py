@@ -80,13 +80,16 @@ def _refuse_contradictions(raw: RawTable, frame: Frame, keys: list[str]) -> None
     repeated = frame.duplicated(keys)
     if not repeated.any():
         return
-    second = frame[repeated].iloc[0]
     row = int(frame[repeated].index[0])
-    same_key = (frame[keys] == second[keys]).all(axis=1)
-    first, first_row = frame[same_key].iloc[0], int(frame[same_key].index[0])
+    alike = frame[(frame[keys] == frame.loc[row, keys]).all(axis=1)]
+    first, first_row = alike.iloc[0], int(alike.index[0])
+    if "params" in alike.columns and alike["params"].nunique() > 1:  # which no point of one run can have
+        row = int(alike.index[int(np.argmax(alike["params"] != first["params"]))])
+    second = frame.loc[row]
     pair = pd.DataFrame([first, second], dtype=object)
     differs = [str(c) for c, values in pair.nunique(dropna=False).items() if values > 1]
-    column = next((c for c in differs if c == "loss" or c.startswith("loss.")), differs[0])
+    losses = [c for c in differs if c == "loss" or c.startswith("loss.")]
+    column = "params" if "params" in differs else (losses or differs)[0]
     domain = f" and val_domain {second['val_domain']!r}" if len(keys) > 1 else ""
     raw.refuse_row(
         row,

@@ -143,7 +143,8 @@ def _bytes_per_token(raw: RawTable, frame: Frame, name: str, wanted: Cells) -> C
 
     blank = wanted & found.isna()
     names = _get(frame, "tokenizer").astype(object).where(lambda cells: cells.notna(), raw.tokenizer)
-    text, kinds = _text(raw, frame, name)
+    target = raw.fills.get(name, name)
+    text, kinds = _text(frame, name, target)
     for tokenizer in dict.fromkeys(names[blank].dropna()):
         known = _known(str(tokenizer), raw.tokenizer)
         if known is None:
@@ -164,6 +165,8 @@ def _bytes_per_token(raw: RawTable, frame: Frame, name: str, wanted: Cells) -> C
             f"bytes_per_token, and {whose}; expected such a column (or --columns bytes_per_token=COLUMN), a column "
             f"tokenizer with one of {', '.join(tokenizers())}, or --tokenizer NAME{more}",
         )
+    if target == "loss":
+        frame["bytes_per_token"] = found
     return found
 
 
@@ -181,12 +184,11 @@ def _known(tokenizer: str, fallback: str | None) -> Tokenizer | None:
     return find_tokenizer(fallback) if found is None and fallback is not None else found
 
 
-def _text(raw: RawTable, frame: Frame, name: str) -> tuple[str, Mapping[str, float]]:
+def _text(frame: Frame, name: str, target: str) -> tuple[str, Mapping[str, float]]:
     """The text that a target's bits per byte were measured on, and its kinds: its domain, else what most rows state.
 
     One text for all rows of a target, so that rows of one tokenizer keep their distances.
     """
-    target = raw.fills.get(name, name)
     named = [target.removeprefix("loss.")] if target.startswith("loss.") else []
     rows = frame[frame[name].notna()]
     for column in _TEXT_COLUMNS:

@@ -13,7 +13,7 @@ import gzip
 import hashlib
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -228,14 +228,16 @@ class RunTable:
             found = found.select(np.array([word == value for word in words]))
         return found
 
-    def split_by(self, column: str) -> RunTable:
+    def split_by(self, column: str, levels: Sequence[str] | None = None) -> RunTable:
         """The same rows, with a target `loss.<level>` for each value of a column instead of one `loss`.
 
         Args:
-            column: The column, of 2 to 20 values; rows in which it is blank are left out.
+            column: The column; rows in which it is blank are left out.
+            levels: The values to take; by default all of them, 2 to 20.
 
         Raises:
-            RunTableError: There is no such column, it has one value or more than 20, or the table has no one loss.
+            RunTableError: There is no such column, it has none of the values, or only one or more than 20 where none
+                are named, or the table has no one loss.
         """
         loss, *others = self.loss_columns
         if others and loss != "loss":
@@ -244,18 +246,16 @@ class RunTable:
                 f"{', '.join(self.loss_columns)}; expected a column 'loss', or --columns loss={loss} or another"
             )
         words = self._words(column)
-        levels = sorted({word for word in words if word is not None})
-        if not 2 <= len(levels) <= MOST_LEVELS:
-            raise RunTableError(
-                f"{self.where}: column {column!r} has {len(levels)} values; expected 2 to {MOST_LEVELS} to fit a law "
-                "to each"
-            )
+        found = sorted({word for word in words if word is not None and (levels is None or word in levels)})
+        if not found or (levels is None and not 2 <= len(found) <= MOST_LEVELS):
+            expected = f"2 to {MOST_LEVELS}, to fit a law to each" if levels is None else f"some of {', '.join(levels)}"
+            raise RunTableError(f"{self.where}: column {column!r} has {len(found)} such values; expected {expected}")
         parts = {}
-        for level in levels:
+        for level in found:
             parts[f"loss.{level}"] = np.where([word == level for word in words], self.column(loss), np.nan)
         frame = self.frame.drop(columns=self.loss_columns).assign(**parts)
-        frame = frame[[word is not None for word in words]].reset_index(drop=True)
-        notes = [f"loss is split by {column}: {', '.join(levels)}"]
+        frame = frame[[word in found for word in words]].reset_index(drop=True)
+        notes = [f"loss is split by {column}: {', '.join(found)}"]
         if others:
             notes.append(f"left out {', '.join(others)}: a law is fitted to the loss of each {column}")
         return replace(self, frame=frame, notes=(*self.notes, *notes))
@@ -276,6 +276,10 @@ class RunTable:
         if keep.shape != (len(self),) or keep.dtype != bool:
             raise UsageError(f"select: expected {len(self)} booleans, got {keep.dtype} of shape {keep.shape}")
         return replace(self, frame=self.frame.loc[keep].reset_index(drop=True))
+
+    def with_params(self, params: np.ndarray, counted: str) -> RunTable:
+        """The same runs with other `params`, `(n_rows,)`; `counted` says what these count."""
+        return replace(self, frame=self.frame.assign(params=params), labels={**self.labels, "params": counted})
 
     def fit_mask(self, target: str) -> npt.NDArray[np.bool_]:
         """Which rows may be fitted, (n_rows,): status ok and a finite `target`. RunTableError for an unknown target."""

@@ -152,7 +152,9 @@ def fit_observations(
     law: Law, observations: Observations, prior: LawPrior | None, *, draws: int = 0, seed: int = 0
 ) -> Fit:
     """`fit_law` with the weights that belong to the purpose: plain without a prior, for extrapolation with one."""
-    weights = observations.weights * observations.trust if prior is None else observations.extrapolation_weights()
+    weights = (
+        observations.weights * observations.share_of_a_run if prior is None else observations.extrapolation_weights()
+    )
     return fit_law(
         law,
         observations.columns,

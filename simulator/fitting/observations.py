@@ -25,7 +25,8 @@ ladder, each left out in turn (their mean error 4.8 to 2.9 %; 6 to 12 are alike)
 
 _RUNS_OF_A_CURVE = 1.5  # a curve of any number of points weighs at most this many runs
 
-_MANY_STEPS, _FEW_STEPS_SD = 5000.0, 0.1
+MANY_STEPS = 5000.0
+_FEW_STEPS_SD = 0.1
 """Runs of fewer steps lie off a tuned run's log loss by .1·ln(5000/steps), one standard deviation; measured on nine
 sources."""
 
@@ -35,8 +36,8 @@ of loss_to_loss err by 2.0 % without this rule and .4 % with it (.005: .4, .02: 
 1.2 %."""
 
 _ENOUGH_LONG_RUNS = 8.0
-"""Fewer can't carry a law, and the rule is left alone: of a fortieth of loss_to_loss two would be left, which err by 5.6
-instead of 3.8 %."""
+"""Fewer can't carry a law, and the rule is left alone: of a fortieth of loss_to_loss two would be left, which err by
+5.6 instead of 3.8 %."""
 
 _ENOUGH_TOKENS_PER_PARAM = 5.0  # below this, runs are under-trained and follow another curve (same source)
 
@@ -129,27 +130,36 @@ class Observations:
         Points before the end of a schedule lie above the run that would have ended there, the more the earlier, and a
         curve tells no more than a run or two. Runs of few steps lie above tuned ones where others take many.
         """
-        return self._of_histories() * self._of_few_steps()
+        return self.share_of_a_run * self._of_few_steps()
 
     @property
     def runs_worth(self) -> float:
         """How many runs the rows are worth, at most their number: a curve is a run or two."""
-        return float(self._of_histories().sum())
+        return float(self.share_of_a_run.sum())
 
-    def _of_histories(self) -> np.ndarray:
+    @property
+    def share_of_a_run(self) -> np.ndarray:
+        """`trust` by how far along its schedule each row is alone, `(n,)`."""
         if self.progress is None:
             return np.ones(len(self))
         early = self.progress**_EARLY_POWER
         runs = np.arange(len(self)) if self.origins is None else self.origins
         total = np.bincount(runs, early)
-        return early * np.minimum(1.0, _RUNS_OF_A_CURVE / total)[runs]
+        return early * np.minimum(1.0, _RUNS_OF_A_CURVE / np.maximum(total, 1e-300))[runs]
 
     def _of_few_steps(self) -> np.ndarray:
-        if self.steps is None:
+        if self.steps is None or self._batch_varies():
             return np.ones(len(self))
-        fewer = np.maximum(1.0, _MANY_STEPS / np.nan_to_num(self.steps, nan=_MANY_STEPS))
+        fewer = np.maximum(1.0, MANY_STEPS / np.nan_to_num(self.steps, nan=MANY_STEPS))
         trust = 1.0 / (1.0 + (_FEW_STEPS_SD * np.log(fewer) / _TUNED_SD) ** 2)
         return trust if trust.sum() >= _ENOUGH_LONG_RUNS else np.ones(len(self))
+
+    def _batch_varies(self) -> bool:
+        """Whether runs alike in size and data differ in batch, so that laws see for themselves what few steps cost."""
+        if "batch_tokens" not in self.columns:
+            return False
+        cells = np.stack([self.columns[name] for name in ("params", "tokens", "batch_tokens")])
+        return np.unique(cells, axis=1).shape[1] > np.unique(cells[:2], axis=1).shape[1]
 
     def extrapolation_weights(self) -> np.ndarray:
         """Weights for a fit that is to extrapolate: more to large runs, less to under-trained ones, `(n,)`."""

@@ -204,7 +204,7 @@ def forecast(
         scale = loss_bytes_per_token(config.data, predictor, name)
         domains[name] = _domain(prediction, _parts(model, prediction, known), scale)
 
-    main = predictor.main_loss_on(config.data.evaluated_on)
+    main = predictor.main_loss_on(config.data.evaluated_on, config.data.corpus_text)
     average = _average(config, predictor, predictions, domains)
 
     lacking = missing(config)

@@ -40,6 +40,7 @@ def _corpus_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
         return []
     found = []
     same = known is not None and _alike(stated, str(known), find_corpus)
+    same = same or predictor.main_loss_on(None, stated) == f"loss.{stated}"  # a law of its own
     if kinds_of(stated) is None and not same:
         found.append(_new("data.corpus", stated, nearest_corpora(stated)))
     if known and not same:
@@ -87,7 +88,8 @@ def _evaluation_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
 def _scale_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
     """On bytes per token that are lacking, or that contradict the tokenizer."""
     data = config.data
-    by_name = by_tokenizer(data, evaluated_text(data, predictor, predictor.main_loss_on(data.evaluated_on)))
+    main = predictor.main_loss_on(data.evaluated_on, data.corpus_text)
+    by_name = by_tokenizer(data, evaluated_text(data, predictor, main))
     if data.bytes_per_token is not None:
         if by_name is None or abs(by_name.value / data.bytes_per_token - 1) <= _NOTABLE_SHARE:
             return []

@@ -35,6 +35,8 @@ SPREADS = (
     Spread(0.002, 0.008), Spread(0.002, 0.02), Spread(0.006, 0.008), Spread(0.006, 0.02), Spread(0.015, 0.012),
 )  # fmt: skip
 """What tables are like: forecasts weigh these by how well each explains the runs."""
+NOISY = (Spread(0.05, 0.02), Spread(0.25, 0.02))
+"""What tables of one recipe are not like; taken where nothing else explains the runs."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .coordinates import LEVEL, SIZE, UNFINISHED, clipped, linearised
-from .errors import FREEDOM, SPREADS, Runs, Spread, shared
+from .errors import FREEDOM, NOISY, SPREADS, Runs, Spread, shared
 
 _ROUNDS = 4  # of reweighting: runs far off their neighbours count less
 _STEPS = 25
@@ -19,6 +19,8 @@ _TOLERANCE = 1e-7
 WIDE = 1.7
 """How much wider than usual the shapes of tables may be spread, with the chance below: their spread is an estimate."""
 _WIDE_CHANCE = 0.3
+_LOG_NOISY = np.log(0.02)
+_FEWEST_FOR_NOISE = 8  # fewer runs can't show that they aren't of one recipe
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,10 @@ def posterior(runs: Runs, prior: Belief) -> list[Component]:
     found, logs = [], []
     for factor, chance in ((1.0, 1.0 - _WIDE_CHANCE), (WIDE, _WIDE_CHANCE)):
         widened = prior.widened(factor)
-        for spread in SPREADS:
+        for spread in (*SPREADS, *NOISY) if len(runs) >= _FEWEST_FOR_NOISE else SPREADS:
             belief, _, evidence, variance = most_probable(runs, widened, spread)
             found.append((belief, spread, variance))
-            logs.append(evidence + np.log(chance))
+            logs.append(evidence + np.log(chance) + (_LOG_NOISY if spread in NOISY else 0.0))
     weights = np.exp(np.array(logs) - max(logs))
     weights /= weights.sum()
     return [Component(b, s, float(w), v) for (b, s, v), w in zip(found, weights, strict=True)]

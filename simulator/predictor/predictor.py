@@ -24,15 +24,19 @@ from ...datasets.facts.corpora import find_evaluation_set
 from ..fitting import AUTO, LawPrior, Observations, one_thread, public_prior, weak_prior
 from ..laws import Columns
 from .domain_average import average, error_correlation, shares
-from .fit.fit_warnings import table_warnings
+from .fit.fit_warnings import Misfit, misfit_of, misfit_warnings, table_warnings
 from .fit.loss_fit import Learner, errors_over_sd, fit_loss_model
 from .loss_model import LossModel
+from .params_kind import without_embeddings
 from .prediction import LossPrediction
+from .table_labels import table_facts, target_labels
 
 if TYPE_CHECKING:
     from ...datasets.runs.run_table import RunTable
 
 _Found = TypeVar("_Found")
+_CORPUS_COLUMNS = ("dataset", "data", "train_set", "training_set")
+"""Extra columns of text that name the corpus where there is no column `corpus`."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,6 +84,8 @@ class Predictor(Summarised):
         name: str = "predictor",
         about: Mapping[str, object] | None = None,
         progress: Progress | None = None,
+        by: str | None = None,
+        like: str | None = None,
     ) -> Predictor:
         """Fit a law to every loss column of a run table.
 
@@ -97,6 +103,9 @@ class Predictor(Summarised):
             name: Name of the predictor.
             about: Facts about it, in addition to or instead of those that the table tells.
             progress: Called with each target and the share done, 0 to 1.
+            by: A column of text: each of its values gets a law of its own, as the target `loss.<value>`.
+            like: A corpus of the catalogue that the runs' text is like, where the table doesn't name it: the fewer the
+                runs, the more it helps.
 
         Returns:
             The predictor.
@@ -108,25 +117,44 @@ class Predictor(Summarised):
             DataWarning: Something in the table looks like a mistake.
         """
         chosen_prior = resolve_prior(prior, law)
+        digest = table.digest()
+        if by is not None:
+            table = table.split_by(by)
+        table = without_embeddings(table)
+        found_facts = table_facts(table) | dict(about or {})
 
-        def fit_target(target: str) -> tuple[LossModel, np.ndarray]:
+        def fit_target(target: str) -> tuple[LossModel, np.ndarray, Misfit]:
             try:
                 observations = Observations.from_table(table, target)
-                model = fit_loss_model(observations, law, chosen_prior, fixed=fixed, seed=seed, learner=surrogate)
+                model = fit_loss_model(
+                    observations,
+                    law,
+                    chosen_prior,
+                    fixed=fixed,
+                    seed=seed,
+                    learner=surrogate,
+                    labels=target_labels(found_facts, target, by=by, like=like),
+                )
                 errors = np.full(len(table), np.nan)
                 errors[table.fit_mask(target)] = errors_over_sd(model, observations)
-                return model, errors
+                return model, errors, misfit_of(table, target, model.fit, observations, chosen_prior)
             except FitError as error:
                 raise FitError(f"{table.where}: target {target!r}: {error}") from None
 
         models: dict[str, LossModel] = {}
         errors_by_target: list[np.ndarray] = []
+        misfits: dict[str, Misfit] = {}
         fitted = _side_by_side(fit_target, table.loss_columns, progress)
-        for target, (model, errors) in zip(table.loss_columns, fitted, strict=True):
+        for target, (model, errors, misfit) in zip(table.loss_columns, fitted, strict=True):
             models[target] = model
             errors_by_target.append(errors)
+            misfits[target] = misfit
 
-        facts = {"table": table.where, "digest": table.digest(), "seed": seed, **_table_facts(table), **(about or {})}
+        facts = {"table": table.where, "digest": digest, "seed": seed, **found_facts}
+        if like is not None:
+            facts["like"] = like
+        if by is not None:
+            facts["by"] = by
         facts["prior"] = None
         if chosen_prior is not None:
             facts["prior"] = chosen_prior.name
@@ -136,7 +164,9 @@ class Predictor(Summarised):
         for model in models.values():
             told_apart |= model.fit.law.levels.keys()
             doubts += model.choice["doubts"]
-        notes = (*table_warnings(table, told_apart), *dict.fromkeys(doubts))
+        if by is not None:
+            told_apart.add(by)
+        notes = (*table_warnings(table, told_apart), *misfit_warnings(misfits), *dict.fromkeys(doubts))
         for note in notes:
             warnings.warn(note, DataWarning, stacklevel=2)
         return cls(name, models, facts, notes, error_correlation(errors_by_target))
@@ -146,19 +176,24 @@ class Predictor(Summarised):
         """The main target: `loss` if there is one, otherwise the first."""
         return "loss" if "loss" in self.models else next(iter(self.models))
 
-    def main_loss_on(self, evaluated_on: str | None) -> str:
-        """The main target of a plan evaluated on this text: the text's own, by any of its names, if there is one.
+    def main_loss_on(self, evaluated_on: str | None, corpus: str | None = None) -> str:
+        """The main target of a plan: that of the text it is evaluated on, by any of its names, if there is one.
+
+        Else that of its corpus, where each corpus (or the like) has a law of its own (`fit(by=…)`).
 
         >>> from foretrain.simulator.predictor.storage.folder import load
         >>> load("web-text").main_loss_on("c4_en")
         'loss'
         """
-        if evaluated_on is None or f"loss.{evaluated_on}" in self.models:
-            return self.main_loss if evaluated_on is None else f"loss.{evaluated_on}"
-        wanted = find_evaluation_set(evaluated_on)
-        of_domains = [] if wanted is None else self.domain_losses
-        named = (name for name in of_domains if find_evaluation_set(name.removeprefix("loss.")) is wanted)
-        return next(named, self.main_loss)
+        if evaluated_on is not None:
+            if f"loss.{evaluated_on}" in self.models:
+                return f"loss.{evaluated_on}"
+            wanted = find_evaluation_set(evaluated_on)
+            for name in [] if wanted is None else self.domain_losses:
+                if find_evaluation_set(name.removeprefix("loss.")) is wanted:
+                    return name
+        of_corpus = f"loss.{corpus}"
+        return of_corpus if "by" in self.about and of_corpus in self.models else self.main_loss
 
     @override
     def summary(self) -> dict[str, str]:
@@ -299,33 +334,3 @@ def resolve_prior(prior: str | LawPrior | None, law: str) -> LawPrior | None:
     if prior not in known:
         raise FitError(f"prior: got {prior!r}; expected auto, public, weak or none")
     return known[prior]()
-
-
-def _table_facts(table: RunTable) -> dict[str, object]:
-    """What the table tells: what its `params` count, and its validation domain and tokenizer where all runs agree."""
-    facts: dict[str, object] = {"params_kind": _params_kind(table)}
-    for column in ("val_domain", "tokenizer"):
-        if column in table.frame.columns:
-            values = set(table.frame[column].dropna().astype(str))
-            if len(values) == 1:
-                facts[column] = values.pop()
-    return facts
-
-
-def _params_kind(table: RunTable) -> str:
-    """What the table's `params` count: `non_embedding` by its name there, else `total`, or `active` for routed runs.
-
-    Routed runs count by what one token uses unless the table has that in a column of its own.
-    """
-    label = table.labels.get("params", "params")
-    if "nonemb" in label.lower().replace("_", "").replace("-", ""):
-        return "non_embedding"
-    routed = table.has("num_experts") and bool(np.nanmax(table.column("num_experts")) > 1)
-    if not routed:
-        return "total"
-    if not table.has("params_active"):
-        return "active"
-    differ = np.abs(table.column("params_active") / table.column("params") - 1.0) > 0.01
-    if differ.any():
-        return "total"
-    return "active"

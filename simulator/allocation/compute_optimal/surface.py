@@ -86,8 +86,10 @@ class LossSurface:
 
     @staticmethod
     def target_of(predictor: Predictor, config: RunConfig | None) -> str:
-        """The target of a plan's `data.evaluated_on`; the predictor's main one without a plan, or where it has none."""
-        return predictor.main_loss_on(None if config is None else config.data.evaluated_on)
+        """The target that a plan is about; the predictor's main one without a plan."""
+        if config is None:
+            return predictor.main_loss
+        return predictor.main_loss_on(config.data.evaluated_on, config.data.corpus_text)
 
     @property
     def fit(self) -> Fit:

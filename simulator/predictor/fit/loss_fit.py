@@ -87,7 +87,8 @@ def fit_loss_model(
     facts["doubts"] = fit_warnings(observations, facts["left_out"], prior, built.member.uses, built.domains)
 
     chosen = None
-    if learner == AUTO and law == AUTO:
+    # along a curve a law leaves over what the schedule does, which no plan is asked about
+    if learner == AUTO and law == AUTO and observations.progress is None:
         chosen = choose_surrogate(fit, observations, prior, draws=_BACKTEST_DRAWS, seed=seed)
     if chosen is not None:
         _log.info("learned on top of %s: %s", built.name, chosen.name)

@@ -18,7 +18,7 @@ from ...hierarchy.misfit import Misfit, drawn, posterior_scale, predicted
 from ...hierarchy.population import Population
 from ...hierarchy.posterior import Belief, Component, posterior
 from ...hierarchy.shipped import population as shipped_population
-from ..calibration import Calibration, posterior_calibration
+from ..calibration import posterior_calibration
 from ..loss_model import LossModel
 
 _DRAWS = 300
@@ -56,6 +56,7 @@ def posterior_model(
     deviation, known = _known_table(tables, labels)
     prior.mean[LEVEL] += deviation
     fit, misfit = _fit(posterior(runs, prior), runs, seed)
+    fit = replace(fit, noise=_residual(fit, runs, misfit))
     if not len(runs) and len(known):
         variance = np.array([known.variance(spread) for spread in misfit.spreads])
         misfit = replace(misfit, runs=known, variance=variance)
@@ -92,6 +93,19 @@ def _known_table(tables: Population, labels: Labels) -> tuple[float, Runs]:
 def _fit(components: list[Component], runs: Runs, seed: int, draws: int = _DRAWS) -> tuple[Fit, Misfit]:
     theta, parameters, misfit = drawn(components, runs, draws, seed)
     return Fit(LAW, REFERENCE, theta, parameters, misfit.noise / _NOISE_SCALE, objective=0.0), misfit
+
+
+def _residual(fit: Fit, runs: Runs, misfit: Misfit) -> float:
+    """Mean absolute residual of log loss, for the number of parameters; that of like tables where runs are too few."""
+    usual = misfit.noise / _NOISE_SCALE
+    free = len(runs) - fit.draws.shape[1]
+    if free <= 0:
+        return usual
+    finished = runs.unfinished == 0
+    residual = np.abs(runs.log_loss - fit.log_loss(runs.columns))[finished]
+    if not len(residual):
+        return usual
+    return max(usual, float(residual.mean() * np.sqrt(len(runs) / free)))
 
 
 def _backtest(runs: Runs, prior: Belief, seed: int) -> Scores:

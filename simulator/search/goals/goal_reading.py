@@ -40,7 +40,7 @@ class GoalReader:
         self, config: StudyConfig, run: RunConfig, space: Space, predictor: Predictor, origins: Origins
     ) -> None:
         self.config, self.run, self.space, self.predictor, self.origins = config, run, space, predictor, origins
-        self.main = predictor.main_loss_on(run.data.evaluated_on)
+        self.main = predictor.main_loss_on(run.data.evaluated_on, run.data.corpus_text)
 
     def goals(self) -> tuple[MeasuredGoal, ...]:
         """The goals. Raises ConfigError for an unknown measure, one that lacks what it needs, or one named twice."""

@@ -27,7 +27,8 @@ def headline(study: Study) -> dict[str, float]:
     goal = next((goal for goal in study.goals if goal.loss_columns), None)
     if goal is not None:
         return dict(goal.weights or dict.fromkeys(goal.loss_columns, 1.0))
-    return {(*study.loss_columns, study.predictor.main_loss_on(study.run.data.evaluated_on))[0]: 1.0}
+    data = study.run.data
+    return {(*study.loss_columns, study.predictor.main_loss_on(data.evaluated_on, data.corpus_text))[0]: 1.0}
 
 
 def headline_nats(losses: Mapping[str, float], weights: Mapping[str, float]) -> float:

@@ -384,7 +384,7 @@ def test_published_tables(tmp_path, name, rows, targets, fit, domains):
     assert RunTable.read(tmp_path / "again.csv").digest() == table.digest()
 
 
-@pytest.mark.parametrize("name", ["loss_curves/runs.csv", "measured_runs/runs.csv", "olmo_ladder/curves.csv"])
+@pytest.mark.parametrize("name", ["loss_curves/runs.csv", "measured_runs/runs.csv"])
 def test_published_tables_of_other_things_are_refused(name):
     if not (SHARED / name).is_file():
         pytest.skip(f"no table of published runs at shared/data/{name} beside this checkout")
