@@ -13,6 +13,7 @@ from .backtest import (
     extrapolation_decades,
     fit_observations,
     gap_covariance,
+    misfit_covariance,
     ranges,
 )
 from .choose import AUTO, Choice, candidates, choose, collinearity, constant_column, require
@@ -47,6 +48,7 @@ __all__ = [
     "known_columns",
     "law_columns",
     "learn_prior",
+    "misfit_covariance",
     "one_thread",
     "public_prior",
     "ranges",

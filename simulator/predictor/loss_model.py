@@ -27,6 +27,7 @@ from ..fitting import (
     extrapolation_decades,
     fit_observations,
     gap_covariance,
+    misfit_covariance,
     ranges,
     require,
 )
@@ -99,9 +100,9 @@ class LossModel:
         return replace(predicted, correlation=_correlation(shared, predicted.scale))
 
     def _shared(self, columns: Columns, by_law: np.ndarray, gap: np.ndarray) -> np.ndarray:
-        """Covariance of what law and learner leave open at n runs, `(n, n)`: their own noise and misfit are left out."""
+        """Covariance of what law and learner leave open at n runs, `(n, n)`; each run's own noise is no part of it."""
         if self.surrogate is None:
-            return draw_covariance(self.fit, columns, by_law)
+            return draw_covariance(self.fit, columns, by_law) + misfit_covariance(self.fit.noise, columns)
         of_learner = self.surrogate.covariance(self.fit, columns, columns)
         if not self.surrogate.joint:
             return of_learner + draw_covariance(self.fit, columns, by_law)

@@ -16,8 +16,8 @@ from ...core.quantity import LEVELS, Difference
 from .calibration import Calibration
 
 _FADES_DECADES = 0.3  # beyond the fitted runs, where the calibration of runs like them no longer counts
-_DIFFERENCE_SCALE = 0.8  # intervals of single runs, whose level is open, are wider than those of differences need be
-_DIFFERENCE_PER_DECADE = 0.02  # sd of log loss by which two runs drift apart for each decade between their distances
+_DIFFERENCE_SCALE = 0.9  # intervals of single runs, whose level is open, are wider than those of differences need be
+_DIFFERENCE_PER_DECADE = 0.0225  # sd of log loss by which two runs drift apart for each decade between their distances
 
 
 @dataclass(frozen=True)
