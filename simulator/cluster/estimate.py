@@ -127,9 +127,7 @@ class _Estimate:
         require_progress(expected_run_time(typical, devices, config.reliability), typical, devices, config.reliability)
         chance = self.chance
         productive_s = self.step_s * steps
-        return simulate_run_time(
-            productive_s, devices, config.reliability, chance.failure_rates, chance.interruptions
-        )
+        return simulate_run_time(productive_s, devices, config.reliability, chance.failure_rates, chance.interruptions)
 
     def result(self) -> ClusterEstimate:
         config, hardware, run_time = self.config, self.config.hardware, self.run_time

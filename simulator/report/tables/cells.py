@@ -21,4 +21,3 @@ def plain_table(*headings: str) -> Table:
 def add_row(table: Table, *cells: str) -> None:
     """A row of literal text: a name in square brackets is no markup."""
     table.add_row(*(Text(cell) for cell in cells))
-

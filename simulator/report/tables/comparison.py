@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ....core.quantity import Difference
+from ....core.summary import difference_text
 from ....core.units import format_count
 from ...forecast.compare import FIGURES, Comparison, figures
 from .cells import add_row, percent, plain_table
 from .forecast import run_size
 
-__all__ = ["comparison_view", "signed"]
+__all__ = ["comparison_view", "difference_cell", "difference_lines"]
 
 _SHOWN: dict[str, tuple[str, Callable[[float], str]]] = {
     "loss_nats": ("loss, nats per token", "{:.3f}".format),
@@ -56,7 +57,23 @@ def comparison_view(result: Comparison) -> RenderableType:
     return Group(*blocks)
 
 
-def signed(number: float, shown: Callable[[float], str]) -> str:
+def difference_lines(found: Mapping[str, Difference]) -> list[Text]:
+    """A line for each figure of a difference: what it is, its 90 % interval, the chance to be better."""
+    lines = []
+    for figure, value in found.items():
+        label, shown = _shown(figure)
+        lines.append(Text(f"  {label}: {difference_text(value, lambda number, shown=shown: _signed(number, shown))}"))
+    return lines
+
+
+def difference_cell(figure: str, found: Difference) -> str:
+    """`-0.074 (-0.110 to -0.040)`: a difference with its 90 % interval, short."""
+    _, shown = _shown(figure)
+    difference, interval, _ = _cells(found, shown)
+    return f"{difference} ({interval})"
+
+
+def _signed(number: float, shown: Callable[[float], str]) -> str:
     """A difference in the form of its unit, with its sign; none on what rounds to zero."""
     text = shown(abs(number))
     if not text.strip("0.,"):
@@ -74,5 +91,5 @@ def _shown(figure: str) -> tuple[str, Callable[[float], str]]:
 def _cells(found: Difference, shown: Callable[[float], str]) -> list[str]:
     """The difference, its interval, the chance to be better."""
     low, high = found.intervals[0.9]
-    interval = f"{signed(low, shown)} to {signed(high, shown)}"
-    return [signed(found.median, shown), interval, percent(found.chance_lower)]
+    interval = f"{_signed(low, shown)} to {_signed(high, shown)}"
+    return [_signed(found.median, shown), interval, percent(found.chance_lower)]
