@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from typing_extensions import override
 
-from ...core.errors import UsageError
+from ...core.errors import InfeasibleError, InputError, UsageError
 from ...core.quantity import Difference, Quantity
 from ...core.summary import Summarised, difference_text
 from ...core.version import __version__
@@ -133,7 +133,13 @@ def compare(
     if len(configs) < 2:
         raise UsageError(f"plans: got {len(configs)}; expected at least two to compare")
     runs = [one if isinstance(one, RunConfig) else RunConfig.from_mapping(one) for one in configs]
-    found = [forecast(run, predictor, step_times) for run in runs]
+    found = []
+    for number, run in enumerate(runs, start=1):
+        try:
+            found.append(forecast(run, predictor, step_times))
+        except (InputError, InfeasibleError) as error:
+            which = f"plan {number}" if run.name is None else f"plan {number} ({run.name})"
+            raise type(error)("\n".join(f"{which}: {line}" for line in str(error).splitlines())) from error
     target = found[0].main
     return Comparison(
         forecasts=tuple(found),
