@@ -1,4 +1,4 @@
-"""`simulate predict`: a planned run's loss, time, memory and cost."""
+"""`simulate predict`: a planned run's loss, time, memory and cost; `simulate compare`: how plans differ in them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,24 @@ import click
 
 from ._shared import chart_option, json_option, show, stated_in, step_times, tables
 
+_predictor_option = click.option(
+    "--predictor", default="web-text", show_default=True, metavar="NAME|DIR", help="What predicts it, see below."
+)
+_new_domain_option = click.option(
+    "--allow-new-domain", is_flag=True, help="Forecast mixes with domains that no fitted run had."
+)
+_calibration_option = click.option(
+    "--calibration", metavar="FILE", help="Step times of your cluster, by `simulate cluster calibrate`."
+)
+_NEW_DOMAINS = "data.allow_new_domains=true"
+
 
 @click.command()
 @click.option("--config", required=True, metavar="FILE", help="The planned run, YAML or JSON.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value, e.g. data.tokens=2T.")
-@click.option(
-    "--predictor", default="web-text", show_default=True, metavar="NAME|DIR", help="What predicts it, see below."
-)
-@click.option("--allow-new-domain", is_flag=True, help="Forecast mixes with domains that no fitted run had.")
-@click.option("--calibration", metavar="FILE", help="Step times of your cluster, by `simulate cluster calibrate`.")
+@_predictor_option
+@_new_domain_option
+@_calibration_option
 @chart_option("perplexity against tokens")
 @json_option
 def predict(
@@ -39,7 +48,7 @@ def predict(
     from ..simulator.predictor.storage.folder import load
 
     if allow_new_domain:
-        overrides = (*overrides, "data.allow_new_domains=true")
+        overrides = (*overrides, _NEW_DOMAINS)
     run = RunConfig.load(config, overrides)
     fitted = load(predictor)
     times = step_times(calibration)
@@ -50,3 +59,38 @@ def predict(
 
         save_chart(forecast_chart(result, fitted), chart)
     show(as_json, result.to_dict(), lambda: tables().forecast_view(result))
+
+
+@click.command()
+@click.argument("configs", nargs=-1, required=True, metavar="FILE FILE…")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value in every plan.")
+@_predictor_option
+@_new_domain_option
+@_calibration_option
+@json_option
+def compare(
+    configs: tuple[str, ...],
+    overrides: tuple[str, ...],
+    predictor: str,
+    allow_new_domain: bool,
+    calibration: str | None,
+    as_json: bool,
+) -> None:
+    """Compare planned runs with the first of them: how they differ, how sure that is, and which is better.
+
+    What is unknown of all plans alike (the corpus, how fast the cluster is, prices) is no part of the differences.
+    PREDICTOR as of `simulate predict`.
+
+    \b
+    Example:  simulate compare small.yaml large.yaml --predictor olmo-c4
+    """
+    from ..simulator.config.run_config import RunConfig
+    from ..simulator.forecast.compare import compare as compared
+    from ..simulator.predictor.storage.folder import load
+    from ..simulator.report.tables.comparison import comparison_view
+
+    if allow_new_domain:
+        overrides = (*overrides, _NEW_DOMAINS)
+    runs = [RunConfig.load(path, overrides) for path in configs]
+    result = compared(runs, load(predictor), step_times(calibration))
+    show(as_json, result.to_dict(), lambda: comparison_view(result))

@@ -14,6 +14,7 @@ from .backtest import (
     extrapolation_decades,
     fit_observations,
     gap_covariance,
+    misfit_covariance,
     ranges,
 )
 from .choose import AUTO, Choice, candidates, choose, collinearity, constant_column, identifiable_terms, require
@@ -50,6 +51,7 @@ __all__ = [
     "known_columns",
     "law_columns",
     "learn_prior",
+    "misfit_covariance",
     "one_thread",
     "public_prior",
     "ranges",

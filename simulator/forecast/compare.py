@@ -6,43 +6,30 @@ cluster is, what it costs. So a difference is far better known than the two numb
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from typing_extensions import override
 
-from ...core.errors import UsageError
+from ...core.errors import InfeasibleError, InputError, UsageError
 from ...core.quantity import Difference, Quantity
 from ...core.summary import Summarised, difference_text
 from ...core.version import __version__
-from ..cluster.chance import Chance
-from ..cluster.cluster_estimate import Draws
-from ..cluster.estimate import DRAWS, PlannedStep, estimate, plan_step
-from ..cluster.layout_choice import missing
+from ..cluster.estimate import plan_step
 from ..cluster.step_time.step_model import StepTimeModel
 from ..config.run_config import RunConfig
 from ..predictor.predictor import Predictor
-from .forecast import Forecast, forecast
-from .together import predict_together
+from .cluster_differences import CLUSTER_FIGURES, OnMachines, cluster_differences
+from .forecast import DomainForecast, Forecast, forecast
+from .together import LossDraws, predict_together
 
 __all__ = ["FIGURES", "Comparison", "compare", "differences", "figures"]
 
-FIGURES = (
-    "loss_nats", "perplexity", "bits_per_byte", "wall_clock_days", "gpu_hours", "cost_usd", "energy_mwh",
-)  # fmt: skip
+_LOSS_FIGURES = ("loss_nats", "perplexity", "bits_per_byte")
+FIGURES = (*_LOSS_FIGURES, *CLUSTER_FIGURES)
 """What plans are compared by, of the target that is compared; of each, less is better."""
-
-_DRAWN: Mapping[str, Callable[[Draws], np.ndarray | None]] = {
-    "wall_clock_days": lambda draws: draws.wall_clock_s / 86_400.0,
-    "gpu_hours": lambda draws: draws.gpu_hours,
-    "cost_usd": lambda draws: draws.cost_usd,
-    "energy_mwh": lambda draws: draws.energy_mwh,
-}
-_LOSS_STREAM = 1  # of a seed: as in the chance of all targets, times don't depend on what is drawn of losses
-_MOST_NATS = 700.0  # beyond this exp overflows
 
 
 @dataclass(frozen=True, repr=False)
@@ -146,13 +133,18 @@ def compare(
     if len(configs) < 2:
         raise UsageError(f"plans: got {len(configs)}; expected at least two to compare")
     runs = [one if isinstance(one, RunConfig) else RunConfig.from_mapping(one) for one in configs]
-    steps = [None if missing(run) else plan_step(run, step_times) for run in runs]
-    found = [forecast(run, predictor, step_times, step=step) for run, step in zip(runs, steps, strict=True)]
+    found = []
+    for number, run in enumerate(runs, start=1):
+        try:
+            found.append(forecast(run, predictor, step_times))
+        except (InputError, InfeasibleError) as error:
+            which = f"plan {number}" if run.name is None else f"plan {number} ({run.name})"
+            raise type(error)("\n".join(f"{which}: {line}" for line in str(error).splitlines())) from error
     target = found[0].main
     return Comparison(
         forecasts=tuple(found),
         target=target,
-        differences=differences(found, predictor, steps, target),
+        differences=differences(found, predictor, step_times, target),
         notes=tuple(_notes(found, target)),
     )
 
@@ -160,9 +152,9 @@ def compare(
 def figures(one: Forecast, target: str) -> dict[str, Quantity]:
     """The figures that a forecast has: FIGURES of a target, and `loss_nats.<domain>` of every other target."""
     of_target = one.domains[target]
-    found: dict[str, Quantity | None] = {name: getattr(of_target, name) for name in FIGURES if name not in _DRAWN}
+    found: dict[str, Quantity | None] = {name: getattr(of_target, name) for name in _LOSS_FIGURES}
     if one.cluster is not None:
-        found |= {name: getattr(one.cluster, name) for name in _DRAWN}
+        found |= {name: getattr(one.cluster, name) for name in CLUSTER_FIGURES}
     found |= {_name_of(name): domain.loss_nats for name, domain in one.domains.items() if name != target}
     return {name: value for name, value in found.items() if value is not None}
 
@@ -175,7 +167,7 @@ def _name_of(target: str) -> str:
 def differences(
     forecasts: Sequence[Forecast],
     predictor: Predictor,
-    steps: Sequence[PlannedStep | None],
+    step_times: StepTimeModel | None = None,
     target: str | None = None,
 ) -> tuple[Mapping[str, Difference], ...]:
     """How forecasts differ from the first of them, by figure; an empty mapping for the first.
@@ -183,73 +175,56 @@ def differences(
     Args:
         forecasts: The forecasts, all by the same predictor.
         predictor: The predictor.
-        steps: The step of each plan in its layout; None for one without an estimate of its cluster.
+        step_times: What predicted the step times; by default the shipped model.
         target: The target whose loss is compared; by default the first forecast's main one.
     """
     target = target or forecasts[0].main
-    of_loss = _of_losses(forecasts, predictor, target)
-    configs = [one.config for one in forecasts]
-    for name in predictor.models:
-        if name != target:
-            together = predict_together(configs, predictor, name)
-            for place, its in enumerate(of_loss, start=1):
-                its[_name_of(name)] = together.difference(place).summary()
-    found: list[Mapping[str, Difference]] = [{}]
-    for place in range(1, len(forecasts)):
-        of_cluster = _of_clusters(forecasts[0], forecasts[place], steps[0], steps[place], place)
-        found.append({**of_loss[place - 1], **of_cluster})
+    found = _of_losses(forecasts, predictor, target)
+    machines = [_on_machines(one, step_times) for one in forecasts]
+    for place, (its, own) in enumerate(zip(found, machines, strict=True)):
+        if place and machines[0] is not None and own is not None:
+            its |= cluster_differences(machines[0], own, place)
     return tuple(found)
 
 
+def _on_machines(one: Forecast, step_times: StepTimeModel | None) -> OnMachines | None:
+    """What the estimate of a forecast was made from; None without one. Its layout needn't be searched for again."""
+    if one.cluster is None:
+        return None
+    config = one.config.model_copy(update={"layout": one.cluster.layout.stated()})
+    return OnMachines(config, plan_step(config, step_times), one.cluster)
+
+
 def _of_losses(forecasts: Sequence[Forecast], predictor: Predictor, target: str) -> list[dict[str, Difference]]:
-    """Differences of loss, perplexity and bits per byte of each forecast but the first."""
+    """Differences of the losses, and of the target's perplexity and bits per byte; none for the first."""
     configs = [one.config for one in forecasts]
-    prediction = predict_together(configs, predictor, target)
-    drawn = prediction.sample(np.random.default_rng([configs[0].seed, _LOSS_STREAM]), DRAWS)
-    first, base = forecasts[0].domains[target], drawn[:, 0]
-    found = []
-    for place, one in enumerate(forecasts[1:], start=1):
-        own = one.domains[target]
-        of_loss = prediction.difference(place)
-        nats = of_loss.summary()
-        # the draws in their own order, which holds what a difference has to do with the level, by calibrated sizes
-        other = base + of_loss.matched(drawn[:, place] - base)
-        of_perplexity = Difference.around(own.perplexity.median - first.perplexity.median, _exp(other) - _exp(base))
-        these = {"loss_nats": nats, "perplexity": replace(of_perplexity, chance_lower=nats.chance_lower)}
-        if own.bits_per_byte is not None and first.bits_per_byte is not None:
-            per_nat = [one.bits_per_byte.median / one.loss_nats.median for one in (own, first) if one.bits_per_byte]
-            centre = own.bits_per_byte.median - first.bits_per_byte.median
-            of_bits = Difference.around(centre, per_nat[0] * other - per_nat[1] * base)
-            if math.isclose(*per_nat, rel_tol=1e-9):
-                of_bits = replace(of_bits, chance_lower=nats.chance_lower)
-            these["bits_per_byte"] = of_bits
-        found.append(these)
+    found: list[dict[str, Difference]] = [{} for _ in forecasts]
+    for name in (target, *(name for name in predictor.models if name != target)):
+        prediction = predict_together(configs, predictor, name)
+        for place in range(1, len(found)):
+            figure = "loss_nats" if name == target else _name_of(name)
+            found[place][figure] = prediction.difference(place).summary()
+        if name != target:
+            continue
+        drawn = LossDraws.of(prediction, configs[0].seed)
+        for place in range(1, len(found)):
+            found[place]["perplexity"] = drawn.perplexity(place)
+            of_bits = _of_bits(forecasts[0].domains[target], forecasts[place].domains[target], drawn.pair(place))
+            if of_bits is not None:
+                found[place]["bits_per_byte"] = of_bits
     return found
 
 
-def _of_clusters(
-    first: Forecast, other: Forecast, first_step: PlannedStep | None, step: PlannedStep | None, place: int
-) -> dict[str, Difference]:
-    """Differences of what the machines take; none where one of the plans has no estimate."""
-    if first.cluster is None or other.cluster is None or first_step is None or step is None:
-        return {}
-    shared = None
-    alike = first.config.hardware.machine == other.config.hardware.machine
-    if alike and first.cluster.framework == other.cluster.framework:
-        shared = step.fitted.error_correlation(first_step.steps, step.steps)
-    chance = Chance.beside(first.config.seed, step.fitted, DRAWS, place, shared)
-    beside = estimate(other.config, step=step, chance=chance)
-    found = {}
-    for name, of_draws in _DRAWN.items():
-        own, base = getattr(other.cluster, name), getattr(first.cluster, name)
-        drawn, drawn_first = of_draws(beside.draws), of_draws(first.cluster.draws)
-        if own is not None and base is not None and drawn is not None and drawn_first is not None:
-            found[name] = Difference.around(own.median - base.median, drawn - drawn_first)
-    return found
-
-
-def _exp(nats: np.ndarray) -> np.ndarray:
-    return np.exp(np.minimum(nats, _MOST_NATS))
+def _of_bits(first: DomainForecast, other: DomainForecast, drawn: tuple[np.ndarray, np.ndarray]) -> Difference | None:
+    """The difference in bits per byte, of plans whose tokenizers may differ, from draws of both losses in nats."""
+    if first.bits_per_byte is None or other.bits_per_byte is None:
+        return None
+    medians = first.bits_per_byte.median, other.bits_per_byte.median
+    bits = [
+        nats * (median / of_loss.loss_nats.median)
+        for nats, median, of_loss in zip(drawn, medians, (first, other), strict=True)
+    ]
+    return Difference.around(medians[1] - medians[0], bits[1] - bits[0])
 
 
 def _notes(forecasts: Sequence[Forecast], target: str) -> list[str]:

@@ -1,20 +1,25 @@
-"""The loss of several plans predicted together, so that they can be compared."""
+"""The loss of several plans predicted together, so that they can be compared, also in perplexity."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ...core.columns import level_of
+from ...core.quantity import Difference
+from ..cluster.estimate import DRAWS
 from ..config.run_config import RunConfig
 from ..laws import Columns
 from ..predictor.prediction import LossPrediction
 from ..predictor.predictor import Predictor
 from .law_inputs import planned, run_columns
 
-__all__ = ["predict_together"]
+__all__ = ["LossDraws", "predict_together"]
+
+_LOSS_STREAM = 1  # of a seed: as in the chance of all targets, times don't depend on what is drawn of losses
+_MOST_NATS = 700.0  # beyond this exp overflows
 
 
 def predict_together(configs: Sequence[RunConfig], predictor: Predictor, target: str) -> LossPrediction:
@@ -44,8 +49,36 @@ def predict_together(configs: Sequence[RunConfig], predictor: Predictor, target:
     )
 
 
+@dataclass(frozen=True)
+class LossDraws:
+    """Losses of n plans by the same draws, `(draws, n)` in nats, for what isn't linear in the loss."""
+
+    prediction: LossPrediction
+    nats: np.ndarray
+
+    @classmethod
+    def of(cls, prediction: LossPrediction, seed: int) -> LossDraws:
+        """Draw from a joint prediction."""
+        return cls(prediction, prediction.sample(np.random.default_rng([seed, _LOSS_STREAM]), DRAWS))
+
+    def pair(self, number: int, to: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Losses of plan `to` and of plan `number`, whose differences are calibrated, each `(draws,)`.
+
+        The draws' own order holds what a difference has to do with the level.
+        """
+        base = self.nats[:, to]
+        return base, base + self.prediction.difference(number, to).matched(self.nats[:, number] - base)
+
+    def perplexity(self, number: int, to: int = 0) -> Difference:
+        """The perplexity of plan `number` minus that of plan `to`."""
+        base, own = (np.exp(np.minimum(nats, _MOST_NATS)) for nats in self.pair(number, to))
+        medians = np.exp(np.minimum(self.prediction.loss_nats[[to, number]], _MOST_NATS))
+        found = Difference.around(float(medians[1] - medians[0]), own - base)
+        return replace(found, chance_lower=self.prediction.difference(number, to).probability_below_zero)
+
+
 def _side_by_side(plans: Sequence[Mapping[str, np.ndarray]]) -> Columns:
-    """The columns of single plans `(1,)` as columns `(n,)`, those that a plan lacks at the value that means the same."""
+    """The columns of single plans `(1,)` as columns `(n,)`; what a plan lacks at the value that means the same."""
     found = {}
     for name in dict.fromkeys(name for plan in plans for name in plan):
         values = [plan[name] if name in plan else _neutral(name, plan) for plan in plans]

@@ -17,6 +17,7 @@ from ..fitting import (
     error_scale,
     extrapolation_decades,
     gap_covariance,
+    misfit_covariance,
 )
 from ..hierarchy.misfit import Misfit, posterior_scale, predicted
 from ..laws import Columns
@@ -91,9 +92,9 @@ class LossModel:
         return LossPrediction(centre, scale, gap, self.calibration, correlation=correlation)
 
     def _shared(self, columns: Columns, by_law: np.ndarray, gap: np.ndarray) -> np.ndarray:
-        """Covariance of what law and learner leave open at n runs, `(n, n)`: their own noise and misfit are left out."""
+        """Covariance of what law and learner leave open at n runs, `(n, n)`; each run's own noise is no part of it."""
         if self.surrogate is None:
-            return draw_covariance(self.fit, columns, by_law)
+            return draw_covariance(self.fit, columns, by_law) + misfit_covariance(self.fit.noise, columns)
         of_learner = self.surrogate.covariance(self.fit, columns, columns)
         if not self.surrogate.joint:
             return of_learner + draw_covariance(self.fit, columns, by_law)

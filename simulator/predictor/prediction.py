@@ -16,8 +16,8 @@ from ...core.quantity import LEVELS, Difference
 from .calibration import Calibration
 
 _FADES_DECADES = 0.3  # beyond the fitted runs, where the calibration of runs like them no longer counts
-_DIFFERENCE_SCALE = 0.8  # intervals of single runs, whose level is open, are wider than those of differences need be
-_DIFFERENCE_PER_DECADE = 0.02  # sd of log loss by which two runs drift apart for each decade between their distances
+_DIFFERENCE_SCALE = 0.8  # beyond the fitted runs, where intervals of single runs are wide for their level's sake
+_DIFFERENCE_PER_DECADE = 0.015  # sd of log loss by which two runs drift apart for each decade between their distances
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,12 @@ class LossPrediction:
         variance = sd[number] ** 2 + sd[to] ** 2 - 2.0 * shared * sd[number] * sd[to]
         apart = abs(self.extrapolation_decades[number] - self.extrapolation_decades[to])
         drift = _DIFFERENCE_PER_DECADE * apart * np.sqrt(loss[number] * loss[to])
-        beyond = self._beyond()
+        beyond = 0.5 * float(self._beyond()[[number, to]].sum())
+        factor = (1.0 - beyond) + beyond * _DIFFERENCE_SCALE
         return LossDifference(
             nats=float(loss[number] - loss[to]),
-            scale_nats=float(np.sqrt(_DIFFERENCE_SCALE**2 * max(variance, 0.0) + drift**2)),
-            calibration=self._calibration(0.5 * float(beyond[number] + beyond[to])),
+            scale_nats=float(np.sqrt(factor**2 * max(variance, 0.0) + drift**2)),
+            calibration=self._calibration(beyond),
         )
 
     def row(self, number: int) -> LossPrediction:
