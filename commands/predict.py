@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import click
 
-from ._shared import chart_option, json_option, show, stated_in, step_times, tables
+from ..core.errors import UsageError
+from ._shared import (
+    chart_option,
+    columns_option,
+    json_option,
+    read_table,
+    show,
+    stated_in,
+    step_times,
+    tables,
+)
 
 _predictor_option = click.option(
     "--predictor", default="web-text", show_default=True, metavar="NAME|DIR", help="What predicts it, see below."
@@ -15,6 +25,9 @@ _new_domain_option = click.option(
 _calibration_option = click.option(
     "--calibration", metavar="FILE", help="Step times of your cluster, by `simulate cluster calibrate`."
 )
+_anchor_option = click.option(
+    "--anchor", metavar="RUNS", help="A table of runs of your own, from one up, that the forecast is to agree with."
+)
 _NEW_DOMAINS = "data.allow_new_domains=true"
 
 
@@ -22,6 +35,8 @@ _NEW_DOMAINS = "data.allow_new_domains=true"
 @click.option("--config", required=True, metavar="FILE", help="The planned run, YAML or JSON.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value, e.g. data.tokens=2T.")
 @_predictor_option
+@_anchor_option
+@columns_option
 @_new_domain_option
 @_calibration_option
 @chart_option("perplexity against tokens")
@@ -30,6 +45,8 @@ def predict(
     config: str,
     overrides: tuple[str, ...],
     predictor: str,
+    anchor: str | None,
+    columns: str | None,
     allow_new_domain: bool,
     calibration: str | None,
     chart: str | None,
@@ -37,13 +54,16 @@ def predict(
 ) -> None:
     """Predict a planned run's perplexity, time, memory and cost, with intervals, and say what they rest on.
 
-    PREDICTOR is a folder made by `simulate fit`, or one that ships with foretrain: web-text (pooled, corpus and
-    tokenizer unknown), chinchilla-massivetext, olmo-c4, repeats-c4, routing-moe, steplaw.
+    PREDICTOR is a folder made by `simulate fit`, or one that ships with foretrain (`simulate predictors` lists them).
+    By default what the plan names of its text counts: data.corpus, data.tokenizer, data.evaluated_on. With --anchor
+    runs of the same kind count as well: one finished run brings the level in.
 
     \b
-    Example:  simulate predict --config examples/llama-7b.yaml --set data.tokens=1T --predictor olmo-c4
+    Example:  simulate predict --config examples/llama-7b.yaml --set data.tokens=1T
+              simulate predict --config run.yaml --anchor my_runs.csv
     """
     from ..simulator.config.run_config import RunConfig
+    from ..simulator.forecast.for_plan import anchored
     from ..simulator.forecast.forecast import forecast
     from ..simulator.predictor.storage.folder import load
 
@@ -51,6 +71,10 @@ def predict(
         overrides = (*overrides, _NEW_DOMAINS)
     run = RunConfig.load(config, overrides)
     fitted = load(predictor)
+    if anchor is not None:
+        if not fitted.about.get("follows_plan"):
+            raise UsageError(f"--anchor: {predictor} has runs of its own; expected the default predictor, web-text")
+        fitted = anchored(run, read_table(anchor, columns))
     times = step_times(calibration)
     with stated_in(config):
         result = forecast(run, fitted, times)

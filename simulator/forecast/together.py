@@ -14,6 +14,7 @@ from ..config.run_config import RunConfig
 from ..laws import Columns
 from ..predictor.prediction import LossPrediction
 from ..predictor.predictor import Predictor
+from .for_plan import predictors_for
 from .law_inputs import planned, run_columns
 
 __all__ = ["LossDraws", "predict_together"]
@@ -36,11 +37,17 @@ def predict_together(configs: Sequence[RunConfig], predictor: Predictor, target:
     Raises:
         InputError: The predictor does not apply to one of them.
     """
-    model = predictor.models[target]
-    columns = [run_columns(config, predictor, []) for config in configs]
-    alone = [planned(config, model, its)[0] for config, its in zip(configs, columns, strict=True)]
+    asked = predictors_for(configs, predictor)
+    columns = [run_columns(config, its, []) for config, its in zip(configs, asked, strict=True)]
+    alone = [
+        planned(config, its.models[target], of_plan)[0]
+        for config, its, of_plan in zip(configs, asked, columns, strict=True)
+    ]
     allowing = next((config for config in configs if config.data.allow_new_domains), configs[0])
-    joint, _ = planned(allowing, model, _side_by_side(columns), joint=True)
+    joint, _ = planned(allowing, asked[0].models[target], _side_by_side(columns), joint=True)
+    if joint.correlation is not None:  # what tables of different texts share isn't known
+        same = np.array([[one is other for other in asked] for one in asked])
+        joint = replace(joint, correlation=np.where(same, joint.correlation, 0.0))
     return replace(
         joint,
         log_loss=np.concatenate([one.log_loss for one in alone]),

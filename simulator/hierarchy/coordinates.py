@@ -1,4 +1,4 @@
-"""The coordinates in which tables are compared: seven numbers at one fixed point, so that they mean the same everywhere.
+"""The coordinates in which tables are compared: seven numbers at one fixed point, which mean the same everywhere.
 
 At N = 1e9 parameters and D = 1e11 tokens a table is described by
 
@@ -7,7 +7,7 @@ At N = 1e9 parameters and D = 1e11 tokens a table is described by
     capacity        logit of the part of that share which belongs to size
     params, tokens  log of the exponents that a run limited by size or by data alone would show
     gamma           log of the exponent that joins both (see `foretrain.simulator.laws`)
-    unfinished      log loss of a run at t of its T planned tokens exceeds that of a finished one by this times √(1 - t/T)
+    unfinished      a run at t of its T planned tokens lies above a finished one by this times √(1 - t/T), in log loss
 
 The first six are those of the general law, with exponents in logs.
 """

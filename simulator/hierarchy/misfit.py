@@ -68,10 +68,17 @@ def predicted(fit: Fit, misfit: Misfit, columns: Columns) -> tuple[np.ndarray, n
     return centre, misfit.covariance(columns) + off.T @ off / len(off)
 
 
-def posterior_scale(covariance: np.ndarray, noise: float) -> tuple[np.ndarray, np.ndarray]:
-    """What n runs share of their errors `(n, n)`, and the s of each error as a whole `(n,)`, in log loss."""
-    common = _SCALE**2 * covariance
-    return common, np.sqrt(np.diag(common) + _FLOOR**2 + noise**2)
+def posterior_scale(covariance: np.ndarray, noise: float, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
+    """What n runs share of their errors `(n, n)`, and the s of each error as a whole `(n,)`, in log loss.
+
+    Args:
+        covariance: What the posterior leaves open of the runs, `(n, n)`.
+        noise: Standard deviation of a single run's own noise.
+        columns: `params` and `tokens` of the runs, each `(n,)`.
+    """
+    sizes = {name: np.asarray(columns[name], float) for name in ("params", "tokens")}
+    common = _SCALE**2 * covariance + misfit_covariance(sizes, sizes, Spread(noise, _FLOOR))
+    return common, np.sqrt(np.diag(common) + noise**2)
 
 
 def drawn(components: list[Component], runs: Runs, count: int, seed: int) -> tuple[np.ndarray, np.ndarray, Misfit]:

@@ -86,7 +86,7 @@ class LossModel:
         """Predict from the draws of a posterior, which say all that is open: how far out a run is needs no extra."""
         centre, covariance = predicted(self.fit, misfit, columns)
         of_departure = departure_sd(self.fit, columns)
-        shared, scale = posterior_scale(covariance + np.outer(of_departure, of_departure), misfit.noise)
+        shared, scale = posterior_scale(covariance + np.outer(of_departure, of_departure), misfit.noise, columns)
         gap = extrapolation_decades(dict(self.fitted_ranges), columns)
         correlation = _correlation(shared, scale) if joint else None
         return LossPrediction(centre, scale, gap, self.calibration, correlation=correlation)

@@ -126,7 +126,7 @@ def _backtest(runs: Runs, prior: Belief, seed: int) -> Scores:
         fit, misfit = _fit(posterior(fitted, prior), fitted, seed, draws=100)
         judged = runs.take(large)
         centre, covariance = predicted(fit, misfit, judged.columns)
-        _, scale = posterior_scale(covariance, misfit.noise)
+        _, scale = posterior_scale(covariance, misfit.noise, judged.columns)
         scores = Scores(
             error=centre - judged.log_loss,
             spread=scale,
