@@ -7,11 +7,12 @@ from statistics import NormalDist
 
 from ...core.quantity import Quantity
 from ...datasets.facts.corpora import kinds_of
+from ...datasets.facts.tokenizers import find_tokenizer
 from ..config.model_and_data import DataConfig
 from ..config.text_scale import BytesPerToken, planned_bytes_per_token
 from ..predictor.predictor import Predictor
 
-__all__ = ["bits_per_byte", "evaluated_text", "loss_bytes_per_token"]
+__all__ = ["bits_per_byte", "evaluated_text", "is_view", "loss_bytes_per_token"]
 
 
 def evaluated_text(data: DataConfig, predictor: Predictor, loss: str) -> str | None:
@@ -26,12 +27,26 @@ def evaluated_text(data: DataConfig, predictor: Predictor, loss: str) -> str | N
 
 
 def loss_bytes_per_token(data: DataConfig, predictor: Predictor, loss: str) -> BytesPerToken | None:
-    """Bytes per token of that text; None where neither the plan nor a known tokenizer tells."""
+    """Bytes per token of that text; None where neither the plan nor a known tokenizer tells.
+
+    A view of the model over tables has its own of the tokenizer that the plan names, whatever the text.
+    """
+    named = isinstance(data.tokenizer, str) and find_tokenizer(data.tokenizer) is not None
+    if is_view(predictor) and named and data.bytes_per_token is None:
+        return BytesPerToken(predictor.about["bytes_per_token"], predictor.about["bytes_per_token_log_sd"])
     return planned_bytes_per_token(data, evaluated_text(data, predictor, loss))
 
 
-def bits_per_byte(loss: Quantity, scale: BytesPerToken) -> Quantity:
-    """A loss in nats per token as bits per byte, its intervals wider by what is in doubt of the bytes per token.
+def is_view(predictor: Predictor) -> bool:
+    """Whether it is a view of the model over tables: its facts are what a plan names, not those of fitted runs."""
+    return predictor.about.get("table") == "pooled" and "bytes_per_token_log_sd" in predictor.about
+
+
+def bits_per_byte(loss: Quantity, scale: BytesPerToken, *, doubt_is_in: bool = False) -> Quantity:
+    """A loss in nats per token as bits per byte, with what is in doubt of the bytes per token.
+
+    It makes the intervals wider; or narrower, where it `doubt_is_in` those of the loss, as in a view of the model over
+    tables, which knows losses by bits per byte.
 
     >>> found = bits_per_byte(Quantity(2.0, {0.9: (1.9, 2.1)}), BytesPerToken(4.0, 0.05))
     >>> round(found.median, 3), [round(end, 3) for end in found.intervals[0.9]]
@@ -42,7 +57,13 @@ def bits_per_byte(loss: Quantity, scale: BytesPerToken) -> Quantity:
     for level, (low, high) in loss.intervals.items():
         if scale.log_sd:
             reach = scale.log_sd * NormalDist().inv_cdf((1 + level) / 2)
-            low = loss.median * math.exp(-math.hypot(math.log(loss.median / low), reach))
-            high = loss.median * math.exp(math.hypot(math.log(high / loss.median), reach))
+            changed = _narrowed if doubt_is_in else math.hypot
+            low = loss.median * math.exp(-changed(math.log(loss.median / low), reach))
+            high = loss.median * math.exp(changed(math.log(high / loss.median), reach))
         intervals[level] = (low / nats, high / nats)
     return Quantity(loss.median / nats, intervals)
+
+
+def _narrowed(whole: float, part: float) -> float:
+    """What is left of a deviation without an independent part of it; half of it at least."""
+    return math.sqrt(max(whole**2 - part**2, 0.25 * whole**2))
