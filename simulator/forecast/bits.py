@@ -42,11 +42,8 @@ def is_view(predictor: Predictor) -> bool:
     return predictor.about.get("table") == "pooled" and "bytes_per_token_log_sd" in predictor.about
 
 
-def bits_per_byte(loss: Quantity, scale: BytesPerToken, *, doubt_is_in: bool = False) -> Quantity:
-    """A loss in nats per token as bits per byte, with what is in doubt of the bytes per token.
-
-    It makes the intervals wider; or narrower, where it `doubt_is_in` those of the loss, as in a view of the model over
-    tables, which knows losses by bits per byte.
+def bits_per_byte(loss: Quantity, scale: BytesPerToken) -> Quantity:
+    """A loss in nats per token as bits per byte, its intervals wider by what is in doubt of the bytes per token.
 
     >>> found = bits_per_byte(Quantity(2.0, {0.9: (1.9, 2.1)}), BytesPerToken(4.0, 0.05))
     >>> round(found.median, 3), [round(end, 3) for end in found.intervals[0.9]]
@@ -57,13 +54,7 @@ def bits_per_byte(loss: Quantity, scale: BytesPerToken, *, doubt_is_in: bool = F
     for level, (low, high) in loss.intervals.items():
         if scale.log_sd:
             reach = scale.log_sd * NormalDist().inv_cdf((1 + level) / 2)
-            changed = _narrowed if doubt_is_in else math.hypot
-            low = loss.median * math.exp(-changed(math.log(loss.median / low), reach))
-            high = loss.median * math.exp(changed(math.log(high / loss.median), reach))
+            low = loss.median * math.exp(-math.hypot(math.log(loss.median / low), reach))
+            high = loss.median * math.exp(math.hypot(math.log(high / loss.median), reach))
         intervals[level] = (low / nats, high / nats)
     return Quantity(loss.median / nats, intervals)
-
-
-def _narrowed(whole: float, part: float) -> float:
-    """What is left of a deviation without an independent part of it; half of it at least."""
-    return math.sqrt(max(whole**2 - part**2, 0.25 * whole**2))

@@ -26,7 +26,7 @@ from ..predictor.loss_model import LossModel
 from ..predictor.prediction import LossPrediction
 from ..predictor.predictor import Predictor
 from ..predictor.textbook_parameters import decompose
-from .bits import bits_per_byte, is_view, loss_bytes_per_token
+from .bits import bits_per_byte, loss_bytes_per_token
 from .for_plan import for_plan
 from .law_inputs import planned, run_columns
 from .text_warnings import text_warnings
@@ -202,7 +202,7 @@ def forecast(
         prediction, known = planned(config, model, columns)
         predictions[name] = prediction
         scale = loss_bytes_per_token(config.data, predictor, name)
-        domains[name] = _domain(prediction, _parts(model, prediction, known), scale, is_view(predictor))
+        domains[name] = _domain(prediction, _parts(model, prediction, known), scale)
 
     main = predictor.main_loss_on(config.data.evaluated_on, config.data.corpus_text)
     average = _average(config, predictor, predictions, domains)
@@ -293,9 +293,7 @@ def _mix_warnings(config: RunConfig, predictor: Predictor, columns: Mapping[str,
     ]
 
 
-def _domain(
-    prediction: LossPrediction, parts: dict[str, float], scale: BytesPerToken | None, doubt_is_in: bool = False
-) -> DomainForecast:
+def _domain(prediction: LossPrediction, parts: dict[str, float], scale: BytesPerToken | None) -> DomainForecast:
     """The forecast of one target from the prediction of its loss, of one run."""
     intervals = {}
     for level in LEVELS:
@@ -303,7 +301,7 @@ def _domain(
         intervals[level] = (float(low[0]), float(high[0]))
     loss = Quantity(float(prediction.loss_nats[0]), intervals)
     perplexity = _mapped(loss, lambda nats: math.exp(min(nats, _MOST_NATS)))
-    bits = None if scale is None else bits_per_byte(loss, scale, doubt_is_in=doubt_is_in)
+    bits = None if scale is None else bits_per_byte(loss, scale)
     return DomainForecast(loss, perplexity, bits, parts, scale)
 
 
