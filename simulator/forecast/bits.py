@@ -33,7 +33,8 @@ def loss_bytes_per_token(data: DataConfig, predictor: Predictor, loss: str) -> B
     """
     named = isinstance(data.tokenizer, str) and find_tokenizer(data.tokenizer) is not None
     if is_view(predictor) and named and data.bytes_per_token is None:
-        return BytesPerToken(predictor.about["bytes_per_token"], predictor.about["bytes_per_token_log_sd"])
+        facts = (predictor.about[key] for key in ("bytes_per_token", "bytes_per_token_log_sd"))
+        return BytesPerToken(*(float(str(fact)) for fact in facts))
     return planned_bytes_per_token(data, evaluated_text(data, predictor, loss))
 
 
