@@ -7,11 +7,12 @@ from statistics import NormalDist
 
 from ...core.quantity import Quantity
 from ...datasets.facts.corpora import kinds_of
+from ...datasets.facts.tokenizers import find_tokenizer
 from ..config.model_and_data import DataConfig
 from ..config.text_scale import BytesPerToken, planned_bytes_per_token
 from ..predictor.predictor import Predictor
 
-__all__ = ["bits_per_byte", "evaluated_text", "loss_bytes_per_token"]
+__all__ = ["bits_per_byte", "evaluated_text", "is_view", "loss_bytes_per_token"]
 
 
 def evaluated_text(data: DataConfig, predictor: Predictor, loss: str) -> str | None:
@@ -26,8 +27,20 @@ def evaluated_text(data: DataConfig, predictor: Predictor, loss: str) -> str | N
 
 
 def loss_bytes_per_token(data: DataConfig, predictor: Predictor, loss: str) -> BytesPerToken | None:
-    """Bytes per token of that text; None where neither the plan nor a known tokenizer tells."""
+    """Bytes per token of that text; None where neither the plan nor a known tokenizer tells.
+
+    A view of the model over tables has its own of the tokenizer that the plan names, whatever the text.
+    """
+    named = isinstance(data.tokenizer, str) and find_tokenizer(data.tokenizer) is not None
+    if is_view(predictor) and named and data.bytes_per_token is None:
+        facts = (predictor.about[key] for key in ("bytes_per_token", "bytes_per_token_log_sd"))
+        return BytesPerToken(*(float(str(fact)) for fact in facts))
     return planned_bytes_per_token(data, evaluated_text(data, predictor, loss))
+
+
+def is_view(predictor: Predictor) -> bool:
+    """Whether it is a view of the model over tables: its facts are what a plan names, not those of fitted runs."""
+    return predictor.about.get("table") == "pooled" and "bytes_per_token_log_sd" in predictor.about
 
 
 def bits_per_byte(loss: Quantity, scale: BytesPerToken) -> Quantity:

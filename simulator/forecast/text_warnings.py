@@ -16,7 +16,7 @@ from ..config.run_config import RunConfig
 from ..config.text_names import StatedTokenizer
 from ..config.text_scale import by_tokenizer
 from ..predictor.predictor import Predictor
-from .bits import evaluated_text
+from .bits import evaluated_text, is_view, loss_bytes_per_token
 
 __all__ = ["text_warnings"]
 
@@ -41,7 +41,7 @@ def _corpus_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
     found = []
     same = known is not None and _alike(stated, str(known), find_corpus)
     same = same or predictor.main_loss_on(None, stated) == f"loss.{stated}"  # a law of its own
-    if kinds_of(stated) is None and not same:
+    if kinds_of(stated) is None and (not same or is_view(predictor)):
         found.append(_new("data.corpus", stated, nearest_corpora(stated)))
     if known and not same:
         found.append(_other("data.corpus", stated, known))
@@ -57,7 +57,7 @@ def _tokenizer_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
     same = known is not None and _alike(stated, str(known), find_tokenizer)
     tokenizer = config.data.tokenizer
     entry = tokenizer if isinstance(tokenizer, StatedTokenizer) else find_tokenizer(stated)
-    if entry is None and not same:
+    if entry is None and (not same or is_view(predictor)):
         found.append(_new("data.tokenizer", stated, nearest_tokenizers(stated)))
     if known and not same:
         found.append(_other("data.tokenizer", stated, known))
@@ -75,12 +75,15 @@ def _evaluation_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
     evaluation = find_evaluation_set(stated)
     if evaluation is not None and evaluation.own_mix:
         return []
+    new = kinds_of(stated, evaluation=True) is None
+    if new and is_view(predictor):
+        return [_new("data.evaluated_on", stated, nearest_evaluation_sets(stated))]
     named = [predictor.about.get("val_domain"), *(name.removeprefix("loss.") for name in predictor.models)]
     spoken_of = [str(name) for name in named if name]
     if any(_alike(stated, name, find_evaluation_set) for name in spoken_of if name != "loss"):
         return []
     found = []
-    if kinds_of(stated, evaluation=True) is None:
+    if new:
         found.append(_new("data.evaluated_on", stated, nearest_evaluation_sets(stated)))
     return [*found, f"data.evaluated_on is {stated!r}; the predictor speaks of {', '.join(spoken_of)}"]
 
@@ -97,7 +100,7 @@ def _scale_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
             f"data.bytes_per_token is {data.bytes_per_token:g}, but data.tokenizer {data.tokenizer_text} has about "
             f"{by_name.value:.2f} of this text: the stated figure counts"
         ]
-    if data.tokenizer is None or by_name is not None:
+    if data.tokenizer is None or loss_bytes_per_token(data, predictor, main) is not None:
         return []
     if find_tokenizer(str(data.tokenizer)) is None:
         remedy = "data.bytes_per_token, or data.tokenizer as {vocab_size: …, bytes_per_token: …}"
