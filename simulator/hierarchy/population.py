@@ -98,7 +98,7 @@ class Population:
 
     @cached_property
     def _effects(self) -> tuple[_Design, np.ndarray, np.ndarray]:
-        """All effects: where they stand, mean `(P,)` and covariance `(P, P)`; solved for once, as every forecast asks."""
+        """All effects: where they stand, mean `(P,)` and covariance `(P, P)`; solved for once: every forecast asks."""
         design = _Design.of(self)
         return (design, *design.posterior(self))
 
