@@ -104,7 +104,8 @@ def test_runs_far_above_the_law_are_told_with_what_they_share():
     frame.loc[:3, "tokens"] = frame.params[:4]
     frame["loss"] = 2.05 + 400 * frame.params**-0.34 + 1500 * frame.tokens**-0.34
     frame["loss"] *= np.where(frame.index < 4, 1.2, 1.0)
-    assert said(fitted(frame), "they have the lowest tokens per parameter (1 to 1)")
+    found = fitted(frame, law="general", prior="public")
+    assert said(found, "they have the lowest tokens per parameter (1 to 1)")
 
 
 def test_facts_of_the_table_where_all_runs_agree():
