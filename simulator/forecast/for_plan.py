@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,28 +29,32 @@ _SURPRISE = 0.98
 def for_plan(config: RunConfig, predictor: Predictor) -> Predictor:
     """The predictor for this plan: the same, unless it follows plans as `web-text` does.
 
+    Plans that name the same text have the very same one.
+
     Args:
         config: The plan.
         predictor: The predictor that was asked for.
     """
     if not predictor.about.get("follows_plan"):
         return predictor
-    about = {"title": predictor.about.get("title"), "follows_plan": False, "text_of_plan": True}
-    return named_predictor(plan_labels(config), predictor.name, about)
+    labels = plan_labels(config)
+    fixed = {
+        name: tuple(value.items()) if isinstance(value, Mapping) else value for name, value in vars(labels).items()
+    }
+    return _view(tuple(fixed.items()), predictor.name, predictor.about.get("title"))
+
+
+@lru_cache(maxsize=64)
+def _view(labels: tuple[tuple[str, Any], ...], name: str, title: object) -> Predictor:
+    """The view for a plan's labels, whose mappings are tuples here."""
+    stated = {key: dict(value) if isinstance(value, tuple) else value for key, value in labels}
+    about = {"title": title, "follows_plan": False, "text_of_plan": True}
+    return named_predictor(Labels(**stated), name, about)
 
 
 def predictors_for(configs: Sequence[RunConfig], predictor: Predictor) -> list[Predictor]:
-    """The predictor of each plan; plans that name the same text have the very same one."""
-    found: list[tuple[Labels, Predictor]] = []
-    asked = []
-    for config in configs:
-        labels = plan_labels(config)
-        known = next((one for its, one in found if its == labels), None)
-        if known is None:
-            known = for_plan(config, predictor)
-            found.append((labels, known))
-        asked.append(known)
-    return asked
+    """The predictor of each plan."""
+    return [for_plan(config, predictor) for config in configs]
 
 
 def anchored(config: RunConfig, table: RunTable) -> Predictor:

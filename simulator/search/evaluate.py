@@ -21,9 +21,11 @@ from ..cluster.layout_choice import missing
 from ..cluster.layouts.layout import batch_sequences
 from ..cluster.memory.memory import MemoryCap
 from ..config.run_config import RunConfig
+from ..forecast.for_plan import predictors_for
 from ..forecast.forecast import Forecast, forecast
 from ..forecast.law_inputs import planned, run_columns
 from ..predictor.prediction import LossPrediction
+from ..predictor.predictor import Predictor
 from .goals.measures import PlanOutcome
 from .space.dimensions import Values
 from .study import Study
@@ -179,41 +181,42 @@ class Evaluator:
         if not self.study.loss_columns:
             return found
         columns: dict[int, Mapping[str, np.ndarray]] = {}
-        groups: dict[tuple[str, ...], list[int]] = {}
+        asked = predictors_for(configs, self.predictor)
+        groups: dict[tuple[object, ...], list[int]] = {}
         for place, config in enumerate(configs):
             try:
-                columns[place] = run_columns(config, self.predictor, [])
+                columns[place] = run_columns(config, asked[place], [])
             except InputError as error:
                 found[place] = str(error)
                 continue
-            names = tuple(columns[place])
-            groups.setdefault(names, []).append(place)
+            groups.setdefault((id(asked[place]), *columns[place]), []).append(place)
         for places in groups.values():
-            self._predict(configs, columns, places, found)
+            self._predict(configs, asked[places[0]], columns, places, found)
         return found
 
     def _predict(
         self,
         configs: Sequence[RunConfig],
+        predictor: Predictor,
         columns: Mapping[int, Mapping[str, np.ndarray]],
         places: list[int],
         found: list[Mapping[str, LossPrediction] | str],
     ) -> None:
-        """Predict the losses of the plans at `places`, which have the same columns, into `found`."""
+        """Predict the losses of the plans at `places`, which share their predictor and columns, into `found`."""
         first = places[0]
         together = {}
         for name in columns[first]:
             together[name] = np.concatenate([columns[place][name] for place in places])
         predicted: dict[str, LossPrediction] = {}
         try:
-            for target, model in self.predictor.models.items():
+            for target, model in predictor.models.items():
                 predicted[target], *_ = planned(configs[first], model, together)
         except InputError as error:
             if len(places) == 1:
                 found[first] = str(error)
             else:  # one of them causes the error
                 for place in places:
-                    self._predict(configs, columns, [place], found)
+                    self._predict(configs, predictor, columns, [place], found)
             return
         for row, place in enumerate(places):
             found[place] = {target: prediction.row(row) for target, prediction in predicted.items()}
