@@ -20,7 +20,7 @@ BATCH = 4096
 KEYS = {
     "name", "verdict", "ok", "sentence", "z", "shift", "plan", "loss_nats", "perplexity", "p_target", "step", "steps",
     "progress", "tokens", "points", "spikes", "last_loss_nats", "diverged_at_step", "log", "metric", "step_unit",
-    "prior", "time", "notices", "config", "version",
+    "prior", "time", "notices", "config", "version", "difference_nats",
 }  # fmt: skip
 TIME_KEYS = {
     "step_time_s", "tokens_per_s", "mfu", "elapsed_days", "lost_share", "days_left", "wall_clock_days", "finish",

