@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .simulator.curve.store import load as load_curves
     from .simulator.curve.store import save as save_curves
     from .simulator.data_budget.data_budget import plan_stock
+    from .simulator.forecast.compare import Comparison, compare
     from .simulator.forecast.forecast import Forecast, forecast
     from .simulator.predictor.estimator import ScalingLawRegressor
     from .simulator.predictor.evaluation.backtesting import backtest_table as backtest
@@ -85,6 +86,7 @@ _HOMES = {
     "Accelerator": ("datasets.facts.accelerators", "Accelerator"),
     "Architecture": ("core.model.architecture", "Architecture"),
     "ClusterEstimate": ("simulator.cluster.cluster_estimate", "ClusterEstimate"),
+    "Comparison": ("simulator.forecast.compare", "Comparison"),
     "Corpus": ("datasets.corpus.corpus", "Corpus"),
     "CurveForecast": ("simulator.curve.forecasting", "CurveForecast"),
     "CurveLibrary": ("simulator.curve.law.transfer", "Library"),
@@ -106,6 +108,7 @@ _HOMES = {
     "accelerator": ("datasets.facts.accelerators", "accelerator"),
     "backtest": ("simulator.predictor.evaluation.backtesting", "backtest_table"),
     "calibrate_step_times": ("simulator.cluster.step_time.calibrate", "calibrate_on_plan"),
+    "compare": ("simulator.forecast.compare", "compare"),
     "compute_optimal": ("simulator.allocation.compute_optimal.optimal", "compute_optimal"),
     "estimate_cluster": ("simulator.cluster.estimate", "estimate"),
     "fit_curves": ("simulator.curve.law.transfer", "fit_library"),
@@ -138,6 +141,7 @@ __all__ = [
     "Architecture",
     "CampaignError",
     "ClusterEstimate",
+    "Comparison",
     "ConfigError",
     "Corpus",
     "CorpusError",
@@ -176,6 +180,7 @@ __all__ = [
     "accelerator",
     "backtest",
     "calibrate_step_times",
+    "compare",
     "compute_optimal",
     "errors",
     "estimate_cluster",

@@ -24,7 +24,7 @@ from facts_laws import leave_one_out_priors
 from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.fitting import LawPrior, Observations, fit_observations, public_prior
 from foretrain.simulator.laws import get_law
-from foretrain.simulator.predictor.loss_model import fit_loss_model
+from foretrain.simulator.predictor.fit.loss_fit import fit_loss_model
 from foretrain.simulator.search.next_proxies import (
     Candidates,
     LawPosterior,

@@ -18,7 +18,7 @@ from facts_laws import leave_one_out_priors, public_scores
 from foretrain.simulator.fitting import Observations, fit_observations
 from foretrain.simulator.laws import get_law
 from foretrain.simulator.predictor.calibration import Calibration
-from foretrain.simulator.predictor.loss_model import fit_loss_model
+from foretrain.simulator.predictor.fit.loss_fit import fit_loss_model
 
 TRAIN_BELOW, SCORE_ABOVE = 10**1.5, 10**0.5
 FEWEST = 6

@@ -12,35 +12,28 @@ import filecmp
 import sys
 import tempfile
 import warnings
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from _families import families, learn_population, posterior_quantiles
 from _tables import Task, read, tasks
 from foretrain.core.files import write_json
 from foretrain.datasets.runs.run_table import RunTable
-from foretrain.simulator.fitting import LawPrior, Scores, backtest, learn_prior
+from foretrain.simulator.fitting import Fit, LawPrior, Scores, backtest, learn_prior
 from foretrain.simulator.fitting import prior as prior_module
-from foretrain.simulator.laws import get_law
+from foretrain.simulator.hierarchy import shipped
+from foretrain.simulator.hierarchy.coordinates import REFERENCE
+from foretrain.simulator.laws import get_law, terms
 from foretrain.simulator.predictor import calibration as calibration_module
-from foretrain.simulator.predictor.calibration import Calibration, public_calibration
-from foretrain.simulator.predictor.loss_model import fit_loss_model
-from foretrain.simulator.predictor.pooling import held_out_scores, pool
+from foretrain.simulator.predictor.calibration import Calibration
 from foretrain.simulator.predictor.predictor import Predictor
-from foretrain.simulator.predictor.storage.folder import save
+from foretrain.simulator.predictor.storage.folder import load, save
+from foretrain.simulator.predictor.textbook_parameters import rebase
 
 HERE = Path(__file__).resolve().parents[1] / "datasets" / "facts" / "laws"
 COMMAND = "python benchmarks/facts_laws.py"
 GENERAL = get_law("general")
 UNLIKE = ("ice",)  # a multilingual validation set whose loss hardly falls: not what the prior is for
-WEB = {  # training and validation text of like kind, mostly web
-    "chinchilla": ["chinchilla/massivetext"],
-    "olmo_ladder": ["olmo_ladder/c4_en"],
-    "overtraining": ["overtraining_c4/c4_val", "overtraining_redpajama/openlm_val"],
-    "datablations": ["datablations/c4"],
-    "misfitting": ["misfitting_dense/c4"],
-    "steplaw": ["steplaw/train"],
-}
 SOURCES = {
     "chinchilla": {
         "source": "Hoffmann et al. 2022 (arXiv 2203.15556) figure 4, read by Besiroglu et al. 2024 (arXiv 2404.10102)",
@@ -105,10 +98,8 @@ def make_prior(out: Path, found: list[Task]) -> None:
     write_json(out / "prior.json", {**rounded.to_dict(), "calibration": calibration.to_dict()})
 
 
-def make_predictors(out: Path, found: list[Task]) -> None:
+def make_predictors(out: Path) -> None:
     """One folder for each shipped predictor."""
-    chinchilla = read("chinchilla/runs.csv")
-    olmo = read("olmo_ladder/runs.csv").query("val_domain == 'c4_en'")
     repeats = read("datablations/runs.csv")
     steps = read("steplaw/dense_runs.csv")
     routed = read("routing_moe/runs.csv")
@@ -116,16 +107,6 @@ def make_predictors(out: Path, found: list[Task]) -> None:
         (routed.router_type.isin(["S-Base", "Dense"])) & (routed.k == 1) & (routed.routing_frequency == 0.5)
     ]
     made = {
-        "chinchilla-massivetext": one(
-            chinchilla[["run_id", "params", "tokens", "flops", "loss"]], "chinchilla", corpus="MassiveText",
-            title="Chinchilla (70M to 16B) on MassiveText", val_domain="MassiveText (smoothed training loss)",
-            tokenizer="SentencePiece, 32k", params_kind="total",
-        ),
-        "olmo-c4": one(
-            olmo[["params", "tokens", "flops", "loss"]], "olmo_ladder", corpus="OLMo-2 pretraining mix",
-            title="OLMo-2 ladder (190M to 1B) on C4", val_domain="C4 (English)", tokenizer="dolma2, 100k",
-            params_kind="non_embedding",
-        ),
         "repeats-c4": one(
             repeats[["run_id", "params", "tokens", "unique_tokens", "loss"]], "datablations", corpus="C4",
             law="general+repetition",
@@ -143,7 +124,6 @@ def make_predictors(out: Path, found: list[Task]) -> None:
             val_domain="MassiveText validation", tokenizer="SentencePiece, 32k", params_kind="active",
         ),
     }  # fmt: skip
-    made["web-text"] = web_text(found, made)
     for name, predictor in made.items():
         save(predictor.renamed(name, {"command": COMMAND}), out / name)
         print(f"{name}: {', '.join(m.fit.law.name for m in predictor.models.values())}")
@@ -155,28 +135,25 @@ def one(frame, source: str, law: str = "auto", **about) -> Predictor:
     return Predictor.fit(table, law, prior="public", surrogate="none", about={**SOURCES[source], **about})
 
 
-def web_text(found: list[Task], made: dict[str, Predictor]) -> Predictor:
-    """The pooled predictor: general law over six sources, repeats and experts from the tables that show them."""
-    by_name = {task.name: task for task in found}
-    prior = prior_module.public_prior()
-    items, models = {}, {}
-    for source, names in WEB.items():
-        for name in names:
-            observations = by_name[name].observations
-            model = fit_loss_model(observations, "general", prior, learner="none")
-            top = observations.take(observations.compute > observations.compute.max() / 10)
-            models.setdefault(source, []).append(model)
-            items.setdefault(source, []).append((model, top.columns, top.loss))
-    extra = {"repetition": made["repeats-c4"].models["loss"], "experts": made["routing-moe"].models["loss"]}
-    scores = held_out_scores(items)
-    pooled = replace(pool(models, extra), calibration=Calibration.from_scores(scores, public_calibration()))
-    about = {
-        "title": "English web text, pooled over the public tables: corpus and tokenizer unknown",
-        "source": "; ".join(f"{s} ({', '.join(n.split('/')[1] for n in names)})" for s, names in WEB.items()),
-        "corpus": "web text", "val_domain": "web text", "tokenizer": None, "params_kind": "active", "prior": "public",
-        "table": "pooled", "seed": 0,
-    }  # fmt: skip
-    return Predictor("web-text", {"loss": pooled}, about)
+def make_hierarchy(out: Path) -> None:
+    """hierarchy.json: what the runs of every public table say of it, and how tables differ."""
+    found = families()
+    population = learn_population(found)
+    terms = {}
+    for name, predictor in {"repetition": "repeats-c4", "experts": "routing-moe"}.items():
+        terms[name] = _term_moments(name, load(str(out / predictor)).models["loss"].fit)
+    quantiles = posterior_quantiles(found, population)
+    data = {"command": COMMAND, **shipped.to_dict(population), "terms": terms, "quantiles": quantiles}
+    write_json(out / "hierarchy.json", data)
+
+
+def _term_moments(name: str, fit: Fit) -> dict[str, list]:
+    """Mean and covariance of a term's parameters at the reference point of the hierarchy."""
+    law = fit.law
+    places = [law.names.index(parameter.name) for parameter in terms()[name].parameters]
+    draws = rebase(law, fit.draws, fit.reference, REFERENCE)[:, places]
+    mean = rebase(law, fit.theta[None], fit.reference, REFERENCE)[0, places]
+    return {"mean": _rounded(mean).tolist(), "covariance": _rounded(np.atleast_2d(np.cov(draws.T))).tolist()}
 
 
 def main() -> None:
@@ -187,12 +164,14 @@ def main() -> None:
     if not check:
         make_prior(HERE, found)
         _forget()
-        make_predictors(HERE, found)
+        make_predictors(HERE)
+        make_hierarchy(HERE)
         return
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         make_prior(out, found)
-        make_predictors(out, found)
+        make_predictors(out)
+        make_hierarchy(out)
         names = sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file())
         differ = filecmp.cmpfiles(out, HERE, names, shallow=False)
         print(f"{len(differ[0])} files the same, differing: {differ[1]}, missing: {differ[2]}")

@@ -8,11 +8,13 @@ from .init import init
 from .optimal import optimal
 from .optimize import optimize
 from .planner import planner
-from .predict import predict
+from .predict import compare, predict
 from .proxies import proxies
 from .track import track
 
 __all__ = ["COMMANDS"]
 
-COMMANDS = (predict, fit, score, backtest, cluster, optimize, planner, optimal, curve, track, data, proxies, init)
+COMMANDS = (
+    predict, compare, fit, score, backtest, cluster, optimize, planner, optimal, curve, track, data, proxies, init
+)  # fmt: skip
 """Every command and group of commands, in the order of the help."""

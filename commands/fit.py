@@ -26,6 +26,7 @@ _LAW_HELP = "auto, or a name: chinchilla, general, kaplan, general+repetition, g
 @click.option("--out", metavar="DIR", help="Write the predictor here.")
 @click.option("--law", default="auto", show_default=True, metavar="NAME", help=_LAW_HELP)
 @click.option("--prior", default="auto", show_default=True, metavar="NAME", help="auto, public, weak or none.")
+@click.option("--like", metavar="NAME", help="A corpus that the runs' text is like, where the table names none.")
 @click.option("--fix", "fixed", multiple=True, metavar="NAME=VALUE", help="Fix a parameter: E, alpha, beta, gamma, …")
 @click.option("--by", metavar="COLUMN", help="Fit a law to each value of a column, as the target loss.VALUE.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Seed of the draws.")

@@ -1,26 +1,52 @@
-"""`simulate predict`: a planned run's loss, time, memory and cost."""
+"""`simulate predict`: a planned run's loss, time, memory and cost; `simulate compare`: how plans differ in them."""
 
 from __future__ import annotations
 
 import click
 
-from ._shared import chart_option, json_option, show, stated_in, step_times, tables
+from ..core.errors import UsageError
+from ._shared import (
+    chart_option,
+    columns_option,
+    json_option,
+    read_table,
+    show,
+    stated_in,
+    step_times,
+    tables,
+)
+
+_predictor_option = click.option(
+    "--predictor", default="web-text", show_default=True, metavar="NAME|DIR", help="What predicts it, see below."
+)
+_new_domain_option = click.option(
+    "--allow-new-domain", is_flag=True, help="Forecast mixes with domains that no fitted run had."
+)
+_calibration_option = click.option(
+    "--calibration", metavar="FILE", help="Step times of your cluster, by `simulate cluster calibrate`."
+)
+_anchor_option = click.option(
+    "--anchor", metavar="RUNS", help="A table of runs of your own, from one up, that the forecast is to agree with."
+)
+_NEW_DOMAINS = "data.allow_new_domains=true"
 
 
 @click.command()
 @click.option("--config", required=True, metavar="FILE", help="The planned run, YAML or JSON.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value, e.g. data.tokens=2T.")
-@click.option(
-    "--predictor", default="web-text", show_default=True, metavar="NAME|DIR", help="What predicts it, see below."
-)
-@click.option("--allow-new-domain", is_flag=True, help="Forecast mixes with domains that no fitted run had.")
-@click.option("--calibration", metavar="FILE", help="Step times of your cluster, by `simulate cluster calibrate`.")
+@_predictor_option
+@_anchor_option
+@columns_option
+@_new_domain_option
+@_calibration_option
 @chart_option("perplexity against tokens")
 @json_option
 def predict(
     config: str,
     overrides: tuple[str, ...],
     predictor: str,
+    anchor: str | None,
+    columns: str | None,
     allow_new_domain: bool,
     calibration: str | None,
     chart: str | None,
@@ -28,20 +54,27 @@ def predict(
 ) -> None:
     """Predict a planned run's perplexity, time, memory and cost, with intervals, and say what they rest on.
 
-    PREDICTOR is a folder made by `simulate fit`, or one that ships with foretrain: web-text (pooled, corpus and
-    tokenizer unknown), chinchilla-massivetext, olmo-c4, repeats-c4, routing-moe, steplaw.
+    PREDICTOR is a folder made by `simulate fit`, or one that ships with foretrain (`simulate predictors` lists them).
+    By default what the plan names of its text counts: data.corpus, data.tokenizer, data.evaluated_on. With --anchor
+    runs of the same kind count as well: one finished run brings the level in.
 
     \b
-    Example:  simulate predict --config examples/llama-7b.yaml --set data.tokens=1T --predictor olmo-c4
+    Example:  simulate predict --config examples/llama-7b.yaml --set data.tokens=1T
+              simulate predict --config run.yaml --anchor my_runs.csv
     """
     from ..simulator.config.run_config import RunConfig
+    from ..simulator.forecast.for_plan import anchored
     from ..simulator.forecast.forecast import forecast
     from ..simulator.predictor.storage.folder import load
 
     if allow_new_domain:
-        overrides = (*overrides, "data.allow_new_domains=true")
+        overrides = (*overrides, _NEW_DOMAINS)
     run = RunConfig.load(config, overrides)
     fitted = load(predictor)
+    if anchor is not None:
+        if not fitted.about.get("follows_plan"):
+            raise UsageError(f"--anchor: {predictor} has runs of its own; expected the default predictor, web-text")
+        fitted = anchored(run, read_table(anchor, columns))
     times = step_times(calibration)
     with stated_in(config):
         result = forecast(run, fitted, times)
@@ -50,3 +83,38 @@ def predict(
 
         save_chart(forecast_chart(result, fitted), chart)
     show(as_json, result.to_dict(), lambda: tables().forecast_view(result))
+
+
+@click.command()
+@click.argument("configs", nargs=-1, required=True, metavar="FILE FILE…")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value in every plan.")
+@_predictor_option
+@_new_domain_option
+@_calibration_option
+@json_option
+def compare(
+    configs: tuple[str, ...],
+    overrides: tuple[str, ...],
+    predictor: str,
+    allow_new_domain: bool,
+    calibration: str | None,
+    as_json: bool,
+) -> None:
+    """Compare planned runs with the first of them: how they differ, how sure that is, and which is better.
+
+    What is unknown of all plans alike (the corpus, how fast the cluster is, prices) is no part of the differences.
+    PREDICTOR as of `simulate predict`.
+
+    \b
+    Example:  simulate compare small.yaml large.yaml --predictor olmo-c4
+    """
+    from ..simulator.config.run_config import RunConfig
+    from ..simulator.forecast.compare import compare as compared
+    from ..simulator.predictor.storage.folder import load
+    from ..simulator.report.tables.comparison import comparison_view
+
+    if allow_new_domain:
+        overrides = (*overrides, _NEW_DOMAINS)
+    runs = [RunConfig.load(path, overrides) for path in configs]
+    result = compared(runs, load(predictor), step_times(calibration))
+    show(as_json, result.to_dict(), lambda: comparison_view(result))

@@ -1,4 +1,4 @@
-"""A forecast number: its median and central intervals."""
+"""A forecast number: its median and central intervals; and by how much one such number differs from another."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
-__all__ = ["LEVELS", "Quantity"]
+__all__ = ["LEVELS", "Difference", "Quantity"]
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 """Levels of the central intervals that forecasts, scores and back-tests report."""
@@ -49,3 +50,23 @@ class Quantity:
     def to_dict(self) -> dict[str, Any]:
         """`{"median": …, "intervals": {"0.9": [low, high], …}}`."""
         return {"median": self.median, "intervals": {f"{k:g}": list(v) for k, v in self.intervals.items()}}
+
+
+@dataclass(frozen=True)
+class Difference(Quantity):
+    """By how much a number of one plan exceeds that of another: the difference of their medians, with intervals."""
+
+    chance_lower: float
+    """Chance that the plan's own number is the lower one; one half where both are the same."""
+
+    @classmethod
+    def around(cls, centre: float, draws: np.ndarray) -> Difference:
+        """Intervals and chance of equally likely draws of a difference, moved so that their median is `centre`."""
+        moved = draws + (centre - float(np.median(draws)))
+        lower = float(np.mean(moved < 0.0)) + 0.5 * float(np.mean(moved == 0.0))
+        return cls(centre, Quantity.of_draws(moved).intervals, lower)
+
+    @override
+    def to_dict(self) -> dict[str, Any]:
+        """As of a `Quantity`, and `chance_lower`."""
+        return {**super().to_dict(), "chance_lower": self.chance_lower}

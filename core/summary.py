@@ -6,9 +6,9 @@ import html
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 
-from .quantity import Quantity
+from .quantity import Difference, Quantity
 
-__all__ = ["Summarised", "with_interval"]
+__all__ = ["Summarised", "difference_text", "percent", "with_interval"]
 
 
 class Summarised(ABC):
@@ -39,3 +39,17 @@ def with_interval(value: Quantity, shown: Callable[[float], str] = "{:.4g}".form
     """`8.34 (4.58 to 19.24)`: the median and the central 90 %, each as `shown` writes it."""
     low, high = value.intervals[0.9]
     return f"{shown(value.median)} ({shown(low)} to {shown(high)})"
+
+
+def percent(share: float) -> str:
+    """A chance as a reader wants it: never 0 % or 100 %."""
+    return f"{share:.0%}" if 0.01 <= share <= 0.99 else ("under 1 %" if share < 0.01 else "over 99 %")
+
+
+def difference_text(value: Difference, shown: Callable[[float], str] = "{:+.4g}".format, unit: str = "") -> str:
+    """`-0.074 nats (90 %: -0.110 to -0.040), better with 99 %`, where less is better; `shown` writes the sign too."""
+    low, high = value.intervals[0.9]
+    named = f" {unit}" if unit else ""
+    return (
+        f"{shown(value.median)}{named} (90 %: {shown(low)} to {shown(high)}), better with {percent(value.chance_lower)}"
+    )

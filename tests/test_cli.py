@@ -18,8 +18,8 @@ from foretrain.simulator.predictor.storage.folder import DEFAULT, shipped
 EXAMPLES = sorted(p for p in (Path(__file__).parents[1] / "examples").glob("*.yaml") if p.stem != "study")
 SEVEN_B = EXAMPLES[0].with_name("llama-7b.yaml")
 COMMANDS = [
-    "predict", "fit", "score", "backtest", "cluster", "optimize", "planner", "optimal", "curve", "track", "data",
-    "proxies", "init",
+    "predict", "compare", "fit", "score", "backtest", "cluster", "optimize", "planner", "optimal", "curve", "track",
+    "data", "proxies", "init",
 ]  # fmt: skip
 LEVEL_KEYS = [f"{level:g}" for level in LEVELS]
 
@@ -127,6 +127,51 @@ def check_cluster(result: dict) -> None:
     assert result["co2e_t"] is None, "no example states its grid"
     assert sum(result["step_parts_s"].values()) == pytest.approx(result["step_time_s"]["median"], rel=0.01)
     assert result["fits"] in ("fits", "tight")
+
+
+def test_compare_shows_people_the_facts_of_the_json(run, call, tmp_path):
+    """In a process of its own, then in this one: each plan's figures are those of predict."""
+    plans = []
+    for name, tokens in (("short", "1T"), ("long", "4T")):
+        plans.append(tmp_path / f"{name}.yaml")
+        text = (
+            SEVEN_B.read_text()
+            .replace("name: llama-7b", f"name: {name}")
+            .replace("  tokens: 2T", f"  tokens: {tokens}")
+        )
+        plans[-1].write_text(text)
+    shown = run("compare", *plans)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    table = shown.stdout.split("rests on")[0].splitlines()
+    assert max(map(len, table[:-1])) <= 80
+    result = parsed(call("compare", *plans, "--json"))
+    for path, plan in zip(plans, result["plans"], strict=True):
+        alone = parsed(call("predict", "--config", path, "--json"))
+        for figure in (
+            "loss_nats",
+            "perplexity",
+            "bits_per_byte",
+            "wall_clock_days",
+            "gpu_hours",
+            "cost_usd",
+            "energy_mwh",
+        ):
+            assert plan[figure] == alone[figure]
+    loss = result["plans"][1]["difference"]["loss_nats"]
+    low, high = loss["intervals"]["0.9"]
+    words = f"{loss['median']:+.3f}  {low:+.3f} to {high:+.3f}"
+    assert words in shown.stdout
+    assert loss["chance_lower"] > 0.5 > result["plans"][1]["difference"]["cost_usd"]["chance_lower"]
+
+
+def test_compare_needs_two_plans_that_can_be_read(call, tmp_path):
+    one = call("compare", SEVEN_B)
+    assert one.returncode == 2
+    assert "at least two" in one.stderr
+    (tmp_path / "bad.yaml").write_text("model: {params: 1B}\n")
+    bad = call("compare", SEVEN_B, "bad.yaml")
+    assert bad.returncode == 3
+    assert "bad.yaml" in bad.stderr
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)

@@ -24,7 +24,7 @@ FLOORS = [
     ("core", "simulator"),
     ("datasets", "simulator.laws"),
     ("simulator.fitting", "simulator.config", "proxies"),
-    ("simulator.surrogate", "simulator.cluster", "simulator.curve"),
+    ("simulator.surrogate", "simulator.hierarchy", "simulator.cluster", "simulator.curve"),
     ("simulator.predictor",),
     ("simulator.forecast", "simulator.data_budget"),
     ("simulator.allocation", "simulator.tracking"),

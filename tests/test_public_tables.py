@@ -14,7 +14,7 @@ from foretrain.core.errors import DataWarning, FitError
 from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.fitting import Fit, Observations, choose, fit_observations, public_prior
 from foretrain.simulator.laws import get_law
-from foretrain.simulator.predictor.loss_model import fit_loss_model
+from foretrain.simulator.predictor.fit.loss_fit import fit_loss_model
 from foretrain.simulator.predictor.predictor import Predictor
 
 SHARED = Path(os.environ.get("FORETRAIN_SHARED", Path(__file__).parents[1].parent / "shared")) / "data"

@@ -20,7 +20,8 @@ from ..core.units import format_count, format_duration, format_flops
 from ..proxies.design.estimate import Estimate, estimate, groups
 from ..proxies.design.mixes import domain_facts, named_mixes
 from ..simulator.fitting import AUTO, Observations, one_thread, public_prior
-from ..simulator.predictor.loss_model import LossModel, fit_loss_model
+from ..simulator.predictor.fit.loss_fit import fit_loss_model
+from ..simulator.predictor.loss_model import LossModel
 from ..simulator.search.next_proxies import (
     Candidates,
     JointPosterior,

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from pydantic import Field, StrictBool, field_validator, model_validator
 
-from ...core.reading.fields import FieldError, Label, Share
+from ...core.reading.fields import FieldError, Label, PositiveReal, Share
 from ...core.units import shown
 from .catalogue import Catalogue, Entry, folded, read_facts
 
@@ -77,6 +77,10 @@ class EvaluationSet(_Text):
     """Text that a loss is measured on; `own_mix` says that it is the run's own mix, which has no kinds of its own."""
 
     own_mix: StrictBool = Field(default=False, description="Whether it is the mix of the run itself.")
+    held_out_of: Label | None = Field(default=None, description="The corpus whose held-out part it is.")
+    bytes_per_token: dict[Label, PositiveReal] = Field(
+        default_factory=dict, description="Bytes per token by tokenizer, where its losses state or imply them."
+    )
 
     @model_validator(mode="after")
     def _some_kinds(self) -> Self:

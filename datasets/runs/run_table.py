@@ -277,6 +277,10 @@ class RunTable:
             raise UsageError(f"select: expected {len(self)} booleans, got {keep.dtype} of shape {keep.shape}")
         return replace(self, frame=self.frame.loc[keep].reset_index(drop=True))
 
+    def with_params(self, params: np.ndarray, counted: str) -> RunTable:
+        """The same runs with other `params`, `(n_rows,)`; `counted` says what these count."""
+        return replace(self, frame=self.frame.assign(params=params), labels={**self.labels, "params": counted})
+
     def fit_mask(self, target: str) -> npt.NDArray[np.bool_]:
         """Which rows may be fitted, (n_rows,): status ok and a finite `target`. RunTableError for an unknown target."""
         if target not in self.loss_columns:

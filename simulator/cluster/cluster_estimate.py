@@ -25,8 +25,11 @@ class Draws:
 
     step_time_s: np.ndarray
     wall_clock_s: np.ndarray
+    gpu_hours: np.ndarray
     cost_usd: np.ndarray | None
     """None where no price is known."""
+    energy_mwh: np.ndarray | None
+    """None where the accelerator's power isn't known."""
 
 
 @dataclass(frozen=True, repr=False)

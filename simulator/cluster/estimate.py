@@ -14,6 +14,7 @@ import numpy as np
 from ...core.quantity import LEVELS, Quantity
 from ...datasets.facts.accelerators import catalogue
 from ..config.run_config import RunConfig
+from .chance import Chance
 from .cluster_estimate import ClusterEstimate, Draws
 from .layout_choice import choose_layout, plan_space, plan_steps
 from .layouts.candidates import LayoutSpace
@@ -66,7 +67,12 @@ def plan_step(config: RunConfig, fitted: StepTimeModel | None = None, cap: Memor
 
 
 def estimate(
-    config: RunConfig, fitted: StepTimeModel | None = None, draws: int = DRAWS, *, step: PlannedStep | None = None
+    config: RunConfig,
+    fitted: StepTimeModel | None = None,
+    draws: int = DRAWS,
+    *,
+    step: PlannedStep | None = None,
+    chance: Chance | None = None,
 ) -> ClusterEstimate:
     """Estimate time, memory, cost and energy of a planned run.
 
@@ -75,6 +81,7 @@ def estimate(
         fitted: Predicts the time of a step; by default the shipped model.
         draws: Number of random draws behind the intervals.
         step: What `plan_step` gave for a plan with the same model, batch, hardware and layout, if it is known already.
+        chance: What is drawn from, where the plan is to be compared with another; by default its own seed.
 
     Returns:
         Medians with intervals; the same seed (`config.seed`) gives the same figures.
@@ -95,20 +102,21 @@ def estimate(
     >>> found.cost_usd.median / found.gpu_hours.median > 1.9
     True
     """
-    return _Estimate(config, step or plan_step(config, fitted), draws).result()
+    step = step or plan_step(config, fitted)
+    return _Estimate(config, step, chance or Chance.own(config.seed, step.fitted, draws)).result()
 
 
 class _Estimate:
     """Builds one estimate, whose parts share the same draws."""
 
-    def __init__(self, config: RunConfig, step: PlannedStep, draws: int) -> None:
+    def __init__(self, config: RunConfig, step: PlannedStep, chance: Chance) -> None:
         self.config, self.fitted, self.space, self.layout, self.steps = (
             config, step.fitted, step.space, step.layout, step.steps
         )  # fmt: skip
-        self.rng = np.random.default_rng(config.seed)
+        self.chance = chance
         self.overhead = config.reliability.overhead(step.fitted.calibrated_on > 0)
         self.time, self.memory = step.time, step.memory
-        self.step_s = float(self.time.total_s[0]) * np.exp(step.log_sd * step.fitted.spread.draw(self.rng, draws))
+        self.step_s = float(self.time.total_s[0]) * np.exp(step.log_sd * chance.step_errors)
         self.step_tokens = float(step.steps.tokens[0])
         self.run_time = self._run_time()
 
@@ -117,7 +125,9 @@ class _Estimate:
         steps = (1.0 + self.overhead) * config.data.tokens / self.step_tokens
         typical = float(self.time.total_s[0]) * steps
         require_progress(expected_run_time(typical, devices, config.reliability), typical, devices, config.reliability)
-        return simulate_run_time(self.step_s * steps, devices, config.reliability, self.rng)
+        chance = self.chance
+        productive_s = self.step_s * steps
+        return simulate_run_time(productive_s, devices, config.reliability, chance.failure_rates, chance.interruptions)
 
     def result(self) -> ClusterEstimate:
         config, hardware, run_time = self.config, self.config.hardware, self.run_time
@@ -126,6 +136,7 @@ class _Estimate:
         finish = None if config.start is None else self._finish(config.start)
         budget = config.targets.budget_usd
         flops = self.space.architecture.training_flops_per_token() * self.step_tokens
+        gpu_hours = device_hours(run_time, self.layout.devices)
         peak = self.layout.devices * float(np.ravel(self.steps.machines.peak_flops)[0])
         return ClusterEstimate(
             accelerator=hardware.machine.name,
@@ -146,7 +157,7 @@ class _Estimate:
             wall_clock_shares=run_time.shares(),
             goodput=Quantity.of_draws(run_time.goodput),
             interruptions=Quantity.of_draws(run_time.interruptions),
-            gpu_hours=Quantity.of_draws(device_hours(run_time, self.layout.devices)),
+            gpu_hours=Quantity.of_draws(gpu_hours),
             cost_usd=None if cost is None else Quantity.of_draws(cost.total_usd),
             cost_parts_usd=None if cost is None else {k: float(np.mean(v)) for k, v in vars(cost).items()},
             energy_mwh=None if energy is None else Quantity.of_draws(energy.total_mwh),
@@ -155,7 +166,13 @@ class _Estimate:
             p_deadline=None if config.deadline_s is None else run_time.chance_by(config.deadline_s),
             p_budget=None if cost is None or budget is None else float(np.mean(cost.total_usd <= budget)),
             calibrated_on=self.fitted.calibrated_on,
-            draws=Draws(self.step_s, run_time.wall_clock_s, None if cost is None else cost.total_usd),
+            draws=Draws(
+                step_time_s=self.step_s,
+                wall_clock_s=run_time.wall_clock_s,
+                gpu_hours=gpu_hours,
+                cost_usd=None if cost is None else cost.total_usd,
+                energy_mwh=None if energy is None else energy.total_mwh,
+            ),
             notes=tuple(self._notes(needed, cost, energy)),
         )
 
@@ -174,7 +191,7 @@ class _Estimate:
         cost = cost_of(self.run_time, self.layout.devices, config.prices, config.usd_per_hour, stored, energy, per_kwh)
         if cost is None or config.prices.spread == 1.0:
             return cost
-        dearer = np.exp(np.log(config.prices.spread) * self.rng.standard_normal(len(self.step_s)))
+        dearer = np.exp(np.log(config.prices.spread) * self.chance.prices.standard_normal(len(self.step_s)))
         return replace(cost, compute_usd=cost.compute_usd * dearer, idle_usd=cost.idle_usd * dearer)
 
     def _finish(self, start: datetime.date) -> dict[str, datetime.date]:

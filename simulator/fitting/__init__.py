@@ -7,13 +7,17 @@ from .backtest import (
     backtest,
     cuts,
     decades_beyond,
+    departure_sd,
+    draw_covariance,
     draw_spread,
     error_scale,
     extrapolation_decades,
     fit_observations,
+    gap_covariance,
+    misfit_covariance,
     ranges,
 )
-from .choose import AUTO, Choice, candidates, choose, collinearity, constant_column, require
+from .choose import AUTO, Choice, candidates, choose, collinearity, constant_column, identifiable_terms, require
 from .empirical_bayes import learn_prior
 from .observations import Observations, known_columns, law_columns
 from .prior import SHAPE, LawPrior, public_prior, weak_prior
@@ -34,15 +38,20 @@ __all__ = [
     "constant_column",
     "cuts",
     "decades_beyond",
+    "departure_sd",
+    "draw_covariance",
     "draw_spread",
     "error_scale",
     "extrapolation_decades",
     "fit_law",
     "fit_observations",
+    "gap_covariance",
     "huber",
+    "identifiable_terms",
     "known_columns",
     "law_columns",
     "learn_prior",
+    "misfit_covariance",
     "one_thread",
     "public_prior",
     "ranges",

@@ -20,6 +20,8 @@ _FAR_DECADES = 0.3  # errors nearer than this are interpolation in all but name
 _GAP_SCALE = 0.004  # κ per decade; keeps very clean tables (0.1 % noise) from claiming the same far out
 _EFFECT_SHARE = 0.15  # of the effect of a departure that is taken as unknown; repeats beyond 60 epochs show the need
 _NOISE_SCALE = 1.25  # sd of a normal with mean absolute value 1
+_MISFIT_SHARE = 0.75  # of the variance of residuals that is misfit; from pairs of runs, benchmarks/differences.py
+_MISFIT_LENGTH = 4.6  # of the misfit over (ln N, ln D), Matérn 3/2: what pooled fits of 68 tables chose
 _MOST_ROWS = 600  # more runs than this are thinned: the back-test judges forms, not the last digit
 
 
@@ -205,12 +207,46 @@ def draw_spread(fit: Fit, columns: Columns, centre: np.ndarray) -> np.ndarray:
         columns: Columns of the runs, each `(n,)`.
         centre: The point prediction, log loss `(n,)`.
     """
+    variance = np.mean(_deviations(fit, columns, centre) ** 2, axis=0)
+    return np.sqrt(variance + departure_sd(fit, columns) ** 2)
+
+
+def draw_covariance(fit: Fit, columns: Columns, centre: np.ndarray) -> np.ndarray:
+    """What the fit leaves open at n runs, together: `(n, n)`, with the squares of `draw_spread` on its diagonal.
+
+    A draw is one law for all runs, so most of it is common to them. Arguments as `draw_spread`.
+    """
+    away = _deviations(fit, columns, centre)
+    departing = departure_sd(fit, columns)
+    return away.T @ away / len(away) + np.outer(departing, departing)
+
+
+def gap_covariance(gap: np.ndarray) -> np.ndarray:
+    """The part of `error_scale` that grows with the decades beyond the fitted runs, common to n runs: `(n, n)`."""
+    return _GAP_SCALE**2 * np.outer(gap, gap)
+
+
+def misfit_covariance(noise: float, columns: Columns) -> np.ndarray:
+    """The part of a fit's residuals that runs of like N and D have in common, `(n, n)`: the law's misfit.
+
+    The rest of `error_scale`'s noise is a run's own: its luck, and how exactly its loss was read.
+    """
+    place = np.log([columns["params"], columns["tokens"]])
+    distance = np.sqrt(np.sum((place[:, :, None] - place[:, None, :]) ** 2, axis=0))
+    scaled = np.sqrt(3.0) * distance / _MISFIT_LENGTH
+    return _MISFIT_SHARE * (_NOISE_SCALE * noise) ** 2 * (1.0 + scaled) * np.exp(-scaled)
+
+
+def _deviations(fit: Fit, columns: Columns, centre: np.ndarray) -> np.ndarray:
+    """Draws minus the point prediction, log loss `(K, n)`, 5 % of tails clipped."""
     drawn = fit.log_loss_draws(columns)
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
-    clipped = np.clip(drawn, low, high)
-    variance = np.mean((clipped - centre) ** 2, axis=0)
-    of_departure = _EFFECT_SHARE * fit.distance_from_tuned(columns)
-    return np.sqrt(variance + of_departure**2)
+    return np.clip(drawn, low, high) - centre
+
+
+def departure_sd(fit: Fit, columns: Columns) -> np.ndarray:
+    """The part of what repeats or a wrong learning rate do to each run that counts as unknown, log loss `(n,)`."""
+    return _EFFECT_SHARE * fit.distance_from_tuned(columns)
 
 
 def decades_beyond(fitted: Observations, columns: Columns) -> np.ndarray:

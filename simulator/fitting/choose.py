@@ -105,6 +105,11 @@ def candidates(observations: Observations, prior: LawPrior | None = None) -> tup
     return list(dict.fromkeys(names)), left_out
 
 
+def identifiable_terms(observations: Observations) -> list[list[str]]:
+    """Groups of rival terms that the runs can identify; none where only size and data vary."""
+    return _usable_terms(observations)[0]
+
+
 def _usable_terms(observations: Observations) -> tuple[list[list[str]], dict[str, str]]:
     """Groups of rival terms that the runs can identify, in the order of a law's name, and why others are left out."""
     left_out: dict[str, str] = {}

@@ -27,6 +27,7 @@ from ..predictor.prediction import LossPrediction
 from ..predictor.predictor import Predictor
 from ..predictor.textbook_parameters import decompose
 from .bits import bits_per_byte, loss_bytes_per_token
+from .for_plan import for_plan
 from .law_inputs import planned, run_columns
 from .text_warnings import text_warnings
 
@@ -192,6 +193,7 @@ def forecast(
     True
     """
     warnings: list[str] = []
+    predictor = for_plan(config, predictor)
     columns = run_columns(config, predictor, warnings)
 
     domains: dict[str, DomainForecast] = {}
@@ -262,6 +264,8 @@ def _parts(model: LossModel, prediction: LossPrediction, known: Mapping[str, np.
     """Where the loss comes from, nats; beside the law's parts, what was learned on top and what new domains cost."""
     parts = {name: float(nats[0]) for name, nats in decompose(model.fit, known).items()}
     by_law = sum(parts.values())
+    if model.misfit is not None:  # the median over the laws that the tables leave open, in one law's proportions
+        return {name: nats * float(prediction.loss_nats[0]) / by_law for name, nats in parts.items()}
     plain = by_law
     if model.surrogate is not None:
         plain = model.predict(known).loss_nats[0]

@@ -129,7 +129,7 @@ def _data_columns(config: RunConfig, laws: Sequence[Law], warnings: list[str]) -
 
 
 def planned(
-    config: RunConfig, model: LossModel, columns: Mapping[str, np.ndarray]
+    config: RunConfig, model: LossModel, columns: Mapping[str, np.ndarray], joint: bool = False
 ) -> tuple[LossPrediction, Mapping[str, np.ndarray]]:
     """Predict one target of a planned run.
 
@@ -137,17 +137,18 @@ def planned(
         config: The planned run.
         model: The fitted law of the target.
         columns: What `run_columns` made of the plan.
+        joint: Whether the prediction has the correlation of the errors of several runs.
 
     Returns:
         The prediction, and the columns of known domains that stand for the plan.
     """
     if "unique_tokens" in model.fit.law.columns:  # repeats must not count twice, in total and by domain
         columns = {name: values for name, values in columns.items() if not name.startswith("unique_tokens.")}
-    return predict_run(model, columns, config.data.allow_new_domains, "data.mix")
+    return predict_run(model, columns, config.data.allow_new_domains, "data.mix", joint)
 
 
 def predict_run(
-    model: LossModel, columns: Columns, allow_new: bool = False, where: str = "mix"
+    model: LossModel, columns: Columns, allow_new: bool = False, where: str = "mix", joint: bool = False
 ) -> tuple[LossPrediction, Columns]:
     """Predict one target of n runs.
 
@@ -159,6 +160,7 @@ def predict_run(
         columns: Columns of the runs, each `(n,)`.
         allow_new: Whether runs may have domains that no fitted run had.
         where: The place that an error names.
+        joint: Whether the prediction has the correlation of the runs' errors.
 
     Returns:
         The prediction, and the columns of known domains that stand for the runs.
@@ -169,12 +171,12 @@ def predict_run(
     has_new = bool(model.fit.law.domains) and bool(new_domains(model.fit, columns))
     if not (allow_new and has_new):
         plain = check_levels(model.fit, check_domains(model.fit, columns, where))
-        return model.predict(plain), plain
+        return model.predict(plain, joint), plain
 
     worthless, average = without_new_domains(model.fit, columns, where)
     worthless = check_domains(model.fit, worthless, where)
     average = check_domains(model.fit, average, where)
-    low = model.predict(average)
+    low = model.predict(average, joint)
     high = model.predict(worthless)
     half_distance = 0.5 * np.abs(high.log_loss - low.log_loss)
     halfway = replace(

@@ -17,10 +17,15 @@ from importlib import resources
 import numpy as np
 
 from ..fitting.backtest import Scores
+from ..hierarchy.shipped import error_quantiles
 
 GRID = np.concatenate([np.linspace(0.0, 0.9, 37), np.linspace(0.91, 0.99, 9)])
 """Levels at which the quantiles of |z| are kept."""
 _PUBLIC_CUTS = 16.0  # the public scores weigh as much as this many cuts of the table's own: two for each public table
+
+
+_PRIOR_CUTS = 3.7  # of usual width, beside those of the table's own back-test
+_MOST_SQUARE = 25.0  # one run that went wrong must not widen all intervals without end
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,21 @@ class Calibration:
     def from_dict(cls, data: Mapping) -> Calibration:
         """The inverse of `to_dict`."""
         return cls(np.array(data["quantiles"], dtype=float), int(data["own_cuts"]), int(data["own_scores"]))
+
+
+def posterior_calibration(scores: Scores) -> Calibration:
+    """Quantiles for posteriors of the model over tables, as wide as a table's own back-test says they must be.
+
+    Args:
+        scores: The table's back-test, with the whole s of each prediction as `spread`; it may be empty.
+    """
+    quantiles = error_quantiles()
+    if not scores.cuts:
+        return Calibration(quantiles)
+    squares = np.minimum((scores.error / scores.spread) ** 2, _MOST_SQUARE)
+    of_cuts = sum(float(squares[scores.cut == cut].mean()) for cut in np.unique(scores.cut))
+    factor = np.sqrt((_PRIOR_CUTS + of_cuts) / (_PRIOR_CUTS + scores.cuts))
+    return Calibration(quantiles * factor, scores.cuts, len(scores.error))
 
 
 def weighted_quantiles(values: np.ndarray, weights: np.ndarray, levels: np.ndarray) -> np.ndarray:

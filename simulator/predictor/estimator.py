@@ -16,7 +16,8 @@ from ...core.errors import FitError
 from ...core.extras import require
 from ..fitting import AUTO, Observations, law_columns
 from ..laws import DOMAIN_FAMILIES
-from .loss_model import LossModel, fit_loss_model
+from .fit.loss_fit import fit_loss_model
+from .loss_model import LossModel
 from .prediction import LossPrediction
 from .predictor import resolve_prior
 

@@ -1,4 +1,9 @@
-"""`LossPrediction`: predicted losses of some runs, with intervals, probabilities and random draws."""
+"""`LossPrediction`: predicted losses of some runs, with intervals, probabilities and random draws, and differences.
+
+A difference has one definition everywhere: that of the two medians. Its errors are those of both runs, less what they
+share (`correlation`): most of a law's error, and nothing of a run's own luck. Both constants of `difference` and the
+choice of the centre come from `benchmarks/differences.py`.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...core.errors import UsageError
+from ...core.quantity import LEVELS, Difference
 from .calibration import Calibration
 
 _FADES_DECADES = 0.3  # beyond the fitted runs, where the calibration of runs like them no longer counts
+_DIFFERENCE_SCALE = 0.8  # beyond the fitted runs, where intervals of single runs are wide for their level's sake
+_DIFFERENCE_PER_DECADE = 0.015  # sd of log loss by which two runs drift apart for each decade between their distances
 
 
 @dataclass(frozen=True)
@@ -17,7 +25,8 @@ class LossPrediction:
     """Predicted loss of n runs: `log_loss` the centre, `scale` its s, `extrapolation_decades` how far out; each `(n,)`.
 
     `calibration` is that of extrapolation. `within`, where there is one, is that of runs like the fitted ones; it
-    fades out over the first 0.3 decades beyond them.
+    fades out over the first 0.3 decades beyond them. `correlation`, `(n, n)`, is that of the runs' errors where they
+    were predicted to be compared; None stands for errors that are the same for all.
     """
 
     log_loss: np.ndarray
@@ -25,6 +34,7 @@ class LossPrediction:
     extrapolation_decades: np.ndarray
     calibration: Calibration
     within: Calibration | None = None
+    correlation: np.ndarray | None = None
 
     @property
     def loss_nats(self) -> np.ndarray:
@@ -48,11 +58,37 @@ class LossPrediction:
         return np.array(chances)
 
     def sample(self, rng: np.random.Generator, size: int) -> np.ndarray:
-        """Random losses `(size, n)`, nats, one |z| for all runs of a draw: they share the law's error."""
-        sign = np.where(rng.random(size) < 0.5, -1.0, 1.0)
-        level = rng.random(size)
-        z = np.array([self._calibration(beyond).width(level) for beyond in self._beyond()]).T
-        return np.exp(self.log_loss + sign[:, None] * z * self.scale)
+        """Random losses `(size, n)`, nats: each run's by its own intervals, their ranks correlated as their errors are.
+
+        Without a `correlation` one |z| for all runs of a draw: they share the law's error.
+        """
+        if self.correlation is None:
+            sign = np.where(rng.random(size) < 0.5, -1.0, 1.0)[:, None]
+            level = np.repeat(rng.random(size)[:, None], len(self.log_loss), axis=1)
+        else:
+            normal = rng.standard_normal((size, len(self.log_loss))) @ _root(self.correlation).T
+            sign = np.sign(normal)
+            level = _level_of_normal(normal)
+        z = np.empty(level.shape)
+        for place, beyond in enumerate(self._beyond()):
+            z[:, place] = self._calibration(beyond).width(level[:, place])
+        return np.exp(self.log_loss + sign * z * self.scale)
+
+    def difference(self, number: int, to: int = 0) -> LossDifference:
+        """The loss of run `number` minus that of run `to`, nats."""
+        loss = self.loss_nats
+        sd = loss * self.scale
+        shared = 1.0 if self.correlation is None else float(self.correlation[number, to])
+        variance = sd[number] ** 2 + sd[to] ** 2 - 2.0 * shared * sd[number] * sd[to]
+        apart = abs(self.extrapolation_decades[number] - self.extrapolation_decades[to])
+        drift = _DIFFERENCE_PER_DECADE * apart * np.sqrt(loss[number] * loss[to])
+        beyond = 0.5 * float(self._beyond()[[number, to]].sum())
+        factor = (1.0 - beyond) + beyond * _DIFFERENCE_SCALE
+        return LossDifference(
+            nats=float(loss[number] - loss[to]),
+            scale_nats=float(np.sqrt(factor**2 * max(variance, 0.0) + drift**2)),
+            calibration=self._calibration(beyond),
+        )
 
     def row(self, number: int) -> LossPrediction:
         """One of the runs by itself."""
@@ -62,6 +98,7 @@ class LossPrediction:
             log_loss=self.log_loss[only],
             scale=self.scale[only],
             extrapolation_decades=self.extrapolation_decades[only],
+            correlation=None,
         )
 
     def _beyond(self) -> np.ndarray:
@@ -82,3 +119,49 @@ class LossPrediction:
         if self.within is None:
             return self.calibration
         return self.within.blended(self.calibration, beyond)
+
+
+@dataclass(frozen=True)
+class LossDifference:
+    """The loss of one run minus that of another: the centre and the s of its error in nats, and its calibration."""
+
+    nats: float
+    scale_nats: float
+    calibration: Calibration
+
+    def interval(self, level: float) -> tuple[float, float]:
+        """Central interval at `level`, nats. UsageError outside (0, 1)."""
+        if not 0 < level < 1:
+            raise UsageError(f"interval level: got {level}; expected a fraction between 0 and 1, such as 0.9")
+        half = float(self.calibration.width(level)) * self.scale_nats
+        return self.nats - half, self.nats + half
+
+    @property
+    def probability_below_zero(self) -> float:
+        """Chance that the run's loss is the lower one."""
+        if self.scale_nats == 0.0:
+            return 0.5 - 0.5 * float(np.sign(self.nats))
+        return 0.5 - 0.5 * float(np.sign(self.nats)) * self.calibration.level(self.nats / self.scale_nats)
+
+    def summary(self) -> Difference:
+        """With intervals at the usual levels."""
+        return Difference(self.nats, {level: self.interval(level) for level in LEVELS}, self.probability_below_zero)
+
+    def matched(self, draws: np.ndarray) -> np.ndarray:
+        """Draws of this difference in the order of other `draws` of it, `(size,)`, whose spread is not calibrated."""
+        rank = np.argsort(np.argsort(draws, kind="stable"), kind="stable")
+        place = 2.0 * (rank + 0.5) / len(draws) - 1.0
+        return self.nats + np.sign(place) * self.calibration.width(np.abs(place)) * self.scale_nats
+
+
+def _root(correlation: np.ndarray) -> np.ndarray:
+    """R with R·Rᵀ the correlation, `(n, n)`, also where some runs are one run."""
+    values, vectors = np.linalg.eigh(correlation)
+    return vectors * np.sqrt(np.maximum(values, 0.0))
+
+
+def _level_of_normal(normal: np.ndarray) -> np.ndarray:
+    """The level of the central interval of a standard normal that reaches just so far."""
+    from scipy.special import erf
+
+    return erf(np.abs(normal) / np.sqrt(2.0))

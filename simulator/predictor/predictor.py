@@ -24,9 +24,12 @@ from ...datasets.facts.corpora import find_evaluation_set
 from ..fitting import AUTO, LawPrior, Observations, one_thread, public_prior, weak_prior
 from ..laws import Columns
 from .domain_average import average, error_correlation, shares
-from .fit_warnings import Misfit, misfit_of, misfit_warnings, table_warnings
-from .loss_model import Learner, LossModel, errors_over_sd, fit_loss_model
+from .fit.fit_warnings import Misfit, misfit_of, misfit_warnings, table_warnings
+from .fit.loss_fit import Learner, errors_over_sd, fit_loss_model
+from .loss_model import LossModel
+from .params_kind import without_embeddings
 from .prediction import LossPrediction
+from .table_labels import table_facts, target_labels
 
 if TYPE_CHECKING:
     from ...datasets.runs.run_table import RunTable
@@ -82,6 +85,7 @@ class Predictor(Summarised):
         about: Mapping[str, object] | None = None,
         progress: Progress | None = None,
         by: str | None = None,
+        like: str | None = None,
     ) -> Predictor:
         """Fit a law to every loss column of a run table.
 
@@ -100,6 +104,8 @@ class Predictor(Summarised):
             about: Facts about it, in addition to or instead of those that the table tells.
             progress: Called with each target and the share done, 0 to 1.
             by: A column of text: each of its values gets a law of its own, as the target `loss.<value>`.
+            like: A corpus of the catalogue that the runs' text is like, where the table doesn't name it: the fewer the
+                runs, the more it helps.
 
         Returns:
             The predictor.
@@ -111,13 +117,24 @@ class Predictor(Summarised):
             DataWarning: Something in the table looks like a mistake.
         """
         chosen_prior = resolve_prior(prior, law)
+        digest = table.digest()
         if by is not None:
             table = table.split_by(by)
+        table = without_embeddings(table)
+        found_facts = table_facts(table) | dict(about or {})
 
         def fit_target(target: str) -> tuple[LossModel, np.ndarray, Misfit]:
             try:
                 observations = Observations.from_table(table, target)
-                model = fit_loss_model(observations, law, chosen_prior, fixed=fixed, seed=seed, learner=surrogate)
+                model = fit_loss_model(
+                    observations,
+                    law,
+                    chosen_prior,
+                    fixed=fixed,
+                    seed=seed,
+                    learner=surrogate,
+                    labels=target_labels(found_facts, target, by=by, like=like),
+                )
                 errors = np.full(len(table), np.nan)
                 errors[table.fit_mask(target)] = errors_over_sd(model, observations)
                 return model, errors, misfit_of(table, target, model.fit, observations, chosen_prior)
@@ -133,7 +150,9 @@ class Predictor(Summarised):
             errors_by_target.append(errors)
             misfits[target] = misfit
 
-        facts = {"table": table.where, "digest": table.digest(), "seed": seed, **_table_facts(table), **(about or {})}
+        facts = {"table": table.where, "digest": digest, "seed": seed, **found_facts}
+        if like is not None:
+            facts["like"] = like
         if by is not None:
             facts["by"] = by
         facts["prior"] = None
@@ -315,37 +334,3 @@ def resolve_prior(prior: str | LawPrior | None, law: str) -> LawPrior | None:
     if prior not in known:
         raise FitError(f"prior: got {prior!r}; expected auto, public, weak or none")
     return known[prior]()
-
-
-def _table_facts(table: RunTable) -> dict[str, object]:
-    """What the table tells: what its `params` count, and where all runs agree, their corpus, tokenizer and the like."""
-    facts: dict[str, object] = {"params_kind": _params_kind(table)}
-    for fact, names in (("val_domain", ()), ("tokenizer", ()), ("corpus", _CORPUS_COLUMNS)):
-        for column in (fact, *names):
-            words = set(table.frame[column].dropna().astype(str)) if table.has(column) else set()
-            if len(words) == 1 and fact not in facts and table.frame[column].dtype.kind not in "biuf":
-                facts[fact] = words.pop()
-    if table.has("bytes_per_token"):
-        values = np.unique(table.column("bytes_per_token"))
-        if len(values) == 1:
-            facts["bytes_per_token"] = float(values[0])
-    return facts
-
-
-def _params_kind(table: RunTable) -> str:
-    """What the table's `params` count: `non_embedding` by its name there, else `total`, or `active` for routed runs.
-
-    Routed runs count by what one token uses unless the table has that in a column of its own.
-    """
-    label = table.labels.get("params", "params")
-    if "nonemb" in label.lower().replace("_", "").replace("-", ""):
-        return "non_embedding"
-    routed = table.has("num_experts") and bool(np.nanmax(table.column("num_experts")) > 1)
-    if not routed:
-        return "total"
-    if not table.has("params_active"):
-        return "active"
-    differ = np.abs(table.column("params_active") / table.column("params") - 1.0) > 0.01
-    if differ.any():
-        return "total"
-    return "active"

@@ -12,8 +12,10 @@ from typing_extensions import override
 
 from ...core.errors import ForetrainError, InfeasibleError
 from ...core.files import write_text
+from ...core.quantity import Difference
 from ...core.summary import Summarised
 from ...core.version import __version__
+from ..forecast.compare import differences
 from ..forecast.forecast import Forecast
 from .evaluate import Evaluator, PlanEvaluation
 from .local_search.fronts import balanced, front_of, spread_out
@@ -44,6 +46,8 @@ class Candidate:
     evaluation: PlanEvaluation
     forecast: Forecast | None
     """None where the plan can't be run."""
+    difference: Mapping[str, Difference] = field(default_factory=dict)
+    """By figure, the forecast minus that of the run as it is; empty where one of them can't be run."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -58,6 +62,7 @@ class Candidate:
             "why": one.why,
             "config": None,
             "forecast": None,
+            "difference": {name: value.to_dict() for name, value in self.difference.items()},
         }
         if one.why is not None:
             facts["goals"] = [None] * len(one.goals)
@@ -258,13 +263,16 @@ def conclude(
     fallback = sampler_note(study, sampler, len(known))
     if fallback is not None:
         notes.insert(0, fallback)
+    baseline = Candidate(None, "as it is", own, _forecast(evaluator, own))
+    candidates = [candidate(best), *(candidate(one) for one in sorted(on_front, key=lambda one: one.goals))]
+    told_best, *told_front = _compared(study, baseline, candidates)
     return Optimization(
         study=study,
         sampler=sampler,
         storage=None if storage in (None, MEMORY) else without_password(storage),
-        best=candidate(best),
-        front=tuple(candidate(one) for one in sorted(on_front, key=lambda one: one.goals)),
-        baseline=Candidate(None, "as it is", own, _forecast(evaluator, own)),
+        best=told_best,
+        front=tuple(told_front),
+        baseline=baseline,
         feasible=bool(feasible),
         trials={**counts, "earlier": earlier},
         history=[(number, one.goals, one.feasible, origins[number]) for number, one in sorted(known.items())],
@@ -305,6 +313,15 @@ def _forecast(evaluator: Evaluator, one: PlanEvaluation) -> Forecast | None:
         return evaluator.forecast(one.values)
     except ForetrainError:
         return None
+
+
+def _compared(study: Study, baseline: Candidate, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates with their differences to the run as it is."""
+    runnable = [one.forecast for one in candidates if one.forecast is not None]
+    if baseline.forecast is None or not runnable:
+        return list(candidates)
+    found = iter(differences([baseline.forecast, *runnable], study.predictor, study.step_times)[1:])
+    return [one if one.forecast is None else replace(one, difference=next(found)) for one in candidates]
 
 
 def _counts(known: Mapping[int, PlanEvaluation], origins: Mapping[int, str], found: optuna.Study) -> dict[str, int]:

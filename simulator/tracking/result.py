@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from typing_extensions import override
 
-from ...core.quantity import Quantity
+from ...core.quantity import Difference, Quantity
 from ...core.summary import Summarised
 from ...core.version import __version__
 from ...datasets.run_logs.records import Notice
@@ -71,6 +71,8 @@ class Tracking(Summarised):
     """A lasting rise of the loss above its own past; None if there is none."""
     loss_nats: Quantity | None
     """The final loss that is expected now; None where nothing can be said."""
+    difference_nats: Difference | None
+    """The expected final loss minus the planned one; None where nothing can be said."""
     p_target: float | None
     """Chance of reaching the target; None without a target, or where nothing can be said."""
     pace: RunPace | None
@@ -124,6 +126,7 @@ class Tracking(Summarised):
             "plan": {**vars(self.plan), "perplexity": math.exp(self.plan.loss_nats)},
             "loss_nats": None if self.loss_nats is None else self.loss_nats.to_dict(),
             "perplexity": None if self.perplexity is None else self.perplexity.to_dict(),
+            "difference_nats": None if self.difference_nats is None else self.difference_nats.to_dict(),
             "p_target": self.p_target,
             "step": log.now,
             "steps": self.steps,

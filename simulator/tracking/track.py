@@ -10,7 +10,7 @@ import numpy as np
 
 from ...core.errors import InfeasibleError
 from ...core.progress import Progress
-from ...core.quantity import LEVELS, Quantity
+from ...core.quantity import LEVELS, Difference, Quantity
 from ...datasets.run_logs.records import Notice
 from ..cluster.cluster_estimate import ClusterEstimate
 from ..cluster.estimate import estimate
@@ -152,6 +152,7 @@ class _Answer:
             z=None if stands is None else stands.z,
             shift=None if self.blind else first_shift(log.path, self.prior, log.step, log.loss),
             loss_nats=None if unknown else _final(self.belief),
+            difference_nats=None if unknown else _difference(self.belief, plan.loss_nats),
             p_target=None if unknown else _p_target(self.belief, self.config),
             pace=pace,
             notices=(*log.notices, *said, *self._warnings()),
@@ -182,11 +183,21 @@ def _final(belief: CurvePosterior) -> Quantity:
     return Quantity(float(end.loss[0]), {k: (float(low[0]), float(high[0])) for k, (low, high) in intervals.items()})
 
 
+def _difference(belief: CurvePosterior, planned_nats: float) -> Difference:
+    """The final loss minus the planned one, which is a number: all that is open is where the run ends."""
+    final = _final(belief)
+    intervals = {level: (low - planned_nats, high - planned_nats) for level, (low, high) in final.intervals.items()}
+    return Difference(final.median - planned_nats, intervals, _chance_at_most(belief, planned_nats))
+
+
 def _p_target(belief: CurvePosterior, config: RunConfig) -> float | None:
-    target, end = config.targets.loss_nats_wanted, belief.final()
-    if target is None:
-        return None
-    return 0.5 * math.erfc(math.log(float(end.loss[0]) / target) / float(end.log_sd[0]) / math.sqrt(2))
+    target = config.targets.loss_nats_wanted
+    return None if target is None else _chance_at_most(belief, target)
+
+
+def _chance_at_most(belief: CurvePosterior, loss_nats: float) -> float:
+    end = belief.final()
+    return 0.5 * math.erfc(math.log(float(end.loss[0]) / loss_nats) / float(end.log_sd[0]) / math.sqrt(2))
 
 
 def _cluster(

@@ -154,9 +154,9 @@ class LossSurface:
         """The same by every draw of the law's parameters, `(K, n)`."""
         return self.fit.log_loss_draws(self.known_columns(params, tokens))
 
-    def predict(self, params: np.ndarray, tokens: np.ndarray) -> LossPrediction:
-        """The whole prediction, calibrated, with what was learned on top of the law."""
-        return planned(self.config, self.model, self.columns(params, tokens))[0]
+    def predict(self, params: np.ndarray, tokens: np.ndarray, joint: bool = False) -> LossPrediction:
+        """The whole prediction, calibrated, with what was learned on top of the law; `joint` to compare the runs."""
+        return planned(self.config, self.model, self.columns(params, tokens), joint)[0]
 
     @property
     def plain(self) -> bool:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from ....core.errors import InfeasibleError, InputError
 from ....core.progress import Progress
+from ....core.quantity import Difference
 from ....core.version import __version__
 from ...cluster.estimate import DRAWS
 from ...cluster.layout_choice import missing
 from ...cluster.step_time.step_model import StepTimeModel
 from ...config.run_config import RunConfig
-from ...forecast.law_inputs import planned, run_columns
+from ...forecast.cluster_differences import OnMachines, cluster_differences
+from ...forecast.together import LossDraws, predict_together
 from ...predictor.predictor import Predictor
 from ..compute_optimal.surface import LossSurface
 from ..under_limits.affordable import AffordableSteps
@@ -44,6 +46,9 @@ class Turned:
     up: Mapping[str, float | None]
     elasticity: Mapping[str, float | None]
     note: str | None
+    difference_down: Mapping[str, Difference] = field(default_factory=dict)
+    """The same changes with their intervals: what is unknown before and after alike is no part of them."""
+    difference_up: Mapping[str, Difference] = field(default_factory=dict)
 
     @property
     def read(self) -> bool:
@@ -57,8 +62,11 @@ class Turned:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        mappings = ("down", "up", "elasticity")
-        return {**vars(self), **{name: dict(getattr(self, name)) for name in mappings}, "read": self.read}
+        mappings = {name: dict(getattr(self, name)) for name in ("down", "up", "elasticity")}
+        differences = {}
+        for name in ("difference_down", "difference_up"):
+            differences[name] = {key: value.to_dict() for key, value in getattr(self, name).items()}
+        return {**vars(self), **mappings, **differences, "read": self.read}
 
 
 @dataclass(frozen=True)
@@ -129,41 +137,61 @@ def sensitivity(
     if not 0 < step <= 0.5:
         raise InputError(f"step: got {step:g}; expected a share above 0 and at most 0.5, such as 0.1")
     steps = AffordableSteps(step_times)
-    target = LossSurface.target_of(predictor, config)
-
-    def outcomes(plan: RunConfig) -> dict[str, float | None]:
-        model = predictor.models[target]
-        loss = float(planned(plan, model, run_columns(plan, predictor, []))[0].loss_nats[0])
-        cost = days = None
-        if not missing(plan):
-            made = steps.estimate(plan, DRAWS)
-            days, cost = made.wall_clock_days.median, None if made.cost_usd is None else made.cost_usd.median
-        return {"loss_nats": loss, "perplexity": math.exp(loss), "cost_usd": cost, "wall_clock_days": days}
-
-    base = outcomes(config)
+    judge = _Judge(predictor, LossSurface.target_of(predictor, config), steps, config)
+    base = judge.outcomes(config)[0]
     rows, cannot = [], {}
     every = list(knobs(config, steps))
     for number, knob in enumerate(every):
         if progress is not None:
             progress(knob.key, number / len(every))
         try:
-            rows.append(_turned(knob, step, base, outcomes))
+            rows.append(_turned(knob, step, base, judge))
         except InfeasibleError as error:
             cannot[knob.key] = str(error).splitlines()[0]
     rows.sort(key=lambda row: row.effect, reverse=True)
     return Sensitivity(config.name, predictor.name, step, base, tuple(rows), cannot)
 
 
-def _turned(
-    knob: Knob, step: float, base: Mapping[str, float | None], outcomes: Callable[[RunConfig], dict[str, float | None]]
-) -> Turned:
+_Side = tuple[float, dict[str, float | None], dict[str, Difference]]
+"""A number's value, the outcomes there, and how they differ from the plan's."""
+
+
+class _Judge:
+    """The outcomes of plans, and their differences to those of the plan itself."""
+
+    def __init__(self, predictor: Predictor, target: str, steps: AffordableSteps, config: RunConfig) -> None:
+        self.predictor, self.target, self.steps, self.config = predictor, target, steps, config
+        self.machines = self._machines(config)
+
+    def _machines(self, plan: RunConfig) -> OnMachines | None:
+        if missing(plan):
+            return None
+        return OnMachines(plan, self.steps.of(plan), self.steps.estimate(plan, DRAWS))
+
+    def outcomes(self, plan: RunConfig) -> tuple[dict[str, float | None], dict[str, Difference]]:
+        """Medians by OUTCOMES, and their differences to the plan's."""
+        prediction = predict_together([self.config, plan], self.predictor, self.target)
+        loss, cost, days = float(prediction.loss_nats[1]), None, None
+        drawn = LossDraws.of(prediction, self.config.seed)
+        found = {"loss_nats": prediction.difference(1).summary(), "perplexity": drawn.perplexity(1)}
+        machines = self.machines if plan is self.config else self._machines(plan)
+        if machines is not None:
+            days, priced = machines.estimate.wall_clock_days.median, machines.estimate.cost_usd
+            cost = None if priced is None else priced.median
+        if machines is not None and self.machines is not None:
+            found |= cluster_differences(self.machines, machines)
+        medians = {"loss_nats": loss, "perplexity": math.exp(loss), "cost_usd": cost, "wall_clock_days": days}
+        return medians, {name: value for name, value in found.items() if name in OUTCOMES}
+
+
+def _turned(knob: Knob, step: float, base: Mapping[str, float | None], judge: _Judge) -> Turned:
     """One number turned both ways. InfeasibleError where it can be turned neither way."""
-    sides: list[tuple[float, dict[str, float | None]] | None] = []
+    sides: list[_Side | None] = []
     notes, first = [], None
     for factor in (1.0 - step, 1.0 + step):
         try:
             plan, value, note = knob.moved(factor)
-            sides.append((value, outcomes(plan)))
+            sides.append((value, *judge.outcomes(plan)))
         except InfeasibleError as error:
             sides.append(None)
             first = first or error
@@ -181,12 +209,12 @@ def _turned(
         up=_changes(base, up),
         elasticity={name: _elasticity(name, knob, base, down, up) for name in OUTCOMES},
         note="; ".join(dict.fromkeys(notes)) or None,
+        difference_down={} if down is None else down[2],
+        difference_up={} if up is None else up[2],
     )
 
 
-def _changes(
-    base: Mapping[str, float | None], side: tuple[float, dict[str, float | None]] | None
-) -> dict[str, float | None]:
+def _changes(base: Mapping[str, float | None], side: _Side | None) -> dict[str, float | None]:
     found: dict[str, float | None] = dict.fromkeys(OUTCOMES)
     for name in OUTCOMES if side is not None else ():
         before, after = base[name], side[1][name] if side is not None else None
@@ -199,11 +227,11 @@ def _elasticity(
     name: str,
     knob: Knob,
     base: Mapping[str, float | None],
-    down: tuple[float, dict[str, float | None]] | None,
-    up: tuple[float, dict[str, float | None]] | None,
+    down: _Side | None,
+    up: _Side | None,
 ) -> float | None:
     """Per cent of an outcome for one per cent of the knob, or for one point of a share, between the ends there are."""
-    start, end = down or (knob.value, dict(base)), up or (knob.value, dict(base))
+    start, end = down or (knob.value, dict(base), {}), up or (knob.value, dict(base), {})
     low, high = start[1][name], end[1][name]
     if low is None or high is None or low <= 0 or high <= 0:
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,17 +11,19 @@ import numpy as np
 
 from ....core.errors import ConfigError, InfeasibleError, InputError
 from ....core.progress import Progress
-from ....core.quantity import Quantity
+from ....core.quantity import Difference, Quantity
 from ....core.version import __version__
 from ...cluster.cluster_estimate import ClusterEstimate
 from ...cluster.estimate import DRAWS
 from ...cluster.layout_choice import missing
 from ...cluster.step_time.step_model import StepTimeModel
 from ...config.run_config import RunConfig
+from ...forecast.cluster_differences import OnMachines, cluster_differences
 from ...forecast.law_inputs import run_columns
+from ...forecast.together import LossDraws
 from ...predictor.predictor import Predictor
 from ..compute_optimal.surface import LossSurface, tuned
-from ..figures import around, loss_at, perplexity_of
+from ..figures import loss_at, perplexity_of
 from .affordable import Affordable, AffordableSteps, Limits, affordable, with_tokens
 from .devices import with_devices
 from .ladder import Ladder, climb, plan_shape
@@ -40,16 +42,23 @@ class Change:
     tokens: float
     devices: int
     loss_nats: float
-    loss_change_nats: Quantity
-    """Intervals by the law's draws, the plan and this run by the same ones; what the law lacks isn't in them."""
-    perplexity_change: Quantity
+    loss_change_nats: Difference
+    """This run minus the plan, with what both don't share of their errors."""
+    perplexity_change: Difference
     cost_change_usd: float | None
     days_change: float
+    of_machines: Mapping[str, Difference]
+    """Differences in time, money and energy, with their intervals."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
+        plain = {name: value for name, value in vars(self).items() if name != "of_machines"}
         quantities = ("loss_change_nats", "perplexity_change")
-        return {**vars(self), **{name: getattr(self, name).to_dict() for name in quantities}}
+        return {
+            **plain,
+            **{name: getattr(self, name).to_dict() for name in quantities},
+            "differences": {name: value.to_dict() for name, value in self.of_machines.items()},
+        }
 
 
 @dataclass(frozen=True)
@@ -223,14 +232,14 @@ def _wishes(
 
 
 class _Comparison:
-    """Runs against the plan, all by the same draws of the law."""
+    """Runs against the plan, with what is unknown of both alike left out of the differences."""
 
     def __init__(self, config: RunConfig, predictor: Predictor, base: ClusterEstimate, steps: AffordableSteps) -> None:
         self.config, self.predictor, self.base, self.steps = config, predictor, base, steps
         self.surface = LossSurface.of(predictor, config)
         at = self._at(config)
         self.prediction = self.surface.predict(*at)
-        self.drawn = np.exp(self.surface.log_loss_draws(*at))[:, 0]
+        self.machines = OnMachines(config, steps.of(config), base)
 
     def row(self, wish: _Wish, near: float | None) -> tuple[More, float | None]:
         """What a wish buys, and the best size for it, near which that of the next one will be."""
@@ -257,20 +266,20 @@ class _Comparison:
         return self._change(ladder.rungs[ladder.best].affordable)
 
     def _change(self, run: Affordable) -> Change:
-        at = self._at(run.config)
-        loss = float(self.surface.predict(*at).loss_nats[0])
-        drawn = np.exp(self.surface.log_loss_draws(*at))[:, 0]
-        before = float(self.prediction.loss_nats[0])
+        both = (np.concatenate(pair) for pair in zip(self._at(self.config), self._at(run.config), strict=True))
+        joint = self.surface.predict(*both, joint=True)
+        machines = OnMachines(run.config, self.steps.of(run.config), run.estimate)
         cost, base = run.estimate.cost_usd, self.base.cost_usd
         return Change(
             params_total=run.config.model.params_total,
             tokens=run.config.data.tokens,
             devices=run.estimate.devices,
-            loss_nats=loss,
-            loss_change_nats=around(loss - before, drawn - self.drawn),
-            perplexity_change=around(math.exp(loss) - math.exp(before), np.exp(drawn) - np.exp(self.drawn)),
+            loss_nats=float(joint.loss_nats[1]),
+            loss_change_nats=joint.difference(1).summary(),
+            perplexity_change=LossDraws.of(joint, self.config.seed).perplexity(1),
             cost_change_usd=None if cost is None or base is None else cost.median - base.median,
             days_change=run.estimate.wall_clock_days.median - self.base.wall_clock_days.median,
+            of_machines=cluster_differences(self.machines, machines),
         )
 
     def _at(self, config: RunConfig) -> tuple[np.ndarray, np.ndarray]:

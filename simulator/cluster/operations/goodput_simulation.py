@@ -28,12 +28,17 @@ Array = np.ndarray
 
 
 def simulate_run_time(
-    productive_s: Any, devices: int, reliability: ReliabilityConfig, rng: np.random.Generator
+    productive_s: Any,
+    devices: int,
+    reliability: ReliabilityConfig,
+    rng: np.random.Generator,
+    luck: np.random.Generator | None = None,
 ) -> RunTime:
     """Draw the time of a run: one draw for each element of `productive_s`, the seconds of all steps (draws,).
 
     The checkpoint interval is what a plan for the median draw and the known failure rate would set; the rate itself
-    is drawn from its spread. A run that would take longer than `LONGEST_S` is cut there.
+    is drawn from its spread. A run that would take longer than `LONGEST_S` is cut there. Interruptions are drawn from
+    `luck` where it is given, so that runs can share the failure rate alone.
     """
     productive = np.atleast_1d(np.asarray(productive_s, float))
     work = productive * (1.0 + reliability.straggler_slowdown)
@@ -41,16 +46,17 @@ def simulate_run_time(
     preemptions = devices * reliability.preemptions_per_device_hour / _H
     interval = planned_interval_s(np.median(work), failures[0] + preemptions, reliability)
     failures *= np.exp(np.log(reliability.failure_rate_spread) * rng.standard_normal(work.shape))
+    luck = luck or rng
     rate = failures + preemptions
     number = pieces(work, interval)
     length = work / number + reliability.checkpoint_s
     never = _interruptions(number, length, rate, reliability.restart_s) > _MOST_INTERRUPTIONS
     # A rate of its own for draws that never finish keeps the samplers within their range; their time is set below.
     safe = np.where(never, 0.0, rate)
-    undone, redone = _attempts(number, length, safe, rng)
-    again, restarting = _attempts(undone, np.full_like(work, reliability.restart_s), safe, rng)
+    undone, redone = _attempts(number, length, safe, luck)
+    again, restarting = _attempts(undone, np.full_like(work, reliability.restart_s), safe, luck)
     interruptions = undone + again
-    preempted = rng.binomial(interruptions.astype(np.int64), _share(preemptions, rate))
+    preempted = luck.binomial(interruptions.astype(np.int64), _share(preemptions, rate))
     return assemble(
         productive,
         reliability,

@@ -120,6 +120,18 @@ class StepTimeModel:
         known = np.einsum("ij,jk,ik->i", tangent, self.covariance, tangent)
         return np.sqrt(np.maximum(known, 0.0) + self._noise_sd(steps) ** 2)
 
+    def error_correlation(self, first: Steps, other: Steps) -> float:
+        """Correlation of the errors of two steps' log times, each one step, on machines of one kind.
+
+        They share the cluster's deviations, as far as both depend on them; all of the error if they are the same step.
+        """
+        tangents = self._tangent(first), self._tangent(other)
+        same = np.array_equal(*tangents) and np.array_equal(self.predict(first).total_s, self.predict(other).total_s)
+        if same:
+            return 1.0
+        shared = float((tangents[0] @ self.covariance @ tangents[1].T)[0, 0])
+        return shared / float(self.log_sd(first)[0] * self.log_sd(other)[0])
+
     def interval_s(self, steps: Steps, level: float = 0.8) -> tuple[np.ndarray, np.ndarray]:
         """Central interval of the step time at one of LEVELS."""
         half = self.spread.quantiles[level] * self.log_sd(steps)

@@ -11,6 +11,7 @@ from ....core.progress import Progress
 from ....core.quantity import LEVELS
 from ...fitting import known_columns
 from ..loss_model import LossModel
+from ..params_kind import counted_as
 from ..prediction import LossPrediction
 from ..predictor import Predictor
 
@@ -45,6 +46,7 @@ def score(predictor: Predictor, table: RunTable, *, progress: Progress | None = 
     by = predictor.about.get("by")
     if isinstance(by, str) and "loss" in table.loss_columns:
         table = table.split_by(by, [name.removeprefix("loss.") for name in predictor.models])
+    table = counted_as(table, predictor.about.get("params_kind"))
     pairs = matching_targets(predictor, table)
     results = {}
     for number, (name, column) in enumerate(pairs.items()):

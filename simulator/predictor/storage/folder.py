@@ -28,6 +28,7 @@ from ....core.files import (
     write_text,
 )
 from ....core.units import shown
+from ..named import view, views
 from ..predictor import Predictor
 from .format import FORMAT, arrays_of, from_dict, to_dict
 from .model_card import model_card
@@ -43,7 +44,8 @@ _TREE_TEXT = re.compile(r"trees_\d+\.txt")
 
 def shipped() -> list[str]:
     """Names of the predictors that ship with the package."""
-    return sorted(p.name for p in _facts().iterdir() if p.is_dir() and (p / "predictor.json").is_file())
+    folders = [p.name for p in _facts().iterdir() if p.is_dir() and (p / "predictor.json").is_file()]
+    return sorted([*folders, *views()])
 
 
 def check_destination(folder: str | os.PathLike[str]) -> Path:
@@ -109,6 +111,8 @@ def load(where: str | os.PathLike[str]) -> Predictor:
     ('web-text', 'loss')
     """
     folder = Path(where)
+    if str(where) in views() and not folder.is_dir():
+        return view(str(where))
     try:
         if str(where) in shipped() and not folder.is_dir():
             folder = Path(str(_facts())) / str(where)

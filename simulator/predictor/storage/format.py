@@ -17,6 +17,7 @@ from ...laws import Law, Reference, get_law
 from ..calibration import GRID, Calibration
 from ..loss_model import LossModel
 from ..predictor import Predictor
+from .misfit_format import misfit_arrays, misfit_from, misfit_to_dict
 from .surrogate_format import surrogate_arrays, surrogate_from, surrogate_to_dict
 
 FORMAT = 1
@@ -70,6 +71,8 @@ def _learned_to_dict(model: LossModel) -> dict[str, Any]:
         }
     if model.surrogate is not None and model.within is not None:
         found |= {"surrogate": surrogate_to_dict(model.surrogate), "within": model.within.to_dict()}
+    if model.misfit is not None:
+        found["misfit"] = misfit_to_dict(model.misfit)
     return found
 
 
@@ -83,6 +86,8 @@ def arrays_of(predictor: Predictor) -> dict[str, np.ndarray]:
         found[f"draws_{number}"] = model.fit.draws.astype(np.float32)
         if model.surrogate is not None:
             found |= {f"{name}_{number}": values for name, values in surrogate_arrays(model.surrogate).items()}
+        if model.misfit is not None:
+            found |= {f"{name}_{number}": values for name, values in misfit_arrays(model.misfit).items()}
     return found
 
 
@@ -128,9 +133,11 @@ def _target_from_dict(name: str, entry: Mapping[str, Any], number: int, arrays: 
     mixed = entry.get("mix_seen")
     mix_seen = None if mixed is None else {key: _range(key, mixed[key]) for key in ("params", "tokens", "compute")}
     model = LossModel(fit, calibration, seen, rows, dict(entry["choice"]), mix_fitted_ranges=mix_seen)
-    if "surrogate" not in entry:
+    if "surrogate" not in entry and "misfit" not in entry:
         return model
     own = {key.removesuffix(f"_{number}"): values for key, values in arrays.items() if key.endswith(f"_{number}")}
+    if "misfit" in entry:
+        return replace(model, misfit=misfit_from(entry["misfit"], own))
     surrogate = surrogate_from(entry["surrogate"], own, law)
     return replace(model, surrogate=surrogate, within=_calibration(name, entry["within"]))
 

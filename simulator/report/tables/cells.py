@@ -5,6 +5,8 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
+from ....core.summary import percent
+
 __all__ = ["add_row", "percent", "plain_table"]
 
 
@@ -19,8 +21,3 @@ def plain_table(*headings: str) -> Table:
 def add_row(table: Table, *cells: str) -> None:
     """A row of literal text: a name in square brackets is no markup."""
     table.add_row(*(Text(cell) for cell in cells))
-
-
-def percent(share: float) -> str:
-    """A chance as a reader wants it: never 0 % or 100 %."""
-    return f"{share:.0%}" if 0.01 <= share <= 0.99 else ("under 1 %" if share < 0.01 else "over 99 %")

@@ -20,7 +20,7 @@ from ...predictor.textbook_parameters import most_helpful
 from .cells import add_row, percent, plain_table
 from .cluster import cluster_lines, cluster_rows, notes_lines
 
-__all__ = ["backtest_view", "fit_view", "forecast_view", "score_view"]
+__all__ = ["backtest_view", "fit_view", "forecast_view", "run_size", "score_view"]
 
 _MANY_LOSSES = 3  # of one predictor, beyond which they share one table
 _LEAST_SHOWN_NATS = 5e-4  # of a term of the loss: what three decimals round to 0 is left out
@@ -44,7 +44,8 @@ _TERMS = {
 def forecast_view(result: Forecast) -> RenderableType:
     """The forecast of one run: what was planned, the numbers with intervals, what they rest on, warnings."""
     cluster = result.cluster
-    blocks: list[RenderableType] = [Text(_title(result.config), style="bold"), _numbers(result)]
+    title = f"{result.config.name or 'run'}: {run_size(result.config)}"
+    blocks: list[RenderableType] = [Text(title, style="bold"), _numbers(result)]
     targets = result.config.targets
     if result.p_target is not None:
         if targets.perplexity is not None:
@@ -69,8 +70,8 @@ def forecast_view(result: Forecast) -> RenderableType:
     return Group(*blocks)
 
 
-def _title(config: RunConfig) -> str:
-    """The run in one line: its name, size, tokens and FLOPs."""
+def run_size(config: RunConfig) -> str:
+    """The size, tokens and FLOPs of a run."""
     model, data = config.model, config.data
     size = format_count(model.params_total)
     if model.params_active != model.params_total:
@@ -78,7 +79,7 @@ def _title(config: RunConfig) -> str:
     tokens = f"{format_count(data.tokens)} tokens"
     if data.epochs > 1:
         tokens += f" ({data.epochs:.3g} epochs)"
-    return f"{config.name or 'run'}: {size} parameters, {tokens}, {format_flops(config.training_flops)}"
+    return f"{size} parameters, {tokens}, {format_flops(config.training_flops)}"
 
 
 def _numbers(result: Forecast) -> Table:

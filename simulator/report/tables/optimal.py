@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ....core.quantity import Quantity
+from ....core.summary import difference_text
 from ....core.units import format_count, format_flops
 from ...allocation.compute_optimal.curves import IsoFlop, IsoLoss
 from ...allocation.compute_optimal.optimal import ComputeOptimal
@@ -22,6 +23,7 @@ from .cluster import cluster_rows, layout_text
 __all__ = ["curves_view", "money_view", "more_view", "point_view", "sensitivity_view"]
 
 _COUNTS = {"total": "all", "active": "active", "non_embedding": "non-embedding"}
+_MOST_SURE = 3  # numbers of a plan whose effect is told with its interval
 _FAR = 0.99e4  # times the median, as far as intervals of compute are looked for
 _BINDING = {"cost_usd": "budget", "wall_clock_days": "deadline"}
 _OUTCOMES: dict[str, tuple[str, Callable[[float], str]]] = {
@@ -172,7 +174,7 @@ def more_view(result: Marginal) -> RenderableType:
         f"{result.devices} accelerators, {result.wall_clock_days.median:.1f} days{cost}; loss "
         f"{result.loss_nats.median:.4f} nats, perplexity {result.perplexity.median:.3f}"
     )
-    headings = ("", "model", "tokens", "loss, nats", "90 % by the law's draws", "perplexity", "days", "cost, USD")
+    headings = ("", "model", "tokens", "loss, nats", "90 % interval", "better with", "perplexity", "days", "cost, USD")
     table = plain_table(*headings)
     for row in result.rows:
         first = row.what
@@ -182,7 +184,7 @@ def more_view(result: Marginal) -> RenderableType:
             add_row(table, first, *_change_cells(which, change))
             first = ""
         if first:
-            add_row(table, first, "not possible" if row.note else "as planned", *[""] * 6)
+            add_row(table, first, "not possible" if row.note else "as planned", *[""] * 7)
     noted = [f"{row.what}: {row.note}" for row in result.rows if row.note]
     return Group(Text(title, style="bold"), table, *_notes([*noted, *result.notes]))
 
@@ -194,6 +196,7 @@ def _change_cells(which: str, change: Change) -> list[str]:
         format_count(change.tokens),
         f"{change.loss_change_nats.median:+.4f}",
         f"{low:+.4f} to {high:+.4f}",
+        percent(change.loss_change_nats.chance_lower),
         f"{change.perplexity_change.median:+.3f}",
         f"{round(change.days_change, 1) + 0.0:+.1f}",
         "" if change.cost_change_usd is None else _signed(change.cost_change_usd),
@@ -212,8 +215,20 @@ def sensitivity_view(result: Sensitivity) -> RenderableType:
     lines = [Text(f"not read here: {', '.join(result.not_read)}", style="dim")] if result.not_read else []
     lines += [Text(f"! {key}: {why}", style="yellow") for key, why in result.cannot.items()]
     lines += [Text(f"  {row.key}: {row.note}", style="dim") for row in result.rows if row.read and row.note]
+    lines[:0] = _surest(result)
     title = f"{result.name or 'plan'}: {base}; each number ± {result.step:.0%}, shares of the mix ± 1 point"
     return Group(Text(title, style="bold"), table, *lines)
+
+
+def _surest(result: Sensitivity) -> list[Text]:
+    """How sure the largest effects on the loss are, a line each."""
+    lines = []
+    for row in result.rows[:_MOST_SURE]:
+        for value, found in ((row.value_down, row.difference_down), (row.value_up, row.difference_up)):
+            if "loss_nats" in found and found["loss_nats"].median != 0.0:
+                told = difference_text(found["loss_nats"], "{:+.4f}".format, "nats")
+                lines.append(Text(f"  {row.key} at {_value(row, value)}: {told}"))
+    return lines
 
 
 def _turned_cells(row: Turned, watched: Sequence[str]) -> list[str]:

@@ -16,6 +16,7 @@ from ...search.evaluate import PlanEvaluation
 from ...search.result import Candidate, Optimization
 from ...search.study import BoundLimit, Study
 from .cells import add_row, percent, plain_table
+from .comparison import difference_cell, difference_lines
 
 __all__ = ["form", "study_view"]
 
@@ -47,6 +48,9 @@ def study_view(found: Optimization) -> RenderableType:
         _best_beside_own(found),
         _limits(found),
     ]
+    if found.best.difference:
+        blocks.append(Text("against the run as it is (less is better):"))
+        blocks += difference_lines(found.best.difference)
     blocks += _repeats(found)
     if len(study.goals) > 1 and found.front:
         blocks.append(Text("the front: no plan here is better than another in every goal"))
@@ -232,7 +236,9 @@ def _front(found: Optimization) -> Table:
     """Plans of the front: their goals and what varies but the mix."""
     goals = [goal.name for goal in found.study.goals]
     varied = [path for path in found.study.space.paths if path != "data.mix"]
-    table = plain_table("trial", *goals, *varied)
+    compared = [goal for goal in goals if all(goal in plan.difference for plan in found.front)]
+    against = [f"{goal} against the run" for goal in compared]
+    table = plain_table("trial", *goals, *varied, *against)
     stride = math.ceil(len(found.front) / _MOST_ON_FRONT)
     for plan in found.front[::stride]:
         cells = [str(plan.number)]
@@ -240,6 +246,7 @@ def _front(found: Optimization) -> Table:
             cells.append(form(goal, value))
         for path in varied:
             cells.append(_value(plan.evaluation, path))
+        cells += [difference_cell(goal, plan.difference[goal]) for goal in compared]
         add_row(table, *cells)
     return table
 

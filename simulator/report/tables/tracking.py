@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ....core.summary import difference_text
 from ....core.units import format_count, format_duration
 from ...tracking.pace import RunPace
 from ...tracking.result import Tracking
@@ -28,6 +29,9 @@ def tracking_view(result: Tracking) -> RenderableType:
         f"{format_count(share * tokens)} of {format_count(tokens)} tokens"
     )
     blocks: list[RenderableType] = [Text(title, style="bold"), _losses(result)]
+    if result.difference_nats is not None:
+        told = difference_text(result.difference_nats, "{:+.3f}".format, "nats")
+        blocks.append(Text(f"against the plan: {told}"))
     if result.p_target is not None:
         blocks.append(Text(f"chance of reaching the target: {percent(result.p_target)}"))
     if result.pace is not None:

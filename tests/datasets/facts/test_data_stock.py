@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from foretrain.core.errors import ConfigError
 from foretrain.datasets.facts import data_stock
+from foretrain.datasets.facts.catalogue import folded
 from foretrain.datasets.facts.data_stock import Growth, PublicStock, find, largest_runs, public_stock, public_stocks
 from pydantic import ValidationError
 
@@ -96,7 +97,7 @@ def test_domains_as_people_name_them(written, name):
 
 
 def test_no_name_stands_for_two_stocks():
-    names = [data_stock._plain(name) for one in public_stocks().values() for name in (one.name, *one.aliases)]
+    names = [folded(name) for one in public_stocks().values() for name in (one.name, *one.aliases)]
     assert len(names) == len(set(names))
 
 

@@ -9,7 +9,8 @@ import pytest
 from foretrain.core.errors import DataWarning, FitError
 from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.fitting import Observations, public_prior
-from foretrain.simulator.predictor.loss_model import LossModel, errors_over_sd, fit_loss_model
+from foretrain.simulator.predictor.fit.loss_fit import errors_over_sd, fit_loss_model
+from foretrain.simulator.predictor.loss_model import LossModel
 from foretrain.simulator.predictor.predictor import Predictor
 from foretrain.simulator.predictor.storage.folder import load, save
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.fitting import Observations, public_prior
-from foretrain.simulator.predictor.fit_warnings import fit_warnings, table_warnings
-from foretrain.simulator.predictor.mix_warnings import collinear_domains, duplicate_warnings, mix_warnings
+from foretrain.simulator.predictor.fit.fit_warnings import fit_warnings, table_warnings
+from foretrain.simulator.predictor.fit.mix_warnings import collinear_domains, duplicate_warnings, mix_warnings
 
 
 def observe(shares, domains: str = "abcd", **columns) -> Observations:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from foretrain.simulator.fitting import public_prior, ranges
 from foretrain.simulator.predictor.calibration import public_calibration
-from foretrain.simulator.predictor.loss_model import fit_loss_model
+from foretrain.simulator.predictor.fit.loss_fit import fit_loss_model
 from foretrain.simulator.search.next_proxies import LEVEL, Candidates, LawPosterior, Region, Width, choose_runs
 
 

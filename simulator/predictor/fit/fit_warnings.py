@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...core.errors import FitError
-from ...core.units import shown
-from ...datasets.runs.columns import columns
-from ..fitting import Fit, LawPrior, Observations, collinearity, constant_column, fit_observations
-from ..fitting.observations import MANY_STEPS
+from ....core.errors import FitError
+from ....core.units import shown
+from ....datasets.runs.columns import columns
+from ...fitting import Fit, LawPrior, Observations, collinearity, constant_column, fit_observations
+from ...fitting.observations import MANY_STEPS
 from .mix_warnings import duplicate_warnings, mix_warnings
 
 if TYPE_CHECKING:
-    from ...datasets.runs.run_table import RunTable
+    from ....datasets.runs.run_table import RunTable
 
 _COLLINEAR = 0.98
 _EXTRA_KINDS = ("dataset", "family", "router_type")

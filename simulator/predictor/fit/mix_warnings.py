@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...core.units import shown
-from ..fitting import Observations, known_columns
-from ..laws import CORE, terms
+from ....core.units import shown
+from ...fitting import Observations, known_columns
+from ...laws import CORE, terms
 
 if TYPE_CHECKING:
-    from ...datasets.runs.run_table import RunTable
+    from ....datasets.runs.run_table import RunTable
 
 _MIX_SPREAD = 0.01  # sd of a share below which a mix that no law reads is not worth a word
 _NO_SHARE = 1e-9

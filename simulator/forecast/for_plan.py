@@ -1,0 +1,109 @@
+"""The predictor that a plan asks for: what it names of corpus, tokenizer and evaluation set is what is forecast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...datasets.facts.corpora import find_corpus, kinds_of
+from ..config.run_config import RunConfig
+from ..config.text_names import StatedTokenizer
+from ..fitting import Observations
+from ..hierarchy.labels import Labels, describe
+from ..hierarchy.shipped import population
+from ..predictor.fit.posterior_model import posterior_model
+from ..predictor.named import label_facts, named_predictor, with_terms
+from ..predictor.params_kind import params_kind, without_embeddings
+from ..predictor.predictor import Predictor
+
+if TYPE_CHECKING:
+    from ...datasets.runs.run_table import RunTable
+
+_SURPRISE = 0.98
+"""Level of the interval outside which a run contradicts its named corpus."""
+
+
+def for_plan(config: RunConfig, predictor: Predictor) -> Predictor:
+    """The predictor for this plan: the same, unless it follows plans as `web-text` does.
+
+    Args:
+        config: The plan.
+        predictor: The predictor that was asked for.
+    """
+    if not predictor.about.get("follows_plan"):
+        return predictor
+    about = {"title": predictor.about.get("title"), "follows_plan": False}
+    return named_predictor(plan_labels(config), predictor.name, about)
+
+
+def predictors_for(configs: Sequence[RunConfig], predictor: Predictor) -> list[Predictor]:
+    """The predictor of each plan; plans that name the same text have the very same one."""
+    found: list[tuple[Labels, Predictor]] = []
+    asked = []
+    for config in configs:
+        labels = plan_labels(config)
+        known = next((one for its, one in found if its == labels), None)
+        if known is None:
+            known = for_plan(config, predictor)
+            found.append((labels, known))
+        asked.append(known)
+    return asked
+
+
+def anchored(config: RunConfig, table: RunTable) -> Predictor:
+    """The predictor of a plan, given some runs of the same kind: one finished run brings the level in.
+
+    Args:
+        config: The plan; what it names of its text is taken to hold for the runs as well.
+        table: The runs, from one up.
+
+    Raises:
+        FitError: The runs can't be read as such.
+    """
+    table = without_embeddings(table)
+    labels = plan_labels(config)
+    observations = Observations.from_table(table, table.loss_columns[0])
+    model = posterior_model(labels, observations)
+    notes = contradictions(observations, labels) if config.data.corpus is not None else []
+    about = {"title": f"{len(observations)} of your runs, and the public tables", "table": table.where}
+    about |= {"params_kind": params_kind(table), "prior": "public", "seed": 0, "digest": table.digest()}
+    return Predictor("anchor", {"loss": with_terms(model)}, {**label_facts(labels), **about}, tuple(notes))
+
+
+def contradictions(observations: Observations, labels: Labels) -> list[str]:
+    """Runs whose loss is further from what their named corpus gives than its spread: said with both numbers."""
+    expected = posterior_model(labels).predict(observations.columns)
+    low, high = expected.interval(_SURPRISE)
+    finished = np.ones(len(observations), dtype=bool)
+    if observations.progress is not None:
+        finished = observations.progress >= 1
+    far = finished & ((observations.loss < low) | (observations.loss > high))
+    if not far.any():
+        return []
+    row = int(np.argmax(np.abs(np.log(observations.loss) - expected.log_loss) / expected.scale * far))
+    named = ", ".join(name for name in (*labels.corpus, labels.tokenizer, labels.evaluated_on) if name)
+    return [
+        f"a run of loss {observations.loss[row]:.3f} contradicts what the plan names ({named}): "
+        f"{expected.loss_nats[row]:.3f} is expected there, {low[row]:.3f} to {high[row]:.3f} with {_SURPRISE:.0%}; "
+        "the run counts, but is it the same corpus, tokenizer and evaluation text?"
+    ]
+
+
+def plan_labels(config: RunConfig) -> Labels:
+    """What a plan says of its text. A corpus that only one author trains on says who trained, too."""
+    data = config.data
+    corpus = data.corpus
+    if corpus is None and data.mix is not None and kinds_of(data.mix) is not None:
+        corpus = data.mix
+    tokenizer, counted = data.tokenizer, data.bytes_per_token
+    if isinstance(tokenizer, StatedTokenizer):
+        tokenizer, counted = data.tokenizer_text, counted or tokenizer.bytes_per_token
+    labels = describe(corpus, tokenizer, data.evaluated_on, bytes_per_token_stated=counted)
+    if len(labels.corpus) == 1:
+        (name,) = labels.corpus
+        known = find_corpus(name)
+        if known is not None and known.owner is not None:
+            return labels.of_source(population().author_of(labels.corpus))
+    return labels

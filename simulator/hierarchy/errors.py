@@ -1,0 +1,134 @@
+"""How runs deviate from the law of their table: noise of single runs, and a misfit that neighbours share.
+
+    log loss = law + misfit(ln N, ln D) + along(run, ln D) + noise
+
+The misfit is what no law of seven numbers describes; it doesn't average out over rows, which is why a hundred rows
+don't make a forecast a hundred times surer. Points of one training run share its luck.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..fitting import Observations
+
+_MISFIT_LENGTH = 4.6  # in ln N and ln D; chosen with the shares below on left-out sources (benchmarks/few_runs.py)
+_ALONG_SD = 0.004  # of points of one run around its own luck, in log loss
+_ALONG_LENGTH = 1.5  # in ln D
+_FEW_STEPS = 5000.0
+_FEW_STEPS_SD = 0.1  # times ln(5000 / steps): runs of few steps lie off the law of longer ones
+FREEDOM = 4.0
+"""Degrees of freedom of the noise of single runs: a few runs of any table went wrong."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Standard deviations of log loss: of single runs, and of the misfit that neighbours share."""
+
+    noise: float
+    misfit: float
+
+
+SPREADS = (
+    Spread(0.002, 0.008), Spread(0.002, 0.02), Spread(0.006, 0.008), Spread(0.006, 0.02), Spread(0.015, 0.012),
+)  # fmt: skip
+"""What tables are like: forecasts weigh these by how well each explains the runs."""
+NOISY = (Spread(0.05, 0.02), Spread(0.25, 0.02))
+"""What tables of one recipe are not like; taken where nothing else explains the runs."""
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs of one table and one loss, as the hierarchical model sees them; all arrays are `(n,)`."""
+
+    params: np.ndarray
+    tokens: np.ndarray
+    log_loss: np.ndarray
+    unfinished: np.ndarray
+    """√(1 - t/T) where a row is a point on the way of a run, 0 for finished runs."""
+    run: np.ndarray
+    """Number of the training run that each row belongs to."""
+    extra_sd: np.ndarray
+    """What is known to be wrong with a run in advance, as sd of log loss: few steps, a figure read off a picture."""
+    weight: np.ndarray
+    """The user's weights: a run of weight 4 has half the noise."""
+
+    @classmethod
+    def of(cls, observations: Observations) -> Runs:
+        """The runs of some observations."""
+        n = len(observations)
+        unfinished, extra_sd = np.zeros(n), np.zeros(n)
+        if observations.progress is not None:
+            unfinished = np.sqrt(np.maximum(1.0 - observations.progress, 0.0))
+        if observations.steps is not None:
+            extra_sd = few_steps_sd(observations.steps)
+        run = np.arange(n) if observations.origins is None else np.unique(observations.origins, return_inverse=True)[1]
+        return cls(
+            params=np.asarray(observations.columns["params"], float),
+            tokens=np.asarray(observations.columns["tokens"], float),
+            log_loss=np.log(observations.loss),
+            unfinished=unfinished,
+            run=run.ravel(),
+            extra_sd=extra_sd,
+            weight=observations.weights / observations.weights.mean(),
+        )
+
+    def __len__(self) -> int:
+        return len(self.log_loss)
+
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """What the law reads."""
+        return {"params": self.params, "tokens": self.tokens}
+
+    @property
+    def compute(self) -> np.ndarray:
+        """6·N·D of each run, `(n,)`."""
+        return 6.0 * self.params * self.tokens
+
+    @classmethod
+    def finished(cls, params: np.ndarray, tokens: np.ndarray, log_loss: np.ndarray) -> Runs:
+        """Finished runs of which no more is known, each array `(n,)`."""
+        n = len(log_loss)
+        return cls(params, tokens, log_loss, np.zeros(n), np.arange(n), np.zeros(n), np.ones(n))
+
+    @classmethod
+    def none(cls) -> Runs:
+        """No runs at all."""
+        empty = np.zeros(0)
+        return cls(empty, empty, empty, empty, np.zeros(0, dtype=int), empty, empty)
+
+    def take(self, rows: np.ndarray) -> Runs:
+        """The runs at `rows`, a mask or indices."""
+        return Runs(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+    def variance(self, spread: Spread) -> np.ndarray:
+        """Variance of each run's own noise, `(n,)`."""
+        return spread.noise**2 / np.maximum(self.weight, 1e-6) + self.extra_sd**2
+
+
+def few_steps_sd(steps: np.ndarray) -> np.ndarray:
+    """Extra sd of log loss `(n,)` of runs of so many optimizer steps `(n,)`; NaN steps count as enough."""
+    shortfall = np.log(_FEW_STEPS / np.maximum(np.nan_to_num(steps, nan=_FEW_STEPS), 1.0))
+    return _FEW_STEPS_SD * np.maximum(shortfall, 0.0)
+
+
+def shared(a: Runs, spread: Spread) -> np.ndarray:
+    """Covariance `(n, n)` of the part of the deviations that runs of one table share."""
+    covariance = misfit_covariance(a.columns, a.columns, spread)
+    same = a.run[:, None] == a.run[None, :]
+    if same.sum() > len(a):
+        distance = np.abs(np.log(a.tokens)[:, None] - np.log(a.tokens)[None, :])
+        covariance = covariance + same * _ALONG_SD**2 * np.exp(-distance / _ALONG_LENGTH)
+    return covariance
+
+
+def misfit_covariance(a: dict[str, np.ndarray], b: dict[str, np.ndarray], spread: Spread) -> np.ndarray:
+    """Covariance `(n, m)` of the misfit at the params and tokens of `a` and `b`: Matérn 3/2."""
+    squares = 0.0
+    for name in ("params", "tokens"):
+        squares = squares + (np.log(a[name])[:, None] - np.log(b[name])[None, :]) ** 2
+    scaled = np.sqrt(3.0 * squares) / _MISFIT_LENGTH
+    return spread.misfit**2 * (1.0 + scaled) * np.exp(-scaled)

@@ -1,0 +1,192 @@
+"""Choose (or check) the law of one loss, fit it with draws, learn what it leaves over, and calibrate both.
+
+Observations → law → fit with draws → learned residual → back-test → Calibration → LossModel
+
+A table of plain runs, whose columns identify no term, is one more table of the model over tables (`posterior_model`):
+so any number of runs will do, and the public tables say what these leave open.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from ....datasets.runs.columns import column
+from ...fitting import (
+    AUTO,
+    LawPrior,
+    Observations,
+    backtest,
+    choose,
+    fit_observations,
+    identifiable_terms,
+    ranges,
+    require,
+)
+from ...hierarchy.labels import Labels, describe
+from ...hierarchy.population import Population
+from ...laws import Law
+from ...surrogate import Chosen, choose_surrogate
+from ..calibration import Calibration, public_calibration
+from ..loss_model import LossModel
+from .fit_warnings import fit_warnings
+from .posterior_model import posterior_model
+
+Learner = Literal["auto", "none"]
+"""Whether to learn what a law leaves over: `auto` where cross-validation says that it helps (never on a law that was
+asked for by name: it is taken as it is), or `none`."""
+
+_log = logging.getLogger(__name__)
+
+DRAWS = 200
+_BACKTEST_DRAWS = 64
+_ONE_VALUE = 1.05  # a column whose highest value is at most this many times its lowest takes one value
+_FEWEST_RUNS = 4  # for a law of its own
+
+
+def fit_loss_model(
+    observations: Observations,
+    law: str,
+    prior: LawPrior | None,
+    *,
+    fixed: Mapping[str, float] | None = None,
+    seed: int = 0,
+    public: Calibration | None = None,
+    learner: Learner = AUTO,
+    labels: Labels | None = None,
+    tables: Population | None = None,
+) -> LossModel:
+    """Choose (or check) the law of one target, fit it with draws, learn what it leaves over, and calibrate both.
+
+    Args:
+        observations: The runs.
+        law: `auto` or the name of a law.
+        prior: The prior of the law's parameters; None for the plain fit.
+        fixed: Parameters that fitting must not change, see `Law`.
+        seed: Seed of all that is drawn.
+        public: Replaces the shipped scores of the public tables, for judging on a table that they have seen.
+        learner: Whether to learn what the law leaves over.
+        labels: What is known of the table: corpus, tokenizer, evaluation set.
+        tables: Replaces the shipped model over tables, likewise.
+
+    Raises:
+        FitError: The runs can't identify what was asked.
+    """
+    if law == AUTO and prior is not None and prior.name == "public" and not fixed and _plain(observations):
+        return posterior_model(labels or describe(), observations, tables=tables, seed=seed)
+    if public is None:
+        public = public_calibration()
+    if prior is not None and _same_everywhere(observations):
+        prior = prior.centred_at(observations.columns["params"][0], observations.columns["tokens"][0])
+    built, facts = _chosen_law(observations, law, prior, fixed, seed)
+    _log.info("%d runs: law %s, as %s", len(observations), built.name, facts["why"])
+    fit = fit_observations(built, observations, prior, draws=DRAWS, seed=seed)
+    facts["doubts"] = fit_warnings(observations, facts["left_out"], prior, built.member.uses, built.domains)
+
+    chosen = None
+    # along a curve a law leaves over what the schedule does, which no plan is asked about
+    if learner == AUTO and law == AUTO and observations.progress is None:
+        chosen = choose_surrogate(fit, observations, prior, draws=_BACKTEST_DRAWS, seed=seed)
+    if chosen is not None:
+        _log.info("learned on top of %s: %s", built.name, chosen.name)
+    surrogate = within = None
+    if chosen is not None and chosen.surrogate is not None:
+        surrogate = chosen.surrogate
+        scores = chosen.beyond[chosen.name]
+        within = Calibration.from_scores(chosen.within[chosen.name], public, chosen.weights)
+    else:
+        scores = backtest(built, observations, prior, draws=_BACKTEST_DRAWS, seed=seed)
+    facts["cuts"] = scores.cuts
+    facts["surrogate"] = _surrogate_facts(chosen)
+
+    return LossModel(
+        fit=fit,
+        calibration=Calibration.from_scores(scores, public),
+        fitted_ranges=ranges(observations) | _setting_ranges(observations, built),
+        rows=len(observations),
+        choice=facts,
+        surrogate=surrogate,
+        within=within,
+        mix_fitted_ranges=_mix_ranges(observations, built),
+    )
+
+
+def _plain(observations: Observations) -> bool:
+    """Whether the runs identify nothing but size and data, or are too few for more."""
+    return len(observations) < _FEWEST_RUNS or not identifiable_terms(observations)
+
+
+def _setting_ranges(observations: Observations, law: Law) -> dict[str, tuple[float, float]]:
+    """Lowest and highest value of each further number that the law reads and whose column says how it is seen."""
+    found = {}
+    for name in (*law.columns, *law.optional):
+        described = column(name)
+        if described is None or described.feature is None or name not in observations.columns:
+            continue
+        values = observations.columns[name]
+        found[name] = (float(values.min()), float(values.max()))
+    return found
+
+
+def _mix_ranges(observations: Observations, law: Law) -> dict[str, tuple[float, float]] | None:
+    """`ranges` of the runs whose mix isn't the table's most frequent one (a ladder's, if there is a ladder)."""
+    if not law.domains:
+        return None
+    shares = np.array([observations.columns[f"mix.{domain}"] for domain in law.domains]).T.round(3)
+    _, mix, count = np.unique(shares, axis=0, return_inverse=True, return_counts=True)
+    if count.max() == 1:
+        return ranges(observations)
+    of_usual_mix = mix.ravel() == count.argmax()
+    return ranges(observations.take(~of_usual_mix))
+
+
+def _same_everywhere(observations: Observations) -> bool:
+    """Whether size and data take one value each, so that only the mix varies."""
+    fitted = ranges(observations)
+    for name in ("params", "tokens"):
+        low, high = fitted[name]
+        if not high / low < _ONE_VALUE:
+            return False
+    return True
+
+
+def errors_over_sd(model: LossModel, observations: Observations) -> np.ndarray:
+    """Error of each fitted run over its sd, signed, `(n,)`: left out where a learner tells that, else in sample."""
+    if model.surrogate is not None:
+        process = model.surrogate.process
+        if process is not None and len(process.z) == len(observations):
+            error, sd = process.left_out(observations.origins)
+            return error / sd
+    error = model.fit.log_loss(observations.columns) - np.log(observations.loss)
+    return error / model.fit.noise
+
+
+def _chosen_law(
+    observations: Observations, law: str, prior: LawPrior | None, fixed: Mapping[str, float] | None, seed: int
+) -> tuple[Law, dict[str, Any]]:
+    """The law to fit, as asked or as the table can support, and what there is to say about the choice."""
+    facts: dict[str, Any] = {"why": "as asked", "left_out": {}, "backtest_errors": {}}
+    if law == AUTO:
+        choice = choose(observations, prior, seed=seed)
+        law = choice.law
+        facts["why"] = choice.why
+        facts["left_out"] = dict(choice.left_out)
+        for name, scores in choice.scores.items():
+            if scores.cuts:
+                facts["backtest_errors"][name] = scores.median_relative_error
+    else:
+        require(observations.law(law), observations, prior)
+    built = observations.law(law)
+    if fixed:
+        built = Law(built.member, built.terms, fixed)
+    return built, facts
+
+
+def _surrogate_facts(chosen: Chosen | None) -> dict[str, Any] | None:
+    """Which learner was chosen, and what cross-validation said of each, as fractions of the loss."""
+    if chosen is None:
+        return None
+    return {"chosen": chosen.name, "errors": chosen.errors, "backtest_errors": chosen.backtest_errors}

@@ -1,0 +1,157 @@
+"""A `LossModel` from the model over tables: any number of runs from none up, and what others' runs say of the rest.
+
+Labels and runs → belief about the table → posterior given its runs → draws of its law → LossModel
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ...fitting import Fit, Observations, Scores, extrapolation_decades, ranges
+from ...hierarchy.coordinates import LAW, LEVEL, REFERENCE
+from ...hierarchy.errors import Runs
+from ...hierarchy.labels import Labels
+from ...hierarchy.misfit import Misfit, drawn, posterior_scale, predicted
+from ...hierarchy.population import Population
+from ...hierarchy.posterior import Belief, Component, posterior
+from ...hierarchy.shipped import population as shipped_population
+from ..calibration import posterior_calibration
+from ..loss_model import LossModel
+
+_DRAWS = 300
+_MOST_RUNS = 240  # more are thinned: what they share doesn't average out
+_CUTS_DECADES = (0.5, 1.0, 1.5, 2.0)
+_FEWEST_RUNS = 4  # below a cut
+_FAR_DECADES = 0.3
+_OWN_LEVEL_SD = 0.7
+"""With runs of one's own and no tokenizer named the level is left to them: their tokens may be bytes, or words."""
+_NOISE_SCALE = 1.25  # sd of a normal with mean absolute value 1
+
+
+def posterior_model(
+    labels: Labels,
+    observations: Observations | None = None,
+    *,
+    tables: Population | None = None,
+    seed: int = 0,
+) -> LossModel:
+    """The loss of a table's runs, given some of them or none.
+
+    Args:
+        labels: What is known of the table: corpus, tokenizer, evaluation set.
+        observations: Its runs; None for none.
+        tables: The model over tables; by default the shipped one.
+        seed: Seed of the draws.
+    """
+    tables = shipped_population() if tables is None else tables
+    prior = tables.expected(labels)
+    runs = Runs.none()
+    if observations is not None:
+        runs = Runs.of(observations.thinned(_MOST_RUNS))
+    if len(runs) and not labels.tokenizer:
+        prior.covariance[LEVEL, LEVEL] += _OWN_LEVEL_SD**2
+    deviation, known = _known_table(tables, labels)
+    prior.mean[LEVEL] += deviation
+    fit, misfit = _fit(posterior(runs, prior), runs, seed)
+    fit = replace(fit, noise=_residual(fit, runs, misfit))
+    if not len(runs) and len(known):
+        variance = np.array([known.variance(spread) for spread in misfit.spreads])
+        misfit = replace(misfit, runs=known, variance=variance)
+    scores = _backtest(runs, prior, seed)
+    fitted_ranges = tables_ranges(tables) if observations is None else ranges(observations)
+    return LossModel(
+        fit=fit,
+        calibration=posterior_calibration(scores),
+        fitted_ranges=fitted_ranges,
+        rows=0 if observations is None else len(observations),
+        choice=_facts(scores),
+        misfit=misfit,
+    )
+
+
+def tables_ranges(tables: Population) -> dict[str, tuple[float, float]]:
+    """Lowest and highest params, tokens and compute over all tables."""
+    found = {}
+    for name in ("params", "tokens", "compute"):
+        spans = [table.facts[name] for table in tables.tables]
+        found[name] = (min(low for low, _ in spans), max(high for _, high in spans))
+    return found
+
+
+def _known_table(tables: Population, labels: Labels) -> tuple[float, Runs]:
+    """If the table is among the public ones: its deviation from its law, in log loss, and sizes that it had runs of."""
+    same = tables.tables_of(labels)
+    if not same:
+        return 0.0, Runs.none()
+    sizes = np.exp(np.array(same[0].facts["sizes"]))
+    return float(same[0].facts["deviation"]), Runs.finished(sizes[:, 0], sizes[:, 1], np.zeros(len(sizes)))
+
+
+def _fit(components: list[Component], runs: Runs, seed: int, draws: int = _DRAWS) -> tuple[Fit, Misfit]:
+    theta, parameters, misfit = drawn(components, runs, draws, seed)
+    return Fit(LAW, REFERENCE, theta, parameters, misfit.noise / _NOISE_SCALE, objective=0.0), misfit
+
+
+def _residual(fit: Fit, runs: Runs, misfit: Misfit) -> float:
+    """Mean absolute residual of log loss, for the number of parameters; that of like tables where runs are too few."""
+    usual = misfit.noise / _NOISE_SCALE
+    free = len(runs) - fit.draws.shape[1]
+    if free <= 0:
+        return usual
+    finished = runs.unfinished == 0
+    residual = np.abs(runs.log_loss - fit.log_loss(runs.columns))[finished]
+    if not len(residual):
+        return usual
+    return max(usual, float(residual.mean() * np.sqrt(len(runs) / free)))
+
+
+def _backtest(runs: Runs, prior: Belief, seed: int) -> Scores:
+    """Fit the table's smaller runs, predict its larger ones, cut after cut."""
+    parts: list[Scores] = []
+    finished = runs.unfinished == 0
+    for decades in _CUTS_DECADES:
+        if len(runs) < _FEWEST_RUNS + 1:
+            break
+        small = runs.compute <= runs.compute.max() / 10**decades
+        if small.sum() < _FEWEST_RUNS:
+            break
+        fitted = runs.take(small)
+        beyond = extrapolation_decades(_ranges(fitted), runs.columns)
+        large = ~small & finished & (beyond >= _FAR_DECADES)
+        if not large.any():
+            continue
+        fit, misfit = _fit(posterior(fitted, prior), fitted, seed, draws=100)
+        judged = runs.take(large)
+        centre, covariance = predicted(fit, misfit, judged.columns)
+        _, scale = posterior_scale(covariance, misfit.noise, judged.columns)
+        scores = Scores(
+            error=centre - judged.log_loss,
+            spread=scale,
+            noise=np.zeros(len(judged)),
+            extrapolation_decades=beyond[large],
+            cut=np.full(len(judged), len(parts)),
+        )
+        parts.append(scores)
+    return Scores.joined(parts)
+
+
+def _ranges(runs: Runs) -> dict[str, tuple[float, float]]:
+    named = {"params": runs.params, "tokens": runs.tokens, "compute": runs.compute}
+    return {name: (float(values.min()), float(values.max())) for name, values in named.items()}
+
+
+def _facts(scores: Scores) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "why": "what the public tables have in common, and these runs as far as they tell",
+        "left_out": {},
+        "backtest_errors": {},
+        "doubts": [],
+        "cuts": scores.cuts,
+        "surrogate": None,
+    }
+    if scores.cuts:
+        facts["backtest_errors"]["general"] = scores.median_relative_error
+    return facts

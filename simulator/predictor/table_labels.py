@@ -1,0 +1,69 @@
+"""What a run table says of itself: who trained on what, with which tokenizer, judged on which text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ...core.errors import UsageError
+from ...core.reading.suggest import did_you_mean
+from ...core.units import shown
+from ...datasets.facts.corpora import find_corpus, kinds_of, nearest_corpora
+from ..hierarchy.labels import Labels, describe
+from .params_kind import params_kind
+
+if TYPE_CHECKING:
+    from ...datasets.runs.run_table import RunTable
+
+_FACTS = ("corpus", "val_domain", "tokenizer")
+
+
+def table_facts(table: RunTable) -> dict[str, object]:
+    """Plain facts: what its `params` count, and its corpus, validation domain and tokenizer where all runs agree."""
+    facts: dict[str, object] = {"params_kind": params_kind(table)}
+    for column in _FACTS:
+        if column not in table.frame.columns:
+            continue
+        values = set(table.frame[column].dropna().astype(str))
+        if len(values) == 1:
+            facts[column] = values.pop()
+    if table.has("bytes_per_token"):
+        counted = table.column("bytes_per_token")
+        if (counted == counted[0]).all():
+            facts["bytes_per_token"] = float(counted[0])
+    return facts
+
+
+def target_labels(
+    facts: Mapping[str, object], target: str, *, by: str | None = None, like: str | None = None
+) -> Labels:
+    """What is known of one loss of a table.
+
+    Args:
+        facts: What the table says of itself, as `table_facts` has it.
+        target: `loss`, or `loss.<domain>`.
+        by: The column whose values the domains are, if the loss was split.
+        like: A corpus that the runs' text is like.
+
+    Raises:
+        UsageError: No such corpus is known.
+    """
+    if like is not None and kinds_of(like) is None:
+        near = did_you_mean(nearest_corpora(like))
+        raise UsageError(f"like: got {shown(like)}; {near}expected a corpus of the catalogue")
+    stated = {name: str(facts[name]) for name in _FACTS if facts.get(name) is not None}
+    domain = target.removeprefix("loss").removeprefix(".") or None
+    if by is not None and domain is not None:
+        if find_corpus(domain) is not None:
+            stated["corpus"] = domain
+        domain = None
+    evaluated_on = domain or stated.get("val_domain")
+    if evaluated_on is not None and kinds_of(evaluated_on, evaluation=True) is None:
+        evaluated_on = None
+    counted = facts.get("bytes_per_token")
+    return describe(
+        like or stated.get("corpus"),
+        stated.get("tokenizer"),
+        evaluated_on,
+        bytes_per_token_stated=float(str(counted)) if counted is not None and domain is None else None,
+    )
