@@ -25,8 +25,16 @@ _ROUNDING = 1e-9  # shares this close to 1 are left as they are, so that reading
 
 # column, below which value it looks like a slip, which slip
 _SLIPS = (
-    ("params", 1e4, "are parameters counted in millions or billions? expected plain counts, 7e9 or 7B"),
-    ("tokens", 1e5, "are tokens counted in millions or billions? expected plain counts, 1.4e12 or 1.4T"),
+    (
+        "params",
+        1e4,
+        "are parameters counted in millions or billions, or as logarithms? expected plain counts, 7e9 or 7B",
+    ),
+    (
+        "tokens",
+        1e5,
+        "are tokens counted in millions or billions, or as logarithms? expected plain counts, 1.4e12 or 1.4T",
+    ),
     ("loss", 0.1, "bits per byte, or already normalised? expected nats per token"),
 )
 
