@@ -41,8 +41,9 @@ _KEPT = ["run_id", "params", "tokens", "flops", "loss"]
 
 @dataclass(frozen=True)
 class Pairs:
-    """Predicted and true differences of pairs of runs, nats, each `(m,)`; `inside` by level."""
+    """True differences of pairs of runs and errors of the predicted ones, nats, each `(m,)`; `inside` by level."""
 
+    true: np.ndarray
     error: np.ndarray
     draws_error: np.ndarray
     inside: Mapping[float, np.ndarray]
@@ -83,7 +84,7 @@ def judged(model: LossModel, large: Observations) -> Pairs:
     drawn = np.exp(model.fit.log_loss_draws(large.columns))
     low, high = prediction.interval(0.9)
     half = (high - low) / 2
-    found: dict[str, list] = {name: [] for name in ("error", "draws_error", "draws_inside", "width", "ratio")}
+    found: dict[str, list] = {name: [] for name in ("true", "error", "draws_error", "draws_inside", "width", "ratio")}
     inside: dict[float, list[bool]] = {level: [] for level in LEVELS}
     for one in range(len(large)):
         for other in range(one):
@@ -95,6 +96,7 @@ def judged(model: LossModel, large: Observations) -> Pairs:
                 least, most = difference.interval(level)
                 inside[level].append(bool(least <= true <= most))
             least, most = difference.interval(0.9)
+            found["true"].append(true)
             found["error"].append(difference.nats - true)
             found["draws_error"].append(float(np.median(of_draws)) - true)
             found["draws_inside"].append(bool(ends[0] <= true <= ends[1]))
@@ -159,7 +161,18 @@ def show(title: str, found: Mapping[str, list[Pairs]], promised: float) -> None:
         ratio = np.median(np.concatenate([part.ratio for source in sources for part in found[source]]))
         kept = COVERS[0] <= covered <= COVERS[1] and ratio <= promised
         print(f"{name}, each source once: 90 % covers {covered:.1%}, median ratio {ratio:.2f}; promised "
-              f"{COVERS[0]:.0%} to {COVERS[1]:.0%} and at most {promised}: {'kept' if kept else 'NOT KEPT'}")  # fmt: skip
+              f"{COVERS[0]:.0%} to {COVERS[1]:.0%}, at most {promised}: {'kept' if kept else 'NOT KEPT'}")  # fmt: skip
+    slopes = [np.median([_slope(parts, name) for parts in found.values()]) for name in ("error", "draws_error")]
+    print(
+        f"true difference for a predicted one of 1, median of sources: {slopes[0]:.2f}; by the draws: {slopes[1]:.2f}"
+    )
+
+
+def _slope(parts: list[Pairs], name: str) -> float:
+    """By least squares through 0: what of a predicted difference comes true."""
+    true = np.concatenate([part.true for part in parts])
+    predicted = true + np.concatenate([getattr(part, name) for part in parts])
+    return float(predicted @ true / (predicted @ predicted))
 
 
 def _mean(parts: Iterator[np.ndarray]) -> float:
