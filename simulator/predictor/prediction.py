@@ -17,7 +17,8 @@ from .calibration import Calibration
 
 _FADES_DECADES = 0.3  # beyond the fitted runs, where the calibration of runs like them no longer counts
 _DIFFERENCE_SCALE = 0.8  # beyond the fitted runs, where intervals of single runs are wide for their level's sake
-_DIFFERENCE_PER_DECADE = 0.015  # sd of log loss by which two runs drift apart for each decade between their distances
+_DIFFERENCE_SCALE_UNTRIED = 0.35  # where no back-test could be: exponents are then left far more open than they are
+_DIFFERENCE_PER_DECADE = 0.0225  # sd of log loss by which two runs drift apart for each decade between their distances
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,13 @@ class LossPrediction:
         apart = abs(self.extrapolation_decades[number] - self.extrapolation_decades[to])
         drift = _DIFFERENCE_PER_DECADE * apart * np.sqrt(loss[number] * loss[to])
         beyond = 0.5 * float(self._beyond()[[number, to]].sum())
-        factor = (1.0 - beyond) + beyond * _DIFFERENCE_SCALE
+        calibration = self._calibration(beyond)
+        narrower = _DIFFERENCE_SCALE if self.calibration.own_cuts else _DIFFERENCE_SCALE_UNTRIED
+        factor = (1.0 - beyond) + beyond * narrower
         return LossDifference(
             nats=float(loss[number] - loss[to]),
             scale_nats=float(np.sqrt(factor**2 * max(variance, 0.0) + drift**2)),
-            calibration=self._calibration(beyond),
+            calibration=calibration,
         )
 
     def row(self, number: int) -> LossPrediction:
