@@ -26,9 +26,12 @@ OVER_TRAINING_KEYS = {
 }  # fmt: skip
 CHANGE_KEYS = {
     "params_total", "tokens", "devices", "loss_nats", "loss_change_nats", "perplexity_change", "cost_change_usd",
-    "days_change",
+    "days_change", "differences",
 }  # fmt: skip
-KNOB_KEYS = {"key", "value", "value_down", "value_up", "down", "up", "elasticity", "note", "read"}
+KNOB_KEYS = {
+    "key", "value", "value_down", "value_up", "down", "up", "difference_down", "difference_up", "elasticity", "note",
+    "read",
+}  # fmt: skip
 SIGNATURES = {".html": b"<!DOCTYPE html", ".svg": b"<svg", ".png": b"\x89PNG"}
 
 
