@@ -34,7 +34,7 @@ def for_plan(config: RunConfig, predictor: Predictor) -> Predictor:
     """
     if not predictor.about.get("follows_plan"):
         return predictor
-    about = {"title": predictor.about.get("title"), "follows_plan": False}
+    about = {"title": predictor.about.get("title"), "follows_plan": False, "text_of_plan": True}
     return named_predictor(plan_labels(config), predictor.name, about)
 
 
@@ -69,6 +69,7 @@ def anchored(config: RunConfig, table: RunTable) -> Predictor:
     notes = contradictions(observations, labels) if config.data.corpus is not None else []
     about = {"title": f"{len(observations)} of your runs, and the public tables", "table": table.where}
     about |= {"params_kind": params_kind(table), "prior": "public", "seed": 0, "digest": table.digest()}
+    about |= {"text_of_plan": True}
     return Predictor("anchor", {"loss": with_terms(model)}, {**label_facts(labels), **about}, tuple(notes))
 
 

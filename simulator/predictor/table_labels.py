@@ -27,9 +27,9 @@ def table_facts(table: RunTable) -> dict[str, object]:
         for column in (fact, *(_CORPUS_COLUMNS if fact == "corpus" else ())):
             if fact in facts or not table.has(column) or table.frame[column].dtype.kind in "biuf":
                 continue
-            values = set(table.frame[column].dropna().astype(str))
-            if len(values) == 1:
-                facts[fact] = values.pop()
+            words = set(table.frame[column].dropna().astype(str))
+            if len(words) == 1:
+                facts[fact] = words.pop()
     if table.has("bytes_per_token"):
         counted = table.column("bytes_per_token")
         if (counted == counted[0]).all():
