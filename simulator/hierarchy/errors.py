@@ -8,7 +8,7 @@ don't make a forecast a hundred times surer. Points of one training run share it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,6 +19,7 @@ _ALONG_SD = 0.004  # of points of one run around its own luck, in log loss
 _ALONG_LENGTH = 1.5  # in ln D
 _FEW_STEPS = 5000.0
 _FEW_STEPS_SD = 0.1  # times ln(5000 / steps): runs of few steps lie off the law of longer ones
+_TUNED_SD = 0.01  # of runs that are tuned: extra sd counts beside this
 _CARRY_A_LAW = 8
 _TRAINED = 10.0  # tokens per parameter from which a run is trained enough
 _UNDER_TRAINED_SD = 0.05  # times ln(10 · params / tokens)
@@ -91,6 +92,14 @@ class Runs:
     def compute(self) -> np.ndarray:
         """6·N·D of each run, `(n,)`."""
         return 6.0 * self.params * self.tokens
+
+    def observations(self) -> Observations:
+        """The same for fits that know no misfit: what is in doubt of a run counts as a smaller weight."""
+        trust = 1.0 / (1.0 + (self.extra_sd / _TUNED_SD) ** 2)
+        plain = Observations.from_columns(self.columns, np.exp(self.log_loss), self.weight * trust)
+        if not self.unfinished.any():
+            return plain
+        return replace(plain, origins=self.run, progress=1.0 - self.unfinished**2)
 
     @classmethod
     def finished(cls, params: np.ndarray, tokens: np.ndarray, log_loss: np.ndarray) -> Runs:
