@@ -69,9 +69,10 @@ def runs_of(frame: pd.DataFrame, *, loss="loss", params="params", run=None, plan
     extra = np.hypot(under_trained_sd(frame[params].to_numpy(float), tokens), read_off)
     if run is None:
         extra = np.hypot(extra, few_steps_sd(count))
-    return Runs(
-        frame[params].to_numpy(float), tokens, np.log(frame[loss].to_numpy(float)), unfinished, runs, extra, np.ones(n)
-    ), frame
+    flops = frame.flops.to_numpy(float) if "flops" in frame else np.full(n, np.nan)
+    log_loss = np.log(frame[loss].to_numpy(float))
+    sizes = frame[params].to_numpy(float)
+    return Runs(sizes, tokens, log_loss, unfinished, runs, extra, np.ones(n), flops), frame
 
 
 def families() -> list[Family]:

@@ -93,7 +93,9 @@ def _judge(family: Family, name: str, own: Runs, top: Runs, others: Population) 
     low, high = prediction.interval(0.9)
     error = prediction.log_loss - top.log_loss
     widening = model.calibration.quantiles[-1] / error_quantiles()[-1]
-    return Judged(family, name, error, np.abs(error) / prediction.scale / widening, np.array(inside), np.exp(high - low))
+    return Judged(
+        family, name, error, np.abs(error) / prediction.scale / widening, np.array(inside), np.exp(high - low)
+    )
 
 
 def quantiles(results: Sequence[Judged]) -> np.ndarray:

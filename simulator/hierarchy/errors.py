@@ -58,6 +58,8 @@ class Runs:
     """What is known to be wrong with a run in advance, as sd of log loss: few steps, a figure read off a picture."""
     weight: np.ndarray
     """The user's weights: a run of weight 4 has half the noise."""
+    flops: np.ndarray
+    """Training FLOPs as the table states them, NaN where they aren't known."""
 
     @classmethod
     def of(cls, observations: Observations) -> Runs:
@@ -78,6 +80,7 @@ class Runs:
             run=run.ravel(),
             extra_sd=extra_sd,
             weight=observations.weights / observations.weights.mean(),
+            flops=np.full(n, np.nan) if observations.flops is None else observations.flops,
         )
 
     def __len__(self) -> int:
@@ -105,17 +108,33 @@ class Runs:
     def finished(cls, params: np.ndarray, tokens: np.ndarray, log_loss: np.ndarray) -> Runs:
         """Finished runs of which no more is known, each array `(n,)`."""
         n = len(log_loss)
-        return cls(params, tokens, log_loss, np.zeros(n), np.arange(n), np.zeros(n), np.ones(n))
+        return cls(params, tokens, log_loss, np.zeros(n), np.arange(n), np.zeros(n), np.ones(n), np.full(n, np.nan))
 
     @classmethod
     def none(cls) -> Runs:
         """No runs at all."""
         empty = np.zeros(0)
-        return cls(empty, empty, empty, empty, np.zeros(0, dtype=int), empty, empty)
+        return cls(empty, empty, empty, empty, np.zeros(0, dtype=int), empty, empty, empty)
 
     def take(self, rows: np.ndarray) -> Runs:
         """The runs at `rows`, a mask or indices."""
         return Runs(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+    def joined(self, other: Runs) -> Runs:
+        """These runs and others, which are runs of their own."""
+        if not len(other):
+            return self
+        named = {}
+        for name in self.__dataclass_fields__:
+            values = getattr(other, name)
+            if name == "run" and len(self):
+                values = values + self.run.max() + 1
+            named[name] = np.concatenate([getattr(self, name), values])
+        return Runs(**named)
+
+    def with_extra_sd(self, extra_sd: np.ndarray) -> Runs:
+        """The same runs, each with so much more in doubt, `(n,)` as sd of log loss."""
+        return replace(self, extra_sd=np.hypot(self.extra_sd, extra_sd))
 
     def variance(self, spread: Spread) -> np.ndarray:
         """Variance of each run's own noise, `(n,)`."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...core.errors import FitError
 from ..fitting import LawPrior, constant_column, fit_observations, public_prior
-from .coordinates import LAW, REFERENCE, from_law
+from .coordinates import LAW, from_law
 from .errors import Runs
 from .posterior import Belief, Component
 

@@ -13,6 +13,7 @@ import numpy as np
 from ...fitting import Fit, LawPrior, Observations, Scores, extrapolation_decades, one_thread, ranges
 from ...hierarchy.coordinates import LAW, LEVEL, REFERENCE
 from ...hierarchy.errors import Runs
+from ...hierarchy.frontier import expected_runs
 from ...hierarchy.labels import Labels
 from ...hierarchy.misfit import Misfit, drawn, posterior_scale, predicted
 from ...hierarchy.population import Population
@@ -102,8 +103,10 @@ def _known_table(tables: Population, labels: Labels) -> tuple[float, Runs]:
 
 
 def _read(runs: Runs, prior: Belief, law_prior: LawPrior | None) -> list[Component]:
-    """The posterior given some runs, by both readings of them."""
-    return with_robust_reading(posterior(runs, prior), runs, law_prior)
+    """The posterior given some runs and what their frontier foretells, by both readings of them."""
+    known = runs.joined(expected_runs(runs))
+    components = with_robust_reading(posterior(known, prior), known, law_prior)
+    return [replace(one, variance=one.variance[: len(runs)]) for one in components]
 
 
 def _fit(components: list[Component], runs: Runs, seed: int, draws: int = _DRAWS) -> tuple[Fit, Misfit]:
