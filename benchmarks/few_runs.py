@@ -2,8 +2,8 @@
 
     python benchmarks/few_runs.py
 
-Each source is left out of the model over tables; its runs at least a decade of compute below the largest are what a user
-would have, and the largest half decade is predicted. Every table of a source counts equally, every source once.
+Each source is left out of the model over tables; its runs at least a decade of compute below the largest are what a
+user would have, and the largest half decade is predicted. Every table of a source counts equally, every source once.
 """
 
 from __future__ import annotations

@@ -29,6 +29,8 @@ def with_robust_reading(components: list[Component], runs: Runs, prior: LawPrior
         runs: The runs that it rests on.
         prior: The prior of the robust fit; by default that of the public tables.
     """
+    if len(runs) < _FEWEST_RUNS:
+        return components
     observations = runs.observations()
     varies = not any(constant_column(observations, column) for column in ("params", "tokens"))
     if observations.runs_worth < _FEWEST_RUNS or not varies:
