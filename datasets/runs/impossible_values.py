@@ -24,10 +24,16 @@ _DATA = (math.log(1e5), math.log(1e16))  # tokens of a run
 
 
 def refuse_impossible_counts(raw: RawTable, frame: Frame) -> None:
-    """Raise RunTableError for a count below 1, and for FLOPs below the parameters; what is derived comes after it."""
+    """Raise RunTableError for counts that no run has: below 1, FLOPs below the parameters, a handful of both sizes.
+
+    What is derived comes after it.
+    """
     for name in frame.columns:
         if rule_of(name) == "count":
             _refuse(raw, frame, name, frame[name] < 1, "is less than one")
+    if {"params", "tokens"} <= set(frame.columns):
+        tiny = (frame["params"] < _MOST_LOGARITHM) & (frame["tokens"] < _MOST_LOGARITHM)
+        _refuse(raw, frame, "tokens", tiny, "tokens and as few parameters are no run")
     if "flops" in frame.columns:
         for name in ("params_active", "params"):
             if name in frame.columns:

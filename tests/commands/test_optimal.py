@@ -29,8 +29,8 @@ CHANGE_KEYS = {
     "days_change", "differences",
 }  # fmt: skip
 KNOB_KEYS = {
-    "key", "value", "value_down", "value_up", "down", "up", "elasticity", "note", "read", "difference_down",
-    "difference_up",
+    "key", "value", "value_down", "value_up", "down", "up", "difference_down", "difference_up", "elasticity", "note",
+    "read",
 }  # fmt: skip
 SIGNATURES = {".html": b"<!DOCTYPE html", ".svg": b"<svg", ".png": b"\x89PNG"}
 

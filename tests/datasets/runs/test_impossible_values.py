@@ -47,6 +47,12 @@ def test_counts_below_one_are_refused_before_anything_is_made_of_them():
     assert "is less than one" in refused(frame(params=None, tokens=[1e9, 2e9], flops=[1e9, 2e9]))
 
 
+def test_sizes_and_tokens_as_logarithms_are_refused_without_flops_too():
+    message = refused(frame(params=[7.5, 8.0], tokens=[9.0, 9.3]))
+    assert "column 'tokens': '9.0' tokens and as few parameters are no run" in message
+    assert "(log10? 10^9 is 1e+09)" in message
+
+
 def test_a_name_that_says_logarithm_is_no_plain_count():
     for name in ("log10_tokens", "tokens_log10", "ln tokens", "log_D"):
         message = refused(frame(tokens=None, **{name: [9.0, 9.5]}), {"tokens": name})
