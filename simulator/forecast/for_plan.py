@@ -47,7 +47,7 @@ def for_plan(config: RunConfig, predictor: Predictor) -> Predictor:
 @lru_cache(maxsize=64)
 def _view(labels: tuple[tuple[str, Any], ...], name: str, title: object) -> Predictor:
     """The view for a plan's labels, whose mappings are tuples here."""
-    stated = {key: dict(value) if isinstance(value, tuple) else value for key, value in labels}
+    stated: dict[str, Any] = {key: dict(value) if isinstance(value, tuple) else value for key, value in labels}
     about = {"title": title, "follows_plan": False, "text_of_plan": True}
     return named_predictor(Labels(**stated), name, about)
 

@@ -1,8 +1,9 @@
 """The frontier law: the loss of the best run of each budget of compute, E + k·C^-a.
 
 A table of isoFLOP profiles knows the best size of each budget. What those best runs lose follows a law of compute
-alone, which tuned profiles obey for decades. It enters the posterior as runs that are to be expected: the best ones of larger
-budgets, as uncertain as the law. So a plan off the frontier is judged by the joint law, which knows the profiles' bend.
+alone, which tuned profiles obey for decades. It enters the posterior as runs that are to be expected: the best ones of
+larger budgets, as uncertain as the law. So a plan off the frontier is judged by the joint law, which knows the
+profiles' bend.
 
 Held against every profile in the shared tables (benchmarks/frontier.py): only tuned ones obey it, and they are told by
 the exponent that they would choose themselves and by how closely they follow it.
