@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from _families import families, learn_population
 from _tables import Task, read, tasks
-from few_runs import judged, quantiles
+from known_corpora import judged, quantiles
 from foretrain.core.files import write_json
 from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.fitting import Fit, LawPrior, Scores, backtest, learn_prior
