@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +21,7 @@ from ..predictor.predictor import Predictor
 if TYPE_CHECKING:
     from ...datasets.runs.run_table import RunTable
 
+_MOST_TEXTS = 64
 _SURPRISE = 0.98
 """Level of the interval outside which a run contradicts its named corpus."""
 
@@ -31,25 +32,19 @@ def for_plan(config: RunConfig, predictor: Predictor) -> Predictor:
     Args:
         config: The plan.
         predictor: The predictor that was asked for.
+
+    Returns:
+        The predictor; the very same one for plans that name the same text.
     """
     if not predictor.about.get("follows_plan"):
         return predictor
-    about = {"title": predictor.about.get("title"), "follows_plan": False}
-    return named_predictor(plan_labels(config), predictor.name, about)
+    return _of_text(plan_labels(config), predictor.name, str(predictor.about["title"]))
 
 
-def predictors_for(configs: Sequence[RunConfig], predictor: Predictor) -> list[Predictor]:
-    """The predictor of each plan; plans that name the same text have the very same one."""
-    found: list[tuple[Labels, Predictor]] = []
-    asked = []
-    for config in configs:
-        labels = plan_labels(config)
-        known = next((one for its, one in found if its == labels), None)
-        if known is None:
-            known = for_plan(config, predictor)
-            found.append((labels, known))
-        asked.append(known)
-    return asked
+@lru_cache(maxsize=_MOST_TEXTS)
+def _of_text(labels: Labels, name: str, title: str) -> Predictor:
+    """The predictor of a text; the very same one for all plans that name it."""
+    return named_predictor(labels, name, {"title": title, "follows_plan": False})
 
 
 def anchored(config: RunConfig, table: RunTable) -> Predictor:

@@ -37,6 +37,9 @@ class Labels:
         """What is added to a level in bits per byte to have it in nats per token, both in logs."""
         return math.log(math.log(2.0) * self.bytes_per_token)
 
+    def __hash__(self) -> int:
+        return hash((self.key, self.tokenizer, self.bytes_per_token))
+
     @property
     def key(self) -> tuple[object, ...]:
         """What two tables of the same author must share to be one family."""

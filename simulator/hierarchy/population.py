@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -77,8 +78,7 @@ class Population:
         Args:
             labels: What is known of it. A table of the same author, corpus and evaluation set is the table itself.
         """
-        design = _Design.of(self)
-        mean, covariance = design.posterior(self)
+        design, mean, covariance = self._effects
         row = design.row(labels)
         centre = row @ mean
         spread = row @ covariance @ row.T
@@ -95,6 +95,12 @@ class Population:
             spread = spread + self.spreads.own_part(labels)
         centre[LEVEL] += labels.offset
         return Belief(centre, 0.5 * (spread + spread.T))
+
+    @cached_property
+    def _effects(self) -> tuple[_Design, np.ndarray, np.ndarray]:
+        """Where each effect stands, and mean and covariance of all: most of the work, and the same for all tables."""
+        design = _Design.of(self)
+        return design, *design.posterior(self)
 
     def tables_of(self, labels: Labels) -> list[Table]:
         """The tables of the same author, corpus and evaluation set; none where nobody is named."""
