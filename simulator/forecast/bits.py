@@ -13,6 +13,8 @@ from ..predictor.predictor import Predictor
 
 __all__ = ["bits_per_byte", "evaluated_text", "loss_bytes_per_token"]
 
+_USUAL_TEXT = "web"
+
 
 def evaluated_text(data: DataConfig, predictor: Predictor, loss: str) -> str | None:
     """The name of the text that one of the predictor's losses is measured on; None for what the plan evaluates on."""
@@ -21,6 +23,8 @@ def evaluated_text(data: DataConfig, predictor: Predictor, loss: str) -> str | N
         return domain
     if data.evaluated_on or data.corpus or data.mix:
         return None
+    if predictor.about.get("of_plan"):
+        return _USUAL_TEXT  # which a plan that names none is taken to be of
     known = predictor.about.get("val_domain")
     return None if known is None or kinds_of(str(known), evaluation=True) is None else str(known)
 
@@ -30,8 +34,14 @@ def loss_bytes_per_token(data: DataConfig, predictor: Predictor, loss: str) -> B
     return planned_bytes_per_token(data, evaluated_text(data, predictor, loss))
 
 
-def bits_per_byte(loss: Quantity, scale: BytesPerToken) -> Quantity:
+def bits_per_byte(loss: Quantity, scale: BytesPerToken, *, known_in_bits: bool = False) -> Quantity:
     """A loss in nats per token as bits per byte, its intervals wider by what is in doubt of the bytes per token.
+
+    Args:
+        loss: The loss in nats per token.
+        scale: Bytes per token.
+        known_in_bits: Whether the loss in nats was found from bits per byte, so that it has that doubt already, and
+            bits per byte are known no worse.
 
     >>> found = bits_per_byte(Quantity(2.0, {0.9: (1.9, 2.1)}), BytesPerToken(4.0, 0.05))
     >>> round(found.median, 3), [round(end, 3) for end in found.intervals[0.9]]
@@ -40,7 +50,7 @@ def bits_per_byte(loss: Quantity, scale: BytesPerToken) -> Quantity:
     nats = math.log(2.0) * scale.value  # of one bit per byte
     intervals = {}
     for level, (low, high) in loss.intervals.items():
-        if scale.log_sd:
+        if scale.log_sd and not known_in_bits:
             reach = scale.log_sd * NormalDist().inv_cdf((1 + level) / 2)
             low = loss.median * math.exp(-math.hypot(math.log(loss.median / low), reach))
             high = loss.median * math.exp(math.hypot(math.log(high / loss.median), reach))

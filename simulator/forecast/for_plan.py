@@ -11,10 +11,10 @@ from ...datasets.facts.corpora import find_corpus, kinds_of
 from ..config.run_config import RunConfig
 from ..config.text_names import StatedTokenizer
 from ..fitting import Observations
-from ..hierarchy.labels import Labels, describe
+from ..hierarchy.labels import UNKNOWN, Labels, describe
 from ..hierarchy.shipped import population
 from ..predictor.fit.posterior_model import posterior_model
-from ..predictor.named import label_facts, named_predictor, with_terms
+from ..predictor.named import label_facts, named_predictor, run_count, with_terms
 from ..predictor.params_kind import params_kind, without_embeddings
 from ..predictor.predictor import Predictor
 
@@ -44,7 +44,19 @@ def for_plan(config: RunConfig, predictor: Predictor) -> Predictor:
 @lru_cache(maxsize=_MOST_TEXTS)
 def _of_text(labels: Labels, name: str, title: str) -> Predictor:
     """The predictor of a text; the very same one for all plans that name it."""
-    return named_predictor(labels, name, {"title": title, "follows_plan": False})
+    of_text = _text_facts(labels)
+    if any(of_text[fact] for fact in ("corpus", "tokenizer", "val_domain")):
+        title = "all public tables, for the text that the plan names"
+    known = any(table.labels.tokenizer == labels.tokenizer for table in population().tables_of(labels))
+    of_text |= {"title": title, "follows_plan": False, "level_known_in": "nats" if known else "bits_per_byte"}
+    return named_predictor(labels, name, of_text)
+
+
+def _text_facts(labels: Labels) -> dict[str, object]:
+    """Plain facts on the text that a plan names, and on the public runs that were trained on it."""
+    on_it = [one for one in population().tables if labels.corpus.keys() >= one.labels.corpus.keys()]
+    on_it = [one for one in on_it if UNKNOWN not in one.labels.corpus]
+    return {**label_facts(labels), "of_plan": True, "public_runs": run_count(on_it)}
 
 
 def anchored(config: RunConfig, table: RunTable) -> Predictor:
@@ -62,9 +74,11 @@ def anchored(config: RunConfig, table: RunTable) -> Predictor:
     observations = Observations.from_table(table, table.loss_columns[0])
     model = posterior_model(labels, observations)
     notes = contradictions(observations, labels) if config.data.corpus is not None else []
-    about = {"title": f"{len(observations)} of your runs, and the public tables", "table": table.where}
+    count = len(observations)
+    yours = "one run" if count == 1 else f"{count} runs"
+    about: dict[str, object] = {"title": f"{yours} of your own ({table.where}), and all public tables", "table": table.where}
     about |= {"params_kind": params_kind(table), "prior": "public", "seed": 0, "digest": table.digest()}
-    return Predictor("anchor", {"loss": with_terms(model)}, {**label_facts(labels), **about}, tuple(notes))
+    return Predictor("anchor", {"loss": with_terms(model)}, {**_text_facts(labels), **about}, tuple(notes))
 
 
 def contradictions(observations: Observations, labels: Labels) -> list[str]:
@@ -78,7 +92,7 @@ def contradictions(observations: Observations, labels: Labels) -> list[str]:
     if not far.any():
         return []
     row = int(np.argmax(np.abs(np.log(observations.loss) - expected.log_loss) / expected.scale * far))
-    named = ", ".join(name for name in (*labels.corpus, labels.tokenizer, labels.evaluated_on) if name)
+    named = ", ".join(name for name in (*labels.corpus, labels.tokenizer, labels.evaluation_text) if name)
     return [
         f"a run of loss {observations.loss[row]:.3f} contradicts what the plan names ({named}): "
         f"{expected.loss_nats[row]:.3f} is expected there, {low[row]:.3f} to {high[row]:.3f} with {_SURPRISE:.0%}; "

@@ -15,8 +15,10 @@ from ...datasets.facts.tokenizers import find_tokenizer, nearest_tokenizers
 from ..config.run_config import RunConfig
 from ..config.text_names import StatedTokenizer
 from ..config.text_scale import by_tokenizer
+from ..hierarchy.shipped import population
 from ..predictor.predictor import Predictor
 from .bits import evaluated_text
+from .for_plan import plan_labels
 
 __all__ = ["text_warnings"]
 
@@ -41,11 +43,24 @@ def _corpus_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
     found = []
     same = known is not None and _alike(stated, str(known), find_corpus)
     same = same or predictor.main_loss_on(None, stated) == f"loss.{stated}"  # a law of its own
-    if kinds_of(stated) is None and not same:
+    of_plan = bool(predictor.about.get("of_plan"))
+    if kinds_of(config.data.corpus or stated) is None and (of_plan or not same):
         found.append(_new("data.corpus", stated, nearest_corpora(stated)))
+    if of_plan:
+        return [*found, *_without_table(config)]
     if known and not same:
         found.append(_other("data.corpus", stated, known))
     return found
+
+
+def _without_table(config: RunConfig) -> list[str]:
+    """On a corpus, or parts of a composition, of which the public tables have no runs."""
+    known = {name for table in population().tables for name in table.labels.corpus}
+    if known.issuperset(plan_labels(config).corpus):
+        return []
+    stated = config.data.corpus or config.data.mix
+    kinds = "its kinds of text" if stated is not None and kinds_of(stated) is not None else "its being like web text"
+    return [f"no public table is trained on {config.data.corpus_text}: its level rests on {kinds}"]
 
 
 def _tokenizer_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
@@ -57,9 +72,10 @@ def _tokenizer_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
     same = known is not None and _alike(stated, str(known), find_tokenizer)
     tokenizer = config.data.tokenizer
     entry = tokenizer if isinstance(tokenizer, StatedTokenizer) else find_tokenizer(stated)
-    if entry is None and not same:
+    of_plan = bool(predictor.about.get("of_plan"))
+    if entry is None and (of_plan or not same):
         found.append(_new("data.tokenizer", stated, nearest_tokenizers(stated)))
-    if known and not same:
+    if known and not same and not of_plan:
         found.append(_other("data.tokenizer", stated, known))
     rows = config.model.vocab_size
     if entry is not None and rows is not None and rows < entry.vocab_size:
@@ -75,6 +91,9 @@ def _evaluation_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
     evaluation = find_evaluation_set(stated)
     if evaluation is not None and evaluation.own_mix:
         return []
+    if predictor.about.get("of_plan"):
+        new = kinds_of(stated, evaluation=True) is None
+        return [_new("data.evaluated_on", stated, nearest_evaluation_sets(stated))] if new else []
     named = [predictor.about.get("val_domain"), *(name.removeprefix("loss.") for name in predictor.models)]
     spoken_of = [str(name) for name in named if name]
     if any(_alike(stated, name, find_evaluation_set) for name in spoken_of if name != "loss"):

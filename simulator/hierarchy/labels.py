@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ...datasets.facts.corpora import evaluation_sets, find_corpus, find_evaluation_set, kinds_of
-from ...datasets.facts.tokenizers import bytes_per_token, find_tokenizer
+from ...datasets.facts.tokenizers import COUNTED_LOG_SD, bytes_per_token, find_tokenizer
 
 UNKNOWN = ""
 """The name of a corpus, an evaluation set or an author that nobody stated."""
 _TYPICAL_TOKENIZER = "neox20b"
 _UNKNOWN_TOKENIZER_SD = 0.10  # tokenizers of 32k to 128k tokens differ by that much per token of prose
-_COUNTED_SD = 0.01  # bytes per token that were counted on text like that which the loss is measured on
 _PLAIN_TEXT = {"web": 1.0}
+_OWN_MIX = "training:"  # before the corpora of a mix that no evaluation set is held out of
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,11 @@ class Labels:
 
     def __hash__(self) -> int:
         return hash((self.key, self.tokenizer, self.bytes_per_token))
+
+    @property
+    def evaluation_text(self) -> str | None:
+        """The text that the loss is measured on, for people; None where nobody stated it."""
+        return "its own mix" if self.evaluated_on.startswith(_OWN_MIX) else self.evaluated_on or None
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -77,7 +82,7 @@ def describe(
     if counted is None and known is not None and name in evaluation_sets():
         counted = evaluation_sets()[name].bytes_per_token.get(known.name)
     if counted is not None:
-        value, log_sd = counted, _COUNTED_SD
+        value, log_sd = counted, COUNTED_LOG_SD
     elif known is not None:
         value, log_sd = bytes_per_token(known, kinds)
     else:
@@ -128,4 +133,4 @@ def _evaluation(
         for name, text in evaluation_sets().items():
             if text.held_out_of == only:
                 return name, kinds
-    return "training:" + "+".join(f"{name}:{share:.4g}" for name, share in sorted(trained_on.items())), kinds
+    return _OWN_MIX + "+".join(f"{name}:{share:.4g}" for name, share in sorted(trained_on.items())), kinds

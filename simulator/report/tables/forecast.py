@@ -130,20 +130,52 @@ def _basis(result: Forecast) -> Text:
     least_params, most_params = about["fitted_params"]
     least_tokens, most_tokens = about["fitted_tokens"]
     _, most_flops = about["fitted_flops"]
-    params = f"{format_count(least_params)} to {format_count(most_params)} parameters"
-    tokens = f"{format_count(least_tokens)} to {format_count(most_tokens)} tokens"
+    runs = "1 run" if about["rows"] == 1 else f"{about['rows']:,} runs"
+    params = f"{_span(least_params, most_params)} parameters"
+    tokens = f"{_span(least_tokens, most_tokens)} tokens"
     counted = str(about["params_kind"]).replace("_", "-")
-    lines = [
-        f"rests on {about['name']}: {about['title'] or about['table']}",
-        f"  {about['rows']} runs, {params}, {tokens}, up to {format_flops(most_flops)}",
+    lines = [f"rests on {about['name']}: {about['title'] or about['table']}"]
+    if about["of_plan"]:
+        lines += _text_lines(about)
+    lines += [
+        f"  {runs}, {params}, {tokens}, up to {format_flops(most_flops)}",
         f"  law {about['law']}, N counts {counted} parameters",
     ]
-    if about["table"] == "pooled":
-        lines += [
-            "  most of the interval is the spread between corpora and tokenizers: --predictor with one closer to",
-            "  your data, or one fitted on a dozen small runs of your own (simulate fit), narrows it",
-        ]
     return Text("\n".join(lines), style="dim")
+
+
+def _span(low: float, high: float) -> str:
+    """Two counts, or one where they read the same."""
+    least, most = format_count(low), format_count(high)
+    return most if least == most else f"{least} to {most}"
+
+
+def _text_lines(about: Mapping[str, Any]) -> list[str]:
+    """The text that a forecast is of, as far as the plan names it, and what else it could name."""
+    named, lacking = [], {}
+    if about["corpus"] is None:
+        lacking["corpus"] = "data.corpus"
+    else:
+        count = about["public_runs"]
+        named.append(f"corpus {about['corpus']} ({count or 'no'} public run{'' if count == 1 else 's'} on it)")
+    if about["tokenizer"] is None:
+        lacking["tokenizer"] = "data.tokenizer"
+    else:
+        named.append(f"tokenizer {about['tokenizer']}")
+    if about["val_domain"] is None:
+        lacking["evaluation text"] = "data.evaluated_on"
+    else:
+        named.append(f"evaluated on {about['val_domain']}")
+    lines = [f"  {', '.join(named)}"] if named else []
+    if lacking:
+        what = ", ".join(lacking)
+        what = " and ".join(what.rsplit(", ", 1))
+        it = "it" if len(lacking) == 1 else "them"
+        lines += [
+            f"  {what} not named: naming {it} narrows the interval",
+            f"  ({', '.join(lacking.values())})",
+        ]
+    return lines
 
 
 def fit_view(predictor: Predictor, where: str | None) -> RenderableType:
