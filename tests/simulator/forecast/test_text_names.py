@@ -40,8 +40,31 @@ def test_bits_per_byte_follow_from_tokenizer_and_text(plan, stated, text):
     value, log_sd = bytes_per_token(tokenizers()["llama3"], kinds_of(text))
     assert found.bytes_per_token == pytest.approx((value, log_sd))
     assert found.bits_per_byte.median == pytest.approx(found.loss_nats.median / math.log(2) / value)
-    low, high = found.bits_per_byte.intervals[0.9]
-    assert high / low > found.loss_nats.intervals[0.9][1] / found.loss_nats.intervals[0.9][0]
+    assert _ratio(found.bits_per_byte) == pytest.approx(_ratio(found.loss_nats))  # which has that doubt already
+
+
+def _ratio(quantity):
+    low, high = quantity.intervals[0.9]
+    return high / low
+
+
+def test_a_table_that_is_known_in_nats_is_in_more_doubt_in_bits_per_byte(plan):
+    found = forecast(plan("7B", "2T", corpus="llama2_mix", tokenizer="llama2"), WEB).headline
+    assert _ratio(found.bits_per_byte) > 1.05 * _ratio(found.loss_nats)
+    in_other_tokens = forecast(plan("7B", "2T", corpus="llama2_mix", tokenizer="gpt2"), WEB).headline
+    assert _ratio(in_other_tokens.loss_nats) > _ratio(found.loss_nats)
+    assert _ratio(in_other_tokens.bits_per_byte) == pytest.approx(_ratio(in_other_tokens.loss_nats))
+
+
+def test_a_tokenizer_alone_gives_bits_per_byte_of_web_text(plan):
+    found = forecast(plan("1B", "20B", tokenizer="llama3"), WEB).headline
+    assert found.bytes_per_token.value == pytest.approx(tokenizers()["llama3"].bytes_per_token["web"])
+
+
+def test_counted_bytes_per_token_of_a_text_come_before_those_of_its_kinds(plan):
+    for stated in ({"corpus": "pile"}, {"corpus": "c4", "evaluated_on": "pile_val_neox"}):
+        found = forecast(plan("1B", "20B", tokenizer="neox20b", **stated), WEB).headline
+        assert found.bytes_per_token == (3.73, 0.01)
 
 
 def test_stated_bytes_per_token_win_and_are_not_in_doubt(plan):
