@@ -1,4 +1,4 @@
-"""`simulate predict`: a planned run's loss, time, memory, cost; `compare`: how plans differ; `predictors`: what ships."""
+"""`simulate predict`: a planned run's loss, time, memory, cost; `compare`: several; `predictors`: what ships."""
 
 from __future__ import annotations
 
@@ -133,7 +133,6 @@ def predictors(as_json: bool) -> None:
               simulate predict --config run.yaml --set data.corpus=llama2_mix --set data.tokenizer=llama2
     """
     from ..simulator.forecast.offered import offered
-    from ..simulator.report.tables.predictors import predictors_view
 
     found = offered()
-    show(as_json, found.to_dict(), lambda: predictors_view(found))
+    show(as_json, found.to_dict(), lambda: tables().predictors_view(found))

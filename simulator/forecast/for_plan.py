@@ -76,7 +76,10 @@ def anchored(config: RunConfig, table: RunTable) -> Predictor:
     notes = contradictions(observations, labels) if config.data.corpus is not None else []
     count = len(observations)
     yours = "one run" if count == 1 else f"{count} runs"
-    about: dict[str, object] = {"title": f"{yours} of your own ({table.where}), and all public tables", "table": table.where}
+    about: dict[str, object] = {
+        "title": f"{yours} of your own ({table.where}), and all public tables",
+        "table": table.where,
+    }
     about |= {"params_kind": params_kind(table), "prior": "public", "seed": 0, "digest": table.digest()}
     return Predictor("anchor", {"loss": with_terms(model)}, {**_text_facts(labels), **about}, tuple(notes))
 

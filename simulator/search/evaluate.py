@@ -21,8 +21,8 @@ from ..cluster.layout_choice import missing
 from ..cluster.layouts.layout import batch_sequences
 from ..cluster.memory.memory import MemoryCap
 from ..config.run_config import RunConfig
-from ..forecast.forecast import Forecast, forecast
 from ..forecast.for_plan import for_plan
+from ..forecast.forecast import Forecast, forecast
 from ..forecast.law_inputs import planned, run_columns
 from ..predictor.prediction import LossPrediction
 from ..predictor.predictor import Predictor

@@ -311,7 +311,9 @@ def _text_notes(study: Study) -> list[str]:
         return []
     notes = []
     if study.space.supplies("data.corpus") and study.run.data.evaluated_on is None:
-        notes.append("data.corpus varies, and each plan's loss is on its own text: state data.evaluated_on for one text")
+        notes.append(
+            "data.corpus varies, and each plan's loss is on its own text: state data.evaluated_on for one text"
+        )
     if study.space.supplies("data.tokenizer"):
         notes.append("data.tokenizer varies, and losses are per token: those of two tokenizers are no better or worse")
     return notes

@@ -11,8 +11,8 @@ import numpy as np
 from ....core.errors import UsageError
 from ....core.files import write_bytes
 from ....core.units import format_count
-from ...forecast.forecast import Forecast
 from ...forecast.for_plan import for_plan
+from ...forecast.forecast import Forecast
 from ...forecast.law_inputs import planned, run_columns
 from ...predictor.predictor import Predictor
 

@@ -22,7 +22,16 @@ from foretrain.simulator.tracking.track import planned_loss
 WEB = load("web-text")
 TEXT = {"corpus": "starcoder", "tokenizer": "llama2"}
 PLAN = {
-    "model": {"architecture": {"layers": 16, "width": 2048, "heads": 16, "ffn_width": 5632, "vocab_size": 32000, "context_length": 2048}},
+    "model": {
+        "architecture": {
+            "layers": 16,
+            "width": 2048,
+            "heads": 16,
+            "ffn_width": 5632,
+            "vocab_size": 32000,
+            "context_length": 2048,
+        }
+    },
     "data": {"tokens": "100B", **TEXT},
     "optim": {"batch_tokens": "2M"},
     "hardware": {"accelerator": "H100", "count": 64, "price_usd_per_hour": 2.0},

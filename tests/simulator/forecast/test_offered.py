@@ -8,7 +8,7 @@ from foretrain.datasets.facts.tokenizers import find_tokenizer
 from foretrain.simulator.forecast.forecast import forecast
 from foretrain.simulator.forecast.offered import offered
 from foretrain.simulator.predictor.storage.folder import load, shipped
-from foretrain.simulator.report.tables.predictors import predictors_view
+from foretrain.simulator.report.tables.forecast import predictors_view
 from rich.console import Console
 
 
