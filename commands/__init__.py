@@ -15,7 +15,7 @@ from .track import track
 __all__ = ["COMMANDS"]
 
 COMMANDS = (
-    predict, compare, predictors, fit, score, backtest, cluster, optimize, planner, optimal, curve, track, data, proxies,
-    init,
+    predict, compare, predictors, fit, score, backtest, cluster, optimize, planner, optimal, curve, track, data,
+    proxies, init,
 )  # fmt: skip
 """Every command and group of commands, in the order of the help."""

@@ -38,7 +38,9 @@ def test_names_are_such_as_a_plan_may_state(found):
         assert find_corpus(one.corpus) is not None
         assert one.tokenizer is None or find_tokenizer(one.tokenizer) is not None
         assert one.evaluated_on == "its own mix" or find_evaluation_set(one.evaluated_on) is not None
-        assert one.params[0] <= one.params[1] and one.tokens[0] <= one.tokens[1] and one.runs >= 1
+        assert one.params[0] <= one.params[1]
+        assert one.tokens[0] <= one.tokens[1]
+        assert one.runs >= 1
 
 
 def test_the_view_fits_100_columns_and_shows_each_text_once(found):
