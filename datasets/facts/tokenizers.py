@@ -18,7 +18,6 @@ from ...core.reading.fields import Label, PositiveReal, Real, Whole
 from .catalogue import Catalogue, Entry, read_facts
 
 __all__ = [
-    "COUNTED_LOG_SD",
     "Tokenizer",
     "bytes_per_token",
     "find_tokenizer",
@@ -31,8 +30,6 @@ __all__ = [
 # Then the Pile's bytes per token are in doubt by 4 %, as is Llama 2's unpublished mix (3.5 or 3.75 by two readings).
 _SHARES_DOUBT = 0.1
 _GUESSED_SHARES_DOUBT = 0.3
-COUNTED_LOG_SD = 0.01
-"""Doubt of the log of bytes per token that were counted on text like that which a loss is measured on."""
 
 
 class Tokenizer(Entry):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ...datasets.facts.corpora import EvaluationSet, evaluation_sets, find_corpus, find_evaluation_set, kinds_of
-from ...datasets.facts.tokenizers import COUNTED_LOG_SD, bytes_per_token, find_tokenizer
+from ...datasets.facts.corpora import find_corpus, find_evaluation_set, kinds_of
+from ...datasets.facts.tokenizers import bytes_per_token, find_tokenizer
 from .model_and_data import DataConfig
 from .text_names import StatedTokenizer
 
@@ -47,39 +47,21 @@ def by_tokenizer(data: DataConfig, evaluated_on: str | None = None) -> BytesPerT
     if isinstance(data.tokenizer, StatedTokenizer):
         return BytesPerToken(data.tokenizer.bytes_per_token, 0.0)
     tokenizer = find_tokenizer(data.tokenizer)
-    found = _evaluated(data, evaluated_on)
-    if tokenizer is None or found is None:
+    kinds = _kinds(data, evaluated_on)
+    if tokenizer is None or kinds is None:
         return None
-    if tokenizer.name in found.counted:
-        return BytesPerToken(found.counted[tokenizer.name], COUNTED_LOG_SD)
-    return BytesPerToken(*bytes_per_token(tokenizer, found.kinds, guessed_shares=found.guessed))
+    shares, guessed = kinds
+    return BytesPerToken(*bytes_per_token(tokenizer, shares, guessed_shares=guessed))
 
 
-class _Evaluated(NamedTuple):
-    """The evaluated text: its kinds, whether their shares are guessed, and counted bytes per token by tokenizer."""
-
-    kinds: dict[str, float]
-    guessed: bool
-    counted: Mapping[str, float]
-
-
-def _evaluated(data: DataConfig, evaluated_on: str | None) -> _Evaluated | None:
-    """The evaluated text; None where it isn't known."""
+def _kinds(data: DataConfig, evaluated_on: str | None) -> tuple[dict[str, float], bool] | None:
+    """Kinds of the evaluated text, and whether their shares are guessed; None where it isn't known."""
     text: str | Mapping[str, float] | None = evaluated_on or data.evaluated_on
     evaluation = None if text is None else find_evaluation_set(text)
     if text is None or (evaluation is not None and evaluation.own_mix):
         text, evaluation = data.corpus or data.mix, None
         entry = find_corpus(text) if isinstance(text, str) else None
-        held_out = None if entry is None else _held_out_of(entry.name)
     else:
-        entry, held_out = evaluation or find_corpus(text), evaluation
+        entry = evaluation or find_corpus(text)
     kinds = None if text is None else kinds_of(text, evaluation=evaluation is not None)
-    if kinds is None:
-        return None
-    guessed = entry is not None and entry.evidence == "guessed"
-    return _Evaluated(kinds, guessed, {} if held_out is None else held_out.bytes_per_token)
-
-
-def _held_out_of(corpus: str) -> EvaluationSet | None:
-    """The evaluation set that is held out of a corpus."""
-    return next((one for one in evaluation_sets().values() if one.held_out_of == corpus), None)
+    return None if kinds is None else (kinds, entry is not None and entry.evidence == "guessed")

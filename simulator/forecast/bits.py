@@ -23,7 +23,7 @@ def evaluated_text(data: DataConfig, predictor: Predictor, loss: str) -> str | N
         return domain
     if data.evaluated_on or data.corpus or data.mix:
         return None
-    if predictor.about.get("of_plan"):
+    if predictor.about.get("text_of_plan"):
         return _USUAL_TEXT  # which a plan that names none is taken to be of
     known = predictor.about.get("val_domain")
     return None if known is None or kinds_of(str(known), evaluation=True) is None else str(known)

@@ -56,7 +56,7 @@ def _text_facts(labels: Labels) -> dict[str, object]:
     """Plain facts on the text that a plan names, and on the public runs that were trained on it."""
     on_it = [one for one in population().tables if labels.corpus.keys() >= one.labels.corpus.keys()]
     on_it = [one for one in on_it if UNKNOWN not in one.labels.corpus]
-    return {**label_facts(labels), "of_plan": True, "public_runs": run_count(on_it)}
+    return {**label_facts(labels), "text_of_plan": True, "public_runs": run_count(on_it)}
 
 
 def anchored(config: RunConfig, table: RunTable) -> Predictor:

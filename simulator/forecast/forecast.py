@@ -33,7 +33,7 @@ from .text_warnings import text_warnings
 
 _FACTS = (
     *("title", "source", "corpus", "val_domain", "tokenizer", "params_kind", "table", "digest", "command"),
-    *("of_plan", "public_runs"),
+    *("text_of_plan", "public_runs"),
 )  # of a predictor, that are told with a forecast
 _NOTABLE_DECADES = 0.05
 _FAR_DECADES = 2.0

@@ -43,7 +43,7 @@ def _corpus_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
     found = []
     same = known is not None and _alike(stated, str(known), find_corpus)
     same = same or predictor.main_loss_on(None, stated) == f"loss.{stated}"  # a law of its own
-    of_plan = bool(predictor.about.get("of_plan"))
+    of_plan = bool(predictor.about.get("text_of_plan"))
     if kinds_of(config.data.corpus or stated) is None and (of_plan or not same):
         found.append(_new("data.corpus", stated, nearest_corpora(stated)))
     if of_plan:
@@ -72,7 +72,7 @@ def _tokenizer_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
     same = known is not None and _alike(stated, str(known), find_tokenizer)
     tokenizer = config.data.tokenizer
     entry = tokenizer if isinstance(tokenizer, StatedTokenizer) else find_tokenizer(stated)
-    of_plan = bool(predictor.about.get("of_plan"))
+    of_plan = bool(predictor.about.get("text_of_plan"))
     if entry is None and (of_plan or not same):
         found.append(_new("data.tokenizer", stated, nearest_tokenizers(stated)))
     if known and not same and not of_plan:
@@ -91,7 +91,7 @@ def _evaluation_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
     evaluation = find_evaluation_set(stated)
     if evaluation is not None and evaluation.own_mix:
         return []
-    if predictor.about.get("of_plan"):
+    if predictor.about.get("text_of_plan"):
         new = kinds_of(stated, evaluation=True) is None
         return [_new("data.evaluated_on", stated, nearest_evaluation_sets(stated))] if new else []
     named = [predictor.about.get("val_domain"), *(name.removeprefix("loss.") for name in predictor.models)]

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ...datasets.facts.corpora import evaluation_sets, find_corpus, find_evaluation_set, kinds_of
-from ...datasets.facts.tokenizers import COUNTED_LOG_SD, bytes_per_token, find_tokenizer
+from ...datasets.facts.tokenizers import bytes_per_token, find_tokenizer
 
 UNKNOWN = ""
 """The name of a corpus, an evaluation set or an author that nobody stated."""
 _TYPICAL_TOKENIZER = "neox20b"
 _UNKNOWN_TOKENIZER_SD = 0.10  # tokenizers of 32k to 128k tokens differ by that much per token of prose
+_COUNTED_SD = 0.01  # bytes per token that were counted on text like that which the loss is measured on
 _PLAIN_TEXT = {"web": 1.0}
 _OWN_MIX = "training:"  # before the corpora of a mix that no evaluation set is held out of
 
@@ -82,7 +83,7 @@ def describe(
     if counted is None and known is not None and name in evaluation_sets():
         counted = evaluation_sets()[name].bytes_per_token.get(known.name)
     if counted is not None:
-        value, log_sd = counted, COUNTED_LOG_SD
+        value, log_sd = counted, _COUNTED_SD
     elif known is not None:
         value, log_sd = bytes_per_token(known, kinds)
     else:

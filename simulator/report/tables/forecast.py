@@ -138,7 +138,7 @@ def _basis(result: Forecast) -> Text:
     tokens = f"{_span(least_tokens, most_tokens)} tokens"
     counted = str(about["params_kind"]).replace("_", "-")
     lines = [f"rests on {about['name']}: {about['title'] or about['table']}"]
-    if about["of_plan"]:
+    if about["text_of_plan"]:
         lines += _text_lines(about)
     lines += [
         f"  {runs}, {params}, {tokens}, up to {format_flops(most_flops)}",
