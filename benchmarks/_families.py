@@ -261,11 +261,3 @@ def beyond_law(population: Population, family: Family) -> dict[str, object]:
     sizes = np.log(np.stack([runs.params[places], runs.tokens[places]], axis=1))
     found = float(deviation(runs, belief.mean[None], spread, variance)[0])
     return {"sizes": np.round(sizes, 4).tolist(), "deviation": float(f"{found:.5g}")}
-
-
-def posterior_quantiles(found: list[Family], population: Population) -> list[float]:
-    """Quantiles of |error| over s: placeholder."""
-    from foretrain.simulator.predictor.calibration import GRID
-    from scipy.stats import t
-
-    return [float(f"{q:.6g}") for q in t.ppf(0.5 + 0.5 * GRID, 5.5)]

@@ -15,8 +15,9 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from _families import families, learn_population, posterior_quantiles
+from _families import families, learn_population
 from _tables import Task, read, tasks
+from few_runs import judged, quantiles
 from foretrain.core.files import write_json
 from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.fitting import Fit, LawPrior, Scores, backtest, learn_prior
@@ -142,8 +143,9 @@ def make_hierarchy(out: Path) -> None:
     terms = {}
     for name, predictor in {"repetition": "repeats-c4", "experts": "routing-moe"}.items():
         terms[name] = _term_moments(name, load(str(out / predictor)).models["loss"].fit)
-    quantiles = posterior_quantiles(found, population)
-    data = {"command": COMMAND, **shipped.to_dict(population), "terms": terms, "quantiles": quantiles}
+    of_errors = quantiles(list(judged(found, population)))
+    data = {"command": COMMAND, **shipped.to_dict(population), "terms": terms}
+    data["quantiles"] = _rounded(of_errors).tolist()
     write_json(out / "hierarchy.json", data)
 
 

@@ -78,6 +78,9 @@ class EvaluationSet(_Text):
 
     own_mix: StrictBool = Field(default=False, description="Whether it is the mix of the run itself.")
     held_out_of: Label | None = Field(default=None, description="The corpus whose held-out part it is.")
+    same_text_as: Label | None = Field(
+        default=None, description="Another evaluation set whose losses agree with this one's, per byte."
+    )
     bytes_per_token: dict[Label, PositiveReal] = Field(
         default_factory=dict, description="Bytes per token by tokenizer, where its losses state or imply them."
     )

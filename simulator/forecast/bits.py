@@ -7,13 +7,12 @@ from statistics import NormalDist
 
 from ...core.quantity import Quantity
 from ...datasets.facts.corpora import kinds_of
+from ...datasets.facts.tokenizers import find_tokenizer
 from ..config.model_and_data import DataConfig
 from ..config.text_scale import BytesPerToken, planned_bytes_per_token
 from ..predictor.predictor import Predictor
 
-__all__ = ["bits_per_byte", "evaluated_text", "loss_bytes_per_token"]
-
-_USUAL_TEXT = "web"
+__all__ = ["bits_per_byte", "evaluated_text", "is_of_plan", "loss_bytes_per_token"]
 
 
 def evaluated_text(data: DataConfig, predictor: Predictor, loss: str) -> str | None:
@@ -23,15 +22,25 @@ def evaluated_text(data: DataConfig, predictor: Predictor, loss: str) -> str | N
         return domain
     if data.evaluated_on or data.corpus or data.mix:
         return None
-    if predictor.about.get("text_of_plan"):
-        return _USUAL_TEXT  # which a plan that names none is taken to be of
     known = predictor.about.get("val_domain")
     return None if known is None or kinds_of(str(known), evaluation=True) is None else str(known)
 
 
 def loss_bytes_per_token(data: DataConfig, predictor: Predictor, loss: str) -> BytesPerToken | None:
-    """Bytes per token of that text; None where neither the plan nor a known tokenizer tells."""
+    """Bytes per token of that text; None where neither the plan nor a known tokenizer tells.
+
+    The model over tables has taken its own, of the tokenizer that the plan names, whatever the text.
+    """
+    named = isinstance(data.tokenizer, str) and find_tokenizer(data.tokenizer) is not None
+    if is_of_plan(predictor) and named and data.bytes_per_token is None:
+        facts = (predictor.about[key] for key in ("bytes_per_token", "bytes_per_token_log_sd"))
+        return BytesPerToken(*(float(str(fact)) for fact in facts))
     return planned_bytes_per_token(data, evaluated_text(data, predictor, loss))
+
+
+def is_of_plan(predictor: Predictor) -> bool:
+    """Whether it is of the text that a plan names: then its facts are the plan's, not those of fitted runs."""
+    return bool(predictor.about.get("text_of_plan"))
 
 
 def bits_per_byte(loss: Quantity, scale: BytesPerToken, *, known_in_bits: bool = False) -> Quantity:

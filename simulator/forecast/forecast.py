@@ -14,6 +14,7 @@ from ...core.quantity import LEVELS, Quantity
 from ...core.summary import Summarised, with_interval
 from ...core.units import format_count
 from ...core.version import __version__
+from ...datasets.facts.corpora import kinds_of
 from ..cluster.cluster_estimate import CLUSTER_KEYS, ClusterEstimate
 from ..cluster.estimate import DRAWS, PlannedStep, estimate
 from ..cluster.layout_choice import missing
@@ -285,6 +286,8 @@ def _mix_warnings(config: RunConfig, predictor: Predictor, columns: Mapping[str,
     """What to know of the mix: that it isn't used, or that part of it is new."""
     of_mix = [model for model in predictor.models.values() if model.fit.law.domains]
     if config.data.mix is not None and not of_mix:
+        if predictor.about.get("text_of_plan") and config.data.corpus is None and kinds_of(config.data.mix) is not None:
+            return []  # it is the composition of the corpus
         return ["data.mix is not used: this predictor's laws don't read mixture shares"]
     new: set[str] = set()
     for model in of_mix:

@@ -17,7 +17,7 @@ from ..config.text_names import StatedTokenizer
 from ..config.text_scale import by_tokenizer
 from ..hierarchy.shipped import population
 from ..predictor.predictor import Predictor
-from .bits import evaluated_text
+from .bits import evaluated_text, is_of_plan, loss_bytes_per_token
 from .for_plan import plan_labels
 
 __all__ = ["text_warnings"]
@@ -43,7 +43,7 @@ def _corpus_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
     found = []
     same = known is not None and _alike(stated, str(known), find_corpus)
     same = same or predictor.main_loss_on(None, stated) == f"loss.{stated}"  # a law of its own
-    of_plan = bool(predictor.about.get("text_of_plan"))
+    of_plan = is_of_plan(predictor)
     if kinds_of(config.data.corpus or stated) is None and (of_plan or not same):
         found.append(_new("data.corpus", stated, nearest_corpora(stated)))
     if of_plan:
@@ -72,7 +72,7 @@ def _tokenizer_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
     same = known is not None and _alike(stated, str(known), find_tokenizer)
     tokenizer = config.data.tokenizer
     entry = tokenizer if isinstance(tokenizer, StatedTokenizer) else find_tokenizer(stated)
-    of_plan = bool(predictor.about.get("text_of_plan"))
+    of_plan = is_of_plan(predictor)
     if entry is None and (of_plan or not same):
         found.append(_new("data.tokenizer", stated, nearest_tokenizers(stated)))
     if known and not same and not of_plan:
@@ -91,7 +91,7 @@ def _evaluation_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
     evaluation = find_evaluation_set(stated)
     if evaluation is not None and evaluation.own_mix:
         return []
-    if predictor.about.get("text_of_plan"):
+    if is_of_plan(predictor):
         new = kinds_of(stated, evaluation=True) is None
         return [_new("data.evaluated_on", stated, nearest_evaluation_sets(stated))] if new else []
     named = [predictor.about.get("val_domain"), *(name.removeprefix("loss.") for name in predictor.models)]
@@ -99,7 +99,7 @@ def _evaluation_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
     if any(_alike(stated, name, find_evaluation_set) for name in spoken_of if name != "loss"):
         return []
     found = []
-    if kinds_of(stated, evaluation=True) is None:
+    if new:
         found.append(_new("data.evaluated_on", stated, nearest_evaluation_sets(stated)))
     return [*found, f"data.evaluated_on is {stated!r}; the predictor speaks of {', '.join(spoken_of)}"]
 
@@ -116,7 +116,7 @@ def _scale_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
             f"data.bytes_per_token is {data.bytes_per_token:g}, but data.tokenizer {data.tokenizer_text} has about "
             f"{by_name.value:.2f} of this text: the stated figure counts"
         ]
-    if data.tokenizer is None or by_name is not None:
+    if data.tokenizer is None or loss_bytes_per_token(data, predictor, main) is not None:
         return []
     if find_tokenizer(str(data.tokenizer)) is None:
         remedy = "data.bytes_per_token, or data.tokenizer as {vocab_size: …, bytes_per_token: …}"

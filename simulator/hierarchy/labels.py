@@ -94,12 +94,18 @@ def describe(
     return Labels(
         source=source,
         corpus=trained_on,
-        evaluated_on=name,
+        evaluated_on=_same_text(name),
         kinds=dict(kinds),
         bytes_per_token=value,
         bytes_log_sd=log_sd,
         tokenizer=known.name if known is not None else (tokenizer or UNKNOWN),
     )
+
+
+def _same_text(name: str) -> str:
+    """The evaluation set whose losses agree with this one's, per byte: itself, unless the catalogue says otherwise."""
+    known = evaluation_sets().get(name)
+    return name if known is None or known.same_text_as is None else known.same_text_as
 
 
 def _composition(corpus: str | Mapping[str, float] | None) -> dict[str, float]:

@@ -95,6 +95,7 @@ def label_facts(labels: Labels) -> dict[str, object]:
         "tokenizer": labels.tokenizer or None,
         "val_domain": labels.evaluation_text,
         "bytes_per_token": float(f"{labels.bytes_per_token:.4g}"),
+        "bytes_per_token_log_sd": float(f"{labels.bytes_log_sd:.4g}"),
     }
 
 

@@ -47,10 +47,15 @@ def posterior_model(
         seed: Seed of the draws.
     """
     tables = shipped_population() if tables is None else tables
+    if observations is None:
+        return given_runs(labels, Runs.none(), tables, seed=seed)
+    model = given_runs(labels, Runs.of(observations.thinned(_MOST_RUNS)), tables, seed=seed)
+    return replace(model, fitted_ranges=ranges(observations), rows=len(observations))
+
+
+def given_runs(labels: Labels, runs: Runs, tables: Population, *, seed: int = 0) -> LossModel:
+    """The same from runs as the model over tables sees them; there may be none."""
     prior = tables.expected(labels)
-    runs = Runs.none()
-    if observations is not None:
-        runs = Runs.of(observations.thinned(_MOST_RUNS))
     if len(runs) and not labels.tokenizer:
         prior.covariance[LEVEL, LEVEL] += _OWN_LEVEL_SD**2
     deviation, known = _known_table(tables, labels)
@@ -61,12 +66,11 @@ def posterior_model(
         variance = np.array([known.variance(spread) for spread in misfit.spreads])
         misfit = replace(misfit, runs=known, variance=variance)
     scores = _backtest(runs, prior, seed)
-    fitted_ranges = tables_ranges(tables) if observations is None else ranges(observations)
     return LossModel(
         fit=fit,
         calibration=posterior_calibration(scores),
-        fitted_ranges=fitted_ranges,
-        rows=0 if observations is None else len(observations),
+        fitted_ranges=_ranges(runs) if len(runs) else tables_ranges(tables),
+        rows=len(runs),
         choice=_facts(scores),
         misfit=misfit,
     )
