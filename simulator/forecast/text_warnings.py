@@ -91,16 +91,15 @@ def _evaluation_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
     evaluation = find_evaluation_set(stated)
     if evaluation is not None and evaluation.own_mix:
         return []
+    found = []
+    if kinds_of(stated, evaluation=True) is None:
+        found.append(_new("data.evaluated_on", stated, nearest_evaluation_sets(stated)))
     if is_of_plan(predictor):
-        new = kinds_of(stated, evaluation=True) is None
-        return [_new("data.evaluated_on", stated, nearest_evaluation_sets(stated))] if new else []
+        return found
     named = [predictor.about.get("val_domain"), *(name.removeprefix("loss.") for name in predictor.models)]
     spoken_of = [str(name) for name in named if name]
     if any(_alike(stated, name, find_evaluation_set) for name in spoken_of if name != "loss"):
         return []
-    found = []
-    if new:
-        found.append(_new("data.evaluated_on", stated, nearest_evaluation_sets(stated)))
     return [*found, f"data.evaluated_on is {stated!r}; the predictor speaks of {', '.join(spoken_of)}"]
 
 

@@ -39,7 +39,7 @@ KEYS = {
     "best", "pareto", "baseline", "feasible", "trials", "study", "importances", "relaxations", "why", "notes",
     "version",
 }  # fmt: skip
-CANDIDATE_KEYS = {"trial", "origin", "values", "goals", "limits", "feasible", "why", "config", "forecast"}
+CANDIDATE_KEYS = {"trial", "origin", "values", "goals", "limits", "feasible", "why", "config", "forecast", "difference"}
 
 
 @pytest.fixture

@@ -47,6 +47,20 @@ def test_a_number_turned_up_gives_the_forecast_of_that_plan(turned, seven, web, 
     assert turned.outcomes["cost_usd"] + row.up["cost_usd"] == pytest.approx(said.cluster.cost_usd.median)
 
 
+def test_changes_have_intervals_and_a_chance(turned):
+    tokens, price = (row_of(turned, key) for key in ("data.tokens", "hardware.price_usd_per_hour"))
+    for side, found in ((tokens.down, tokens.difference_down), (tokens.up, tokens.difference_up)):
+        for name, difference in found.items():
+            assert difference.median == pytest.approx(side[name], rel=1e-6, abs=1e-9)
+            low, high = difference.intervals[0.9]
+            assert low <= difference.median <= high
+    assert tokens.difference_up["loss_nats"].chance_lower > 0.5 > tokens.difference_down["loss_nats"].chance_lower
+    assert price.difference_up["cost_usd"].chance_lower == 0.0, "a dearer hour is dearer for the same hours"
+    assert price.difference_up["loss_nats"].chance_lower == 0.5
+    facts = tokens.to_dict()["difference_up"]["loss_nats"]
+    assert facts["median"] == tokens.difference_up["loss_nats"].median
+
+
 def test_signs_and_elasticities_are_what_they_must_be(turned):
     tokens, price, size = (
         row_of(turned, key) for key in ("data.tokens", "hardware.price_usd_per_hour", "model.params")

@@ -199,8 +199,9 @@ def test_a_week_more_is_a_week_and_more_accelerators_take_as_long(more):
     assert twice.tokens == 2 * more.tokens
 
 
-def test_changes_are_between_the_same_draws(more, seven, web):
-    """Each run's own interval is some 30 % of the loss; the difference of two is known far better."""
+def test_changes_hold_only_what_the_runs_do_not_share(more, seven, web):
+    """Of a text that isn't named each run's own interval is half of the loss; the difference of two is known far better."""
+    more = what_more_buys(over(seven, "data.corpus=null", "data.tokenizer=null"), web)
     week = row_of(more, "1 week more").same_model
     low, high = week.loss_change_nats.intervals[0.9]
     own_low, own_high = more.loss_nats.intervals[0.9]
@@ -208,6 +209,22 @@ def test_changes_are_between_the_same_draws(more, seven, web):
     assert low < week.loss_change_nats.median < high
     exact = math.exp(week.loss_nats) - math.exp(more.loss_nats.median)
     assert week.perplexity_change.median == pytest.approx(exact)
+    assert week.loss_change_nats.chance_lower == week.perplexity_change.chance_lower > 0.5
+    days, cost = (week.of_machines[name] for name in ("wall_clock_days", "cost_usd"))
+    assert (days.median, cost.median) == pytest.approx((week.days_change, week.cost_change_usd))
+    assert days.chance_lower == cost.chance_lower == 0.0, "more steps on the same machines"
+
+
+def test_one_definition_of_a_difference(more, seven, web):
+    """`optimal more` says of twice the tokens what `compare` says of the two plans."""
+    from foretrain.simulator.forecast.compare import compare
+
+    plain = over(seven, "optim.lr=null", "optim.batch_tokens=null")
+    found = compare([plain, with_tokens(plain, 4e12)], web).differences[1]["loss_nats"]
+    told = row_of(more, "twice the tokens").same_model.loss_change_nats
+    assert told.median == pytest.approx(found.median)
+    assert told.intervals[0.9] == pytest.approx(found.intervals[0.9])
+    assert told.chance_lower == pytest.approx(found.chance_lower)
 
 
 def test_more_tokens_by_hand(more, seven, web):
