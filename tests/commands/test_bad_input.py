@@ -98,7 +98,7 @@ def test_the_nasty_cases_exist():
 @pytest.mark.parametrize(
     ("words", "fragment"),
     [
-        (["predcit"], "Did you mean 'predict'"),
+        (["predcit"], "(Did you mean one of: 'predict', 'predictors'?)"),
         (["predict"], "Missing option '--config'"),
         (["predict", "--config"], "requires an argument"),
         (["predict", "--confg", "x"], "--config"),
@@ -188,7 +188,8 @@ UNSUPPORTED = [
 @pytest.mark.parametrize(("grid", "law", "fragment"), UNSUPPORTED, ids=[f"{row[1]}: {row[2]}" for row in UNSUPPORTED])
 def test_tables_that_cannot_support_the_law(call, tmp_path, write_runs, grid, law, fragment):
     write_runs(tmp_path / "runs.csv", noise=0.002, **grid)
-    check_refused(call("fit", "runs.csv", "--law", law, "--out", "mine"), fragment)
+    alone = ["--prior", "weak"] if law == "auto" else []  # without what public tables say of so few runs
+    check_refused(call("fit", "runs.csv", "--law", law, *alone, "--out", "mine"), fragment)
     assert os.listdir(tmp_path) == ["runs.csv"]
 
 
@@ -217,9 +218,9 @@ def test_a_table_of_nothing_but_failures(call, tmp_path, command):
     ],
 )
 def test_a_table_in_which_one_size_never_varies(call, tmp_path, write_runs, column, plan, other):
-    """The law leaves the column out, says so, gives an interval near its value, and refuses runs far from it."""
+    """By itself the table has a law without the column, which is said, and which refuses runs far from its value."""
     write_runs(tmp_path / "runs.csv", noise=0.002, **(ONE_SIZE if column == "params" else ONE_COUNT))
-    done = call("fit", "runs.csv", "--out", "mine", "--json")
+    done = call("fit", "runs.csv", "--prior", "weak", "--out", "mine", "--json")
     assert done.returncode == 0, done.stderr
     left = "tokens_only" if column == "params" else "params_only"
     assert json.loads(done.stdout)["targets"]["loss"]["law"] == left
@@ -231,6 +232,21 @@ def test_a_table_in_which_one_size_never_varies(call, tmp_path, write_runs, colu
     assert low < high
     far = call(*words, *(word for override in [*plan, other] for word in ("--set", override)))
     check_refused(far, f"{column}: got ", "within a factor 2")
+
+
+@pytest.mark.parametrize("grid", [ONE_SIZE, ONE_COUNT, {"params": [1e8], "tokens": [2e9]}], ids=["size", "count", "one"])
+def test_what_runs_do_not_tell_is_left_to_the_public_tables(call, tmp_path, write_runs, grid):
+    """One size, one amount of data or a single run: other sizes are forecast, with a wider interval the further off."""
+    write_runs(tmp_path / "runs.csv", noise=0.002, **grid)
+    assert call("fit", "runs.csv", "--out", "mine").returncode == 0
+    widths = []
+    for params, tokens in (("100M", "2B"), ("1B", "100B"), ("70B", "5T")):
+        sizes = ("--set", f"model={{params: {params}}}", "--set", f"data.tokens={tokens}", "--set", "optim=null")
+        done = call("predict", "--config", SEVEN_B, "--predictor", "mine", "--json", *sizes)
+        assert done.returncode == 0, done.stderr
+        low, high = json.loads(done.stdout)["loss_nats"]["intervals"]["0.9"]
+        widths.append(high / low)
+    assert widths == sorted(widths)
 
 
 # predictors that are missing, damaged or foreign
