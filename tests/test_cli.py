@@ -43,7 +43,8 @@ FORECAST_KEYS = DOMAIN_KEYS | {
 }  # fmt: skip
 PREDICTOR_KEYS = {
     "name", "title", "source", "corpus", "val_domain", "tokenizer", "params_kind", "table", "digest", "command", "law",
-    "why", "parameters", "rows", "backtest_cuts", "fitted_params", "fitted_tokens", "fitted_flops",
+    "why", "parameters", "rows", "backtest_cuts", "fitted_params", "fitted_tokens", "fitted_flops", "text_of_plan",
+    "public_runs",
 }  # fmt: skip
 SCORE_KEYS = {
     "rows", "mae_nats", "rmse_nats", "bias_nats", "median_relative_error", "p90_relative_error", "max_relative_error",
@@ -474,7 +475,7 @@ def test_debug_shows_the_traceback_and_nothing_else_does(run):
 
 def test_warnings_and_notes_leave_standard_output_clean(call, tmp_path, write_runs):
     write_runs(tmp_path / "one_size.csv", 1e8, np.geomspace(1e9, 1e11, 12), 0.002)
-    done = call("fit", "one_size.csv", "--json")
+    done = call("fit", "one_size.csv", "--prior", "weak", "--json")
     result = parsed(done)
     assert "one_size.csv: made run_id" in done.stderr
     assert f"warning: {result['notes'][0]}" in done.stderr

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...datasets.facts.corpora import find_corpus, kinds_of
+from ...core.errors import InputError
+from ...datasets.facts.corpora import find_corpus, find_evaluation_set, kinds_of
 from ..config.run_config import RunConfig
 from ..config.text_names import StatedTokenizer
 from ..fitting import Observations
@@ -17,6 +18,7 @@ from ..predictor.fit.posterior_model import posterior_model
 from ..predictor.named import label_facts, named_predictor, run_count, with_terms
 from ..predictor.params_kind import params_kind, without_embeddings
 from ..predictor.predictor import Predictor
+from ..predictor.table_labels import table_facts
 
 if TYPE_CHECKING:
     from ...datasets.runs.run_table import RunTable
@@ -68,10 +70,12 @@ def anchored(config: RunConfig, table: RunTable) -> Predictor:
 
     Raises:
         FitError: The runs can't be read as such.
+        InputError: They have several losses, and the plan doesn't say which is meant.
     """
     table = without_embeddings(table)
     labels = plan_labels(config)
-    observations = Observations.from_table(table, table.loss_columns[0])
+    loss = _loss_of_plan(config, table)
+    observations = Observations.from_table(table, loss)
     model = posterior_model(labels, observations)
     notes = contradictions(observations, labels) if config.data.corpus is not None else []
     count = len(observations)
@@ -79,9 +83,26 @@ def anchored(config: RunConfig, table: RunTable) -> Predictor:
     about: dict[str, object] = {
         "title": f"{yours} of your own ({table.where}), and all public tables",
         "table": table.where,
+        "stated_by_runs": ({} if loss == "loss" else {"val_domain": loss.removeprefix("loss.")}) | table_facts(table),
     }
     about |= {"params_kind": params_kind(table), "prior": "public", "seed": 0, "digest": table.digest()}
     return Predictor("anchor", {"loss": with_terms(model)}, {**_text_facts(labels), **about}, tuple(notes))
+
+
+def _loss_of_plan(config: RunConfig, table: RunTable) -> str:
+    """The loss column that a plan is about: on the text that it is evaluated on, else `loss`, else the only one."""
+    names, wanted = table.loss_columns, config.data.evaluated_on
+    if wanted is not None:
+        known = find_evaluation_set(wanted)
+        for name in names:
+            text = name.removeprefix("loss.")
+            if text == wanted or (known is not None and find_evaluation_set(text) is known):
+                return name
+    if "loss" in names or len(names) == 1:
+        return "loss" if "loss" in names else names[0]
+    stated = "nothing" if wanted is None else repr(wanted)
+    texts = ", ".join(name.removeprefix("loss.") for name in names)
+    raise InputError(f"data.evaluated_on: got {stated}; {table.where} has losses on {texts}: expected one of these")
 
 
 def contradictions(observations: Observations, labels: Labels) -> list[str]:

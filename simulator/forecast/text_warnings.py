@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from ...datasets.facts.corpora import (
     find_corpus,
@@ -37,20 +37,17 @@ def text_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
 
 def _corpus_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
     """On a corpus that is new, or another than the fitted runs had."""
-    stated, known = config.data.corpus_text, predictor.about.get("corpus")
+    stated, known = config.data.corpus_text, _of_runs(predictor, "corpus")
     if stated is None:
         return []
     found = []
     same = known is not None and _alike(stated, str(known), find_corpus)
     same = same or predictor.main_loss_on(None, stated) == f"loss.{stated}"  # a law of its own
-    of_plan = is_of_plan(predictor)
-    if kinds_of(config.data.corpus or stated) is None and (of_plan or not same):
+    if kinds_of(config.data.corpus or stated) is None and not same:
         found.append(_new("data.corpus", stated, nearest_corpora(stated)))
-    if of_plan:
-        return [*found, *_without_table(config)]
     if known and not same:
         found.append(_other("data.corpus", stated, known))
-    return found
+    return [*found, *_without_table(config)] if is_of_plan(predictor) else found
 
 
 def _without_table(config: RunConfig) -> list[str]:
@@ -65,17 +62,16 @@ def _without_table(config: RunConfig) -> list[str]:
 
 def _tokenizer_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
     """On a tokenizer that is new, another than the fitted runs had, or one with more tokens than the model."""
-    stated, known = config.data.tokenizer_text, predictor.about.get("tokenizer")
+    stated, known = config.data.tokenizer_text, _of_runs(predictor, "tokenizer")
     if stated is None:
         return []
     found = []
     same = known is not None and _alike(stated, str(known), find_tokenizer)
     tokenizer = config.data.tokenizer
     entry = tokenizer if isinstance(tokenizer, StatedTokenizer) else find_tokenizer(stated)
-    of_plan = is_of_plan(predictor)
-    if entry is None and (of_plan or not same):
+    if entry is None and not same:
         found.append(_new("data.tokenizer", stated, nearest_tokenizers(stated)))
-    if known and not same and not of_plan:
+    if known and not same:
         found.append(_other("data.tokenizer", stated, known))
     rows = config.model.vocab_size
     if entry is not None and rows is not None and rows < entry.vocab_size:
@@ -94,9 +90,10 @@ def _evaluation_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
     found = []
     if kinds_of(stated, evaluation=True) is None:
         found.append(_new("data.evaluated_on", stated, nearest_evaluation_sets(stated)))
-    if is_of_plan(predictor):
+    known = _of_runs(predictor, "val_domain")
+    if is_of_plan(predictor) and known is None:
         return found
-    named = [predictor.about.get("val_domain"), *(name.removeprefix("loss.") for name in predictor.models)]
+    named = [known, *(name.removeprefix("loss.") for name in predictor.models)]
     spoken_of = [str(name) for name in named if name]
     if any(_alike(stated, name, find_evaluation_set) for name in spoken_of if name != "loss"):
         return []
@@ -122,6 +119,15 @@ def _scale_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
     else:
         remedy = "data.evaluated_on or data.corpus by a known name, or data.bytes_per_token"
     return [f"bits per byte are left out, for lack of bytes per token: state {remedy}"]
+
+
+def _of_runs(predictor: Predictor, fact: str) -> object | None:
+    """What the runs had that a predictor rests on; None where nobody but the plan says it."""
+    about = predictor.about
+    if not is_of_plan(predictor):
+        return about.get(fact)
+    stated = about.get("stated_by_runs")
+    return stated.get(fact) if isinstance(stated, Mapping) else None
 
 
 def _new(key: str, stated: str, near: Iterable[str]) -> str:

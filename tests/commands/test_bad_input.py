@@ -234,7 +234,9 @@ def test_a_table_in_which_one_size_never_varies(call, tmp_path, write_runs, colu
     check_refused(far, f"{column}: got ", "within a factor 2")
 
 
-@pytest.mark.parametrize("grid", [ONE_SIZE, ONE_COUNT, {"params": [1e8], "tokens": [2e9]}], ids=["size", "count", "one"])
+@pytest.mark.parametrize(
+    "grid", [ONE_SIZE, ONE_COUNT, {"params": [1e8], "tokens": [2e9]}], ids=["size", "count", "one"]
+)
 def test_what_runs_do_not_tell_is_left_to_the_public_tables(call, tmp_path, write_runs, grid):
     """One size, one amount of data or a single run: other sizes are forecast, with a wider interval the further off."""
     write_runs(tmp_path / "runs.csv", noise=0.002, **grid)

@@ -27,6 +27,37 @@ def test_a_prediction_says_which_text_it_is_of(call):
     assert "(data.corpus, data.tokenizer, data.evaluated_on)" in unnamed.stdout
 
 
+def test_runs_that_state_another_text_than_the_plan_are_told_of(call, tmp_path):
+    header = "run_id,params,tokens,loss,flops,corpus,tokenizer"
+    (tmp_path / "other.csv").write_text(f"{header}\na,7e9,2e12,1.75,8.4e22,c4,gpt2\n", encoding="utf-8")
+    shown = call("predict", "--config", SEVEN_B, "--anchor", "other.csv")
+    assert shown.returncode == 0, shown.stderr
+    assert "data.corpus is 'llama2_mix'; the predictor's runs used 'c4'" in shown.stdout
+    assert "data.tokenizer is 'llama2'; the predictor's runs used 'gpt2'" in shown.stdout
+
+
+def test_of_several_losses_of_runs_the_plan_says_which(call, tmp_path):
+    table = "run_id,params,tokens,flops,loss.c4_en,loss.pile\na,7e9,2e12,8.4e22,2.4,1.9\n"
+    (tmp_path / "mine.csv").write_text(table, encoding="utf-8")
+    words = ["predict", "--config", SEVEN_B, "--anchor", "mine.csv", "--json"]
+    refused = call(*words)
+    assert (refused.returncode, refused.stdout) == (3, "")
+    assert "data.evaluated_on: got nothing; mine.csv has losses on c4_en, pile: expected one of these" in refused.stderr
+    medians = []
+    for text in ("c4", "pile"):
+        found = json.loads(call(*words, "--set", f"data.evaluated_on={text}").stdout)
+        medians.append(found["loss_nats"]["median"])
+    assert medians[0] > medians[1] + 0.2
+
+
+def test_counts_that_no_run_has_are_refused(call):
+    refused = call("predict", "--config", SEVEN_B, "--set", "model={params: 9.8}")
+    assert (refused.returncode, refused.stdout) == (3, "")
+    assert "got 9.8, which is no run (10^9.8 is 6.3e+09); expected a plain count such as 7B" in refused.stderr
+    refused = call("predict", "--config", SEVEN_B, "--set", "data.tokens=12.3", "--set", "optim=null")
+    assert "data.tokens: got 12.3, which is no run (10^12.3 is 2e+12)" in refused.stderr
+
+
 def test_one_finished_run_is_one_run(call, tmp_path):
     (tmp_path / "mine.csv").write_text("run_id,params,tokens,loss,flops\na,7e9,2e12,1.75,8.4e22\n", encoding="utf-8")
     words = ["predict", "--config", SEVEN_B, "--anchor", "mine.csv"]
