@@ -24,7 +24,7 @@ def test_a_curve_of_equal_compute_has_that_compute_and_its_valley_at_the_optimum
 
 
 def test_the_valley_of_forecasts_over_many_laws_is_where_the_law_has_it(chinchilla):
-    """Forecasts of a table that is known are medians over the laws that it leaves open; the optimum is of their mean."""
+    """Forecasts of a known table are medians over the laws that it leaves open; the optimum is of their mean."""
     (curve,) = isoflop(chinchilla, [1e22])
     low, high = curve.optimum.params.intervals[0.5]
     assert low < curve.params[curve.loss_nats.argmin()] < high

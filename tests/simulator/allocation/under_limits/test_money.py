@@ -200,7 +200,7 @@ def test_a_week_more_is_a_week_and_more_accelerators_take_as_long(more):
 
 
 def test_changes_hold_only_what_the_runs_do_not_share(more, seven, web):
-    """Of a text that isn't named each run's own interval is half of the loss; the difference of two is known far better."""
+    """Of a text that isn't named a run's interval is half of its loss; the difference of two is known far better."""
     more = what_more_buys(over(seven, "data.corpus=null", "data.tokenizer=null"), web)
     week = row_of(more, "1 week more").same_model
     low, high = week.loss_change_nats.intervals[0.9]
