@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from _tables import best_per_cell, read
 from foretrain.datasets.facts.corpora import KINDS
-from foretrain.simulator.hierarchy.errors import SPREADS, Runs, few_steps_sd
+from foretrain.simulator.hierarchy.errors import SPREADS, Runs, few_steps_sd, under_trained_sd
 from foretrain.simulator.hierarchy.labels import Labels, describe
 from foretrain.simulator.hierarchy.misfit import deviation
 from foretrain.simulator.hierarchy.population import Population, Spreads, Table, learn
@@ -66,7 +66,9 @@ def runs_of(frame: pd.DataFrame, *, loss="loss", params="params", run=None, plan
         count = tokens / frame.batch_tokens.to_numpy(float) if "batch_tokens" in frame else np.full(n, np.nan)
     else:
         count = frame[steps].to_numpy(float)
-    extra = np.hypot(few_steps_sd(count), read_off) if run is None else np.full(n, read_off)
+    extra = np.hypot(under_trained_sd(frame[params].to_numpy(float), tokens), read_off)
+    if run is None:
+        extra = np.hypot(extra, few_steps_sd(count))
     return Runs(
         frame[params].to_numpy(float), tokens, np.log(frame[loss].to_numpy(float)), unfinished, runs, extra, np.ones(n)
     ), frame

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.fitting.observations import Observations
+from foretrain.simulator.predictor.params_kind import without_embeddings
 
 DATA = Path(os.environ.get("FORETRAIN_SHARED", Path(__file__).resolve().parents[2] / "shared")) / "data"
 
@@ -49,8 +50,10 @@ def tasks() -> list[Task]:
     found = []
 
     def add(source, table, target, frame):
+        if "batch_tokens" in frame and "steps" not in frame:
+            frame = frame.assign(steps=(frame.tokens / frame.batch_tokens).round())
         frame = frame.drop(columns=[c for c in ("lr", "batch_tokens", "num_experts") if c in frame])
-        run_table = RunTable.from_frame(frame.reset_index(drop=True), where=table)
+        run_table = without_embeddings(RunTable.from_frame(frame.reset_index(drop=True), where=table))
         rows = run_table.fit_rows("loss")
         found.append(Task(source, table, target, Observations.from_table(run_table, "loss"), rows.column("flops")))
 

@@ -2,8 +2,8 @@
 
     python benchmarks/extrapolation.py
 
-Nothing of a table reaches its own fit but the training rows: the public prior and the public scores that "ours" uses
-are learned again for each source with that source left out.
+Nothing of a table reaches its own fit but the training rows: the source is left out of the model over tables, and the
+public prior and scores, which tables with terms would use, are learned again without it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from _tables import Task, tasks
 from facts_laws import leave_one_out_priors, public_scores
 from foretrain.simulator.fitting import Observations, fit_observations
+from foretrain.simulator.hierarchy.shipped import population
 from foretrain.simulator.laws import get_law
 from foretrain.simulator.predictor.calibration import Calibration
 from foretrain.simulator.predictor.fit.loss_fit import fit_loss_model
@@ -60,7 +61,8 @@ def plain(name: str, task: Task, small: Observations, large: Observations) -> Re
 
 def ours(task: Task, small: Observations, large: Observations, prior, public: Calibration) -> Result:
     """law="auto" with a prior and public scores that have not seen this source."""
-    prediction = fit_loss_model(small, "auto", prior, public=public).predict(large.columns)
+    tables = population().without(task.source)
+    prediction = fit_loss_model(small, "auto", prior, public=public, tables=tables).predict(large.columns)
     low, high = prediction.interval(0.9)
     inside = (low <= large.loss) & (large.loss <= high)
     return Result(

@@ -25,8 +25,16 @@ _ROUNDING = 1e-9  # shares this close to 1 are left as they are, so that reading
 
 # column, below which value it looks like a slip, which slip
 _SLIPS = (
-    ("params", 1e4, "are parameters counted in millions or billions? expected plain counts, 7e9 or 7B"),
-    ("tokens", 1e5, "are tokens counted in millions or billions? expected plain counts, 1.4e12 or 1.4T"),
+    (
+        "params",
+        1e4,
+        "are parameters counted in millions or billions, or as logarithms? expected plain counts, 7e9 or 7B",
+    ),
+    (
+        "tokens",
+        1e5,
+        "are tokens counted in millions or billions, or as logarithms? expected plain counts, 1.4e12 or 1.4T",
+    ),
     ("loss", 0.1, "bits per byte, or already normalised? expected nats per token"),
 )
 
@@ -44,6 +52,7 @@ def complete(raw: RawTable, frame: Frame) -> Frame:
     _fill(raw, frame, "tokens", _get(frame, "flops") / (FLOPS_PER_PARAM_TOKEN * _active(frame)), "flops / (6 · params)")
     by_flops = _get(frame, "flops") / (FLOPS_PER_PARAM_TOKEN * _get(frame, "tokens"))
     _fill(raw, frame, "params", by_flops, "flops / (6 · tokens)")
+    _fill_embedding(raw, frame)
     for name, ways in (("params", "flops and tokens"), ("tokens", "steps and batch_tokens, or from flops and params")):
         _require(raw, frame, name, ways)
     name = "6 · params_active · tokens" if "params_active" in frame.columns else "6 · params · tokens"
@@ -51,6 +60,12 @@ def complete(raw: RawTable, frame: Frame) -> Frame:
     refuse_impossible_counts(raw, frame)
     _complete_epochs(raw, frame)
     return frame
+
+
+def _fill_embedding(raw: RawTable, frame: Frame) -> None:
+    """Fill params_embedding from a count with and one without; blank where the latter is no less, as of other counts."""
+    embedding = _get(frame, "params") - _get(frame, "params_non_embedding")
+    _fill(raw, frame, "params_embedding", embedding.where(embedding > 0), "params - params_non_embedding")
 
 
 def _get(frame: Frame, name: str) -> Cells:

@@ -6,13 +6,11 @@ before an `@`; and where a column `checkpoint` marks rows before the end of thei
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
 from .columns import is_standard
-from .raw_table import Frame, RawTable
+from .raw_table import Cells, Frame, RawTable
 
 __all__ = ["origins", "progress", "with_training_runs"]
 
@@ -37,7 +35,7 @@ def with_training_runs(raw: RawTable, frame: Frame) -> Frame:
     return _with_peak_rates(raw, found) if "training_run" in found.columns else found
 
 
-def _several_tokens(frame: Frame) -> pd.Series[Any]:
+def _several_tokens(frame: Frame) -> Cells:
     """Rows whose run_id comes at several tokens (or steps), everything that a run's settings are being the same."""
     along = next((name for name in ("tokens", "steps") if name in frame.columns), None)
     by_run = frame.groupby("run_id", sort=False)
@@ -49,7 +47,7 @@ def _several_tokens(frame: Frame) -> pd.Series[Any]:
     return differ & ~twice & frame[along].notna()
 
 
-def _named_by_tokens(raw: RawTable, frame: Frame, rows: pd.Series[Any]) -> Frame:
+def _named_by_tokens(raw: RawTable, frame: Frame, rows: Cells) -> Frame:
     """Name points of a run `<run_id>@<tokens>`, its last one by the run_id, and mark those before it."""
     along = "tokens" if "tokens" in frame.columns else "steps"
     place = frame[along]

@@ -24,10 +24,16 @@ _DATA = (math.log(1e5), math.log(1e16))  # tokens of a run
 
 
 def refuse_impossible_counts(raw: RawTable, frame: Frame) -> None:
-    """Raise RunTableError for a count below 1, and for FLOPs below the parameters; what is derived comes after it."""
+    """Raise RunTableError for counts that no run has: below 1, FLOPs below the parameters, a handful of both sizes.
+
+    What is derived comes after it.
+    """
     for name in frame.columns:
         if rule_of(name) == "count":
             _refuse(raw, frame, name, frame[name] < 1, "is less than one")
+    if {"params", "tokens"} <= set(frame.columns):
+        tiny = (frame["params"] < _MOST_LOGARITHM) & (frame["tokens"] < _MOST_LOGARITHM)
+        _refuse(raw, frame, "tokens", tiny, "tokens and as few parameters are no run")
     if "flops" in frame.columns:
         for name in ("params_active", "params"):
             if name in frame.columns:
@@ -70,16 +76,19 @@ def _is_a_run(logs: dict[str, float]) -> bool:
 def refuse_losses_beyond_guessing(raw: RawTable, frame: Frame) -> None:
     """Raise RunTableError for a loss above that of a uniform guess, ln(vocabulary size), in a row of status ok.
 
-    Rows before the end of a run's schedule may be a nat above it, as a model is at its first steps.
+    Rows before the end of a run's schedule may be a nat above it, as a model is at its first steps, and so may a few
+    runs of many, as with a learning rate that no model learns at: another unit would show in all of them.
     """
     losses = [name for name in frame.columns if name == "loss" or (name.startswith("loss.") and name != "loss.")]
     highest = float(np.nanmax(frame[losses].to_numpy(dtype=float), initial=0.0))
     if highest < _LEAST_GUESS:
         return
     vocabulary = _vocabulary(frame)
-    most = np.log(vocabulary) + (_get(frame, "checkpoint") == 1)
+    guess, early, ok = np.log(vocabulary), _get(frame, "checkpoint") == 1, frame["status"] == "ok"
     for name in losses:
-        bad = (frame[name] > most) & (frame["status"] == "ok")
+        beyond = (frame[name] > guess) & ok
+        few = beyond.sum() < _FEW * ok.sum()
+        bad = beyond & (frame[name] > guess + (early | few))
         if bad.any():
             row = frame.index[int(np.argmax(bad.to_numpy()))]
             stated = float(vocabulary[row])
@@ -92,6 +101,7 @@ def refuse_losses_beyond_guessing(raw: RawTable, frame: Frame) -> None:
 
 
 _LEAST_GUESS = math.log(256)  # of a tokenizer of bytes
+_FEW = 0.25  # share of the runs
 
 
 def _get(frame: Frame, name: str) -> Cells:

@@ -220,10 +220,10 @@ class RunTable:
         for column, value in values.items():
             words = found._words(column)
             if value not in words:
-                known = ", ".join(repr(word) for word in list(dict.fromkeys(words))[:20])
+                present = list(dict.fromkeys(word for word in words if word is not None))
                 raise RunTableError(
-                    f"{self.where}: no row has {value!r} in column {column!r}{likest_column(value, words)}; "
-                    f"expected one of {known}"
+                    f"{self.where}: no row has {value!r} in column {column!r}{likest_column(value, present)}; "
+                    f"expected one of {', '.join(map(repr, present[:20]))}"
                 )
             found = found.select(np.array([word == value for word in words]))
         return found

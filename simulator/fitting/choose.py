@@ -67,7 +67,7 @@ def candidates(observations: Observations, prior: LawPrior | None = None) -> tup
     Where the mix varies, a law with a prior may hold N or D at one value: the prior then says what they do.
     """
     _enough(observations)
-    groups, left_out = _usable_terms(observations)
+    groups, left_out = identifiable_terms(observations)
     constant: dict[str, str] = {}
     for column in ("params", "tokens"):
         reason = constant_column(observations, column)
@@ -105,13 +105,11 @@ def candidates(observations: Observations, prior: LawPrior | None = None) -> tup
     return list(dict.fromkeys(names)), left_out
 
 
-def identifiable_terms(observations: Observations) -> list[list[str]]:
-    """Groups of rival terms that the runs can identify; none where only size and data vary."""
-    return _usable_terms(observations)[0]
+def identifiable_terms(observations: Observations) -> tuple[list[list[str]], dict[str, str]]:
+    """Groups of rival terms that the runs can identify, in the order of a law's name, and why others are left out.
 
-
-def _usable_terms(observations: Observations) -> tuple[list[list[str]], dict[str, str]]:
-    """Groups of rival terms that the runs can identify, in the order of a law's name, and why others are left out."""
+    There are none where only size and data vary.
+    """
     left_out: dict[str, str] = {}
     groups: list[list[str]] = []
     for rivals in _rivals():

@@ -44,7 +44,7 @@ class Comparison(Summarised):
     (['loss_nats', 'perplexity'], {})
     >>> loss = found.differences[1]["loss_nats"]
     >>> low, high = loss.intervals[0.9]
-    >>> low < loss.median < high, loss.chance_lower > 0.9
+    >>> low < loss.median < high, loss.chance_lower > 0.8
     (True, True)
     """
 

@@ -287,7 +287,7 @@ def _mix_warnings(config: RunConfig, predictor: Predictor, columns: Mapping[str,
     of_mix = [model for model in predictor.models.values() if model.fit.law.domains]
     if config.data.mix is not None and not of_mix:
         if predictor.about.get("text_of_plan") and config.data.corpus is None and kinds_of(config.data.mix) is not None:
-            return []  # it is the composition of the corpus
+            return []  # it says what the corpus consists of
         return ["data.mix is not used: this predictor's laws don't read mixture shares"]
     new: set[str] = set()
     for model in of_mix:

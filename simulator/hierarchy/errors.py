@@ -19,6 +19,9 @@ _ALONG_SD = 0.004  # of points of one run around its own luck, in log loss
 _ALONG_LENGTH = 1.5  # in ln D
 _FEW_STEPS = 5000.0
 _FEW_STEPS_SD = 0.1  # times ln(5000 / steps): runs of few steps lie off the law of longer ones
+_CARRY_A_LAW = 8
+_TRAINED = 10.0  # tokens per parameter from which a run is trained enough
+_UNDER_TRAINED_SD = 0.05  # times ln(10 · params / tokens)
 FREEDOM = 4.0
 """Degrees of freedom of the noise of single runs: a few runs of any table went wrong."""
 
@@ -59,11 +62,12 @@ class Runs:
     def of(cls, observations: Observations) -> Runs:
         """The runs of some observations."""
         n = len(observations)
-        unfinished, extra_sd = np.zeros(n), np.zeros(n)
+        unfinished = np.zeros(n)
         if observations.progress is not None:
             unfinished = np.sqrt(np.maximum(1.0 - observations.progress, 0.0))
+        extra_sd = under_trained_sd(observations.columns["params"], observations.columns["tokens"])
         if observations.steps is not None:
-            extra_sd = few_steps_sd(observations.steps)
+            extra_sd = np.hypot(extra_sd, few_steps_sd(observations.steps))
         run = np.arange(n) if observations.origins is None else np.unique(observations.origins, return_inverse=True)[1]
         return cls(
             params=np.asarray(observations.columns["params"], float),
@@ -110,9 +114,18 @@ class Runs:
 
 
 def few_steps_sd(steps: np.ndarray) -> np.ndarray:
-    """Extra sd of log loss `(n,)` of runs of so many optimizer steps `(n,)`; NaN steps count as enough."""
-    shortfall = np.log(_FEW_STEPS / np.maximum(np.nan_to_num(steps, nan=_FEW_STEPS), 1.0))
-    return _FEW_STEPS_SD * np.maximum(shortfall, 0.0)
+    """Extra sd of log loss `(n,)` of runs of so many optimizer steps `(n,)`; NaN steps count as enough.
+
+    Where hardly any run is long, the longest eight count in full: something must carry the law.
+    """
+    known = np.nan_to_num(steps, nan=_FEW_STEPS)
+    enough = min(_FEW_STEPS, np.sort(known)[-min(_CARRY_A_LAW, len(known))]) if len(known) else _FEW_STEPS
+    return _FEW_STEPS_SD * np.maximum(np.log(enough / np.maximum(known, 1.0)), 0.0)
+
+
+def under_trained_sd(params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    """Extra sd of log loss `(n,)` of runs of few tokens for their size: they follow another curve."""
+    return _UNDER_TRAINED_SD * np.maximum(np.log(_TRAINED * params / tokens), 0.0)
 
 
 def shared(a: Runs, spread: Spread) -> np.ndarray:

@@ -103,9 +103,9 @@ class Population:
 
     @cached_property
     def _effects(self) -> tuple[_Design, np.ndarray, np.ndarray]:
-        """Where each effect stands, and mean and covariance of all: most of the work, and the same for all tables."""
+        """All effects: where they stand, mean `(P,)` and covariance `(P, P)`; solved for once: every forecast asks."""
         design = _Design.of(self)
-        return design, *design.posterior(self)
+        return (design, *design.posterior(self))
 
     def tables_of(self, labels: Labels) -> list[Table]:
         """The tables of the same author, corpus and evaluation set; none where nobody is named."""
@@ -235,8 +235,7 @@ def learn(
     """
     population = Population(tuple(tables), start, kinds, shift)
     for _ in range(rounds):
-        design = _Design.of(population)
-        mean, covariance = design.posterior(population)
+        design, mean, covariance = population._effects
         refitted, own_parts = [], []
         for table in population.tables:
             row = design.row(table.labels)

@@ -16,8 +16,8 @@ from ...core.quantity import LEVELS, Difference
 from .calibration import Calibration
 
 _FADES_DECADES = 0.3  # beyond the fitted runs, where the calibration of runs like them no longer counts
-_DIFFERENCE_SCALE = 0.8  # beyond the fitted runs, where intervals of single runs are wide for their level's sake
-_DIFFERENCE_PER_DECADE = 0.015  # sd of log loss by which two runs drift apart for each decade between their distances
+_UNTRIED = 0.5  # of s where no back-test could be: exponents are then left far more open than they are
+_DRIFT_PER_DECADE = 0.045  # 90 % of pairs drift apart by less, in log loss, for each decade between their distances
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,14 @@ class LossPrediction:
         shared = 1.0 if self.correlation is None else float(self.correlation[number, to])
         variance = sd[number] ** 2 + sd[to] ** 2 - 2.0 * shared * sd[number] * sd[to]
         apart = abs(self.extrapolation_decades[number] - self.extrapolation_decades[to])
-        drift = _DIFFERENCE_PER_DECADE * apart * np.sqrt(loss[number] * loss[to])
         beyond = 0.5 * float(self._beyond()[[number, to]].sum())
-        factor = (1.0 - beyond) + beyond * _DIFFERENCE_SCALE
+        calibration = self._calibration(beyond)
+        drift = _DRIFT_PER_DECADE * apart * np.sqrt(loss[number] * loss[to]) / float(calibration.width(0.9))
+        factor = 1.0 if self.calibration.own_cuts else (1.0 - beyond) + beyond * _UNTRIED
         return LossDifference(
             nats=float(loss[number] - loss[to]),
             scale_nats=float(np.sqrt(factor**2 * max(variance, 0.0) + drift**2)),
-            calibration=self._calibration(beyond),
+            calibration=calibration,
         )
 
     def row(self, number: int) -> LossPrediction:

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from ...datasets.runs.run_table import RunTable
 
 _Found = TypeVar("_Found")
-_CORPUS_COLUMNS = ("dataset", "data", "train_set", "training_set")
-"""Extra columns of text that name the corpus where there is no column `corpus`."""
 
 
 @dataclass(frozen=True, repr=False)

@@ -16,17 +16,20 @@ if TYPE_CHECKING:
     from ...datasets.runs.run_table import RunTable
 
 _FACTS = ("corpus", "val_domain", "tokenizer")
+_CORPUS_COLUMNS = ("dataset", "data", "train_set", "training_set")
+"""Extra columns of text that name the corpus where there is no column `corpus`."""
 
 
 def table_facts(table: RunTable) -> dict[str, object]:
     """Plain facts: what its `params` count, and its corpus, validation domain and tokenizer where all runs agree."""
     facts: dict[str, object] = {"params_kind": params_kind(table)}
-    for column in _FACTS:
-        if column not in table.frame.columns:
-            continue
-        values = set(table.frame[column].dropna().astype(str))
-        if len(values) == 1:
-            facts[column] = values.pop()
+    for fact in _FACTS:
+        for column in (fact, *(_CORPUS_COLUMNS if fact == "corpus" else ())):
+            if fact in facts or not table.has(column) or table.frame[column].dtype.kind in "biuf":
+                continue
+            words = set(table.frame[column].dropna().astype(str))
+            if len(words) == 1:
+                facts[fact] = words.pop()
     if table.has("bytes_per_token"):
         counted = table.column("bytes_per_token")
         if (counted == counted[0]).all():

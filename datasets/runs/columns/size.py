@@ -34,6 +34,14 @@ add(
         stated_at="model.params_active",
     ),
     Column(
+        "params_non_embedding",
+        "parameters without embeddings; with `params` it says what `params_embedding` is",
+        "parameters",
+        rule="count",
+        aliases=("params_nonemb", "params_nonembedding"),
+        stated_at=None,
+    ),
+    Column(
         "params_embedding",
         "parameters of the embeddings",
         "parameters",

@@ -28,7 +28,8 @@ of mixes by 1 to 3 %."""
 
 _WORTH_A_NAME = 0.01  # what a law leaves over, below which no column is held responsible
 _EXPLAINS = 0.5  # share of the residual's variance between the values of a column, and of its size after a fit to each
-_STRAYS, _STRAYS_AT_LEAST = 7.0, 0.03  # times the median residual, and log loss, beyond which a run is named
+_STRAYS, _STRAYS_AT_LEAST = 10.0, 0.05  # times the median residual, and log loss, beyond which a run is a stray
+_FEWEST_STRAYS = 3
 _MOST_STRAYING = 0.25  # share of the runs; more of them aren't strays
 _FEWEST_OF_A_LEVEL = 4
 _MOST_LEVELS = 20
@@ -151,7 +152,7 @@ def _straying(rows: RunTable, residual: np.ndarray) -> str | None:
     """The few finished runs far above their law, if some setting of theirs is extreme."""
     usual = float(np.median(np.abs(residual)))
     far = (residual > max(_STRAYS * usual, _STRAYS_AT_LEAST)) & (rows.progress == 1)
-    if far.sum() < 2 or far.mean() > _MOST_STRAYING:
+    if far.sum() < _FEWEST_STRAYS or far.mean() > _MOST_STRAYING:
         return None
     why = " and ".join(_extremes(rows, far))
     if not why:
@@ -188,11 +189,10 @@ def _kinds(rows: RunTable, observations: Observations) -> Iterator[str]:
         cells = rows.frame[column]
         if column in _NAMES or cells.dtype.kind in "biuf":
             continue
-        words = cells.dropna().astype(str)
-        if not 2 <= words.nunique() <= _MOST_LEVELS:
-            continue
-        named = cells.astype(str).to_numpy()
-        if any(len(np.unique(sizes[named == level])) > 1 for level in words.unique()):
+        words = cells.astype("string").fillna("").to_numpy(dtype=object)
+        levels = set(words) - {""}
+        of_several_sizes = any(len(np.unique(sizes[words == level])) > 1 for level in levels)
+        if 2 <= len(levels) <= _MOST_LEVELS and of_several_sizes:
             yield str(column)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -75,8 +76,13 @@ def fit_loss_model(
     Raises:
         FitError: The runs can't identify what was asked.
     """
-    if law == AUTO and prior is not None and prior.name == "public" and not fixed and _plain(observations):
-        return posterior_model(labels or describe(), observations, tables=tables, seed=seed)
+    if law == AUTO and prior is not None and prior.name == "public" and not fixed:
+        left_out = _left_out_if_plain(observations)
+        if left_out is not None:
+            model = posterior_model(labels or describe(), observations, tables=tables, seed=seed)
+            uses = model.fit.law.member.uses
+            doubts = fit_warnings(observations, left_out, prior, uses, model.fit.law.domains)
+            return replace(model, choice={**model.choice, "left_out": left_out, "doubts": doubts})
     if public is None:
         public = public_calibration()
     if prior is not None and _same_everywhere(observations):
@@ -114,9 +120,13 @@ def fit_loss_model(
     )
 
 
-def _plain(observations: Observations) -> bool:
-    """Whether the runs identify nothing but size and data, or are too few for more."""
-    return len(observations) < _FEWEST_RUNS or not identifiable_terms(observations)
+def _left_out_if_plain(observations: Observations) -> dict[str, str] | None:
+    """Why no term is fitted, by term, where the runs identify only size and data or are too few; else None."""
+    groups, left_out = identifiable_terms(observations)
+    if len(observations) < _FEWEST_RUNS:
+        few = f"{len(observations)} run(s) can't show it; at least {_FEWEST_RUNS} are needed"
+        return left_out | {name: few for group in groups for name in group}
+    return None if groups else left_out
 
 
 def _setting_ranges(observations: Observations, law: Law) -> dict[str, tuple[float, float]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...fitting import Fit, Observations, Scores, extrapolation_decades, ranges
+from ...fitting import Fit, Observations, Scores, extrapolation_decades, one_thread, ranges
 from ...hierarchy.coordinates import LAW, LEVEL, REFERENCE
 from ...hierarchy.errors import Runs
 from ...hierarchy.labels import Labels
@@ -55,17 +55,18 @@ def posterior_model(
 
 def given_runs(labels: Labels, runs: Runs, tables: Population, *, seed: int = 0) -> LossModel:
     """The same from runs as the model over tables sees them; there may be none."""
-    prior = tables.expected(labels)
-    if len(runs) and not labels.tokenizer:
-        prior.covariance[LEVEL, LEVEL] += _OWN_LEVEL_SD**2
-    deviation, known = _known_table(tables, labels)
-    prior.mean[LEVEL] += deviation
-    fit, misfit = _fit(posterior(runs, prior), runs, seed)
-    fit = replace(fit, noise=_residual(fit, runs, misfit))
+    with one_thread():  # also so that every process finds the same bits
+        prior = tables.expected(labels)
+        if len(runs) and not labels.tokenizer:
+            prior.covariance[LEVEL, LEVEL] += _OWN_LEVEL_SD**2
+        deviation, known = _known_table(tables, labels)
+        prior.mean[LEVEL] += deviation
+        fit, misfit = _fit(posterior(runs, prior), runs, seed)
+        fit = replace(fit, noise=_residual(fit, runs, misfit))
+        scores = _backtest(runs, prior, seed)
     if not len(runs) and len(known):
         variance = np.array([known.variance(spread) for spread in misfit.spreads])
         misfit = replace(misfit, runs=known, variance=variance)
-    scores = _backtest(runs, prior, seed)
     return LossModel(
         fit=fit,
         calibration=posterior_calibration(scores),

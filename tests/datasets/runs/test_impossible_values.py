@@ -47,6 +47,12 @@ def test_counts_below_one_are_refused_before_anything_is_made_of_them():
     assert "is less than one" in refused(frame(params=None, tokens=[1e9, 2e9], flops=[1e9, 2e9]))
 
 
+def test_sizes_and_tokens_as_logarithms_are_refused_without_flops_too():
+    message = refused(frame(params=[7.5, 8.0], tokens=[9.0, 9.3]))
+    assert "column 'tokens': '9.0' tokens and as few parameters are no run" in message
+    assert "(log10? 10^9 is 1e+09)" in message
+
+
 def test_a_name_that_says_logarithm_is_no_plain_count():
     for name in ("log10_tokens", "tokens_log10", "ln tokens", "log_D"):
         message = refused(frame(tokens=None, **{name: [9.0, 9.5]}), {"tokens": name})
@@ -94,3 +100,11 @@ def test_a_perplexity_above_the_vocabulary_is_refused_without_a_guess():
 def test_the_first_points_of_a_run_may_be_a_little_worse_than_guessing():
     first = frame(loss=[10.9, 3.8], vocab_size=50257, checkpoint=[1, 0])
     assert RunTable.from_frame(first).column("loss")[0] == 10.9
+
+
+def test_a_few_runs_that_learnt_nothing_are_no_other_unit():
+    """A campaign whose highest learning rate made one run worse than a guess could not be read any more."""
+    many = {"run_id": list("abcdefgh"), "params": 1e8, "tokens": 1e9, "vocab_size": 50257}
+    assert len(RunTable.from_frame(frame(**many, loss=[4.0] * 7 + [11.5])).fit_rows("loss")) == 8
+    assert "more than the loss of a uniform guess" in refused(frame(**many, loss=[4.0] * 7 + [11.9]))
+    assert "more than the loss of a uniform guess" in refused(frame(**many, loss=[4.0] * 6 + [11.5] * 2))

@@ -1,117 +1,114 @@
-"""Every answer about a plan is of the text that the plan names, whichever command is asked."""
+"""The predictor that a plan asks for, and forecasts that agree with runs of one's own."""
 
-import math
-
+import numpy as np
+import pandas as pd
 import pytest
 from foretrain.datasets.runs.run_table import RunTable
-from foretrain.simulator.allocation.compute_optimal.curves import isoflop
-from foretrain.simulator.allocation.compute_optimal.optimal import compute_optimal
-from foretrain.simulator.allocation.sensitivity.sensitivity import sensitivity
-from foretrain.simulator.allocation.under_limits.marginal import what_more_buys
-from foretrain.simulator.config.run_config import RunConfig
-from foretrain.simulator.forecast.for_plan import for_plan
+from foretrain.simulator.fitting import Observations
+from foretrain.simulator.forecast.for_plan import anchored, contradictions, for_plan, plan_labels
 from foretrain.simulator.forecast.forecast import forecast
-from foretrain.simulator.predictor.predictor import Predictor
 from foretrain.simulator.predictor.storage.folder import load
-from foretrain.simulator.report.charts.forecast import _curve
-from foretrain.simulator.search.evaluate import Evaluator
-from foretrain.simulator.search.optimize import as_study, optimize
-from foretrain.simulator.search.study import Study
-from foretrain.simulator.tracking.track import planned_loss
 
 WEB = load("web-text")
-TEXT = {"corpus": "starcoder", "tokenizer": "llama2"}
-PLAN = {
-    "model": {
-        "architecture": {
-            "layers": 16,
-            "width": 2048,
-            "heads": 16,
-            "ffn_width": 5632,
-            "vocab_size": 32000,
-            "context_length": 2048,
-        }
-    },
-    "data": {"tokens": "100B", **TEXT},
-    "optim": {"batch_tokens": "2M"},
-    "hardware": {"accelerator": "H100", "count": 64, "price_usd_per_hour": 2.0},
-}
 
 
-@pytest.fixture(scope="module")
-def config():
-    return RunConfig.from_mapping(PLAN)
+@pytest.fixture
+def own_runs(true_loss_at):
+    """`own_runs(params, factor)`: runs with 20 tokens a parameter, so many times the loss of a known law."""
+
+    def make(params, factor: float = 1.0, **columns) -> RunTable:
+        params = np.atleast_1d(np.asarray(params, dtype=float))
+        frame = pd.DataFrame(
+            {"params": params, "tokens": 20 * params, "loss": factor * true_loss_at(params, 20 * params)}
+        )
+        return RunTable.from_frame(frame.assign(**columns), where="mine.csv")
+
+    return make
 
 
-@pytest.fixture(scope="module")
-def told(config):
-    """What `simulate predict` says of the plan."""
-    return forecast(config, WEB).headline.loss_nats
+def test_what_a_plan_says_of_its_text(plan):
+    nothing = plan_labels(plan("1B", "20B"))
+    assert (nothing.corpus, nothing.tokenizer, nothing.source) == ({"": 1.0}, "", "")
+    stated = plan_labels(plan("1B", "20B", corpus={"web": 0.8, "code": 0.2}, tokenizer="llama3", evaluated_on="c4"))
+    assert (stated.corpus, stated.evaluated_on) == ({"web": 0.8, "code": 0.2}, "c4_en")
+    of_mix = plan_labels(plan("1B", "20B", mix={"web": 0.5, "code": 0.5}))
+    assert of_mix.corpus == {"web": 0.5, "code": 0.5}
+    in_full = plan_labels(plan("1B", "20B", corpus="c4", tokenizer={"vocab_size": 50_000, "bytes_per_token": 4.1}))
+    assert in_full.bytes_per_token == 4.1
 
 
-def _study(space):
-    return Study.from_mapping({"run": PLAN, "predictor": "web-text", "space": space, "objective": "loss_nats"})
+def test_a_corpus_of_one_author_says_who_trains(plan):
+    assert plan_labels(plan("7B", "2T", corpus="llama2_mix", tokenizer="llama2")).source == "llama2"
+    assert plan_labels(plan("7B", "2T", corpus="c4", tokenizer="gpt2")).source == ""
 
 
-def test_the_text_matters(told):
-    unnamed = RunConfig.from_mapping({**PLAN, "data": {"tokens": "100B"}})
-    assert abs(math.log(told.median / forecast(unnamed, WEB).headline.loss_nats.median)) > 0.2
+def test_what_a_plan_names_narrows_its_forecast(plan):
+    def width(**data) -> float:
+        low, high = forecast(plan("7B", "2T", **data), WEB).headline.loss_nats.intervals[0.9]
+        return np.log(high / low)
+
+    named = width(corpus="llama2_mix", tokenizer="llama2")
+    assert named < 0.5 * width(corpus="fineweb", tokenizer="llama2", evaluated_on="c4_en")
+    assert width(corpus="fineweb", tokenizer="llama2", evaluated_on="c4_en") < width()
 
 
-def test_optimum_and_curves_are_of_the_plans_text(config, told):
-    found = compute_optimal(WEB, config=config)
-    assert found.plan.loss_nats == pytest.approx(told.median, rel=1e-9)
-    assert found.loss_nats.median < told.median < 1.5 * found.loss_nats.median
-    (curve,) = isoflop(WEB, [found.flops], config=config)
-    assert curve.loss_nats.min() == pytest.approx(found.loss_nats.median, rel=0.01)
+def test_plans_of_the_same_text_share_their_predictor(plan):
+    plans = [plan("1B", "20B", corpus="c4"), plan("7B", "2T", corpus="C4"), plan("1B", "20B", corpus="fineweb")]
+    one, same, other = (for_plan(one, WEB) for one in plans)
+    assert one is same
+    assert one is not other
+    fitted = load("repeats-c4")
+    assert for_plan(plans[0], fitted) is fitted
 
 
-def test_more_and_sensitivity_are_of_the_plans_text(config, told):
-    assert what_more_buys(config, WEB).loss_nats == told
-    assert sensitivity(config, WEB).outcomes["loss_nats"] == told.median
+@pytest.mark.parametrize("params", [[1e9], [3e8, 1e9], [1e8, 3e8, 1e9]])
+def test_a_forecast_agrees_with_ones_own_runs(plan, own_runs, params):
+    table = own_runs(params, 1.1)
+    predictor = anchored(plan("1B", "20B"), table)
+    found = forecast(plan("1B", "20B"), predictor).headline.loss_nats
+    assert found.median == pytest.approx(table.column("loss")[-1], rel=0.01)
+    low, high = found.intervals[0.9]
+    before = forecast(plan("1B", "20B"), WEB).headline.loss_nats.intervals[0.9]
+    assert np.log(high / low) < 0.3 * np.log(before[1] / before[0])
+    assert predictor.about["digest"] == table.digest()
+    assert f"{len(params)} of your runs" in predictor.about["title"]
 
 
-def test_tracking_is_held_against_the_same_forecast(config, told):
-    plan = planned_loss(config, WEB)
-    low, high = told.intervals[0.9]
-    assert plan.loss_nats == told.median
-    assert plan.log_sd == pytest.approx(math.log(high / low) / (2 * 1.645), rel=0.01)
+def test_further_out_an_anchor_is_worth_less(plan, own_runs):
+    predictor = anchored(plan("1B", "20B"), own_runs(1e9))
+    widths = []
+    for params, tokens in (("1B", "20B"), ("3B", "60B"), ("30B", "600B")):
+        low, high = forecast(plan(params, tokens), predictor).headline.loss_nats.intervals[0.9]
+        widths.append(np.log(high / low))
+    assert widths == sorted(widths)
+    assert widths[0] < 0.5 * widths[2]
 
 
-def test_the_chart_passes_through_the_plan(config, told):
-    result = forecast(config, WEB)
-    middle = min(_curve(result, WEB), key=lambda row: abs(math.log(row["tokens"] / config.data.tokens)))
-    assert math.log(middle["median"]) == pytest.approx(told.median, rel=0.01)
+def test_a_run_that_contradicts_what_the_plan_names_is_told_with_both_numbers(plan, own_runs):
+    config = plan("1B", "20B", corpus="c4", tokenizer="gpt2")
+    expected = float(
+        for_plan(config, WEB).predict({"params": np.array([1e9]), "tokens": np.array([2e10])}).loss_nats[0]
+    )
+    far = own_runs(1e9, 0.5)
+    predictor = anchored(config, far)
+    (note,) = predictor.notes
+    assert f"a run of loss {far.column('loss')[0]:.3f} contradicts what the plan names (c4, gpt2, c4_en)" in note
+    assert f"{expected:.3f} is expected there" in note
+    assert note in forecast(config, predictor).warnings
+    assert anchored(plan("1B", "20B"), far).notes == (), "nothing named, nothing contradicted"
+    alike = own_runs(1e9, expected / own_runs(1e9).column("loss")[0])
+    assert anchored(config, alike).notes == ()
 
 
-def test_a_study_starts_from_the_same_forecast(told):
-    found = optimize(_study({"data.tokens": {"low": "50B", "high": "200B", "log": True}}), trials=4)
-    assert found.baseline.evaluation.goals == (told.median,)
-    assert found.baseline.forecast.headline.loss_nats == told
-    assert found.best.evaluation.goals[0] == pytest.approx(found.best.forecast.headline.loss_nats.median, rel=1e-9)
-    assert not found.notes
+def test_early_points_of_a_curve_contradict_nothing(plan):
+    labels = plan_labels(plan("1B", "20B", corpus="c4", tokenizer="gpt2"))
+    columns = {"params": np.full(2, 1e9), "tokens": np.array([1e9, 2e10])}
+    seen = Observations(columns, np.array([9.0, 2.8]), np.ones(2), progress=np.array([0.05, 1.0]))
+    assert contradictions(seen, labels) == []
+    assert contradictions(Observations.from_columns(columns, seen.loss), labels) != []
 
 
-def test_another_predictor_of_a_study_follows_its_run_too(told):
-    study = as_study(_study({"data.tokens": ["50B", "100B"]}), WEB)
-    assert Evaluator(study)({"data.tokens": 100e9}).goals == (told.median,)
-
-
-def test_where_the_text_varies_each_plan_has_its_own(config):
-    study = _study({"data.corpus": ["starcoder", "c4", {"web": 0.5, "code": 0.5}], "data.tokens": ["50B", "100B"]})
-    evaluator = Evaluator(study)
-    plans = [{"data.corpus": corpus, "data.tokens": 100e9} for corpus in ("starcoder", "c4")]
-    for one in evaluator.many([*plans, {"data.corpus": {"web": 0.5, "code": 0.5}, "data.tokens": 50e9}]):
-        assert one.goals == (forecast(one.config, WEB).headline.loss_nats.median,)
-    assert any("data.evaluated_on" in note for note in optimize(study, trials=2).notes)
-
-
-def test_one_text_has_one_predictor(config):
-    longer = config.model_copy(update={"data": config.data.model_copy(update={"tokens": 1e12})})
-    assert for_plan(config, WEB) is for_plan(longer, WEB)
-    assert for_plan(config, for_plan(config, WEB)) is for_plan(config, WEB)
-
-
-def test_a_predictor_of_ones_own_runs_stays_as_it_is(make_frame, config):
-    fitted = Predictor.fit(RunTable.from_frame(make_frame(20)), "chinchilla")
-    assert for_plan(config, fitted) is fitted
+def test_anchors_are_counted_without_embeddings_where_they_state_them(plan, own_runs):
+    predictor = anchored(plan("1B", "20B"), own_runs([1e9, 2e9], params_embedding=1e8))
+    assert predictor.about["params_kind"] == "non_embedding"
+    assert predictor.models["loss"].fitted_ranges["params"] == pytest.approx((9e8, 1.9e9))

@@ -160,7 +160,8 @@ def test_n_follows_the_predictors_convention(kind, model, fitted, make_table, pl
 def test_an_architecture_knows_its_embeddings():
     config = RunConfig.load(EXAMPLES / "llama-7b.yaml")
     assert forecast(config, load(DENSE)).params_fitted == 6738415616 - 2 * 32000 * 4096
-    assert forecast(config, load(WEB)).params_fitted == 6738415616
+    assert forecast(config, load(WEB)).params_fitted == 6738415616 - 2 * 32000 * 4096
+    assert forecast(config, load(REPEATS)).params_fitted == 6738415616
 
 
 def test_embeddings_that_are_not_stated_are_counted_with_a_warning(plan):
@@ -216,6 +217,8 @@ WORDS = {
     "evaluated": r"data\.evaluated_on is .*; the predictor speaks of",
 }
 INSIDE = {"params": 7e8, "params_embedding": 5e7}  # within every predictor's range at 130B tokens, 100B for steplaw
+EIGHT = {"params": 5e9, "params_active": 7e8, "num_experts": 8, "experts_per_token": 1}
+TUNED = {"tokens": "90B", "optim": {"lr": 1e-3, "batch_tokens": "1M"}}
 
 
 @pytest.mark.parametrize(
@@ -225,23 +228,21 @@ INSIDE = {"params": 7e8, "params_embedding": 5e7}  # within every predictor's ra
         (DENSE, {}, set()),
         (REPEATS, {}, set()),
         ("chinchilla-massivetext", {}, set()),
-        (STEPS, {"tokens": "90B", "optim": {"lr": 1e-3, "batch_tokens": "1M"}}, set()),
+        (STEPS, TUNED, set()),
         (STEPS, {"tokens": "90B"}, {"tuning"}),
         (STEPS, {"tokens": "90B", "optim": {"lr": 1e-3}}, {"tuning"}),
         (MOE, {"model": {"params": 3e8}, "tokens": 131_072_000_000}, {"own"}),
         (DENSE, {"model": {"params": 7e8}}, {"embedding"}),
         (WEB, {"unique_tokens": "10B"}, set()),
         (REPEATS, {"unique_tokens": "10B"}, set()),
-        (DENSE, {"unique_tokens": "10B"}, {"repeats"}),
-        (DENSE, {"unique_tokens": "130B"}, set()),
-        (DENSE, {"unique_tokens": "1T"}, set()),
-        (WEB, {"model": {"params": 5e9, "params_active": 7e8, "num_experts": 8, "experts_per_token": 1}}, {"experts"}),
-        (
-            "chinchilla-massivetext",
-            {"model": {"params": 5e9, "params_active": 7e8, "num_experts": 8, "experts_per_token": 1}},
-            {"dense"},
-        ),
-        (WEB, {"model": {"params": 7e8, "params_active": 7e8, "num_experts": 1, "experts_per_token": 1}}, set()),
+        (DENSE, {"unique_tokens": "10B"}, set()),
+        (STEPS, {**TUNED, "unique_tokens": "10B"}, {"repeats"}),
+        (STEPS, {**TUNED, "unique_tokens": "130B"}, set()),
+        (STEPS, {**TUNED, "unique_tokens": "1T"}, set()),
+        (WEB, {"model": {**INSIDE, **EIGHT}}, {"experts"}),
+        ("chinchilla-massivetext", {"model": {**INSIDE, **EIGHT}}, {"experts"}),
+        (REPEATS, {"model": {**INSIDE, **EIGHT}}, {"dense"}),
+        (WEB, {"model": {**INSIDE, "params_active": 7e8, "num_experts": 1, "experts_per_token": 1}}, set()),
         (WEB, {"corpus": "web"}, set()),
         (WEB, {"corpus": "Web Text "}, set()),
         (WEB, {"corpus": "protein sequences"}, {"new"}),
@@ -266,9 +267,12 @@ INSIDE = {"params": 7e8, "params_embedding": 5e7}  # within every predictor's ra
         (DENSE, {"evaluated_on": "paloma"}, {"evaluated"}),
         (WEB, {"evaluated_on": "palomma"}, {"new"}),
         (DENSE, {"evaluated_on": "paloma_c4_en", "tokenizer": "dolma2"}, set()),
-        (WEB, {"mix": {"web": 0.5, "code": 0.5}}, {"mix"}),
+        (WEB, {"mix": {"web": 0.5, "code": 0.5}}, set()),  # what its corpus consists of
+        (WEB, {"mix": {"web": 0.5, "ours": 0.5}}, {"mix"}),
+        (WEB, {"mix": {"web": 0.5, "code": 0.5}, "corpus": "c4"}, {"mix"}),
+        (DENSE, {"mix": {"web": 0.5, "code": 0.5}}, {"mix"}),
         (WEB, {"tokens": "20T"}, {"gap"}),
-        (WEB, {"model": {"params": 1e13}, "tokens": "100T"}, {"gap", "far"}),
+        (WEB, {"model": {"params": 1e13, "params_embedding": 1e10}, "tokens": "100T"}, {"gap", "far"}),
         (WEB, {"tokens": "3B"}, {"few"}),
         (WEB, {"tokens": "3.6B"}, set()),
     ],

@@ -98,13 +98,16 @@ def test_a_law_for_each_value(tmp_path):
 
 
 def test_runs_far_above_the_law_are_told_with_what_they_share():
-    """Thirty runs, of which the four of fewest tokens per parameter were hardly trained."""
+    """Thirty runs of all sizes, four of which spent half of their steps on warm-up."""
     frame = pooled(floors={"web": 2.05})
     frame = pd.concat([frame.assign(tokens=frame.tokens * more) for more in (1.0, 3.0, 9.0)], ignore_index=True)
-    frame.loc[:3, "tokens"] = frame.params[:4]
-    frame["loss"] = 2.05 + 400 * frame.params**-0.34 + 1500 * frame.tokens**-0.34
-    frame["loss"] *= np.where(frame.index < 4, 1.2, 1.0)
-    assert said(fitted(frame), "they have the lowest tokens per parameter (1 to 1)")
+    loss = 2.05 + 400 * frame.params**-0.34 + 1500 * frame.tokens**-0.34
+    strays = frame.index.isin([3, 9, 15, 24])
+    frame = frame.assign(loss=loss * np.where(strays, 1.25, 1.0), steps=10_000)
+    frame["warmup_steps"] = np.where(strays, 5_000, 100)
+    predictor = fitted(frame)
+    assert said(predictor, "4 runs lie ")
+    assert said(predictor, "they have the highest share of warm-up (0.5 to 0.5)")
 
 
 def test_facts_of_the_table_where_all_runs_agree():

@@ -9,6 +9,7 @@ import pytest
 from foretrain.core.errors import DataWarning, FitError, InputError, PredictorError, UsageError
 from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.fitting import public_prior, weak_prior
+from foretrain.simulator.predictor.named import views
 from foretrain.simulator.predictor.predictor import Predictor
 from foretrain.simulator.predictor.storage import folder as predictor_io
 from foretrain.simulator.predictor.storage.folder import load, save, shipped
@@ -79,20 +80,24 @@ def test_failed_runs_change_nothing(make_frame, elsewhere):
     assert other.models["loss"].rows == 30
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_a_dozen_small_runs_extrapolate_sanely(seed, make_table, true_loss_at):
+def test_a_dozen_small_runs_extrapolate_sanely(make_table, true_loss_at):
     """Two decades beyond a dozen runs of at most a billion parameters, noise 0.3 %."""
-    table = make_table(12, 0.003, seed, decades=(7.5, 9.0))
-    predictor = Predictor.fit(table)
-    params, tokens = table.column("params"), table.column("tokens")
-    top = int((params * tokens).argmax())
-    prediction = predictor.predict(runs(10 * params[top], 10 * tokens[top]))
-    true = true_loss_at(10 * params[top], 10 * tokens[top])
-    assert abs(prediction.loss_nats[0] / true - 1) < 0.05
-    (low,), (high,) = prediction.interval(0.9)
-    assert low < true < high
-    assert 0.01 < np.log(high / low) < 0.4, "neither certain nor useless"
-    assert prediction.extrapolation_decades[0] == pytest.approx(2.0, abs=0.01)
+    errors, inside = [], 0
+    for seed in range(6):
+        table = make_table(12, 0.003, seed, decades=(7.5, 9.0))
+        predictor = Predictor.fit(table)
+        params, tokens = table.column("params"), table.column("tokens")
+        top = int((params * tokens).argmax())
+        prediction = predictor.predict(runs(10 * params[top], 10 * tokens[top]))
+        true = true_loss_at(10 * params[top], 10 * tokens[top])
+        errors.append(abs(prediction.loss_nats[0] / true - 1))
+        (low,), (high,) = prediction.interval(0.9)
+        inside += low < true < high
+        assert 0.01 < np.log(high / low) < 0.4, "neither certain nor useless"
+        assert prediction.extrapolation_decades[0] == pytest.approx(2.0, abs=0.01)
+    assert np.median(errors) < 0.04
+    assert max(errors) < 0.1
+    assert inside >= 5
 
 
 # targets
@@ -157,7 +162,7 @@ def test_the_same_seed_gives_the_same_bits(make_table, elsewhere, fitted):
 def test_another_seed_draws_otherwise_around_the_same_centre(make_table, elsewhere, fitted):
     other = Predictor.fit(make_table(40), seed=1)
     one, two = fitted.predict(elsewhere), other.predict(elsewhere)
-    np.testing.assert_array_equal(one.log_loss, two.log_loss)
+    assert (np.abs(one.log_loss - two.log_loss) < 0.3 * one.scale).all()
     assert not np.array_equal(one.scale, two.scale)
     np.testing.assert_allclose(one.scale, two.scale, rtol=0.5)
     assert (fitted.about["seed"], other.about["seed"]) == (0, 1)
@@ -202,9 +207,10 @@ def test_intervals_widen_with_the_gap(fitted):
 
 def test_noisier_tables_have_wider_intervals(make_table, elsewhere):
     tables = [make_table(40, noise) for noise in (0.001, 0.01, 0.05)]
-    widths = [Predictor.fit(t, "general", prior="public").predict(elsewhere).scale.mean() for t in tables]
-    assert widths == sorted(widths)
-    assert widths[-1] > 3 * widths[0]
+    for law, by_factor in (("general", 3.0), ("auto", 1.3)):
+        widths = [quietly(t, law, prior="public").predict(elsewhere).scale.mean() for t in tables]
+        assert widths == sorted(widths)
+        assert widths[-1] > by_factor * widths[0]
 
 
 def test_chances_follow_the_interval(fitted, elsewhere):
@@ -227,11 +233,14 @@ def test_one_run_or_many_makes_no_difference(fitted, elsewhere):
 # refusals
 
 
-@pytest.mark.parametrize(("column", "other"), [("tokens", "params"), ("params", "tokens")])
-def test_a_dimension_that_never_varied_is_refused(column, other, make_frame):
+ONE_SIZE = [("tokens", "params", "params_only"), ("params", "tokens", "tokens_only")]
+
+
+@pytest.mark.parametrize(("column", "other", "law"), ONE_SIZE)
+def test_a_law_of_one_dimension_refuses_the_other(column, other, law, make_frame):
     frame = make_frame(20).assign(**{column: 5e9})
     frame["loss"] = 1.7 + 500 * frame[other] ** -0.3
-    predictor = quietly(RunTable.from_frame(frame))
+    predictor = quietly(RunTable.from_frame(frame), law)
     inside = {column: 5e9 * 1.9, other: 1e9}
     assert np.isfinite(predictor.predict(runs(**inside)).log_loss).all()
     for factor in (2.1, 1 / 2.1, 1000):
@@ -239,8 +248,22 @@ def test_a_dimension_that_never_varied_is_refused(column, other, make_frame):
             predictor.predict(runs(**{**inside, column: 5e9 * factor}))
 
 
+@pytest.mark.parametrize(("column", "other", "law"), ONE_SIZE)
+def test_what_never_varied_is_left_to_the_public_tables(column, other, law, make_frame, true_loss_at):
+    frame = make_frame(20).assign(**{column: 5e9})
+    frame["loss"] = true_loss_at(frame["params"], frame["tokens"])
+    predictor = quietly(RunTable.from_frame(frame))
+    found = predictor.predict(runs(**{column: 5e9 * np.array([1.0, 4.0, 16.0]), other: np.full(3, 1e9)}))
+    assert (np.diff(found.log_loss) < 0).all()
+    assert (np.diff(found.scale) > 0).all()
+    if column == "tokens":
+        low, high = found.interval(0.95)
+        true = true_loss_at(1e9, 5e9 * np.array([1.0, 4.0, 16.0]))
+        assert ((low < true) & (true < high)).all()
+
+
 def test_a_mixed_batch_names_the_worst_run(make_frame):
-    predictor = quietly(RunTable.from_frame(make_frame(20).assign(tokens=5e9)))
+    predictor = quietly(RunTable.from_frame(make_frame(20).assign(tokens=5e9)), "params_only")
     with pytest.raises(InputError, match=r"tokens: got 1e\+12"):
         predictor.predict(runs([1e8, 1e8, 1e8], [5e9, 1e12, 2e10]))
 
@@ -252,8 +275,9 @@ def test_a_law_that_the_table_cannot_support_is_refused(make_table):
         Predictor.fit(make_table(20), "chinchila")
     with pytest.raises(FitError, match="expected auto, public, weak or none"):
         Predictor.fit(make_table(20), prior="strong")
-    with pytest.raises(FitError, match="at least 4 are needed"):
-        Predictor.fit(make_table(3))
+    for law in ("general", "chinchilla"):
+        with pytest.raises(FitError, match="at least 4 are needed"):
+            Predictor.fit(make_table(3), law)
 
 
 # priors
@@ -320,10 +344,25 @@ def test_a_mix_that_varies(spread, doubted, make_table):
     assert any("mix columns vary" in text for text in messages) == doubted
 
 
-def test_a_dimension_that_is_left_out(make_frame):
-    frame = make_frame(20).assign(tokens=5e9)
-    _, messages = warned(RunTable.from_frame(frame))
-    assert any("the law leaves tokens out and refuses runs far from that value" in text for text in messages)
+@pytest.mark.parametrize(
+    ("law", "words"),
+    [
+        ("auto", "column 'tokens' takes one value, 5e+09: what else it does to the loss rests on the prior"),
+        ("params_only", None),
+    ],
+)
+def test_a_dimension_that_never_varied(law, words, make_frame):
+    _, messages = warned(RunTable.from_frame(make_frame(20).assign(tokens=5e9)), law)
+    assert (words in messages) == (words is not None)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_few_runs_say_what_they_leave_to_others(number, make_table):
+    predictor, messages = warned(make_table(number))
+    assert messages == list(predictor.notes)
+    assert any("rest" in text for text in messages) == (number < 3)  # two rise together
+    experts = make_table(number, num_experts=np.array([1, 4, 16])[:number])
+    assert "experts" in quietly(experts).models["loss"].choice["left_out"]
 
 
 # disk
@@ -429,7 +468,9 @@ def test_shipped_predictors_say_what_they_are(name):
     assert predictor.name == name
     assert predictor.about["params_kind"] in ("total", "active", "non_embedding")
     assert predictor.about["title"]
+    assert all(model.rows >= 20 for model in predictor.models.values())
+    if name in views():
+        return
     card = (predictor_io._facts() / name / "MODEL_CARD.md").read_text(encoding="utf-8")
     for model in predictor.models.values():
         assert f"`{model.fit.law.name}`" in card
-        assert model.rows >= 20

@@ -75,6 +75,23 @@ def test_without_a_feasible_plan_the_result_says_what_would_do(make_study):
     assert again.feasible
 
 
+def test_every_plan_has_its_difference_to_the_run_as_it_is(make_study):
+    objective = [{"minimise": "loss_nats"}, {"minimise": "cost_usd"}]
+    found = optimize(make_study(objective=objective, search={"trials": 12, "sampler": "random", "polish": False}))
+    own = found.baseline.forecast
+    assert found.baseline.difference == {}
+    for plan in (found.best, *found.front):
+        loss, cost = (plan.difference[name] for name in ("loss_nats", "cost_usd"))
+        assert loss.median == pytest.approx(plan.forecast.headline.loss_nats.median - own.headline.loss_nats.median)
+        assert cost.median == pytest.approx(plan.forecast.cluster.cost_usd.median - own.cluster.cost_usd.median)
+        assert np.ptp(loss.intervals[0.9]) < 0.5 * np.ptp(own.headline.loss_nats.intervals[0.9])
+        assert plan.to_dict()["difference"]["loss_nats"] == loss.to_dict()
+    shown = Console(width=200, file=io.StringIO())
+    shown.print(study_view(found))
+    assert "against the run as it is" in shown.file.getvalue()
+    assert "loss_nats against the run" in shown.file.getvalue()
+
+
 def test_a_model_that_fits_nowhere_names_the_machines(make_study):
     study = make_study(
         run={"hardware": {"count": 1}},

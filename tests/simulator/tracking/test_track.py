@@ -113,6 +113,16 @@ def test_against_a_predictor_and_its_interval(plan, losses, write_log):
     assert abs(result.loss_nats.median / alone - 1) < 0.01
 
 
+def test_the_difference_to_the_plan(plan, losses, write_log):
+    step, loss = losses(0.6)
+    result = track(plan(), write_log(step=step, loss=loss))
+    difference, planned = result.difference_nats, result.plan.loss_nats
+    assert difference.median == pytest.approx(result.loss_nats.median - planned)
+    for level, ends in result.loss_nats.intervals.items():
+        assert difference.intervals[level] == pytest.approx([end - planned for end in ends])
+    assert difference.chance_lower == pytest.approx(result.p_target), "the plan is the target here"
+
+
 def test_which_predictor_is_taken(plan):
     assert predictor_for(plan(), None) is None
     bare = plan().model_copy(update={"targets": type(plan().targets)()})
