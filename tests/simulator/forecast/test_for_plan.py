@@ -71,7 +71,8 @@ def test_a_forecast_agrees_with_ones_own_runs(plan, own_runs, params):
     before = forecast(plan("1B", "20B"), WEB).headline.loss_nats.intervals[0.9]
     assert np.log(high / low) < 0.3 * np.log(before[1] / before[0])
     assert predictor.about["digest"] == table.digest()
-    assert f"{len(params)} of your runs" in predictor.about["title"]
+    told = "one run" if len(params) == 1 else f"{len(params)} runs"
+    assert predictor.about["title"].startswith(f"{told} of your own (mine.csv)")
 
 
 def test_further_out_an_anchor_is_worth_less(plan, own_runs):
