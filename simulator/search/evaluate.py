@@ -21,9 +21,11 @@ from ..cluster.layout_choice import missing
 from ..cluster.layouts.layout import batch_sequences
 from ..cluster.memory.memory import MemoryCap
 from ..config.run_config import RunConfig
+from ..forecast.for_plan import for_plan
 from ..forecast.forecast import Forecast, forecast
 from ..forecast.law_inputs import planned, run_columns
 from ..predictor.prediction import LossPrediction
+from ..predictor.predictor import Predictor
 from .goals.measures import PlanOutcome
 from .space.dimensions import Values
 from .study import Study
@@ -179,21 +181,23 @@ class Evaluator:
         if not self.study.loss_columns:
             return found
         columns: dict[int, Mapping[str, np.ndarray]] = {}
-        groups: dict[tuple[str, ...], list[int]] = {}
+        groups: dict[tuple[int, tuple[str, ...]], tuple[Predictor, list[int]]] = {}
         for place, config in enumerate(configs):
             try:
-                columns[place] = run_columns(config, self.predictor, [])
+                predictor = for_plan(config, self.predictor)
+                columns[place] = run_columns(config, predictor, [])
             except InputError as error:
                 found[place] = str(error)
                 continue
-            names = tuple(columns[place])
-            groups.setdefault(names, []).append(place)
-        for places in groups.values():
-            self._predict(configs, columns, places, found)
+            key = id(predictor), tuple(columns[place])
+            groups.setdefault(key, (predictor, []))[1].append(place)
+        for predictor, places in groups.values():
+            self._predict(predictor, configs, columns, places, found)
         return found
 
     def _predict(
         self,
+        predictor: Predictor,
         configs: Sequence[RunConfig],
         columns: Mapping[int, Mapping[str, np.ndarray]],
         places: list[int],
@@ -206,14 +210,14 @@ class Evaluator:
             together[name] = np.concatenate([columns[place][name] for place in places])
         predicted: dict[str, LossPrediction] = {}
         try:
-            for target, model in self.predictor.models.items():
+            for target, model in predictor.models.items():
                 predicted[target], *_ = planned(configs[first], model, together)
         except InputError as error:
             if len(places) == 1:
                 found[first] = str(error)
             else:  # one of them causes the error
                 for place in places:
-                    self._predict(configs, columns, [place], found)
+                    self._predict(predictor, configs, columns, [place], found)
             return
         for row, place in enumerate(places):
             found[place] = {target: prediction.row(row) for target, prediction in predicted.items()}

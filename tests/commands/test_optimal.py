@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from foretrain.core.units import format_count
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -53,14 +54,15 @@ def test_a_point_as_a_table(call):
     assert done.returncode == 0
     lines = done.stdout.splitlines()
     assert lines[0] == "compute-optimal for 5.76e23 FLOPs"
-    assert lines[2].split()[:3] == ["parameters", "(all)", "47.5B"]
+    found = parsed(call("optimal", "point", *GOPHER, "--json"))["params"]["median"]
+    assert lines[2].split()[:3] == ["parameters", "(non-embedding)", format_count(found)]
     assert "closed form" in done.stdout
-    assert "! C = 6·N·D; N counts all parameters" in done.stdout
+    assert "! C = 6·N·D; N counts non-embedding parameters" in done.stdout
 
 
 def test_a_plan_says_where_it_stands(call):
     done = call("optimal", "point", "--config", SEVEN_B)
-    assert "the plan, 6.74B on 2.00T tokens, is over-trained" in done.stdout
+    assert "the plan, 6.48B on 2.00T tokens, is over-trained" in done.stdout, "without its embeddings"
     facts = parsed(call("optimal", "point", "--config", GPT3, "--json"))
     assert facts["plan"]["factor"] < 0.2, "GPT-3 had far too few tokens"
 
@@ -144,7 +146,7 @@ BAD = [
     (("point", "--flops", "1e22", "--chance", "90%"), 2, "--chance goes with"),
     (("point", "--budget", "1M", "--chance", "100%", *RUN), 2, "--chance: got '100%'; expected a share"),
     (("point", "--flops", "1e22", "--predictor", "routing-moe"), 3, "how the loss changes with tokens"),
-    (("point", "--flops", "1e22", "--predictor", "olmo-c4", "--unique-tokens", "1B"), 3, "knows no repeats"),
+    (("point", "--flops", "1e22", "--predictor", "steplaw", "--unique-tokens", "1B"), 3, "knows no repeats"),
     (("point", "--flops", "1e22", "--predictor", "none-such"), 3, "no such predictor"),
     (("point", "--flops", "1e22", "--chart", "x.gif"), 2, "unknown format '.gif'"),
     (("point", "--config", "none-such.yaml"), 3, "none-such.yaml: there is no such file"),

@@ -16,6 +16,7 @@ from ....core.errors import InputError
 from ....core.units import shown
 from ...config.run_config import RunConfig
 from ...fitting import Fit
+from ...forecast.for_plan import for_plan
 from ...forecast.law_inputs import planned, run_columns
 from ...laws import Columns
 from ...predictor.domains import check_domains, new_domains, without_new_domains
@@ -58,6 +59,8 @@ class LossSurface:
         `unique_tokens` is a stock that replaces the plan's. InputError where the law reads what isn't stated (a mix),
         or doesn't know how the loss changes with size or with tokens.
         """
+        if config is not None:
+            predictor = for_plan(config, predictor)
         name = cls.target_of(predictor, config)
         plan = _DENSE if config is None else tuned(config)
         warnings: list[str] = []

@@ -14,7 +14,6 @@ from ....core.model.architecture import Architecture
 from ....core.model.shape_family import family_shape, params_range
 from ....core.progress import Progress
 from ...config.run_config import RunConfig
-from ...forecast.for_plan import for_plan
 from ...forecast.law_inputs import run_columns
 from ...predictor.prediction import LossPrediction
 from ...predictor.predictor import Predictor
@@ -83,7 +82,6 @@ def climb(
     InfeasibleError with the reason of the size nearest to the plan's where none can be trained within the limits.
     """
     base = plan_shape(config)
-    predictor = for_plan(config, predictor)
     surface = LossSurface.of(predictor, config)
     low, high = params_range(base)
     found: dict[Architecture, Rung] = {}

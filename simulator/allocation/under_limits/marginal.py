@@ -19,7 +19,6 @@ from ...cluster.layout_choice import missing
 from ...cluster.step_time.step_model import StepTimeModel
 from ...config.run_config import RunConfig
 from ...forecast.cluster_differences import OnMachines, cluster_differences
-from ...forecast.for_plan import for_plan
 from ...forecast.law_inputs import run_columns
 from ...forecast.together import LossDraws
 from ...predictor.predictor import Predictor
@@ -166,7 +165,6 @@ def what_more_buys(
     ('twice the tokens', True)
     """
     _check(config, weeks, gpus, budget)
-    predictor = for_plan(config, predictor)
     steps = AffordableSteps(step_times)
     base = steps.estimate(config, DRAWS)
     comparison = _Comparison(config, predictor, base, steps)

@@ -17,7 +17,6 @@ from ...cluster.estimate import DRAWS
 from ...cluster.step_time.step_model import StepTimeModel
 from ...config.run_config import RunConfig
 from ...fitting import extrapolation_decades
-from ...forecast.for_plan import for_plan
 from ...predictor.predictor import Predictor
 from ..compute_optimal.optimum import DRIFT_PER_DECADE
 from ..compute_optimal.over_training import OverTraining, over_training_of
@@ -149,7 +148,6 @@ def money_optimal(
     given = Limits(budget_usd, deadline_days, chance)
     limits = Limits.of(config, chance) if given.unlimited else given
     steps = AffordableSteps(step_times)
-    predictor = for_plan(config, predictor)
     ladder = climb(config, predictor, limits, steps, progress)
     surface = LossSurface.of(predictor, config)
     rung = ladder.rungs[ladder.best]

@@ -11,8 +11,8 @@ from foretrain.simulator.allocation.compute_optimal.optimum import find_optimum
 from foretrain.simulator.allocation.compute_optimal.surface import LossSurface
 
 
-def test_a_curve_of_equal_compute_has_that_compute_and_its_valley_at_the_optimum(chinchilla):
-    for curve in isoflop(chinchilla, [1e21, 1e23]):
+def test_a_curve_of_equal_compute_has_that_compute_and_its_valley_at_the_optimum(fitted):
+    for curve in isoflop(fitted, [1e19, 1e21]):
         assert 6 * curve.params * curve.tokens == pytest.approx(curve.flops)
         assert curve.params[curve.loss_nats.argmin()] == pytest.approx(curve.optimum.params.median)
         assert curve.loss_nats.min() == pytest.approx(curve.optimum.loss_nats.median)
@@ -21,6 +21,14 @@ def test_a_curve_of_equal_compute_has_that_compute_and_its_valley_at_the_optimum
         down, up = np.split(np.diff(curve.loss_nats), [int(curve.loss_nats.argmin())])
         assert (down < 0).all()
         assert (up > 0).all()
+
+
+def test_the_valley_of_forecasts_over_many_laws_is_where_the_law_has_it(chinchilla):
+    """Forecasts of a known table are medians over the laws that it leaves open; the optimum is of their mean."""
+    (curve,) = isoflop(chinchilla, [1e22])
+    low, high = curve.optimum.params.intervals[0.5]
+    assert low < curve.params[curve.loss_nats.argmin()] < high
+    assert curve.loss_nats.min() == pytest.approx(curve.optimum.loss_nats.median, rel=2e-3)
 
 
 def test_more_compute_lies_lower(chinchilla):
@@ -33,7 +41,8 @@ def test_a_curve_of_equal_loss_has_that_loss_and_its_cheapest_is_the_optimum(web
     surface = LossSurface.of(web, unique_tokens=stock)
     (curve,) = isoloss(web, [2.25], unique_tokens=stock)
     assert np.exp(surface.log_loss(curve.params, curve.tokens)) == pytest.approx(2.25, rel=1e-9)
-    assert curve.flops.min() == pytest.approx(curve.cheapest_flops.median, rel=1e-6)
+    exact = 1e-6 if stock is None else 5e-3  # in the corner where the stock is used up the loss hardly falls
+    assert curve.flops.min() == pytest.approx(curve.cheapest_flops.median, rel=exact)
     assert 6 * curve.cheapest_params * curve.cheapest_tokens == pytest.approx(curve.cheapest_flops.median)
     fewer = surface.log_loss(curve.params, 0.99 * curve.tokens)
     assert (fewer > math.log(2.25)).all(), "they are the fewest tokens"
@@ -57,7 +66,9 @@ def test_the_interval_of_a_compute_is_that_of_the_loss_turned_round(chinchilla):
 
 
 def test_a_loss_below_the_floor_is_infeasible_and_says_the_lowest(chinchilla):
-    with pytest.raises(InfeasibleError, match=r"loss 1\.5: no compute up to 1e32 FLOPs reaches it; the lowest .* 1\.6"):
+    with pytest.raises(
+        InfeasibleError, match=r"loss 1\.5: no compute up to 1e32 FLOPs reaches it; the lowest .* 1\.\d"
+    ):
         isoloss(chinchilla, [1.5])
 
 
