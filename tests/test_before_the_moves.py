@@ -98,13 +98,13 @@ def test_a_campaign_gives_the_same_table(made, ask):
     assert differences(found, kept, 0.0) == []
 
 
-def test_a_study_goes_on_from_its_journal(made, ask):
-    """All its trials are there, so it ends at once with the same best."""
-    asked = (made / "study.journal").read_text(encoding="utf-8").count('"op_code":4')
-    found = ask("optimize", "--config", "study.yaml", "--storage", "study.journal")
-    assert differences(found["best"], ANSWERS["optimize"]["best"], FORECAST) == []
-    assert found["trials"]["earlier"] == ANSWERS["optimize"]["trials"]["complete"]
-    assert (made / "study.journal").read_text(encoding="utf-8").count('"op_code":4') == asked
+def test_a_study_of_a_predictor_that_is_another_now_does_not_go_on(made, call):
+    """Its losses are by the `web-text` of then: mixed with those of now they would choose by the version."""
+    before = (made / "study.journal").read_bytes()
+    done = call("optimize", "--config", "study.yaml", "--storage", "study.journal")
+    assert done.returncode == 3
+    assert "was made with another space, other objectives or other constraints" in done.stderr
+    assert (made / "study.journal").read_bytes() == before
 
 
 def test_plans_of_real_runs_are_known_and_take_a_further_result(made, ask):

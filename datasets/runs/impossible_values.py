@@ -76,8 +76,9 @@ def _is_a_run(logs: dict[str, float]) -> bool:
 def refuse_losses_beyond_guessing(raw: RawTable, frame: Frame) -> None:
     """Raise RunTableError for a loss above that of a uniform guess, ln(vocabulary size), in a row of status ok.
 
-    Rows before the end of a run's schedule may be a nat above it, as a model is at its first steps, and so may a few
-    runs of many, as with a learning rate that no model learns at: another unit would show in all of them.
+    Rows before the end of a run's schedule may be a nat above it, as a model is at its first steps. So may fewer than
+    half of the runs, by any loss that isn't surely a perplexity: models do worse than guess at a learning rate that is
+    far too high, and on a domain that they were not trained on; another unit would show in all of them.
     """
     losses = [name for name in frame.columns if name == "loss" or (name.startswith("loss.") and name != "loss.")]
     highest = float(np.nanmax(frame[losses].to_numpy(dtype=float), initial=0.0))
@@ -88,7 +89,7 @@ def refuse_losses_beyond_guessing(raw: RawTable, frame: Frame) -> None:
     for name in losses:
         beyond = (frame[name] > guess) & ok
         few = beyond.sum() < _FEW * ok.sum()
-        bad = beyond & (frame[name] > guess + (early | few))
+        bad = beyond & ((frame[name] > _SURELY_A_PERPLEXITY) | (~early | (frame[name] > guess + 1.0)) & (not few))
         if bad.any():
             row = frame.index[int(np.argmax(bad.to_numpy()))]
             stated = float(vocabulary[row])
@@ -101,7 +102,7 @@ def refuse_losses_beyond_guessing(raw: RawTable, frame: Frame) -> None:
 
 
 _LEAST_GUESS = math.log(256)  # of a tokenizer of bytes
-_FEW = 0.25  # share of the runs
+_FEW = 0.5  # share of the runs
 
 
 def _get(frame: Frame, name: str) -> Cells:

@@ -75,8 +75,8 @@ class Forecast(Summarised):
     >>> import foretrain
     >>> config = foretrain.RunConfig.from_mapping({"model": {"params": "7B"}, "data": {"tokens": "140B"}})
     >>> found = foretrain.forecast(config, foretrain.load_predictor("web-text"))
-    >>> round(found.headline.loss_nats.median, 2), sorted(found.headline.loss_nats.intervals)
-    (2.27, [0.5, 0.8, 0.9, 0.95])
+    >>> round(found.headline.loss_nats.median, 1), sorted(found.headline.loss_nats.intervals)
+    (2.2, [0.5, 0.8, 0.9, 0.95])
     >>> found.cluster is None, "hardware.accelerator" in str(found.cluster_missing)
     (True, True)
     """

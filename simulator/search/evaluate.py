@@ -203,7 +203,7 @@ class Evaluator:
         places: list[int],
         found: list[Mapping[str, LossPrediction] | str],
     ) -> None:
-        """Predict the losses of the plans at `places`, which have the same columns, into `found`."""
+        """Predict the losses of the plans at `places`, which share their predictor and columns, into `found`."""
         first = places[0]
         together = {}
         for name in columns[first]:

@@ -19,6 +19,7 @@ from ...core.version import __version__
 from ..cluster.step_time.step_model import StepTimeModel
 from ..config.run_config import RunConfig
 from ..forecast.for_plan import for_plan
+from ..predictor.loss_model import LossModel
 from ..predictor.predictor import Predictor
 from .goals.goal_reading import GoalReader, lacking
 from .goals.goals import BoundLimit, MeasuredGoal
@@ -237,13 +238,20 @@ def _load_step_times(name: str | None, folder: Path) -> StepTimeModel:
     return StepTimeModel.load(folder / name)
 
 
+def _parameters(model: LossModel) -> Mapping[str, float]:
+    """The parameters of a law; of a posterior, which each process solves for, to six digits."""
+    if model.misfit is None:
+        return model.parameters
+    return {name: float(f"{value:.6g}") for name, value in model.parameters.items()}
+
+
 def _digest(config: StudyConfig, run: RunConfig, predictor: Predictor, times: StepTimeModel) -> str:
     """A digest of everything that decides what a trial means; how to search isn't part of it."""
     read_otherwise = {"search", "name", "run", "predictor", "calibration"}
     plain = config.model_dump(mode="json", by_alias=True, exclude=read_otherwise)
     plain["run"] = run.to_mapping()
     plain["predictor"] = [predictor.name.split("/")[-1], predictor.about.get("digest")]
-    plain["targets"] = {name: sorted(model.parameters.items()) for name, model in predictor.models.items()}
+    plain["targets"] = {name: sorted(_parameters(model).items()) for name, model in predictor.models.items()}
     plain["step_times"] = [times.calibrated_on, times.offset]
     try:
         text = json.dumps(plain, sort_keys=True)

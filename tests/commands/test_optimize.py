@@ -79,6 +79,7 @@ def test_json_has_its_keys_and_the_best_plan_predicts_the_same(call_in, finished
     assert RunConfig.load(folder / "best.yaml").to_mapping() == found["best"]["config"]
     again = json.loads(call_in(folder, "predict", "--config", "best.yaml", "--json").stdout)
     assert again["loss_nats"] == found["best"]["forecast"]["loss_nats"]
+    assert found["best"]["goals"] == [pytest.approx(again["loss_nats"]["median"])]
     assert again["cost_usd"] == found["best"]["forecast"]["cost_usd"]
 
 

@@ -228,6 +228,17 @@ def test_a_memory_that_no_layout_keeps_to_is_missed_by_the_leanest(make_study):
     assert "peak_memory_gib at_most" in found.relaxations[0].text
 
 
+def test_goals_are_of_the_text_that_each_plan_names(make_study):
+    """Trials were judged by the loss of any text, whatever the plan named."""
+    space = {"data.corpus": ["c4", "starcoder"], "data.tokens": {"low": "10B", "high": "1T", "log": True}}
+    study = make_study(run={"data": {"tokens": "100B", "corpus": "c4", "tokenizer": "gpt2"}}, space=space)
+    evaluator, current = Evaluator(study), study.space.current()
+    plans = [{**current, "data.corpus": corpus} for corpus in ("c4", "starcoder", "c4")]
+    goals = [one.goals[0] for one in evaluator.many(plans)]
+    assert goals == [pytest.approx(evaluator.forecast(plan).headline.loss_nats.median) for plan in plans]
+    assert goals[1] < goals[0] == goals[2]
+
+
 def test_another_predictor_is_another_study(make_study, web_text, tmp_path):
     storage, study = str(tmp_path / "s.journal"), make_study(search={"sampler": "random", "polish": False})
     optimize(study, trials=1, storage=storage)

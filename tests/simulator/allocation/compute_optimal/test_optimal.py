@@ -13,7 +13,10 @@ from foretrain.simulator.allocation.compute_optimal.optimal import compute_optim
 from foretrain.simulator.allocation.compute_optimal.optimum import find_optimum
 from foretrain.simulator.allocation.compute_optimal.over_training import over_training_of
 from foretrain.simulator.allocation.compute_optimal.surface import LossSurface
+from foretrain.simulator.config.run_config import RunConfig
+from foretrain.simulator.forecast.forecast import forecast
 from foretrain.simulator.predictor.predictor import Predictor
+from foretrain.simulator.predictor.storage.folder import load
 
 GOPHER_FLOPS = 5.76e23
 
@@ -51,7 +54,7 @@ def test_intervals_grow_beyond_the_fitted_runs(chinchilla):
 
 def test_around_the_optimum_everything_is_worse_and_more_compute_makes_up_for_it(chinchilla, gopher):
     surface = LossSurface.of(chinchilla)
-    best = next(row for row in gopher.around if row.factor == 1.0)
+
     assert (best.penalty_nats.median, best.compute_factor, best.inference_saved) == pytest.approx((0, 1, 0), abs=1e-9)
     for row in gopher.around:
         assert row.tokens / row.params == pytest.approx(row.factor * gopher.tokens_per_param.median)
@@ -67,6 +70,7 @@ def test_around_the_optimum_everything_is_worse_and_more_compute_makes_up_for_it
 
 def test_sizes_that_are_as_good_are_told(chinchilla, gopher):
     surface = LossSurface.of(chinchilla)
+
     for end in gopher.indifferent_params:
         loss = surface.log_loss(np.array([end]), surface.tokens_for(GOPHER_FLOPS, np.array([end])))
         assert loss[0] - find_optimum(surface, GOPHER_FLOPS).log_loss == pytest.approx(1e-3, abs=1e-4)
@@ -116,8 +120,6 @@ def test_a_routed_plan_counts_its_active_parameters(web, plan):
 
 
 def test_a_learning_rate_is_taken_as_tuned(plan):
-    from foretrain.simulator.predictor.storage.folder import load
-
     steplaw = load("steplaw")
     stated = compute_optimal(steplaw, 1e22, config=plan("7B", "2T", optim={"lr": 0.1, "batch_tokens": "4M"}))
     assert stated.params.median == pytest.approx(compute_optimal(steplaw, 1e22).params.median)
@@ -183,3 +185,15 @@ def test_stocks_by_domain_have_corners_of_their_own(mixed, plan):
     params = np.geomspace(1e7, 1e12, 5001)
     best = surface.log_loss(params, surface.tokens_for(1e22, params)).min()
     assert surface.log_loss(np.array([found.params.median]), np.array([found.tokens.median]))[0] <= best + 1e-10
+
+
+def test_a_plan_that_names_its_text_has_the_optimum_of_that_text(web):
+    """The loss at the optimum was that of any text, 2.03 nats, where the plan's own forecast said 1.73."""
+    plan = {"model": {"params": "7B", "params_embedding": "260M"}, "data": {"tokens": "2T"}}
+    named = {**plan, "data": {"tokens": "2T", "corpus": "llama2_mix", "tokenizer": "llama2"}}
+    of_any, of_text = (compute_optimal(web, config=RunConfig.from_mapping(stated)) for stated in (plan, named))
+    at_plan = forecast(RunConfig.from_mapping(named), web).headline.loss_nats
+    assert of_text.plan.loss_nats == pytest.approx(at_plan.median, rel=0.01)
+    assert of_text.loss_nats.median < at_plan.median
+    low, high = of_text.loss_nats.intervals[0.9]
+    assert np.log(high / low) < 0.5 * np.log(of_any.loss_nats.intervals[0.9][1] / of_any.loss_nats.intervals[0.9][0])
