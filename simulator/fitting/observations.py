@@ -57,6 +57,8 @@ class Observations:
     """Share of its run's planned tokens at each row, `(n,)`; None where every row is at the end of its schedule."""
     steps: np.ndarray | None = None
     """Optimizer steps up to each row, `(n,)`, NaN where unknown; None where no row says."""
+    flops: np.ndarray | None = None
+    """Training FLOPs as the table states them, `(n,)`, NaN where unknown; None where nobody says."""
 
     @classmethod
     def from_table(cls, table: RunTable, target: str) -> Observations:
@@ -72,6 +74,7 @@ class Observations:
             origins=None if origins is None else _numbered(origins[fitted]),
             progress=progress if (progress < 1).any() else None,
             steps=steps if np.isfinite(steps).any() else None,
+            flops=_column(rows, "flops"),
         )
 
     @classmethod
@@ -111,7 +114,13 @@ class Observations:
 
         columns = {name: values[rows] for name, values in self.columns.items()}
         return Observations(
-            columns, self.loss[rows], self.weights[rows], some(self.origins), some(self.progress), some(self.steps)
+            columns,
+            self.loss[rows],
+            self.weights[rows],
+            some(self.origins),
+            some(self.progress),
+            some(self.steps),
+            some(self.flops),
         )
 
     def thinned(self, rows: int) -> Observations:

@@ -36,6 +36,20 @@ def to_law(theta: np.ndarray) -> np.ndarray:
     return parameters
 
 
+def from_law(parameters: np.ndarray, reference: Reference) -> np.ndarray:
+    """The first six coordinates of the general law's parameters `(6,)` at a reference point of their own."""
+    x = REFERENCE.log("params") - reference.log("params")
+    t = REFERENCE.log("tokens") - reference.log("tokens")
+    log_level, logit_reducible, logit_capacity, a, b, log_gamma = parameters
+    gamma = np.exp(log_gamma)
+    of_size = -np.logaddexp(0.0, -logit_capacity) - a / gamma * x
+    of_data = -np.logaddexp(0.0, logit_capacity) - b / gamma * t
+    log_reducible = log_level - np.logaddexp(0.0, -logit_reducible) + gamma * np.logaddexp(of_size, of_data)
+    log_floor = log_level - np.logaddexp(0.0, logit_reducible)
+    level = np.logaddexp(log_reducible, log_floor)
+    return np.array([level, log_reducible - log_floor, of_size - of_data, np.log(a), np.log(b), log_gamma])
+
+
 def clipped(theta: np.ndarray) -> np.ndarray:
     """Coordinates `(…, 7)` kept where the arithmetic is finite."""
     return np.clip(theta, *_BOX)

@@ -8,17 +8,18 @@ don't make a forecast a hundred times surer. Points of one training run share it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..fitting import Observations
 
-_MISFIT_LENGTH = 4.6  # in ln N and ln D; chosen with the shares below on left-out sources (benchmarks/few_runs.py)
+_MISFIT_LENGTH = 4.6  # in ln N and ln D; chosen with the shares below on left-out sources (benchmarks/known_corpora.py)
 _ALONG_SD = 0.004  # of points of one run around its own luck, in log loss
 _ALONG_LENGTH = 1.5  # in ln D
 _FEW_STEPS = 5000.0
 _FEW_STEPS_SD = 0.1  # times ln(5000 / steps): runs of few steps lie off the law of longer ones
+_TUNED_SD = 0.01  # of runs that are tuned: extra sd counts beside this
 _CARRY_A_LAW = 8
 _TRAINED = 10.0  # tokens per parameter from which a run is trained enough
 _UNDER_TRAINED_SD = 0.05  # times ln(10 · params / tokens)
@@ -57,6 +58,8 @@ class Runs:
     """What is known to be wrong with a run in advance, as sd of log loss: few steps, a figure read off a picture."""
     weight: np.ndarray
     """The user's weights: a run of weight 4 has half the noise."""
+    flops: np.ndarray
+    """Training FLOPs as the table states them, NaN where they aren't known."""
 
     @classmethod
     def of(cls, observations: Observations) -> Runs:
@@ -77,6 +80,7 @@ class Runs:
             run=run.ravel(),
             extra_sd=extra_sd,
             weight=observations.weights / observations.weights.mean(),
+            flops=np.full(n, np.nan) if observations.flops is None else observations.flops,
         )
 
     def __len__(self) -> int:
@@ -92,21 +96,45 @@ class Runs:
         """6·N·D of each run, `(n,)`."""
         return 6.0 * self.params * self.tokens
 
+    def observations(self) -> Observations:
+        """The same for fits that know no misfit: what is in doubt of a run counts as a smaller weight."""
+        trust = 1.0 / (1.0 + (self.extra_sd / _TUNED_SD) ** 2)
+        plain = Observations.from_columns(self.columns, np.exp(self.log_loss), self.weight * trust)
+        if not self.unfinished.any():
+            return plain
+        return replace(plain, origins=self.run, progress=1.0 - self.unfinished**2)
+
     @classmethod
     def finished(cls, params: np.ndarray, tokens: np.ndarray, log_loss: np.ndarray) -> Runs:
         """Finished runs of which no more is known, each array `(n,)`."""
         n = len(log_loss)
-        return cls(params, tokens, log_loss, np.zeros(n), np.arange(n), np.zeros(n), np.ones(n))
+        return cls(params, tokens, log_loss, np.zeros(n), np.arange(n), np.zeros(n), np.ones(n), np.full(n, np.nan))
 
     @classmethod
     def none(cls) -> Runs:
         """No runs at all."""
         empty = np.zeros(0)
-        return cls(empty, empty, empty, empty, np.zeros(0, dtype=int), empty, empty)
+        return cls(empty, empty, empty, empty, np.zeros(0, dtype=int), empty, empty, empty)
 
     def take(self, rows: np.ndarray) -> Runs:
         """The runs at `rows`, a mask or indices."""
         return Runs(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+    def joined(self, other: Runs) -> Runs:
+        """These runs and others, which are runs of their own."""
+        if not len(other):
+            return self
+        named = {}
+        for name in self.__dataclass_fields__:
+            values = getattr(other, name)
+            if name == "run" and len(self):
+                values = values + self.run.max() + 1
+            named[name] = np.concatenate([getattr(self, name), values])
+        return Runs(**named)
+
+    def with_extra_sd(self, extra_sd: np.ndarray) -> Runs:
+        """The same runs, each with so much more in doubt, `(n,)` as sd of log loss."""
+        return replace(self, extra_sd=np.hypot(self.extra_sd, extra_sd))
 
     def variance(self, spread: Spread) -> np.ndarray:
         """Variance of each run's own noise, `(n,)`."""

@@ -79,7 +79,7 @@ def fit_loss_model(
     if law == AUTO and prior is not None and prior.name == "public" and not fixed:
         left_out = _left_out_if_plain(observations)
         if left_out is not None:
-            model = posterior_model(labels or describe(), observations, tables=tables, seed=seed)
+            model = posterior_model(labels or describe(), observations, tables=tables, law_prior=prior, seed=seed)
             uses = model.fit.law.member.uses
             doubts = fit_warnings(observations, left_out, prior, uses, model.fit.law.domains)
             return replace(model, choice={**model.choice, "left_out": left_out, "doubts": doubts})

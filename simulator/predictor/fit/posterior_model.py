@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from ...fitting import Fit, Observations, Scores, extrapolation_decades, one_thread, ranges
+from ...fitting import Fit, LawPrior, Observations, Scores, extrapolation_decades, one_thread, ranges
 from ...hierarchy.coordinates import LAW, LEVEL, REFERENCE
 from ...hierarchy.errors import Runs
+from ...hierarchy.frontier import expected_runs
 from ...hierarchy.labels import Labels
 from ...hierarchy.misfit import Misfit, drawn, posterior_scale, predicted
 from ...hierarchy.population import Population
 from ...hierarchy.posterior import Belief, Component, posterior
+from ...hierarchy.readings import with_robust_reading
 from ...hierarchy.shipped import population as shipped_population
 from ..calibration import posterior_calibration
 from ..loss_model import LossModel
@@ -36,6 +38,7 @@ def posterior_model(
     observations: Observations | None = None,
     *,
     tables: Population | None = None,
+    law_prior: LawPrior | None = None,
     seed: int = 0,
 ) -> LossModel:
     """The loss of a table's runs, given some of them or none.
@@ -44,16 +47,20 @@ def posterior_model(
         labels: What is known of the table: corpus, tokenizer, evaluation set.
         observations: Its runs; None for none.
         tables: The model over tables; by default the shipped one.
+        law_prior: Prior of the robust reading of the runs; by default that of the public tables.
         seed: Seed of the draws.
     """
     tables = shipped_population() if tables is None else tables
     if observations is None:
         return given_runs(labels, Runs.none(), tables, seed=seed)
-    model = given_runs(labels, Runs.of(observations.thinned(_MOST_RUNS)), tables, seed=seed)
+    runs = Runs.of(observations.thinned(_MOST_RUNS))
+    model = given_runs(labels, runs, tables, law_prior=law_prior, seed=seed)
     return replace(model, fitted_ranges=ranges(observations), rows=len(observations))
 
 
-def given_runs(labels: Labels, runs: Runs, tables: Population, *, seed: int = 0) -> LossModel:
+def given_runs(
+    labels: Labels, runs: Runs, tables: Population, *, law_prior: LawPrior | None = None, seed: int = 0
+) -> LossModel:
     """The same from runs as the model over tables sees them; there may be none."""
     with one_thread():  # also so that every process finds the same bits
         prior = tables.expected(labels)
@@ -61,9 +68,9 @@ def given_runs(labels: Labels, runs: Runs, tables: Population, *, seed: int = 0)
             prior.covariance[LEVEL, LEVEL] += _OWN_LEVEL_SD**2
         deviation, known = _known_table(tables, labels)
         prior.mean[LEVEL] += deviation
-        fit, misfit = _fit(posterior(runs, prior), runs, seed)
+        fit, misfit = _fit(_read(runs, prior, law_prior), runs, seed)
         fit = replace(fit, noise=_residual(fit, runs, misfit))
-        scores = _backtest(runs, prior, seed)
+        scores = _backtest(runs, prior, law_prior, seed)
     if not len(runs) and len(known):
         variance = np.array([known.variance(spread) for spread in misfit.spreads])
         misfit = replace(misfit, runs=known, variance=variance)
@@ -95,6 +102,13 @@ def _known_table(tables: Population, labels: Labels) -> tuple[float, Runs]:
     return float(same[0].facts["deviation"]), Runs.finished(sizes[:, 0], sizes[:, 1], np.zeros(len(sizes)))
 
 
+def _read(runs: Runs, prior: Belief, law_prior: LawPrior | None) -> list[Component]:
+    """The posterior given some runs and what their frontier foretells, by both readings of them."""
+    known = runs.joined(expected_runs(runs))
+    components = with_robust_reading(posterior(known, prior), known, law_prior)
+    return [replace(one, variance=one.variance[: len(runs)]) for one in components]
+
+
 def _fit(components: list[Component], runs: Runs, seed: int, draws: int = _DRAWS) -> tuple[Fit, Misfit]:
     theta, parameters, misfit = drawn(components, runs, draws, seed)
     return Fit(LAW, REFERENCE, theta, parameters, misfit.noise / _NOISE_SCALE, objective=0.0), misfit
@@ -113,7 +127,7 @@ def _residual(fit: Fit, runs: Runs, misfit: Misfit) -> float:
     return max(usual, float(residual.mean() * np.sqrt(len(runs) / free)))
 
 
-def _backtest(runs: Runs, prior: Belief, seed: int) -> Scores:
+def _backtest(runs: Runs, prior: Belief, law_prior: LawPrior | None, seed: int) -> Scores:
     """Fit the table's smaller runs, predict its larger ones, cut after cut."""
     parts: list[Scores] = []
     finished = runs.unfinished == 0
@@ -128,7 +142,7 @@ def _backtest(runs: Runs, prior: Belief, seed: int) -> Scores:
         large = ~small & finished & (beyond >= _FAR_DECADES)
         if not large.any():
             continue
-        fit, misfit = _fit(posterior(fitted, prior), fitted, seed, draws=100)
+        fit, misfit = _fit(_read(fitted, prior, law_prior), fitted, seed, draws=100)
         judged = runs.take(large)
         centre, covariance = predicted(fit, misfit, judged.columns)
         _, scale = posterior_scale(covariance, misfit.noise, judged.columns)

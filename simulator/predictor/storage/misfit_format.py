@@ -50,5 +50,5 @@ def misfit_from(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> M
         raise ValueError("misfit: runs out of range")
     if np.any(variance <= 0) or np.any(extra_sd < 0) or np.any(weight < 0):
         raise ValueError("misfit: a variance or weight is negative")
-    kept = Runs(params, tokens, log_loss, early, run.astype(int), extra_sd, weight)
+    kept = Runs(params, tokens, log_loss, early, run.astype(int), extra_sd, weight, np.full(n, np.nan))
     return Misfit(kept, spreads, shares, variance)

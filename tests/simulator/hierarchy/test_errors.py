@@ -1,5 +1,7 @@
 """How runs deviate from the law of their table: covariances, few steps, weights."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from foretrain.simulator.fitting import Observations
@@ -58,7 +60,7 @@ def test_few_steps_are_known_to_be_wrong():
 def test_points_of_one_run_share_its_luck():
     params, tokens = np.full(3, 1e9), np.array([1e10, 1.1e10, 1e12])
     apart = Runs.finished(params, tokens, np.zeros(3))
-    together = Runs(params, tokens, np.zeros(3), np.zeros(3), np.array([0, 0, 0]), np.zeros(3), np.ones(3))
+    together = dataclasses.replace(apart, run=np.array([0, 0, 0]))
     more = shared(together, SPREADS[0]) - shared(apart, SPREADS[0])
     assert np.all(more > 0)
     assert more[0, 1] > 10 * more[0, 2]

@@ -118,6 +118,7 @@ def test_a_curve_alone_tells_its_level_and_how_it_falls(usual, law):
         run=np.zeros(20, dtype=int),
         extra_sd=np.zeros(20),
         weight=np.ones(20),
+        flops=np.full(20, np.nan),
     )
     before = usual.covariance
     after = most_probable(curve, usual, SPREADS[0])[0].covariance

@@ -25,6 +25,7 @@ def misfit() -> Misfit:
         run=np.array([0, 1, 1]),
         extra_sd=np.array([0.05, 0.0, 0.0]),
         weight=np.array([0.5, 1.25, 1.25]),
+        flops=np.full(3, np.nan),
     )
     spreads = (Spread(0.002, 0.008), Spread(0.006, 0.02))
     variance = np.array([runs.variance(spread) for spread in spreads])

@@ -1,9 +1,9 @@
 """What a run of one's own is worth: the largest runs of every shared table from none, one, two, … and all smaller ones.
 
-    python benchmarks/few_runs.py
+    python benchmarks/known_corpora.py
 
-Each source is left out of the model over tables; its runs at least a decade of compute below the largest are what a user
-would have, and the largest half decade is predicted. Every table of a source counts equally, every source once.
+Each source is left out of the model over tables; its runs at least a decade of compute below the largest are what a
+user would have, and the largest half decade is predicted. Every table of a source counts equally, every source once.
 """
 
 from __future__ import annotations
@@ -93,7 +93,9 @@ def _judge(family: Family, name: str, own: Runs, top: Runs, others: Population) 
     low, high = prediction.interval(0.9)
     error = prediction.log_loss - top.log_loss
     widening = model.calibration.quantiles[-1] / error_quantiles()[-1]
-    return Judged(family, name, error, np.abs(error) / prediction.scale / widening, np.array(inside), np.exp(high - low))
+    return Judged(
+        family, name, error, np.abs(error) / prediction.scale / widening, np.array(inside), np.exp(high - low)
+    )
 
 
 def quantiles(results: Sequence[Judged]) -> np.ndarray:
