@@ -1,6 +1,7 @@
 """How runs deviate from the law of their table: covariances, few steps, weights."""
 
 import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def test_with_their_noise_the_deviations_have_a_covariance(pairs, spread, one_ru
     columns = columns_of(pairs)
     runs = Runs.finished(**columns, log_loss=np.zeros(len(pairs)))
     if one_run:
-        runs = Runs(**{**runs.__dict__, "run": np.zeros(len(pairs), dtype=int)})
+        runs = replace(runs, run=np.zeros(len(pairs), dtype=int))
     whole = shared(runs, spread) + np.diag(runs.variance(spread))
     assert whole == pytest.approx(whole.T)
     assert np.linalg.eigvalsh(whole).min() > 0
