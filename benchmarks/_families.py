@@ -221,7 +221,7 @@ _FIRST_MEAN = np.array([np.log(0.85), 0.5, 0.0, np.log(0.26), np.log(0.26), 0.0,
 _FIRST_SD = np.array([0.5, 0.8, 0.8, 0.35, 0.4, 0.4, 0.02])
 SHIFT = np.array([0.0, 0.6, 0.0, -0.25, -0.25, 0.0, 0.0])
 """Of new tables, towards lower floors and flatter laws: tables of tiny, few-step runs drag the mean the other way.
-Chosen on errors of left-out sources (benchmarks/few_runs.py)."""
+Chosen on errors of left-out sources (benchmarks/known_corpora.py)."""
 
 
 def learn_population(found: list[Family]) -> Population:

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 from _families import families, learn_population
 from _tables import Task, read, tasks
-from few_runs import judged, quantiles
 from foretrain.core.files import write_json
 from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.fitting import Fit, LawPrior, Scores, backtest, learn_prior
@@ -30,6 +29,7 @@ from foretrain.simulator.predictor.calibration import Calibration
 from foretrain.simulator.predictor.predictor import Predictor
 from foretrain.simulator.predictor.storage.folder import load, save
 from foretrain.simulator.predictor.textbook_parameters import rebase
+from known_corpora import judged, quantiles
 
 HERE = Path(__file__).resolve().parents[1] / "datasets" / "facts" / "laws"
 COMMAND = "python benchmarks/facts_laws.py"

@@ -8,13 +8,14 @@ from .init import init
 from .optimal import optimal
 from .optimize import optimize
 from .planner import planner
-from .predict import compare, predict
+from .predict import compare, predict, predictors
 from .proxies import proxies
 from .track import track
 
 __all__ = ["COMMANDS"]
 
 COMMANDS = (
-    predict, compare, fit, score, backtest, cluster, optimize, planner, optimal, curve, track, data, proxies, init
+    predict, compare, predictors, fit, score, backtest, cluster, optimize, planner, optimal, curve, track, data,
+    proxies, init,
 )  # fmt: skip
 """Every command and group of commands, in the order of the help."""

@@ -1,4 +1,4 @@
-"""`simulate predict`: a planned run's loss, time, memory and cost; `simulate compare`: how plans differ in them."""
+"""`simulate predict`: a planned run's loss, time, memory, cost; `compare`: several; `predictors`: what ships."""
 
 from __future__ import annotations
 
@@ -118,3 +118,21 @@ def compare(
     runs = [RunConfig.load(path, overrides) for path in configs]
     result = compared(runs, load(predictor), step_times(calibration))
     show(as_json, result.to_dict(), lambda: comparison_view(result))
+
+
+@click.command()
+@json_option
+def predictors(as_json: bool) -> None:
+    """List what forecasts can rest on: the predictors that ship, and the corpora of which public runs are known.
+
+    Each with its tokenizer and the text that it is evaluated on, its runs and their sizes, and how wide the 90 %
+    interval of a 7B on 2T tokens is: the perplexity at its upper end over that at its lower end.
+
+    \b
+    Example:  simulate predictors --json
+              simulate predict --config run.yaml --set data.corpus=llama2_mix --set data.tokenizer=llama2
+    """
+    from ..simulator.forecast.offered import offered
+
+    found = offered()
+    show(as_json, found.to_dict(), lambda: tables().predictors_view(found))

@@ -18,8 +18,8 @@ from foretrain.simulator.predictor.storage.folder import DEFAULT, shipped
 EXAMPLES = sorted(p for p in (Path(__file__).parents[1] / "examples").glob("*.yaml") if p.stem != "study")
 SEVEN_B = EXAMPLES[0].with_name("llama-7b.yaml")
 COMMANDS = [
-    "predict", "compare", "fit", "score", "backtest", "cluster", "optimize", "planner", "optimal", "curve", "track",
-    "data", "proxies", "init",
+    "predict", "compare", "predictors", "fit", "score", "backtest", "cluster", "optimize", "planner", "optimal",
+    "curve", "track", "data", "proxies", "init",
 ]  # fmt: skip
 LEVEL_KEYS = [f"{level:g}" for level in LEVELS]
 
@@ -43,7 +43,8 @@ FORECAST_KEYS = DOMAIN_KEYS | {
 }  # fmt: skip
 PREDICTOR_KEYS = {
     "name", "title", "source", "corpus", "val_domain", "tokenizer", "params_kind", "table", "digest", "command", "law",
-    "why", "parameters", "rows", "backtest_cuts", "fitted_params", "fitted_tokens", "fitted_flops",
+    "why", "parameters", "rows", "backtest_cuts", "fitted_params", "fitted_tokens", "fitted_flops", "text_of_plan",
+    "public_runs",
 }  # fmt: skip
 SCORE_KEYS = {
     "rows", "mae_nats", "rmse_nats", "bias_nats", "median_relative_error", "p90_relative_error", "max_relative_error",
@@ -474,7 +475,7 @@ def test_debug_shows_the_traceback_and_nothing_else_does(run):
 
 def test_warnings_and_notes_leave_standard_output_clean(call, tmp_path, write_runs):
     write_runs(tmp_path / "one_size.csv", 1e8, np.geomspace(1e9, 1e11, 12), 0.002)
-    done = call("fit", "one_size.csv", "--json")
+    done = call("fit", "one_size.csv", "--prior", "weak", "--json")
     result = parsed(done)
     assert "one_size.csv: made run_id" in done.stderr
     assert f"warning: {result['notes'][0]}" in done.stderr

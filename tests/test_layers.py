@@ -334,8 +334,8 @@ def test_the_search_for_such_calls_finds_them(text, wrong):
 HEAVY = {"torch", "sklearn", "lightgbm", "optuna", "pandas", "pyarrow", "scipy"}
 HELP = HEAVY | {"numpy", "pydantic", "altair", "vl_convert", "rich", "yaml"}
 COMMANDS = (
-    "predict", "fit", "score", "backtest", "cluster", "optimize", "planner", "optimal", "curve", "track", "data",
-    "proxies", "init",
+    "predict", "predictors", "fit", "score", "backtest", "cluster", "optimize", "planner", "optimal", "curve",
+    "track", "data", "proxies", "init",
 )  # fmt: skip
 PROGRAM = """
 import contextlib, io, json, sys

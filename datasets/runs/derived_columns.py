@@ -63,7 +63,7 @@ def complete(raw: RawTable, frame: Frame) -> Frame:
 
 
 def _fill_embedding(raw: RawTable, frame: Frame) -> None:
-    """Fill params_embedding from a count with and one without; blank where the latter is no less."""
+    """Fill params_embedding from a count with and one without it, where the latter is less."""
     embedding = _get(frame, "params") - _get(frame, "params_non_embedding")
     _fill(raw, frame, "params_embedding", embedding.where(embedding > 0), "params - params_non_embedding")
 

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...datasets.facts.corpora import find_corpus, kinds_of
+from ...core.errors import InputError
+from ...datasets.facts.corpora import find_corpus, find_evaluation_set, kinds_of
 from ..config.run_config import RunConfig
 from ..config.text_names import StatedTokenizer
 from ..fitting import Observations
-from ..hierarchy.labels import Labels, describe
+from ..hierarchy.labels import UNKNOWN, Labels, describe
 from ..hierarchy.shipped import population
 from ..predictor.fit.posterior_model import posterior_model
-from ..predictor.named import label_facts, named_predictor, with_terms
+from ..predictor.named import label_facts, named_predictor, run_count, with_terms
 from ..predictor.params_kind import params_kind, without_embeddings
 from ..predictor.predictor import Predictor
+from ..predictor.table_labels import table_facts
 
 if TYPE_CHECKING:
     from ...datasets.runs.run_table import RunTable
 
+_MOST_TEXTS = 64
 _SURPRISE = 0.98
 """Level of the interval outside which a run contradicts its named corpus."""
 
@@ -29,32 +31,34 @@ _SURPRISE = 0.98
 def for_plan(config: RunConfig, predictor: Predictor) -> Predictor:
     """The predictor for this plan: the same, unless it follows plans as `web-text` does.
 
-    Plans that name the same text have the very same one.
-
     Args:
         config: The plan.
         predictor: The predictor that was asked for.
+
+    Returns:
+        The predictor; the very same one for plans that name the same text.
     """
     if not predictor.about.get("follows_plan"):
         return predictor
-    labels = plan_labels(config)
-    fixed = {
-        name: tuple(value.items()) if isinstance(value, Mapping) else value for name, value in vars(labels).items()
-    }
-    return _view(tuple(fixed.items()), predictor.name, predictor.about.get("title"))
+    return _of_text(plan_labels(config), predictor.name, str(predictor.about["title"]))
 
 
-@lru_cache(maxsize=64)
-def _view(labels: tuple[tuple[str, Any], ...], name: str, title: object) -> Predictor:
-    """The view for a plan's labels, whose mappings are tuples here."""
-    stated: dict[str, Any] = {key: dict(value) if isinstance(value, tuple) else value for key, value in labels}
-    about = {"title": title, "follows_plan": False, "text_of_plan": True}
-    return named_predictor(Labels(**stated), name, about)
+@lru_cache(maxsize=_MOST_TEXTS)
+def _of_text(labels: Labels, name: str, title: str) -> Predictor:
+    """The predictor of a text; the very same one for all plans that name it."""
+    of_text = _text_facts(labels)
+    if any(of_text[fact] for fact in ("corpus", "tokenizer", "val_domain")):
+        title = "all public tables, for the text that the plan names"
+    known = any(table.labels.tokenizer == labels.tokenizer for table in population().tables_of(labels))
+    of_text |= {"title": title, "follows_plan": False, "level_known_in": "nats" if known else "bits_per_byte"}
+    return named_predictor(labels, name, of_text)
 
 
-def predictors_for(configs: Sequence[RunConfig], predictor: Predictor) -> list[Predictor]:
-    """The predictor of each plan."""
-    return [for_plan(config, predictor) for config in configs]
+def _text_facts(labels: Labels) -> dict[str, object]:
+    """Plain facts on the text that a plan names, and on the public runs that were trained on it."""
+    on_it = [one for one in population().tables if labels.corpus.keys() >= one.labels.corpus.keys()]
+    on_it = [one for one in on_it if UNKNOWN not in one.labels.corpus]
+    return {**label_facts(labels), "text_of_plan": True, "public_runs": run_count(on_it)}
 
 
 def anchored(config: RunConfig, table: RunTable) -> Predictor:
@@ -66,16 +70,39 @@ def anchored(config: RunConfig, table: RunTable) -> Predictor:
 
     Raises:
         FitError: The runs can't be read as such.
+        InputError: They have several losses, and the plan doesn't say which is meant.
     """
     table = without_embeddings(table)
     labels = plan_labels(config)
-    observations = Observations.from_table(table, table.loss_columns[0])
+    loss = _loss_of_plan(config, table)
+    observations = Observations.from_table(table, loss)
     model = posterior_model(labels, observations)
     notes = contradictions(observations, labels) if config.data.corpus is not None else []
-    about = {"title": f"{len(observations)} of your runs, and the public tables", "table": table.where}
+    count = len(observations)
+    yours = "one run" if count == 1 else f"{count} runs"
+    about: dict[str, object] = {
+        "title": f"{yours} of your own ({table.where}), and all public tables",
+        "table": table.where,
+        "stated_by_runs": ({} if loss == "loss" else {"val_domain": loss.removeprefix("loss.")}) | table_facts(table),
+    }
     about |= {"params_kind": params_kind(table), "prior": "public", "seed": 0, "digest": table.digest()}
-    about |= {"text_of_plan": True}
-    return Predictor("anchor", {"loss": with_terms(model)}, {**label_facts(labels), **about}, tuple(notes))
+    return Predictor("anchor", {"loss": with_terms(model)}, {**_text_facts(labels), **about}, tuple(notes))
+
+
+def _loss_of_plan(config: RunConfig, table: RunTable) -> str:
+    """The loss column that a plan is about: on the text that it is evaluated on, else `loss`, else the only one."""
+    names, wanted = table.loss_columns, config.data.evaluated_on
+    if wanted is not None:
+        known = find_evaluation_set(wanted)
+        for name in names:
+            text = name.removeprefix("loss.")
+            if text == wanted or (known is not None and find_evaluation_set(text) is known):
+                return name
+    if "loss" in names or len(names) == 1:
+        return "loss" if "loss" in names else names[0]
+    stated = "nothing" if wanted is None else repr(wanted)
+    texts = ", ".join(name.removeprefix("loss.") for name in names)
+    raise InputError(f"data.evaluated_on: got {stated}; {table.where} has losses on {texts}: expected one of these")
 
 
 def contradictions(observations: Observations, labels: Labels) -> list[str]:
@@ -89,7 +116,7 @@ def contradictions(observations: Observations, labels: Labels) -> list[str]:
     if not far.any():
         return []
     row = int(np.argmax(np.abs(np.log(observations.loss) - expected.log_loss) / expected.scale * far))
-    named = ", ".join(name for name in (*labels.corpus, labels.tokenizer, labels.evaluated_on) if name)
+    named = ", ".join(name for name in (*labels.corpus, labels.tokenizer, labels.evaluation_text) if name)
     return [
         f"a run of loss {observations.loss[row]:.3f} contradicts what the plan names ({named}): "
         f"{expected.loss_nats[row]:.3f} is expected there, {low[row]:.3f} to {high[row]:.3f} with {_SURPRISE:.0%}; "

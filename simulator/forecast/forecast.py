@@ -32,6 +32,10 @@ from .for_plan import for_plan
 from .law_inputs import planned, run_columns
 from .text_warnings import text_warnings
 
+_FACTS = (
+    *("title", "source", "corpus", "val_domain", "tokenizer", "params_kind", "table", "digest", "command"),
+    *("text_of_plan", "public_runs"),
+)  # of a predictor, that are told with a forecast
 _NOTABLE_DECADES = 0.05
 _FAR_DECADES = 2.0
 _SAME_NATS = 1e-9  # rounding
@@ -203,7 +207,8 @@ def forecast(
         prediction, known = planned(config, model, columns)
         predictions[name] = prediction
         scale = loss_bytes_per_token(config.data, predictor, name)
-        domains[name] = _domain(prediction, _parts(model, prediction, known), scale)
+        in_bits = predictor.about.get("level_known_in") == "bits_per_byte"
+        domains[name] = _domain(prediction, _parts(model, prediction, known), scale, in_bits)
 
     main = predictor.main_loss_on(config.data.evaluated_on, config.data.corpus_text)
     average = _average(config, predictor, predictions, domains)
@@ -296,7 +301,9 @@ def _mix_warnings(config: RunConfig, predictor: Predictor, columns: Mapping[str,
     ]
 
 
-def _domain(prediction: LossPrediction, parts: dict[str, float], scale: BytesPerToken | None) -> DomainForecast:
+def _domain(
+    prediction: LossPrediction, parts: dict[str, float], scale: BytesPerToken | None, known_in_bits: bool = False
+) -> DomainForecast:
     """The forecast of one target from the prediction of its loss, of one run."""
     intervals = {}
     for level in LEVELS:
@@ -304,7 +311,7 @@ def _domain(prediction: LossPrediction, parts: dict[str, float], scale: BytesPer
         intervals[level] = (float(low[0]), float(high[0]))
     loss = Quantity(float(prediction.loss_nats[0]), intervals)
     perplexity = _mapped(loss, lambda nats: math.exp(min(nats, _MOST_NATS)))
-    bits = None if scale is None else bits_per_byte(loss, scale)
+    bits = None if scale is None else bits_per_byte(loss, scale, known_in_bits=known_in_bits)
     return DomainForecast(loss, perplexity, bits, parts, scale)
 
 
@@ -355,7 +362,7 @@ def _about(predictor: Predictor, main: str) -> dict[str, Any]:
     """What the forecast rests on: facts of the predictor, and of the model of its main target."""
     model = predictor.models[main]
     about: dict[str, Any] = {"name": predictor.name}
-    for key in ("title", "source", "corpus", "val_domain", "tokenizer", "params_kind", "table", "digest", "command"):
+    for key in _FACTS:
         about[key] = predictor.about.get(key)
     about |= {
         "law": model.fit.law.name,

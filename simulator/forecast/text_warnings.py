@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from ...datasets.facts.corpora import (
     find_corpus,
@@ -15,8 +15,10 @@ from ...datasets.facts.tokenizers import find_tokenizer, nearest_tokenizers
 from ..config.run_config import RunConfig
 from ..config.text_names import StatedTokenizer
 from ..config.text_scale import by_tokenizer
+from ..hierarchy.shipped import population
 from ..predictor.predictor import Predictor
-from .bits import evaluated_text, is_view, loss_bytes_per_token
+from .bits import evaluated_text, is_of_plan, loss_bytes_per_token
+from .for_plan import plan_labels
 
 __all__ = ["text_warnings"]
 
@@ -35,29 +37,39 @@ def text_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
 
 def _corpus_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
     """On a corpus that is new, or another than the fitted runs had."""
-    stated, known = config.data.corpus_text, predictor.about.get("corpus")
+    stated, known = config.data.corpus_text, _of_runs(predictor, "corpus")
     if stated is None:
         return []
     found = []
     same = known is not None and _alike(stated, str(known), find_corpus)
     same = same or predictor.main_loss_on(None, stated) == f"loss.{stated}"  # a law of its own
-    if kinds_of(stated) is None and (not same or is_view(predictor)):
+    if kinds_of(config.data.corpus or stated) is None and not same:
         found.append(_new("data.corpus", stated, nearest_corpora(stated)))
     if known and not same:
         found.append(_other("data.corpus", stated, known))
-    return found
+    return [*found, *_without_table(config)] if is_of_plan(predictor) else found
+
+
+def _without_table(config: RunConfig) -> list[str]:
+    """On a corpus, or parts of a composition, of which the public tables have no runs."""
+    known = {name for table in population().tables for name in table.labels.corpus}
+    if known.issuperset(plan_labels(config).corpus):
+        return []
+    stated = config.data.corpus or config.data.mix
+    kinds = "its kinds of text" if stated is not None and kinds_of(stated) is not None else "its being like web text"
+    return [f"no public table is trained on {config.data.corpus_text}: its level rests on {kinds}"]
 
 
 def _tokenizer_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
     """On a tokenizer that is new, another than the fitted runs had, or one with more tokens than the model."""
-    stated, known = config.data.tokenizer_text, predictor.about.get("tokenizer")
+    stated, known = config.data.tokenizer_text, _of_runs(predictor, "tokenizer")
     if stated is None:
         return []
     found = []
     same = known is not None and _alike(stated, str(known), find_tokenizer)
     tokenizer = config.data.tokenizer
     entry = tokenizer if isinstance(tokenizer, StatedTokenizer) else find_tokenizer(stated)
-    if entry is None and (not same or is_view(predictor)):
+    if entry is None and not same:
         found.append(_new("data.tokenizer", stated, nearest_tokenizers(stated)))
     if known and not same:
         found.append(_other("data.tokenizer", stated, known))
@@ -75,16 +87,16 @@ def _evaluation_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
     evaluation = find_evaluation_set(stated)
     if evaluation is not None and evaluation.own_mix:
         return []
-    new = kinds_of(stated, evaluation=True) is None
-    if new and is_view(predictor):
-        return [_new("data.evaluated_on", stated, nearest_evaluation_sets(stated))]
-    named = [predictor.about.get("val_domain"), *(name.removeprefix("loss.") for name in predictor.models)]
+    found = []
+    if kinds_of(stated, evaluation=True) is None:
+        found.append(_new("data.evaluated_on", stated, nearest_evaluation_sets(stated)))
+    known = _of_runs(predictor, "val_domain")
+    if is_of_plan(predictor) and known is None:
+        return found
+    named = [known, *(name.removeprefix("loss.") for name in predictor.models)]
     spoken_of = [str(name) for name in named if name]
     if any(_alike(stated, name, find_evaluation_set) for name in spoken_of if name != "loss"):
         return []
-    found = []
-    if new:
-        found.append(_new("data.evaluated_on", stated, nearest_evaluation_sets(stated)))
     return [*found, f"data.evaluated_on is {stated!r}; the predictor speaks of {', '.join(spoken_of)}"]
 
 
@@ -107,6 +119,15 @@ def _scale_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
     else:
         remedy = "data.evaluated_on or data.corpus by a known name, or data.bytes_per_token"
     return [f"bits per byte are left out, for lack of bytes per token: state {remedy}"]
+
+
+def _of_runs(predictor: Predictor, fact: str) -> object | None:
+    """What the runs had that a predictor rests on; None where nobody but the plan says it."""
+    about = predictor.about
+    if not is_of_plan(predictor):
+        return about.get(fact)
+    stated = about.get("stated_by_runs")
+    return stated.get(fact) if isinstance(stated, Mapping) else None
 
 
 def _new(key: str, stated: str, near: Iterable[str]) -> str:

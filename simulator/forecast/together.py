@@ -14,7 +14,7 @@ from ..config.run_config import RunConfig
 from ..laws import Columns
 from ..predictor.prediction import LossPrediction
 from ..predictor.predictor import Predictor
-from .for_plan import predictors_for
+from .for_plan import for_plan
 from .law_inputs import planned, run_columns
 
 __all__ = ["LossDraws", "predict_together"]
@@ -37,7 +37,7 @@ def predict_together(configs: Sequence[RunConfig], predictor: Predictor, target:
     Raises:
         InputError: The predictor does not apply to one of them.
     """
-    asked = predictors_for(configs, predictor)
+    asked = [for_plan(config, predictor) for config in configs]
     columns = [run_columns(config, its, []) for config, its in zip(configs, asked, strict=True)]
     alone = [
         planned(config, its.models[target], of_plan)[0]

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..fitting import Observations
 
-_MISFIT_LENGTH = 4.6  # in ln N and ln D; chosen with the shares below on left-out sources (benchmarks/few_runs.py)
+_MISFIT_LENGTH = 4.6  # in ln N and ln D; chosen with the shares below on left-out sources (benchmarks/known_corpora.py)
 _ALONG_SD = 0.004  # of points of one run around its own luck, in log loss
 _ALONG_LENGTH = 1.5  # in ln D
 _FEW_STEPS = 5000.0

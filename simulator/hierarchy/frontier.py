@@ -1,12 +1,12 @@
 """The frontier law: the loss of the best run of each budget of compute, E + k·C^-a.
 
 A table of isoFLOP profiles knows the best size of each budget. What those best runs lose follows a law of compute
-alone, which tuned profiles obey for decades. It enters the posterior as runs that are to be expected: the best ones of
-larger budgets, as uncertain as the law. So a plan off the frontier is judged by the joint law, which knows the
-profiles' bend.
+alone, which tuned profiles obey for decades. It enters the posterior as runs that are to be expected, the best ones of
+larger budgets, as uncertain as the law. So a plan off the frontier is judged by the joint law, which knows the bend.
 
-Held against every profile in the shared tables (benchmarks/frontier.py): only tuned ones obey it, and they are told by
-the exponent that they would choose themselves and by how closely they follow it.
+Only tuned profiles obey it. They are told by the exponent that they would choose themselves and by how closely they
+follow it: of the shared profiles delphi and nanochat do (.105 and .143, mean squared residuals .02 and .07), the ten of
+loss_to_loss (.16 to .26, .5 to 6.4) and chinchilla's (.162, 1.3) don't.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ _TYPICAL_TOKENIZER = "neox20b"
 _UNKNOWN_TOKENIZER_SD = 0.10  # tokenizers of 32k to 128k tokens differ by that much per token of prose
 _COUNTED_SD = 0.01  # bytes per token that were counted on text like that which the loss is measured on
 _PLAIN_TEXT = {"web": 1.0}
+_OWN_MIX = "training:"  # before the corpora of a mix that no evaluation set is held out of
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,14 @@ class Labels:
     def offset(self) -> float:
         """What is added to a level in bits per byte to have it in nats per token, both in logs."""
         return math.log(math.log(2.0) * self.bytes_per_token)
+
+    def __hash__(self) -> int:
+        return hash((self.key, self.tokenizer, self.bytes_per_token))
+
+    @property
+    def evaluation_text(self) -> str | None:
+        """The text that the loss is measured on, for people; None where nobody stated it."""
+        return "its own mix" if self.evaluated_on.startswith(_OWN_MIX) else self.evaluated_on or None
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -131,4 +140,4 @@ def _evaluation(
         for name, text in evaluation_sets().items():
             if text.held_out_of == only:
                 return name, kinds
-    return "training:" + "+".join(f"{name}:{share:.4g}" for name, share in sorted(trained_on.items())), kinds
+    return _OWN_MIX + "+".join(f"{name}:{share:.4g}" for name, share in sorted(trained_on.items())), kinds

@@ -18,7 +18,7 @@ from .posterior import Component
 
 _SCALE, _FLOOR = 0.8, 0.008
 """Of what a posterior leaves open, and sd of log loss beside it: so chosen, with the sources left out, that errors over
-their scale are alike with no run of one's own and with many (benchmarks/few_runs.py)."""
+their scale are alike with no run of one's own and with many (benchmarks/known_corpora.py)."""
 _LEAST_WEIGHT = 0.01  # components that hardly explain the runs get no draws
 
 

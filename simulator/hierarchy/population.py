@@ -107,6 +107,11 @@ class Population:
         same = self.tables_of(labels)
         if same:
             centre, spread = _with_own_part(same, row, mean, covariance, self.spreads.own_part(labels))
+            in_its_tokens = [table.labels for table in same if table.labels.tokenizer == labels.tokenizer]
+            if in_its_tokens:
+                labels = in_its_tokens[0]  # nats per token of the table itself, whatever its tokens hold
+            else:
+                spread[LEVEL, LEVEL] += labels.bytes_log_sd**2
         else:
             spread = spread + self.spreads.own_part(labels)
         centre[LEVEL] += labels.offset

@@ -6,6 +6,7 @@ weighs the spreads against each other. With no runs at all the answer is the pri
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,20 +57,23 @@ class Component:
     variance: np.ndarray
 
 
-def posterior(runs: Runs, prior: Belief) -> list[Component]:
+def posterior(runs: Runs, prior: Belief, spreads: Sequence[Spread] | None = None) -> list[Component]:
     """The posterior of a table's coordinates as a mixture over spreads of errors and of shapes.
 
     Args:
         runs: The table's runs; there may be none.
         prior: What is believed of the table without them.
+        spreads: The spreads of errors to weigh; by default all that explain tables.
 
     Returns:
         Components whose weights sum to 1.
     """
+    if spreads is None:
+        spreads = (*SPREADS, *NOISY) if len(runs) >= _FEWEST_FOR_NOISE else SPREADS
     found, logs = [], []
     for factor, chance in ((1.0, 1.0 - _WIDE_CHANCE), (WIDE, _WIDE_CHANCE)):
         widened = prior.widened(factor)
-        for spread in (*SPREADS, *NOISY) if len(runs) >= _FEWEST_FOR_NOISE else SPREADS:
+        for spread in spreads:
             belief, _, evidence, variance = most_probable(runs, widened, spread)
             found.append((belief, spread, variance))
             logs.append(evidence + np.log(chance) + (_LOG_NOISY if spread in NOISY else 0.0))

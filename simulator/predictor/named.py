@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from ...datasets.facts.corpora import composition_text
 from ..fitting import Fit
 from ..hierarchy.coordinates import REFERENCE
 from ..hierarchy.labels import UNKNOWN, Labels, describe
+from ..hierarchy.population import Table
 from ..hierarchy.shipped import population, term_moments
 from ..laws import get_law
 from .fit.posterior_model import posterior_model
@@ -64,7 +65,7 @@ def named_predictor(labels: Labels, name: str, about: Mapping[str, object]) -> P
     for column in ("params", "tokens", "compute"):
         lows, highs = zip(*(table.facts[column] for table in runs), strict=True)
         spans[column] = (min(lows), max(highs))
-    model = replace(model, fitted_ranges=spans, rows=sum(table.facts["rows"] for table in runs))
+    model = replace(model, fitted_ranges=spans, rows=run_count(runs))
     facts: dict[str, object] = {
         "table": "pooled",
         "source": labels.source or None,
@@ -76,6 +77,15 @@ def named_predictor(labels: Labels, name: str, about: Mapping[str, object]) -> P
     return Predictor(name, {"loss": model}, {**facts, **about})
 
 
+def run_count(tables: Iterable[Table]) -> int:
+    """How many runs some tables are of: tables of one author and one corpus are of the same runs, judged on more."""
+    counts: dict[object, int] = {}
+    for table in tables:
+        runs = (table.labels.source, tuple(sorted(table.labels.corpus.items())))
+        counts[runs] = max(counts.get(runs, 0), int(str(table.facts["rows"])))
+    return sum(counts.values())
+
+
 def label_facts(labels: Labels) -> dict[str, object]:
     """Labels as plain facts: corpus, tokenizer, evaluation set; None where nothing is stated."""
     known = {name: share for name, share in labels.corpus.items() if name != UNKNOWN}
@@ -83,7 +93,7 @@ def label_facts(labels: Labels) -> dict[str, object]:
     return {
         "corpus": corpus,
         "tokenizer": labels.tokenizer or None,
-        "val_domain": labels.evaluated_on or None,
+        "val_domain": labels.evaluation_text,
         "bytes_per_token": float(f"{labels.bytes_per_token:.4g}"),
         "bytes_per_token_log_sd": float(f"{labels.bytes_log_sd:.4g}"),
     }

@@ -36,7 +36,7 @@ def without_embeddings(table: RunTable) -> RunTable:
     """The table with `params` that leave the embeddings out, where it states them for every run; else the same.
 
     Laws extrapolate better so: fitted on at most a tenth of the compute of their largest runs, those of loss_to_loss
-    err by .5 % instead of 1.5, those of delphi by .3 instead of .6 (benchmarks/few_runs.py).
+    err by .5 % instead of 1.5, those of delphi by .3 instead of .6 (benchmarks/known_corpora.py).
     """
     if params_kind(table) != "total" or not table.has("params_embedding"):
         return table

@@ -21,7 +21,7 @@ from ..cluster.layout_choice import missing
 from ..cluster.layouts.layout import batch_sequences
 from ..cluster.memory.memory import MemoryCap
 from ..config.run_config import RunConfig
-from ..forecast.for_plan import predictors_for
+from ..forecast.for_plan import for_plan
 from ..forecast.forecast import Forecast, forecast
 from ..forecast.law_inputs import planned, run_columns
 from ..predictor.prediction import LossPrediction
@@ -181,23 +181,24 @@ class Evaluator:
         if not self.study.loss_columns:
             return found
         columns: dict[int, Mapping[str, np.ndarray]] = {}
-        asked = predictors_for(configs, self.predictor)
-        groups: dict[tuple[object, ...], list[int]] = {}
+        groups: dict[tuple[int, tuple[str, ...]], tuple[Predictor, list[int]]] = {}
         for place, config in enumerate(configs):
             try:
-                columns[place] = run_columns(config, asked[place], [])
+                predictor = for_plan(config, self.predictor)
+                columns[place] = run_columns(config, predictor, [])
             except InputError as error:
                 found[place] = str(error)
                 continue
-            groups.setdefault((id(asked[place]), *columns[place]), []).append(place)
-        for places in groups.values():
-            self._predict(configs, asked[places[0]], columns, places, found)
+            key = id(predictor), tuple(columns[place])
+            groups.setdefault(key, (predictor, []))[1].append(place)
+        for predictor, places in groups.values():
+            self._predict(predictor, configs, columns, places, found)
         return found
 
     def _predict(
         self,
-        configs: Sequence[RunConfig],
         predictor: Predictor,
+        configs: Sequence[RunConfig],
         columns: Mapping[int, Mapping[str, np.ndarray]],
         places: list[int],
         found: list[Mapping[str, LossPrediction] | str],
@@ -216,7 +217,7 @@ class Evaluator:
                 found[first] = str(error)
             else:  # one of them causes the error
                 for place in places:
-                    self._predict(configs, predictor, columns, [place], found)
+                    self._predict(predictor, configs, columns, [place], found)
             return
         for row, place in enumerate(places):
             found[place] = {target: prediction.row(row) for target, prediction in predicted.items()}

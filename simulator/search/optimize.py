@@ -22,7 +22,7 @@ from ...core.version import __version__
 from ..predictor.predictor import Predictor
 from .evaluate import Evaluator
 from .local_search.polishing import polished
-from .study import Study
+from .study import Study, for_study
 from .trials.records import ORIGIN, evaluations, keep
 from .trials.samplers import choose_sampler, make_sampler
 from .trials.warm_start import recipes
@@ -121,7 +121,7 @@ def as_study(config: Study | Mapping[str, Any] | str | os.PathLike[str], predict
         # another predictor's trials mean something else
         identity = f"{config.digest} {predictor.name} {predictor.about.get('digest')}"
         digest = hashlib.sha256(identity.encode()).hexdigest()
-        return replace(config, predictor=predictor, digest=digest)
+        return replace(config, predictor=for_study(config.run, config.space, predictor), digest=digest)
     if isinstance(config, Mapping):
         return Study.from_mapping(config, predictor=predictor)
     return Study.load(config, predictor=predictor)

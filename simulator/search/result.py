@@ -254,7 +254,7 @@ def conclude(
         config = None if forecast is None else forecast.config
         return Candidate(number, origin, replace(one, config=config), forecast)
 
-    notes = _unread_notes(study)
+    notes = [*_unread_notes(study), *_text_notes(study)]
     on_front = spread_out(front, study.directions, _MOST_ON_FRONT)
     if len(on_front) < len(front):
         notes.insert(0, f"the front has {len(front)} points, {len(on_front)} of them forecast")
@@ -303,6 +303,20 @@ def _unread_notes(study: Study) -> list[str]:
         "bound it by what is known to train well"
         for path in unread
     ]
+
+
+def _text_notes(study: Study) -> list[str]:
+    """What varies of the text although losses on different texts, or per different tokens, say little of each other."""
+    if not study.loss_columns:
+        return []
+    notes = []
+    if study.space.supplies("data.corpus") and study.run.data.evaluated_on is None:
+        notes.append(
+            "data.corpus varies, and each plan's loss is on its own text: state data.evaluated_on for one text"
+        )
+    if study.space.supplies("data.tokenizer"):
+        notes.append("data.tokenizer varies, and losses are per token: those of two tokenizers are no better or worse")
+    return notes
 
 
 def _forecast(evaluator: Evaluator, one: PlanEvaluation) -> Forecast | None:

@@ -18,6 +18,7 @@ from ...core.units import shown
 from ...core.version import __version__
 from ..cluster.step_time.step_model import StepTimeModel
 from ..config.run_config import RunConfig
+from ..forecast.for_plan import for_plan
 from ..predictor.loss_model import LossModel
 from ..predictor.predictor import Predictor
 from .goals.goal_reading import GoalReader, lacking
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["BoundLimit", "MeasuredGoal", "Study"]
 
 _Read = TypeVar("_Read")
+_TEXT = ("data.corpus", "data.tokenizer", "data.evaluated_on", "data.val_domain", "data.bytes_per_token")
+"""What a plan says of its text."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Study:
     limits: tuple[BoundLimit, ...]
     """What every feasible plan must keep."""
     predictor: Predictor
-    """What forecasts losses."""
+    """What forecasts losses: of the text that the run names, where the predictor follows plans."""
     step_times: StepTimeModel
     """What forecasts the time of a step."""
     serving: ServingConfig
@@ -141,6 +144,7 @@ class Study:
         for model in predictor.models.values():
             domains += [domain for domain in model.fit.law.domains if domain not in domains]
         space = build_space(config.space, written_run, run, domains, origins)
+        predictor = for_study(run, space, predictor)
         reader = GoalReader(config, run, space, predictor, origins)
         goals = reader.goals()
         limits = reader.limits()
@@ -184,6 +188,11 @@ class Study:
     def directions(self) -> list[str]:
         """Optuna's directions of the goals."""
         return [goal.goal.direction for goal in self.goals]
+
+
+def for_study(run: RunConfig, space: Space, predictor: Predictor) -> Predictor:
+    """The predictor of a study's plans: that of its run, unless the names of the text vary, plan by plan."""
+    return predictor if any(space.supplies(name) for name in _TEXT) else for_plan(run, predictor)
 
 
 def _read_run(

@@ -98,7 +98,7 @@ def test_the_nasty_cases_exist():
 @pytest.mark.parametrize(
     ("words", "fragment"),
     [
-        (["predcit"], "Did you mean 'predict'"),
+        (["predcit"], "(Did you mean one of: 'predict', 'predictors'?)"),
         (["predict"], "Missing option '--config'"),
         (["predict", "--config"], "requires an argument"),
         (["predict", "--confg", "x"], "--config"),

@@ -29,7 +29,7 @@ def test_an_anchor(run, call):
         of["loss_nats"]["intervals"]["0.9"][1] / of["loss_nats"]["intervals"]["0.9"][0] for of in (found, without)
     ]
     assert widths[0] < widths[1]
-    assert "1 of your runs" in call("predict", "--config", "plan.yaml", "--anchor", "run.csv").stdout
+    assert "one run of your own" in call("predict", "--config", "plan.yaml", "--anchor", "run.csv").stdout
 
 
 def test_a_fit_of_one_run(run, call):

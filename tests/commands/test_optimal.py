@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from foretrain.core.units import format_count
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -53,14 +54,15 @@ def test_a_point_as_a_table(call):
     assert done.returncode == 0
     lines = done.stdout.splitlines()
     assert lines[0] == "compute-optimal for 5.76e23 FLOPs"
-    assert lines[2].split()[:2] == ["parameters", "(non-embedding)"]
+    found = parsed(call("optimal", "point", *GOPHER, "--json"))["params"]["median"]
+    assert lines[2].split()[:3] == ["parameters", "(non-embedding)", format_count(found)]
     assert "closed form" in done.stdout
     assert "! C = 6·N·D; N counts non-embedding parameters" in done.stdout
 
 
 def test_a_plan_says_where_it_stands(call):
     done = call("optimal", "point", "--config", SEVEN_B)
-    assert "the plan, 6.48B on 2.00T tokens, is over-trained" in done.stdout
+    assert "the plan, 6.48B on 2.00T tokens, is over-trained" in done.stdout, "without its embeddings"
     facts = parsed(call("optimal", "point", "--config", GPT3, "--json"))
     assert facts["plan"]["factor"] < 0.2, "GPT-3 had far too few tokens"
 

@@ -30,8 +30,9 @@ class OverTraining:
     params: float
     tokens: float
     loss_nats: float
+    """As the forecast of that run has it, with what was learned on top of the law."""
     penalty_nats: Quantity
-    """Loss beyond that of the optimum; intervals by the law's draws, both runs by the same ones."""
+    """Loss beyond that of the optimum by the law; intervals by its draws, both runs by the same ones."""
     compute_factor: float | None
     """Compute over the optimum's that reaches the optimum's loss at this ratio; None where none up to 1e6 does."""
     inference_saved: float
@@ -48,13 +49,14 @@ def over_trained(surface: LossSurface, best: Optimum, factors: Sequence[float] =
     params, tokens = best.params / root, best.tokens * root
     at = (np.append(params, best.params), np.append(tokens, best.tokens))
     loss, drawn = np.exp(surface.log_loss(*at)), np.exp(surface.log_loss_draws(*at))
+    predicted = surface.predict(params, tokens).loss_nats
     rows = []
     for i, factor in enumerate(factors):
         penalty = around(float(loss[i] - loss[-1]), drawn[:, i] - drawn[:, -1])
         more = _compute_factor(surface, float(params[i]), float(tokens[i]), best.log_loss)
         saved = 1.0 - float(params[i]) / best.params
         rows.append(
-            OverTraining(float(factor), float(params[i]), float(tokens[i]), float(loss[i]), penalty, more, saved)
+            OverTraining(float(factor), float(params[i]), float(tokens[i]), float(predicted[i]), penalty, more, saved)
         )
     return rows
 

@@ -59,9 +59,9 @@ class LossSurface:
         `unique_tokens` is a stock that replaces the plan's. InputError where the law reads what isn't stated (a mix),
         or doesn't know how the loss changes with size or with tokens.
         """
-        name = cls.target_of(predictor, config)
         if config is not None:
             predictor = for_plan(config, predictor)
+        name = cls.target_of(predictor, config)
         plan = _DENSE if config is None else tuned(config)
         warnings: list[str] = []
         columns = run_columns(plan, predictor, warnings)

@@ -16,6 +16,7 @@ from ...cluster.layout_choice import missing
 from ...cluster.step_time.step_model import StepTimeModel
 from ...config.run_config import RunConfig
 from ...forecast.cluster_differences import OnMachines, cluster_differences
+from ...forecast.for_plan import for_plan
 from ...forecast.together import LossDraws, predict_together
 from ...predictor.predictor import Predictor
 from ..compute_optimal.surface import LossSurface
@@ -137,6 +138,7 @@ def sensitivity(
     if not 0 < step <= 0.5:
         raise InputError(f"step: got {step:g}; expected a share above 0 and at most 0.5, such as 0.1")
     steps = AffordableSteps(step_times)
+    predictor = for_plan(config, predictor)  # the text stays the plan's, whatever is turned
     judge = _Judge(predictor, LossSurface.target_of(predictor, config), steps, config)
     base = judge.outcomes(config)[0]
     rows, cannot = [], {}

@@ -5,6 +5,7 @@ Labels and runs → belief about the table → posterior given its runs → draw
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from ...fitting import Fit, LawPrior, Observations, Scores, extrapolation_decades, one_thread, ranges
 from ...hierarchy.coordinates import LAW, LEVEL, REFERENCE
-from ...hierarchy.errors import Runs
+from ...hierarchy.errors import Runs, Spread
 from ...hierarchy.frontier import expected_runs
 from ...hierarchy.labels import Labels
 from ...hierarchy.misfit import Misfit, drawn, posterior_scale, predicted
@@ -24,7 +25,7 @@ from ..calibration import posterior_calibration
 from ..loss_model import LossModel
 
 _DRAWS = 300
-_MOST_RUNS = 240  # more are thinned: what they share doesn't average out
+_MOST_RUNS = 160  # more are thinned: what they share doesn't average out
 _CUTS_DECADES = (0.5, 1.0, 1.5, 2.0)
 _FEWEST_RUNS = 4  # below a cut
 _FAR_DECADES = 0.3
@@ -70,7 +71,7 @@ def given_runs(
         prior.mean[LEVEL] += deviation
         fit, misfit = _fit(_read(runs, prior, law_prior), runs, seed)
         fit = replace(fit, noise=_residual(fit, runs, misfit))
-        scores = _backtest(runs, prior, law_prior, seed)
+        scores = _backtest(runs, prior, law_prior, misfit.spreads, seed)
     if not len(runs) and len(known):
         variance = np.array([known.variance(spread) for spread in misfit.spreads])
         misfit = replace(misfit, runs=known, variance=variance)
@@ -102,10 +103,12 @@ def _known_table(tables: Population, labels: Labels) -> tuple[float, Runs]:
     return float(same[0].facts["deviation"]), Runs.finished(sizes[:, 0], sizes[:, 1], np.zeros(len(sizes)))
 
 
-def _read(runs: Runs, prior: Belief, law_prior: LawPrior | None) -> list[Component]:
+def _read(
+    runs: Runs, prior: Belief, law_prior: LawPrior | None, spreads: Sequence[Spread] | None = None
+) -> list[Component]:
     """The posterior given some runs and what their frontier foretells, by both readings of them."""
     known = runs.joined(expected_runs(runs))
-    components = with_robust_reading(posterior(known, prior), known, law_prior)
+    components = with_robust_reading(posterior(known, prior, spreads), known, law_prior)
     return [replace(one, variance=one.variance[: len(runs)]) for one in components]
 
 
@@ -127,8 +130,8 @@ def _residual(fit: Fit, runs: Runs, misfit: Misfit) -> float:
     return max(usual, float(residual.mean() * np.sqrt(len(runs) / free)))
 
 
-def _backtest(runs: Runs, prior: Belief, law_prior: LawPrior | None, seed: int) -> Scores:
-    """Fit the table's smaller runs, predict its larger ones, cut after cut."""
+def _backtest(runs: Runs, prior: Belief, law_prior: LawPrior | None, spreads: Sequence[Spread], seed: int) -> Scores:
+    """Fit the table's smaller runs, predict its larger ones, cut after cut, by the spreads that explain them all."""
     parts: list[Scores] = []
     finished = runs.unfinished == 0
     for decades in _CUTS_DECADES:
@@ -142,7 +145,7 @@ def _backtest(runs: Runs, prior: Belief, law_prior: LawPrior | None, seed: int) 
         large = ~small & finished & (beyond >= _FAR_DECADES)
         if not large.any():
             continue
-        fit, misfit = _fit(_read(fitted, prior, law_prior), fitted, seed, draws=100)
+        fit, misfit = _fit(_read(fitted, prior, law_prior, spreads), fitted, seed, draws=100)
         judged = runs.take(large)
         centre, covariance = predicted(fit, misfit, judged.columns)
         _, scale = posterior_scale(covariance, misfit.noise, judged.columns)

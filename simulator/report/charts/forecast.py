@@ -11,6 +11,7 @@ import numpy as np
 from ....core.errors import UsageError
 from ....core.files import write_bytes
 from ....core.units import format_count
+from ...forecast.for_plan import for_plan
 from ...forecast.forecast import Forecast
 from ...forecast.law_inputs import planned, run_columns
 from ...predictor.predictor import Predictor
@@ -104,6 +105,7 @@ def forecast_chart(result: Forecast, predictor: Predictor) -> alt.TopLevelMixin:
 def _curve(result: Forecast, predictor: Predictor) -> list[dict[str, float]]:
     """The planned model at other token counts; a stated stock of unique tokens stays as it is."""
     config = result.config
+    predictor = for_plan(config, predictor)
     law = predictor.models[result.main].fit.law
     # a law without tokens knows only the token count of its runs
     tokens = config.data.tokens * np.geomspace(1 / _SPAN, _SPAN, _POINTS) ** ("tokens" in law.member.uses)

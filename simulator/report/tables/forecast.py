@@ -14,15 +14,18 @@ from ....core.quantity import Quantity
 from ....core.units import format_count, format_flops
 from ...config.run_config import RunConfig
 from ...forecast.forecast import DomainForecast, Forecast
+from ...forecast.offered import DEFAULT, Offered, ShippedPredictor
 from ...predictor.loss_model import LossModel
 from ...predictor.predictor import Predictor
 from ...predictor.textbook_parameters import most_helpful
 from .cells import add_row, percent, plain_table
 from .cluster import cluster_lines, cluster_rows, notes_lines
 
-__all__ = ["backtest_view", "fit_view", "forecast_view", "run_size", "score_view"]
+__all__ = ["backtest_view", "fit_view", "forecast_view", "predictors_view", "run_size", "score_view"]
 
 _MANY_LOSSES = 3  # of one predictor, beyond which they share one table
+_TO_THE_LEFT = ("corpus", "by", "tokenizer", "evaluated on")
+_TO_THE_RIGHT = ("runs", "params", "tokens", "FLOPs", "width")
 _LEAST_SHOWN_NATS = 5e-4  # of a term of the loss: what three decimals round to 0 is left out
 _TERMS = {
     "irreducible": "irreducible (E)",
@@ -130,20 +133,52 @@ def _basis(result: Forecast) -> Text:
     least_params, most_params = about["fitted_params"]
     least_tokens, most_tokens = about["fitted_tokens"]
     _, most_flops = about["fitted_flops"]
-    params = f"{format_count(least_params)} to {format_count(most_params)} parameters"
-    tokens = f"{format_count(least_tokens)} to {format_count(most_tokens)} tokens"
+    runs = "1 run" if about["rows"] == 1 else f"{about['rows']:,} runs"
+    params = f"{_span(least_params, most_params)} parameters"
+    tokens = f"{_span(least_tokens, most_tokens)} tokens"
     counted = str(about["params_kind"]).replace("_", "-")
-    lines = [
-        f"rests on {about['name']}: {about['title'] or about['table']}",
-        f"  {about['rows']} runs, {params}, {tokens}, up to {format_flops(most_flops)}",
+    lines = [f"rests on {about['name']}: {about['title'] or about['table']}"]
+    if about["text_of_plan"]:
+        lines += _text_lines(about)
+    lines += [
+        f"  {runs}, {params}, {tokens}, up to {format_flops(most_flops)}",
         f"  law {about['law']}, N counts {counted} parameters",
     ]
-    if about["table"] == "pooled":
-        lines += [
-            "  most of the interval is the spread between corpora and tokenizers: --predictor with one closer to",
-            "  your data, or one fitted on a dozen small runs of your own (simulate fit), narrows it",
-        ]
     return Text("\n".join(lines), style="dim")
+
+
+def _span(low: float, high: float) -> str:
+    """Two counts, or one where they read the same."""
+    least, most = format_count(low), format_count(high)
+    return most if least == most else f"{least} to {most}"
+
+
+def _text_lines(about: Mapping[str, Any]) -> list[str]:
+    """The text that a forecast is of, as far as the plan names it, and what else it could name."""
+    named, lacking = [], {}
+    if about["corpus"] is None:
+        lacking["corpus"] = "data.corpus"
+    else:
+        count = about["public_runs"]
+        named.append(f"corpus {about['corpus']} ({count or 'no'} public run{'' if count == 1 else 's'} on it)")
+    if about["tokenizer"] is None:
+        lacking["tokenizer"] = "data.tokenizer"
+    else:
+        named.append(f"tokenizer {about['tokenizer']}")
+    if about["val_domain"] is None:
+        lacking["evaluation text"] = "data.evaluated_on"
+    else:
+        named.append(f"evaluated on {about['val_domain']}")
+    lines = [f"  {', '.join(named)}"] if named else []
+    if lacking:
+        what = ", ".join(lacking)
+        what = " and ".join(what.rsplit(", ", 1))
+        it = "it" if len(lacking) == 1 else "them"
+        lines += [
+            f"  {what} not named: naming {it} narrows the interval",
+            f"  ({', '.join(lacking.values())})",
+        ]
+    return lines
 
 
 def fit_view(predictor: Predictor, where: str | None) -> RenderableType:
@@ -282,3 +317,64 @@ def backtest_view(results: Mapping[str, Mapping[str, Any]]) -> RenderableType:
 def _or_dash(value: float | None, form: str) -> str:
     """A number in its form; a dash where there is none."""
     return "–" if value is None else form.format(value)
+
+
+def predictors_view(found: Offered) -> RenderableType:
+    """The predictors that ship, each with what it rests on, and the texts that a plan may name; 100 columns."""
+    blocks: list[RenderableType] = [
+        Text("width: upper over lower end of the 90 % interval of the perplexity of 7B parameters on 2T tokens"),
+        Text("Predictors that ship, for --predictor:", style="bold"),
+        *(_shipped(one) for one in found.predictors),
+        Text(""),
+        Text(f"Texts that {DEFAULT} knows public runs of (the largest params, tokens, FLOPs):", style="bold"),
+        _known_texts(found),
+        Text(f"A plan names its text: {_example(found)}; and data.evaluated_on"),
+        Text("where the loss is not on its own mix."),
+        Text("Other corpora, and compositions such as {web: 0.8, code: 0.2}, go by their kinds of text."),
+        Text("With runs of your own: simulate predict --anchor RUNS, or simulate fit RUNS."),
+    ]
+    return Group(*blocks)
+
+
+def _shipped(one: ShippedPredictor) -> Text:
+    width = "refuses that plan" if one.perplexity_ratio is None else f"width {_width(one.perplexity_ratio)}"
+    params, tokens = _span(*one.params), _span(*one.tokens)
+    stated = {"corpus": one.corpus, "tokenizer": one.tokenizer, "evaluated on": one.evaluated_on}
+    text = ", ".join(f"{what} {name}" for what, name in stated.items() if name is not None)
+    lines = [
+        f"  {one.name}{' (the default)' if one.name == DEFAULT else ''}: {width}",
+        f"    {one.title}",
+        f"    {text or 'corpus, tokenizer and evaluation text as the plan names them'}",
+        f"    {one.runs:,} runs, {params} parameters, {tokens} tokens, up to {format_flops(one.training_flops[1])}",
+    ]
+    return Text("\n".join(lines))
+
+
+def _known_texts(found: Offered) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in _TO_THE_LEFT:
+        table.add_column(Text(heading), overflow="fold")
+    for heading in _TO_THE_RIGHT:
+        table.add_column(Text(heading), justify="right", no_wrap=True)
+    for one in sorted(found.texts, key=lambda text: (str(text.corpus), str(text.source))):
+        sizes = (format_count(ends[1]) for ends in (one.params, one.tokens))
+        add_row(
+            table,
+            *(name or "–" for name in (one.corpus, one.source, one.tokenizer, one.evaluated_on)),
+            str(one.runs),
+            *sizes,
+            format_flops(one.training_flops[1]).removesuffix(" FLOPs"),
+            "–" if one.perplexity_ratio is None else _width(one.perplexity_ratio),
+        )
+    return table
+
+
+def _width(ratio: float) -> str:
+    return f"×{ratio:.2f}" if ratio < 10 else f"×{ratio:.0f}"
+
+
+def _example(found: Offered) -> str:
+    """The narrowest of the texts, as a plan names it."""
+    known = [one for one in found.texts if one.tokenizer is not None and one.perplexity_ratio is not None]
+    best = min(known, key=lambda one: one.perplexity_ratio or 0.0)
+    return f"data.corpus: {best.corpus}, data.tokenizer: {best.tokenizer}"

@@ -10,6 +10,7 @@ import numpy as np
 
 from ....core.errors import ForetrainError
 from ...allocation.compute_optimal.optimal import compute_optimal
+from ...forecast.for_plan import for_plan
 from ..space.dimensions import Dimension, MixDimension, RangeDimension, SetDimension, Values
 from ..space.spaces import Space
 from ..study import Study
@@ -48,7 +49,7 @@ def _compute_optimal(study: Study) -> Iterator[tuple[str, Values]]:
             budgets["compute-optimal at the limit"] = 0.99 * limit.bound
     for name, flops in budgets.items():
         try:
-            best = compute_optimal(study.predictor, flops)
+            best = compute_optimal(for_plan(study.run, study.predictor), flops)
         except ForetrainError:  # a predictor of mixes alone has no compute optimum
             continue
         yield name, {"model.params": best.params.median, "data.tokens": best.tokens.median}

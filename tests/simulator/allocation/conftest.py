@@ -55,6 +55,12 @@ def chinchilla() -> Predictor:
 
 
 @pytest.fixture(scope="session")
+def fitted(make_table) -> Predictor:
+    """A law fitted on a few runs: its forecasts are the law's own, and it knows no repeats."""
+    return Predictor.fit(make_table(40), "chinchilla", name="fitted")
+
+
+@pytest.fixture(scope="session")
 def seven() -> RunConfig:
     """Llama-2 7B on 512 A100, with a price."""
     return RunConfig.load(EXAMPLES / "llama-7b.yaml")

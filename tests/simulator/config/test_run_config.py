@@ -176,7 +176,7 @@ def test_rounded_counts_beside_a_shape_agree():
 
 
 def test_steps_are_rounded_up():
-    assert RunConfig.from_mapping(loads_yaml(GOOD), overrides=["data.tokens=10", "optim.batch_tokens=3"]).steps == 4
+    assert RunConfig.from_mapping(loads_yaml(GOOD), overrides=["data.tokens=1000", "optim.batch_tokens=300"]).steps == 4
 
 
 def test_a_section_with_every_line_commented_out_says_nothing():

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.fitting import Observations
-from foretrain.simulator.forecast.for_plan import anchored, contradictions, for_plan, plan_labels, predictors_for
+from foretrain.simulator.forecast.for_plan import anchored, contradictions, for_plan, plan_labels
 from foretrain.simulator.forecast.forecast import forecast
 from foretrain.simulator.predictor.storage.folder import load
 
@@ -54,7 +54,7 @@ def test_what_a_plan_names_narrows_its_forecast(plan):
 
 def test_plans_of_the_same_text_share_their_predictor(plan):
     plans = [plan("1B", "20B", corpus="c4"), plan("7B", "2T", corpus="C4"), plan("1B", "20B", corpus="fineweb")]
-    one, same, other = predictors_for(plans, WEB)
+    one, same, other = (for_plan(one, WEB) for one in plans)
     assert one is same
     assert one is not other
     fitted = load("repeats-c4")
@@ -71,7 +71,8 @@ def test_a_forecast_agrees_with_ones_own_runs(plan, own_runs, params):
     before = forecast(plan("1B", "20B"), WEB).headline.loss_nats.intervals[0.9]
     assert np.log(high / low) < 0.3 * np.log(before[1] / before[0])
     assert predictor.about["digest"] == table.digest()
-    assert f"{len(params)} of your runs" in predictor.about["title"]
+    told = "one run" if len(params) == 1 else f"{len(params)} runs"
+    assert predictor.about["title"].startswith(f"{told} of your own (mine.csv)")
 
 
 def test_further_out_an_anchor_is_worth_less(plan, own_runs):

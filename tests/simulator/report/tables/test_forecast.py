@@ -149,7 +149,7 @@ def test_a_fit_that_leaves_terms_out(make_frame):
     frame = make_frame(20).assign(tokens=5e9, num_experts=np.tile([1, 8], 10))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
-        predictor = Predictor.fit(RunTable.from_frame(frame))
+        predictor = Predictor.fit(RunTable.from_frame(frame), prior="weak")
     text = shown(fit_view(predictor, None))
     check_whole(text)
     assert "tokens: column 'tokens' takes one value, 5e+09" in squeezed(text)

@@ -42,7 +42,7 @@ def test_an_under_trained_plan_is_called_that(web, plan):
 
 
 def test_ends_of_compute_that_are_open_are_said_so(web):
-    assert " to over " in text(curves_view([], isoloss(web, [2.2])))
+    assert " to over " in text(curves_view([], isoloss(web, [1.8])))
     assert text(curves_view(isoflop(web, [1e21]), [])).startswith("lowest loss for a compute")
 
 

@@ -1,6 +1,6 @@
 """What a run of one's own is worth: the largest runs of every shared table from none, one, two, … and all smaller ones.
 
-    python benchmarks/few_runs.py
+    python benchmarks/known_corpora.py
 
 Each source is left out of the model over tables; its runs at least a decade of compute below the largest are what a
 user would have, and the largest half decade is predicted. Every table of a source counts equally, every source once.
