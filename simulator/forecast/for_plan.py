@@ -31,8 +31,6 @@ _SURPRISE = 0.98
 def for_plan(config: RunConfig, predictor: Predictor) -> Predictor:
     """The predictor for this plan: the same, unless it follows plans as `web-text` does.
 
-    Plans that name the same text have the very same one.
-
     Args:
         config: The plan.
         predictor: The predictor that was asked for.

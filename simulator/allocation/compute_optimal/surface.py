@@ -62,8 +62,6 @@ class LossSurface:
         if config is not None:
             predictor = for_plan(config, predictor)
         name = cls.target_of(predictor, config)
-        if config is not None:
-            predictor = for_plan(config, predictor)
         plan = _DENSE if config is None else tuned(config)
         warnings: list[str] = []
         columns = run_columns(plan, predictor, warnings)
