@@ -9,7 +9,7 @@ maximisation; given them, everything is linear, and the belief about a new table
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -33,7 +33,9 @@ class Table:
 
     labels: Labels
     summary: Summary
-    facts: Mapping[str, object] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """`rows`; lowest and highest `params`, `tokens` and `compute` of its runs; `sizes` of up to four, logs of params
+    and tokens `(n, 2)`; `deviation` of the largest from the law, in log loss."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,11 @@ class Population:
     """Added to the coordinates of tables that aren't among these, `(7,)`."""
 
     def without(self, source: str) -> Population:
-        """The same without the tables of a source."""
+        """The same without the tables of a source: for judging on runs that it must not have seen.
+
+        Args:
+            source: The author, as in `Labels.source`.
+        """
         return replace(self, tables=tuple(t for t in self.tables if t.labels.source != source))
 
     def expected(self, labels: Labels) -> Belief:
@@ -77,6 +83,16 @@ class Population:
 
         Args:
             labels: What is known of it. A table of the same author, corpus and evaluation set is the table itself.
+
+        Returns:
+            Its coordinates, with the level in nats per token of its tokenizer.
+
+        >>> import numpy as np
+        >>> from foretrain.simulator.hierarchy.labels import describe
+        >>> from foretrain.simulator.hierarchy.shipped import population
+        >>> told, unknown = (population().expected(describe(corpus, "gpt2")) for corpus in ("c4", None))
+        >>> bool(told.covariance[LEVEL, LEVEL] < unknown.covariance[LEVEL, LEVEL])
+        True
         """
         design, mean, covariance = self._effects
         row = design.row(labels)
@@ -126,7 +142,9 @@ def _levels(labels: Labels, effect: str) -> Mapping[str, float]:
     return {getattr(labels, effect): 1.0}
 
 
-def _with_own_part(tables, row, mean, covariance, own):
+def _with_own_part(
+    tables: Sequence[Table], row: np.ndarray, mean: np.ndarray, covariance: np.ndarray, own: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Mean and covariance of the coordinates of a table that is among those of the population, in bits per byte.
 
     Its own part follows from what its runs say beyond its effects; the doubt of its bytes per token is part of that.
@@ -221,17 +239,26 @@ def _marginal(table: Table, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def learn(
-    tables: Sequence[Table], refit, *, kinds: tuple[str, ...], start: Spreads, shift: np.ndarray, rounds: int = 7
+    tables: Sequence[Table],
+    refit: Callable[[Table, Belief], Table],
+    *,
+    kinds: tuple[str, ...],
+    start: Spreads,
+    shift: np.ndarray,
+    rounds: int = 7,
 ) -> Population:
-    """Find the spreads by expectation-maximisation.
+    """Find the spreads by expectation-maximisation. A source counts once, however many tables it has.
 
     Args:
-        tables: The tables.
-        refit: Maps a table and the belief about it from all others' effects to the table with a new summary.
+        tables: The tables, each with a summary to start from.
+        refit: Maps a table and the belief about it from all effects but its own part to the table with a new summary.
         kinds: Kinds of text with an effect of their own.
         start: First guess of the spreads.
-        shift: See `Population`.
+        shift: See `Population`, `(7,)`.
         rounds: Rounds; the spreads hardly move after five.
+
+    Returns:
+        The tables as they were read last, and the spreads.
     """
     population = Population(tuple(tables), start, kinds, shift)
     for _ in range(rounds):

@@ -111,7 +111,7 @@ def test_shipped_laws_know_what_runs_share(name):
 @pytest.fixture(scope="module")
 def chain(make_mixed):
     """A law of the mix with what was learned on top of it, fitted to runs of three sizes."""
-    model = fit_loss_model(make_mixed(80, 1, size=(5e7, 1e8, 4e8)), "auto", public_prior())
+    model = fit_loss_model(make_mixed(120, 1, size=(5e7, 1e8, 4e8)), "auto", public_prior())
     assert model.surrogate is not None
     return model
 
