@@ -247,7 +247,7 @@ def learn_population(found: list[Family]) -> Population:
         runs = family.runs
         named = {"params": runs.params, "tokens": runs.tokens, "compute": runs.compute}
         spans = {name: [float(f"{v:.6g}") for v in (values.min(), values.max())] for name, values in named.items()}
-        facts = {"rows": len(runs), **spans, **beyond_law(population, family)}
+        facts = {"rows": len(np.unique(runs.run)), **spans, **beyond_law(population, family)}
         with_facts.append(replace(table, facts=facts))
     return replace(population, tables=tuple(with_facts))
 

@@ -138,5 +138,5 @@ def plan_labels(config: RunConfig) -> Labels:
         (name,) = labels.corpus
         known = find_corpus(name)
         if known is not None and known.owner is not None:
-            return labels.of_source(population().author_of(labels.corpus))
+            return labels.of_source(population().author_of(labels))
     return labels

@@ -129,10 +129,15 @@ class Population:
             return []
         return [table for table in self.tables if table.labels.key == labels.key]
 
-    def author_of(self, corpus: Mapping[str, float]) -> str:
-        """The one author whose tables are trained on this corpus; `UNKNOWN` where there are none or several."""
-        authors = {table.labels.source for table in self.tables if table.labels.corpus == corpus}
-        return authors.pop() if len(authors) == 1 else UNKNOWN
+    def author_of(self, labels: Labels) -> str:
+        """The one author whose tables have this corpus, on this evaluation set if several have it; else `UNKNOWN`."""
+        on_corpus = [table.labels for table in self.tables if table.labels.corpus == labels.corpus]
+        judged_alike = [one for one in on_corpus if one.evaluated_on == labels.evaluated_on]
+        for found in (on_corpus, judged_alike):
+            authors = {one.source for one in found}
+            if len(authors) == 1:
+                return authors.pop()
+        return UNKNOWN
 
 
 def _levels(labels: Labels, effect: str) -> Mapping[str, float]:

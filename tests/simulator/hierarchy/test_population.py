@@ -109,10 +109,12 @@ def test_a_set_whose_levels_agree_narrows_tables_on_it(small, make_labels):
     assert np.linalg.eigvalsh(wide.own_part(labels)).min() > 0
 
 
-def test_the_author_of_a_corpus(small):
-    assert small.author_of({"fine": 1.0}) == "cyd"
-    assert small.author_of({"pile": 1.0}) == ""  # two of them
-    assert small.author_of({"new": 1.0}) == ""
+def test_the_author_of_a_corpus(small, make_labels):
+    assert small.author_of(make_labels("", "fine", "c4")) == "cyd"
+    assert small.author_of(make_labels("", "pile", "c4")) == ""  # two of them
+    assert small.author_of(make_labels("", "new", "c4")) == ""
+    only_ann = [one for one in small.tables if (one.labels.source, one.labels.evaluated_on) != ("bob", "pile")]
+    assert replace(small, tables=tuple(only_ann)).author_of(make_labels("", "pile", "pile")) == "ann"
 
 
 @pytest.fixture(scope="module")
