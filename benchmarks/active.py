@@ -189,7 +189,7 @@ def _promise(race: Race, done: np.ndarray, rest: np.ndarray) -> str:
         before.fit.law, race.prior, race.region, candidates.columns, race.pool.take(done), before.fit
     )
     now = before.predict(race.region.columns)
-    width = Width.of(now, before.fit.noise, before.fitted_ranges, candidates, race.region)
+    width = Width.of(now, before, candidates, race.region)
     chosen = choose_runs(belief, candidates, race.region, 0.3 * race.cost[rest].sum(), width=width)
     after = fit_loss_model(
         race.pool.take(np.sort([*done, *rest[list(chosen.runs)]])), "auto", race.prior, learner="none"

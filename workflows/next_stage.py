@@ -196,7 +196,7 @@ def next_stage(
     with one_thread():  # the last digits depend on the number of threads
         model = fit_loss_model(observations, AUTO, public_prior())
         prediction = model.predict(pool.region.columns)
-        width = Width.of(prediction, model.fit.noise, model.fitted_ranges, pool.candidates, pool.region)
+        width = Width.of(prediction, model, pool.candidates, pool.region)
         report(f"{len(runs)} runs to choose from", 0.5)
         inside = bool(prediction.extrapolation_decades[0] <= 0)
         selection = pool.choose(_belief(model, observations, pool, inside), width, precision)

@@ -75,7 +75,7 @@ def explain(error: ValidationError, root: type[BaseModel], origins: Origins, wit
 
     >>> from foretrain.simulator.config.run_config import RunConfig
     >>> try:
-    ...     RunConfig.model_validate({"model": {"params": -7}, "data": {"tokens": 1}})
+    ...     RunConfig.model_validate({"model": {"params": -7}, "data": {"tokens": 1e9}})
     ... except ValidationError as error:
     ...     print(explain(error, RunConfig, Origins("run.yaml", {("model", "params"): 3})))
     run.yaml:3: model.params: got -7; expected a number that isn't negative, such as 7e9, 300k, 7B or 1.4T (k, M, B, T)

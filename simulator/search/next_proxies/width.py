@@ -9,12 +9,14 @@ import numpy as np
 
 from ...fitting import error_scale, extrapolation_decades
 from ...predictor.calibration import public_calibration
+from ...predictor.loss_model import LossModel
 from ...predictor.prediction import LossPrediction
 from .region import Candidates, Region
 
 __all__ = ["LEVEL", "Width"]
 
 LEVEL = 0.9
+_SD_OVER_MEAN = 1.25  # sd of a normal with mean absolute value 1
 _UNBOUNDED = 20.0  # half-width in log loss beyond which a fraction of the loss is meaningless
 
 
@@ -34,22 +36,20 @@ class Width:
     fitted_ranges: Mapping[str, tuple[float, float]] | None = None
     spread: np.ndarray | None = None
     quantile: float | None = None
+    gap_counts: bool = True
+    """Whether the predictor's scale has a part that grows with extrapolation; a posterior's draws have it in them."""
 
     @classmethod
-    def of(
-        cls,
-        prediction: LossPrediction,
-        noise: float,
-        fitted_ranges: Mapping[str, tuple[float, float]],
-        candidates: Candidates,
-        region: Region,
-    ) -> Width:
-        """From a prediction of the region's runs by a predictor fitted on the runs done so far."""
+    def of(cls, prediction: LossPrediction, model: LossModel, candidates: Candidates, region: Region) -> Width:
+        """From a prediction of the region's runs by the model that made it, fitted on the runs done so far."""
         low, high = prediction.interval(LEVEL)
-        known = error_scale(np.zeros(len(region)), noise, prediction.extrapolation_decades)
+        noise, gap, gap_counts = model.fit.noise, prediction.extrapolation_decades, True
+        if model.misfit is not None:
+            noise, gap, gap_counts = model.misfit.noise / _SD_OVER_MEAN, np.zeros(len(region)), False
+        known = error_scale(np.zeros(len(region)), noise, gap)
         spread = np.sqrt(np.maximum(prediction.scale**2 - known**2, 0.0))
         quantile = region.mean(0.5 * np.log(high / low) / prediction.scale)
-        return cls(candidates, region, noise, fitted_ranges, spread, quantile)
+        return cls(candidates, region, noise, model.fitted_ranges, spread, quantile, gap_counts)
 
     def half_width(self, runs: Sequence[int], left: np.ndarray, before: np.ndarray) -> float:
         """Half-width of the 90 % interval at the region, as a fraction of the loss, with these candidates done too.
@@ -68,6 +68,8 @@ class Width:
 
     def _gap(self, runs: list[int]) -> np.ndarray:
         """Decades of extrapolation from the runs, done and chosen, to each planned one, `(t,)`."""
+        if not self.gap_counts:
+            return np.zeros(len(self.region))
         ranges = dict(self.fitted_ranges or {})
         rows = self.candidates.rows_of(runs)
         if len(rows):

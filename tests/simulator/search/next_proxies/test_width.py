@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from foretrain.simulator.fitting import public_prior, ranges
+from foretrain.simulator.fitting import public_prior
 from foretrain.simulator.predictor.calibration import public_calibration
 from foretrain.simulator.predictor.fit.loss_fit import fit_loss_model
 from foretrain.simulator.search.next_proxies import LEVEL, Candidates, LawPosterior, Region, Width, choose_runs
@@ -23,15 +23,17 @@ def test_larger_runs_shorten_the_extrapolation(candidates, region):
     assert small > large
 
 
-def test_widths_start_where_the_predictor_is(columns, region, observe):
+@pytest.mark.parametrize("law", ["general", "auto"])
+def test_widths_start_where_the_predictor_is(columns, region, observe, law):
     """The belief says by what factor they shrink; where they start is the predictor's to say."""
     small = np.flatnonzero(columns["params"] < 2e8)
     rest = np.setdiff1d(np.arange(18), small)
     done = observe({name: values[small] for name, values in columns.items()})
-    model = fit_loss_model(done, "general", public_prior())
+    model = fit_loss_model(done, law, public_prior())
+    assert (model.misfit is not None) == (law == "auto")
     pool = Candidates({name: values[rest] for name, values in columns.items()}, np.ones(len(rest)))
     prediction = model.predict(region.columns)
-    width = Width.of(prediction, model.fit.noise, ranges(done), pool, region)
+    width = Width.of(prediction, model, pool, region)
     low, high = prediction.interval(LEVEL)
     stated = np.sqrt(np.mean((0.5 * np.log(high / low)) ** 2))
     belief = LawPosterior.of(model.fit.law, public_prior(), region, pool.columns, done, model.fit)
@@ -39,6 +41,6 @@ def test_widths_start_where_the_predictor_is(columns, region, observe):
     assert found.half_width is not None
     assert found.half_width[0] == pytest.approx(np.expm1(stated), rel=0.02)
     assert (np.diff(found.half_width) < 0).all()
-    after = fit_loss_model(observe(columns).take(np.sort([*small, *rest[list(found.runs)]])), "general", public_prior())
+    after = fit_loss_model(observe(columns).take(np.sort([*small, *rest[list(found.runs)]])), law, public_prior())
     low, high = after.predict(region.columns).interval(LEVEL)
     assert found.half_width[-1] == pytest.approx(np.expm1(0.5 * np.mean(np.log(high / low))), rel=0.6)
