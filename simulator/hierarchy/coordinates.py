@@ -62,6 +62,11 @@ def log_loss(theta: np.ndarray, columns: Columns, unfinished: np.ndarray | None 
         theta: Coordinates, `(K, 7)`.
         columns: `params` and `tokens` of the runs, each `(n,)`.
         unfinished: √(1 - t/T) of the runs `(n,)`; None for finished ones.
+
+    >>> theta = np.array([[1.0, -0.6, 0.0, -1.0, -1.0, -0.2, 0.05]])
+    >>> at_reference = {name: np.array([value]) for name, value in REFERENCE.values.items()}
+    >>> round(float(log_loss(theta, at_reference)[0, 0]), 6)
+    1.0
     """
     value = np.log(LAW.loss(to_law(theta), LAW.prepare(columns, REFERENCE)))
     if unfinished is not None:
@@ -70,7 +75,16 @@ def log_loss(theta: np.ndarray, columns: Columns, unfinished: np.ndarray | None 
 
 
 def linearised(theta: np.ndarray, columns: Columns, unfinished: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Log loss `(n,)` at one vector of coordinates `(7,)`, and its derivatives `(n, 7)`."""
+    """Log loss and its derivatives at one vector of coordinates.
+
+    Args:
+        theta: The coordinates, `(7,)`.
+        columns: `params` and `tokens` of the runs, each `(n,)`.
+        unfinished: √(1 - t/T) of the runs, `(n,)`.
+
+    Returns:
+        Log loss, nats per token, `(n,)`, and its derivatives by the coordinates, `(n, 7)`.
+    """
     parameters = to_law(theta[None])
     value, gradient = LAW.loss(parameters, LAW.prepare(columns, REFERENCE), gradient=True)
     slope = np.empty((len(unfinished), SIZE))

@@ -142,9 +142,15 @@ class Runs:
 
 
 def few_steps_sd(steps: np.ndarray) -> np.ndarray:
-    """Extra sd of log loss `(n,)` of runs of so many optimizer steps `(n,)`; NaN steps count as enough.
+    """What is wrong in advance with runs of few optimizer steps.
 
     Where hardly any run is long, the longest eight count in full: something must carry the law.
+
+    Args:
+        steps: Optimizer steps of the runs, `(n,)`; NaN where they aren't known, which counts as enough.
+
+    Returns:
+        Extra standard deviation of log loss, `(n,)`: .1·ln(5000/steps), as measured on nine sources.
     """
     known = np.nan_to_num(steps, nan=_FEW_STEPS)
     enough = min(_FEW_STEPS, np.sort(known)[-min(_CARRY_A_LAW, len(known))]) if len(known) else _FEW_STEPS
@@ -157,7 +163,15 @@ def under_trained_sd(params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
 
 
 def shared(a: Runs, spread: Spread) -> np.ndarray:
-    """Covariance `(n, n)` of the part of the deviations that runs of one table share."""
+    """What the deviations of a table's runs share: its misfit, and the luck of points of one training run.
+
+    Args:
+        a: The runs.
+        spread: How large noise and misfit are.
+
+    Returns:
+        Covariance of the deviations without each run's own noise, `(n, n)`, of log loss.
+    """
     covariance = misfit_covariance(a.columns, a.columns, spread)
     same = a.run[:, None] == a.run[None, :]
     if same.sum() > len(a):
@@ -167,7 +181,16 @@ def shared(a: Runs, spread: Spread) -> np.ndarray:
 
 
 def misfit_covariance(a: dict[str, np.ndarray], b: dict[str, np.ndarray], spread: Spread) -> np.ndarray:
-    """Covariance `(n, m)` of the misfit at the params and tokens of `a` and `b`: Matérn 3/2."""
+    """Covariance of the misfit between runs: Matérn 3/2 in ln N and ln D.
+
+    Args:
+        a: `params` and `tokens` of some runs, each `(n,)`.
+        b: Those of others, each `(m,)`.
+        spread: How large the misfit is.
+
+    Returns:
+        The covariance, `(n, m)`, of log loss.
+    """
     squares = 0.0
     for name in ("params", "tokens"):
         squares = squares + (np.log(a[name])[:, None] - np.log(b[name])[None, :]) ** 2

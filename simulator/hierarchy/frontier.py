@@ -60,7 +60,14 @@ class FrontierLaw:
 
 
 def optima(runs: Runs) -> Optima | None:
-    """The bracketed optima of a table's profiles; None where it has fewer than four."""
+    """The bracketed optima of a table's profiles.
+
+    Args:
+        runs: The table's runs; budgets are told by their `flops`.
+
+    Returns:
+        The best run of each budget; None where fewer than four budgets have one.
+    """
     if not np.isfinite(runs.flops).all() or len(runs) < _FEWEST_BUDGETS * _FEWEST_SIZES:
         return None
     order = np.argsort(runs.flops, kind="stable")
@@ -105,7 +112,12 @@ def _law(theta: np.ndarray, log_budget: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def fit_frontier(found: Optima, *, free: bool = False) -> FrontierLaw:
-    """Fit the law to the optima, with its prior or, to see which exponent they would choose, almost without."""
+    """Fit the law to the optima.
+
+    Args:
+        found: The optima.
+        free: Whether to leave out the exponent's prior, to see which one they would choose.
+    """
     start = float(found.flops.max())
     log_budget = np.log(found.flops / start)
     widen = 100.0 if free else 1.0
@@ -146,7 +158,15 @@ def obeys(found: Optima) -> bool:
 
 
 def expected_runs(runs: Runs) -> Runs:
-    """The best runs of larger budgets, as the frontier law has them; none for tables that don't obey it."""
+    """The best runs of larger budgets, as the frontier law has them.
+
+    Args:
+        runs: The table's runs.
+
+    Returns:
+        Runs half a decade to three decades beyond the largest budget, each in doubt as the law is there; none for
+        tables whose profiles don't obey it.
+    """
     found = optima(runs)
     if found is None or not obeys(found):
         return Runs.none()

@@ -58,9 +58,15 @@ class Misfit:
 
 
 def predicted(fit: Fit, misfit: Misfit, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
-    """Log loss of finished runs `(m,)`: the median over a fit's draws, and the covariance of its error `(m, m)`.
+    """Predict finished runs from a posterior; a single run's own noise is left out of the error.
 
-    A single run's own noise is left out.
+    Args:
+        fit: The draws of the law.
+        misfit: What stays open beside them.
+        columns: Columns of the runs, each `(m,)`.
+
+    Returns:
+        Log loss, the median over the draws, `(m,)`, and the covariance of its error, `(m, m)`.
     """
     values = fit.log_loss_draws(columns)
     centre = np.median(values, axis=0)
@@ -75,6 +81,9 @@ def posterior_scale(covariance: np.ndarray, noise: float, columns: Columns) -> t
         covariance: What the posterior leaves open of the runs, `(n, n)`.
         noise: Standard deviation of a single run's own noise.
         columns: `params` and `tokens` of the runs, each `(n,)`.
+
+    Returns:
+        The covariance of the common part, `(n, n)`, and the whole scale, `(n,)`, above the root of its diagonal.
     """
     sizes = {name: np.asarray(columns[name], float) for name in ("params", "tokens")}
     common = _SCALE**2 * covariance + misfit_covariance(sizes, sizes, Spread(noise, _FLOOR))

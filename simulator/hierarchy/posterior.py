@@ -67,6 +67,14 @@ def posterior(runs: Runs, prior: Belief, spreads: Sequence[Spread] | None = None
 
     Returns:
         Components whose weights sum to 1.
+
+    >>> from foretrain.simulator.hierarchy.labels import describe
+    >>> from foretrain.simulator.hierarchy.shipped import population
+    >>> prior = population().expected(describe("fineweb", "llama2"))
+    >>> run = Runs.finished(np.array([1e9]), np.array([2e10]), np.log([2.9]))
+    >>> before, after = (posterior(runs, prior)[0].belief.covariance for runs in (Runs.none(), run))
+    >>> bool(after[LEVEL, LEVEL] < before[LEVEL, LEVEL])
+    True
     """
     if spreads is None:
         spreads = (*SPREADS, *NOISY) if len(runs) >= _FEWEST_FOR_NOISE else SPREADS
@@ -84,6 +92,11 @@ def posterior(runs: Runs, prior: Belief, spreads: Sequence[Spread] | None = None
 
 def most_probable(runs: Runs, prior: Belief, spread: Spread) -> tuple[Belief, Summary, float, np.ndarray]:
     """The most probable coordinates of a table and their covariance under one spread of errors.
+
+    Args:
+        runs: The table's runs; with none, the prior comes back.
+        prior: What is believed of the table without them.
+        spread: How large noise and misfit are.
 
     Returns:
         The Gaussian, what the runs say by themselves around it, the log evidence, and the noise variance of each run

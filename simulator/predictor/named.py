@@ -43,7 +43,11 @@ def views() -> tuple[str, ...]:
 
 
 def view(name: str) -> Predictor:
-    """The view of this name."""
+    """The view of this name.
+
+    Args:
+        name: One of `views()`.
+    """
     title, stated = _VIEWS[name]
     about = {"title": title, "follows_plan": not stated}
     return named_predictor(describe(**stated), name, about)
@@ -100,7 +104,14 @@ def label_facts(labels: Labels) -> dict[str, object]:
 
 
 def with_terms(model: LossModel) -> LossModel:
-    """The model with what repeats and experts do, as the public tables show it."""
+    """The model with what repeats and experts do, as the public tables show it.
+
+    Args:
+        model: A model whose law is its core alone.
+
+    Returns:
+        The same with `TERMS`, their parameters drawn from the moments that the public tables give.
+    """
     fit = model.fit
     law = get_law("+".join(["general", *TERMS]))
     rng = np.random.default_rng(0)

@@ -21,7 +21,14 @@ _CORPUS_COLUMNS = ("dataset", "data", "train_set", "training_set")
 
 
 def table_facts(table: RunTable) -> dict[str, object]:
-    """Plain facts: what its `params` count, and its corpus, validation domain and tokenizer where all runs agree."""
+    """Plain facts that a table states of its text and its sizes.
+
+    Args:
+        table: The runs.
+
+    Returns:
+        `params_kind`; `corpus`, `val_domain`, `tokenizer` and `bytes_per_token` where all runs agree on them.
+    """
     facts: dict[str, object] = {"params_kind": params_kind(table)}
     for fact in _FACTS:
         for column in (fact, *(_CORPUS_COLUMNS if fact == "corpus" else ())):

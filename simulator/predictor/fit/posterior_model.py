@@ -50,6 +50,16 @@ def posterior_model(
         tables: The model over tables; by default the shipped one.
         law_prior: Prior of the robust reading of the runs; by default that of the public tables.
         seed: Seed of the draws.
+
+    Returns:
+        The loss model: draws of the law, what stays open beside them, and a calibration by left-out sources.
+
+    >>> from foretrain.simulator.hierarchy.labels import describe
+    >>> labels, run = describe("fineweb", "llama2"), {"params": np.array([1e9]), "tokens": np.array([2e10])}
+    >>> one = posterior_model(labels, Observations.from_columns(run, np.array([2.9])))
+    >>> larger = {"params": np.array([7e9]), "tokens": np.array([1.4e11])}
+    >>> bool(one.predict(larger).scale[0] < posterior_model(labels).predict(larger).scale[0])
+    True
     """
     tables = shipped_population() if tables is None else tables
     if observations is None:
@@ -62,7 +72,18 @@ def posterior_model(
 def given_runs(
     labels: Labels, runs: Runs, tables: Population, *, law_prior: LawPrior | None = None, seed: int = 0
 ) -> LossModel:
-    """The same from runs as the model over tables sees them; there may be none."""
+    """The same from runs as the model over tables sees them.
+
+    Args:
+        labels: What is known of the table.
+        runs: Its runs; there may be none.
+        tables: The model over tables.
+        law_prior: Prior of the robust reading of the runs; by default that of the public tables.
+        seed: Seed of the draws.
+
+    Returns:
+        The loss model.
+    """
     with one_thread():  # also so that every process finds the same bits
         prior = tables.expected(labels)
         if len(runs) and not labels.tokenizer:
