@@ -31,7 +31,9 @@ def logged(caplog) -> dict[str, str]:
 def test_a_fit_says_which_law_it_chose(table, caplog):
     with caplog.at_level(logging.INFO, logger="foretrain"):
         Predictor.fit(table)
-    assert logged(caplog)["simulator.predictor.loss_model"].startswith("12 runs: law general, as N and D both vary")
+    assert logged(caplog)["simulator.predictor.fit.loss_fit"].startswith(
+        "12 runs: law general, as what the public tables"
+    )
 
 
 def test_a_search_says_how_it_searches(caplog):

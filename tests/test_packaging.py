@@ -14,6 +14,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 import pytest
+from foretrain.simulator.predictor.named import views
 
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -175,7 +176,7 @@ for name in shipped():
 print(len(shipped()), *resources.files("foretrain.examples").iterdir(), sep="\\n")
 """
     count, *files = run(installed, "-c", program, folder=elsewhere).splitlines()
-    assert int(count) == len(list((ROOT / "datasets/facts/laws").glob("*/predictor.json")))
+    assert int(count) == len(list((ROOT / "datasets/facts/laws").glob("*/predictor.json"))) + len(views())
     examples = sorted(Path(file) for file in files if file.endswith(".yaml"))
     assert [path.name for path in examples] == sorted(path.name for path in (ROOT / "examples").glob("*.yaml"))
     simulate = installed.with_name("simulate" + installed.suffix)

@@ -20,7 +20,7 @@ def test_predictors_are_listed_as_a_table_and_as_json(call):
 def test_a_prediction_says_which_text_it_is_of(call):
     named = call("predict", "--config", SEVEN_B)
     assert named.returncode == 0, named.stderr
-    assert "corpus llama2_mix (44 public runs on it), tokenizer llama2, evaluated on its own mix" in named.stdout
+    assert "corpus llama2_mix (2 public runs on it), tokenizer llama2, evaluated on its own mix" in named.stdout
     assert "training:" not in named.stdout
     unnamed = call("predict", "--config", SEVEN_B, "--set", "data.corpus=null", "--set", "data.tokenizer=null")
     assert "corpus, tokenizer and evaluation text not named: naming them narrows the interval" in unnamed.stdout

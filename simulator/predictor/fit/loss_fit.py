@@ -81,6 +81,7 @@ def fit_loss_model(
         if left_out is not None:
             model = posterior_model(labels or describe(), observations, tables=tables, law_prior=prior, seed=seed)
             uses = model.fit.law.member.uses
+            _log.info("%d runs: law %s, as %s", len(observations), model.fit.law.name, model.choice["why"])
             doubts = fit_warnings(observations, left_out, prior, uses, model.fit.law.domains)
             return replace(model, choice={**model.choice, "left_out": left_out, "doubts": doubts})
     if public is None:

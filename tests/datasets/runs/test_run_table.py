@@ -148,7 +148,7 @@ def test_extra_columns_are_untouched(tmp_path):
     text = f"{HEADER},params_total,params_nonemb,num_experts,tag,zip\na,1e9,2e10,3.1,5e9,8e8,8, x y ,007\n"
     table = read(tmp_path, text)
     assert (table.frame["tag"][0], table.frame["zip"][0]) == (" x y ", "007")
-    assert (table.column("params_total")[0], table.column("params_nonemb")[0]) == (5e9, 8e8)
+    assert (table.column("params_total")[0], table.column("params_non_embedding")[0]) == (5e9, 8e8)
 
 
 def test_run_ids_stay_text_and_are_made_where_absent(tmp_path):

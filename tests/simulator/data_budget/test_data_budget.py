@@ -58,8 +58,8 @@ def test_the_predictors_own_worth():
     stock = plan_stock(config(unique_tokens="100B"), fitted)
     star = math.exp(fitted.models[fitted.main_loss].parameters["log_repeat_star"])
     assert (stock.repeat_star, stock.repeat_star_from) == (star, "predictor repeats-c4")
-    other = plan_stock(config(unique_tokens="100B"), load("chinchilla-massivetext"))
-    assert "chinchilla-massivetext has no repeats" in other.repeat_star_from
+    other = plan_stock(config(unique_tokens="100B"), load("steplaw"))
+    assert "steplaw has no repeats" in other.repeat_star_from
     assert other.repeat_star == pytest.approx(15.387756)
 
 

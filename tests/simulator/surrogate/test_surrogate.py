@@ -133,7 +133,7 @@ def test_one_run_and_none(mixed):
     every = surrogate.correct(fit, columns)
     one = surrogate.correct(fit, {name: values[17:18] for name, values in columns.items()})
     assert one.log_loss[0] == pytest.approx(every.log_loss[17], rel=1e-9)
-    assert one.variance[0] == pytest.approx(every.variance[17], rel=1e-4)
+    assert one.variance[0] == pytest.approx(every.variance[17], rel=1e-3)
     none = surrogate.correct(fit, {name: values[:0] for name, values in columns.items()})
     assert (none.log_loss.shape, none.variance.shape, none.noise_variance.shape) == ((0,), (0,), (0,))
 
