@@ -222,8 +222,10 @@ class _Design:
         for table in population.tables:
             row = self.row(table.labels)
             information, pull = _marginal(table, population.spreads.own_part(table.labels))
-            precision += row.T @ information @ row
-            vector += row.T @ pull
+            touched = np.flatnonzero(row.any(axis=0))  # a table has few of all effects
+            row = row[:, touched]
+            precision[np.ix_(touched, touched)] += row.T @ information @ row
+            vector[touched] += row.T @ pull
         covariance = np.linalg.inv(precision)
         return covariance @ vector, covariance
 
