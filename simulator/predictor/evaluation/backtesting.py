@@ -12,13 +12,19 @@ from ....core.progress import Progress
 from ....core.quantity import LEVELS
 from ...fitting import LawPrior, Observations, Scores, backtest, choose, fit_observations, public_prior
 from ...surrogate import LAW, choose_surrogate
-from ..calibration import Calibration, public_calibration
+from ..calibration import Calibration, posterior_calibration, public_calibration
+from ..fit.loss_fit import left_out_if_plain
+from ..fit.posterior_model import POSTERIOR_WHY, posterior_scores
+from ..params_kind import without_embeddings
+from ..table_labels import table_facts, target_labels
 
 if TYPE_CHECKING:
     from ....datasets.runs.run_table import RunTable
 
 _log = logging.getLogger(__name__)
 
+WITH_TABLES = "general, with the public tables"
+"""The name of what `fit` makes of a plain table: the general law, one more table of the model over tables."""
 _DRAWS = 64
 _FOLDS = 20
 
@@ -54,7 +60,8 @@ def backtest_table(
     True
     """
     prior = public_prior() if prior is None else prior
-    results = {}
+    table = without_embeddings(table)
+    results: dict[str, dict[str, Any]] = {}
     for number, target in enumerate(table.loss_columns):
         if progress is not None:
             progress(target, number / len(table.loss_columns))
@@ -65,6 +72,17 @@ def backtest_table(
             law = observations.law(name)
             laws[name] = _figures(backtest(law, observations, prior, draws=_DRAWS, seed=seed))
         _log.info("%s: back-tested %s", target, ", ".join(laws))
+        if left_out_if_plain(observations) is not None:
+            # what `fit` makes of such a table
+            labels = target_labels(table_facts(table), target)
+            laws[WITH_TABLES] = _posterior_figures(posterior_scores(labels, observations, law_prior=prior, seed=seed))
+            results[target] = {
+                "chosen": WITH_TABLES,
+                "why": POSTERIOR_WHY,
+                "laws": laws,
+                "left_out": dict(choice.left_out),
+            }
+            continue
         learned = _learned(choice.law, observations, prior, seed)
         results[target] = {
             "chosen": choice.law,
@@ -94,6 +112,18 @@ def _learned(law: str, observations: Observations, prior: LawPrior, seed: int) -
             "backtest_errors": chosen.backtest_errors,
         },
     }
+
+
+def _posterior_figures(scores: Scores) -> dict[str, Any]:
+    """The figures of the model over tables, each cut judged by the widening that the others ask for."""
+    inside = np.zeros((len(LEVELS), len(scores.error)), dtype=bool)
+    for cut in np.unique(scores.cut):
+        here = scores.cut == cut
+        calibration = posterior_calibration(scores.take(~here))
+        z = np.abs(scores.error[here]) / scores.spread[here]
+        inside[:, here] = z <= np.array([calibration.width(level) for level in LEVELS])[:, None]
+    covered = {f"{level:g}": float(share) for level, share in zip(LEVELS, inside.mean(axis=1), strict=True)}
+    return {**_figures(scores), "coverage": covered if scores.cuts else None}
 
 
 def _figures(scores: Scores) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def fit_loss_model(
         FitError: The runs can't identify what was asked.
     """
     if law == AUTO and prior is not None and prior.name == "public" and not fixed:
-        left_out = _left_out_if_plain(observations)
+        left_out = left_out_if_plain(observations)
         if left_out is not None:
             model = posterior_model(labels or describe(), observations, tables=tables, law_prior=prior, seed=seed)
             uses = model.fit.law.member.uses
@@ -121,7 +121,7 @@ def fit_loss_model(
     )
 
 
-def _left_out_if_plain(observations: Observations) -> dict[str, str] | None:
+def left_out_if_plain(observations: Observations) -> dict[str, str] | None:
     """Why no term is fitted, by term, where the runs identify only size and data or are too few; else None."""
     groups, left_out = identifiable_terms(observations)
     if len(observations) < _FEWEST_RUNS:

@@ -24,6 +24,7 @@ from ...hierarchy.shipped import population as shipped_population
 from ..calibration import posterior_calibration
 from ..loss_model import LossModel
 
+POSTERIOR_WHY = "what the public tables have in common, and these runs as far as they tell"
 _DRAWS = 300
 _MOST_RUNS = 160  # more are thinned: what they share doesn't average out
 _CUTS_DECADES = (0.5, 1.0, 1.5, 2.0)
@@ -69,6 +70,24 @@ def posterior_model(
     return replace(model, fitted_ranges=ranges(observations), rows=len(observations))
 
 
+def posterior_scores(
+    labels: Labels,
+    observations: Observations,
+    *,
+    tables: Population | None = None,
+    law_prior: LawPrior | None = None,
+    seed: int = 0,
+) -> Scores:
+    """The back-test of `posterior_model`: the table's smaller runs predict its larger ones, cut after cut.
+
+    Arguments as there. The `spread` of the scores is the whole s of each prediction.
+    """
+    tables = shipped_population() if tables is None else tables
+    with one_thread():
+        runs = Runs.of(observations.thinned(_MOST_RUNS))
+        return _backtest(runs, _prior(labels, runs, tables), law_prior, None, seed)
+
+
 def given_runs(
     labels: Labels, runs: Runs, tables: Population, *, law_prior: LawPrior | None = None, seed: int = 0
 ) -> LossModel:
@@ -85,11 +104,8 @@ def given_runs(
         The loss model.
     """
     with one_thread():  # also so that every process finds the same bits
-        prior = tables.expected(labels)
-        if len(runs) and not labels.tokenizer:
-            prior.covariance[LEVEL, LEVEL] += _OWN_LEVEL_SD**2
-        deviation, known = _known_table(tables, labels)
-        prior.mean[LEVEL] += deviation
+        prior = _prior(labels, runs, tables)
+        _, known = _known_table(tables, labels)
         fit, misfit = _fit(_read(runs, prior, law_prior), runs, seed)
         fit = replace(fit, noise=_residual(fit, runs, misfit))
         scores = _backtest(runs, prior, law_prior, misfit.spreads, seed)
@@ -113,6 +129,15 @@ def tables_ranges(tables: Population) -> dict[str, tuple[float, float]]:
         spans = [table.facts[name] for table in tables.tables]
         found[name] = (min(low for low, _ in spans), max(high for _, high in spans))
     return found
+
+
+def _prior(labels: Labels, runs: Runs, tables: Population) -> Belief:
+    """What is believed of the table before its runs are seen."""
+    prior = tables.expected(labels)
+    if len(runs) and not labels.tokenizer:
+        prior.covariance[LEVEL, LEVEL] += _OWN_LEVEL_SD**2
+    prior.mean[LEVEL] += _known_table(tables, labels)[0]
+    return prior
 
 
 def _known_table(tables: Population, labels: Labels) -> tuple[float, Runs]:
@@ -188,7 +213,7 @@ def _ranges(runs: Runs) -> dict[str, tuple[float, float]]:
 
 def _facts(scores: Scores) -> dict[str, Any]:
     facts: dict[str, Any] = {
-        "why": "what the public tables have in common, and these runs as far as they tell",
+        "why": POSTERIOR_WHY,
         "left_out": {},
         "backtest_errors": {},
         "doubts": [],
