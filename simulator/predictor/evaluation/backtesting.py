@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-WITH_TABLES = "with public tables"
+WITH_TABLES = "public tables"
 """The name of what `fit` makes of a plain table: the general law, one more table of the model over tables."""
 _DRAWS = 64
 _FOLDS = 20
