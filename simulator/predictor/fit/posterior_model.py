@@ -176,8 +176,8 @@ def _residual(fit: Fit, runs: Runs, misfit: Misfit) -> float:
     return max(usual, float(residual.mean() * np.sqrt(len(runs) / free)))
 
 
-def _backtest(runs: Runs, prior: Belief, law_prior: LawPrior | None, spreads: Sequence[Spread], seed: int) -> Scores:
-    """Fit the table's smaller runs, predict its larger ones, cut after cut, by the spreads that explain them all."""
+def _backtest(runs: Runs, prior: Belief, law_prior: LawPrior | None, spreads: Sequence[Spread] | None, seed: int) -> Scores:
+    """Fit the table's smaller runs, predict its larger ones, cut after cut, by the spreads that explain them all, if they are known."""
     parts: list[Scores] = []
     finished = runs.unfinished == 0
     for decades in _CUTS_DECADES:
