@@ -176,8 +176,10 @@ def _residual(fit: Fit, runs: Runs, misfit: Misfit) -> float:
     return max(usual, float(residual.mean() * np.sqrt(len(runs) / free)))
 
 
-def _backtest(runs: Runs, prior: Belief, law_prior: LawPrior | None, spreads: Sequence[Spread] | None, seed: int) -> Scores:
-    """Fit the table's smaller runs, predict its larger ones, cut after cut, by the spreads that explain them all, if they are known."""
+def _backtest(
+    runs: Runs, prior: Belief, law_prior: LawPrior | None, spreads: Sequence[Spread] | None, seed: int
+) -> Scores:
+    """Fit the table's smaller runs, predict its larger ones, cut after cut; by these spreads of errors, if any."""
     parts: list[Scores] = []
     finished = runs.unfinished == 0
     for decades in _CUTS_DECADES:
