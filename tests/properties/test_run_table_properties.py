@@ -48,7 +48,7 @@ def frames(draw) -> pd.DataFrame:
     return frame.assign(**{f"mix.{d}": shares[:, i] for i, d in enumerate(("web", "code", "books"))})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(frame=frames(), name=st.sampled_from(["t.csv", "t.csv.gz", "t.parquet"]))
 def test_reading_what_was_written_changes_nothing(frame, name):
     table = RunTable.from_frame(frame)
@@ -62,14 +62,14 @@ def test_reading_what_was_written_changes_nothing(frame, name):
         np.testing.assert_array_equal(again.column(column), table.column(column))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(frame=frames(), data=st.data())
 def test_digest_ignores_column_order(frame, data):
     order = data.draw(st.permutations(list(frame.columns)))
     assert RunTable.from_frame(frame[order]).digest() == RunTable.from_frame(frame).digest()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(frame=frames())
 def test_mixes_sum_to_one_and_keep_their_ratios(frame):
     table = RunTable.from_frame(frame)
@@ -79,7 +79,7 @@ def test_mixes_sum_to_one_and_keep_their_ratios(frame):
     np.testing.assert_allclose(shares[0] / shares[1], ratio, rtol=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(frame=frames(), data=st.data())
 def test_select_keeps_order(frame, data):
     table = RunTable.from_frame(frame)
@@ -89,7 +89,7 @@ def test_select_keeps_order(frame, data):
     assert set(table.fit_rows("loss").frame["status"]) <= {"ok"}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(frame=frames(), names=st.sets(st.sampled_from(sorted(ALIASES))))
 def test_aliases_and_mappings_read_the_same_table(frame, names):
     table = RunTable.from_frame(frame)
@@ -100,7 +100,7 @@ def test_aliases_and_mappings_read_the_same_table(frame, names):
     pd.testing.assert_frame_equal(mapped.frame, table.frame)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(text=st.text(st.sampled_from('ab,"\n\r \t;7.e-1\x00é'), max_size=60))
 def test_any_text_is_read_or_refused(text):
     with tempfile.TemporaryDirectory() as folder:
