@@ -516,19 +516,7 @@ def test_ctrl_c_leaves_nothing_half_written(plain_environment, restore_ctrl_c, t
     write_runs(tmp_path / "runs.csv", 10 ** rng.uniform(7, 9, 600), 10 ** rng.uniform(8, 10, 600), 0.02)
     with subprocess.Popen(
         # a law by name has draws by bootstrap, which take longest
-        [
-            sys.executable,
-            "-m",
-            "foretrain",
-            "fit",
-            "runs.csv",
-            "--law",
-            "general",
-            "--prior",
-            "public",
-            "--out",
-            "mine",
-        ],
+        [sys.executable, "-m", "foretrain", *"fit runs.csv --law general --prior public --out mine".split()],
         cwd=tmp_path,
         env=plain_environment,
         stdout=subprocess.PIPE,
