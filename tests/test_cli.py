@@ -514,9 +514,9 @@ def test_a_reader_that_leaves_early_is_no_error(plain_environment, tmp_path):
 def test_ctrl_c_leaves_nothing_half_written(plain_environment, restore_ctrl_c, tmp_path, write_runs):
     rng = np.random.default_rng(1)
     write_runs(tmp_path / "runs.csv", 10 ** rng.uniform(7, 9, 600), 10 ** rng.uniform(8, 10, 600), 0.02)
+    by_name = ["--law", "general", "--prior", "public"]  # draws by bootstrap take longest
     with subprocess.Popen(
-        # a law by name has draws by bootstrap, which take longest
-        [sys.executable, "-m", "foretrain", *"fit runs.csv --law general --prior public --out mine".split()],
+        [sys.executable, "-m", "foretrain", "fit", "runs.csv", *by_name, "--out", "mine"],
         cwd=tmp_path,
         env=plain_environment,
         stdout=subprocess.PIPE,
