@@ -14,6 +14,7 @@ from .backtest import (
     extrapolation_decades,
     fit_observations,
     gap_covariance,
+    misfit_correlation,
     misfit_covariance,
     ranges,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "known_columns",
     "law_columns",
     "learn_prior",
+    "misfit_correlation",
     "misfit_covariance",
     "one_thread",
     "public_prior",

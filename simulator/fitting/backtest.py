@@ -231,10 +231,16 @@ def misfit_covariance(noise: float, columns: Columns) -> np.ndarray:
 
     The rest of `error_scale`'s noise is a run's own: its luck, and how exactly its loss was read.
     """
-    place = np.log([columns["params"], columns["tokens"]])
-    distance = np.sqrt(np.sum((place[:, :, None] - place[:, None, :]) ** 2, axis=0))
-    scaled = np.sqrt(3.0) * distance / _MISFIT_LENGTH
-    return _MISFIT_SHARE * (_NOISE_SCALE * noise) ** 2 * (1.0 + scaled) * np.exp(-scaled)
+    return _MISFIT_SHARE * (_NOISE_SCALE * noise) ** 2 * misfit_correlation(columns, columns)
+
+
+def misfit_correlation(some: Columns, others: Columns) -> np.ndarray:
+    """How much of a law's misfit runs `(n,)` share with others `(m,)`, by their N and D: Matérn 3/2, `(n, m)`."""
+    squares = 0.0
+    for name in ("params", "tokens"):
+        squares = squares + (np.log(some[name])[:, None] - np.log(others[name])[None, :]) ** 2
+    scaled = np.sqrt(3.0 * squares) / _MISFIT_LENGTH
+    return (1.0 + scaled) * np.exp(-scaled)
 
 
 def _deviations(fit: Fit, columns: Columns, centre: np.ndarray) -> np.ndarray:

@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..fitting import Observations
+from ..fitting import Observations, misfit_correlation
 
-_MISFIT_LENGTH = 4.6  # in ln N and ln D; chosen with the shares below on left-out sources (benchmarks/known_corpora.py)
 _ALONG_SD = 0.004  # of points of one run around its own luck, in log loss
 _ALONG_LENGTH = 1.5  # in ln D
 _FEW_STEPS = 5000.0
@@ -191,8 +190,4 @@ def misfit_covariance(a: dict[str, np.ndarray], b: dict[str, np.ndarray], spread
     Returns:
         The covariance, `(n, m)`, of log loss.
     """
-    squares = 0.0
-    for name in ("params", "tokens"):
-        squares = squares + (np.log(a[name])[:, None] - np.log(b[name])[None, :]) ** 2
-    scaled = np.sqrt(3.0 * squares) / _MISFIT_LENGTH
-    return spread.misfit**2 * (1.0 + scaled) * np.exp(-scaled)
+    return spread.misfit**2 * misfit_correlation(a, b)

@@ -24,7 +24,7 @@ from ...datasets.facts.corpora import find_evaluation_set
 from ..fitting import AUTO, LawPrior, Observations, one_thread, public_prior, weak_prior
 from ..laws import Columns
 from .domain_average import average, error_correlation, shares
-from .fit.fit_warnings import Misfit, misfit_of, misfit_warnings, table_warnings
+from .fit.fit_warnings import UnexplainedLoss, table_warnings, unexplained_loss, unexplained_warnings
 from .fit.loss_fit import Learner, errors_over_sd, fit_loss_model
 from .loss_model import LossModel
 from .params_kind import without_embeddings
@@ -121,7 +121,7 @@ class Predictor(Summarised):
         table = without_embeddings(table)
         found_facts = table_facts(table) | dict(about or {})
 
-        def fit_target(target: str) -> tuple[LossModel, np.ndarray, Misfit]:
+        def fit_target(target: str) -> tuple[LossModel, np.ndarray, UnexplainedLoss]:
             try:
                 observations = Observations.from_table(table, target)
                 model = fit_loss_model(
@@ -135,18 +135,18 @@ class Predictor(Summarised):
                 )
                 errors = np.full(len(table), np.nan)
                 errors[table.fit_mask(target)] = errors_over_sd(model, observations)
-                return model, errors, misfit_of(table, target, model.fit, observations, chosen_prior)
+                return model, errors, unexplained_loss(table, target, model.fit, observations, chosen_prior)
             except FitError as error:
                 raise FitError(f"{table.where}: target {target!r}: {error}") from None
 
         models: dict[str, LossModel] = {}
         errors_by_target: list[np.ndarray] = []
-        misfits: dict[str, Misfit] = {}
+        unexplained: dict[str, UnexplainedLoss] = {}
         fitted = _side_by_side(fit_target, table.loss_columns, progress)
-        for target, (model, errors, misfit) in zip(table.loss_columns, fitted, strict=True):
+        for target, (model, errors, left_over) in zip(table.loss_columns, fitted, strict=True):
             models[target] = model
             errors_by_target.append(errors)
-            misfits[target] = misfit
+            unexplained[target] = left_over
 
         facts = {"table": table.where, "digest": digest, "seed": seed, **found_facts}
         if like is not None:
@@ -164,7 +164,7 @@ class Predictor(Summarised):
             doubts += model.choice["doubts"]
         if by is not None:
             told_apart.add(by)
-        notes = (*table_warnings(table, told_apart), *misfit_warnings(misfits), *dict.fromkeys(doubts))
+        notes = (*table_warnings(table, told_apart), *unexplained_warnings(unexplained), *dict.fromkeys(doubts))
         for note in notes:
             warnings.warn(note, DataWarning, stacklevel=2)
         return cls(name, models, facts, notes, error_correlation(errors_by_target))

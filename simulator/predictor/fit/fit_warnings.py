@@ -78,7 +78,7 @@ def _few_steps(observations: Observations) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Misfit:
+class UnexplainedLoss:
     """What a law leaves over of a target's runs, and which column of text explains it."""
 
     size: float
@@ -93,7 +93,9 @@ class Misfit:
     """The same where a law is fitted to each value of the column."""
 
 
-def misfit_of(table: RunTable, target: str, fit: Fit, observations: Observations, prior: LawPrior | None) -> Misfit:
+def unexplained_loss(
+    table: RunTable, target: str, fit: Fit, observations: Observations, prior: LawPrior | None
+) -> UnexplainedLoss:
     """How far a fitted law misses its runs, and which text column explains it, if one does.
 
     Args:
@@ -107,7 +109,7 @@ def misfit_of(table: RunTable, target: str, fit: Fit, observations: Observations
     weights = observations.weights * observations.trust
     plain = float(weights @ np.abs(residual) / weights.sum())
     rows = table.fit_rows(target)
-    best = Misfit(fit.noise, min(plain, fit.noise) > _ONE_RECIPE, straying=_straying(rows, residual))
+    best = UnexplainedLoss(fit.noise, min(plain, fit.noise) > _ONE_RECIPE, straying=_straying(rows, residual))
     if plain < _WORTH_A_NAME:
         return best
     for column in _kinds(rows, observations):
@@ -124,18 +126,18 @@ def misfit_of(table: RunTable, target: str, fit: Fit, observations: Observations
     return best
 
 
-def misfit_warnings(misfits: Mapping[str, Misfit]) -> Iterator[str]:
-    """What misfits of the targets say of the table: that it isn't of one recipe, and which column would split it."""
-    far = {target: one for target, one in misfits.items() if one.is_far}
+def unexplained_warnings(unexplained: Mapping[str, UnexplainedLoss]) -> Iterator[str]:
+    """What the laws leave over says of the table: that it isn't of one recipe, and which column would split it."""
+    far = {target: one for target, one in unexplained.items() if one.is_far}
     if far:
         low, high = (100 * limit([one.size for one in far.values()]) for limit in (min, max))
         size = f"{high:.0f} %" if len(far) == 1 else f"{low:.0f} to {high:.0f} %"
-        of = "" if len(misfits) == 1 else f" ({', '.join(list(far)[:3])}{', …' if len(far) > 3 else ''})"
+        of = "" if len(unexplained) == 1 else f" ({', '.join(list(far)[:3])}{', …' if len(far) > 3 else ''})"
         yield f"the law misses these runs by {size} on average{of}: they aren't one recipe"
     else:
-        yield from list(filter(None, (one.straying for one in misfits.values())))[:1]
-    by_column: dict[str, list[Misfit]] = {}
-    for one in misfits.values():
+        yield from list(filter(None, (one.straying for one in unexplained.values())))[:1]
+    by_column: dict[str, list[UnexplainedLoss]] = {}
+    for one in unexplained.values():
         if one.column is not None:
             by_column.setdefault(one.column, []).append(one)
     for column, found in by_column.items():
