@@ -10,7 +10,7 @@ import pandas as pd
 from _tables import DATA
 from foretrain.simulator.cluster.step_time.efficiency import PARAMETERS
 from foretrain.simulator.cluster.step_time.fitting import fit_efficiencies, kind_offsets, source_weights
-from foretrain.simulator.cluster.step_time.measured import Measurements, read_measurements
+from foretrain.simulator.cluster.step_time.measurements.table import Measurements, read_measurements
 from foretrain.simulator.cluster.step_time.parts import step_time
 from foretrain.simulator.cluster.step_time.residual import features, fit_residual
 from foretrain.simulator.cluster.step_time.step_model import LEVELS, Spread, StepTimeModel

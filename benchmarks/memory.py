@@ -23,7 +23,7 @@ from foretrain.core.model.architecture import Architecture
 from foretrain.datasets.facts.accelerators import accelerator
 from foretrain.simulator.cluster.memory.memory import GIB, VERDICTS, Memory, memory
 from foretrain.simulator.cluster.memory.memory_software import SOFTWARE, Software
-from foretrain.simulator.cluster.step_time.measured import read_measurements
+from foretrain.simulator.cluster.step_time.measurements.table import read_measurements
 from foretrain.simulator.cluster.step_time.steps import FRAMEWORKS, Steps, layouts, machine, model
 from scipy.optimize import least_squares
 

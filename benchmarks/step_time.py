@@ -19,7 +19,7 @@ from _cluster import SMALL, left_out, measured
 from foretrain.core.model.architecture import Architecture
 from foretrain.datasets.facts.accelerators import accelerator
 from foretrain.simulator.cluster.layouts.candidates import LayoutSpace, candidate_layouts
-from foretrain.simulator.cluster.step_time.measured import Measurements
+from foretrain.simulator.cluster.step_time.measurements.table import Measurements
 from foretrain.simulator.cluster.step_time.scoring import ranking
 from foretrain.simulator.cluster.step_time.step_model import StepTimeModel
 from foretrain.simulator.cluster.step_time.steps import Steps, layouts, machine, model
@@ -100,6 +100,15 @@ def _calibrated_errors(data: Measurements, fitted: StepTimeModel, rows: np.ndarr
     low, high = own.interval_s(rest.steps, LEVEL)
     error = np.abs(own.predict(rest.steps).total_s / rest.step_time_s - 1)
     return np.stack([error, (rest.step_time_s >= low) & (rest.step_time_s <= high)], axis=1)
+
+
+def repeats(data: Measurements) -> list[float]:
+    """Sds of log step time within groups of rows that agree in everything that the model sees, and in their source."""
+    predicted = np.round(np.log(StepTimeModel.shipped().predict(data.steps).total_s), 7)
+    groups: dict[tuple[str, int, float], list[float]] = {}
+    for source, group, log_s, measured_s in zip(data.source, data.group, predicted, data.step_time_s, strict=True):
+        groups.setdefault((str(source), int(group), float(log_s)), []).append(float(np.log(measured_s)))
+    return [float(np.std(logs, ddof=1)) for logs in groups.values() if len(logs) > 1]
 
 
 def flops_at_half_peak_s(steps: Steps) -> np.ndarray:
@@ -227,6 +236,10 @@ def main() -> None:
         print(sizes.line(label, rows))
     for label, after in (("dense", dense_after), ("experts", experts_after)):
         print(f"after 3 rows of the same source, {label}: {two(after[:, 0])}, inside 80 %: {after[:, 1].mean():.2f}")
+    sds = repeats(data)
+    print(
+        f"{len(sds)} layouts measured again: sd of log step time, median {np.median(sds):.3f}, largest {max(sds):.3f}"
+    )
     ranked = print_rankings(left, baselines)
     rate, seconds, count = search_seconds()
     print(f"{rate:,.0f} layouts/s; a 70B model on 512 H100: {count} layouts ranked in {seconds:.2f} s")

@@ -92,7 +92,7 @@ def calibrate(
               simulate cluster calibrate --config other.yaml --step-time 3.1s --from cluster.json --out cluster.json
     """
     from ..simulator.cluster.step_time.calibrate import calibrate_on_plan, calibrate_on_rows
-    from ..simulator.cluster.step_time.measured import load_measurements
+    from ..simulator.cluster.step_time.measurements.table import load_measurements
     from ..simulator.cluster.step_time.step_model import StepTimeModel
     from ..simulator.config.run_config import RunConfig
 
@@ -145,7 +145,7 @@ def score(runs: str, calibration: str | None, as_json: bool) -> None:
     \b
     Example:  simulate cluster score measured.csv --json
     """
-    from ..simulator.cluster.step_time.measured import load_measurements
+    from ..simulator.cluster.step_time.measurements.table import load_measurements
     from ..simulator.cluster.step_time.scoring import score as scored
     from ..simulator.cluster.step_time.step_model import StepTimeModel
 

@@ -114,7 +114,7 @@ class _Estimate:
             config, step.fitted, step.space, step.layout, step.steps
         )  # fmt: skip
         self.chance = chance
-        self.overhead = config.reliability.overhead(step.fitted.calibrated_on > 0)
+        self.overhead = config.reliability.overhead
         self.time, self.memory = step.time, step.memory
         self.step_s = float(self.time.total_s[0]) * np.exp(step.log_sd * chance.step_errors)
         self.step_tokens = float(step.steps.tokens[0])
@@ -205,8 +205,8 @@ class _Estimate:
         notes = layout_warnings(self.space.architecture, self.layout, self.space.per_node)
         if self.overhead and self.config.reliability.stated_overhead is None:
             notes.append(
-                f"{self.overhead:.0%} added to the time of all steps, as published runs took (reliability.overhead); "
-                "a measured step of your own cluster replaces it (simulate cluster calibrate)"
+                f"outside steps, {self.overhead:.0%}: evaluation, loading, pauses, as published runs took beyond steps "
+                "and interruptions; state reliability.overhead from a log of your own"
             )
         if needed.verdict[0] != "fits":
             notes.append(

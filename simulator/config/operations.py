@@ -73,8 +73,7 @@ class ReliabilityConfig(Frozen):
         default=None,
         alias="overhead",
         description="Share by which the run takes longer than its steps and interruptions explain: evaluation, "
-        "loading, a layout or software short of the best (default: 0.25 as in published runs; 0 once step times "
-        "are calibrated).",
+        "loading, a layout or software short of the best (default: 0.25, as in published runs).",
     )
     planned_downtime: Annotated[Real, Field(ge=0, lt=1)] = Field(
         default=0.0, description="Share of the wall clock in planned maintenance, during which devices are still paid."
@@ -96,11 +95,10 @@ class ReliabilityConfig(Frozen):
         stated = self.stated_failures_per_device_hour
         return _FAILURES_PER_DEVICE_HOUR if stated is None else stated
 
-    def overhead(self, calibrated: bool) -> float:
-        """Share of time beyond steps and interruptions; measured steps of the cluster itself leave none to expect."""
-        if self.stated_overhead is not None:
-            return self.stated_overhead
-        return 0.0 if calibrated else OVERHEAD
+    @property
+    def overhead(self) -> float:
+        """Share of time beyond steps and interruptions, whether the step is measured or not."""
+        return OVERHEAD if self.stated_overhead is None else self.stated_overhead
 
     @property
     def failure_rate_spread(self) -> float:

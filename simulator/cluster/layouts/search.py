@@ -79,6 +79,7 @@ def fastest_layouts(
     fitted: StepTimeModel | None = None,
     top: int = 10,
     cap: MemoryCap | None = None,
+    measured_first: bool = False,
 ) -> list[RankedLayout]:
     """The fastest layouts that fit, fastest first; if none surely fits, those that may, by least memory first.
 
@@ -90,6 +91,7 @@ def fastest_layouts(
         fitted: The step-time model; None for the shipped one.
         top: How many layouts to return at most.
         cap: A further limit on memory; if no layout keeps it, those that fit with the least memory are returned.
+        measured_first: Whether layouts that the model was calibrated on come before all others.
 
     Raises:
         InfeasibleError: No layout is possible, or none fits; names the smallest changes that would make one fit.
@@ -98,6 +100,9 @@ def fastest_layouts(
     found = _candidates(space, accelerator, precision, framework)
     fits = found.memory.fits
     kept = fits if cap is None else fits & cap.kept(found.memory)
+    measured = kept & fitted.measured(found.steps) if measured_first else np.zeros_like(kept)
+    if np.any(measured):
+        kept = measured
     if np.any(kept):
         return _fastest(found, kept, fitted, top)
     if np.any(fits) or np.any(found.memory.possible):

@@ -14,7 +14,7 @@ from ..layout_choice import choose_layout, plan_space, plan_steps
 from ..layouts.candidates import LayoutSpace
 from ..layouts.layout import ParallelLayout
 from ..layouts.layout_problems import complete_layout
-from .measured import Measurements
+from .measurements.table import Measurements
 from .step_model import StepTimeModel
 from .steps import Steps
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..memory.memory import memory
-from .measured import Measurements
+from .measurements.table import Measurements
 from .step_model import StepTimeModel
 
 __all__ = ["errors", "memory_scores", "ranking", "score", "step_time_scores"]

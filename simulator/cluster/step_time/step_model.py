@@ -3,7 +3,8 @@
 A cluster is modelled as differing from the fitted efficiencies by an offset and by its own deviation of every
 parameter, with Gaussian priors in log units. A prediction's variance is that of these deviations, propagated, plus
 noise; measured steps of the cluster give the deviations' posterior, so that a slow step dominated by tensor-parallel
-traffic is mostly attributed to the links.
+traffic is mostly attributed to the links. What that leaves of a measured step is carried over to steps like it, and to
+the measured step itself in full (`measurements/own_cluster.py`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ....core.errors import InputError
 from ....core.files import read_bounded_text, write_text
 from .efficiency import PARAMETERS, Efficiencies
 from .fitting import jacobian
+from .measurements.own_cluster import REPEAT_SD, MeasuredSteps, likeness, time_shares
 from .parts import StepTime, step_time
 from .residual import Residual, features
 from .steps import FRAMEWORKS, GENERATIONS, Steps
@@ -31,12 +33,13 @@ __all__ = ["LEVELS", "Spread", "StepTimeModel"]
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 """Levels of central intervals whose widths are stored."""
 
-_FORMAT = 1
+_FORMATS = (1, 2)  # the second may hold measured steps beside the model before them
 _LARGEST_BYTES = 16 * 2**20
 _ITERATIONS = 4  # of Gauss–Newton for calibrated parameters; two suffice
 _TAIL = 0.46  # (z / 1.96)² − 1 per e-fold of rarity beyond 95 %: normal quantiles to 1 % up to 99.99 %
 _IMPLAUSIBLE = 100.0  # times a prediction: milliseconds, or another model's time
 _LARGEST_LOG = 10.0  # log units: bound of an offset, or of a parameter about its prior, in a file
+_SAME = 1e-9  # of times and shares: two layouts that differ by less are one
 _UNKNOWN_GENERATION_SD = 0.15  # log units; spread of efficiencies over generations, from their priors
 
 
@@ -97,6 +100,8 @@ class StepTimeModel:
     """Where the model comes from, as plain facts."""
     calibrated_on: int = 0
     """How many measured steps of the cluster are in it."""
+    own: OwnSteps | None = None
+    """The measured steps of the cluster, where it is calibrated."""
 
     @classmethod
     def shipped(cls) -> StepTimeModel:
@@ -112,13 +117,31 @@ class StepTimeModel:
         physics = step_time(steps, self.efficiencies)
         factor = np.exp(self.offset + self._kind(steps) + self._learned(steps, physics))
         total_s = physics.total_s * factor
+        if self.own is not None:
+            total_s = self.own.answer_s(total_s, physics, self._noise_sd(steps))
         return StepTime(total_s, {**physics.parts, "learned": total_s - physics.total_s})
 
+    def measured(self, steps: Steps) -> np.ndarray:
+        """Whether each of some steps is one that the model was calibrated on. (n,)"""
+        if self.own is None:
+            return np.zeros(len(steps), dtype=bool)
+        return np.broadcast_to(np.any(self.own.same(step_time(steps, self.efficiencies)), axis=1), (len(steps),))
+
     def log_sd(self, steps: Steps) -> np.ndarray:
-        """Standard deviation of log step time, before `spread.quantiles`. (n,)"""
+        """Standard deviation of log step time, before `spread.quantiles`. (n,)
+
+        For a step that was measured k times it is that of another measurement, √(1 + 1/k) of REPEAT_SD.
+        """
+        noise = self._noise_sd(steps)
+        if self.own is None:
+            tangent = self._tangent(steps)
+            known = np.einsum("ij,jk,ik->i", tangent, self.covariance, tangent)
+            return np.sqrt(np.maximum(known, 0.0) + noise**2)
+        shared, prior = self._with_measured(steps), self.own.before
         tangent = self._tangent(steps)
-        known = np.einsum("ij,jk,ik->i", tangent, self.covariance, tangent)
-        return np.sqrt(np.maximum(known, 0.0) + self._noise_sd(steps) ** 2)
+        known = np.einsum("ij,jk,ik->i", tangent, prior, tangent) + noise**2
+        known = known - np.einsum("ij,jk,ik->i", shared, self.own.precision, shared)
+        return np.sqrt(np.maximum(known, 0.0) + REPEAT_SD**2)
 
     def error_correlation(self, first: Steps, other: Steps) -> float:
         """Correlation of the errors of two steps' log times, each one step, on machines of one kind.
@@ -129,8 +152,24 @@ class StepTimeModel:
         same = np.array_equal(*tangents) and np.array_equal(self.predict(first).total_s, self.predict(other).total_s)
         if same:
             return 1.0
-        shared = float((tangents[0] @ self.covariance @ tangents[1].T)[0, 0])
-        return shared / float(self.log_sd(first)[0] * self.log_sd(other)[0])
+        if self.own is None:
+            shared = float((tangents[0] @ self.covariance @ tangents[1].T)[0, 0])
+        else:
+            prior, own = self.own.before, self.own
+            alike = likeness(*(time_shares(step_time(steps, self.efficiencies)) for steps in (first, other)))
+            noise = self._noise_sd(first)[:, None] * self._noise_sd(other)[None, :]
+            before = tangents[0] @ prior @ tangents[1].T + noise * alike
+            learned = self._with_measured(first) @ own.precision @ self._with_measured(other).T
+            shared = float((before - learned)[0, 0])
+        correlation = shared / float(self.log_sd(first)[0] * self.log_sd(other)[0])
+        return min(max(correlation, -1.0), 1.0)
+
+    def _with_measured(self, steps: Steps) -> np.ndarray:
+        """Covariance of what is unknown of steps (n,) and of the measured ones (k,) before measuring. (n, k)"""
+        assert self.own is not None
+        alike = likeness(time_shares(step_time(steps, self.efficiencies)), self.own.shares)
+        noise = self._noise_sd(steps)[:, None] * self.own.noise_sd[None, :]
+        return self._tangent(steps) @ self.own.before @ self.own.tangents.T + noise * alike
 
     def interval_s(self, steps: Steps, level: float = 0.8) -> tuple[np.ndarray, np.ndarray]:
         """Central interval of the step time at one of LEVELS."""
@@ -139,9 +178,11 @@ class StepTimeModel:
         return total_s * np.exp(-half), total_s * np.exp(half)
 
     def calibrated(self, steps: Steps, step_time_s: np.ndarray) -> StepTimeModel:
-        """The model for a cluster with these measured steps (k,): Gauss–Newton on offset and deviations, exact for one.
+        """The model for a cluster with these measured steps (k,), beside those that it was calibrated on before.
 
-        Raises `InputError` where a time isn't positive, or so far from its prediction that it can't be in seconds.
+        A measured step is then answered with the mean of its measurements, steps like it nearly so, and others as far
+        as its offset and deviations, found by Gauss–Newton, and its likeness to them tell. Raises `InputError` where a
+        time isn't positive, or so far from its prediction that it can't be in seconds.
         """
         step_time_s = np.asarray(step_time_s, dtype=float)
         if not step_time_s.size or not np.all(np.isfinite(step_time_s) & (step_time_s > 0)):
@@ -151,20 +192,10 @@ class StepTimeModel:
         if not 1 / _IMPLAUSIBLE <= step_time_s[worst] / predicted_s[worst] <= _IMPLAUSIBLE:
             told = f"got {step_time_s[worst]:.4g} where {predicted_s[worst]:.4g} s are predicted"
             raise InputError(f"step_time_s: {told}; expected seconds, within a factor of {_IMPLAUSIBLE:g}")
-        start, current = self.efficiencies.logs(), self
-        noise = np.diag(self._noise_sd(steps) ** 2)
-        covariance = self.covariance
-        for _ in range(_ITERATIONS):
-            tangent = current._tangent(steps)
-            moved = np.concatenate([[current.offset - self.offset], current.efficiencies.logs() - start])
-            errors = np.log(step_time_s / current.predict(steps).total_s) + tangent @ moved
-            gain = np.linalg.solve(tangent @ self.covariance @ tangent.T + noise, tangent @ self.covariance).T
-            change = gain @ errors
-            covariance = self.covariance - gain @ tangent @ self.covariance
-            efficiencies = Efficiencies.from_logs(start + change[1:])
-            current = replace(current, offset=self.offset + float(change[0]), efficiencies=efficiencies)
-        covariance = (covariance + covariance.T) / 2
-        return replace(current, covariance=covariance, calibrated_on=self.calibrated_on + len(step_time_s))
+        found = MeasuredSteps.of(steps, step_time_s)
+        if self.own is None:
+            return _conditioned(self, found)
+        return _conditioned(self.own.prior, self.own.measured.joined(found))
 
     def _kind(self, steps: Steps) -> np.ndarray:
         return self.kinds[steps.machines.generation.astype(int), steps.layouts.framework.astype(int)]
@@ -184,10 +215,13 @@ class StepTimeModel:
         return np.hypot(noise, np.where(unknown & (self.calibrated_on == 0), _UNKNOWN_GENERATION_SD, 0.0))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Plain values for JSON: of a calibrated model, those of the model before, and the measured steps."""
+        if self.own is not None:
+            before = self.own.prior.to_dict()
+            return {**before, "calibrated_on": self.calibrated_on, "measured": self.own.measured.to_dict()}
         spread = {**vars(self.spread), "quantiles": {f"{k:g}": v for k, v in self.spread.quantiles.items()}}
         return {
-            "format": _FORMAT,
+            "format": _FORMATS[-1],
             "what": "step times of training: fitted efficiencies, learned residual, spread",
             "provenance": dict(self.provenance),
             "calibrated_on": self.calibrated_on,
@@ -218,7 +252,7 @@ class StepTimeModel:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> StepTimeModel:
         """Read what `to_dict` wrote. Raises ValueError, KeyError or their like for anything else."""
-        if plain["format"] != _FORMAT or set(plain["efficiencies"]) != set(PARAMETERS):
+        if plain["format"] not in _FORMATS or set(plain["efficiencies"]) != set(PARAMETERS):
             raise ValueError("its format or its parameters differ")
         values = {name: float(plain["efficiencies"][name]) for name in PARAMETERS}
         offset, covariance = float(plain["offset"]), np.array(plain["covariance"], dtype=float)
@@ -230,7 +264,11 @@ class StepTimeModel:
         calibrated_on = int(plain["calibrated_on"])
         if calibrated_on < 0:
             raise ValueError("it says to be calibrated on fewer than 0 steps")
-        return cls(
+        measured = None if "measured" not in plain else MeasuredSteps.from_dict(plain["measured"])
+        before = calibrated_on - (0 if measured is None else int(np.sum(measured.counts)))
+        if before < 0:
+            raise ValueError("it holds more measured steps than it says")
+        found = cls(
             efficiencies=Efficiencies(values),
             residual=None if plain["residual"] is None else Residual.from_dict(plain["residual"]),
             spread=_spread(plain["spread"]),
@@ -238,8 +276,87 @@ class StepTimeModel:
             offset=offset,
             covariance=covariance,
             provenance=dict(plain["provenance"]),
-            calibrated_on=calibrated_on,
+            calibrated_on=before,
         )
+        if measured is None:
+            return found
+        with np.errstate(all="ignore"):
+            made = _conditioned(found, measured)
+        if not np.all(np.isfinite(made.own.left_over)) or not np.all(np.isfinite(made.covariance)):  # pyright: ignore[reportOptionalMemberAccess]
+            raise ValueError("its measured steps can't be predicted")
+        return made
+
+
+@dataclass(frozen=True)
+class OwnSteps:
+    """The measured steps of a cluster, and what conditioning a model on them needs. Arrays over the k distinct ones."""
+
+    prior: StepTimeModel
+    """The model before."""
+    before: np.ndarray
+    """Covariance of the cluster's offset and log parameters before."""
+    measured: MeasuredSteps
+    shares: np.ndarray
+    """What they spend their time on, (k, parts)."""
+    physics_s: np.ndarray
+    """Their times by the fitted efficiencies alone, which tell a measured step from one like it."""
+    tangents: np.ndarray
+    noise_sd: np.ndarray
+    precision: np.ndarray
+    """Inverse of the covariance of their log times before they were measured."""
+    left_over: np.ndarray
+    """Log units by which they exceed the prediction with offset and efficiencies of the cluster."""
+
+    def answer_s(self, total_s: np.ndarray, physics: StepTime, noise_sd: np.ndarray) -> np.ndarray:
+        """Times (n,) with what measured steps leave over: all where measured, else as far as steps are alike."""
+        shares = time_shares(physics)
+        alike = likeness(shares, self.shares)
+        among = likeness(self.shares, self.shares) * np.outer(self.noise_sd, self.noise_sd)
+        among += np.diag(REPEAT_SD**2 / self.measured.counts)
+        carried = (alike * self.noise_sd) @ np.linalg.solve(among, self.left_over) * noise_sd
+        answers = np.atleast_1d(total_s) * np.exp(carried)
+        same = self.same(physics)
+        return np.where(np.any(same, axis=1), np.exp(self.measured.log_s[np.argmax(same, axis=1)]), answers)
+
+    def same(self, physics: StepTime) -> np.ndarray:
+        """Which measured step each of some steps is, by its time without what was learned and its parts. (n, k)"""
+        near = np.isclose(np.atleast_1d(physics.total_s)[:, None], self.physics_s[None, :], rtol=_SAME, atol=0.0)
+        return near & np.all(np.abs(time_shares(physics)[:, None, :] - self.shares[None, :, :]) <= _SAME, axis=-1)
+
+
+def _conditioned(prior: StepTimeModel, measured: MeasuredSteps) -> StepTimeModel:
+    """A model conditioned on measured steps: Gauss–Newton on the offset and the log parameters."""
+    before = prior.covariance.copy()
+    if prior.calibrated_on == 0 and np.any(measured.steps.machines.generation >= len(GENERATIONS)):
+        before[0, 0] += _UNKNOWN_GENERATION_SD**2  # what isn't known of a generation all its steps share
+    steps, repeats = measured.steps, np.diag(REPEAT_SD**2 / measured.counts)
+    noise_sd = np.broadcast_to(replace(prior, calibrated_on=1)._noise_sd(steps), measured.log_s.shape)
+    start, current = prior.efficiencies.logs(), prior
+    for _ in range(_ITERATIONS):
+        tangents, shares = current._tangent(steps), time_shares(step_time(steps, current.efficiencies))
+        noise = likeness(shares, shares) * np.outer(noise_sd, noise_sd) + repeats
+        moved = np.concatenate([[current.offset - prior.offset], current.efficiencies.logs() - start])
+        errors = measured.log_s - np.log(current.predict(steps).total_s) + tangents @ moved
+        precision = np.linalg.inv(tangents @ before @ tangents.T + noise)
+        gain = before @ tangents.T @ precision
+        change = gain @ errors
+        efficiencies = Efficiencies.from_logs(start + change[1:])
+        current = replace(current, offset=prior.offset + float(change[0]), efficiencies=efficiencies)
+    covariance = before - gain @ tangents @ before
+    physics = step_time(steps, current.efficiencies)
+    own = OwnSteps(
+        prior=prior,
+        before=before,
+        measured=measured,
+        shares=time_shares(physics),
+        physics_s=np.broadcast_to(physics.total_s, measured.log_s.shape),
+        tangents=current._tangent(steps),
+        noise_sd=noise_sd,
+        precision=precision,
+        left_over=measured.log_s - np.log(current.predict(steps).total_s),
+    )
+    count = prior.calibrated_on + int(np.sum(measured.counts))
+    return replace(current, covariance=(covariance + covariance.T) / 2, calibrated_on=count, own=own)
 
 
 def _kinds(plain: Any) -> np.ndarray:

@@ -10,7 +10,7 @@ from foretrain.core.errors import ConfigError, InfeasibleError, InputError
 from foretrain.simulator.cluster.estimate import estimate
 from foretrain.simulator.cluster.layout_choice import search_layouts
 from foretrain.simulator.cluster.step_time.calibrate import calibrate_on_plan, calibrate_on_rows
-from foretrain.simulator.cluster.step_time.measured import read_measurements
+from foretrain.simulator.cluster.step_time.measurements.table import read_measurements
 from foretrain.simulator.cluster.step_time.step_model import StepTimeModel
 from foretrain.simulator.config.run_config import RunConfig
 from hypothesis import given, settings
@@ -41,8 +41,9 @@ def test_the_estimate_moves_to_the_measured_step_and_becomes_surer():
         measured = factor * before.step_time_s.median
         model, facts = calibrate_on_plan(plan(), [measured], SHIPPED)
         after = estimate(plan(), model)
-        moved = np.log(after.step_time_s.median / before.step_time_s.median) / np.log(factor)
-        assert 0.5 < moved <= 1.02
+        # the measurement wins, in the layout in which it was made, with the interval of another measurement
+        assert after.step_time_s.median == pytest.approx(measured, rel=2e-3)
+        assert after.layout == before.layout
         assert width(after.step_time_s) < 0.9 * width(before.step_time_s)
         assert after.calibrated_on == facts["calibrated_on"] == 1
         (step,) = facts["steps"]
@@ -59,7 +60,7 @@ def test_the_public_door_does_the_same():
     assert facts == calibrate_on_plan(plan(), [2.0], SHIPPED)[1]
     found = foretrain.estimate_cluster(plan(), model, draws=100)
     assert isinstance(found, foretrain.ClusterEstimate)
-    assert foretrain.search_layouts(plan(), model, top=1)[0][0].layout == found.layout
+    assert foretrain.search_layouts(plan(), top=1)[0][0].layout == found.layout  # the one that was measured
     assert foretrain.accelerator(found.accelerator) == plan().hardware.accelerator
     assert foretrain.forecast(plan(), foretrain.load_predictor("web-text"), model).cluster == estimate(plan(), model)
 
@@ -76,7 +77,7 @@ def test_more_steps_say_more():
         assert [step["name"] for step in facts["steps"]] == (
             ["llama-7b"] if count == 1 else [f"llama-7b {i + 1}" for i in range(count)]
         )
-    assert errors == sorted(errors, reverse=True)
+    assert max(errors) < 2e-3
     assert widths == sorted(widths, reverse=True)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from foretrain.simulator.cluster.step_time.measured import Measurements, read_measurements
+from foretrain.simulator.cluster.step_time.measurements.table import Measurements, read_measurements
 from foretrain.simulator.cluster.step_time.scoring import errors, ranking, score, step_time_scores
 from foretrain.simulator.cluster.step_time.step_model import StepTimeModel
 from hypothesis import given, settings

@@ -9,6 +9,7 @@ import pytest
 from foretrain.core.errors import InputError
 from foretrain.core.model.architecture import Architecture
 from foretrain.simulator.cluster.step_time.efficiency import PARAMETERS
+from foretrain.simulator.cluster.step_time.measurements.own_cluster import REPEAT_SD
 from foretrain.simulator.cluster.step_time.step_model import LEVELS, Spread, StepTimeModel
 from foretrain.simulator.cluster.step_time.steps import FRAMEWORKS, GENERATIONS, Steps
 from hypothesis import given, settings
@@ -185,7 +186,9 @@ def test_more_rows_make_surer(steps, measured, make_steps):
         # parameters have moved, and slopes with them: a little leeway
         assert np.all(np.diff(found, axis=0) <= 2e-3)
     assert np.all(sds["same"][2] < 0.85 * sds["same"][0])
-    assert np.all(sds["same"][-1] >= MODEL.spread.noise_sd)
+    # never surer than of another measurement, and of other machines' software never than of any one step
+    assert np.all(sds["same"][-1] >= REPEAT_SD)
+    assert np.all(sds["others"][-1] >= MODEL.spread.noise_sd / 2)
 
 
 def test_calibration_halves_the_error_on_other_layouts(steps, measured):
@@ -216,7 +219,28 @@ def test_calibrating_twice_is_much_like_once(steps, measured):
 def test_repetitions_of_one_step(make_steps):
     one = make_steps(LLAMA7, dp=8)
     found = MODEL.calibrated(Steps.join([one] * 3), np.full(3, 2 * MODEL.predict(one).total_s[0]))
-    assert 1.5 < found.predict(one).total_s[0] / MODEL.predict(one).total_s[0] < 2.05
+    assert found.predict(one).total_s[0] == pytest.approx(2 * MODEL.predict(one).total_s[0])
+    assert found.log_sd(one)[0] == pytest.approx(REPEAT_SD * np.sqrt(1 + 1 / 3), rel=0.02)
+
+
+@pytest.mark.parametrize("factor", [0.3, 0.9, 1.08, 2.0])
+def test_the_answer_for_a_measured_step_is_the_measurement(factor, steps):
+    """And layouts that spend their time nearly alike are answered nearly so."""
+    one = steps.take(np.array([4]))
+    measured_s = MODEL.predict(one).total_s * factor
+    found = MODEL.calibrated(one, measured_s)
+    np.testing.assert_allclose(found.predict(steps).total_s[4], measured_s, rtol=1e-12)
+    assert found.log_sd(steps)[4] == pytest.approx(REPEAT_SD * np.sqrt(2), rel=0.02)
+    assert np.all(found.log_sd(steps)[[3, 5]] > 1.2 * REPEAT_SD)
+
+
+def test_a_second_measurement_of_a_step_counts_beside_the_first(steps):
+    one = steps.take(np.array([4]))
+    first_s = MODEL.predict(one).total_s
+    twice = MODEL.calibrated(one, first_s).calibrated(one, 1.21 * first_s)
+    assert twice.calibrated_on == 2
+    np.testing.assert_allclose(twice.predict(one).total_s, 1.1 * first_s)
+    assert twice.log_sd(one)[0] == pytest.approx(REPEAT_SD * np.sqrt(1.5), rel=0.02)
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, np.nan, np.inf])
@@ -292,7 +316,7 @@ HUGE = 10**400
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        (("format",), 2), (("offset",), float("nan")), (("offset",), 11), (("offset",), "x"), (("offset",), None),
+        (("format",), 3), (("offset",), float("nan")), (("offset",), 11), (("offset",), "x"), (("offset",), None),
         (("offset",), HUGE), (("kinds",), []), (("kinds",), [[0.0]]), (("kinds", 0, 0), float("inf")),
         (("efficiencies",), {}), (("efficiencies", "matmul"), 0), (("efficiencies", "matmul"), -1),
         (("efficiencies", "matmul"), float("nan")), (("efficiencies", "matmul"), 1e30),

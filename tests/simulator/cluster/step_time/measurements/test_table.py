@@ -6,14 +6,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from foretrain.core.errors import RunTableError
-from foretrain.simulator.cluster.step_time.measured import REQUIRED, Measurements, framework_index, read_measurements
-from foretrain.simulator.cluster.step_time.measured_rows import clean
+from foretrain.simulator.cluster.step_time.measurements.table import (
+    REQUIRED,
+    Measurements,
+    framework_index,
+    read_measurements,
+)
+from foretrain.simulator.cluster.step_time.measurements.table_rows import clean
 from foretrain.simulator.cluster.step_time.step_model import StepTimeModel
 from foretrain.simulator.cluster.step_time.steps import FRAMEWORKS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[5]
 RUNS = Path(os.environ.get("FORETRAIN_SHARED", ROOT.parent / "shared")) / "data/measured_runs/runs.csv"
 
 # Llama-2-7B on 16 A100 in nodes of 8; what is measured is made up

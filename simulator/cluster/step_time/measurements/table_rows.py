@@ -12,11 +12,11 @@ from collections.abc import Hashable, Mapping
 from numbers import Real
 from typing import Any, cast
 
-from ....core.errors import InputError
-from ....core.model.architecture import Architecture
-from ....core.units import shown
-from ....datasets.facts.accelerators import PRECISIONS, Precision, find
-from .steps import FRAMEWORKS, Machines, machine
+from .....core.errors import InputError
+from .....core.model.architecture import Architecture
+from .....core.units import shown
+from .....datasets.facts.accelerators import PRECISIONS, Precision, find
+from ..steps import FRAMEWORKS, Machines, machine
 
 __all__ = [
     "Cell",

@@ -2,7 +2,7 @@
 
 The columns are those of a table of measured runs (one row per configuration): the model's shape, the hardware, the
 layout, and `step_time_s`, `peak_mem_gib`. Rows that can't be expressed are counted by reason, never guessed at
-(`measured_rows.py` says which).
+(`table_rows.py` says which).
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ....core.errors import RunTableError
-from ....core.model.architecture import Architecture
-from .measured_rows import (
+from .....core.errors import RunTableError
+from .....core.model.architecture import Architecture
+from ..steps import Layouts, Steps, layouts, model
+from .table_rows import (
     Cell,
     SkippedError,
     clean,
@@ -30,7 +31,6 @@ from .measured_rows import (
     shape_of,
     text,
 )
-from .steps import Layouts, Steps, layouts, model
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,7 +91,7 @@ def load_measurements(path: str) -> Measurements:
     """Read a CSV or Parquet file and express its rows. Raises `RunTableError` as `read_measurements` does."""
     import pandas as pd
 
-    from ....datasets.runs.raw_table import read_raw
+    from .....datasets.runs.raw_table import read_raw
 
     frame = read_raw(path).frame
     for name in frame.columns:

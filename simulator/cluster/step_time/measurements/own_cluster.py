@@ -1,0 +1,107 @@
+"""Measured steps of one's own cluster, and what they say of steps like them beyond the fitted efficiencies.
+
+What efficiencies can't explain of a measured step also holds for steps that spend their time alike, the less the more
+they differ, and for the measured step itself all of it does: there the answer is the measurement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import numpy as np
+
+from ..parts import StepTime
+from ..steps import Layouts, Machines, Models, Steps
+
+__all__ = ["REPEAT_SD", "MeasuredSteps", "likeness", "time_shares"]
+
+REPEAT_SD = 0.03
+"""Sd of log step time among measurements of one plan on one cluster: the median of 14 groups of rows of published runs
+that agree in model, machines, software and layout (0 to 0.05; `benchmarks/step_time.py`)."""
+
+_LENGTH = 0.02
+"""Share of a step's time that has to be spent otherwise for two steps to be alike by 0.6 only.
+
+Chosen by the coverage of dense sources left out and calibrated on three of their rows (`benchmarks/step_time.py`: 0.82
+of 80 % intervals; 0.71 at 0.1), whose errors hardly depend on it."""
+_LARGEST = 1e18  # of any number that describes a step in a file: parameters, FLOP/s
+_MOST_STEPS = 1000
+
+
+@dataclass(frozen=True)
+class MeasuredSteps:
+    """Distinct measured steps of one cluster: what was measured (k,), how often, and the mean of its log seconds."""
+
+    steps: Steps
+    log_s: np.ndarray
+    counts: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.log_s)
+
+    @classmethod
+    def of(cls, steps: Steps, step_time_s: np.ndarray) -> Self:
+        """Of n measured times; the repetitions of a step become one with their mean logarithm."""
+        each = [steps.take(np.array([i])) for i in range(len(step_time_s))]
+        keys = [str(_plain(one)) for one in each]
+        first = {key: keys.index(key) for key in keys}
+        members = [[i for i, key in enumerate(keys) if key == name] for name in first]
+        return cls(
+            Steps.join([each[i] for i in first.values()]),
+            np.array([np.mean(np.log(step_time_s[rows])) for rows in members]),
+            np.array([len(rows) for rows in members]),
+        )
+
+    def joined(self, other: MeasuredSteps) -> MeasuredSteps:
+        """Both; what was measured in both is one step with the mean of all repetitions."""
+        repeated = [np.repeat(np.exp(one.log_s), one.counts) for one in (self, other)]
+        rows = [np.repeat(np.arange(len(one)), one.counts) for one in (self, other)]
+        parts = [one.steps.take(np.array([i])) for one, which in zip((self, other), rows, strict=True) for i in which]
+        return MeasuredSteps.of(Steps.join(parts), np.concatenate(repeated))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        each = [self.steps.take(np.array([i])) for i in range(len(self))]
+        return {"steps": _plain(Steps.join(each)), "log_s": self.log_s.tolist(), "counts": self.counts.tolist()}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote. Raises ValueError, KeyError or their like for anything else."""
+        log_s, counts = np.array(plain["log_s"], dtype=float), np.array(plain["counts"], dtype=int)
+        if not 1 <= len(log_s) <= _MOST_STEPS or counts.shape != log_s.shape or not np.all(np.isfinite(log_s)):
+            raise ValueError("its measured steps are none, too many, or not numbers")
+        if not np.all((counts >= 1) & (counts <= _MOST_STEPS)):
+            raise ValueError("its measured steps were measured too seldom or too often")
+        parts = plain["steps"]
+        kinds = {"models": Models, "machines": Machines, "layouts": Layouts}
+        structs = {name: _struct(kind, parts[name], len(log_s)) for name, kind in kinds.items()}
+        return cls(Steps(**structs), log_s, counts)
+
+
+def _plain(struct: Any) -> Any:
+    if isinstance(struct, np.ndarray):
+        return struct.tolist()
+    return {field.name: _plain(getattr(struct, field.name)) for field in fields(struct)}
+
+
+def _struct(kind: Any, plain: Mapping[str, Any], length: int) -> Any:
+    """One struct of arrays (…, length) of numbers within bounds; ValueError for any other."""
+    values = {field.name: np.array(plain[field.name], dtype=float) for field in fields(kind)}
+    for name, value in values.items():
+        if value.shape[-1:] != (length,) or value.ndim > 2 or not np.all(np.abs(value) <= _LARGEST):
+            raise ValueError(f"{name} of its measured steps is out of range")
+    return kind(**values)
+
+
+def time_shares(time: StepTime) -> np.ndarray:
+    """What a step spends its time on: its parts as shares of the whole, (n, parts)."""
+    parts = np.broadcast_arrays(*(np.atleast_1d(part) for part in time.parts.values()))
+    return np.stack(parts, axis=-1) / np.atleast_1d(time.total_s)[..., None]
+
+
+def likeness(shares: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """How far steps (n, parts) and (k, parts) spend their time alike: 1 where they do, 0 where not at all, (n, k)."""
+    apart = np.sum((shares[:, None, :] - others[None, :, :]) ** 2, axis=-1)
+    return np.exp(-0.5 * apart / _LENGTH**2)
