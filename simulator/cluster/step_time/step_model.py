@@ -329,20 +329,24 @@ def _conditioned(prior: StepTimeModel, measured: MeasuredSteps) -> StepTimeModel
     before = prior.covariance.copy()
     if prior.calibrated_on == 0 and np.any(measured.steps.machines.generation >= len(GENERATIONS)):
         before[0, 0] += _UNKNOWN_GENERATION_SD**2  # what isn't known of a generation all its steps share
-    steps, repeats = measured.steps, np.diag(REPEAT_SD**2 / measured.counts)
+    steps, start, current = measured.steps, prior.efficiencies.logs(), prior
     noise_sd = np.broadcast_to(replace(prior, calibrated_on=1)._noise_sd(steps), measured.log_s.shape)
-    start, current = prior.efficiencies.logs(), prior
+
+    def slopes(model: StepTimeModel) -> tuple[np.ndarray, np.ndarray]:
+        """Tangents (k, 1 + parameters) and the precision (k, k) of what is measured, before it is."""
+        tangents, shares = model._tangent(steps), time_shares(step_time(steps, model.efficiencies))
+        noise = likeness(shares, shares) * np.outer(noise_sd, noise_sd) + np.diag(REPEAT_SD**2 / measured.counts)
+        return tangents, np.linalg.inv(tangents @ before @ tangents.T + noise)
+
     for _ in range(_ITERATIONS):
-        tangents, shares = current._tangent(steps), time_shares(step_time(steps, current.efficiencies))
-        noise = likeness(shares, shares) * np.outer(noise_sd, noise_sd) + repeats
+        tangents, precision = slopes(current)
         moved = np.concatenate([[current.offset - prior.offset], current.efficiencies.logs() - start])
         errors = measured.log_s - np.log(current.predict(steps).total_s) + tangents @ moved
-        precision = np.linalg.inv(tangents @ before @ tangents.T + noise)
-        gain = before @ tangents.T @ precision
-        change = gain @ errors
+        change = before @ tangents.T @ precision @ errors
         efficiencies = Efficiencies.from_logs(start + change[1:])
         current = replace(current, offset=prior.offset + float(change[0]), efficiencies=efficiencies)
-    covariance = before - gain @ tangents @ before
+    tangents, precision = slopes(current)
+    covariance = before - before @ tangents.T @ precision @ tangents @ before
     physics = step_time(steps, current.efficiencies)
     own = OwnSteps(
         prior=prior,
@@ -350,7 +354,7 @@ def _conditioned(prior: StepTimeModel, measured: MeasuredSteps) -> StepTimeModel
         measured=measured,
         shares=time_shares(physics),
         physics_s=np.broadcast_to(physics.total_s, measured.log_s.shape),
-        tangents=current._tangent(steps),
+        tangents=tangents,
         noise_sd=noise_sd,
         precision=precision,
         left_over=measured.log_s - np.log(current.predict(steps).total_s),

@@ -37,6 +37,7 @@ Cell = float | str | None
 
 # Multi-head latent attention is named in such tables but not sized; DeepSeek-V2/V3 (arXiv:2412.19437, section 4.2),
 # Kimi-K2 and GLM use the same widths.
+_LEAST, _MOST = 1e-9, 1e15  # of any time, size or rate in a cell, whatever its unit
 _LATENT = {"q_lora_rank": 1536, "kv_lora_rank": 512, "qk_rope_width": 64, "qk_nope_width": 128, "v_head_width": 128}
 _SOFTWARE = (
     ("deepspeed", ("deepspeed",)),
@@ -81,10 +82,12 @@ def text(row: Mapping[str, Cell], name: str) -> str:
 
 
 def positive(row: Mapping[str, Cell], name: str) -> float | None:
-    """A finite number above 0, None where it is missing."""
+    """A finite number above 0 that can have been measured, None where it is missing."""
     number = _number(row, name)
     if number is not None and not 0 < number < math.inf:
         raise SkippedError(f"with {name} that isn't a finite number above 0")
+    if number is not None and not _LEAST <= number <= _MOST:
+        raise SkippedError(f"with {name} beyond {_LEAST:g} to {_MOST:g}")
     return number
 
 
