@@ -190,12 +190,12 @@ def decisions() -> bool:
     for name in np.unique(found.source):
         rows = (found.source == name) & found.recompute_known
         if rows.any():
-            ok &= _decided(name, now, rows, now.verdict[rows])
+            ok &= _decided(name, now, rows, now.verdict()[rows])
         rows = (found.source == name) & ~found.recompute_known
         if rows.any():
             # What isn't known may have been recomputed: only what doesn't fit even so is a contradiction.
-            print(f"{'recomputation unknown: none':42}" + _counts(now.verdict[rows]))
-            ok &= _decided(f"{name}, everything recomputed", least, rows, least.verdict[rows])
+            print(f"{'recomputation unknown: none':42}" + _counts(now.verdict()[rows]))
+            ok &= _decided(f"{name}, everything recomputed", least, rows, least.verdict()[rows])
     print(f"none that ran is said not to fit: {'ok' if ok else 'MISSED'}\n")
     return ok
 
@@ -265,7 +265,7 @@ def known() -> bool:
         precision = "fp16" if part.startswith("V100") else "bf16"
         steps = Steps(model(shape), machine(accelerator(part), precision, devices=int(plan.devices)), plan)
         found = memory(steps)
-        verdict = str(found.verdict[0])
+        verdict = str(found.verdict()[0])
         ok &= verdict != VERDICTS[2] if fits else verdict == VERDICTS[2]
         answer = "ran" if fits else "out of it"
         need, usable = float(found.device_gib[0]), float(found.usable_gib[0])
@@ -287,7 +287,7 @@ def speed() -> None:
     )
     steps = Steps(model(LLAMA_70B), machine(accelerator("H100"), "bf16", devices=512), plan)
     start = time.perf_counter()
-    verdict = memory(steps).verdict
+    verdict = memory(steps).verdict()
     took = time.perf_counter() - start
     print(f"{n} layouts of 70B in {took:.2f} s, {n / took:,.0f} per second; {np.mean(verdict == 'fits'):.0%} fit")
 

@@ -29,7 +29,7 @@ CLUSTER_QUANTITIES = {
     "cost_usd", "energy_mwh", "co2e_t",
 }  # fmt: skip
 CLUSTER_KEYS = CLUSTER_QUANTITIES | {
-    "accelerator", "devices", "precision", "framework", "layout", "fits", "usable_memory_gib", "overhead",
+    "accelerator", "devices", "precision", "framework", "layout", "fits", "p_fit", "usable_memory_gib", "overhead",
     "step_parts_s", "memory_parts_gib", "wall_clock_shares", "cost_parts_usd", "finish", "p_deadline", "p_budget",
     "calibrated_on", "cluster_notes",
 }  # fmt: skip

@@ -14,10 +14,11 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from ..errors import ConfigError
-from ..units import COUNT_PATTERN, DURATION_PATTERN, parse_count, parse_duration_s, parse_whole, shown
+from ..units import COUNT_PATTERN, DURATION_PATTERN, parse_count, parse_duration_s, parse_share, parse_whole, shown
 
 __all__ = [
     "DAY_PATTERN",
+    "Chance",
     "Count",
     "Day",
     "Deadline",
@@ -69,6 +70,11 @@ def _printable(text: str) -> str:
     if not text.isprintable():
         raise ConfigError(f"got {shown(text)}; expected one line of printable text")
     return text
+
+
+def _chance(value: Any) -> Any:
+    """Read a chance: a number between 0 and 1, or a percentage such as "90%"."""
+    return parse_share(value) if isinstance(value, str) and value.strip().endswith("%") else _no_bool(value)
 
 
 def _duration(value: Any) -> float:
@@ -146,6 +152,21 @@ PositiveReal = Annotated[Real, Field(gt=0)]
 
 Share = Annotated[Real, Field(ge=0, le=1)]
 """A part of a whole, from 0 to 1."""
+
+Chance = Annotated[
+    float,
+    BeforeValidator(_chance),
+    Field(gt=0, lt=1),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+                {"type": "string", "pattern": r"^\s*[0-9.]+\s*%\s*$"},
+            ]
+        }
+    ),
+]
+"""A probability between 0 and 1, both excluded: a number, or text such as "90%"."""
 
 Duration = Annotated[
     float,

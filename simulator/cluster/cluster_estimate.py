@@ -11,7 +11,7 @@ import numpy as np
 from typing_extensions import override
 
 from ...core.quantity import Quantity
-from ...core.summary import Summarised, with_interval
+from ...core.summary import Summarised, percent, with_interval
 from ...core.units import format_count
 from ..config.hardware import Framework
 from .layouts.layout import ParallelLayout
@@ -79,7 +79,9 @@ class ClusterEstimate(Summarised):
     usable_memory_gib: float
     """Memory that a program can use on one device, GiB."""
     fits: str
-    """fits, tight or does not fit."""
+    """fits, with the chance that the plan asks for; tight, with less; or does not fit."""
+    p_fit: float
+    """Probability that the peak is within `usable_memory_gib`."""
     overhead: float
     """Share of time beyond steps and interruptions, counted in the wall clock and all that follows from it."""
     wall_clock_days: Quantity
@@ -119,7 +121,8 @@ class ClusterEstimate(Summarised):
             "machines": f"{self.devices} × {self.accelerator}, {self.precision}, {self.framework}",
             "step time, s": with_interval(self.step_time_s),
             "MFU": with_interval(self.mfu),
-            "memory, GiB": f"{with_interval(self.peak_memory_gib)} of {self.usable_memory_gib:.4g}, {self.fits}",
+            "memory, GiB": f"{with_interval(self.peak_memory_gib)} of {self.usable_memory_gib:.4g}, "
+            f"{self.fits} with {percent(self.p_fit)}",
             "wall clock, days": with_interval(self.wall_clock_days),
         }
         return facts | ({} if self.cost_usd is None else {"cost, USD": with_interval(self.cost_usd, format_count)})
@@ -139,7 +142,7 @@ class ClusterEstimate(Summarised):
 
 
 _PLAIN = (
-    "accelerator", "devices", "precision", "framework", "fits", "usable_memory_gib", "overhead", "p_deadline",
+    "accelerator", "devices", "precision", "framework", "fits", "p_fit", "usable_memory_gib", "overhead", "p_deadline",
     "p_budget", "calibrated_on",
 )  # fmt: skip
 _QUANTITIES = (

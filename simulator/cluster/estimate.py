@@ -7,12 +7,16 @@ interruptions together, and turns the draws into quantities.
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ...core.quantity import LEVELS, Quantity
+from ...core.summary import percent
+from ...core.units import shown
 from ...datasets.facts.accelerators import catalogue
+from ...datasets.facts.optimizers import optimizer_states
 from ..config.run_config import RunConfig
 from .chance import Chance
 from .cluster_estimate import ClusterEstimate, Draws
@@ -25,6 +29,7 @@ from .operations.goodput import expected_run_time, require_progress
 from .operations.goodput_simulation import simulate_run_time
 from .operations.money import Cost, cost_of, device_hours, stored_gib
 from .operations.run_time import RunTime, finishing_day
+from .planned_shape import shape_note
 from .step_time.parts import StepTime
 from .step_time.step_model import StepTimeModel
 from .step_time.steps import FRAMEWORKS, GENERATIONS, Steps
@@ -151,7 +156,8 @@ class _Estimate:
             peak_memory_gib=_memory_quantity(needed),
             memory_parts_gib=_memory_parts(needed),
             usable_memory_gib=float(needed.usable_gib[0]),
-            fits=str(needed.verdict[0]),
+            fits=str(needed.verdict(self.space.fit_chance)[0]),
+            p_fit=needed.p_fit(),
             overhead=self.overhead,
             wall_clock_days=Quantity.of_draws(run_time.wall_clock_s / _DAY_S),
             wall_clock_shares=run_time.shares(),
@@ -203,16 +209,15 @@ class _Estimate:
         """Caveats of the numbers."""
         hardware, machines = self.config.hardware, self.steps.machines
         notes = layout_warnings(self.space.architecture, self.layout, self.space.per_node)
+        shape = shape_note(self.config.model, self.space.architecture)
+        if shape is not None:
+            notes.append(shape)
         if self.overhead and self.config.reliability.stated_overhead is None:
             notes.append(
                 f"outside steps, {self.overhead:.0%}: evaluation, loading, pauses, as published runs took beyond steps "
                 "and interruptions; state reliability.overhead from a log of your own"
             )
-        if needed.verdict[0] != "fits":
-            notes.append(
-                f"memory is {needed.verdict[0]}: {float(needed.device_gib[0]):.1f} GiB needed, "
-                f"{float(needed.usable_gib[0]):.1f} usable with the reserve"
-            )
+        notes += self._memory_notes(needed)
         if float(machines.generation) >= len(GENERATIONS):
             notes.append(
                 f"no step time measured on {hardware.machine.name} or its kin: efficiencies are the mean of others, "
@@ -227,6 +232,30 @@ class _Estimate:
         if energy is None:
             notes.append(f"no energy: {hardware.machine.name} states no tdp_w")
         return notes
+
+    def _memory_notes(self, needed: Memory) -> Iterator[str]:
+        """Whether memory is short, and what was taken of the software and the optimizer without being said."""
+        optimizer, hardware = self.config.optim.optimizer, self.config.hardware
+        verdict = str(needed.verdict(self.space.fit_chance)[0])
+        if verdict != "fits":
+            yield (
+                f"memory is {verdict}: {float(needed.device_gib[0]):.1f} GiB needed, "
+                f"{float(needed.usable_gib[0]):.1f} usable with the reserve: a chance to fit of "
+                f"{percent(needed.p_fit())} where hardware.fit_chance asks for {hardware.fit_chance:.0%}"
+            )
+        if optimizer_states(optimizer) is None:
+            yield f"optim.optimizer {shown(optimizer)} isn't known: its memory is counted as adamw's"
+        below = replace(self.layout, zero_stage=2)
+        if hardware.framework is None and self.layout.zero_stage > below.zero_stage:
+            other = plan_steps(self.config, self.space, below)
+            kinds = [FRAMEWORKS[int(np.ravel(steps.layouts.framework)[0])] for steps in (other, self.steps)]
+            before = float(memory(other).device_gib[0])
+            if kinds[0] != kinds[1] and before < float(needed.device_gib[0]):
+                yield (
+                    f"memory rises from ZeRO stage 2 to 3, {before:.1f} to {float(needed.device_gib[0]):.1f} GiB, since "
+                    f"the software changes with it: {kinds[0]} is taken up to stage 2, {kinds[1]} at 3; "
+                    "hardware.framework states one for all"
+                )
 
 
 def _memory_quantity(needed: Memory) -> Quantity:

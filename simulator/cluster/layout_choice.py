@@ -15,6 +15,8 @@ from .layouts.layout import ParallelLayout, batch_sequences
 from .layouts.layout_problems import complete_layout
 from .layouts.search import RankedLayout, default_framework, fastest_layouts
 from .memory.memory import MemoryCap
+from .memory.parameter_bytes import states_of
+from .planned_shape import planned_shape
 from .step_time.step_model import StepTimeModel
 from .step_time.steps import FRAMEWORKS, Steps, layouts, machine, model
 
@@ -24,7 +26,7 @@ __all__ = ["choose_layout", "missing", "plan_space", "plan_steps", "search_layou
 def missing(config: RunConfig) -> tuple[str, ...]:
     """The settings that a plan lacks for an estimate of its cluster; empty if none is missing."""
     stated = {
-        "model.architecture": config.model.architecture,
+        "model.architecture": planned_shape(config),
         "optim.batch_tokens": config.optim.batch_tokens,
         "hardware.accelerator": config.hardware.accelerator,
         "hardware.count": config.hardware.count,
@@ -35,7 +37,7 @@ def missing(config: RunConfig) -> tuple[str, ...]:
 def plan_space(config: RunConfig) -> LayoutSpace:
     """The layouts that a plan leaves open. Raises `ConfigError` naming what is missing."""
     lacking = missing(config)
-    architecture, batch, count = config.model.architecture, config.optim.batch_tokens, config.hardware.count
+    architecture, batch, count = planned_shape(config), config.optim.batch_tokens, config.hardware.count
     if architecture is None or batch is None or count is None or lacking:
         raise ConfigError(f"{', '.join(lacking)}: missing; expected in the plan, for times, memory and cost")
     stated = config.layout or LayoutConfig()
@@ -43,8 +45,10 @@ def plan_space(config: RunConfig) -> LayoutSpace:
         # whose product isn't the number of devices is mistaken rather than in want of another degree
         stated = stated.model_copy(update={"cp": 1})
     _require_facts(config.hardware, count, stated)
+    sequences = batch_sequences(batch, architecture.context_length)
+    states = states_of(config.optim.optimizer, config.optim.master_weights == "fp32")
     return LayoutSpace(
-        architecture, count, config.hardware.domain, batch_sequences(batch, architecture.context_length), stated
+        architecture, count, config.hardware.domain, sequences, stated, states, config.hardware.fit_chance
     )
 
 
@@ -86,7 +90,7 @@ def plan_steps(
         devices=layout.devices,
         offload=layout.offload_optimizer or layout.offload_weights or layout.offload_activations,
     )
-    return Steps(model(space.architecture), part, layouts(**columns))
+    return Steps(model(space.architecture), part, layouts(**columns), space.states)
 
 
 def choose_layout(

@@ -5,26 +5,41 @@ An accelerator is a name of the catalogue (`datasets.accelerators`) or a mapping
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer, StrictBool, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    StrictBool,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from ...core.errors import ConfigError
-from ...core.reading.fields import FieldError, Frozen, PositiveReal, Real, Whole, whole_schema
+from ...core.reading.fields import Chance, FieldError, Frozen, PositiveReal, Real, Whole, whole_schema
 from ...core.units import shown
 from ...datasets.facts.accelerators import Accelerator, Precision, accelerator, catalogue
 
 __all__ = ["Framework", "HardwareConfig", "LayoutConfig", "Offload", "Recompute"]
 
 Recompute = Literal["none", "selective", "full"]
-"""Activations computed anew in the backward pass: none, those of attention only, all but each block's input."""
+"""Activations computed anew in the backward pass: none, some, all but each block's input. Which some, is the software's
+matter: of megatron and deepspeed attention's core, of fsdp all but attention's output and every second matrix product,
+of xla the inside of feed-forward networks."""
 
 Offload = Literal["optimizer", "weights", "activations"]
 """What may be kept in the host's memory."""
 
 Framework = Literal["megatron", "fsdp", "deepspeed", "xla"]
 """Kinds of training software whose step times and memory are told apart."""
+
+_LOSS = re.compile(r"whole|fused|chunked(?:\s*:\s*([0-9]+))?", re.ASCII)
+_USUAL_CHUNKS = 8
+_MOST_CHUNKS = 10**6
 
 _Degree = Annotated[Whole, Field(ge=1, le=10**6), whole_schema(1, 10**6)]
 
@@ -50,6 +65,36 @@ class _NameInSchema:
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
         return {"anyOf": [{"type": "string", "minLength": 1, "maxLength": 200}, handler(schema)]}
+
+
+def _loss(value: Any) -> str:
+    """Read how the loss is computed, in its plainest spelling."""
+    if isinstance(value, Mapping) and list(value) == ["chunked"]:
+        value = f"chunked: {value['chunked']}"
+    found = _LOSS.fullmatch(value.strip()) if isinstance(value, str) else None
+    chunks = int(found[1]) if found and found[1] else _USUAL_CHUNKS
+    if found is None or not 1 <= chunks <= _MOST_CHUNKS:
+        raise ConfigError(f"got {shown(value)}; expected whole, fused, or {{chunked: 8}} for the number of chunks")
+    return found[0] if found[0] in ("whole", "fused") else f"chunked: {chunks}"
+
+
+_Loss = Annotated[
+    str,
+    BeforeValidator(lambda value: value if value is None else _loss(value)),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"^\s*(whole|fused|chunked(\s*:\s*[0-9]+)?)\s*$"},
+                {
+                    "type": "object",
+                    "properties": {"chunked": {"type": "integer", "minimum": 1, "maximum": _MOST_CHUNKS}},
+                    "required": ["chunked"],
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
+]
 
 
 class HardwareConfig(Frozen):
@@ -84,6 +129,10 @@ class HardwareConfig(Frozen):
         default=None,
         description="Kind of training software: megatron (and NeMo), fsdp (PyTorch), deepspeed, xla (JAX) "
         "(default: xla on TPUs, fsdp where zero_stage is 3, else megatron).",
+    )
+
+    fit_chance: Chance = Field(
+        default=0.9, description="Chance to fit into memory that a layout must have to be chosen, such as 0.9 or 90%."
     )
 
     @model_validator(mode="after")
@@ -162,9 +211,21 @@ class LayoutConfig(Frozen):
     flash_attention: StrictBool | None = Field(
         default=None, description="Attention that never stores its scores, FlashAttention and kin (default: true)."
     )
+    loss: _Loss | None = Field(
+        default=None,
+        description="How the loss is computed: whole, {chunked: 8} for chunks of the logits one after the other, or "
+        "fused with the output head, which stores none (default: whole, as all four kinds of software do untold).",
+    )
     offload: tuple[Offload, ...] | None = Field(
         default=None, description="What is kept in the host's memory (default: nothing)."
     )
+
+    @property
+    def loss_chunks(self) -> int:
+        """Chunks of the logits that exist one after the other; 0 where the loss is fused with the output head."""
+        if self.loss in (None, "whole"):
+            return 1
+        return 0 if self.loss == "fused" else int(self.loss.partition(":")[2])
 
     @field_validator("zero_stage", mode="before")
     @classmethod

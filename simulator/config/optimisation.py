@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from ...core.errors import ConfigError
 from ...core.reading.fields import (
@@ -20,6 +20,7 @@ from ...core.reading.fields import (
     whole_schema,
 )
 from ...core.units import parse_whole, shown
+from ...datasets.facts.optimizers import ADAMW, OPTIMIZERS, meant_optimizer
 
 __all__ = ["OptimConfig", "step_of"]
 
@@ -47,6 +48,18 @@ def _moment(value: Any) -> str:
     return str(step)
 
 
+def _optimizer(name: str) -> str:
+    """Refuse a slip of a known optimizer's name; names of others are taken as they are."""
+    meant = meant_optimizer(name)
+    if meant is not None:
+        known = ", ".join(dict.fromkeys(one.name for one in OPTIMIZERS.values()))
+        raise ConfigError(
+            f"got {shown(name)}; did you mean {meant}? expected one of {known}, or the name of another optimizer, "
+            "whose states are counted as adamw's"
+        )
+    return name
+
+
 _Moment = Annotated[str, BeforeValidator(_moment), WithJsonSchema({"type": "string"})]
 
 
@@ -62,7 +75,14 @@ def step_of(moment: str, steps: int) -> int:
 class OptimConfig(Frozen):
     """How the model is trained. What is left out is unknown to the forecast, except for the optimizer."""
 
-    optimizer: Label = Field(default="adamw", description="Optimizer by name, such as adamw or muon.")
+    optimizer: Annotated[Label, AfterValidator(_optimizer)] = Field(
+        default=ADAMW, description="Optimizer by name, such as adamw or muon; memory counts its states."
+    )
+    master_weights: Literal["fp32", "none"] = Field(
+        default="fp32",
+        description="32-bit copy of narrower weights that the optimizer changes; none: weights, gradients and states "
+        "are kept in the weights' own format.",
+    )
     lr: Annotated[PositiveReal, Field(le=100)] | None = Field(default=None, description="Peak learning rate.")
     lr_final: _Rate | None = Field(default=None, description="Learning rate of the last step.")
     batch_tokens: PositiveCount | None = Field(default=None, description="Tokens per optimizer step, such as 4M.")

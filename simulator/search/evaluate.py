@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
 
 from ...core.errors import ConfigError, InfeasibleError, InputError
+from ...core.summary import percent
 from ..cluster.cluster_estimate import ClusterEstimate
 from ..cluster.estimate import PlannedStep, estimate, plan_step
 from ..cluster.layout_choice import missing
 from ..cluster.layouts.layout import batch_sequences
-from ..cluster.memory.memory import MemoryCap
+from ..cluster.memory.memory import VERDICTS, MemoryCap
+from ..cluster.planned_shape import planned_shape
 from ..config.run_config import RunConfig
 from ..forecast.for_plan import for_plan
 from ..forecast.forecast import Forecast, forecast
@@ -81,8 +83,9 @@ class Evaluator:
         self._cap: MemoryCap | None = None
         for limit in study.limits:
             if limit.measure.name == "peak_memory_gib" and limit.side == "at_most":
-                self._cap = MemoryCap(limit.bound, limit.chance)
-                break
+                self._cap = replace(self._cap or MemoryCap(), gib=limit.bound, chance=limit.chance)
+            if limit.measure.name == "p_fit" and limit.side == "at_least":
+                self._cap = replace(self._cap or MemoryCap(), p_fit=limit.bound)
         # What an impossible plan gets for its goals: those of the run itself, or zeros where it is impossible too.
         self.neutral = (0.0,) * len(study.goals)
         self.neutral = self(study.space.current()).goals
@@ -139,6 +142,9 @@ class Evaluator:
         cluster = self._estimate(config, like) if study.needs_cluster else None
         if isinstance(cluster, str):
             return self._impossible(values, config, cluster, losses)
+        if cluster is not None and cluster.fits != VERDICTS[0]:
+            asked = f"{percent(cluster.p_fit)} where hardware.fit_chance asks for {config.hardware.fit_chance:.0%}"
+            return self._impossible(values, config, f"memory: the chance to fit is {asked}", losses)
         outcome = PlanOutcome(config, losses, study.predictor, cluster, study.serving)
         try:
             goals = tuple(goal.value(outcome) for goal in study.goals)
@@ -224,7 +230,7 @@ class Evaluator:
 
     def _planned_step(self, config: RunConfig) -> PlannedStep | str:
         """The step of a plan in its layout, or why there is none."""
-        shape = config.model.architecture
+        shape = planned_shape(config)
         batch_tokens = config.optim.batch_tokens
         if shape is None or batch_tokens is None:  # a choice of the space that leaves them out
             return f"{', '.join(missing(config))}: missing; expected in the plan, for times, memory and cost"
@@ -234,7 +240,8 @@ class Evaluator:
             return str(error)
         layout = None if config.layout is None else config.layout.model_dump_json()
         machines = config.hardware.model_copy(update={"price_usd_per_hour": None})  # the price changes no step
-        key = (shape, sequences, machines.model_dump_json(), layout)
+        states = config.optim.optimizer, config.optim.master_weights
+        key = (shape, sequences, machines.model_dump_json(), layout, states)
         return _remember(self._steps, key, _MOST_STEPS, lambda: plan_step(config, self.study.step_times, self._cap))
 
     def _estimate(self, config: RunConfig, like: PlannedStep | None) -> ClusterEstimate | str:

@@ -84,7 +84,7 @@ class Goal(Frozen):
 
 
 def _bound(value: Any) -> float:
-    """A number, a count such as "2M", or a duration such as "30d", which is read as days."""
+    """A number, a count such as "2M", a share such as "90%", or a duration such as "30d", which is read as days."""
     if isinstance(value, bool):
         raise ConfigError(f"got {shown(value)}; expected a number")
     if isinstance(value, int | float):
@@ -92,6 +92,8 @@ def _bound(value: Any) -> float:
             return float(value)
         except OverflowError:  # an integer of hundreds of digits
             raise ConfigError(f"got {shown(value)}; expected a finite number") from None
+    if isinstance(value, str) and value.strip().endswith("%"):
+        return parse_share(value)
     try:
         return parse_count(value)
     except ConfigError:
@@ -220,6 +222,15 @@ class StudyConfig(Frozen):
                 f"got {shown(value)}; expected a goal such as {{minimise: loss_nats}}, or 2 to 10 of them"
             )
         return goals
+
+    @field_validator("constraints", mode="before")
+    @classmethod
+    def _chance_to_fit(cls, value: Any) -> Any:
+        """A chance to fit is a limit from below, where no side is stated."""
+        stated = value.get("p_fit") if isinstance(value, Mapping) else None
+        if stated is None or isinstance(stated, Mapping):
+            return value
+        return {**value, "p_fit": {"at_least": stated}}
 
     @field_validator("constraints", mode="before")
     @classmethod

@@ -22,13 +22,13 @@ QUANTITIES = {
     "cost_usd", "energy_mwh", "co2e_t",
 }  # fmt: skip
 ESTIMATE_KEYS = QUANTITIES | {
-    "accelerator", "devices", "precision", "framework", "layout", "fits", "usable_memory_gib", "overhead",
+    "accelerator", "devices", "precision", "framework", "layout", "fits", "p_fit", "usable_memory_gib", "overhead",
     "step_parts_s", "memory_parts_gib", "wall_clock_shares", "cost_parts_usd", "finish", "p_deadline", "p_budget",
     "calibrated_on", "cluster_notes",
 }  # fmt: skip
 LAYOUT_KEYS = {
     "tp", "pp", "vpp", "cp", "ep", "dp", "zero_stage", "sequence_parallel", "micro_batch", "accumulation", "recompute",
-    "flash_attention", "offload_optimizer", "offload_weights", "offload_activations",
+    "flash_attention", "offload_optimizer", "offload_weights", "offload_activations", "loss_chunks",
 }  # fmt: skip
 ERROR_KEYS = {"rows", "median", "p90", "max", "bias"}
 
@@ -294,7 +294,7 @@ BAD_PLANS = {
         "reliability.checkpoint_interval needs 10h", "checkpoint every",
     ),
     "no batch": (SEVEN_B, ["optim=null"], 3, "llama-7b.yaml: optim.batch_tokens: missing", "expected in the plan"),
-    "no shape": (SEVEN_B, ["model={params: 7B}"], 3, "model.architecture: missing", "expected in the plan"),
+    "no shape": (SEVEN_B, ["model={params: 7B, params_active: 2B}"], 3, "model.architecture: missing", "expected in the plan"),
     "no machines": (SEVEN_B, ["hardware=null"], 3, "hardware.accelerator, hardware.count: missing", "expected in"),
     "small batch": (SEVEN_B, ["optim.batch_tokens=1000"], 3, "optim.batch_tokens: got 1000", "at least one sequence"),
     "no such key": (SEVEN_B, ["layout.tq=8"], 3, "unknown key 'layout.tq'", "expected one of tp, pp"),
@@ -319,7 +319,10 @@ def test_a_plan_that_cannot_be_says_why(call, config, overrides, code, what, acc
 
 
 def test_predict_only_says_what_is_missing(call):
-    for override, key in (("hardware=null", "hardware.count"), ("model={params: 7B}", "model.architecture")):
+    for override, key in (
+        ("hardware=null", "hardware.count"),
+        ("model={params: 7B, params_active: 2B}", "model.architecture"),
+    ):
         result = parsed(call("predict", "--config", SEVEN_B, "--json", "--set", override))
         assert key in result["cluster_missing"]
         assert result["wall_clock_days"] is None

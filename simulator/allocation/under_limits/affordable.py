@@ -11,6 +11,7 @@ from ....core.errors import ConfigError, InfeasibleError, InputError
 from ....core.model.architecture import Architecture
 from ...cluster.cluster_estimate import ClusterEstimate
 from ...cluster.estimate import PlannedStep, estimate, plan_step
+from ...cluster.planned_shape import planned_shape
 from ...cluster.step_time.step_model import StepTimeModel
 from ...config.run_config import ModelConfig, RunConfig
 
@@ -66,7 +67,8 @@ class AffordableSteps:
     def of(self, config: RunConfig) -> PlannedStep:
         """The step in the fastest layout that fits. Raises InfeasibleError where none does."""
         machines = config.hardware.model_dump_json(exclude={"price_usd_per_hour"})
-        key = (config.model.architecture, config.optim.batch_tokens, machines, config.layout)
+        states = config.optim.optimizer, config.optim.master_weights
+        key = (planned_shape(config), config.optim.batch_tokens, machines, config.layout, states)
         if key not in self._known:
             try:
                 self._known[key] = plan_step(config, self._fitted)

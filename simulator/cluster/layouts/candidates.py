@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import NamedTuple
 
@@ -18,10 +18,12 @@ import numpy as np
 from ....core.errors import InfeasibleError
 from ....core.model.architecture import Architecture
 from ...config.hardware import LayoutConfig, Recompute
+from ..memory.memory import FIT_CHANCE
+from ..step_time.steps import States
 from .layout import ParallelLayout
 from .layout_problems import OWN_STAGES, complete_layout, tp_faults
 
-__all__ = ["LayoutSpace", "candidate_layouts", "layout_at"]
+__all__ = ["RECOMPUTE", "LayoutSpace", "candidate_layouts", "layout_at"]
 
 RECOMPUTE: tuple[Recompute, ...] = ("none", "selective", "full")
 """What may be recomputed, least first."""
@@ -43,6 +45,10 @@ class LayoutSpace:
     """Sequences per step."""
     stated: LayoutConfig = field(default_factory=LayoutConfig)
     """What isn't free."""
+    states: States = field(default_factory=States)
+    """What the optimizer keeps of a parameter."""
+    fit_chance: float = FIT_CHANCE
+    """Chance to fit into memory that a layout must have."""
 
 
 class _Split(NamedTuple):
@@ -65,6 +71,7 @@ def candidate_layouts(space: LayoutSpace) -> dict[str, np.ndarray]:
     offload = space.stated.offload or ()
     alike = {f"offload_{what}": what in offload for what in ("optimizer", "weights", "activations")}
     alike["flash_attention"] = space.stated.flash_attention is not False
+    alike["loss_chunks"] = space.stated.loss_chunks
     return {
         **found,
         "sequence_parallel": (found["tp"] > 1) & (space.stated.sequence_parallel is not False),
@@ -198,5 +205,5 @@ def _around(count: int) -> Iterator[int]:
 
 def _possible(space: LayoutSpace, count: int) -> bool:
     """Whether any layout is possible on another number of devices."""
-    other = LayoutSpace(space.architecture, count, space.per_node, space.global_batch, space.stated)
+    other = replace(space, count=count)
     return any(len(_rows(other, [split])) for split in _splits(other))

@@ -40,6 +40,8 @@ class ParallelLayout:
     offload_optimizer: bool = False
     offload_weights: bool = False
     offload_activations: bool = False
+    loss_chunks: int = 1
+    """Chunks of the logits that exist one after the other; 0 where the loss is fused with the output head."""
 
     @property
     def devices(self) -> int:
@@ -58,6 +60,8 @@ class ParallelLayout:
         stated = {name: getattr(self, name) for name in (*parts, "flash_attention")}
         if self.tp == 1:
             del stated["sequence_parallel"]
+        if self.loss_chunks != 1:
+            stated["loss"] = {"chunked": self.loss_chunks} if self.loss_chunks else "fused"
         return LayoutConfig.model_validate(stated | ({"offload": offload} if offload else {}))
 
 

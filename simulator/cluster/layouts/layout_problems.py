@@ -48,6 +48,7 @@ def complete_layout(architecture: Architecture, count: int, global_batch: int, s
         offload_optimizer="optimizer" in offload,
         offload_weights="weights" in offload,
         offload_activations="activations" in offload,
+        loss_chunks=stated.loss_chunks,
     )
     found = problems(architecture, layout, count, global_batch)
     if found:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ....core.errors import ConfigError, InfeasibleError
+from ....core.summary import percent
 from ....datasets.facts.accelerators import Accelerator, Precision
 from ...config.hardware import Framework, LayoutConfig
 from ..memory.memory import GIB, Memory, MemoryCap, memory
@@ -19,7 +20,7 @@ from ..step_time.step_model import StepTimeModel
 from ..step_time.steps import FRAMEWORKS, Steps, layouts, machine, model
 from .candidates import LayoutSpace, candidate_layouts, layout_at
 from .layout import ParallelLayout
-from .search_advice import Fastest, changes_that_fit
+from .search_advice import Fastest, changes_that_fit, keeping_less
 
 __all__ = ["RankedLayout", "default_framework", "fastest_layouts", "steps_of"]
 
@@ -38,6 +39,8 @@ class RankedLayout:
     step_time_s: float
     device_gib: float
     verdict: str
+    p_fit: float
+    """Chance to fit into memory."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class _Candidates:
     columns: dict[str, np.ndarray]
     steps: Steps
     memory: Memory
+    fit_chance: float
 
 
 def default_framework(accelerator: Accelerator, zero_stage: np.ndarray) -> np.ndarray:
@@ -67,7 +71,7 @@ def steps_of(
         index = np.full(np.shape(index), FRAMEWORKS.index(framework))
     offload = any(np.any(columns[f"offload_{what}"]) for what in ("optimizer", "weights", "activations"))
     part = machine(accelerator, precision, per_node=space.per_node, devices=space.count, offload=offload)
-    return Steps(model(space.architecture), part, layouts(**columns, framework=index))
+    return Steps(model(space.architecture), part, layouts(**columns, framework=index), space.states)
 
 
 def fastest_layouts(
@@ -81,7 +85,7 @@ def fastest_layouts(
     cap: MemoryCap | None = None,
     measured_first: bool = False,
 ) -> list[RankedLayout]:
-    """The fastest layouts that fit, fastest first; if none surely fits, those that may, by least memory first.
+    """The fastest layouts that fit with the space's chance, fastest first; if none does, those that may, likeliest first.
 
     Args:
         space: The layouts to choose from.
@@ -90,7 +94,7 @@ def fastest_layouts(
         framework: The training software; None for the default of each layout.
         fitted: The step-time model; None for the shipped one.
         top: How many layouts to return at most.
-        cap: A further limit on memory; if no layout keeps it, those that fit with the least memory are returned.
+        cap: Further limits on memory; if no layout keeps them, those that fit with the least memory are returned.
         measured_first: Whether layouts that the model was calibrated on come before all others.
 
     Raises:
@@ -98,22 +102,25 @@ def fastest_layouts(
     """
     fitted = fitted or StepTimeModel.shipped()
     found = _candidates(space, accelerator, precision, framework)
-    fits = found.memory.fits
+    fits = found.memory.fits(space.fit_chance)
     kept = fits if cap is None else fits & cap.kept(found.memory)
     measured = kept & fitted.measured(found.steps) if measured_first else np.zeros_like(kept)
     if np.any(measured):
         kept = measured
     if np.any(kept):
         return _fastest(found, kept, fitted, top)
-    if np.any(fits) or np.any(found.memory.possible):
-        return _leanest(found, fits if np.any(fits) else found.memory.possible, fitted, top)
+    if np.any(fits):
+        return _first(found, fits, found.memory.device_gib, fitted, top)
+    if np.any(found.memory.possible):
+        return _first(found, found.memory.possible, -found.memory.slack_sd, fitted, top)
 
     def fastest(other: LayoutSpace) -> RankedLayout | None:
         try:
             found = _candidates(other, accelerator, precision, framework)
         except (InfeasibleError, ConfigError):  # impossible, or over links of which nothing is known
             return None
-        return _fastest(found, found.memory.fits, fitted, 1)[0] if np.any(found.memory.fits) else None
+        fits = found.memory.fits(space.fit_chance)
+        return _fastest(found, fits, fitted, 1)[0] if np.any(fits) else None
 
     raise InfeasibleError(_why_nothing_fits(space, found, accelerator, fastest))
 
@@ -124,15 +131,17 @@ def _fastest(found: _Candidates, among: np.ndarray, fitted: StepTimeModel, top: 
     return _described(found, rows[:top], step_time_s[:top])
 
 
-def _leanest(found: _Candidates, among: np.ndarray, fitted: StepTimeModel, top: int) -> list[RankedLayout]:
-    """The candidates that need the least memory, of at least one."""
+def _first(
+    found: _Candidates, among: np.ndarray, order: np.ndarray, fitted: StepTimeModel, top: int
+) -> list[RankedLayout]:
+    """The candidates with the lowest `order`, of at least one."""
     rows = np.flatnonzero(among)
-    rows = rows[np.argsort(found.memory.device_gib[rows], kind="stable")[:top]]
+    rows = rows[np.argsort(order[rows], kind="stable")[:top]]
     return _described(found, rows, fitted.predict(found.steps.take(rows)).total_s)
 
 
 def _described(found: _Candidates, rows: np.ndarray, step_time_s: np.ndarray) -> list[RankedLayout]:
-    verdicts, device_gib = found.memory.verdict, found.memory.device_gib
+    verdicts, device_gib = found.memory.verdict(found.fit_chance), found.memory.device_gib
     return [
         RankedLayout(
             layout=layout_at(found.columns, row),
@@ -140,6 +149,7 @@ def _described(found: _Candidates, rows: np.ndarray, step_time_s: np.ndarray) ->
             step_time_s=float(seconds),
             device_gib=float(device_gib[row]),
             verdict=str(verdicts[row]),
+            p_fit=found.memory.p_fit(int(row)),
         )
         for row, seconds in zip(rows, step_time_s, strict=True)
     ]
@@ -150,7 +160,7 @@ def _candidates(
 ) -> _Candidates:
     columns = candidate_layouts(space)
     steps = steps_of(space, columns, accelerator, precision, framework)
-    return _Candidates(columns, steps, memory(steps))
+    return _Candidates(columns, steps, memory(steps), space.fit_chance)
 
 
 def _ranked(steps: Steps, rows: np.ndarray, fitted: StepTimeModel, top: int) -> tuple[np.ndarray, np.ndarray]:
@@ -170,16 +180,21 @@ def _why_nothing_fits(space: LayoutSpace, found: _Candidates, accelerator: Accel
     """The least that any layout needs, its largest part, and the smallest changes that would do."""
     best = int(np.argmin(found.memory.device_gib))
     needs, usable = float(found.memory.device_gib[best]), float(found.memory.usable_gib[best])
+    chance = percent(found.memory.p_fit(best))
     parts = {name: float(part[best]) / GIB for name, part in found.memory.parts.items()}
     largest = max(parts, key=lambda name: parts[name])
     what, which = "no layout", "the leanest"
     if space.stated != LayoutConfig():
         what, which = ("the layout as stated doesn't", "it") if len(found.steps) == 1 else (f"{what} as stated", which)
     domain = max(space.per_node, accelerator.per_node or 1)
-    changes = changes_that_fit(space, fastest, domain=domain, host_link=accelerator.pcie_gb_per_s is not None)
+    host_link = accelerator.pcie_gb_per_s is not None
+    changes = [*changes_that_fit(space, fastest, domain=domain, host_link=host_link)]
+    if largest in ("logits", "activations"):
+        changes += [change for change in keeping_less(space, fastest) if change not in changes]
     expected = " or ".join(changes) or "none found; expected an accelerator with more memory or a smaller model"
     return (
         f"memory: {what} fit{'' if which == 'it' else 's'} {space.count} × {accelerator.name}: {which} needs "
-        f"{needs:.1f} GiB per device of {usable:.1f} usable; largest part: {largest} {parts[largest]:.1f} GiB; "
+        f"{needs:.1f} GiB per device of {usable:.1f} usable, a chance to fit of {chance}; "
+        f"largest part: {largest} {parts[largest]:.1f} GiB; "
         f"smallest change that fits: {expected}"
     )

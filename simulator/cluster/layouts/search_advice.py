@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any, Protocol
 
-from .candidates import LayoutSpace
+from ...config.hardware import LayoutConfig
+from .candidates import RECOMPUTE, LayoutSpace
 from .layout import ParallelLayout
 
-__all__ = ["Fastest", "Found", "changes_that_fit"]
+__all__ = ["Fastest", "Found", "changes_that_fit", "keeping_less"]
 
 # Keys of a layout in the order in which they are kept, those that cost least to change last.
 _KEYS = (
     "flash_attention", "dp", "tp", "pp", "cp", "ep", "vpp", "micro_batch", "recompute", "zero_stage",
     "sequence_parallel",
 )  # fmt: skip
+_LOSSES = ("chunked", "fused")
 _OFFLOADS = (("optimizer",), ("optimizer", "activations"))
 _GROWTH = (2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256)
 
@@ -58,6 +60,35 @@ def changes_that_fit(space: LayoutSpace, fastest: Fastest, *, domain: int, host_
     elif restated is None and offloaded is None:
         both = ((other.count, _restated(other, fastest)) for other in larger)
         yield from islice((f"hardware.count={count}, {change}" for count, change in both if change is not None), 1)
+
+
+def keeping_less(space: LayoutSpace, fastest: Fastest) -> Iterator[str]:
+    """Changes of how much is kept of a micro-batch, each of which alone makes a layout fit, as `--set` takes them.
+
+    Where the loss alone doesn't do, together with what is computed anew. What is left open has been searched already.
+    """
+    losses = [{"loss": loss} for loss in (_LOSSES if space.stated.loss_chunks == 1 else _LOSSES[1:])]
+    policies = [{"recompute": policy} for policy in _policies_beyond(space)]
+    stated = space.stated.micro_batch
+    sizes = [{"micro_batch": size} for size in range((stated or 0) - 1, 0, -1) if (stated or 0) % size == 0]
+    together = [{**policy, **loss} for policy in policies for loss in losses]
+    singly = [next((c for c in of_kind if _with(space, c, fastest)), None) for of_kind in (losses, policies, sizes)]
+    found = [change for change in singly if change is not None]
+    if singly[0] is None:
+        found += [change for change in together if _with(space, change, fastest)][:1]
+    yield from (", ".join(f"layout.{key}={value}" for key, value in change.items()) for change in found)
+
+
+def _policies_beyond(space: LayoutSpace) -> Sequence[str]:
+    """Recomputation that keeps less than what is stated, as little less as there is first; none where it's open."""
+    stated = space.stated.recompute
+    return [] if stated is None else RECOMPUTE[RECOMPUTE.index(stated) + 1 :]
+
+
+def _with(space: LayoutSpace, change: Mapping[str, Any], fastest: Fastest) -> bool:
+    """Whether a layout fits with these keys of it stated otherwise."""
+    stated = LayoutConfig.model_validate(space.stated.model_dump() | dict(change))
+    return fastest(replace(space, stated=stated)) is not None
 
 
 def _larger(space: LayoutSpace, factor: int, domain: int) -> LayoutSpace:

@@ -16,7 +16,10 @@ from ..step_time.steps import FRAMEWORKS, Steps
 __all__ = ["LayerActivations", "layer_activations"]
 
 _XLA = FRAMEWORKS.index("xla")
+_FSDP = FRAMEWORKS.index("fsdp")
 _ROUTER_BYTES = 12.0  # fp32 logits, probabilities and their gradient, per token and expert
+_STATISTIC_BYTES = 4.0  # fp32 logarithm of the softmax's sum that fused attention keeps per token and head
+_KEPT_PRODUCTS = 0.5  # "every second matrix product": the default policy of torchtitan and its kin
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,10 @@ class LayerActivations:
     """Everything that the backward pass of a dense layer needs."""
     experts: np.ndarray
     """The same of a layer with experts; as `dense` for models without."""
-    recomputable: np.ndarray
-    """What selective recomputation leaves out of either."""
+    dense_selective: np.ndarray
+    """What is kept of a dense layer with selective recomputation."""
+    experts_selective: np.ndarray
+    """The same of a layer with experts."""
     layer_input: np.ndarray
     """What is kept of a layer that is recomputed in full."""
     stream: np.ndarray
@@ -43,15 +48,27 @@ def layer_activations(steps: Steps) -> LayerActivations:
     # two norms: their inputs, and their outputs, which are operands of matrix products
     common = 2.0 * values * (wide + _operand(steps)) / split + _attention(steps)
     scores, inside = _scores(steps), _ffn(steps, models.ffn_width)
-    routed = _experts(steps) if np.any(models.moe_layers > 0) else inside
-    # Compilers that choose what to keep by policy drop the inside of the feed-forward network first.
-    compiled = (layouts.framework == _XLA) & (layouts.flash_attention > 0)
-    share = models.moe_layers / models.layers
+    dense = common + scores + inside
+    with_experts = bool(np.any(models.moe_layers > 0))
+    routed = _experts(steps) if with_experts else inside
+    experts = common + scores + routed
+    layer_input = values * wide / split
+
+    def selective(everything: np.ndarray, feed_forward: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+        """Megatron's sense: attention's core is computed anew. Compilers that choose what to keep by policy drop the
+        inside of the feed-forward network first. PyTorch's trainers keep attention's output and some products'."""
+        compiled = (layouts.framework == _XLA) & (layouts.flash_attention > 0)
+        left = everything - np.where(compiled, feed_forward + scores, scores)
+        by_operator = layer_input + _result(steps) + _KEPT_PRODUCTS * (_projections(steps) + outputs)
+        left = np.where(layouts.framework == _FSDP, by_operator, left)
+        return np.minimum(np.maximum(left, layer_input), everything)
+
     return LayerActivations(
-        dense=common + scores + inside,
-        experts=common + scores + routed,
-        recomputable=np.where(compiled, (1.0 - share) * inside + share * routed, scores),
-        layer_input=values * wide / split,
+        dense=dense,
+        experts=experts,
+        dense_selective=selective(dense, inside, _ffn_products(steps, models.ffn_width)),
+        experts_selective=selective(experts, routed, _expert_products(steps) if with_experts else np.zeros(())),
+        layer_input=layer_input,
         stream=values * wide,
     )
 
@@ -78,10 +95,45 @@ def _attention(steps: Steps) -> np.ndarray:
 
 
 def _scores(steps: Steps) -> np.ndarray:
-    """The matrix of scores, its softmax and mask where attention isn't fused: 5 bytes per pair in 16 bits."""
+    """What attention's core keeps beside its operands and its result.
+
+    Fused, a statistic per token and head. Else the matrix of scores, its softmax and mask: 5 bytes per pair in 16 bits.
+    """
     models, layouts = steps.models, steps.layouts
-    pairs = steps.micro_tokens * models.context_length * models.heads / layouts.tp
-    return np.where(layouts.flash_attention > 0, 0.0, pairs * (2.0 * steps.machines.value_bytes + 1.0))
+    tokens = steps.micro_tokens * models.heads / layouts.tp
+    pairs = tokens * models.context_length * (2.0 * steps.machines.value_bytes + 1.0)
+    return np.where(layouts.flash_attention > 0, _STATISTIC_BYTES * tokens, pairs)
+
+
+def _result(steps: Steps) -> np.ndarray:
+    """Attention's output with its statistic."""
+    models, tp = steps.models, steps.layouts.tp
+    values = models.heads * models.value_width / tp
+    return steps.micro_tokens * (steps.machines.value_bytes * values + _STATISTIC_BYTES * models.heads / tp)
+
+
+def _projections(steps: Steps) -> np.ndarray:
+    """Outputs of attention's matrix products; those that tensor parallelism sums up are split with the stream."""
+    models, layouts = steps.models, steps.layouts
+    split = np.where(layouts.sequence_parallel > 0, layouts.tp, 1.0)
+    by = np.where(models.matrix_split == 1, layouts.tp, np.where(models.matrix_split == 2, split, 1.0))
+    return steps.micro_tokens * steps.machines.value_bytes * (models.matrix_outputs / by).sum(axis=0)
+
+
+def _ffn_products(steps: Steps, width: np.ndarray) -> np.ndarray:
+    """Outputs of a feed-forward network's matrix products."""
+    models, layouts = steps.models, steps.layouts
+    split = np.where(layouts.sequence_parallel > 0, layouts.tp, 1.0)
+    values = models.projections * width / layouts.tp + models.width / split
+    return steps.micro_tokens * steps.machines.value_bytes * values
+
+
+def _expert_products(steps: Steps) -> np.ndarray:
+    """Outputs of the matrix products of a layer with experts, routed ones and those that every token visits."""
+    models = steps.models
+    copies = steps.micro_tokens / steps.layouts.tp * models.experts_per_token
+    routed = copies * (models.projections * models.expert_ffn_width + models.width) * steps.machines.value_bytes
+    return routed + models.shared_experts * _ffn_products(steps, models.expert_ffn_width)
 
 
 def _ffn(steps: Steps, width: np.ndarray) -> np.ndarray:

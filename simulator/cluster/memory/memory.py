@@ -6,6 +6,7 @@ is in `memory_software.py`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -16,11 +17,14 @@ from ..step_time.steps import Steps
 from .memory_software import SOFTWARE, Software, by_framework
 from .memory_stages import GIB, PARTS, Stages
 
-__all__ = ["GIB", "PARTS", "RESERVE", "VERDICTS", "Memory", "MemoryCap", "memory"]
+__all__ = ["FIT_CHANCE", "GIB", "PARTS", "RESERVE", "VERDICTS", "Memory", "MemoryCap", "memory"]
 
 VERDICTS = ("fits", "tight", "does not fit")
-"""fits: with the reserve to spare. tight: the estimate's interval reaches both sides of the limit. does not fit: not
-even the lower end of the interval does, with nothing in reserve."""
+"""fits: with the chance that is asked for, the reserve to spare. tight: it may, with less. does not fit: not even the
+lower end of the interval does, with nothing in reserve."""
+
+FIT_CHANCE = 0.9
+"""Chance to fit that is asked for unless a plan says otherwise (hardware.fit_chance)."""
 
 RESERVE = 0.03
 """Share of a device's memory to keep free for what grows later: evaluation, uneven routing, checkpoints."""
@@ -78,9 +82,18 @@ class Memory:
         return self.reserved_gib / spread + context, self.reserved_gib * spread + context
 
     @property
-    def fits(self) -> np.ndarray:
-        """Whether the estimate leaves the reserve free."""
-        return self.device_gib <= self.usable_gib
+    def slack_sd(self) -> np.ndarray:
+        """From the estimate up to what is usable, in standard deviations of what is estimated; negative beyond it."""
+        room = np.maximum(self.usable_gib - self.context_bytes / GIB, np.finfo(float).tiny)
+        return np.log(room / self.reserved_gib) / self.log_sd
+
+    def p_fit(self, row: int = 0) -> float:
+        """Probability that a device's peak leaves the reserve free: of the distribution that the intervals are of."""
+        return NormalDist().cdf(float(self.slack_sd[row]))
+
+    def fits(self, chance: float = FIT_CHANCE) -> np.ndarray:
+        """Whether the peak leaves the reserve free with that chance at least."""
+        return self.slack_sd >= (NormalDist().inv_cdf(chance) if chance > 0 else -math.inf)
 
     @property
     def possible(self) -> np.ndarray:
@@ -88,22 +101,25 @@ class Memory:
         low = self.allocated_bytes / np.exp(_LEVEL * self.log_sd) + self.context_bytes
         return low <= self.capacity_bytes
 
-    @property
-    def verdict(self) -> np.ndarray:
-        """One of VERDICTS for each."""
-        return np.where(self.fits, VERDICTS[0], np.where(self.possible, VERDICTS[1], VERDICTS[2]))
+    def verdict(self, chance: float = FIT_CHANCE) -> np.ndarray:
+        """One of VERDICTS for each, where that chance to fit is asked for."""
+        return np.where(self.fits(chance), VERDICTS[0], np.where(self.possible, VERDICTS[1], VERDICTS[2]))
 
 
 @dataclass(frozen=True)
 class MemoryCap:
-    """The most memory that a layout may take on any device, GiB, and how likely it must keep to that."""
+    """A study's limits on memory: the most that a layout may take on any device, GiB, and its chance to fit."""
 
-    gib: float
+    gib: float = math.inf
     chance: float = 0.5
+    """How likely a layout must take no more than `gib`."""
+    p_fit: float = 0.0
+    """Least chance to fit."""
 
     def kept(self, found: Memory) -> np.ndarray:
         """Whether each layout keeps to it, with half a percent to spare: quantiles between levels are interpolated."""
-        return found.interval_gib(NormalDist().inv_cdf(self.chance))[1] <= self.gib * (1.0 - _SPARE)
+        most = found.interval_gib(NormalDist().inv_cdf(self.chance))[1]
+        return (most <= self.gib * (1.0 - _SPARE)) & found.fits(self.p_fit)
 
 
 def memory(steps: Steps, software: Mapping[str, Software] = SOFTWARE) -> Memory:
@@ -127,12 +143,16 @@ def _memory(steps: Steps, software: Mapping[str, Software]) -> Memory:
     stages = Stages(steps, software)
     parts = _fuller(_fuller(stages.first(), stages.second()), stages.last())
     total = sum(parts.values(), np.zeros(()))
-    framework = steps.layouts.framework
+    half = steps.machines.half
+
+    def constant(name: str) -> np.ndarray:
+        return by_framework(software, steps.layouts.framework, name)
+
     numbers = {
-        "reserve_bytes": by_framework(software, framework, "reserve") * total,
+        "reserve_bytes": (constant("reserve") + half * constant("more_reserve_fp16")) * total,
         "context_bytes": GIB * (_CONTEXT_GIB + _GROUP_GIB * _groups(steps)),
         "capacity_bytes": steps.machines.memory_bytes,
-        "log_sd": by_framework(software, framework, "log_sd"),
+        "log_sd": np.hypot(constant("log_sd"), half * constant("more_log_sd_fp16")),
     }
     return Memory(
         parts={name: np.broadcast_to(value, shape) for name, value in parts.items()},

@@ -38,19 +38,28 @@ class Software:
     """Bytes per parameter of gradients with bf16 weights."""
     gradient_bytes_fp16: float
     """The same with fp16 weights."""
+    gradient_copies_fp16: float
+    """Bytes per parameter of 32-bit copies of fp16 gradients, made for unscaling and the step; sharded as moments are."""
     fixed_gib: float
     """Buffers of collectives that don't depend on the model."""
     reserve: float
     """What the allocator holds beyond its tensors at the peak, as a share of them."""
     log_sd: float
     """Standard deviation of log(measured / estimated)."""
+    more_reserve_fp16: float = 0.0
+    """What fp16 weights add to `reserve`."""
+    more_log_sd_fp16: float = 0.0
+    """Standard deviation that fp16 weights add to `log_sd`, independent of it."""
 
 
 # Megatron-LM with Transformer Engine: fp32 gradients, fused cross-entropy, fused SwiGLU and norms; Transformer Engine
 # keeps a dummy weight gradient of every shape (release 2.3 and later). kept, logit_bytes and layer_work are fitted on
 # eight distinct readings on B200 (SimuMax); its seven with context parallelism and four with experts, which nothing was
-# fitted on, are met within 3 %. reserve: nanotron's benchmarks (Hugging Face hub, nanotron/old_bench), whose allocator
-# holds 1 to 7 % more than it uses. log_sd is wider than those errors, since releases and options differ.
+# fitted on, are met within 3 %. gradient_copies_fp16: its documentation of the distributed optimizer gives 20 bytes
+# per parameter for fp16 (4 + 16/d sharded), 18 for bf16 (6 + 12/d), 16 for fp32 (8 + 8/d). reserve: nanotron's
+# benchmarks (Hugging Face hub, nanotron/old_bench), whose allocator holds 1 to 7 % more than it uses. With fp16,
+# published readings on V100 hold 17 to 24 % more, one with larger micro-batches 40 %: the copies come and go between
+# steps and leave holes. log_sd is wider than those errors, since releases and options differ.
 _MEGATRON = Software(
     kept=0.90,
     logit_bytes=5.8,
@@ -61,9 +70,12 @@ _MEGATRON = Software(
     working_copy_stays=1.0,
     gradient_bytes=4.0,
     gradient_bytes_fp16=2.0,
+    gradient_copies_fp16=4.0,
     fixed_gib=0.2,
     reserve=0.03,
     log_sd=0.04,
+    more_reserve_fp16=0.16,
+    more_log_sd_fp16=0.07,
 )
 
 # PyTorch FSDP: fp32 shards of weights, gradients and moments; 16-bit copies of the layer at work and the next; logits,
@@ -80,6 +92,7 @@ _FSDP = Software(
     working_copy_stays=0.0,
     gradient_bytes=4.0,
     gradient_bytes_fp16=4.0,
+    gradient_copies_fp16=0.0,
     fixed_gib=0.5,
     reserve=0.05,
     log_sd=0.13,
@@ -97,6 +110,7 @@ _DEEPSPEED = Software(
     working_copy_stays=1.0,
     gradient_bytes=6.0,
     gradient_bytes_fp16=2.0,
+    gradient_copies_fp16=0.0,
     fixed_gib=4.9,
     reserve=0.15,
     log_sd=0.065,
@@ -114,6 +128,7 @@ _XLA = Software(
     working_copy_stays=0.0,
     gradient_bytes=4.0,
     gradient_bytes_fp16=4.0,
+    gradient_copies_fp16=0.0,
     fixed_gib=0.5,
     reserve=0.02,
     log_sd=0.20,

@@ -8,13 +8,14 @@ section 4.2.3.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..step_time.steps import FRAMEWORKS, Steps
 from .activations import LayerActivations, layer_activations
 from .memory_software import Software, by_framework
+from .parameter_bytes import parameter_bytes
 
 __all__ = ["GIB", "PARTS", "Contents", "Stages"]
 
@@ -40,6 +41,21 @@ class Contents:
     """Parameters outside of experts, tables included."""
     experts: np.ndarray
     """Parameters of experts."""
+
+    @property
+    def params(self) -> np.ndarray:
+        """All parameters."""
+        return self.dense + self.experts
+
+    def sharded(self, data_ranks: np.ndarray, expert_ranks: np.ndarray) -> Contents:
+        """Parameters shared out: each part over the devices that hold the same."""
+        parts = {"tables": self.tables / data_ranks, "dense": self.dense / data_ranks}
+        return replace(self, **parts, experts=self.experts / expert_ranks)
+
+    def where(self, dense: np.ndarray, experts: np.ndarray) -> Contents:
+        """Only the parameters for which the conditions hold."""
+        parts = {"tables": np.where(dense, self.tables, 0.0), "dense": np.where(dense, self.dense, 0.0)}
+        return replace(self, **parts, experts=np.where(experts, self.experts, 0.0))
 
 
 class Stages:
@@ -129,45 +145,63 @@ class Stages:
 
     def _states(self, contents: Contents) -> dict[str, np.ndarray]:
         """Weights, gradients and optimizer states: bytes."""
-        layouts, ranks = self.steps.layouts, (self.steps.layouts.data_ranks, self.steps.layouts.expert_ranks)
-        weight, gradient, state = self._bytes_per_param()
-        whole = contents.dense + contents.experts
-        shards = contents.dense / ranks[0] + contents.experts / ranks[1]
-        alone = np.where(ranks[0] > 1, 0.0, contents.dense) + np.where(ranks[1] > 1, 0.0, contents.experts)
-        sharded_weights = weight * np.where(self.constants["working_copy_stays"] > 0, shards, alone)
-        return {
-            "weights": np.where(self.zero >= 3, sharded_weights, weight * whole) * (1.0 - layouts.offload_weights),
-            "gradients": gradient * np.where(self.zero >= 2, shards, whole),
-            "optimizer": state * np.where(self.zero >= 1, shards, whole) * (1.0 - layouts.offload_optimizer),
-        }
+        layouts, each = self.steps.layouts, parameter_bytes(self.steps, self.constants)
+        whole, shards = contents, contents.sharded(layouts.data_ranks, layouts.expert_ranks)
+        # without a working copy in store, weights are whole only where no other device holds a shard of them
+        alone = contents.where(layouts.data_ranks <= 1, layouts.expert_ranks <= 1)
+        stays = (self.constants["working_copy_stays"] > 0) | each.shard_is_weight
+        weights = np.where(self.zero >= 3, np.where(stays, shards.params, alone.params), whole.params)
 
-    def _bytes_per_param(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Bytes per parameter of weights, gradients, and optimizer states: AdamW with fp32 master weights."""
-        machines = self.steps.machines
-        wide = machines.value_bytes
-        plain = wide >= 4.0
-        copies = np.where(machines.narrow_bytes < wide, machines.narrow_bytes, 0.0)  # 8-bit or 4-bit operands
-        gradient = np.where(machines.half > 0, self.constants["gradient_bytes_fp16"], self.constants["gradient_bytes"])
-        return wide + copies, np.where(plain, 4.0, gradient), np.where(plain, 8.0, 12.0)
+        def optimizer(held: Contents) -> np.ndarray:
+            matrices = held.params - held.tables
+            return each.master * held.params + each.matrix_states * matrices + each.other_states * held.tables
+
+        states = np.where(self.zero >= 1, optimizer(shards), optimizer(whole))
+        return {
+            "weights": each.weight * weights * (1.0 - layouts.offload_weights),
+            "gradients": each.gradient * np.where(self.zero >= 2, shards.params, whole.params),
+            "optimizer": states * (1.0 - layouts.offload_optimizer),
+        }
 
     def _activations(self, contents: Contents, in_flight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What a stage keeps, and the workspace of one layer's backward pass: bytes."""
-        layouts, layer, factor = self.steps.layouts, self.layer, self.constants["kept"]
-        full, selective = layouts.recompute_full, layouts.recompute_selective
+        layouts, layer = self.steps.layouts, self.layer
         layers = contents.dense_layers + contents.expert_layers
-        whole = factor * (contents.dense_layers * layer.dense + contents.expert_layers * layer.experts)
-        without = np.maximum(whole - selective * factor * layers * layer.recomputable, layers * layer.layer_input)
-        kept = ((1.0 - full) * without + full * layers * layer.layer_input) * in_flight
+        dense = self._kept(layer.dense, layer.dense_selective)
+        experts = self._kept(layer.experts, layer.experts_selective)
+        kept = (contents.dense_layers * dense + contents.expert_layers * experts) * in_flight
         two_layers = np.minimum(2.0 / np.maximum(layers * in_flight, 2.0), 1.0)
-        largest = factor * np.maximum(layer.dense, np.where(contents.expert_layers > 0, layer.experts, 0.0))
-        again = np.maximum(full * (largest - layer.layer_input), selective * factor * layer.recomputable)
-        work = self.constants["layer_work"] * largest + again + self.whole_streams
-        return kept * np.where(layouts.offload_activations > 0, two_layers, 1.0), np.where(layers > 0, work, 0.0)
+        any_experts = contents.expert_layers > 0
+        work = np.maximum(
+            self._work(layer.dense, layer.dense_selective),
+            np.where(any_experts, self._work(layer.experts, layer.experts_selective), 0.0),
+        )
+        in_host = layouts.offload_activations > 0
+        return kept * np.where(in_host, two_layers, 1.0), np.where(layers > 0, work + self.whole_streams, 0.0)
+
+    def _kept(self, everything: np.ndarray, selective: np.ndarray) -> np.ndarray:
+        """What one layer keeps for its backward pass: bytes. Shares of layers may be recomputed in each way."""
+        layouts, factor, layer_input = self.steps.layouts, self.constants["kept"], self.layer.layer_input
+        some, full = layouts.recompute_selective, layouts.recompute_full
+        kept = (1.0 - some) * factor * everything + some * np.maximum(factor * selective, layer_input)
+        return (1.0 - full) * kept + full * layer_input
+
+    def _work(self, everything: np.ndarray, selective: np.ndarray) -> np.ndarray:
+        """Temporary tensors of one layer's backward pass, and what is there again of it by then: bytes."""
+        layouts, factor = self.steps.layouts, self.constants["kept"]
+        whole = factor * everything
+        again = np.maximum(
+            layouts.recompute_full * (whole - self.layer.layer_input),
+            layouts.recompute_selective * factor * (everything - selective),
+        )
+        return self.constants["layer_work"] * whole + again
 
     def _logits(self, head: np.ndarray) -> np.ndarray:
-        """Logits of a micro-batch with all their copies, and the 16-bit gradient of the output head: bytes."""
+        """Logits of a micro-batch, or of a part of it, with all their copies, and the output head's gradient: bytes."""
         steps = self.steps
-        logits = self.constants["logit_bytes"] * steps.micro_tokens * steps.models.vocab_size / steps.layouts.tp
+        chunks = steps.layouts.loss_chunks
+        share = np.where(chunks > 0, 1.0 / np.maximum(chunks, 1.0), 0.0)  # none is stored by a fused loss
+        logits = share * self.constants["logit_bytes"] * steps.micro_tokens * steps.models.vocab_size / steps.layouts.tp
         gradient = steps.machines.value_bytes * steps.models.table_params / steps.layouts.tp
         return np.where(head, logits + gradient + self.whole_streams, 0.0)
 

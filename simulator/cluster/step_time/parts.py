@@ -20,6 +20,7 @@ from .steps import FRAMEWORKS, Steps
 
 __all__ = ["StepTime", "local_params", "stage_layers", "step_time"]
 
+_FSDP = FRAMEWORKS.index("fsdp")
 _DATA_WINDOW = 0.5  # share of a micro-batch's time, its backward pass, that gradients can hide behind
 _OVERLAP_SHARPNESS = 6.0  # p-norm of arithmetic and gathered weights, which run side by side
 _NODE = 8.0  # devices by which nodes are counted for straggling, whatever the fast links join
@@ -72,7 +73,10 @@ def _layer(steps: Steps, network: Network, times: LayerTimes) -> dict[str, np.nd
     tensor, context = network.tensor_parallel_s(), network.context_parallel_s()
     experts = steps.models.moe_layers / steps.models.layers * network.expert_parallel_s()
     again = forward.total + tensor + context + experts
-    recompute = layouts.recompute_full * again + layouts.recompute_selective * forward.attention
+    # PyTorch's trainers keep attention's output and every second matrix product's (memory/activations.py)
+    by_operator = 0.5 * forward.matmul + forward.elementwise + forward.launch
+    selective = np.where(layouts.framework == _FSDP, by_operator, forward.attention)
+    recompute = layouts.recompute_full * again + layouts.recompute_selective * selective
     return both | {
         "recompute": recompute,
         "tensor_parallel": 2.0 * tensor,
@@ -161,5 +165,6 @@ def _kept_bytes(steps: Steps) -> np.ndarray:
     layouts, layer = steps.layouts, layer_activations(steps)
     share = steps.models.moe_layers / steps.models.layers
     whole = (1.0 - share) * layer.dense + share * layer.experts
-    without = np.maximum(whole - layouts.recompute_selective * layer.recomputable, layer.layer_input)
-    return np.where(layouts.recompute_full > 0, layer.layer_input, without)
+    selective = (1.0 - share) * layer.dense_selective + share * layer.experts_selective
+    some = np.where(layouts.recompute_selective > 0, selective, whole)
+    return np.where(layouts.recompute_full > 0, layer.layer_input, some)

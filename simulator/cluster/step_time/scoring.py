@@ -102,7 +102,7 @@ def memory_scores(data: Measurements) -> dict[str, Any]:
     kinds = {"device": predicted.device_gib, "reserved": predicted.reserved_gib, "allocated": predicted.allocated_gib}
     said = np.select([data.memory_kind == kind for kind in kinds], list(kinds.values()))
     known = data.recompute_known | ~data.ran
-    wrong = np.where(data.ran, predicted.verdict == "does not fit", predicted.verdict == "fits")
+    wrong = np.where(data.ran, predicted.verdict() == "does not fit", predicted.verdict() == "fits")
     fits = {"rows": int(known.sum()), "wrong": int((known & wrong).sum())}
     sized, read = np.isfinite(data.peak_memory_gib), data.peak_memory_gib
     by_source: Mapping[str, Any] = {

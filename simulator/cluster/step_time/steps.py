@@ -7,7 +7,7 @@ float array of shape (n,), or broadcastable to it, so that a hundred thousand la
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Self, get_args
 
 import numpy as np
@@ -16,7 +16,7 @@ from ....core.model.architecture import Architecture
 from ....datasets.facts.accelerators import Accelerator, Precision
 from ...config.hardware import Framework
 
-__all__ = ["FRAMEWORKS", "GENERATIONS", "Layouts", "Machines", "Models", "Steps", "machine", "model"]
+__all__ = ["FRAMEWORKS", "GENERATIONS", "Layouts", "Machines", "Models", "States", "Steps", "machine", "model"]
 
 FRAMEWORKS: tuple[Framework, ...] = get_args(Framework)
 """Kinds of training software that the model distinguishes: Megatron-LM and similar with fused kernels; PyTorch's
@@ -166,6 +166,8 @@ class Layouts(_Columns):
     offload_optimizer: np.ndarray
     offload_weights: np.ndarray
     offload_activations: np.ndarray
+    loss_chunks: np.ndarray
+    """Parts of a micro-batch whose logits exist one after the other; 0: the loss is fused with the output head."""
     framework: np.ndarray
     """Index into FRAMEWORKS."""
 
@@ -186,12 +188,27 @@ class Layouts(_Columns):
 
 
 @dataclass(frozen=True)
+class States(_Columns):
+    """What the optimizer keeps of a parameter, beside its weight and gradient: values of AdamW by default."""
+
+    matrix_values: np.ndarray = field(default_factory=lambda: np.array(2.0))
+    """Values per parameter of a layer's matrices."""
+    other_values: np.ndarray = field(default_factory=lambda: np.array(2.0))
+    """Values per parameter of vocabulary tables."""
+    eight_bit: np.ndarray = field(default_factory=lambda: np.array(0.0))
+    """1 where such a value takes one byte."""
+    master: np.ndarray = field(default_factory=lambda: np.array(1.0))
+    """1 where 32-bit weights are kept beside narrower ones; 0 for training in 16 bits alone."""
+
+
+@dataclass(frozen=True)
 class Steps(_Columns):
     """Training steps: models on machines in layouts, all broadcastable to one shape (n,)."""
 
     models: Models
     machines: Machines
     layouts: Layouts
+    states: States = field(default_factory=States)
 
     def __len__(self) -> int:
         return int(np.broadcast(self.layouts.tp, self.models.layers, self.machines.per_node).size)
@@ -287,7 +304,7 @@ def generation_index(accelerator: Accelerator) -> int:
 def layouts(**columns: np.ndarray | float | Iterable[float]) -> Layouts:
     """Layouts from columns; what is left out is as in the plainest layout."""
     plain = {f.name: 0.0 for f in fields(Layouts)}
-    plain |= dict.fromkeys(("tp", "pp", "vpp", "cp", "ep", "dp", "micro_batch", "accumulation"), 1.0)
+    plain |= dict.fromkeys(("tp", "pp", "vpp", "cp", "ep", "dp", "micro_batch", "accumulation", "loss_chunks"), 1.0)
     plain |= {"zero_stage": 1.0, "flash_attention": 1.0}
     return Layouts(**{k: np.asarray(v, dtype=float) for k, v in (plain | columns).items()})
 

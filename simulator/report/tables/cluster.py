@@ -66,8 +66,8 @@ def cluster_lines(result: ClusterEstimate) -> list[Text]:
     """What the numbers rest on: layout, memory, where a step's time goes, chances of deadline and budget, dates."""
     lines = [
         f"layout: {layout_text(result.layout)}",
-        f"memory {result.fits}: {result.peak_memory_gib.median:.1f} of {result.usable_memory_gib:.1f} GiB usable; "
-        + _shares(result.memory_parts_gib, "{:.1f}"),
+        f"memory {result.fits} with a chance of {percent(result.p_fit)}: {result.peak_memory_gib.median:.1f} of "
+        f"{result.usable_memory_gib:.1f} GiB usable; " + _shares(result.memory_parts_gib, "{:.1f}"),
         "step: " + _percents(result.step_parts_s),
     ]
     if result.finish is not None:
@@ -92,19 +92,31 @@ def layout_text(layout: ParallelLayout) -> str:
     plain = asdict(ParallelLayout())
     parts = []
     for key, value in asdict(layout).items():
-        if key in ("dp", "zero_stage", "micro_batch", "accumulation") or value != plain[key]:
+        if key == "loss_chunks" and value != plain[key]:
+            parts.append(f"loss in {value} chunks" if value else "loss fused")
+        elif key in ("dp", "zero_stage", "micro_batch", "accumulation") or value != plain[key]:
             parts.append(key if value is True else f"no {key}" if value is False else f"{key} {value}")
     return ", ".join(parts)
 
 
 def search_view(found: Sequence[RankedLayout], rows: Sequence[Mapping[str, Any]], seconds: float) -> RenderableType:
     """The fastest layouts, fastest first."""
-    table = plain_table("layout", "software", "step time", "80 % interval", "tokens/s", "MFU", "GiB", "memory")
+    table = plain_table(
+        "layout", "software", "step time", "80 % interval", "tokens/s", "MFU", "GiB", "to fit", "memory"
+    )
     for one, row in zip(found, rows, strict=True):
         low, high = row["step_time_interval_s"]
         interval = f"{format_duration(low)} to {format_duration(high)}"
         numbers = [format_duration(one.step_time_s), interval, format_count(row["tokens_per_s"]), f"{row['mfu']:.1%}"]
-        add_row(table, layout_text(one.layout), one.framework, *numbers, f"{one.device_gib:.1f}", one.verdict)
+        add_row(
+            table,
+            layout_text(one.layout),
+            one.framework,
+            *numbers,
+            f"{one.device_gib:.1f}",
+            percent(one.p_fit),
+            one.verdict,
+        )
     note = "intervals are of each time alone; what layouts share moves all of them together, so ranks are surer"
     return Group(table, Text(f"{note}; took {seconds:.2f} s", style="dim"))
 

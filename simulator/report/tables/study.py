@@ -74,7 +74,7 @@ def form(name: str, value: float | None) -> str:
         return f"{value:.4f}"
     if measure == "perplexity":
         return f"{value:.3f}"
-    if measure in ("mfu", "goodput"):
+    if measure in ("mfu", "goodput", "p_fit"):
         return f"{value:.1%}"
     if measure in ("wall_clock_days", "epochs", "step_time_s", "peak_memory_gib", "inference_usd_per_mtok"):
         return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"

@@ -152,6 +152,7 @@ _ALL = (
     _cluster("energy_mwh", "MWh"),
     _cluster("co2e_t", "t CO2e"),
     _cluster("peak_memory_gib", "GiB"),
+    Measure("p_fit", "", lambda o, q: _of(o).p_fit, needs_cluster=True, uncertain=False),
     _cluster("step_time_s", "s"),
     _cluster("mfu", ""),
     _cluster("goodput", ""),

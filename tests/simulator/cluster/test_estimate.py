@@ -187,7 +187,7 @@ def test_dates_follow_from_the_start():
 @pytest.mark.parametrize(
     ("override", "lacking"),
     [
-        ("model={params: 7B}", ("model.architecture",)),
+        ("model={params: 7B, params_active: 2B}", ("model.architecture",)),
         ("optim=null", ("optim.batch_tokens",)),
         ("hardware=null", ("hardware.accelerator", "hardware.count")),
         ("hardware.count=null", ("hardware.count",)),

@@ -229,6 +229,7 @@ def layout_of(row: Mapping[str, Cell], layers: int) -> dict[str, float]:
         "recompute_full": float(recompute == "full"),
         "flash_attention": flag(row, "flash_attn", True),
         **{f"offload_{what}": offloaded.get(what, 0.0) for what in _OFFLOAD},
+        "loss_chunks": 1.0,
         "framework": framework_index(text(row, "framework")),
     }
 

@@ -1,0 +1,66 @@
+"""The shape of a plan's model: as stated, or the usual one of as many parameters where only they are stated."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from ...core.errors import InputError
+from ...core.model.architecture import Architecture
+from ...core.model.shape_family import family_shape
+from ...core.units import format_count
+from ...datasets.facts.tokenizers import find_tokenizer
+from ..config.model_and_data import ModelConfig
+from ..config.run_config import RunConfig
+from ..config.text_names import StatedTokenizer
+
+__all__ = ["planned_shape", "shape_note"]
+
+# Llama 2 7B (arXiv:2307.09288): gated, a head of 128, 128 times as wide as deep.
+_USUAL = Architecture(layers=32, width=4096, heads=32, ffn_width=11008, vocab_size=32000, context_length=4096)
+
+
+def planned_shape(config: RunConfig) -> Architecture | None:
+    """The model's shape: stated, or of the usual family at as many parameters as are stated.
+
+    None for a mixture of experts whose shape isn't stated, since active parameters alone leave too much open, and for
+    sizes that the family doesn't have.
+
+    >>> plan = {"model": {"params": "1.5B"}, "data": {"tokens": "30B"}}
+    >>> shape = planned_shape(RunConfig.from_mapping(plan))
+    >>> shape.layers, shape.width, round(shape.params_total / 1e9, 2)
+    (22, 2304, 1.52)
+    """
+    model = config.model
+    if model.architecture is not None:
+        return model.architecture
+    if model.params_active != model.params_total or model.num_experts is not None:
+        return None
+    vocab_size = model.vocab_size or _vocabulary(config.data.tokenizer) or _USUAL.vocab_size
+    return _usual(model.params_total, vocab_size, model.context_length or _USUAL.context_length)
+
+
+def _vocabulary(tokenizer: str | StatedTokenizer | None) -> int | None:
+    """Tokens in the vocabulary of a plan's tokenizer; None where it isn't known."""
+    known = find_tokenizer(tokenizer) if isinstance(tokenizer, str) else tokenizer
+    return None if known is None else known.vocab_size
+
+
+@lru_cache(maxsize=256)
+def _usual(params: float, vocab_size: int, context_length: int) -> Architecture | None:
+    base = _USUAL.model_copy(update={"vocab_size": vocab_size, "context_length": context_length})
+    try:
+        return family_shape(base, params)
+    except InputError:
+        return None
+
+
+def shape_note(model: ModelConfig, shape: Architecture) -> str | None:
+    """What must be said of a shape that the plan doesn't state; None where it does."""
+    if model.architecture is not None:
+        return None
+    stated = f"layers {shape.layers}, width {shape.width}, heads {shape.heads}, ffn_width {shape.ffn_width}"
+    tables = f"vocab_size {shape.vocab_size}, context_length {shape.context_length}"
+    return (
+        f"model.architecture isn't stated: times, memory and cost are of a Llama-like shape of "
+        f"{format_count(shape.params_total)} parameters ({stated}, {tables})"
+    )
