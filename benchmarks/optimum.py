@@ -27,6 +27,7 @@ from foretrain.simulator.fitting.backtest import cuts
 from foretrain.simulator.laws import Law, Reference, get_law
 from foretrain.simulator.predictor.calibration import public_calibration
 from foretrain.simulator.predictor.loss_model import LossModel
+from foretrain.simulator.predictor.predictor import Predictor
 from foretrain.simulator.predictor.storage.folder import load
 
 CHINCHILLA_FLOPS = 5.76e23
@@ -37,7 +38,7 @@ DECADES_BEYOND = (0.0, 1.0)
 
 def surface_of(fit: Fit) -> LossSurface:
     """A fit as a surface of size and tokens; the calibration plays no part here."""
-    return LossSurface(LossModel(fit, public_calibration(), {}, 0), "loss", "total")
+    return LossSurface(Predictor("law", {"loss": LossModel(fit, public_calibration(), {}, 0)}), "loss", "total")
 
 
 def centre_and_spread(fit: Fit, flops: float) -> tuple[float, float]:

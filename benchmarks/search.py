@@ -459,7 +459,8 @@ def closed_against_numeric() -> float:
         surface = LossSurface.of(load(name))
         for number, flops in enumerate(np.geomspace(1e19, 1e26, 50)):
             theta = surface.fit.draws[number]
-            drawn = replace(surface, model=replace(surface.model, fit=replace(surface.fit, theta=theta)))
+            model = replace(surface.models[0], fit=replace(surface.fit, theta=theta))
+            drawn = replace(surface, predictor=replace(surface.predictor, models={surface.target: model}))
             if not drawn.plain:
                 continue
             exact = float(np.exp(closed_form(drawn, theta[None], flops)[0]))

@@ -221,11 +221,11 @@ def _decimal(day: datetime.date) -> float:
 
 def _repeat_star(config: RunConfig, predictor: Predictor | None) -> tuple[float, str]:
     """R* of the predictor's main target, by domain if the plan's stocks are; else the published one."""
-    known = {} if predictor is None else predictor.models[predictor.main_loss].parameters
+    known = [] if predictor is None else [one.parameters for one in predictor.parts(predictor.main_loss).values()]
     names = _STARS if config.data.unique_tokens_by_domain else _STARS[::-1]
     for name in names:
-        if predictor is not None and name in known:
-            return math.exp(known[name]), f"predictor {predictor.name}"
+        if predictor is not None and all(name in one for one in known):
+            return math.exp(sum(one[name] for one in known) / len(known)), f"predictor {predictor.name}"
     published = "Muennighoff et al. 2023"
     return repeat_star(), published if predictor is None else f"{published} (predictor {predictor.name} has no repeats)"
 

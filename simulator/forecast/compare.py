@@ -151,7 +151,7 @@ def compare(
 
 def figures(one: Forecast, target: str) -> dict[str, Quantity]:
     """The figures that a forecast has: FIGURES of a target, and `loss_nats.<domain>` of every other target."""
-    of_target = one.domains[target]
+    of_target = one.of(target)
     found: dict[str, Quantity | None] = {name: getattr(of_target, name) for name in _LOSS_FIGURES}
     if one.cluster is not None:
         found |= {name: getattr(one.cluster, name) for name in CLUSTER_FIGURES}
@@ -209,7 +209,7 @@ def _of_losses(forecasts: Sequence[Forecast], predictor: Predictor, target: str)
         drawn = LossDraws.of(prediction, configs[0].seed)
         for place in range(1, len(found)):
             found[place]["perplexity"] = drawn.perplexity(place)
-            of_bits = _of_bits(forecasts[0].domains[target], forecasts[place].domains[target], drawn.pair(place))
+            of_bits = _of_bits(forecasts[0].of(target), forecasts[place].of(target), drawn.pair(place))
             if of_bits is not None:
                 found[place]["bits_per_byte"] = of_bits
     return found

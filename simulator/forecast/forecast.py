@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +25,7 @@ from ..laws import mix_column
 from ..predictor.domains import new_domains
 from ..predictor.loss_model import LossModel
 from ..predictor.prediction import LossPrediction
-from ..predictor.predictor import Predictor
+from ..predictor.predictor import AVERAGE, Predictor
 from ..predictor.textbook_parameters import decompose
 from .bits import bits_per_byte, loss_bytes_per_token
 from .for_plan import for_plan
@@ -86,7 +86,7 @@ class Forecast(Summarised):
     predictor: Mapping[str, Any]
     """Plain facts about the predictor."""
     main: str
-    """The target of the headline."""
+    """The target of the headline, which targets, goals and JSON speak of: `loss.average` is the mean of domains."""
     domains: Mapping[str, DomainForecast]
     """The forecast of each target."""
     params_fitted: float
@@ -109,7 +109,13 @@ class Forecast(Summarised):
     @property
     def headline(self) -> DomainForecast:
         """The forecast of the main target."""
-        return self.domains[self.main]
+        return self.of(self.main)
+
+    def of(self, target: str) -> DomainForecast:
+        """The forecast of a target, the mean of domains (`loss.average`) among them."""
+        if target == AVERAGE and target not in self.domains and self.average is not None:
+            return self.average
+        return self.domains[target]
 
     @override
     def summary(self) -> dict[str, str]:
@@ -212,6 +218,7 @@ def forecast(
 
     main = predictor.main_loss_on(config.data.evaluated_on, config.data.corpus_text)
     average = _average(config, predictor, predictions, domains)
+    of_main = predictor.mean({name: predictions[name] for name in predictor.parts(main)})
 
     lacking = missing(config)
     cluster = None
@@ -221,7 +228,7 @@ def forecast(
     wanted = config.targets.loss_nats_wanted
     p_target = None
     if wanted is not None:
-        p_target = float(predictions[main].probability_at_most(wanted)[0])
+        p_target = float(of_main.probability_at_most(wanted)[0])
 
     gap = max(float(prediction.extrapolation_decades[0]) for prediction in predictions.values())
     warnings += text_warnings(config, predictor)
@@ -241,7 +248,7 @@ def forecast(
         params_fitted=float(columns["params"][0]),
         extrapolation_gap_decades=gap,
         p_target=p_target,
-        p_all=_p_all(config, predictions[main], cluster),
+        p_all=_p_all(config, of_main, cluster),
         warnings=tuple(dict.fromkeys(warnings)),
     )
 
@@ -253,16 +260,14 @@ def _average(
     domains: Mapping[str, DomainForecast],
 ) -> DomainForecast | None:
     """The forecast of the mean over domains; None where there is only one."""
-    names = predictor.domain_losses
+    names = sorted(predictor.domain_losses)
     if len(names) < 2:
         return None
     parts: dict[str, float] = {}
     for name in names:
         for key, nats in domains[name].decomposition_nats.items():
             parts[key] = parts.get(key, 0.0) + nats / len(names)
-    of_domains = {name: predictions[name] for name in names}
-    equal_weights = dict.fromkeys(names, 1.0)
-    mean = predictor.averaged(of_domains, equal_weights)
+    mean = predictor.mean({name: predictions[name] for name in names})
     return _domain(mean, parts, planned_bytes_per_token(config.data))
 
 
@@ -360,21 +365,29 @@ def _p_all(config: RunConfig, prediction: LossPrediction, cluster: ClusterEstima
 
 def _about(predictor: Predictor, main: str) -> dict[str, Any]:
     """What the forecast rests on: facts of the predictor, and of the model of its main target."""
-    model = predictor.models[main]
+    models = list(predictor.parts(main).values())
     about: dict[str, Any] = {"name": predictor.name}
     for key in _FACTS:
         about[key] = predictor.about.get(key)
     about |= {
-        "law": model.fit.law.name,
-        "why": model.choice.get("why"),
-        "parameters": model.parameters,
-        "rows": model.rows,
-        "backtest_cuts": model.calibration.own_cuts,
-        "fitted_params": list(model.fitted_ranges["params"]),
-        "fitted_tokens": list(model.fitted_ranges["tokens"]),
-        "fitted_flops": list(model.fitted_ranges["compute"]),
+        "main": main,
+        "main_in_words": predictor.in_words(main) or None,
+        "law": ", ".join(dict.fromkeys(model.fit.law.name for model in models)),
+        "why": models[0].choice.get("why") if len(models) == 1 else None,
+        "parameters": models[0].parameters if len(models) == 1 else {},
+        "rows": max(model.rows for model in models),
+        "backtest_cuts": min(model.calibration.own_cuts for model in models),
+        "fitted_params": _whole_range(models, "params"),
+        "fitted_tokens": _whole_range(models, "tokens"),
+        "fitted_flops": _whole_range(models, "compute"),
     }
     return about
+
+
+def _whole_range(models: Sequence[LossModel], name: str) -> list[float]:
+    """The lowest and the highest value of a column over the fitted runs of several models."""
+    ends = [model.fitted_ranges[name] for model in models]
+    return [min(low for low, _ in ends), max(high for _, high in ends)]
 
 
 def _warnings(config: RunConfig, gap: float) -> list[str]:

@@ -147,6 +147,14 @@ def planned(
     return predict_run(model, columns, config.data.allow_new_domains, "data.mix", joint)
 
 
+def planned_loss(
+    config: RunConfig, predictor: Predictor, target: str, columns: Mapping[str, np.ndarray], joint: bool = False
+) -> LossPrediction:
+    """Predict any target of a planned run, the mean of all domains among them; arguments as those of `planned`."""
+    parts = predictor.parts(target)
+    return predictor.mean({name: planned(config, model, columns, joint)[0] for name, model in parts.items()})
+
+
 def predict_run(
     model: LossModel, columns: Columns, allow_new: bool = False, where: str = "mix", joint: bool = False
 ) -> tuple[LossPrediction, Columns]:
@@ -183,6 +191,7 @@ def predict_run(
         low,
         log_loss=0.5 * (high.log_loss + low.log_loss),
         scale=np.maximum(high.scale, low.scale) + half_distance,
+        upper_scale=None,
         extrapolation_decades=np.maximum(high.extrapolation_decades, low.extrapolation_decades),
     )
     return halfway, average

@@ -15,7 +15,7 @@ from ..laws import Columns
 from ..predictor.prediction import LossPrediction
 from ..predictor.predictor import Predictor
 from .for_plan import for_plan
-from .law_inputs import planned, run_columns
+from .law_inputs import planned_loss, run_columns
 
 __all__ = ["LossDraws", "predict_together"]
 
@@ -40,19 +40,20 @@ def predict_together(configs: Sequence[RunConfig], predictor: Predictor, target:
     asked = [for_plan(config, predictor) for config in configs]
     columns = [run_columns(config, its, []) for config, its in zip(configs, asked, strict=True)]
     alone = [
-        planned(config, its.models[target], of_plan)[0]
-        for config, its, of_plan in zip(configs, asked, columns, strict=True)
+        planned_loss(config, its, target, of_plan) for config, its, of_plan in zip(configs, asked, columns, strict=True)
     ]
     allowing = next((config for config in configs if config.data.allow_new_domains), configs[0])
-    joint, _ = planned(allowing, asked[0].models[target], _side_by_side(columns), joint=True)
+    joint = planned_loss(allowing, asked[0], target, _side_by_side(columns), joint=True)
     if joint.correlation is not None:  # what tables of different texts share isn't known
         same = np.array([[one is other for other in asked] for one in asked])
-        joint = replace(joint, correlation=np.where(same, joint.correlation, 0.0))
+        never_above = None if joint.never_above is None else joint.never_above & same
+        joint = replace(joint, correlation=np.where(same, joint.correlation, 0.0), never_above=never_above)
     return replace(
         joint,
         log_loss=np.concatenate([one.log_loss for one in alone]),
         scale=np.concatenate([one.scale for one in alone]),
         extrapolation_decades=np.concatenate([one.extrapolation_decades for one in alone]),
+        upper_scale=np.concatenate([one.scale if one.upper_scale is None else one.upper_scale for one in alone]),
     )
 
 
@@ -80,8 +81,11 @@ class LossDraws:
         """The perplexity of plan `number` minus that of plan `to`."""
         base, own = (np.exp(np.minimum(nats, _MOST_NATS)) for nats in self.pair(number, to))
         medians = np.exp(np.minimum(self.prediction.loss_nats[[to, number]], _MOST_NATS))
-        found = Difference.around(float(medians[1] - medians[0]), own - base)
-        return replace(found, chance_lower=self.prediction.difference(number, to).probability_below_zero)
+        centre, off = float(medians[1] - medians[0]), own - base
+        of_loss = self.prediction.difference(number, to)
+        if of_loss.one_sided:  # a shift of draws would take some across zero
+            off *= centre / float(np.median(off))
+        return replace(Difference.around(centre, off), chance_lower=of_loss.probability_below_zero)
 
 
 def _side_by_side(plans: Sequence[Mapping[str, np.ndarray]]) -> Columns:

@@ -45,7 +45,24 @@ def average(predictions: Sequence[LossPrediction], weights: np.ndarray, correlat
     within = [p.within for p in predictions]
     inside = None if any(c is None for c in within) else _mixed([c for c in within if c is not None], weights)
     outside = _mixed([p.calibration for p in predictions], weights)
-    return LossPrediction(np.log(mean), np.sqrt(variance) / mean, gap, outside, inside)
+    scale = np.sqrt(variance) / mean
+    uppers = [np.ones(len(gap)) if p.upper_scale is None else p.upper_scale / p.scale for p in predictions]
+    narrower = None if all(p.upper_scale is None for p in predictions) else scale * (weights @ np.array(uppers))
+    orders = [p.never_above for p in predictions if p.never_above is not None]
+    never_above = np.all(orders, axis=0) if len(orders) == len(predictions) else None
+    of_runs = _of_runs(predictions, weights)
+    return LossPrediction(np.log(mean), scale, gap, outside, inside, of_runs, narrower, never_above)
+
+
+def _of_runs(predictions: Sequence[LossPrediction], weights: np.ndarray) -> np.ndarray | None:
+    """Correlation of the mean's errors between runs, `(n, n)`: that of the domains' errors, on average over them.
+
+    None where some domain's isn't known.
+    """
+    known = [p.correlation for p in predictions if p.correlation is not None]
+    if len(known) < len(predictions):
+        return None
+    return np.tensordot(weights, np.array(known), axes=1)
 
 
 def _mixed(calibrations: Sequence[Calibration], weights: np.ndarray) -> Calibration:

@@ -25,6 +25,7 @@ from ..surrogate import Surrogate
 from .calibration import Calibration
 from .domains import check_domains
 from .levels import check_levels
+from .order import never_above, ordered
 from .prediction import LossPrediction
 from .textbook_parameters import textbook_parameters
 
@@ -62,6 +63,11 @@ class LossModel:
         With `joint` the prediction has the correlation of the runs' errors, so that they can be compared.
         """
         columns = check_levels(self.fit, check_domains(self.fit, columns))
+        found = ordered(self._predict(columns, joint), columns, self.fitted_ranges, self._predict)
+        return replace(found, never_above=never_above(self.fit, columns)) if joint else found
+
+    def _predict(self, columns: Columns, joint: bool = False) -> LossPrediction:
+        """The same, each run by itself: nothing yet of what larger runs can't do."""
         if self.misfit is not None:
             return self._predict_from_posterior(self.misfit, columns, joint)
         self._refuse_unseen_dimension(columns)

@@ -26,7 +26,9 @@ class LossPrediction:
 
     `calibration` is that of extrapolation. `within`, where there is one, is that of runs like the fitted ones; it
     fades out over the first 0.3 decades beyond them. `correlation`, `(n, n)`, is that of the runs' errors where they
-    were predicted to be compared; None stands for errors that are the same for all.
+    were predicted to be compared; None stands for errors that are the same for all. `upper_scale`, where it isn't
+    `scale`, is the s of losses above the centre, and `never_above`, `(n, n)`, says that run i can't end above run j:
+    see `ordered`.
     """
 
     log_loss: np.ndarray
@@ -35,6 +37,8 @@ class LossPrediction:
     calibration: Calibration
     within: Calibration | None = None
     correlation: np.ndarray | None = None
+    upper_scale: np.ndarray | None = None
+    never_above: np.ndarray | None = None
 
     @property
     def loss_nats(self) -> np.ndarray:
@@ -45,12 +49,13 @@ class LossPrediction:
         """Central interval of the loss at `level`, nats per token, two `(n,)`. UsageError outside (0, 1)."""
         if not 0 < level < 1:
             raise UsageError(f"interval level: got {level}; expected a fraction between 0 and 1, such as 0.9")
-        half = self._width(level) * self.scale
-        return np.exp(self.log_loss - half), np.exp(self.log_loss + half)
+        width = self._width(level)
+        return np.exp(self.log_loss - width * self.scale), np.exp(self.log_loss + width * self._upper)
 
     def probability_at_most(self, loss_nats: float) -> np.ndarray:
         """Chance that each run's loss is at most `loss_nats`, `(n,)`."""
-        z = (np.log(loss_nats) - self.log_loss) / self.scale
+        off = np.log(loss_nats) - self.log_loss
+        z = off / np.where(off > 0, self._upper, self.scale)
         chances = []
         for value, beyond in zip(z, self._beyond(), strict=True):
             level = self._calibration(beyond).level(value)
@@ -72,7 +77,7 @@ class LossPrediction:
         z = np.empty(level.shape)
         for place, beyond in enumerate(self._beyond()):
             z[:, place] = self._calibration(beyond).width(level[:, place])
-        return np.exp(self.log_loss + sign * z * self.scale)
+        return np.exp(self.log_loss + sign * z * np.where(sign > 0, self._upper, self.scale))
 
     def difference(self, number: int, to: int = 0) -> LossDifference:
         """The loss of run `number` minus that of run `to`, nats."""
@@ -89,6 +94,8 @@ class LossPrediction:
             nats=float(loss[number] - loss[to]),
             scale_nats=float(np.sqrt(factor**2 * max(variance, 0.0) + drift**2)),
             calibration=calibration,
+            never_above=self.never_above is not None and bool(self.never_above[number, to]),
+            never_below=self.never_above is not None and bool(self.never_above[to, number]),
         )
 
     def row(self, number: int) -> LossPrediction:
@@ -100,7 +107,14 @@ class LossPrediction:
             scale=self.scale[only],
             extrapolation_decades=self.extrapolation_decades[only],
             correlation=None,
+            upper_scale=None if self.upper_scale is None else self.upper_scale[only],
+            never_above=None,
         )
+
+    @property
+    def _upper(self) -> np.ndarray:
+        """The s of losses above the centre, `(n,)`."""
+        return self.scale if self.upper_scale is None else self.upper_scale
 
     def _beyond(self) -> np.ndarray:
         """How far each run counts as extrapolated, 0 to 1, `(n,)`."""
@@ -124,23 +138,41 @@ class LossPrediction:
 
 @dataclass(frozen=True)
 class LossDifference:
-    """The loss of one run minus that of another: the centre and the s of its error in nats, and its calibration."""
+    """The loss of one run minus that of another: the centre and the s of its error in nats, and its calibration.
+
+    Where the sign is known, as of more tokens for the same model (`never_above`, `never_below`), the end that would
+    cross zero comes ever nearer to it instead.
+    """
 
     nats: float
     scale_nats: float
     calibration: Calibration
+    never_above: bool = False
+    never_below: bool = False
 
     def interval(self, level: float) -> tuple[float, float]:
         """Central interval at `level`, nats. UsageError outside (0, 1)."""
         if not 0 < level < 1:
             raise UsageError(f"interval level: got {level}; expected a fraction between 0 and 1, such as 0.9")
         half = float(self.calibration.width(level)) * self.scale_nats
-        return self.nats - half, self.nats + half
+        low, high = self._moved(np.array([-half, half]))
+        return float(low), float(high)
+
+    def _moved(self, by: np.ndarray) -> np.ndarray:
+        """The centre moved by so many nats, `(n,)`, without crossing zero where the sign is known."""
+        towards = (np.sign(by) == -np.sign(self.nats)) & self.one_sided
+        near = self.nats * np.exp(-np.abs(by) / max(abs(self.nats), 1e-300))
+        return np.where(towards, near, self.nats + by)
+
+    @property
+    def one_sided(self) -> bool:
+        """Whether the sign is known."""
+        return (self.nats < 0 and self.never_above) or (self.nats > 0 and self.never_below)
 
     @property
     def probability_below_zero(self) -> float:
         """Chance that the run's loss is the lower one."""
-        if self.scale_nats == 0.0:
+        if self.scale_nats == 0.0 or self.one_sided:
             return 0.5 - 0.5 * float(np.sign(self.nats))
         return 0.5 - 0.5 * float(np.sign(self.nats)) * self.calibration.level(self.nats / self.scale_nats)
 
@@ -152,7 +184,7 @@ class LossDifference:
         """Draws of this difference in the order of other `draws` of it, `(size,)`, whose spread is not calibrated."""
         rank = np.argsort(np.argsort(draws, kind="stable"), kind="stable")
         place = 2.0 * (rank + 0.5) / len(draws) - 1.0
-        return self.nats + np.sign(place) * self.calibration.width(np.abs(place)) * self.scale_nats
+        return self._moved(np.sign(place) * self.calibration.width(np.abs(place)) * self.scale_nats)
 
 
 def _root(correlation: np.ndarray) -> np.ndarray:

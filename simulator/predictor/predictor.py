@@ -34,6 +34,9 @@ from .table_labels import table_facts, target_labels
 if TYPE_CHECKING:
     from ...datasets.runs.run_table import RunTable
 
+AVERAGE = "loss.average"
+"""The target that is the plain mean of the losses of all domains."""
+
 _Found = TypeVar("_Found")
 
 
@@ -171,8 +174,29 @@ class Predictor(Summarised):
 
     @property
     def main_loss(self) -> str:
-        """The main target: `loss` if there is one, otherwise the first."""
-        return "loss" if "loss" in self.models else next(iter(self.models))
+        """The main target: `loss` if there is one, else the only one, else the mean of all domains (`AVERAGE`)."""
+        if "loss" in self.models or len(self.models) > 1:
+            return "loss" if "loss" in self.models else AVERAGE
+        return next(iter(self.models))
+
+    def parts(self, target: str) -> dict[str, LossModel]:
+        """The models whose plain mean a target is: its own, or that of every domain for `AVERAGE`.
+
+        Raises:
+            UsageError: The predictor has no such target.
+        """
+        if target in self.models:
+            return {target: self.models[target]}
+        if target != AVERAGE:
+            raise UsageError(f"target: got {shown(target)}; expected one of {', '.join(self.models)}")
+        return {name: self.models[name] for name in sorted(self.domain_losses)}
+
+    def in_words(self, target: str) -> str:
+        """What a target is the loss of: a domain's name, "mean of 3 domains", or nothing for `loss`."""
+        parts = self.parts(target)
+        if len(parts) > 1:
+            return f"mean of {len(parts)} {'corpora' if 'by' in self.about else 'domains'}"
+        return "" if target == "loss" else target.removeprefix("loss.")
 
     def main_loss_on(self, evaluated_on: str | None, corpus: str | None = None) -> str:
         """The main target of a plan: that of the text it is evaluated on, by any of its names, if there is one.
@@ -195,14 +219,16 @@ class Predictor(Summarised):
 
     @override
     def summary(self) -> dict[str, str]:
-        model = self.models[self.main_loss]
-        facts = {"name": self.name, "law": model.fit.law.name, "runs": str(model.rows)}
+        models = self.parts(self.main_loss).values()
+        laws = dict.fromkeys(model.fit.law.name for model in models)
+        facts = {"name": self.name, "law": ", ".join(laws), "runs": str(max(model.rows for model in models))}
         for fact, column in (("parameters", "params"), ("tokens", "tokens")):
-            low, high = model.fitted_ranges[column]
+            ends = [model.fitted_ranges[column] for model in models]
+            low, high = min(low for low, _ in ends), max(high for _, high in ends)
             facts[fact] = f"{format_count(low)} to {format_count(high)}"
-        others = [name for name in self.models if name != self.main_loss]
-        if others:
-            facts["losses"] = ", ".join([self.main_loss, *others])
+        if len(self.models) > 1:
+            facts["losses"] = ", ".join(self.models)
+            facts["main loss"] = self.in_words(self.main_loss) or "loss"
         return facts
 
     def predict(self, columns: Columns, target: str | None = None) -> LossPrediction:
@@ -210,7 +236,7 @@ class Predictor(Summarised):
 
         Args:
             columns: Columns of the runs, each `(n,)`: `params`, `tokens` and whatever else the law reads.
-            target: The target, such as "loss" or "loss.code"; by default the main one.
+            target: The target, such as "loss", "loss.code" or "loss.average"; by default the main one.
 
         Returns:
             Losses `(n,)` in nats per token, with their uncertainty.
@@ -220,9 +246,8 @@ class Predictor(Summarised):
         """
         if target is None:
             target = self.main_loss
-        if target not in self.models:
-            raise UsageError(f"target: got {shown(target)}; expected one of {', '.join(self.models)}")
-        return self.models[target].predict(columns)
+        parts = self.parts(target)
+        return self.mean({name: model.predict(columns) for name, model in parts.items()})
 
     def average(self, columns: Columns, weights: Mapping[str, float] | None = None) -> LossPrediction:
         """Predict the mean loss over several targets of n runs, taking the correlation of their errors into account.
@@ -273,6 +298,12 @@ class Predictor(Summarised):
             correlation = np.ones((len(targets), len(targets)))
         of_these = correlation[np.ix_(places, places)]
         return average(list(predictions.values()), shares(weights, list(predictions)), of_these)
+
+    def mean(self, predictions: Mapping[str, LossPrediction]) -> LossPrediction:
+        """The plain mean of the predictions of what a target consists of (`parts`); of one, that one itself."""
+        if len(predictions) == 1:
+            return next(iter(predictions.values()))
+        return self.averaged(predictions, dict.fromkeys(predictions, 1.0))
 
     @property
     def domain_losses(self) -> list[str]:

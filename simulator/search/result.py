@@ -120,7 +120,7 @@ class Optimization(Summarised):
     def summary(self) -> dict[str, str]:
         best, trials = self.best.evaluation, self.trials
         values = ", ".join(f"{name} {_short(value)}" for name, value in best.values.items())
-        goals = ", ".join(f"{goal.name} {value:.4g}" for goal, value in zip(self.study.goals, best.goals, strict=True))
+        goals = ", ".join(f"{goal.label} {value:.4g}" for goal, value in zip(self.study.goals, best.goals, strict=True))
         facts = {"study": self.study.name, "trials": f"{trials['complete']}, {trials['feasible']} of them feasible"}
         if not self.feasible:
             gives = self.relaxations[0].text if self.relaxations else str(self.why)
@@ -160,6 +160,7 @@ class Optimization(Summarised):
             stated = goal.goal
             facts = {
                 "measure": goal.name,
+                "in_words": goal.label,
                 "direction": stated.direction,
                 "quantile": stated.quantile,
                 "weights": stated.weights,

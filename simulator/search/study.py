@@ -20,7 +20,7 @@ from ..cluster.step_time.step_model import StepTimeModel
 from ..config.run_config import RunConfig
 from ..forecast.for_plan import for_plan
 from ..predictor.loss_model import LossModel
-from ..predictor.predictor import Predictor
+from ..predictor.predictor import AVERAGE, Predictor
 from .goals.goal_reading import GoalReader, lacking
 from .goals.goals import BoundLimit, MeasuredGoal
 from .space.space_reading import build_space
@@ -252,6 +252,9 @@ def _digest(config: StudyConfig, run: RunConfig, predictor: Predictor, times: St
     plain["run"] = run.to_mapping()
     plain["predictor"] = [predictor.name.split("/")[-1], predictor.about.get("digest")]
     plain["targets"] = {name: sorted(_parameters(model).items()) for name, model in predictor.models.items()}
+    main = predictor.main_loss_on(run.data.evaluated_on, run.data.corpus_text)
+    if main == AVERAGE:  # before, loss_nats was then that of the first loss column
+        plain["loss_nats"] = main
     plain["step_times"] = [times.calibrated_on, times.offset]
     try:
         text = json.dumps(plain, sort_keys=True)

@@ -172,7 +172,7 @@ def _cheapest(surface: LossSurface, wanted: float) -> Optimum:
     if above[first] > 0:
         raise InfeasibleError(
             f"loss {math.exp(wanted):g}: no compute up to 1e{_MOST_DECADES:g} FLOPs reaches it; the lowest loss of the "
-            f"law {surface.fit.law.name} is {math.exp(above.min() + wanted):.4g} nats here"
+            f"law {surface.law_name} is {math.exp(above.min() + wanted):.4g} nats here"
         )
     if first == 0:
         raise InputError(

@@ -12,7 +12,6 @@ from ....core.errors import InputError
 from ....core.quantity import Quantity
 from ....core.version import __version__
 from ...config.run_config import RunConfig
-from ...fitting import extrapolation_decades
 from ...predictor.predictor import Predictor
 from ..figures import loss_at, perplexity_of, spread_of, times_or_over
 from .optimum import DRIFT_PER_DECADE, Optimum, find_optimum, optima_of_draws
@@ -113,7 +112,7 @@ def compute_optimal(
 def optimum_at(surface: LossSurface, name: str, flops: float, plan: OverTraining | None = None) -> ComputeOptimal:
     """The optimum of a surface at `flops`, with its intervals and what lies around it; `name` is the predictor's."""
     best = find_optimum(surface, flops)
-    gap = float(extrapolation_decades(dict(surface.model.fitted_ranges), _columns(best))[0])
+    gap = float(surface.decades_beyond(_columns(best))[0])
     x = math.log(best.params)
     log_sd = math.hypot(spread_of(optima_of_draws(surface, flops, best.params), x), DRIFT_PER_DECADE * gap)
     loss = loss_at(surface.predict(np.array([best.params]), np.array([best.tokens])))
@@ -121,7 +120,7 @@ def optimum_at(surface: LossSurface, name: str, flops: float, plan: OverTraining
     return ComputeOptimal(
         flops=flops,
         predictor=name,
-        law=surface.fit.law.name,
+        law=surface.law_name,
         target=surface.target,
         params_kind=surface.params_kind,
         method=best.method,
@@ -166,9 +165,8 @@ def _notes(surface: LossSurface, gap: float) -> list[str]:
     notes = [f"C = 6·N·D; N counts {counts.get(surface.params_kind, surface.params_kind)} parameters, as the law does"]
     if surface.active_share < 1.0:
         notes[0] += f"; {surface.active_share:.1%} of them are active and count for C"
-    seen = surface.model.fitted_ranges
     for name in ("params", "tokens"):
-        low, high = seen.get(name, (0.0, math.inf))
+        low, high = surface.fitted_range(name)
         if high < _ONE_VALUE * low:
             notes.append(
                 f"every fitted run has about {low:.3g} {name}: how the loss changes with {name} is the prior's, not "
@@ -179,6 +177,6 @@ def _notes(surface: LossSurface, gap: float) -> list[str]:
             f"beyond the fitted runs by {gap:.2g} decades: the optimum's interval has {DRIFT_PER_DECADE:g} of log N "
             "for each of them, as laws fitted on part of the public tables were off"
         )
-    if surface.model.surrogate is not None:
+    if any(model.surrogate is not None for model in surface.models):
         notes.append("the optimum is the law's; what was learned on top of it enters the loss only")
     return [*notes, *surface.notes]

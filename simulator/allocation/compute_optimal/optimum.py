@@ -106,7 +106,7 @@ def numeric_optimum(surface: LossSurface, flops: float) -> Optimum:
         found += [corner] if own < min(left, right) else []
     if not found:
         raise InfeasibleError(
-            f"at {flops:.3g} FLOPs the law {surface.fit.law.name} has no optimum: its loss falls, or rises, with size "
+            f"at {flops:.3g} FLOPs the law {surface.law_name} has no optimum: its loss falls, or rises, with size "
             f"all the way between {_LEAST:g} parameters and {_LEAST:g} tokens"
         )
     return _at(surface, flops, math.exp(found[int(log_loss(np.array(found)).argmin())]), "numeric")

@@ -7,17 +7,19 @@ the plan's share of active parameters in it. Learning rate and batch are taken a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from ....core.errors import InputError
 from ....core.units import shown
 from ...config.run_config import RunConfig
-from ...fitting import Fit
+from ...fitting import Fit, extrapolation_decades
 from ...forecast.for_plan import for_plan
-from ...forecast.law_inputs import planned, run_columns
+from ...forecast.law_inputs import planned_loss, run_columns
 from ...laws import Columns
 from ...predictor.domains import check_domains, new_domains, without_new_domains
 from ...predictor.levels import check_levels
@@ -36,7 +38,8 @@ _DENSE = RunConfig.from_mapping({"model": {"params": 1e9}, "data": {"tokens": 1e
 class LossSurface:
     """One target's loss over params (as its law counts them) and tokens, each `(n,)`, with all else held."""
 
-    model: LossModel
+    predictor: Predictor
+    """With the text that the plan names."""
     target: str
     params_kind: str
     """What N counts: total, active or non_embedding."""
@@ -68,22 +71,25 @@ class LossSurface:
         if config is None:
             warnings = []  # about a plan that nobody stated
         warnings = [text for text in warnings if not text.startswith("optim.")]
-        model = predictor.models[name]
-        _require_both(model, predictor.name)
+        models = predictor.parts(name).values()
+        for model in models:
+            _require_both(model, predictor.name)
+        law_names = ", ".join(dict.fromkeys(model.fit.law.name for model in models))
+        repeats = any("unique_tokens" in model.fit.law.columns for model in models)
         gone = ("params", "tokens", "unique_tokens", *_TUNED)
         fixed = {key: float(value[0]) for key, value in columns.items() if key not in gone}
         kind = str(predictor.about.get("params_kind", "total"))
         share = 1.0
         if config is not None and kind == "total":
             share = config.model.params_active / float(columns["params"][0])
-        if "unique_tokens" in model.fit.law.columns:  # repeats must not count twice, in total and by domain
+        if repeats:  # they must not count twice, in total and by domain
             fixed = {key: value for key, value in fixed.items() if not key.startswith("unique_tokens.")}
         elif unique_tokens is not None:
             raise InputError(
                 f"unique tokens: got {unique_tokens:.3g}, but the law of {predictor.name} "
-                f"({model.fit.law.name}) knows no repeats; expected a predictor with repetition, such as web-text"
+                f"({law_names}) knows no repeats; expected a predictor with repetition, such as web-text"
             )
-        surface = cls(model, name, kind, fixed, plan, unique_tokens, min(share, 1.0), tuple(warnings))
+        surface = cls(predictor, name, kind, fixed, plan, unique_tokens, min(share, 1.0), tuple(warnings))
         surface.log_loss(np.array([1e9]), np.array([2e10]))  # a mix that isn't stated is said now
         return surface
 
@@ -94,10 +100,35 @@ class LossSurface:
             return predictor.main_loss
         return predictor.main_loss_on(config.data.evaluated_on, config.data.corpus_text)
 
+    @cached_property
+    def models(self) -> tuple[LossModel, ...]:
+        """The models whose mean loss this is: one, or that of every domain."""
+        return tuple(self.predictor.parts(self.target).values())
+
     @property
     def fit(self) -> Fit:
-        """The fitted law."""
-        return self.model.fit
+        """The fitted law, of one model."""
+        (model,) = self.models
+        return model.fit
+
+    @property
+    def law_name(self) -> str:
+        """The law's name; of several models, their laws' names."""
+        return ", ".join(dict.fromkeys(model.fit.law.name for model in self.models))
+
+    def fitted_range(self, name: str) -> tuple[float, float]:
+        """Lowest and highest value of a column over the fitted runs."""
+        ends = [model.fitted_ranges.get(name, (0.0, math.inf)) for model in self.models]
+        return min(low for low, _ in ends), max(high for _, high in ends)
+
+    def decades_beyond(self, columns: Columns) -> np.ndarray:
+        """How far runs lie beyond the fitted ones, in decades `(n,)`: of several models the furthest."""
+        gaps = [extrapolation_decades(dict(model.fitted_ranges), columns) for model in self.models]
+        return np.max(gaps, axis=0)
+
+    @property
+    def _repeats(self) -> bool:
+        return any("unique_tokens" in model.fit.law.columns for model in self.models)
 
     def compute(self, params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
         """Training FLOPs."""
@@ -124,7 +155,7 @@ class LossSurface:
     def kinks(self) -> list[float]:
         """Tokens at which some stock is used up: there the loss may have a corner."""
         data = self.config.data
-        if "unique_tokens" not in self.fit.law.columns and not any("unique_tokens." in key for key in self.fixed):
+        if not self._repeats and not any("unique_tokens." in key for key in self.fixed):
             return []
         if self.stock is not None or data.unique_tokens is not None:
             return [float(self.stock or data.unique_tokens or 0.0)]
@@ -136,41 +167,55 @@ class LossSurface:
         params, tokens = np.asarray(params, dtype=float), np.asarray(tokens, dtype=float)
         found = {"params": params, "tokens": tokens}
         found |= {name: np.full(len(params), value) for name, value in self.fixed.items()}
-        distinct = self.distinct(tokens) if "unique_tokens" in self.fit.law.columns else None
+        distinct = self.distinct(tokens) if self._repeats else None
         if distinct is not None and np.any(distinct < tokens):
             found["unique_tokens"] = distinct
         return found
 
-    def known_columns(self, params: np.ndarray, tokens: np.ndarray) -> Columns:
-        """The same, of domains that the law knows. InputError for new ones, unless the plan allows them."""
+    def known_columns(self, fit: Fit, params: np.ndarray, tokens: np.ndarray) -> Columns:
+        """The same, of domains that a law knows. InputError for new ones, unless the plan allows them."""
         columns: Columns = self.columns(params, tokens)
-        allowed = self.config.data.allow_new_domains and bool(self.fit.law.domains)
-        if allowed and new_domains(self.fit, columns):
-            columns = without_new_domains(self.fit, columns, "data.mix")[1]
-        return check_levels(self.fit, check_domains(self.fit, columns, "data.mix"))
+        allowed = self.config.data.allow_new_domains and bool(fit.law.domains)
+        if allowed and new_domains(fit, columns):
+            columns = without_new_domains(fit, columns, "data.mix")[1]
+        return check_levels(fit, check_domains(fit, columns, "data.mix"))
 
     def log_loss(self, params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
         """Log of the law's loss `(n,)`, without what was learned on top of it."""
-        return self.fit.log_loss(self.known_columns(params, tokens))
+        return _log_mean([one.fit.log_loss(self.known_columns(one.fit, params, tokens)) for one in self.models])
 
     def log_loss_draws(self, params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-        """The same by every draw of the law's parameters, `(K, n)`."""
-        return self.fit.log_loss_draws(self.known_columns(params, tokens))
+        """The same by every draw of the law's parameters, `(K, n)`.
+
+        Draws of one number reweigh the runs in the same way for every domain, so what domains share stays shared.
+        """
+        drawn = [one.fit.log_loss_draws(self.known_columns(one.fit, params, tokens)) for one in self.models]
+        fewest = min(map(len, drawn))
+        return _log_mean([draws[:fewest] for draws in drawn])
 
     def predict(self, params: np.ndarray, tokens: np.ndarray, joint: bool = False) -> LossPrediction:
         """The whole prediction, calibrated, with what was learned on top of the law; `joint` to compare the runs."""
-        return planned(self.config, self.model, self.columns(params, tokens), joint)[0]
+        return planned_loss(self.config, self.predictor, self.target, self.columns(params, tokens), joint)
 
     @property
     def plain(self) -> bool:
-        """Whether the law is its core alone here: no term of it has anything to say."""
-        columns = self.known_columns(np.array([1e9]), np.array([1e30]))  # beyond any stock
+        """Whether this is one law, and its core alone here: no term of it has anything to say."""
+        if len(self.models) > 1:
+            return False
+        columns = self.known_columns(self.fit, np.array([1e9]), np.array([1e30]))  # beyond any stock
         return not any(self.fit.law.prepare(columns, self.fit.reference)[1:])
 
 
 def tuned(config: RunConfig) -> RunConfig:
     """The plan without a stated learning rate: laws then take it, and the batch, as tuned to the size."""
     return config.model_copy(update={"optim": config.optim.model_copy(update=dict.fromkeys(_TUNED))})
+
+
+def _log_mean(log_losses: Sequence[np.ndarray]) -> np.ndarray:
+    """Log of the mean of losses; of one, that one to the bit."""
+    if len(log_losses) == 1:
+        return log_losses[0]
+    return np.log(np.mean(np.exp(log_losses), axis=0))
 
 
 def _require_both(model: LossModel, name: str) -> None:

@@ -16,7 +16,6 @@ from ...cluster.cluster_estimate import ClusterEstimate
 from ...cluster.estimate import DRAWS
 from ...cluster.step_time.step_model import StepTimeModel
 from ...config.run_config import RunConfig
-from ...fitting import extrapolation_decades
 from ...predictor.predictor import Predictor
 from ..compute_optimal.optimum import DRIFT_PER_DECADE
 from ..compute_optimal.over_training import OverTraining, over_training_of
@@ -152,7 +151,7 @@ def money_optimal(
     surface = LossSurface.of(predictor, config)
     rung = ladder.rungs[ladder.best]
     loss = loss_at(ladder.prediction, ladder.best)
-    gap = float(extrapolation_decades(dict(surface.model.fitted_ranges), _columns(ladder))[ladder.best])
+    gap = float(surface.decades_beyond(_columns(ladder))[ladder.best])
     params, tokens = _intervals(ladder, gap)
     chosen = affordable(rung.config, limits, steps, DRAWS)
     own = config.model.params_total
@@ -162,7 +161,7 @@ def money_optimal(
         limits=limits,
         binding=chosen.binding,
         predictor=predictor.name,
-        law=surface.fit.law.name,
+        law=surface.law_name,
         params=params,
         tokens=tokens,
         loss_nats=loss,

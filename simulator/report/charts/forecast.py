@@ -13,7 +13,7 @@ from ....core.files import write_bytes
 from ....core.units import format_count
 from ...forecast.for_plan import for_plan
 from ...forecast.forecast import Forecast
-from ...forecast.law_inputs import planned, run_columns
+from ...forecast.law_inputs import planned_loss, run_columns
 from ...predictor.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -95,10 +95,13 @@ def forecast_chart(result: Forecast, predictor: Predictor) -> alt.TopLevelMixin:
         layers.append(rule.mark_rule(strokeDash=[6, 4], color="#2ca02c").encode(y="y:Q"))
         layers.append(rule.mark_text(align="left", dy=-7, x=5, color="#2ca02c").encode(y="y:Q", text="label:N"))
     name = result.config.name or "run"
+    of_what = result.predictor["main_in_words"]
     subtitle = (
         f"{format_count(result.params_fitted)} parameters; bands: 50 % and 90 %; rests on {result.predictor['name']}"
     )
-    title = alt.TitleParams(f"{name}: predicted perplexity", subtitle=subtitle, anchor="start")
+    title = alt.TitleParams(
+        f"{name}: predicted perplexity" + (f", {of_what}" if of_what else ""), subtitle=subtitle, anchor="start"
+    )
     return alt.layer(*layers).properties(width=640, height=380, title=title)
 
 
@@ -106,14 +109,16 @@ def _curve(result: Forecast, predictor: Predictor) -> list[dict[str, float]]:
     """The planned model at other token counts; a stated stock of unique tokens stays as it is."""
     config = result.config
     predictor = for_plan(config, predictor)
-    law = predictor.models[result.main].fit.law
+    laws = [model.fit.law for model in predictor.parts(result.main).values()]
     # a law without tokens knows only the token count of its runs
-    tokens = config.data.tokens * np.geomspace(1 / _SPAN, _SPAN, _POINTS) ** ("tokens" in law.member.uses)
+    tokens = config.data.tokens * np.geomspace(1 / _SPAN, _SPAN, _POINTS) ** any(
+        "tokens" in law.member.uses for law in laws
+    )
     columns = {k: np.repeat(v, _POINTS) for k, v in run_columns(config, predictor, []).items()}
     columns["tokens"] = tokens
-    if "unique_tokens" in law.columns and config.data.distinct_tokens() is not None:
+    if any("unique_tokens" in law.columns for law in laws) and config.data.distinct_tokens() is not None:
         columns["unique_tokens"] = np.array([config.data.distinct_tokens(n) for n in tokens], dtype=float)
-    prediction, _ = planned(config, predictor.models[result.main], columns)
+    prediction = planned_loss(config, predictor, result.main, columns)
     (low50, high50), (low90, high90) = prediction.interval(0.5), prediction.interval(0.9)
     series = {"tokens": tokens, "median": prediction.loss_nats}
     series |= {"low50": low50, "high50": high50, "low90": low90, "high90": high90}

@@ -55,6 +55,8 @@ def forecast_view(result: Forecast) -> RenderableType:
             target = f"perplexity {targets.perplexity:g}"
         else:
             target = f"loss {targets.loss_nats:g}"
+        if result.predictor["main_in_words"] is not None:
+            target += f", {result.predictor['main_in_words']}"
         blocks.append(Text(f"chance of reaching the target ({target}): {percent(result.p_target)}"))
     stated = [value for value in (result.p_target, targets.deadline, targets.budget_usd) if value is not None]
     if len(stated) > 1 and result.p_all is not None:
@@ -88,16 +90,20 @@ def run_size(config: RunConfig) -> str:
 def _numbers(result: Forecast) -> Table:
     """Losses and what the machines take, each with intervals."""
     table = plain_table("", "predicted", "50 % interval", "90 % interval")
-    if result.average is not None:
-        _add_quantity(table, "perplexity per token, mean of domains", result.average.perplexity, "{:.2f}".format)
-        _add_quantity(table, "loss, nats per token, mean of domains", result.average.loss_nats, "{:.3f}".format)
+    main, average = result.headline, result.average
+    of_main = "" if len(result.domains) == 1 else f" on {result.main.removeprefix('loss.')}"
+    of_main = ", mean of domains" if main is average else of_main
+    _add_quantity(table, f"perplexity per token{of_main}", main.perplexity, "{:.2f}".format)
+    _add_quantity(table, f"loss, nats per token{of_main}", main.loss_nats, "{:.3f}".format)
+    if main.bits_per_byte is not None:
+        _add_quantity(table, f"bits per byte{of_main}", main.bits_per_byte, "{:.3f}".format)
+    if average is not None and average is not main:
+        _add_quantity(table, "perplexity per token, mean of domains", average.perplexity, "{:.2f}".format)
+        _add_quantity(table, "loss, nats per token, mean of domains", average.loss_nats, "{:.3f}".format)
     for name, domain in result.domains.items():
-        of_domain = "" if len(result.domains) == 1 else f" on {name.removeprefix('loss.')}"
-        _add_quantity(table, f"perplexity per token{of_domain}", domain.perplexity, "{:.2f}".format)
-        if name == result.main:
-            _add_quantity(table, f"loss, nats per token{of_domain}", domain.loss_nats, "{:.3f}".format)
-            if domain.bits_per_byte is not None:
-                _add_quantity(table, f"bits per byte{of_domain}", domain.bits_per_byte, "{:.3f}".format)
+        if name != result.main:
+            of_domain = f" on {name.removeprefix('loss.')}"
+            _add_quantity(table, f"perplexity per token{of_domain}", domain.perplexity, "{:.2f}".format)
     if result.cluster is not None:
         for label, quantity, form in cluster_rows(result.cluster):
             _add_quantity(table, label, quantity, form)

@@ -33,10 +33,13 @@ class MeasuredGoal:
 
     @property
     def label(self) -> str:
-        """The measure's name for people, with the domains that a weighted one is about."""
+        """The measure's name for people, with what a loss is measured on: weighted domains, or their mean."""
         domains = [f"{domain} {weight:g}" for domain, weight in (self.goal.weights or {}).items()]
         more = ["…"] if len(domains) > _MOST_NAMED else []
-        return f"{self.name} of {', '.join(domains[:_MOST_NAMED] + more)}" if domains else self.name
+        if domains:
+            return f"{self.name} of {', '.join(domains[:_MOST_NAMED] + more)}"
+        said = not self.measure.of_what or self.name.endswith(f".{self.measure.of_what}")
+        return self.name if said else f"{self.name}, {self.measure.of_what}"
 
     def value(self, outcome: PlanOutcome, quantile: float | None = None) -> float:
         """Its value in an outcome, at the goal's own quantile unless another is asked for."""

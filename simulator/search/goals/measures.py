@@ -18,7 +18,7 @@ from ....core.units import shown
 from ...cluster.cluster_estimate import ClusterEstimate
 from ...config.run_config import RunConfig
 from ...predictor.prediction import LossPrediction
-from ...predictor.predictor import Predictor
+from ...predictor.predictor import AVERAGE, Predictor
 from ..serving import ServingConfig
 
 __all__ = ["MEASURES", "Measure", "PlanOutcome", "get_measure"]
@@ -37,11 +37,9 @@ class PlanOutcome:
     serving: ServingConfig
 
     def loss(self, target: str, quantile: float) -> float:
-        """A target's loss, nats per token; `average` is the plain mean over domains."""
-        if target == "loss.average":
-            every = {name: self.losses[name] for name in self.predictor.domain_losses}
-            return _at(self.predictor.averaged(every, dict.fromkeys(every, 1.0)), quantile)
-        return _at(self.losses[target], quantile)
+        """A target's loss, nats per token; `loss.average` is the plain mean over domains."""
+        parts = {name: self.losses[name] for name in self.predictor.parts(target)}
+        return _at(self.predictor.mean(parts), quantile)
 
     def weighted(self, weights: Mapping[str, float], quantile: float) -> float:
         """The weighted mean of several targets' losses, with their errors' correlation kept."""
@@ -62,6 +60,8 @@ class Measure:
     """The domain that the name ends in."""
     loss_columns: tuple[str, ...] = ()
     """The loss targets that it reads; empty for none."""
+    of_what: str = ""
+    """What a loss is measured on, in words: a domain, or "mean of 3 domains"."""
 
 
 def get_measure(name: str, predictor: Predictor, main: str, where: str) -> Measure:
@@ -80,16 +80,17 @@ def get_measure(name: str, predictor: Predictor, main: str, where: str) -> Measu
 
 def _loss(name: str, stem: str, domain: str, predictor: Predictor, main: str, where: str) -> Measure:
     target = f"loss.{domain}" if domain else main
-    if target not in predictor.models and domain != "average":
+    if target not in (*predictor.models, AVERAGE):
         known = ", ".join(t.removeprefix("loss.") for t in predictor.models if t != "loss") or "none"
         raise ConfigError(f"{where}: the predictor has no loss of {shown(domain)}; it has {known}")
-    loss_columns = tuple(predictor.domain_losses) if domain == "average" else (target,)
+    loss_columns = tuple(predictor.parts(target))
     exp = stem == "perplexity"
     return Measure(
         name,
         "" if exp else "nats",
         lambda o, q: math.exp(o.loss(target, q)) if exp else o.loss(target, q),
         loss_columns=loss_columns,
+        of_what=predictor.in_words(target),
     )
 
 

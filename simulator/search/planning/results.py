@@ -27,8 +27,11 @@ def headline(study: Study) -> dict[str, float]:
     goal = next((goal for goal in study.goals if goal.loss_columns), None)
     if goal is not None:
         return dict(goal.weights or dict.fromkeys(goal.loss_columns, 1.0))
+    if study.loss_columns:
+        return {study.loss_columns[0]: 1.0}
     data = study.run.data
-    return {(*study.loss_columns, study.predictor.main_loss_on(data.evaluated_on, data.corpus_text))[0]: 1.0}
+    main = study.predictor.main_loss_on(data.evaluated_on, data.corpus_text)
+    return dict.fromkeys(study.predictor.parts(main), 1.0)
 
 
 def headline_nats(losses: Mapping[str, float], weights: Mapping[str, float]) -> float:

@@ -33,7 +33,7 @@ def _surface(E, A, B, alpha, beta, gamma=1.0) -> LossSurface:
         ]
     )
     fit = Fit(get_law("general", ()), Reference({"params": params, "tokens": tokens}), theta, theta[None], 0.0, 0.0)
-    return LossSurface(LossModel(fit, public_calibration(), {}, 0), "loss", "total")
+    return LossSurface(Predictor("law", {"loss": LossModel(fit, public_calibration(), {}, 0)}), "loss", "total")
 
 
 @pytest.fixture(scope="session")

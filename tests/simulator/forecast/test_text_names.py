@@ -97,18 +97,18 @@ def test_each_domain_has_its_own_bytes_per_token(by_domain, plan):
     found = forecast(plan("1B", "20B", tokenizer="gpt2", corpus="dolma"), by_domain)
     ratios = {name: domain.bytes_per_token.value for name, domain in found.domains.items()}
     assert ratios == {"loss.c4_val": 4.47, "loss.dolma_stack": 2.2}
-    assert found.to_dict()["bytes_per_token"] == 4.47
+    assert found.to_dict()["domains"]["loss.c4_val"]["bytes_per_token"] == 4.47
 
 
 @pytest.mark.parametrize(
     ("text", "main"),
     [
-        (None, "loss.c4_val"),
+        (None, "loss.average"),
         ("dolma_stack", "loss.dolma_stack"),
         ("v3_small_dolma_stack", "loss.dolma_stack"),
         ("Dolma Stack", "loss.dolma_stack"),
-        ("pile", "loss.c4_val"),
-        ("nothing of the kind", "loss.c4_val"),
+        ("pile", "loss.average"),
+        ("nothing of the kind", "loss.average"),
     ],
 )
 def test_what_a_plan_is_evaluated_on_is_the_headline(by_domain, plan, text, main):

@@ -118,10 +118,8 @@ def pair(two_targets) -> Predictor:
 def test_every_loss_column_is_a_target(pair, two_targets, elsewhere):
     predictor = pair
     assert list(predictor.models) == ["loss.web", "loss.code"]
-    assert predictor.main_loss == "loss.web"
-    np.testing.assert_array_equal(
-        predictor.predict(elsewhere).log_loss, predictor.predict(elsewhere, "loss.web").log_loss
-    )
+    assert predictor.main_loss == "loss.average"
+    np.testing.assert_array_equal(predictor.predict(elsewhere).log_loss, predictor.average(elsewhere).log_loss)
     code, web = (predictor.predict(elsewhere, target) for target in ("loss.code", "loss.web"))
     np.testing.assert_allclose((code.loss_nats / web.loss_nats)[web.extrapolation_decades == 0], 0.6, rtol=0.05)
     three = RunTable.from_frame(two_targets.assign(loss=two_targets["loss.web"]))

@@ -128,7 +128,8 @@ def test_runs_of_one_size_leave_the_optimum_to_the_prior(law_surface):
     """RegMix's runs are all of one size: an optimum from them says nothing that they know."""
     plain = law_surface(1.7, 400.0, 1500.0, 0.34, 0.34)
     seen = {"params": (1e9, 1e9), "tokens": (1e9, 4e10), "compute": (6e18, 2.4e20)}
-    surface = replace(plain, model=replace(plain.model, fitted_ranges=seen))
+    predictor = replace(plain.predictor, models={"loss": replace(plain.models[0], fitted_ranges=seen)})
+    surface = replace(plain, predictor=predictor)
     notes = " ".join(optimum_at(surface, "mine", 1e20).notes)
     assert "every fitted run has about 1e+09 params" in notes
     assert "tokens: how" not in notes
