@@ -3,8 +3,8 @@
 A writer holds `.lock`, writes into `.new` inside the folder, syncs it with its manifest, and renames it to
 `.committed`: from this moment on that is what the folder holds. Then the files are put in their places and `.committed`
 is removed. A process that dies before the rename has changed nothing; after it, readers take `.committed`, and the next
-writer puts its files in place. What dead writers left is removed by the next one. All of it is inside the folder, so that a mount
-point, a working folder or a link stays what it is, and its parent need not be writable.
+writer puts its files in place. What dead writers left is removed by the next one. All of it is inside the folder, so
+that a mount point, a working folder or a link stays what it is, and its parent need not be writable.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -87,9 +88,8 @@ def read_whole(folder: str | os.PathLike[str], read: Callable[[Path], _Found]) -
     root = Path(folder)
     for attempt in range(_TRIES):
         before = _stamp(root)
-        committed = root / _COMMITTED
         try:
-            found = read(committed if committed.is_dir() and not committed.is_symlink() else root)
+            found = read(root if before[0] is None else root / _COMMITTED)
         except (ForetrainError, OSError):
             if attempt == _TRIES - 1 or _stamp(root) == before:
                 raise
@@ -106,9 +106,9 @@ def _stamp(root: Path) -> tuple[object, ...]:
     for name in (_COMMITTED, MANIFEST_NAME):
         try:
             found = os.lstat(root / name)
-            facts += [found.st_ino, found.st_mtime_ns]
-        except OSError:
-            facts.append(None)
+            facts += [None, None] if stat.S_ISLNK(found.st_mode) else [found.st_ino, found.st_mtime_ns]
+        except (OSError, ValueError):  # also a name that no file system allows
+            facts += [None, None]
     return tuple(facts)
 
 

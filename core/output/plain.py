@@ -9,8 +9,8 @@ from typing import Any
 __all__ = ["is_plain", "made_plain", "strings_of", "visible"]
 
 # Control characters (C0, DEL, C1), line and paragraph separators, what turns the direction of writing around, and
-# halves of surrogate pairs, which have no UTF-8. Other invisible characters are part of how people write: no-break spaces,
-# joiners of emoji, marks of Arabic and Persian words.
+# halves of surrogate pairs, which have no UTF-8. Other invisible characters are part of how people write: no-break
+# spaces, joiners of emoji, marks of Arabic and Persian words.
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _STEERING_LINES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 

@@ -1,6 +1,5 @@
 """`Predictor`: fits of known laws, what it refuses and warns about, intervals, and folders on disk."""
 
-import re
 import warnings
 
 import numpy as np
