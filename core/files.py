@@ -22,11 +22,13 @@ from .errors import InputError, PredictorError
 from .units import shown
 
 __all__ = [
+    "AT_WORK",
     "MANIFEST_NAME",
     "check_manifest",
     "read_bounded_text",
     "read_json",
     "sha256_file",
+    "sync_folder",
     "write_bytes",
     "write_json",
     "write_manifest",
@@ -35,6 +37,9 @@ __all__ = [
 
 MANIFEST_NAME = "MANIFEST.json"
 """Name of the file that `write_manifest` writes into a folder."""
+
+AT_WORK = re.compile(r"\.(new|committed|lock|tmp-[0-9a-f]{16})")
+"""What writers hold in a folder while they work, see `disk.folders`: no part of its contents."""
 
 _MANIFEST_FORMAT = 1
 _MANIFEST_MAX_BYTES = 1_000_000
@@ -64,8 +69,16 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write `text` to `path` as UTF-8, whole; line ends are kept as they are. Errors as in `write_bytes`."""
-    write_bytes(path, text.encode("utf-8"))
+    """Write `text` to `path` as UTF-8, whole; line ends are kept as they are. Errors as in `write_bytes`.
+
+    Raises `InputError` too for text that has no UTF-8: half of a surrogate pair, as in a file's name that isn't UTF-8.
+    """
+    try:
+        data = text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        around = shown(text[max(0, error.start - 20) : error.start + 20])
+        raise InputError(f"{path!s}: can't be written: {around} has no UTF-8; expected names in UTF-8") from None
+    write_bytes(path, data)
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
@@ -165,7 +178,7 @@ def _replace(target: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
 def _folder(folder: str | os.PathLike[str]) -> Path:
@@ -213,8 +226,8 @@ def _entry(path: Path, name: str, entry: object) -> tuple[int, str]:
 
 
 def _files_in(root: Path) -> Iterator[str]:
-    """Yield the relative POSIX name of each file below `root` except its manifest, in sorted order."""
-    for path in sorted(root.rglob("*")):
+    """Yield the relative POSIX name of each file below `root` except its manifest and what writers hold there."""
+    for path in sorted(path for top in root.iterdir() if not AT_WORK.fullmatch(top.name) for path in _below(top)):
         mode = path.lstat().st_mode
         name = path.relative_to(root).as_posix()
         if stat.S_ISREG(mode):
@@ -224,7 +237,14 @@ def _files_in(root: Path) -> Iterator[str]:
             raise PredictorError(f"{path}: is a link or a device; expected regular files and folders only")
 
 
-def _sync_folder(folder: Path) -> None:
+def _below(top: Path) -> Iterator[Path]:
+    """A file or folder, and everything in it."""
+    yield top
+    if not top.is_symlink():
+        yield from top.rglob("*")
+
+
+def sync_folder(folder: Path) -> None:
     """Make a rename in `folder` durable, where the system lets a folder be opened."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)

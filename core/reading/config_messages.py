@@ -8,6 +8,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from ..output.plain import is_plain
 from ..units import shown
 from .fields import FieldError
 from .suggest import nearest
@@ -130,7 +131,7 @@ def _line(problem: Any, root: type[BaseModel], origins: Origins, within: tuple[s
     else:
         message = _message(problem, path, root)
     path = (*within, *path)
-    key = ".".join(part if part.isprintable() and len(part) <= 60 else shown(part) for part in path)
+    key = ".".join(part if is_plain(part) and len(part) <= 60 else shown(part) for part in path)
     return ": ".join(part for part in (origins.of(path), key, message) if part)
 
 

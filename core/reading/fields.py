@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from ..errors import ConfigError
+from ..output.plain import is_plain
 from ..units import COUNT_PATTERN, DURATION_PATTERN, parse_count, parse_duration_s, parse_share, parse_whole, shown
 
 __all__ = [
@@ -67,7 +68,7 @@ def _no_bool(value: Any) -> Any:
 
 def _printable(text: str) -> str:
     """Refuse control characters, which could forge lines in a log or a terminal."""
-    if not text.isprintable():
+    if not is_plain(text):
         raise ConfigError(f"got {shown(text)}; expected one line of printable text")
     return text
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from ...core.errors import ConfigError, DataWarning, RunTableError
 from ...core.files import read_bounded_text
+from ...core.output.plain import is_plain
 from ...core.units import parse_count, shown
 from .library import Curve
 from .rates.path import RatePath, named_path, piecewise_path, pointwise_path, wsd_path
@@ -114,7 +115,7 @@ def _rows(root: Path) -> dict[str, dict[str, str]]:
             not name
             or PurePath(name).name != name
             or "\\" in name
-            or not name.isprintable()
+            or not is_plain(name)
             or name[0] == "."
             or len(name) > _MAX_NAME
         ):
@@ -170,7 +171,7 @@ def _curve(root: Path, name: str, row: Mapping[str, str]) -> Curve:
 def _family(row: Mapping[str, str], where: str) -> str:
     """The column source: a line of text."""
     family = row.get("source", "") or "unknown"
-    if not family.isprintable() or len(family) > _MAX_NAME:
+    if not is_plain(family) or len(family) > _MAX_NAME:
         raise RunTableError(f"{where}: source: got {shown(family)}; expected a line of at most {_MAX_NAME} characters")
     return family
 

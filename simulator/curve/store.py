@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from ...core.array_folders import check_folder, named, read_arrays
+from ...core.disk.array_folders import check_folder, named, read_arrays
+from ...core.disk.folders import read_whole, replaced
 from ...core.errors import InputError, PredictorError
-from ...core.files import MANIFEST_NAME, check_manifest, read_json, write_bytes, write_json, write_manifest
+from ...core.files import MANIFEST_NAME, check_manifest, read_json, write_bytes, write_json
+from ...core.output.plain import is_plain
 from ...core.version import __version__
 from .law.fitting import CurveFit, check_curve
 from .law.transfer import Library
@@ -31,11 +33,11 @@ _MAX_JSON_BYTES, _MAX_ARRAY_BYTES = 8_000_000, 512_000_000
 
 def check_destination(folder: str | os.PathLike[str]) -> Path:
     """The folder as a path, if curves may be written there: new, empty, or an earlier library's."""
-    return check_folder(folder, lambda name: name in (_JSON, _ARRAYS, MANIFEST_NAME), "curve library")
+    return check_folder(folder, _ours, "curve library")
 
 
 def save(library: Library, folder: str | os.PathLike[str]) -> None:
-    """Save a curve library into a folder. Files are written whole, the manifest last.
+    """Save a curve library into a folder, all of it or nothing: a library that was there is kept until then.
 
     Args:
         library: The library.
@@ -60,14 +62,13 @@ def save(library: Library, folder: str | os.PathLike[str]) -> None:
         arrays |= {f"step_{i}": curve.step, f"loss_{i}": curve.loss, f"rate_{i}": curve.path.rate}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        (path / MANIFEST_NAME).unlink(missing_ok=True)  # an interrupted write must not look like the old library
-    except OSError as error:
-        raise PredictorError(f"{named(folder)}: can't be made: {error.strerror}") from None
-    write_json(path / _JSON, data)
-    write_bytes(path / _ARRAYS, buffer.getvalue())
-    write_manifest(path)
+    with replaced(path, _ours) as new:
+        write_json(new / _JSON, data)
+        write_bytes(new / _ARRAYS, buffer.getvalue())
+
+
+def _ours(name: str) -> bool:
+    return name in (_JSON, _ARRAYS, MANIFEST_NAME)
 
 
 def to_dict(library: Library) -> dict[str, Any]:
@@ -110,14 +111,18 @@ def load(where: str | os.PathLike[str]) -> Library:
         ...
     foretrain.core.errors.PredictorError: no/such/folder: there is no such folder; expected a folder made by ...
     """
-    folder = Path(where)
+    return read_whole(where, _read)
+
+
+def _read(folder: Path) -> Library:
+    """The library whose files are in this folder."""
     try:
         there, ours = folder.is_dir(), (folder / _JSON).is_file()
     except (OSError, ValueError):  # a name that no file system allows
         there = ours = False
     if not ours:
         what = f"has no {_JSON}" if there else "there is no such folder"
-        raise PredictorError(f"{named(where)}: {what}; expected a folder made by `simulate curve fit --out`")
+        raise PredictorError(f"{named(folder)}: {what}; expected a folder made by `simulate curve fit --out`")
     check_manifest(folder)
     data = read_json(folder / _JSON, _MAX_JSON_BYTES, PredictorError)
     arrays = read_arrays(folder / _ARRAYS, _MAX_ARRAY_BYTES)
@@ -128,7 +133,7 @@ def load(where: str | os.PathLike[str]) -> Library:
         return Library(curves, {tuple(fit["runs"]): _fit(fit, curves) for fit in data["fits"]})
     except PredictorError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, InputError) as error:
+    except (ArithmeticError, AttributeError, InputError, LookupError, TypeError, ValueError) as error:
         raise PredictorError(f"{folder / _JSON}: is not one of ours ({type(error).__name__}: {error})") from None
 
 
@@ -138,7 +143,7 @@ def _curve(run: dict[str, Any], arrays: dict[str, np.ndarray], i: int) -> Curve:
     if not (math.isfinite(size) and size > 0):
         raise ValueError(f"size {size}")
     names = str(run["run_id"]), str(run["family"])
-    if not all(name.isprintable() for name in names):
+    if not all(map(is_plain, names)):
         raise ValueError(f"names {names!r}")
     curve = Curve(*names, size, path, arrays[f"step_{i}"].astype(float), arrays[f"loss_{i}"].astype(float))
     check_curve(curve)

@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from ....core.array_folders import check_folder, named, read_arrays
+from ....core.disk.array_folders import check_folder, named, read_arrays
+from ....core.disk.folders import read_whole, replaced
 from ....core.errors import FitError, PredictorError
 from ....core.files import (
     check_manifest,
     read_json,
     write_bytes,
     write_json,
-    write_manifest,
     write_text,
 )
 from ....core.units import shown
@@ -57,7 +57,7 @@ def check_destination(folder: str | os.PathLike[str]) -> Path:
 
 
 def save(predictor: Predictor, folder: str | os.PathLike[str]) -> None:
-    """Save a predictor into a folder. Files are written whole, the manifest last.
+    """Save a predictor into a folder, all of it or nothing: a predictor that was there is kept until then.
 
     Args:
         predictor: The predictor.
@@ -76,20 +76,14 @@ def save(predictor: Predictor, folder: str | os.PathLike[str]) -> None:
     'chinchilla-massivetext'
     """
     path = check_destination(folder)
+    facts, card = to_dict(predictor), model_card(predictor)
     buffer = io.BytesIO()
     arrays: dict[str, Any] = arrays_of(predictor)
     np.savez(buffer, allow_pickle=False, **arrays)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        (path / "MANIFEST.json").unlink(missing_ok=True)  # an interrupted write must not look like the old predictor
-        for stale in _tree_texts(path):
-            stale.unlink()
-    except OSError as error:
-        raise PredictorError(f"{named(folder)}: can't be made: {error.strerror}") from None
-    write_json(path / "predictor.json", to_dict(predictor))
-    write_bytes(path / "draws.npz", buffer.getvalue())
-    write_text(path / "MODEL_CARD.md", model_card(predictor))
-    write_manifest(path)
+    with replaced(path, _ours) as new:
+        write_json(new / "predictor.json", facts)
+        write_bytes(new / "draws.npz", buffer.getvalue())
+        write_text(new / "MODEL_CARD.md", card)
 
 
 def load(where: str | os.PathLike[str]) -> Predictor:
@@ -116,15 +110,20 @@ def load(where: str | os.PathLike[str]) -> Predictor:
     try:
         if str(where) in shipped() and not folder.is_dir():
             folder = Path(str(_facts())) / str(where)
-        there, ours = folder.is_dir(), (folder / "predictor.json").is_file()
+        there = folder.is_dir()
     except (OSError, ValueError):  # a name that no file system allows
-        there = ours = False
+        there = False
     if not there:
         known = ", ".join(shipped())
         raise PredictorError(
             f"{named(where)}: no such predictor; expected a folder made by `simulate fit --out`, or one of {known}"
         )
-    if not ours:
+    return read_whole(folder, _read)
+
+
+def _read(folder: Path) -> Predictor:
+    """The predictor whose files are in this folder."""
+    if not (folder / "predictor.json").is_file():
         raise PredictorError(f"{folder}: has no predictor.json; expected a folder made by `simulate fit --out`")
     check_manifest(folder)
     data = read_json(folder / "predictor.json", _MAX_JSON_BYTES, PredictorError)
@@ -135,10 +134,10 @@ def load(where: str | os.PathLike[str]) -> Predictor:
         return from_dict(data, read_arrays(folder / "draws.npz", _MAX_ARRAY_BYTES))
     except PredictorError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, FitError) as error:
-        raise PredictorError(
-            f"{folder / 'predictor.json'}: is not one of ours ({type(error).__name__}: {error})"
-        ) from None
+    except (ArithmeticError, AttributeError, FitError, LookupError, TypeError, ValueError) as error:
+        reason = shown(str(error), 300) if len(str(error)) > 300 else error
+        where = folder / "predictor.json"
+        raise PredictorError(f"{where}: is not one of ours ({type(error).__name__}: {reason})") from None
 
 
 def _ours(name: str) -> bool:

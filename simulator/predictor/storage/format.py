@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ....core.output.plain import is_plain, made_plain, strings_of
 from ....core.units import shown
 from ....core.version import __version__
 from ...fitting import Fit
@@ -30,7 +31,7 @@ _HUGE = 1e40  # parameters, tokens, FLOPs
 
 def to_dict(predictor: Predictor) -> dict[str, Any]:
     """A predictor as plain values, everything but the draws: what `predictor.json` and `simulate fit --json` hold."""
-    return {
+    facts = {
         "format": FORMAT,
         "name": predictor.name,
         "about": _plain({"versions": _versions(), **predictor.about}),
@@ -38,6 +39,7 @@ def to_dict(predictor: Predictor) -> dict[str, Any]:
         "order": list(predictor.models),
         "targets": {name: _target_to_dict(model) for name, model in predictor.models.items()},
     }
+    return made_plain(facts)  # what is written can be read: names that come from files may hold anything
 
 
 def _target_to_dict(model: LossModel) -> dict[str, Any]:
@@ -93,6 +95,9 @@ def arrays_of(predictor: Predictor) -> dict[str, np.ndarray]:
 
 def from_dict(data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Predictor:
     """The inverse of `to_dict`, with arrays by name. ValueError, KeyError, TypeError for what isn't ours."""
+    for text in strings_of(data):
+        if not is_plain(text):
+            raise ValueError(f"text with control characters: {shown(text)}")
     # the files' keys are sorted; the order says which target comes first and whose draws are whose
     if sorted(data["order"]) != sorted(data["targets"]) or not data["targets"]:
         raise ValueError("there is no target, or the order names others")
@@ -102,11 +107,7 @@ def from_dict(data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Pred
     }
     notes = tuple(data["notes"])
     correlation = _correlation(arrays.get("correlation"), len(targets))
-    predictor = Predictor(str(data["name"]), targets, dict(data["about"]), notes, correlation)
-    for text in (predictor.name, *targets, *notes, *_strings(predictor.about)):
-        if not isinstance(text, str) or not text.isprintable():
-            raise ValueError(f"text with control characters: {shown(text)}")
-    return predictor
+    return Predictor(str(data["name"]), targets, dict(data["about"]), notes, correlation)
 
 
 def _target_from_dict(name: str, entry: Mapping[str, Any], number: int, arrays: Mapping[str, np.ndarray]) -> LossModel:
@@ -188,15 +189,6 @@ def _setting_range(key: str, limits: Any) -> tuple[float, float]:
     if not -_HUGE < low <= high < _HUGE:
         raise ValueError(f"{key}: {low} to {high} is no range")
     return low, high
-
-
-def _strings(value: Any) -> list[str]:
-    """Every text in a nest of mappings and lists, keys included."""
-    if isinstance(value, Mapping):
-        return [text for k, v in value.items() for text in (*_strings(k), *_strings(v))]
-    if isinstance(value, list | tuple):
-        return [text for v in value for text in _strings(v)]
-    return [value] if isinstance(value, str) else []
 
 
 def _versions() -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..parts import StepTime
-from ..steps import Layouts, Machines, Models, Steps
+from ..steps import Layouts, Machines, Models, States, Steps
 
 __all__ = ["REPEAT_SD", "MeasuredSteps", "likeness", "time_shares"]
 
@@ -75,7 +75,7 @@ class MeasuredSteps:
         if not np.all((counts >= 1) & (counts <= _MOST_STEPS)):
             raise ValueError("its measured steps were measured too seldom or too often")
         parts = plain["steps"]
-        kinds = {"models": Models, "machines": Machines, "layouts": Layouts}
+        kinds = {"models": Models, "machines": Machines, "layouts": Layouts, "states": States}
         structs = {name: _struct(kind, parts[name], len(log_s)) for name, kind in kinds.items()}
         return cls(Steps(**structs), log_s, counts)
 

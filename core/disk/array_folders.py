@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import PredictorError, UsageError
-from .units import shown
+from ..errors import PredictorError, UsageError
+from ..files import AT_WORK
+from ..output.plain import is_plain
+from ..units import shown
 
 __all__ = ["check_folder", "named", "read_arrays"]
 
@@ -26,7 +28,8 @@ def check_folder(folder: str | os.PathLike[str], ours: Callable[[str], bool], wh
     try:
         if path.exists() and not path.is_dir():
             raise PredictorError(f"{named(folder)}: is a file; expected a folder to write a {what} into")
-        foreign = [p.name for p in path.iterdir() if not ours(p.name)] if path.exists() else []
+        held = [p.name for p in path.iterdir()] if path.exists() else []
+        foreign = [name for name in held if not (ours(name) or AT_WORK.fullmatch(name))]
     except (OSError, ValueError) as error:
         if isinstance(error, PredictorError):
             raise
@@ -40,7 +43,7 @@ def check_folder(folder: str | os.PathLike[str], ours: Callable[[str], bool], wh
 def named(where: str | os.PathLike[str]) -> str:
     """A path for a message: as it was given, unless it is monstrous."""
     text = str(where)
-    return text if len(text) <= 200 and text.isprintable() else shown(text)
+    return text if len(text) <= 200 and is_plain(text) else shown(text)
 
 
 def read_arrays(path: Path, most_bytes: int) -> dict[str, np.ndarray]:

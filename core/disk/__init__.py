@@ -1,0 +1,1 @@
+"""What is on disk: folders that are replaced whole, the arrays of an archive."""
