@@ -236,10 +236,10 @@ class _Estimate:
     def _memory_notes(self, needed: Memory) -> Iterator[str]:
         """Whether memory is short, and what was taken of the software and the optimizer without being said."""
         optimizer, hardware = self.config.optim.optimizer, self.config.hardware
-        verdict = str(needed.verdict(self.space.fit_chance)[0])
+        verdict, peak_gib = str(needed.verdict(self.space.fit_chance)[0]), float(needed.device_gib[0])
         if verdict != "fits":
             yield (
-                f"memory is {verdict}: {float(needed.device_gib[0]):.1f} GiB needed, "
+                f"memory is {verdict}: {peak_gib:.1f} GiB needed, "
                 f"{float(needed.usable_gib[0]):.1f} usable with the reserve: a chance to fit of "
                 f"{percent(needed.p_fit())} where hardware.fit_chance asks for {hardware.fit_chance:.0%}"
             )
@@ -250,9 +250,9 @@ class _Estimate:
             other = plan_steps(self.config, self.space, below)
             kinds = [FRAMEWORKS[int(np.ravel(steps.layouts.framework)[0])] for steps in (other, self.steps)]
             before = float(memory(other).device_gib[0])
-            if kinds[0] != kinds[1] and before < float(needed.device_gib[0]):
+            if kinds[0] != kinds[1] and before < peak_gib:
                 yield (
-                    f"memory rises from ZeRO stage 2 to 3, {before:.1f} to {float(needed.device_gib[0]):.1f} GiB, since "
+                    f"memory rises from ZeRO stage 2 to 3, {before:.1f} to {peak_gib:.1f} GiB, since "
                     f"the software changes with it: {kinds[0]} is taken up to stage 2, {kinds[1]} at 3; "
                     "hardware.framework states one for all"
                 )

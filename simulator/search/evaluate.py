@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -83,9 +83,8 @@ class Evaluator:
         self._cap: MemoryCap | None = None
         for limit in study.limits:
             if limit.measure.name == "peak_memory_gib" and limit.side == "at_most":
-                self._cap = replace(self._cap or MemoryCap(), gib=limit.bound, chance=limit.chance)
-            if limit.measure.name == "p_fit" and limit.side == "at_least":
-                self._cap = replace(self._cap or MemoryCap(), p_fit=limit.bound)
+                self._cap = MemoryCap(limit.bound, limit.chance)
+                break
         # What an impossible plan gets for its goals: those of the run itself, or zeros where it is impossible too.
         self.neutral = (0.0,) * len(study.goals)
         self.neutral = self(study.space.current()).goals
@@ -142,7 +141,8 @@ class Evaluator:
         cluster = self._estimate(config, like) if study.needs_cluster else None
         if isinstance(cluster, str):
             return self._impossible(values, config, cluster, losses)
-        if cluster is not None and cluster.fits != VERDICTS[0]:
+        unlimited = all(limit.measure.name != "p_fit" for limit in study.limits)
+        if unlimited and cluster is not None and cluster.fits != VERDICTS[0]:
             asked = f"{percent(cluster.p_fit)} where hardware.fit_chance asks for {config.hardware.fit_chance:.0%}"
             return self._impossible(values, config, f"memory: the chance to fit is {asked}", losses)
         outcome = PlanOutcome(config, losses, study.predictor, cluster, study.serving)

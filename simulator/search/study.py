@@ -135,7 +135,7 @@ class Study:
         step_times: StepTimeModel | None = None,
     ) -> Study:
         config = validated(StudyConfig, mapping, origins)
-        written_run, run = _read_run(config, folder, overrides, origins)
+        written_run, run = _read_run(config, folder, [*overrides, *_asked_of_layouts(config)], origins)
         if predictor is None:
             predictor = _reading(origins, "predictor", lambda: _load_predictor(config.predictor, folder))
         if step_times is None:
@@ -213,6 +213,12 @@ def _read_run(
         # counts beside the shape would contradict the shapes of other sizes
         written = {**written, "model": {"architecture": written["model"]["architecture"]}}
     return written, run
+
+
+def _asked_of_layouts(config: StudyConfig) -> list[str]:
+    """A limit on the chance to fit is what layouts are chosen by too, and what the best plan states."""
+    limit = config.constraints.get("p_fit")
+    return [] if limit is None or limit.at_least is None else [f"hardware.fit_chance={limit.at_least!r}"]
 
 
 def _reading(origins: Origins, key: str, read: Callable[[], _Read]) -> _Read:

@@ -85,7 +85,7 @@ def fastest_layouts(
     cap: MemoryCap | None = None,
     measured_first: bool = False,
 ) -> list[RankedLayout]:
-    """The fastest layouts that fit with the space's chance, fastest first; if none does, those that may, likeliest first.
+    """The fastest layouts that fit with the space's chance, fastest first; if none does, those that may, likeliest.
 
     Args:
         space: The layouts to choose from.

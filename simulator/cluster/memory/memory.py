@@ -6,7 +6,6 @@ is in `memory_software.py`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -93,7 +92,7 @@ class Memory:
 
     def fits(self, chance: float = FIT_CHANCE) -> np.ndarray:
         """Whether the peak leaves the reserve free with that chance at least."""
-        return self.slack_sd >= (NormalDist().inv_cdf(chance) if chance > 0 else -math.inf)
+        return self.slack_sd >= NormalDist().inv_cdf(chance)
 
     @property
     def possible(self) -> np.ndarray:
@@ -108,18 +107,14 @@ class Memory:
 
 @dataclass(frozen=True)
 class MemoryCap:
-    """A study's limits on memory: the most that a layout may take on any device, GiB, and its chance to fit."""
+    """The most memory that a layout may take on any device, GiB, and how likely it must keep to that."""
 
-    gib: float = math.inf
+    gib: float
     chance: float = 0.5
-    """How likely a layout must take no more than `gib`."""
-    p_fit: float = 0.0
-    """Least chance to fit."""
 
     def kept(self, found: Memory) -> np.ndarray:
         """Whether each layout keeps to it, with half a percent to spare: quantiles between levels are interpolated."""
-        most = found.interval_gib(NormalDist().inv_cdf(self.chance))[1]
-        return (most <= self.gib * (1.0 - _SPARE)) & found.fits(self.p_fit)
+        return found.interval_gib(NormalDist().inv_cdf(self.chance))[1] <= self.gib * (1.0 - _SPARE)
 
 
 def memory(steps: Steps, software: Mapping[str, Software] = SOFTWARE) -> Memory:

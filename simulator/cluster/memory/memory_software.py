@@ -39,7 +39,7 @@ class Software:
     gradient_bytes_fp16: float
     """The same with fp16 weights."""
     gradient_copies_fp16: float
-    """Bytes per parameter of 32-bit copies of fp16 gradients, made for unscaling and the step; sharded as moments are."""
+    """Bytes per parameter of 32-bit copies of fp16 gradients, for unscaling and the step; sharded as moments are."""
     fixed_gib: float
     """Buffers of collectives that don't depend on the model."""
     reserve: float
