@@ -258,6 +258,7 @@ def test_the_example_in_the_help_runs(call_in):
 CUSTOM = (
     "{name: mine, peak_tflops: {bf16: 400}, hbm_gib: 64, hbm_gb_per_s: 2000, per_node: 8, intra_node_gb_per_s: 200}"
 )
+SPARSE = "{params: 7B, params_active: 2B}"  # whose shape nobody can tell
 BAD_PLANS = {
     "unknown accelerator": (SEVEN_B, ["hardware.accelerator=H1000"], 3, "accelerator: got 'H1000'", "H100-SXM-80"),
     "no format": (SEVEN_B, ["hardware.precision=fp8"], 3, "A100-SXM-80 has no fp8 peak", "expected one of fp32, tf32"),
@@ -294,7 +295,7 @@ BAD_PLANS = {
         "reliability.checkpoint_interval needs 10h", "checkpoint every",
     ),
     "no batch": (SEVEN_B, ["optim=null"], 3, "llama-7b.yaml: optim.batch_tokens: missing", "expected in the plan"),
-    "no shape": (SEVEN_B, ["model={params: 7B, params_active: 2B}"], 3, "model.architecture: missing", "expected in the plan"),
+    "no shape": (SEVEN_B, [f"model={SPARSE}"], 3, "model.architecture: missing", "expected in the plan"),
     "no machines": (SEVEN_B, ["hardware=null"], 3, "hardware.accelerator, hardware.count: missing", "expected in"),
     "small batch": (SEVEN_B, ["optim.batch_tokens=1000"], 3, "optim.batch_tokens: got 1000", "at least one sequence"),
     "no such key": (SEVEN_B, ["layout.tq=8"], 3, "unknown key 'layout.tq'", "expected one of tp, pp"),
@@ -321,7 +322,7 @@ def test_a_plan_that_cannot_be_says_why(call, config, overrides, code, what, acc
 def test_predict_only_says_what_is_missing(call):
     for override, key in (
         ("hardware=null", "hardware.count"),
-        ("model={params: 7B, params_active: 2B}", "model.architecture"),
+        (f"model={SPARSE}", "model.architecture"),
     ):
         result = parsed(call("predict", "--config", SEVEN_B, "--json", "--set", override))
         assert key in result["cluster_missing"]

@@ -189,7 +189,7 @@ def test_every_change_that_is_offered_makes_it_fit(count, stated, keys):
 
 
 def test_where_none_surely_fits_the_likeliest_come_first():
-    """Less than the chance asked for is no reason to refuse what may run, but the fastest of those is the unlikeliest."""
+    """Less chance than is asked for is no reason to refuse what may run, but the fastest is the least likely."""
     where = space(LLAMA7, 8, 1024, tp=1, pp=1, micro_batch=16, recompute="none")
     found = fastest_layouts(where, A100, "bf16", top=20)
     assert {one.verdict for one in found} == {"tight"}
