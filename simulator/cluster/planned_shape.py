@@ -15,7 +15,7 @@ from ..config.text_names import StatedTokenizer
 
 __all__ = ["planned_shape", "shape_note"]
 
-# Llama 2 7B (arXiv:2307.09288): gated, a head of 128, 128 times as wide as deep.
+# Llama 2 7B (arXiv:2307.09288): gated, 128 times as wide as deep, heads of 128.
 _USUAL = Architecture(layers=32, width=4096, heads=32, ffn_width=11008, vocab_size=32000, context_length=4096)
 
 
@@ -28,7 +28,7 @@ def planned_shape(config: RunConfig) -> Architecture | None:
     >>> plan = {"model": {"params": "1.5B"}, "data": {"tokens": "30B"}}
     >>> shape = planned_shape(RunConfig.from_mapping(plan))
     >>> shape.layers, shape.width, round(shape.params_total / 1e9, 2)
-    (22, 2304, 1.52)
+    (16, 2560, 1.43)
     """
     model = config.model
     if model.architecture is not None:

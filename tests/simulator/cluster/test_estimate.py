@@ -342,3 +342,50 @@ def test_everything_that_an_accelerator_lacks_is_named_at_once():
 def test_a_run_that_never_ends_is_refused():
     with pytest.raises(InfeasibleError, match="would practically never finish"):
         made("reliability.failures_per_device_hour=0.9")
+
+
+# the chance to fit, and what is taken without being said
+
+
+def test_a_layout_is_chosen_that_fits_with_the_chance_asked_for():
+    chances = [made(f"hardware.fit_chance={asked}", "hardware.count=64", draws=50).p_fit for asked in (0.6, 0.9, 0.99)]
+    assert all(found >= asked for found, asked in zip(chances, (0.6, 0.9, 0.99), strict=True))
+    assert plan("hardware.fit_chance=95%").hardware.fit_chance == 0.95
+    with pytest.raises(ConfigError, match=r"hardware\.fit_chance"):
+        plan("hardware.fit_chance=90")
+
+
+def test_a_stated_layout_has_its_chance_told():
+    tight = {"tp": 1, "pp": 1, "micro_batch": 16, "recompute": "none"}
+    found = made("hardware={accelerator: A100, count: 8}", layout=tight, draws=50)
+    assert 0 < found.p_fit < 0.9
+    assert f"a chance to fit of {found.p_fit:.0%} where hardware.fit_chance asks for 90%" in "\n".join(found.notes)
+
+
+def test_memory_that_rises_with_the_software_names_both():
+    layout = {"tp": 1, "pp": 1, "dp": 256, "micro_batch": 2, "recompute": "none", "zero_stage": 3}
+    wide = ("model.architecture.layers=8", "model.architecture.vocab_size=256000")
+    said = "\n".join(made(*wide, layout=layout, draws=50).notes)
+    assert "memory rises from ZeRO stage 2 to 3" in said
+    assert "megatron is taken up to stage 2, fsdp at 3" in said
+    for framework in ("fsdp", "megatron"):
+        stated = "\n".join(made(*wide, f"hardware.framework={framework}", layout=layout, draws=50).notes)
+        assert "memory rises" not in stated
+
+
+def test_an_unknown_optimizer_is_counted_as_adamw_and_said():
+    unknown, adamw = made("optim.optimizer=frobnicate", draws=50), made(draws=50)
+    assert unknown.memory_parts_gib == adamw.memory_parts_gib
+    assert "optim.optimizer 'frobnicate' isn't known: its memory is counted as adamw's" in unknown.notes
+    assert made("optim.optimizer=muon", draws=50).memory_parts_gib["optimizer"] > 0
+
+
+def test_a_size_alone_gets_a_shape_of_the_usual_family():
+    found = made(draws=50, model={"params": "1.5B"})
+    said = next(note for note in found.notes if note.startswith("model.architecture isn't stated"))
+    assert "a Llama-like shape of 1.43B" in said
+    assert "layers" in said
+    assert "vocab_size 32000, context_length 4096" in said
+    own = "\n".join(made(draws=50, model={"params": "1.5B", "vocab_size": 50304, "context_length": 2048}).notes)
+    assert "vocab_size 50304, context_length 2048" in own
+    assert not any("model.architecture" in note for note in made(draws=50).notes)

@@ -264,3 +264,14 @@ def test_a_limit_on_what_a_plan_has_none_of_is_no_error(make_study, mixed_predic
     found = optimize(study)
     with pytest.raises(InfeasibleError):
         found.require_feasible()
+
+
+def test_a_limit_on_the_chance_to_fit_is_what_layouts_are_chosen_by(make_study):
+    options = {"trials": 3, "sampler": "random", "polish": False, "warm_start": False}
+    study = make_study(constraints={"p_fit": "99%"}, search=options)
+    assert study.run.hardware.fit_chance == 0.99
+    limit = next(one for one in study.limits if one.name.startswith("p_fit"))
+    assert (limit.side, limit.bound) == ("at_least", 0.99)
+    judged = Evaluator(study)(study.space.current())
+    assert judged.feasible
+    assert judged.measured[limit.name] >= 0.99
