@@ -69,7 +69,9 @@ def candidate_layouts(space: LayoutSpace) -> dict[str, np.ndarray]:
     found = dict(zip(_COLUMNS, columns.T, strict=True))
     recompute = found.pop("recompute")
     offload = space.stated.offload or ()
-    alike = {f"offload_{what}": what in offload for what in ("optimizer", "weights", "activations")}
+    alike: dict[str, bool | int] = {
+        f"offload_{what}": what in offload for what in ("optimizer", "weights", "activations")
+    }
     alike["flash_attention"] = space.stated.flash_attention is not False
     alike["loss_chunks"] = space.stated.loss_chunks
     return {
