@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ....core.errors import InfeasibleError
+from ...cluster.planned_shape import planned_shape
 from ...config.run_config import RunConfig
 from .affordable import AffordableSteps
 
@@ -51,7 +52,7 @@ def _tokens_per_s(plan: RunConfig, steps: AffordableSteps) -> float:
 
 def _batches(plan: RunConfig, count: int) -> list[float]:
     """Batches in tokens that replicas of count, count/2, count/4, … share evenly, the nearest to the plan's first."""
-    shape, batch = plan.model.architecture, plan.optim.batch_tokens
+    shape, batch = planned_shape(plan), plan.optim.batch_tokens
     if shape is None or batch is None:
         return []
     sequences = batch / shape.context_length
