@@ -207,7 +207,7 @@ WORDS = {
     "gap": r"beyond the fitted runs by",
     "far": r"^far beyond the fitted runs by",
     "few": r"tokens per parameter .*under-trained",
-    "mix": r"data\.mix is not used",
+    "mix": r"not read by this predictor: .*data\.mix",
     "embedding": r"counts parameters without embeddings",
     "new": r"is new to the catalogue; (nearest: |nothing is like it)",
     "lacking": r"^bits per byte are left out, for lack of bytes per token: state ",
