@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ...datasets.facts.corpora import kinds_of
-from ...datasets.facts.tokenizers import find_tokenizer
 from ...datasets.runs.columns import columns
 from ..cluster.layout_choice import missing
 from ..config.run_config import RunConfig
@@ -31,8 +30,8 @@ def unread_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
 
 
 def _stated(config: RunConfig) -> dict[str, tuple[str, ...]]:
-    """What the plan states of its optimisation and text, as it is written, with the columns that would read it."""
-    optim, data = config.optim, config.data
+    """What the plan states of its optimisation, as it is written, with the columns that would read it."""
+    optim = config.optim
     own = {one.place: (one.name,) for one in columns().values() if one.place is not None}
     found: dict[str, tuple[str, ...]] = {}
     for key in ("optimizer", "lr", "lr_final", "batch_tokens", "schedule", "weight_decay"):
@@ -41,8 +40,6 @@ def _stated(config: RunConfig) -> dict[str, tuple[str, ...]]:
     if not missing(config):  # the machines' estimate reads them
         found.pop("optim.optimizer", None)
         found.pop("optim.batch_tokens", None)
-    if isinstance(data.tokenizer, str) and find_tokenizer(data.tokenizer) is None and data.bytes_per_token is None:
-        found["data.tokenizer"] = ()
     return found
 
 
@@ -54,14 +51,13 @@ def _of_corpus(config: RunConfig, predictor: Predictor) -> bool:
 def _other_text(config: RunConfig, predictor: Predictor) -> str | None:
     """That the forecast is of other text than the plan trains on, where its mix isn't read and mainly is no web."""
     mix = config.data.mix or {}
-    largest = max(mix, key=lambda name: mix[name])
     other = [name for name in mix if any(word in name.casefold() for word in _UNLIKE)]
     share = sum(mix[name] for name in other)
-    if share < _MAINLY:
+    if share <= _MAINLY:
         return None
     corpus = predictor.about.get("corpus") or "web text"
     return (
-        f"THIS IS A FORECAST OF {str(corpus).upper()}: {share:.0%} of the plan's text is {', '.join(other) or largest}, "
+        f"this is a forecast of {corpus}, not of the plan's text: {share:.0%} of that is {', '.join(other)}, "
         "of which this predictor knows nothing; a loss on it is another number (fit runs of such mixes, or name "
         "data.corpus)"
     )

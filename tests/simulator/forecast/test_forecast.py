@@ -208,6 +208,7 @@ WORDS = {
     "far": r"^far beyond the fitted runs by",
     "few": r"tokens per parameter .*under-trained",
     "mix": r"not read by this predictor: .*data\.mix",
+    "unread": r"^not read by this predictor: optim",
     "embedding": r"counts parameters without embeddings",
     "new": r"is new to the catalogue; (nearest: |nothing is like it)",
     "lacking": r"^bits per byte are left out, for lack of bytes per token: state ",
