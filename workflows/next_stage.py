@@ -46,6 +46,12 @@ __all__ = ["NextStage", "next_stage"]
 _log = logging.getLogger(__name__)
 
 _FILLED = 0.9  # of a time budget that is planned for, as in a first design
+_OF_PLAN = 0.25
+"""Of the planned run's FLOPs, the most that proxies are proposed for where no budget is stated.
+
+The run itself tells its loss exactly: proxies that cost about as much buy an estimate of what could be known. Within a
+stated budget they may cost as much as the run, never more.
+"""
 _ROUNDS = 8
 _TRIMMED = 0.95
 
@@ -98,6 +104,11 @@ class NextStage:
     """What else should be known, in plain sentences."""
 
     @property
+    def planned_flops(self) -> float:
+        """Training compute of the planned run itself, FLOPs."""
+        return 6.0 * self.planned["params"] * self.planned["tokens"]
+
+    @property
     def reached(self) -> bool | None:
         """Whether the half-width is within the precision asked for; None if none was."""
         return None if self.precision is None else bool(self.half_width[-1] <= self.precision)
@@ -115,6 +126,8 @@ class NextStage:
             "candidates": self.pool,
             "runs": len(self.runs),
             "training_flops": self.estimate.training_flops,
+            "planned_training_flops": self.planned_flops,
+            "share_of_planned_flops": self.estimate.training_flops / self.planned_flops,
             "wall_clock_s": self.estimate.wall_clock_s,
             "workers": self.workers,
             "budget_wall_clock_s": self.budget.wall_clock_s,
@@ -188,7 +201,8 @@ def next_stage(
     runs = [run for run in runs if 6.0 * run.shape.params_total * run.tokens < flops]
     if not runs:
         raise InfeasibleError("the planned run is smaller than every run that could be added; train it itself")
-    pool = _Pool(project.machine, len(domains), runs, planned, budget)
+    most = flops * (_OF_PLAN if budget == StageBudget() else 1.0)
+    pool = _Pool(project.machine, len(domains), runs, planned, budget, most)
     pool.check()
     report = progress or (lambda text, share: None)
     report("fitting the results so far", 0.0)
@@ -200,6 +214,7 @@ def next_stage(
         report(f"{len(runs)} runs to choose from", 0.5)
         inside = bool(prediction.extrapolation_decades[0] <= 0)
         selection = pool.choose(_belief(model, observations, pool, inside), width, precision)
+        selection = selection if precision is not None else selection.worthwhile()
     chosen = tuple(runs[number] for number in selection.runs)
     assert selection.half_width is not None  # a width was given
     widths = selection.half_width
@@ -236,8 +251,10 @@ class _Pool:
         runs: Sequence[ProxyRun],
         planned: Mapping[str, float],
         budget: StageBudget,
+        most_flops: float,
     ) -> None:
         self.machine, self.domains, self.runs, self.budget = machine, domains, runs, budget
+        self.most_flops = most_flops
         self.window_s = None if budget.wall_clock_s is None else _FILLED * budget.wall_clock_s
         names = [name for name in planned if name.startswith("mix.")]
         rows = [(number, step) for number, run in enumerate(runs) for step in run.evaluate_steps]
@@ -261,7 +278,9 @@ class _Pool:
     def choose(self, belief: JointPosterior, width: Width, precision: float | None) -> Selection:
         """The selection whose predicted wall clock or FLOPs fit the budget."""
         if self.window_s is None:
-            limit = self.budget.training_flops or np.inf
+            limit = min(self.budget.training_flops or np.inf, self.most_flops)
+            if self.candidates.cost.min() > limit:
+                return self._none(belief, width)
             return choose_runs(belief, self.candidates, self.region, limit, width=width, precision=precision)
         limit = self.machine.workers * self.window_s
         found = choose_runs(belief, self.candidates, self.region, limit, width=width, precision=precision)
@@ -270,8 +289,14 @@ class _Pool:
             if self._wall_s(found.runs) <= self.window_s or limit < self.candidates.cost.min():
                 break
             found = choose_runs(belief, self.candidates, self.region, limit, width=width, precision=precision)
+        flops = np.cumsum([0.0, *(self.runs[number].training_flops for number in found.runs)])
         fitting = [n for n in range(len(found.runs) + 1) if self._wall_s(found.runs[:n]) <= self.window_s]
-        return found.first(max(fitting))
+        return found.first(max(n for n in fitting if flops[n] <= self.most_flops))
+
+    def _none(self, belief: JointPosterior, width: Width) -> Selection:
+        """No run at all, where each costs too much beside the planned one."""
+        cheapest = choose_runs(belief, self.candidates, self.region, float(self.candidates.cost.min()), width=width)
+        return cheapest.first(0)
 
     def _wall_s(self, numbers: Sequence[int]) -> float:
         return self.estimate([self.runs[number] for number in numbers]).wall_clock_s
@@ -326,6 +351,16 @@ def _notes(selection: Selection, inside: bool, pool: _Pool, precision: float | N
         else:
             limited, then = "this budget", ""
         notes.append(f"±{precision:.2%} can't be reached with {limited}: ±{widths[-1]:.2%} at most{then}")
-    elif not selection.runs:
+    planned_flops = 6.0 * float(pool.region.columns["params"][0]) * float(pool.region.columns["tokens"][0])
+    spent = sum(pool.runs[number].training_flops for number in selection.runs)
+    train_it = f"the planned run itself takes {format_flops(planned_flops)}: train it"
+    missed = precision is not None and widths[-1] > precision
+    if not selection.runs and min(run.training_flops for run in pool.runs) > pool.most_flops:
+        notes.append(f"{train_it}; the cheapest proxy costs more than proxies for it should")
+    elif not selection.runs and precision is None:
         notes.append("no run of the pool would tell more of the planned one: nothing is added")
+    elif spent > _OF_PLAN * planned_flops:
+        notes.append(f"these proxies cost {spent / planned_flops:.0%} of that, and only estimate its loss: {train_it}")
+    elif missed and pool.budget == StageBudget():
+        notes.append(f"proxies for {_OF_PLAN:.0%} of its FLOPs don't tell it so exactly; {train_it}")
     return notes

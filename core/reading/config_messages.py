@@ -20,6 +20,9 @@ _MAX_PROBLEMS = 20
 # Where pydantic names the key of a mapping, or the member of a union, which no author wrote.
 _UNWRITTEN = ("[key]", "[name]", "[mapping]")
 
+_SAME = {"min_lr": "lr_final", "lr_min": "lr_final", "learning_rate": "lr", "loss": "loss_nats"}
+"""Names that trainers give to keys of ours, which no likeness would find."""
+
 _EXPECTED = {
     "string_type": "text (in quotes if it looks like a number)",
     "string_too_short": "text that isn't empty",
@@ -111,7 +114,7 @@ def suggestion(root: type[BaseModel], path: tuple[str, ...]) -> str:
     *parents, key = path
     siblings = known_keys(root, tuple(parents)) or []
     prefix = "".join(f"{parent}." for parent in parents)
-    close = nearest(key, siblings)
+    close = [_SAME[key]] if _SAME.get(key) in siblings else nearest(key, siblings)
     # A right key in the wrong section is as common as a misspelt one.
     elsewhere = [known for known in _all_paths(root) if known.split(".")[-1] == key]
     if close or elsewhere:

@@ -23,6 +23,7 @@ from .hardware import HardwareConfig, LayoutConfig
 from .model_and_data import DataConfig, ModelConfig, TargetConfig
 from .operations import EnergyConfig, PricesConfig, ReliabilityConfig
 from .optimisation import OptimConfig
+from .other_files import refuse_other_files
 from .overrides import merge_overrides
 
 __all__ = [
@@ -84,6 +85,7 @@ class RunConfig(Frozen):
     def load(cls, path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Self:
         """Read a YAML or JSON file and apply overrides such as ``data.tokens=2T``. Raises `ConfigError`."""
         document = load_document(path)
+        refuse_other_files(document.mapping, document.where, "run")
         mapping, overridden = merge_overrides(document.mapping, overrides, cls)
         return validated(cls, mapping, Origins(document.where, document.lines, overridden))
 

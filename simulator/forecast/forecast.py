@@ -31,6 +31,7 @@ from .bits import bits_per_byte, loss_bytes_per_token
 from .for_plan import for_plan
 from .law_inputs import planned, run_columns
 from .text_warnings import text_warnings
+from .unread import unread_warnings
 
 _FACTS = (
     *("title", "source", "corpus", "val_domain", "tokenizer", "params_kind", "table", "digest", "command"),
@@ -235,6 +236,7 @@ def forecast(
     warnings += _warnings(config, gap)
     warnings += _mix_warnings(config, predictor, columns)
     warnings += _setting_warnings(predictor, columns)
+    warnings += unread_warnings(config, predictor)
     warnings += predictor.notes
 
     return Forecast(
@@ -293,7 +295,7 @@ def _mix_warnings(config: RunConfig, predictor: Predictor, columns: Mapping[str,
     if config.data.mix is not None and not of_mix:
         if predictor.about.get("text_of_plan") and config.data.corpus is None and kinds_of(config.data.mix) is not None:
             return []  # it says what the corpus consists of
-        return ["data.mix is not used: this predictor's laws don't read mixture shares"]
+        return []  # `unread_warnings` says so
     new: set[str] = set()
     for model in of_mix:
         new |= set(new_domains(model.fit, columns))

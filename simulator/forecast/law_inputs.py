@@ -191,7 +191,7 @@ def predict_run(
         low,
         log_loss=0.5 * (high.log_loss + low.log_loss),
         scale=np.maximum(high.scale, low.scale) + half_distance,
-        upper_scale=None,
+        upper_share=None,
         extrapolation_decades=np.maximum(high.extrapolation_decades, low.extrapolation_decades),
     )
     return halfway, average

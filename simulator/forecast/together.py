@@ -12,7 +12,7 @@ from ...core.quantity import Difference
 from ..cluster.estimate import DRAWS
 from ..config.run_config import RunConfig
 from ..laws import Columns
-from ..predictor.prediction import LossPrediction
+from ..predictor.prediction import KNOTS, LossPrediction
 from ..predictor.predictor import Predictor
 from .for_plan import for_plan
 from .law_inputs import planned_loss, run_columns
@@ -53,7 +53,9 @@ def predict_together(configs: Sequence[RunConfig], predictor: Predictor, target:
         log_loss=np.concatenate([one.log_loss for one in alone]),
         scale=np.concatenate([one.scale for one in alone]),
         extrapolation_decades=np.concatenate([one.extrapolation_decades for one in alone]),
-        upper_scale=np.concatenate([one.scale if one.upper_scale is None else one.upper_scale for one in alone]),
+        upper_share=np.concatenate(
+            [np.ones((1, len(KNOTS))) if (own := one.upper_share) is None else own for one in alone]
+        ),
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from .calibration import Calibration
-from .prediction import LossPrediction
+from .prediction import KNOTS, LossPrediction
 
 _FEWEST_RUNS = 8
 _SHRINKAGE_RUNS = 10.0  # a correlation from few runs is drawn towards 1, the careful end, as if by this many
@@ -46,8 +46,10 @@ def average(predictions: Sequence[LossPrediction], weights: np.ndarray, correlat
     inside = None if any(c is None for c in within) else _mixed([c for c in within if c is not None], weights)
     outside = _mixed([p.calibration for p in predictions], weights)
     scale = np.sqrt(variance) / mean
-    uppers = [np.ones(len(gap)) if p.upper_scale is None else p.upper_scale / p.scale for p in predictions]
-    narrower = None if all(p.upper_scale is None for p in predictions) else scale * (weights @ np.array(uppers))
+    uppers = [np.ones((len(gap), len(KNOTS))) if p.upper_share is None else p.upper_share for p in predictions]
+    narrower = None
+    if any(p.upper_share is not None for p in predictions):
+        narrower = np.tensordot(weights, np.array(uppers), axes=1)
     orders = [p.never_above for p in predictions if p.never_above is not None]
     never_above = np.all(orders, axis=0) if len(orders) == len(predictions) else None
     of_runs = _of_runs(predictions, weights)

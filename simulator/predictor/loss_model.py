@@ -25,7 +25,7 @@ from ..surrogate import Surrogate
 from .calibration import Calibration
 from .domains import check_domains
 from .levels import check_levels
-from .order import never_above, ordered
+from .monotone.order import never_above, ordered
 from .prediction import LossPrediction
 from .textbook_parameters import textbook_parameters
 

@@ -7,6 +7,7 @@ choice of the centre come from `benchmarks/differences.py`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +15,9 @@ import numpy as np
 from ...core.errors import UsageError
 from ...core.quantity import LEVELS, Difference
 from .calibration import Calibration
+
+KNOTS = (0.5, 0.8, 0.9, 0.95, 0.98, 0.995)
+"""Levels of intervals at which the upper end is held to those of smaller runs; in between it is interpolated."""
 
 _FADES_DECADES = 0.3  # beyond the fitted runs, where the calibration of runs like them no longer counts
 _UNTRIED = 0.5  # of s where no back-test could be: exponents are then left far more open than they are
@@ -26,9 +30,9 @@ class LossPrediction:
 
     `calibration` is that of extrapolation. `within`, where there is one, is that of runs like the fitted ones; it
     fades out over the first 0.3 decades beyond them. `correlation`, `(n, n)`, is that of the runs' errors where they
-    were predicted to be compared; None stands for errors that are the same for all. `upper_scale`, where it isn't
-    `scale`, is the s of losses above the centre, and `never_above`, `(n, n)`, says that run i can't end above run j:
-    see `ordered`.
+    were predicted to be compared; None stands for errors that are the same for all. `upper_share`,
+    `(n, K)`, is how much of the width above the centre is left at KNOTS, where larger runs can't do worse than smaller
+    ones, and `never_above`, `(n, n)`, says that run i can't end above run j: see `monotone.order`.
     """
 
     log_loss: np.ndarray
@@ -37,7 +41,7 @@ class LossPrediction:
     calibration: Calibration
     within: Calibration | None = None
     correlation: np.ndarray | None = None
-    upper_scale: np.ndarray | None = None
+    upper_share: np.ndarray | None = None
     never_above: np.ndarray | None = None
 
     @property
@@ -50,12 +54,12 @@ class LossPrediction:
         if not 0 < level < 1:
             raise UsageError(f"interval level: got {level}; expected a fraction between 0 and 1, such as 0.9")
         width = self._width(level)
-        return np.exp(self.log_loss - width * self.scale), np.exp(self.log_loss + width * self._upper)
+        return np.exp(self.log_loss - width * self.scale), np.exp(self.log_loss + self._above(width))
 
     def probability_at_most(self, loss_nats: float) -> np.ndarray:
         """Chance that each run's loss is at most `loss_nats`, `(n,)`."""
         off = np.log(loss_nats) - self.log_loss
-        z = off / np.where(off > 0, self._upper, self.scale)
+        z = np.where(off > 0, self._width_of(off), off / self.scale)
         chances = []
         for value, beyond in zip(z, self._beyond(), strict=True):
             level = self._calibration(beyond).level(value)
@@ -77,7 +81,7 @@ class LossPrediction:
         z = np.empty(level.shape)
         for place, beyond in enumerate(self._beyond()):
             z[:, place] = self._calibration(beyond).width(level[:, place])
-        return np.exp(self.log_loss + sign * z * np.where(sign > 0, self._upper, self.scale))
+        return np.exp(self.log_loss + np.where(sign > 0, self._above(z), -z * self.scale))
 
     def difference(self, number: int, to: int = 0) -> LossDifference:
         """The loss of run `number` minus that of run `to`, nats."""
@@ -107,14 +111,38 @@ class LossPrediction:
             scale=self.scale[only],
             extrapolation_decades=self.extrapolation_decades[only],
             correlation=None,
-            upper_scale=None if self.upper_scale is None else self.upper_scale[only],
+            upper_share=None if self.upper_share is None else self.upper_share[only],
             never_above=None,
         )
 
-    @property
-    def _upper(self) -> np.ndarray:
-        """The s of losses above the centre, `(n,)`."""
-        return self.scale if self.upper_scale is None else self.upper_scale
+    def _above(self, width: np.ndarray) -> np.ndarray:
+        """How far a width in units of `scale`, `(…, n)`, reaches above the centre, in log loss."""
+        if self.upper_share is None:
+            return width * self.scale
+        found = np.empty(width.shape)
+        for place, (widths, reach) in enumerate(self._knots()):
+            own = width[..., place]
+            beyond = np.maximum(own - widths[-1], 0.0) * self.scale[place] * self.upper_share[place, -1]
+            found[..., place] = np.interp(own, widths, reach) + beyond
+        return found
+
+    def _width_of(self, off: np.ndarray) -> np.ndarray:
+        """The inverse of `_above`, `(n,)`."""
+        if self.upper_share is None:
+            return off / self.scale
+        found = np.empty(len(off))
+        for place, (widths, reach) in enumerate(self._knots()):
+            beyond = np.maximum(off[place] - reach[-1], 0.0) / (self.scale[place] * self.upper_share[place, -1])
+            found[place] = np.interp(off[place], reach, widths) + beyond
+        return found
+
+    def _knots(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Of each run: widths from 0 to the last of KNOTS, in units of `scale`, and how far they reach above."""
+        assert self.upper_share is not None
+        widths = self.widths(np.array(KNOTS))
+        reach = widths * self.scale[:, None] * self.upper_share
+        for own, far in zip(widths, reach, strict=True):
+            yield np.append(0.0, own), np.append(0.0, far)
 
     def _beyond(self) -> np.ndarray:
         """How far each run counts as extrapolated, 0 to 1, `(n,)`."""
@@ -124,7 +152,11 @@ class LossPrediction:
 
     def _width(self, level: float) -> np.ndarray:
         """Half the width of an interval, in units of `scale`, `(n,)`."""
-        beyond = self._beyond()
+        return self.widths(np.array([level]))[:, 0]
+
+    def widths(self, level: np.ndarray) -> np.ndarray:
+        """Half the widths of intervals at K levels, in units of `scale`, `(n, K)`."""
+        beyond = self._beyond()[:, None]
         outside = self.calibration
         inside = outside if self.within is None else self.within
         return (1.0 - beyond) * inside.width(level) + beyond * outside.width(level)

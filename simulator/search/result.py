@@ -141,7 +141,10 @@ class Optimization(Summarised):
         )
 
     def save_best(self, path: str | os.PathLike[str]) -> None:
-        """Write the best plan as a run configuration, complete with defaults. Raises as `require_feasible`."""
+        """Write the best plan as a run configuration of its own name, without keys that say nothing.
+
+        Raises as `require_feasible`.
+        """
         import yaml
 
         self.require_feasible()
@@ -150,7 +153,10 @@ class Optimization(Summarised):
             config = self.study.space.config(self.best.evaluation.values)
         else:
             config = forecast.config
-        write_text(path, yaml.safe_dump(config.to_mapping(), sort_keys=False, allow_unicode=True))
+        plain = config.model_copy(update={"name": f"{self.study.name} best"})
+        stated = plain.model_dump(mode="json", by_alias=True, exclude_none=True)
+        stated = {key: value for key, value in stated.items() if value != {}}
+        write_text(path, yaml.safe_dump(stated, sort_keys=False, allow_unicode=True))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values with stable keys and units in the names, for JSON."""

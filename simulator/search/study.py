@@ -17,6 +17,7 @@ from ...core.reading.yaml_reader import load_document
 from ...core.units import shown
 from ...core.version import __version__
 from ..cluster.step_time.step_model import StepTimeModel
+from ..config.other_files import refuse_other_files
 from ..config.run_config import RunConfig
 from ..forecast.for_plan import for_plan
 from ..predictor.loss_model import LossModel
@@ -92,6 +93,7 @@ class Study:
         """
         document = load_document(path)
         origins = Origins(document.where, document.lines)
+        refuse_other_files(document.mapping, document.where, "study")
         piped_in = os.fspath(path) == "-"
         name = "study" if piped_in else Path(path).stem
         return cls._made(document.mapping, origins, Path(path).parent, name, overrides, predictor)

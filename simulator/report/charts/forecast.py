@@ -99,9 +99,8 @@ def forecast_chart(result: Forecast, predictor: Predictor) -> alt.TopLevelMixin:
     subtitle = (
         f"{format_count(result.params_fitted)} parameters; bands: 50 % and 90 %; rests on {result.predictor['name']}"
     )
-    title = alt.TitleParams(
-        f"{name}: predicted perplexity" + (f", {of_what}" if of_what else ""), subtitle=subtitle, anchor="start"
-    )
+    heading = f"{name}: predicted perplexity" + (f", {of_what}" if of_what else "")
+    title = alt.TitleParams(heading, subtitle=subtitle, anchor="start")
     return alt.layer(*layers).properties(width=640, height=380, title=title)
 
 
@@ -111,9 +110,8 @@ def _curve(result: Forecast, predictor: Predictor) -> list[dict[str, float]]:
     predictor = for_plan(config, predictor)
     laws = [model.fit.law for model in predictor.parts(result.main).values()]
     # a law without tokens knows only the token count of its runs
-    tokens = config.data.tokens * np.geomspace(1 / _SPAN, _SPAN, _POINTS) ** any(
-        "tokens" in law.member.uses for law in laws
-    )
+    reads_tokens = any("tokens" in law.member.uses for law in laws)
+    tokens = config.data.tokens * np.geomspace(1 / _SPAN, _SPAN, _POINTS) ** reads_tokens
     columns = {k: np.repeat(v, _POINTS) for k, v in run_columns(config, predictor, []).items()}
     columns["tokens"] = tokens
     if any("unique_tokens" in law.columns for law in laws) and config.data.distinct_tokens() is not None:

@@ -44,13 +44,16 @@ def design_view(plan: Any, folder: Path) -> RenderableType:
 
 def next_view(plan: Any, project: Path) -> RenderableType:
     """The stage that `simulate proxies design --after` adds: its runs, and how much narrower the forecast gets."""
-    table = _table("run", "parameters", "tokens", "FLOPs", "then ±")
+    table = _table("run", "parameters", "tokens", "FLOPs", "of the plan's", "then ±")
+    spent = 0.0
     for run, width in zip(plan.runs, plan.half_width[1:], strict=True):
+        spent += run.training_flops
         table.add_row(
             run.run_id,
             format_count(run.shape.params_total),
             format_count(run.tokens),
             format_flops(run.training_flops).removesuffix(" FLOPs"),
+            f"{spent / plan.planned_flops:.2g} ×",
             f"{width:.2%}",
         )
     planned = f"{format_count(plan.planned['params'])} parameters on {format_count(plan.planned['tokens'])} tokens"
@@ -59,7 +62,8 @@ def next_view(plan: Any, project: Path) -> RenderableType:
         f"planned run: {planned}, mix {mix}",
         f"its loss: {plan.loss_nats:.4g} nats by {plan.law}; 90 % interval ±{plan.half_width[0]:.2%} now, "
         f"±{plan.half_width[-1]:.2%} then",
-        f"{len(plan.runs)} of {plan.pool} candidates: {format_flops(plan.estimate.training_flops)}, about "
+        f"{len(plan.runs)} of {plan.pool} candidates: {format_flops(plan.estimate.training_flops)} "
+        f"({plan.estimate.training_flops / plan.planned_flops:.2g} × the planned run's), about "
         f"{format_duration(plan.estimate.wall_clock_s)} on {plan.workers} workers",
     ]
     title = Text(f"stage {plan.stage}: {len(plan.runs)} runs", style="bold")

@@ -26,6 +26,7 @@ _POWERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _LEAST_GAIN = 3e-3  # share of the remaining variance that a run must remove to be chosen
 _COMMITTED = 0.5  # share of each round's plan that is trained before choosing again
 _SLACK = 1e-9
+_NOTHING = 0.01  # share of today's half-width: runs that narrow it by less, all together, gain nothing
 
 PosteriorOf = Callable[[tuple[int, ...]], JointPosterior | Sequence[JointPosterior]]
 """Returns the posterior, or one for each loss, given the losses of the runs taken so far."""
@@ -47,6 +48,14 @@ class Selection:
     def reaches(self, precision: float) -> bool:
         """Whether the half-width ends at `precision` or below."""
         return self.half_width is not None and bool(self.half_width[-1] <= precision)
+
+    def worthwhile(self) -> Selection:
+        """The shortest start of the list after which nothing more is gained: all but _NOTHING of the narrowing."""
+        if self.half_width is None or not self.runs:
+            return self
+        still = self.half_width - self.half_width[-1]
+        enough = _NOTHING * self.half_width[0]
+        return self.first(int(np.argmax(still <= enough)))
 
     def first(self, count: int) -> Selection:
         """The first `count` of the runs."""

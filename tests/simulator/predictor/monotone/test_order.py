@@ -11,7 +11,7 @@ from foretrain.simulator.predictor.storage.folder import load, shipped
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-ROUNDING = 2e-5  # in log loss: the grid on which the lowest upper end is looked for
+ROUNDING = 3e-4  # in log loss: the grid on which the lowest upper end is looked for
 
 
 def noisy(law: str = "auto", seed: int = 0, noise: float = 0.03) -> Predictor:
@@ -26,28 +26,48 @@ def noisy(law: str = "auto", seed: int = 0, noise: float = 0.03) -> Predictor:
 
 @pytest.fixture(scope="module")
 def predictors() -> dict[str, Predictor]:
-    found = {name: load(name) for name in shipped() if name != "routing-moe"}  # it is of one token count
-    return found | {"auto": noisy(), "chinchilla": noisy("chinchilla", 1), "kaplan": noisy("kaplan", 2, 0.01)}
+    return {
+        "repeats-c4": load("repeats-c4"),
+        "auto": noisy(),
+        "chinchilla": noisy("chinchilla", 1),
+        "kaplan": noisy("kaplan", 2, 0.01),
+    }
 
 
-@settings(max_examples=12, deadline=None)
-@given(st.floats(7.0, 12.0), st.floats(9.0, 14.0), st.sampled_from(["params", "tokens"]), st.floats(0.5, 0.98))
+@settings(max_examples=6, deadline=None)
+@given(st.floats(7.0, 10.0), st.floats(9.0, 11.0), st.sampled_from(["params", "tokens"]), st.floats(0.5, 0.98))
 def test_upper_ends_never_rise_with_size_or_tokens(predictors, log_params, log_tokens, axis, level):
-    steps = np.linspace(0.0, 3.0, 13)
-    sizes = {"params": np.full(13, 10**log_params), "tokens": np.full(13, 10**log_tokens)}
-    sizes[axis] = sizes[axis] * 10**steps
+    sizes = {"params": np.full(7, 10**log_params), "tokens": np.full(7, 10**log_tokens)}
+    sizes[axis] = sizes[axis] * np.geomspace(1.0, 300.0, 7)
     for name, predictor in predictors.items():
-        found = predictor.predict(sizes)
-        assert np.diff(found.log_loss).max() <= 1e-9, name
-        low, high = found.interval(level)
-        assert np.diff(np.log(high)).max() <= ROUNDING, name
-        assert (low < found.loss_nats).all(), name
-        assert (found.loss_nats <= high).all(), name
+        rise, inside = checked(predictor, sizes, level)
+        assert rise <= ROUNDING, name
+        assert inside, name
+
+
+def checked(predictor: Predictor, sizes: dict[str, np.ndarray], level: float) -> tuple[float, bool]:
+    """By how much an upper end rises in log loss at most, and whether the centres fall and lie inside."""
+    found = predictor.predict(sizes)
+    low, high = found.interval(level)
+    inside = (low < found.loss_nats).all() and (found.loss_nats <= high).all()
+    return float(np.diff(np.log(high)).max()), bool(inside and np.diff(found.log_loss).max() <= 1e-9)
+
+
+@pytest.mark.parametrize("name", [name for name in shipped() if name != "routing-moe"])  # it is of one token count
+@pytest.mark.parametrize("axis", ["params", "tokens"])
+def test_shipped_predictors_are_monotone_from_small_to_far_beyond(name, axis):
+    sizes = {"params": np.full(25, 7e9), "tokens": np.full(25, 2e12)}
+    sizes[axis] = sizes[axis] * np.geomspace(1e-3, 1e3, 25)
+    for level in (0.5, 0.9, 0.95):
+        rise, inside = checked(load(name), sizes, level)
+        assert rise <= ROUNDING
+        assert inside
 
 
 def test_chances_and_draws_follow_the_narrower_upper_side():
     found = load("repeats-c4").predict({"params": np.array([1e8]), "tokens": np.array([1e14])})
-    assert found.upper_scale[0] < found.scale[0]
+    assert found.upper_share is not None
+    assert (np.diff(found.upper_share[0]) < 0).all()
     for level in (0.5, 0.9, 0.95):
         low, high = (float(end[0]) for end in found.interval(level))
         assert found.probability_at_most(high)[0] == pytest.approx(0.5 + level / 2, abs=1e-3)

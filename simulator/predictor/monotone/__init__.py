@@ -1,0 +1,1 @@
+"""What larger and longer runs can't do: end above smaller ones."""
