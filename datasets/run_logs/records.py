@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import LogError
+from ...core.files import refuse_pipe
 from ...core.units import shown
 from .events import read_events
 
@@ -88,6 +89,7 @@ def read_records(path: str | os.PathLike[str], whole: bool = False) -> Records:
 
 
 def _bytes(path: Path) -> bytes:
+    refuse_pipe(path, LogError)
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)

@@ -24,6 +24,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from ...core.errors import RunTableError
+from ...core.files import refuse_pipe
 
 __all__ = ["EXTENSIONS", "MAX_BYTES", "MAX_CELLS", "Cells", "Frame", "RawTable", "raw_from_frame", "read_raw"]
 
@@ -103,6 +104,7 @@ def read_raw(path: str | Path) -> RawTable:
     kind = next((e for e in EXTENSIONS if path.name.lower().endswith(e)), None)
     if kind is None:
         raise RunTableError(f"{path}: unknown file type {path.suffix!r}; a run table ends in {', '.join(EXTENSIONS)}")
+    refuse_pipe(path, RunTableError)
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
