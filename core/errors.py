@@ -71,7 +71,7 @@ class ForetrainError(Exception):
 
 
 _GOT = re.compile(r"(?P<where>.*?): got (?P<got>.*?)(?:[;,] (?P<expected>expected .*))?")
-_PLACE = re.compile(r"(?P<where>\S.*?): (?P<got>.*?)(?:[;,] (?P<expected>expected .*))?")
+_PLACE = re.compile(r"(?P<where>\S+:\d+: [\w.\[\]-]+|\S.*?): (?P<got>.*?)(?:[;,] (?P<expected>expected .*))?")
 
 
 def error_parts(kind: str, message: str) -> dict[str, Any]:
