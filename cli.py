@@ -5,7 +5,7 @@ Libraries are imported inside the commands, so that `simulate --help` and `simul
 
 from __future__ import annotations
 
-import io
+import json
 import os
 import sys
 import traceback
@@ -15,12 +15,14 @@ from typing import Any, NoReturn
 import click
 
 from .commands import COMMANDS
-from .core.errors import ForetrainError, ForetrainWarning
+from .core.errors import ForetrainError, ForetrainWarning, OutputError, error_parts
+from .core.output.streams import PlainStream, plain_streams
 from .core.registry import NO_PLUGINS
 from .core.version import __version__
 
 _EXIT_INTERNAL = 5
 _EXIT_INTERRUPTED = 130
+_EXIT_READER_LEFT = 1
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -46,42 +48,63 @@ for _command in COMMANDS:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit.
 
-    Exit codes: 0 ok, 2 usage, 3 bad input, 4 infeasible or a tracked run behind its plan, 5 internal, 130 interrupted.
+    Exit codes: 0 ok, 2 usage, 3 bad input, 4 infeasible or a tracked run behind its plan, 5 internal, 130 interrupted,
+    1 where the reader of standard output has left.
 
     Args:
         arguments: What to run instead of the process's own arguments.
     """
-    if arguments is None:
-        arguments = sys.argv[1:]
-    debug = "--debug" in arguments
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a pipe's encoding may lack α and ±
+    words = list(sys.argv[1:] if arguments is None else arguments)
     warnings.simplefilter("default", ForetrainWarning)
     warnings.showwarning = _show_warning
-    try:
-        # a command that has answered may still end with a code of its own
-        code = simulate.main(arguments, prog_name="simulate", standalone_mode=False) or 0
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; nothing was left half-written", err=True)
-        code = _EXIT_INTERRUPTED
-    except ForetrainError as error:
-        _say(debug, f"simulate: {error}")
-        code = error.exit_code
-    except Exception as error:
-        _say(debug, f"simulate: internal error: {type(error).__name__}: {error} (`simulate --debug …` shows where)")
-        code = _EXIT_INTERNAL
+    with plain_streams() as (out, err):
+        try:
+            code = _run(words, out)
+            out.flush()
+        except OutputError as error:
+            code = error.exit_code
+            if code != _EXIT_READER_LEFT:  # head has read enough: nothing went wrong
+                click.echo(f"simulate: {error}", err=True)
+        err.flush()
     sys.exit(code)
 
 
-def _say(debug: bool, message: str) -> None:
+def _run(words: list[str], out: PlainStream) -> int:
+    """The exit code of a command; what went wrong is said."""
+    try:
+        # a command that has answered may still end with a code of its own
+        return simulate.main(words, prog_name="simulate", standalone_mode=False) or 0
+    except click.ClickException as error:
+        _say_as_json(words, out, error_parts("UsageError", error.format_message()))
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; nothing was left half-written", err=True)
+        return _EXIT_INTERRUPTED
+    except OutputError:
+        raise
+    except ForetrainError as error:
+        _say(words, f"simulate: {error}")
+        _say_as_json(words, out, error.to_dict())
+        return error.exit_code
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        _say(words, f"simulate: internal error: {what} (`simulate --debug …` shows where)")
+        _say_as_json(words, out, {**error_parts("InternalError", what), "where": None, "got": None})
+        return _EXIT_INTERNAL
+
+
+def _say(words: list[str], message: str) -> None:
     """One line on standard error; before it the traceback, if asked for."""
-    if debug:
+    if "--debug" in words:
         traceback.print_exc()
     click.echo(message, err=True)
+
+
+def _say_as_json(words: list[str], out: PlainStream, parts: dict[str, Any]) -> None:
+    """The error as the one document on standard output, if JSON was asked for and none has been printed."""
+    if "--json" in words and not out.written:
+        click.echo(json.dumps({"error": parts}, indent=2))
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

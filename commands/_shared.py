@@ -6,16 +6,22 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, TextIO
 
 import click
 
 from ..core.errors import InfeasibleError, InputError, LogError, UsageError
-from ..core.progress import Progress
+from ..core.output.plain import visible
+from ..core.output.streams import trusted
+from ..core.progress import Progress, ProgressLines
 
 _WHOLE_LINES = 10_000
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON with the same facts as the table.")
+log_json_option = click.option(
+    "--log-json", is_flag=True, help="Tell progress on standard error as JSON, one line per event."
+)
 columns_option = click.option(
     "--columns", metavar="STD=COL,…", help="Name the table's columns, e.g. params=N,tokens=D,loss=val_loss."
 )
@@ -131,29 +137,40 @@ def show(as_json: bool, facts: dict[str, Any], view: Callable[[], Any]) -> None:
     if as_json:
         click.echo(json.dumps(facts, indent=2, allow_nan=False))
         return
-    from rich.console import Console
-
     if sys.stdout.isatty():
-        Console(highlight=False, markup=False).print(view())
+        console(sys.stdout).print(view())
         return
     # off a terminal a line must not be broken where a reader or a grep expects it whole, nor end in blanks
-    console = Console(highlight=False, markup=False, width=_WHOLE_LINES)
-    with console.capture() as captured:
-        console.print(view())
+    whole = console(sys.stdout, width=_WHOLE_LINES)
+    with whole.capture() as captured:
+        whole.print(view())
     lines = [line.rstrip() for line in captured.get().split("\n")]
     click.echo("\n".join(lines), nl=False)
 
 
-@contextmanager
-def progress_bar(what: str) -> Iterator[Progress | None]:
-    """A progress bar on standard error; nothing when that is not a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
+def console(stream: TextIO, **options: Any) -> Any:
+    """A console of rich on a stream, whose text steers no terminal: only its own colours do."""
     from rich.console import Console
+    from rich.segment import Segment
+
+    class Plain(Console):
+        def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else segment._replace(text=visible(segment.text, lines=True))
+
+    return Plain(file=trusted(stream), highlight=False, markup=False, **options)
+
+
+@contextmanager
+def progress_bar(what: str, log_json: bool = False) -> Iterator[Progress]:
+    """A progress bar on standard error; where that is no terminal a line a minute, or with `log_json` JSON lines."""
+    if log_json or not sys.stderr.isatty():
+        with ProgressLines(what, partial(click.echo, err=True), as_json=log_json) as step:
+            yield step
+        return
     from rich.progress import Progress as Bar
 
-    with Bar(console=Console(stderr=True), transient=True) as bar:
+    with Bar(console=console(sys.stderr), transient=True) as bar:
         task = bar.add_task(what, total=1.0)
 
         def advance(text: str, share: float) -> None:

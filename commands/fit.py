@@ -10,6 +10,7 @@ from ..core.errors import UsageError
 from ._shared import (
     columns_option,
     json_option,
+    log_json_option,
     progress_bar,
     read_table,
     show,
@@ -33,11 +34,13 @@ _LAW_HELP = "auto, or a name: chinchilla, general, kaplan, general+repetition, g
 @columns_option
 @tokenizer_option
 @where_option
+@log_json_option
 @json_option
 def fit(
     runs: str,
     out: str | None,
     as_json: bool,
+    log_json: bool,
     fixed: tuple[str, ...],
     columns: str | None,
     tokenizer: str | None,
@@ -62,7 +65,7 @@ def fit(
         check_destination(out)  # before minutes of work, not after
     table = read_table(runs, columns, tokenizer, where)
     parameters = _fixed(fixed)
-    with progress_bar("fitting") as step:
+    with progress_bar("fitting", log_json) as step:
         fitted = Predictor.fit(table, fixed=parameters, name=out or "predictor", progress=step, **how)
     if out is not None:
         save(fitted, out)

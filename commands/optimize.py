@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..core.errors import InfeasibleError, UsageError
-from ._shared import chart_option, json_option, progress_bar, show
+from ._shared import chart_option, json_option, log_json_option, progress_bar, show
 
 
 @click.command()
@@ -18,6 +18,7 @@ from ._shared import chart_option, json_option, progress_bar, show
 @click.option("--worker", is_flag=True, hidden=True)
 @click.option("--out", metavar="FILE", help="Write the best plan here, as a run configuration.")
 @chart_option("the search")
+@log_json_option
 @json_option
 def optimize(
     config: str,
@@ -29,6 +30,7 @@ def optimize(
     worker: bool,
     out: str | None,
     chart: str | None,
+    log_json: bool,
     as_json: bool,
 ) -> int:
     """Search data mixes and compute allocations for a better plan: any field of the run may vary.
@@ -47,11 +49,13 @@ def optimize(
     from ..simulator.search.study import Study
     from ..simulator.search.trials.workers import workers
 
+    if storage is not None and not storage.strip():
+        raise UsageError("--storage: is empty; expected a file, a database's URL, or memory")
     _check_destinations(out, chart)  # before minutes of work, not after
     fitted = None if predictor is None else load(predictor)
     study = Study.load(config, overrides, fitted)
     total = trials or study.options.trials
-    where = storage or study.kept_in()
+    where = study.kept_in() if storage is None else storage
     if worker:
         work(study, trials=total, storage=where)
         return 0
@@ -60,7 +64,7 @@ def optimize(
         passed_on += ["--set", override]
     if predictor is not None:
         passed_on += ["--predictor", predictor]
-    with progress_bar("searching") as step, workers(processes - 1, config, where, total, passed_on):
+    with progress_bar("searching", log_json) as step, workers(processes - 1, config, where, total, passed_on):
         found = search(study, trials=total, storage=where, progress=step)
     if chart is not None:
         from ..simulator.report.charts.forecast import save_chart

@@ -10,7 +10,7 @@ import click
 from ..core.errors import ConfigError, UsageError
 from ..core.units import parse_count, parse_duration_s, parse_share, shown
 from ..workflows.planned_run import SIZES, StageBudget
-from ._shared import json_option, progress_bar, show
+from ._shared import json_option, log_json_option, progress_bar, show
 
 if TYPE_CHECKING:
     from ..proxies.project import Project
@@ -82,8 +82,11 @@ def design(space: str | None, out: str | None, workers: int | None, as_json: boo
 @click.option("--engine", default="local", show_default=True, metavar="NAME", help="local (this machine) or ray.")
 @click.option("--address", metavar="ADDRESS", help="ray: the cluster to use (default: this machine's).")
 @workers_option
+@log_json_option
 @json_option
-def train(where: str, out: str | None, engine: str, address: str | None, workers: int | None, as_json: bool) -> None:
+def train(
+    where: str, out: str | None, engine: str, address: str | None, workers: int | None, log_json: bool, as_json: bool
+) -> None:
     """Train what isn't done yet. Interrupted at any moment, the same command goes on from there.
 
     DIR is a folder made by `simulate proxies design`; a SPACE is designed first.
@@ -96,12 +99,12 @@ def train(where: str, out: str | None, engine: str, address: str | None, workers
 
     executor = get_executor(engine, workers, address)
     if Path(where).suffix in _YAML:
-        project = _create(where, out, workers)
+        project = _create(where, out, workers, log_json)
     elif out is None:
         project = _open(where)
     else:
         raise UsageError("--out goes with a SPACE (a .yaml file); a project's folder is where it is")
-    with progress_bar("training") as step:
+    with progress_bar("training", log_json) as step:
         status = project.train(executor, step)
     show(as_json, status.to_dict(), lambda: _tables().trained_view(project.folder, status))
 
@@ -140,11 +143,11 @@ def table(folder: str, out: str, as_json: bool) -> None:
     show(as_json, facts, lambda: f"wrote {out}: {rows} rows, {', '.join(losses)}")
 
 
-def _create(space: str, out: str | None, workers: int | None) -> Project:
+def _create(space: str, out: str | None, workers: int | None, log_json: bool = False) -> Project:
     from ..proxies.project import Project
 
     folder = Path(space).parent / "proxies" if out is None else Path(out)
-    with progress_bar("preparing") as step:
+    with progress_bar("preparing", log_json) as step:
         return Project.create(folder, space, workers, step)
 
 

@@ -12,12 +12,16 @@
     │   ├── PredictorError            a predictor directory: missing, damaged, foreign
     │   ├── LogError                  the log of a running job: missing, damaged, without a loss
     │   └── FitError                  the data can't support what was asked
+    ├── OutputError               3   standard output is closed or full; 1 where its reader has left
     └── InfeasibleError           4   nothing satisfies the stated constraints
 
 A message says what was wrong, where (file, line, column, key), which value, and what would be accepted.
 """
 
 from __future__ import annotations
+
+import re
+from typing import Any
 
 __all__ = [
     "CampaignError",
@@ -32,6 +36,7 @@ __all__ = [
     "InputError",
     "LogError",
     "MissingExtraError",
+    "OutputError",
     "PluginWarning",
     "PredictorError",
     "RegistryError",
@@ -54,6 +59,31 @@ class ForetrainError(Exception):
     """
 
     exit_code: int = 5
+
+    def to_dict(self) -> dict[str, Any]:
+        """The error as plain values: `kind`, `message`, and of its sentence `where`, `got` and `expected`, None each
+        where it doesn't say so; of several lines `others` has the rest.
+
+        >>> ConfigError("run.yaml:3: data.tokens: got '1X'; expected a count").to_dict()["where"]
+        'run.yaml:3: data.tokens'
+        """
+        return error_parts(type(self).__name__, str(self))
+
+
+_GOT = re.compile(r"(?P<where>.*?): got (?P<got>.*?)(?:[;,] (?P<expected>expected .*))?")
+_PLACE = re.compile(r"(?P<where>\S+:\d+: [\w.\[\]-]+|\S.*?): (?P<got>.*?)(?:[;,] (?P<expected>expected .*))?")
+
+
+def error_parts(kind: str, message: str) -> dict[str, Any]:
+    """What `ForetrainError.to_dict` gives, of a message by whoever raised it."""
+    first, *others = message.splitlines() or [""]
+    found = _GOT.fullmatch(first) or _PLACE.fullmatch(first)
+    parts: dict[str, Any] = {"kind": kind, "message": message, "where": None, "got": None, "expected": None}
+    if found is not None:
+        parts |= {name: text and text.removeprefix("expected ") for name, text in found.groupdict().items()}
+    if others:
+        parts["others"] = [{k: v for k, v in error_parts(kind, line).items() if k != "kind"} for line in others]
+    return parts
 
 
 class UsageError(ForetrainError):
@@ -102,6 +132,14 @@ class LogError(InputError):
 
 class FitError(InputError):
     """The table can't support the fit that was asked for."""
+
+
+class OutputError(ForetrainError):
+    """What was to be printed can't be: standard output is closed, full, or nobody reads it any more."""
+
+    def __init__(self, message: str, exit_code: int = 3) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class InfeasibleError(ForetrainError):

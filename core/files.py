@@ -27,6 +27,7 @@ __all__ = [
     "check_manifest",
     "read_bounded_text",
     "read_json",
+    "refuse_pipe",
     "sha256_file",
     "sync_folder",
     "write_bytes",
@@ -103,6 +104,7 @@ def read_bounded_text(path: str | os.PathLike[str], max_bytes: int, error: type[
 
     Raises `error` if the file is missing, is a folder, can't be read, is larger, or isn't UTF-8.
     """
+    refuse_pipe(path, error)
     try:
         with open(path, "rb") as stream:
             # Read instead of stat: it also bounds pipes, and a file that grows meanwhile.
@@ -120,6 +122,16 @@ def read_bounded_text(path: str | os.PathLike[str], max_bytes: int, error: type[
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as cause:
         raise error(f"{path}: byte {cause.start} isn't UTF-8 text; is this the right file?") from cause
+
+
+def refuse_pipe(path: str | os.PathLike[str], error: type[InputError]) -> None:
+    """Raise `error` for a named pipe, on which one would wait for ever; the shell's (/dev/fd/63) are read."""
+    try:
+        waits = stat.S_ISFIFO(os.stat(path).st_mode) and not os.fspath(path).startswith(("/dev/", "/proc/"))
+    except (OSError, ValueError):  # which whoever opens it reports
+        return
+    if waits:
+        raise error(f"{path}: is a named pipe; expected a regular file, /dev/stdin or the shell's <(command)")
 
 
 def read_json(path: str | os.PathLike[str], max_bytes: int, error: type[InputError] = InputError) -> Any:

@@ -44,9 +44,11 @@ class Answer:
         return json.loads(self.out)
 
     def refused(self, *words: str, code: int = 3) -> None:
-        """Hold it against a refusal: this exit code, nothing on standard output, these words in the message."""
+        """Hold it against a refusal: this exit code, these words in the message, on standard output nothing or, with
+        `--json`, the error."""
         assert self.code == code, f"exit {self.code} instead of {code}: {self.err[-300:] or self.out[-300:]}"
-        assert not self.out.strip(), f"standard output of a refusal: {self.out[:200]!r}"
+        if self.out.strip():
+            assert set(self.json) == {"error"}, f"standard output of a refusal: {self.out[:200]!r}"
         self.sound()
         for word in words:
             assert word in self.err, f"{word!r} isn't in: {self.err[-400:]}"

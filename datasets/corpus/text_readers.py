@@ -21,6 +21,15 @@ __all__ = ["MAX_DOCUMENT_BYTES", "RawText", "read_texts"]
 MAX_DOCUMENT_BYTES = 64 << 20
 """Largest document, in bytes of UTF-8; for JSON lines, the largest line."""
 
+UNPACKED_BYTES = 1 << 30
+"""What any packed file may unpack to, bytes; a larger one by its size."""
+
+MOST_UNPACKED = 200
+"""Bytes of text for each byte of a packed file beyond that: text packs to a tenth, not to a thousandth."""
+
+MOST_BLANK_LINES = 1_000_000
+"""Blank lines in a row; a small file can unpack to any number."""
+
 _BATCH_ROWS = 256
 _MAX_LISTED = 12
 _BOM = b"\xef\xbb\xbf"
@@ -76,9 +85,16 @@ def _json_lines(file: TextFile, text_field: str) -> Iterator[RawText]:
 
 def _lines(stream: BinaryIO, file: TextFile) -> Iterator[bytes]:
     """Yield the lines of a stream, none longer than a byte more than is allowed."""
-    number = 1
+    number, blank = 1, 0
+    left = _most_unpacked(file)
     try:
         while line := stream.readline(MAX_DOCUMENT_BYTES + 1):
+            left -= len(line)
+            if left < 0:
+                raise unpacks_too_far(f"{file.path}:{number}")
+            blank = blank + 1 if line in (b"\n", b"\r\n") else 0
+            if blank > MOST_BLANK_LINES:
+                raise CorpusError(f"{file.path}:{number}: {blank:,} blank lines follow each other; expected documents")
             yield line
             number += 1
     except _DAMAGE as error:
@@ -114,17 +130,23 @@ def _parquet(file: TextFile, text_field: str) -> Iterator[RawText]:
 
     row = 0
     try:
-        with pq.ParquetFile(file.path, pre_buffer=False, buffer_size=1 << 20) as table:
-            schema = table.schema_arrow
-            if text_field not in schema.names:
-                raise _no_field(str(file.path), text_field, schema.names)
-            _check_type(schema.field(text_field).type, text_field, file)
+        schema = pq.read_schema(file.path)
+        if text_field not in schema.names:
+            raise _no_field(str(file.path), text_field, schema.names)
+        _check_type(schema.field(text_field).type, text_field, file)
+        # a text that is repeated stands in the file once, and as a dictionary once in memory too
+        texts = [text_field]
+        with pq.ParquetFile(file.path, pre_buffer=False, buffer_size=1 << 20, read_dictionary=texts) as table:
+            left = _most_unpacked(file)
             for batch in table.iter_batches(batch_size=_BATCH_ROWS, columns=[text_field]):
-                for value in batch.column(0).to_pylist():
+                for value in _values(batch.column(0)):
                     row += 1
                     where = f"{file.path}:{row}"
                     if value is not None and len(value) > MAX_DOCUMENT_BYTES:
                         raise _too_large(where, "split the document")
+                    left -= len(value or "")
+                    if left < 0:
+                        raise unpacks_too_far(where)
                     yield RawText(value or "", where)
     except (pa.ArrowException, OSError) as error:
         raise _damaged(f"{file.path}:{row + 1}", error) from error
@@ -132,6 +154,19 @@ def _parquet(file: TextFile, text_field: str) -> Iterator[RawText]:
         raise CorpusError(f"{file.path}: between rows {row + 1} and {row + _BATCH_ROWS}: isn't UTF-8 text") from error
     if not row:
         raise CorpusError(f"{file.path}: is empty; expected at least one row")
+
+
+def _values(column: Any) -> Iterator[str | None]:
+    """The texts of an Arrow array; those of a dictionary are made once."""
+    if hasattr(column, "dictionary"):
+        values = column.dictionary.to_pylist()
+        return (None if index is None else values[index] for index in column.indices.to_pylist())
+    return iter(column.to_pylist())
+
+
+def _most_unpacked(file: TextFile) -> int:
+    """Bytes of text that a file may unpack to."""
+    return max(UNPACKED_BYTES, MOST_UNPACKED * file.path.stat().st_size)
 
 
 def _check_type(kind: Any, text_field: str, file: TextFile) -> None:
@@ -193,6 +228,14 @@ def _binary(where: str) -> CorpusError:
 
 def _too_large(where: str, hint: str) -> CorpusError:
     return CorpusError(f"{where}: is larger than {MAX_DOCUMENT_BYTES >> 20} MiB, the limit of one document; {hint}")
+
+
+def unpacks_too_far(where: str) -> CorpusError:
+    """The error for a packed file whose text never ends."""
+    return CorpusError(
+        f"{where}: too large: unpacks to more than {UNPACKED_BYTES >> 20} MiB and {MOST_UNPACKED} times the file's "
+        "size; expected text, unpack it to see what it is"
+    )
 
 
 def _no_field(where: str, text_field: str, fields: Any) -> CorpusError:

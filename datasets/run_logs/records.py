@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import LogError
+from ...core.files import refuse_pipe
 from ...core.units import shown
 from .events import read_events
 
 __all__ = ["MAX_BYTES", "Notice", "Record", "Records", "read_records"]
 
-MAX_BYTES = 1 << 29
-"""Largest log that is read, bytes: half a GiB, some five million points."""
+MAX_BYTES = 1 << 28
+"""Largest log that is read, bytes: a quarter of a GiB, some two million points."""
+MAX_CELLS = 20_000_000
+"""Most lines × columns of a log, or scalars of its events: a short line takes a hundred times its bytes in memory."""
 _EVENTS = "tfevents"  # in the name of every event file
 _MOST_BAD = 0.01  # share of lines that may be unreadable: a crash leaves a torn line in the middle
 _FEW_BAD = 3
@@ -81,10 +84,12 @@ def read_records(path: str | os.PathLike[str], whole: bool = False) -> Records:
         text = data[: error.start].decode("utf-8-sig")  # a character that is being written
     if not text.strip():  # a byte order mark alone
         raise LogError(f"{where}: is empty; expected a log of steps and losses")
+    _refuse_cells(text.count("\n"), where)
     return _json(text, where) if text.lstrip()[:1] in ("{", "[") else _csv(text, where, whole)
 
 
 def _bytes(path: Path) -> bytes:
+    refuse_pipe(path, LogError)
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -95,6 +100,11 @@ def _bytes(path: Path) -> bytes:
     if len(data) > MAX_BYTES:
         raise LogError(f"{path}: is larger than {MAX_BYTES} bytes; expected at most that: log fewer points")
     return data
+
+
+def _refuse_cells(cells: int, where: str) -> None:
+    if cells > MAX_CELLS:
+        raise LogError(f"{where}: too large: {cells:,} values; expected at most {MAX_CELLS:,}: log fewer points")
 
 
 # TensorBoard
@@ -117,6 +127,7 @@ def _events(files: list[tuple[str, bytes]], where: str) -> Records:
     for name, data in files:
         scalars, notes = read_events(data, name)
         notices += [Notice("torn" if "cut off" in note else "unreadable", note) for note in notes]
+        _refuse_cells(4 * (len(rows) + len(scalars)), where)
         for tag, step, value, wall_s in scalars:
             rows.append((len(rows) + 1, {"step": step, tag: value, "_timestamp": wall_s}))
     if not rows:
@@ -201,6 +212,7 @@ def flat(record: Mapping[str, Any], prefix: str = "", depth: int = 0) -> dict[st
 def _csv(text: str, where: str, whole: bool) -> Records:
     head = text.partition("\n")[0]
     delimiter = max(",\t;", key=head.count)
+    _refuse_cells(text.count("\n") * (head.count(delimiter) + 1), where)
     try:
         table = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
     except csv.Error as error:

@@ -19,10 +19,12 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from ...core.errors import RunTableError
+from ...core.files import refuse_pipe
 
 __all__ = ["EXTENSIONS", "MAX_BYTES", "MAX_CELLS", "Cells", "Frame", "RawTable", "raw_from_frame", "read_raw"]
 
@@ -32,11 +34,12 @@ Frame: TypeAlias = Any
 Cells: TypeAlias = Any
 """A pandas.Series: one column, indexed like its frame."""
 
-MAX_BYTES = 2 * 1024**3
-"""Largest file, and largest unpacked CSV.gz, in bytes. A table of runs this size is some other file."""
+MAX_BYTES = 512 * 1024**2
+"""Largest file, largest unpacked CSV.gz, and largest text of a Parquet table's cells, in bytes: a small file can unpack
+to any size, and a table of runs of this one is some other file."""
 
-MAX_CELLS = 100_000_000
-"""Largest Parquet table, rows × columns: a small file can unpack to any size."""
+MAX_CELLS = 20_000_000
+"""Largest table, rows × columns; of a CSV, lines × columns."""
 
 EXTENSIONS = (".csv", ".csv.gz", ".parquet", ".pq")
 """File types that are read and written."""
@@ -101,6 +104,7 @@ def read_raw(path: str | Path) -> RawTable:
     kind = next((e for e in EXTENSIONS if path.name.lower().endswith(e)), None)
     if kind is None:
         raise RunTableError(f"{path}: unknown file type {path.suffix!r}; a run table ends in {', '.join(EXTENSIONS)}")
+    refuse_pipe(path, RunTableError)
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
@@ -111,7 +115,7 @@ def read_raw(path: str | Path) -> RawTable:
     except OSError as error:
         raise RunTableError(f"{path}: can't be read ({error.strerror or error}); expected a table of runs") from None
     where = str(path)
-    if not data:
+    if not data.strip():
         raise RunTableError(f"{where}: the file is empty; expected a header line and one line per run")
     if kind in (".parquet", ".pq"):
         return _read_parquet(data, where)
@@ -158,7 +162,15 @@ def _unpack(data: bytes, where: str) -> bytes:
     return text
 
 
+def _refuse_cells(cells: int, where: str) -> None:
+    if cells > MAX_CELLS:
+        raise RunTableError(f"{where}: too large: {cells:,} cells; expected a run table of at most {MAX_CELLS:,}")
+
+
 def _read_csv(data: bytes, where: str) -> RawTable:
+    if not data.strip():
+        raise RunTableError(f"{where}: the file is empty; expected a header line and one line per run")
+    _refuse_cells(2 * data.count(b"\n"), where)  # two columns at least, before any line is looked at
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -173,6 +185,7 @@ def _read_csv(data: bytes, where: str) -> RawTable:
         hint = f"; it seems to be separated by {separator!r}, save it with commas" if separator else ""
         raise RunTableError(f"{where}: expected a header line of comma-separated column names, found {header!r}{hint}")
     _refuse_repeated(header, where)
+    _refuse_cells(data.count(b"\n") * len(header), where)
     if first is None:
         raise RunTableError(f"{where}: there are no rows; expected a header line and one line per run")
     frame = _parse_csv(data, header, where)
@@ -219,18 +232,70 @@ def _line_of(data: bytes, row: int, where: str) -> int:
 
 
 def _read_parquet(data: bytes, where: str) -> RawTable:
+    notes: list[str] = []
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
-        cells = file.metadata.num_rows * file.metadata.num_columns
-        if cells > MAX_CELLS:
-            raise RunTableError(f"{where}: {cells:,} cells; a run table has at most {MAX_CELLS:,}")
-        table = file.read(use_threads=False)
+        _refuse_cells(file.metadata.num_rows * file.metadata.num_columns, where)
+        _refuse_repeated(file.schema_arrow.names, where)
+        columns = {field.name: field.type for field in file.schema_arrow if not (pa.types.is_nested(field.type))}
+        if nested := [name for name in file.schema_arrow.names if name not in columns]:
+            notes.append(f"columns of lists or records are not read: {', '.join(map(repr, nested[:6]))}")
+        table = _decoded(data, columns, where)
         # Metadata can hold an index and custom types; the plain columns are all that is wanted.
-        _refuse_repeated(table.column_names, where)
         frame = table.to_pandas(ignore_metadata=True)
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         if isinstance(error, RunTableError):
             raise
         problem = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise RunTableError(f"{where}: damaged, or not a Parquet file ({problem})") from None
-    return _checked(RawTable(frame, where, lambda row: f"row {row + 1}"))
+    return _checked(RawTable(frame, where, lambda row: f"row {row + 1}", notes))
+
+
+def _decoded(data: bytes, columns: dict[str, pa.DataType], where: str) -> pa.Table:
+    """The columns of a Parquet file, read by row group, the bytes of their cells counted before they are unpacked.
+
+    A text that is repeated stands in the file once: as a dictionary it stays so, and what it would take is known.
+    """
+    texts = [name for name, kind in columns.items() if _is_text(kind)]
+    file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=texts)
+    # what has a width has it in every cell, whatever the file takes
+    widths = sum(kind.bit_width // 8 for kind in columns.values() if pa.types.is_fixed_size_binary(kind))
+    if widths * file.metadata.num_rows > MAX_BYTES:
+        raise RunTableError(f"{where}: too large: cells of {widths:,} bytes; expected numbers and names of runs")
+    groups, total = [], 0
+    for number in range(file.num_row_groups):
+        group = file.read_row_group(number, columns=list(columns), use_threads=False)
+        total += sum(_cell_bytes(group.column(name)) for name in columns)
+        if total > MAX_BYTES:
+            raise RunTableError(
+                f"{where}: too large: the cells of its first {number + 1} row groups unpack to {total:,} bytes; "
+                f"expected a run table of at most {MAX_BYTES:,}"
+            )
+        groups.append(group)
+    if not groups:
+        return file.read(columns=list(columns), use_threads=False)
+    table = pa.concat_tables(groups)
+    for place, name in enumerate(table.column_names):
+        if name in texts:
+            table = table.set_column(place, name, table.column(place).cast(columns[name]))
+    return table
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind)
+
+
+def _cell_bytes(column: pa.ChunkedArray) -> int:
+    """What a column's cells hold once each stands for itself, bytes."""
+    total = 0
+    for chunk in column.chunks:
+        if pa.types.is_dictionary(chunk.type):
+            values = chunk.dictionary
+            if not _is_text(values.type):
+                total += 8 * len(chunk)
+                continue
+            lengths = pc.binary_length(values)
+            total += pc.sum(pc.take(lengths, chunk.indices)).as_py() or 0
+        else:
+            total += chunk.nbytes
+    return total

@@ -44,9 +44,10 @@ def copy(fitted, tmp_path) -> Path:
 
 
 def check_refused(done, *fragments: str, code: int = 3) -> None:
-    """Exit code, message and clean standard output of a refusal."""
+    """Exit code, message and clean standard output of a refusal: nothing, or with --json the error alone."""
     assert done.returncode == code, done.stderr
-    assert done.stdout == ""
+    if done.stdout:
+        assert json.loads(done.stdout)["error"]["message"] in done.stderr
     assert "Traceback" not in done.stderr
     assert "internal error" not in done.stderr
     for fragment in fragments:

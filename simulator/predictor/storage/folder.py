@@ -27,6 +27,7 @@ from ....core.files import (
     write_json,
     write_text,
 )
+from ....core.output.plain import visible
 from ....core.units import shown
 from ..named import view, views
 from ..predictor import Predictor
@@ -76,7 +77,8 @@ def save(predictor: Predictor, folder: str | os.PathLike[str]) -> None:
     'chinchilla-massivetext'
     """
     path = check_destination(folder)
-    facts, card = to_dict(predictor), model_card(predictor)
+    facts = to_dict(predictor)
+    card = "\n".join(map(visible, model_card(predictor).split("\n")))
     buffer = io.BytesIO()
     arrays: dict[str, Any] = arrays_of(predictor)
     np.savez(buffer, allow_pickle=False, **arrays)

@@ -98,6 +98,8 @@ def from_dict(data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Pred
     for text in strings_of(data):
         if not is_plain(text):
             raise ValueError(f"text with control characters: {shown(text)}")
+    if not isinstance(data["notes"], list) or not all(isinstance(note, str) for note in data["notes"]):
+        raise ValueError("notes: expected a list of texts")
     # the files' keys are sorted; the order says which target comes first and whose draws are whose
     if sorted(data["order"]) != sorted(data["targets"]) or not data["targets"]:
         raise ValueError("there is no target, or the order names others")

@@ -15,6 +15,7 @@ Importing this module imports Optuna (half a second), so import it where it is u
 from __future__ import annotations
 
 import json
+import math
 import os
 import warnings
 from collections.abc import Iterator
@@ -156,7 +157,11 @@ def _must_last(log: dict[str, Any]) -> bool:
 
 
 def _is_operation(log: Any) -> bool:
-    return isinstance(log, dict) and type(log.get("op_code")) is int and isinstance(log.get("worker_id"), str)
+    if not isinstance(log, dict) or type(log.get("op_code")) is not int or not isinstance(log.get("worker_id"), str):
+        return False
+    # a result or parameter that isn't finite is never written, but by an editor
+    numbers = [*(log.get("values") or []), log.get("param_value_internal")]
+    return all(number is None or (isinstance(number, int | float) and math.isfinite(number)) for number in numbers)
 
 
 def _check_file(path: Path) -> None:
