@@ -19,9 +19,12 @@ from .errors import ConfigError
 __all__ = [
     "COUNT_PATTERN",
     "DURATION_PATTERN",
+    "format_amount",
     "format_count",
+    "format_decimals",
     "format_duration",
     "format_flops",
+    "format_share",
     "parse_count",
     "parse_duration_s",
     "parse_share",
@@ -154,6 +157,35 @@ def format_count(count: float) -> str:
     return _scientific(count)
 
 
+def format_amount(number: float) -> str:
+    """Return an amount with one decimal from 10 to 10,000, with a suffix beyond, with three digits below.
+
+    >>> format_amount(12.454), format_amount(9.456), format_amount(0.001234), format_amount(365_250)
+    ('12.5', '9.46', '0.00123', '365k')
+    """
+    if 9.995 <= abs(number) < 9_999.5:
+        return f"{number:.1f}" if abs(number) < 999.95 else f"{number:,.0f}"
+    return f"{number:.3g}" if abs(number) < 9.995 else format_count(number)
+
+
+def format_share(share: float) -> str:
+    """Return a share as a percentage with one decimal, with three digits below 10%.
+
+    >>> format_share(0.6312), format_share(0.04567), format_share(0.0000123)
+    ('63.1%', '4.57%', '0.00123%')
+    """
+    return f"{share:.1%}" if abs(share) >= 0.09995 or share == 0 else f"{100 * share:.3g}%"
+
+
+def format_decimals(number: float, decimals: int) -> str:
+    """Return a number with so many decimals, or with three digits and a power of ten where it is huge.
+
+    >>> format_decimals(5.6189, 2), format_decimals(1.2e55, 2)
+    ('5.62', '1.20e55')
+    """
+    return f"{number:.{decimals}f}" if abs(number) < 1e6 else _scientific(number)
+
+
 def format_duration(seconds: float) -> str:
     """Return a duration in its two largest units, or in seconds with three digits below a minute.
 
@@ -164,6 +196,8 @@ def format_duration(seconds: float) -> str:
         return str(float(seconds))
     if seconds < 0:
         return "-" + format_duration(-seconds)
+    if seconds >= 1e6 * _DURATION_S["d"]:
+        return f"{_scientific(seconds / _DURATION_S['d'])}d"
     if float(f"{seconds:.3g}") < 60:
         return f"{seconds:.3g}s"
     for large, small in (("d", "h"), ("h", "min"), ("min", "s")):

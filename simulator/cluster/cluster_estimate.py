@@ -66,12 +66,18 @@ class ClusterEstimate(Summarised):
     """The parallel layout, as stated or as chosen."""
     step_time_s: Quantity
     """Time of one optimizer step, seconds."""
+    steps: float
+    """Optimizer steps of the run; the last one may be short."""
+    step_tokens: float
+    """Tokens of one step: the batch in whole sequences, as it is shared among the devices."""
     step_parts_s: Mapping[str, float]
     """Where that time goes, seconds."""
     tokens_per_s: Quantity
     """Throughput of the whole cluster, tokens per second."""
     mfu: Quantity
     """Model FLOPs over the datasheet's dense peak at the plan's precision."""
+    peak_flops_per_s: float
+    """That peak of one accelerator, FLOP/s."""
     peak_memory_gib: Quantity
     """Of the fullest device, as the driver shows it."""
     memory_parts_gib: Mapping[str, float]
@@ -85,21 +91,31 @@ class ClusterEstimate(Summarised):
     overhead: float
     """Share of time beyond steps and interruptions, counted in the wall clock and all that follows from it."""
     wall_clock_days: Quantity
-    """From start to end, interruptions included, days."""
+    """From start to end, interruptions included, days.
+
+    Its median is that of steps × step time × (1 + overhead) / goodput."""
     wall_clock_shares: Mapping[str, float]
     """Where that time goes, as shares."""
     goodput: Quantity
-    """Share of the wall clock that is spent on steps that count."""
+    """Share of the wall clock that is spent on steps that count, what is outside steps included.
+
+    Its median is that of the median step's run in the median wall clock."""
     interruptions: Quantity
     """Number of failures and preemptions."""
     gpu_hours: Quantity
-    """Accelerator hours."""
+    """Accelerator hours: wall clock × devices, without waiting for capacity, which isn't paid."""
     cost_usd: Quantity | None
     """Cost, US dollars; None if no price is known."""
     cost_parts_usd: Mapping[str, float] | None
-    """Where the cost comes from, US dollars."""
+    """Where the cost comes from, US dollars; the parts sum to its median."""
+    usd_per_device_hour: float | None
+    """Price of an accelerator hour as purchased; None if it isn't stated."""
     energy_mwh: Quantity | None
-    """Energy, MWh."""
+    """Energy, MWh: power × GPU-hours × PUE."""
+    power_w: float | None
+    """Mean draw of an accelerator and its share of the host while it is held, watts."""
+    pue: float
+    """Power usage effectiveness of the site."""
     co2e_t: Quantity | None
     """Emissions, tonnes of CO2 equivalent."""
     finish: Mapping[str, datetime.date] | None
@@ -143,7 +159,7 @@ class ClusterEstimate(Summarised):
 
 _PLAIN = (
     "accelerator", "devices", "precision", "framework", "fits", "p_fit", "usable_memory_gib", "overhead", "p_deadline",
-    "p_budget", "calibrated_on",
+    "p_budget", "calibrated_on", "steps", "step_tokens", "peak_flops_per_s", "usd_per_device_hour", "power_w", "pue",
 )  # fmt: skip
 _QUANTITIES = (
     "step_time_s", "tokens_per_s", "mfu", "peak_memory_gib", "wall_clock_days", "goodput", "interruptions",

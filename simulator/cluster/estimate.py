@@ -127,7 +127,8 @@ class _Estimate:
 
     def _run_time(self) -> RunTime:
         config, devices = self.config, self.layout.devices
-        steps = (1.0 + self.overhead) * config.data.tokens / self.step_tokens
+        self.number = config.data.tokens / self.step_tokens
+        steps = (1.0 + self.overhead) * self.number
         typical = float(self.time.total_s[0]) * steps
         require_progress(expected_run_time(typical, devices, config.reliability), typical, devices, config.reliability)
         chance = self.chance
@@ -142,7 +143,11 @@ class _Estimate:
         budget = config.targets.budget_usd
         flops = self.space.architecture.training_flops_per_token() * self.step_tokens
         gpu_hours = device_hours(run_time, self.layout.devices)
-        peak = self.layout.devices * float(np.ravel(self.steps.machines.peak_flops)[0])
+        peak = float(np.ravel(self.steps.machines.peak_flops)[0])
+        energy_mwh = None if energy is None else Quantity.of_draws(energy.total_mwh)
+        hours = Quantity.of_draws(gpu_hours)
+        cost_usd = None if cost is None else Quantity.of_draws(cost.total_usd)
+        power_w = None if energy_mwh is None else 1e6 * energy_mwh.median / config.energy.pue / hours.median
         return ClusterEstimate(
             accelerator=hardware.machine.name,
             devices=self.layout.devices,
@@ -150,9 +155,12 @@ class _Estimate:
             framework=FRAMEWORKS[int(self.steps.layouts.framework[0])],
             layout=self.layout,
             step_time_s=Quantity.of_draws(self.step_s),
+            steps=self.number,
+            step_tokens=self.step_tokens,
             step_parts_s={name: float(np.ravel(part)[0]) for name, part in self.time.parts.items()},
             tokens_per_s=Quantity.of_draws(self.step_tokens / self.step_s),
-            mfu=Quantity.of_draws(flops / (self.step_s * peak)),
+            mfu=Quantity.of_draws(flops / (self.step_s * peak * self.layout.devices)),
+            peak_flops_per_s=peak,
             peak_memory_gib=_memory_quantity(needed),
             memory_parts_gib=_memory_parts(needed),
             usable_memory_gib=float(needed.usable_gib[0]),
@@ -161,12 +169,15 @@ class _Estimate:
             overhead=self.overhead,
             wall_clock_days=Quantity.of_draws(run_time.wall_clock_s / _DAY_S),
             wall_clock_shares=run_time.shares(),
-            goodput=Quantity.of_draws(run_time.goodput),
+            goodput=Quantity.of_draws(self._goodput()),
             interruptions=Quantity.of_draws(run_time.interruptions),
-            gpu_hours=Quantity.of_draws(gpu_hours),
-            cost_usd=None if cost is None else Quantity.of_draws(cost.total_usd),
-            cost_parts_usd=None if cost is None else {k: float(np.mean(v)) for k, v in vars(cost).items()},
-            energy_mwh=None if energy is None else Quantity.of_draws(energy.total_mwh),
+            gpu_hours=hours,
+            cost_usd=cost_usd,
+            cost_parts_usd=None if cost is None or cost_usd is None else _cost_parts(cost, cost_usd.median),
+            usd_per_device_hour=config.usd_per_hour,
+            energy_mwh=energy_mwh,
+            power_w=power_w,
+            pue=config.energy.pue,
             co2e_t=None if energy is None or energy.co2e_t is None else Quantity.of_draws(energy.co2e_t),
             finish=finish,
             p_deadline=None if config.deadline_s is None else run_time.chance_by(config.deadline_s),
@@ -181,6 +192,12 @@ class _Estimate:
             ),
             notes=tuple(self._notes(needed, cost, energy)),
         )
+
+    def _goodput(self) -> np.ndarray:
+        """Goodput by draw, moved so that the medians of step time, goodput and wall clock agree with each other."""
+        run_time = self.run_time
+        at_medians = float(np.median(run_time.productive_s) / np.median(run_time.wall_clock_s))
+        return run_time.goodput * (at_medians / float(np.median(run_time.goodput)))
 
     def _energy(self) -> Energy | None:
         power = self.config.hardware.machine.tdp_w
@@ -229,6 +246,8 @@ class _Estimate:
             notes.append(f"hardware.inter_node_gbps isn't stated: {usual:g} Gbit/s per accelerator taken, as is usual")
         if cost is None:
             notes.append("no cost: no price is stated (hardware.price_usd_per_hour, or prices)")
+        elif self.config.usd_per_hour is None:
+            notes.append("the cost is of electricity alone: no price of an accelerator (hardware.price_usd_per_hour)")
         if energy is None:
             notes.append(f"no energy: {hardware.machine.name} states no tdp_w")
         return notes
@@ -256,6 +275,13 @@ class _Estimate:
                     f"the software changes with it: {kinds[0]} is taken up to stage 2, {kinds[1]} at 3; "
                     "hardware.framework states one for all"
                 )
+
+
+def _cost_parts(cost: Cost, median_usd: float) -> dict[str, float]:
+    """Medians of the parts, scaled to the median of the whole where rare long runs move them apart."""
+    medians = {name: float(np.median(part)) for name, part in vars(cost).items()}
+    total = sum(medians.values())
+    return {name: part * (median_usd / total if total > 0 else 1.0) for name, part in medians.items()}
 
 
 def _memory_quantity(needed: Memory) -> Quantity:

@@ -23,6 +23,7 @@ QUANTITIES = {
 }  # fmt: skip
 ESTIMATE_KEYS = QUANTITIES | {
     "accelerator", "devices", "precision", "framework", "layout", "fits", "p_fit", "usable_memory_gib", "overhead",
+    "steps", "step_tokens", "peak_flops_per_s", "usd_per_device_hour", "power_w", "pue",
     "step_parts_s", "memory_parts_gib", "wall_clock_shares", "cost_parts_usd", "finish", "p_deadline", "p_budget",
     "calibrated_on", "cluster_notes",
 }  # fmt: skip
@@ -76,7 +77,7 @@ def test_estimate_of_each_example(call, example):
     assert 0.2 < result["mfu"]["median"] < 0.7, "an efficiency that nobody has published"
     assert result["fits"] == "fits"
     shown = call("cluster", "estimate", "--config", example).stdout
-    assert shown.startswith(f"{result['devices']} × {result['accelerator']}, {result['precision']}, ")
+    assert shown.startswith(f"{result['devices']} × {result['accelerator']}, {result['precision']} at ")
     low, high = result["mfu"]["intervals"]["0.9"]
     assert f"{low:.1%} to {high:.1%}" in shown
     assert f" {result['peak_memory_gib']['median']:.1f} of {result['usable_memory_gib']:.1f} GiB usable" in shown
@@ -126,8 +127,7 @@ def test_a_measured_step_calibrates(run, call, tmp_path):
         return high / low
 
     said = [result["step_time_s"]["median"] for result in (before, after)]
-    assert said[0] < said[1] <= measured
-    assert said[1] == pytest.approx(measured, rel=0.06)
+    assert said[1] == pytest.approx(measured, rel=2e-3)
     assert width(after) < 0.9 * width(before)
     assert done["steps"][0]["after_s"] == pytest.approx(said[1], rel=0.02)
     again = ["--step-time", f"{measured}s", "--from", "mine.json", "--out", "mine.json"]
@@ -136,9 +136,9 @@ def test_a_measured_step_calibrates(run, call, tmp_path):
     assert "taken as measured in the layout dp 512" in shown, "the plan leaves it open, so it must be said"
     last = parsed(call("predict", *plan, "--calibration", "mine.json", "--json"))
     assert last["calibrated_on"] == 2
-    assert abs(last["step_time_s"]["median"] / measured - 1) < abs(said[1] / measured - 1)
+    assert last["step_time_s"]["median"] == pytest.approx(measured, rel=2e-3)
     assert width(last) < width(after)
-    assert (before["overhead"] > 0, after["overhead"]) == (True, 0), "a measured step has the overhead in it"
+    assert before["overhead"] == after["overhead"] == 0.25, "a measured step says nothing of what is outside steps"
     assert os.listdir(tmp_path) == ["mine.json"]
     assert "calibrated on 2 measured steps" in call("predict", *plan, "--calibration", "mine.json").stdout
 
@@ -402,7 +402,7 @@ def calibrated(tmp_path_factory, call_in) -> str:
         lambda text: b"[1, 2]",
         lambda text: b"null",
         lambda text: bytes(range(256)),
-        lambda text: text.replace('"format":1', '"format":99').encode(),
+        lambda text: text.replace('"format":2', '"format":99').encode(),
         lambda text: re.sub(r'"offset":[^,]*', '"offset":NaN', text).encode(),
         lambda text: re.sub(r'"offset":[^,]*', '"offset":"far"', text).encode(),
         lambda text: b"[" * 100_000,

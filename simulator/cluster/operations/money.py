@@ -66,16 +66,17 @@ def cost_of(
     energy: Energy | None = None,
     usd_per_kwh: float | None = None,
 ) -> Cost | None:
-    """Cost of a run; None where no price of an accelerator hour is known, since the rest alone would mislead.
+    """Cost of a run; None where neither a price of an accelerator hour nor of electricity is known.
 
     `usd_per_hour` (`hardware.price_usd_per_hour`) stands in where `prices` has none for the way of purchase. `stored`
-    is in GiB; electricity is added where `energy` and `usd_per_kwh` are both given.
+    is in GiB; electricity is added where `energy` and `usd_per_kwh` are both given, and is all there is to pay, with
+    storage, for machines of one's own. Storage alone is no cost of a run.
     """
     price = prices.usd_per_hour(usd_per_hour)
-    if price is None:
+    if price is None and (energy is None or usd_per_kwh is None):
         return None
     wall_h = run_time.wall_clock_s / _S_PER_H
-    compute, idle = _compute(run_time, devices, prices, price)
+    compute, idle = _compute(run_time, devices, prices, price or 0.0)
     storage = (prices.storage_usd_per_gib_month or 0.0) * stored * wall_h / _H_PER_MONTH
     kwh = np.zeros_like(wall_h) if energy is None else energy.total_kwh
     return Cost(compute, idle, storage, kwh * (usd_per_kwh or 0.0))

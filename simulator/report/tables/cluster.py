@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,11 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ....core.quantity import Quantity
-from ....core.units import format_count, format_duration
+from ....core.units import format_amount, format_count, format_duration, format_share
 from ...cluster.cluster_estimate import ClusterEstimate
 from ...cluster.layouts.layout import ParallelLayout
 from ...cluster.layouts.search import RankedLayout
-from .cells import add_row, percent, plain_table
+from .cells import add_row, percent, plain_table, quantity_cells, whole_parts
 
 __all__ = [
     "calibration_view",
@@ -23,6 +23,7 @@ __all__ = [
     "cluster_rows",
     "estimate_view",
     "layout_text",
+    "machines_text",
     "notes_lines",
     "score_view",
     "search_view",
@@ -34,32 +35,57 @@ _LEAST_SHARE = 0.005  # of a step or of memory: smaller parts aren't shown
 def estimate_view(result: ClusterEstimate) -> RenderableType:
     """The estimate of one plan: its layout, the numbers with intervals, where time and memory go, notes."""
     table = plain_table("", "estimated", "50 % interval", "90 % interval")
-    for label, quantity, form in cluster_rows(result):
-        intervals = [f"{form(low)} to {form(high)}" for low, high in (quantity.intervals[0.5], quantity.intervals[0.9])]
-        add_row(table, label, form(quantity.median), *intervals)
-    title = f"{result.devices} × {result.accelerator}, {result.precision}, {result.framework}"
-    return Group(Text(title, style="bold"), table, *cluster_lines(result), *notes_lines(result))
+    for cells in cluster_rows(result):
+        add_row(table, *cells)
+    return Group(Text(machines_text(result), style="bold"), table, *cluster_lines(result), *notes_lines(result))
 
 
-def cluster_rows(result: ClusterEstimate) -> list[tuple[str, Quantity, Any]]:
-    """Label, quantity and how to write it, of what an estimate has."""
-    rows: list[tuple[str, Quantity | None, Any]] = [
+def machines_text(result: ClusterEstimate) -> str:
+    """How many of which accelerators, in which number format at which peak, and the software."""
+    peak = f"{result.peak_flops_per_s / 1e12:.4g} TFLOP/s"
+    return f"{result.devices} × {result.accelerator}, {result.precision} at {peak}, {result.framework}"
+
+
+def cluster_rows(result: ClusterEstimate) -> list[list[str]]:
+    """Label, median, 50 % and 90 % interval of what an estimate has; no interval of what is certain.
+
+    Steps × step time × (1 + outside steps) / goodput is the wall clock, and that times the devices the GPU-hours,
+    except for the share that is waited for capacity.
+    """
+    rows: list[tuple[str, Quantity | str | None, Callable[[float], str]]] = [
+        (f"steps of {format_count(result.step_tokens)} tokens", _steps(result.steps), str),
         ("step time", result.step_time_s, format_duration),
-        ("MFU", result.mfu, "{:.1%}".format),
-        ("wall clock, days", result.wall_clock_days, "{:.1f}".format),
-        ("goodput", result.goodput, "{:.1%}".format),
+        ("MFU", result.mfu, format_share),
+        ("outside steps", format_share(result.overhead).replace(".0%", "%"), str),
+        ("goodput", result.goodput, format_share),
+        ("wall clock, days", result.wall_clock_days, format_amount),
+        ("waiting, not paid", _waiting(result), str),
         ("GPU-hours", result.gpu_hours, format_count),
         ("cost, USD", result.cost_usd, format_count),
-        ("energy, MWh", result.energy_mwh, _amount),
-        ("CO2e, t", result.co2e_t, _amount),
+        ("energy, MWh", result.energy_mwh, format_amount),
+        ("CO2e, t", result.co2e_t, format_amount),
         ("memory, GiB per device", result.peak_memory_gib, "{:.1f}".format),
     ]
-    return [(label, quantity, form) for label, quantity, form in rows if quantity is not None]
+    found = []
+    for label, value, form in rows:
+        if isinstance(value, str):
+            found.append([label, value, "", ""])
+        elif value is not None:
+            found.append([label, *quantity_cells(value, form)])
+    return found
 
 
-def _amount(number: float) -> str:
-    """Three digits, or all before the point."""
-    return f"{number:.3g}" if abs(number) < 999.5 else format_count(number)
+def _steps(number: float) -> str:
+    """A number of steps in full, up to where nobody reads it."""
+    if number >= 1e9:
+        return format_count(number)
+    return f"{number:,.0f}" if number >= 1000 else f"{number:.4g}"
+
+
+def _waiting(result: ClusterEstimate) -> str | None:
+    """The share of the wall clock in which no devices are held; None where that is hardly any."""
+    held = result.gpu_hours.median / (result.wall_clock_days.median * 24 * result.devices)
+    return format_share(1 - held) if held < 0.9995 else None
 
 
 def cluster_lines(result: ClusterEstimate) -> list[Text]:
@@ -67,9 +93,17 @@ def cluster_lines(result: ClusterEstimate) -> list[Text]:
     lines = [
         f"layout: {layout_text(result.layout)}",
         f"memory {result.fits} with a chance of {percent(result.p_fit)}: {result.peak_memory_gib.median:.1f} of "
-        f"{result.usable_memory_gib:.1f} GiB usable; " + _shares(result.memory_parts_gib, "{:.1f}"),
+        f"{result.usable_memory_gib:.1f} GiB usable; "
+        + _tenths(result.memory_parts_gib, result.peak_memory_gib.median),
         "step: " + _percents(result.step_parts_s),
+        "wall clock: " + _percents(_wall_clock_parts(result)),
     ]
+    if result.cost_usd is not None:
+        lines.append(_cost_line(result))
+    if result.power_w is not None:
+        grid = "" if result.co2e_t is None or result.energy_mwh is None else _grid(result.co2e_t, result.energy_mwh)
+        draw = f"{result.power_w:.0f} W an accelerator, its host included"
+        lines.append(f"energy: {draw}, × GPU-hours × PUE {result.pue:g}{grid}")
     if result.finish is not None:
         days = result.finish
         lines.append(f"done on {days['median']}, 90 % interval {days['low_90']} to {days['high_90']}")
@@ -174,14 +208,36 @@ def _numbers(one: Mapping[str, Any]) -> list[str]:
     return [str(one["rows"]), *(f"{one[key]:.1%}" for key in ("median", "p90", "max")), f"{one['bias']:+.1%}"]
 
 
+def _wall_clock_parts(result: ClusterEstimate) -> dict[str, float]:
+    """Mean shares of the wall clock; the run's steps apart from what lies outside steps."""
+    shares = dict(result.wall_clock_shares)
+    running = shares.pop("productive")
+    steps = running / (1.0 + result.overhead)
+    return {"steps": steps, "outside steps": running - steps, **shares}
+
+
+def _cost_line(result: ClusterEstimate) -> str:
+    """What the cost is made of: the price of an hour, and the parts where there are several."""
+    price, parts = result.usd_per_device_hour, result.cost_parts_usd or {}
+    said = [] if price is None else [f"{price:g} USD a GPU-hour"]
+    paid = {name.removesuffix("_usd"): usd for name, usd in parts.items() if usd > 0}
+    if len(paid) > 1 or price is None:
+        said.append(", ".join(f"{name} {format_count(usd)}" for name, usd in paid.items()) or "nothing")
+    return "cost: " + "; ".join(said)
+
+
+def _grid(co2e_t: Quantity, energy_mwh: Quantity) -> str:
+    return f", at {1000 * co2e_t.median / energy_mwh.median:.4g} g CO2e a kWh" if energy_mwh.median else ""
+
+
 def _percents(parts: Mapping[str, float]) -> str:
-    total = sum(parts.values())
-    largest = sorted(parts.items(), key=lambda item: -abs(item[1]))
-    shown = [f"{k.replace('_', ' ')} {v / total:.0%}" for k, v in largest if abs(v) >= _LEAST_SHARE * total]
-    return ", ".join(shown)
+    """Parts as whole percentages that sum to 100."""
+    return ", ".join(f"{name.replace('_', ' ')} {share}%" for name, share in whole_parts(parts, 100).items())
 
 
-def _shares(parts: Mapping[str, float], form: str) -> str:
-    total = sum(parts.values())
-    largest = sorted(parts.items(), key=lambda item: -item[1])
-    return ", ".join(f"{name} {form.format(v)}" for name, v in largest if v >= _LEAST_SHARE * total)
+def _tenths(parts: Mapping[str, float], total: float) -> str:
+    """Parts to a tenth that sum to the total as it is written; small ones together, as other."""
+    large = {name: part for name, part in parts.items() if part >= _LEAST_SHARE * total}
+    rest = sum(parts.values()) - sum(large.values())
+    large["other"] = large.get("other", 0.0) + rest
+    return ", ".join(f"{name} {tenths / 10:.1f}" for name, tenths in whole_parts(large, round(10 * total)).items())

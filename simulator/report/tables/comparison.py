@@ -9,7 +9,7 @@ from rich.text import Text
 
 from ....core.quantity import Difference
 from ....core.summary import difference_text
-from ....core.units import format_count
+from ....core.units import format_amount, format_count, format_decimals
 from ...forecast.compare import FIGURES, Comparison, figures
 from .cells import add_row, percent, plain_table
 from .forecast import run_size
@@ -18,12 +18,12 @@ __all__ = ["comparison_view", "difference_cell", "difference_lines"]
 
 _SHOWN: dict[str, tuple[str, Callable[[float], str]]] = {
     "loss_nats": ("loss, nats per token", "{:.3f}".format),
-    "perplexity": ("perplexity per token", "{:.2f}".format),
+    "perplexity": ("perplexity per token", lambda number: format_decimals(number, 2)),
     "bits_per_byte": ("bits per byte", "{:.3f}".format),
-    "wall_clock_days": ("wall clock, days", "{:.1f}".format),
+    "wall_clock_days": ("wall clock, days", format_amount),
     "gpu_hours": ("GPU-hours", format_count),
     "cost_usd": ("cost, USD", format_count),
-    "energy_mwh": ("energy, MWh", lambda number: f"{number:.3g}" if abs(number) < 999.5 else format_count(number)),
+    "energy_mwh": ("energy, MWh", format_amount),
 }
 
 

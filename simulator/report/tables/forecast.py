@@ -11,22 +11,21 @@ from rich.table import Table
 from rich.text import Text
 
 from ....core.quantity import Quantity
-from ....core.units import format_count, format_flops
+from ....core.units import format_count, format_decimals, format_flops
 from ...config.run_config import RunConfig
 from ...forecast.forecast import DomainForecast, Forecast
 from ...forecast.offered import DEFAULT, Offered, ShippedPredictor
 from ...predictor.loss_model import LossModel
 from ...predictor.predictor import Predictor
 from ...predictor.textbook_parameters import most_helpful
-from .cells import add_row, percent, plain_table
-from .cluster import cluster_lines, cluster_rows, notes_lines
+from .cells import add_row, percent, plain_table, quantity_cells, whole_parts
+from .cluster import cluster_lines, cluster_rows, machines_text, notes_lines
 
 __all__ = ["backtest_view", "fit_view", "forecast_view", "predictors_view", "run_size", "score_view"]
 
 _MANY_LOSSES = 3  # of one predictor, beyond which they share one table
 _TO_THE_LEFT = ("corpus", "by", "tokenizer", "evaluated on")
 _TO_THE_RIGHT = ("runs", "params", "tokens", "FLOPs", "width")
-_LEAST_SHOWN_NATS = 5e-4  # of a term of the loss: what three decimals round to 0 is left out
 _TERMS = {
     "irreducible": "irreducible (E)",
     "capacity": "limited size",
@@ -66,7 +65,7 @@ def forecast_view(result: Forecast) -> RenderableType:
         lacking = ", ".join(result.cluster_missing)
         blocks.append(Text(f"no times, memory or cost: the plan lacks {lacking}", style="dim"))
     else:
-        blocks.append(Text(f"on {cluster.devices} × {cluster.accelerator}, {cluster.precision}, {cluster.framework}"))
+        blocks.append(Text(f"on {machines_text(cluster)}"))
         blocks += [Text("  ") + line for line in cluster_lines(cluster)]
     blocks.append(_basis(result))
     blocks += [Text(f"! {warning}", style="yellow") for warning in result.warnings]
@@ -93,42 +92,45 @@ def _numbers(result: Forecast) -> Table:
     main, average = result.headline, result.average
     of_main = "" if len(result.domains) == 1 else f" on {result.main.removeprefix('loss.')}"
     of_main = ", mean of domains" if main is average else of_main
-    _add_quantity(table, f"perplexity per token{of_main}", main.perplexity, "{:.2f}".format)
-    _add_quantity(table, f"loss, nats per token{of_main}", main.loss_nats, "{:.3f}".format)
+    _add_quantity(table, f"perplexity per token{of_main}", main.perplexity, _two)
+    _add_quantity(table, f"loss, nats per token{of_main}", main.loss_nats, _three)
     if main.bits_per_byte is not None:
-        _add_quantity(table, f"bits per byte{of_main}", main.bits_per_byte, "{:.3f}".format)
+        _add_quantity(table, f"bits per byte{of_main}", main.bits_per_byte, _three)
     if average is not None and average is not main:
-        _add_quantity(table, "perplexity per token, mean of domains", average.perplexity, "{:.2f}".format)
-        _add_quantity(table, "loss, nats per token, mean of domains", average.loss_nats, "{:.3f}".format)
+        _add_quantity(table, "perplexity per token, mean of domains", average.perplexity, _two)
+        _add_quantity(table, "loss, nats per token, mean of domains", average.loss_nats, _three)
     for name, domain in result.domains.items():
         if name != result.main:
             of_domain = f" on {name.removeprefix('loss.')}"
-            _add_quantity(table, f"perplexity per token{of_domain}", domain.perplexity, "{:.2f}".format)
+            _add_quantity(table, f"perplexity per token{of_domain}", domain.perplexity, _two)
     if result.cluster is not None:
-        for label, quantity, form in cluster_rows(result.cluster):
-            _add_quantity(table, label, quantity, form)
+        for cells in cluster_rows(result.cluster):
+            add_row(table, *cells)
     return table
+
+
+def _two(number: float) -> str:
+    return format_decimals(number, 2)
+
+
+def _three(number: float) -> str:
+    return format_decimals(number, 3)
 
 
 def _add_quantity(table: Table, label: str, quantity: Quantity, form: Callable[[float], str]) -> None:
     """A row with a quantity's median and intervals, in the form of its unit."""
-    low_50, high_50 = quantity.intervals[0.5]
-    low_90, high_90 = quantity.intervals[0.9]
-    add_row(
-        table,
-        label,
-        form(quantity.median),
-        f"{form(low_50)} to {form(high_50)}",
-        f"{form(low_90)} to {form(high_90)}",
-    )
+    add_row(table, label, *quantity_cells(quantity, form))
 
 
 def _breakdown(domain: DomainForecast) -> Text:
     """The loss as a sum of its terms."""
-    terms = []
-    for term, nats in domain.decomposition_nats.items():
-        if abs(nats) >= _LEAST_SHOWN_NATS:
-            terms.append(f"{_TERMS.get(term, term)} {nats:+.3f}")
+    # thousandths that sum to the loss as it is written
+    thousandths = whole_parts(domain.decomposition_nats, round(1000 * domain.loss_nats.median))
+    terms = [
+        f"{_TERMS.get(term, term)} {thousandths[term] / 1000:+.3f}"
+        for term in domain.decomposition_nats
+        if term in thousandths
+    ]
     # the first term needs no plus
     return Text("loss, nats = " + ", ".join(terms).replace("+", "", 1))
 

@@ -94,9 +94,11 @@ def money_view(result: MoneyOptimal) -> RenderableType:
         ("perplexity per token", result.perplexity, "{:.2f}".format),
     ]
     wanted = ("wall clock, days", "GPU-hours", "cost, USD", "energy, MWh", "CO2e, t")
-    rows += [row for row in cluster_rows(result.cluster) if row[0] in wanted]
     for label, quantity, form in rows:
         add_row(table, label, form(quantity.median), *_intervals(quantity, form))
+    for cells in cluster_rows(result.cluster):
+        if cells[0] in wanted:
+            add_row(table, *cells)
     lines = [_limits(result)]
     if shape is not None:
         heads = f"{shape.layers} layers of width {shape.width}, {shape.heads} heads, feed-forward {shape.ffn_width}"

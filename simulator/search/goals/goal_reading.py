@@ -141,7 +141,7 @@ class GoalReader:
     def _priced(self) -> bool:
         """Whether accelerators have a price, of the run or of the space."""
         of_space = self.space.supplies(_PRICE) or any(path.startswith("prices") for path in self.space.paths)
-        return self.run.usd_per_hour is not None or of_space
+        return self.run.usd_per_hour is not None or self.run.energy.usd_per_kwh is not None or of_space
 
     def _measure(self, name: str, where: str) -> Measure:
         measure = get_measure(name, self.predictor, self.main, where)

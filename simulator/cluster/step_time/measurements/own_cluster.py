@@ -82,16 +82,21 @@ class MeasuredSteps:
 
 def _plain(struct: Any) -> Any:
     if isinstance(struct, np.ndarray):
-        return struct.tolist()
+        # the speed of a link that nothing goes over is infinite or unknown, which JSON can't say
+        return np.where(np.isfinite(struct), struct, None).tolist()
     return {field.name: _plain(getattr(struct, field.name)) for field in fields(struct)}
 
 
 def _struct(kind: Any, plain: Mapping[str, Any], length: int) -> Any:
     """One struct of arrays (…, length) of numbers within bounds; ValueError for any other."""
-    values = {field.name: np.array(plain[field.name], dtype=float) for field in fields(kind)}
-    for name, value in values.items():
-        if value.shape[-1:] != (length,) or value.ndim > 2 or not np.all(np.abs(value) <= _LARGEST):
+    values = {}
+    for name in (field.name for field in fields(kind)):
+        stated = np.array(plain[name], dtype=object)
+        unused = np.equal(stated, None)
+        value = np.where(unused, np.inf, np.where(unused, 0.0, stated).astype(float))
+        if value.shape[-1:] != (length,) or value.ndim > 2 or not np.all(unused | (np.abs(value) <= _LARGEST)):
             raise ValueError(f"{name} of its measured steps is out of range")
+        values[name] = value
     return kind(**values)
 
 

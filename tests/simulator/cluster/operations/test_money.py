@@ -39,6 +39,16 @@ def test_without_a_price_there_is_no_cost():
     assert cost_of(plain(1), 8, prices(on_demand_usd_per_hour=0), None) is not None
 
 
+def test_electricity_alone_is_a_cost():
+    """Of machines of one's own, whose hours have no price."""
+    energy = energy_used(plain(10), 100, 700.0, EnergyConfig())
+    assert cost_of(plain(10), 100, prices(), None, energy=energy) is None
+    found = cost_of(plain(10), 100, prices(), None, energy=energy, usd_per_kwh=0.1)
+    assert found is not None
+    assert (found.compute_usd, found.idle_usd) == (0, 0)
+    assert found.total_usd == found.electricity_usd == pytest.approx(0.1 * energy.total_kwh)
+
+
 def test_what_a_reservation_leaves_is_paid_and_what_it_lacks_is_bought():
     held = {"purchase": "reserved", "reserved_usd_per_hour": 1.5, "reserved": "20d"}
     short = cost_of(plain(10), 10, prices(**held), 2.0)

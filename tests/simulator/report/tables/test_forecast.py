@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 from foretrain.core.errors import DataWarning
+from foretrain.core.units import format_decimals
 from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.forecast.forecast import forecast
 from foretrain.simulator.predictor.evaluation.backtesting import backtest_table
@@ -77,7 +78,9 @@ def test_every_forecast_fits_eighty_columns(name, plan_name, plan):
     text = shown(forecast_view(result))
     check_whole(text)
     low, high = result.headline.perplexity.intervals[0.9]
-    for words in (f"{result.headline.perplexity.median:.2f}", f"{low:.2f} to {high:.2f}", f"rests on {name}"):
+    median = result.headline.perplexity.median
+    shown_as = [format_decimals(value, 2) for value in (median, low, high)]
+    for words in (shown_as[0], f"{shown_as[1]} to {shown_as[2]}", f"rests on {name}"):
         assert words in text
     for warning in result.warnings:
         assert squeezed(f"! {warning}") in squeezed(text)
