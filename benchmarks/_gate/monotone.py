@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 from .case import Case, simulate
@@ -30,7 +31,7 @@ def _upper(folder: Path, predictor: str, params: str, tokens: str) -> dict[str, 
 
 
 def _falls(found: list[dict[str, float]]) -> None:
-    for less, more in zip(found, found[1:], strict=False):
+    for less, more in pairwise(found):
         for level in less:
             assert more[level] <= less[level] * (1 + _ROUNDING), f"{level}: {less[level]} rises to {more[level]}"
 
