@@ -19,7 +19,7 @@ import numpy as np
 from .case import Case, simulate
 
 _RUN = "name: s\nmodel: {params: 1.3B}\ndata: {tokens: 100B}\n"
-_TRACKED = _RUN + "optim: {schedule: cosine, lr: 3e-4, batch_tokens: 4M, warmup_steps: 2000}\n"
+_TRACKED = _RUN + "optim: {schedule: cosine, lr: 3e-4, lr_final: 3e-5, batch_tokens: 4M, warmup_steps: 2000}\n"
 _ODD = {
     "narrow no-break space": "12\u202f000",
     "no-break space": "a\u00a0b",

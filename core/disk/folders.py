@@ -50,8 +50,8 @@ def replaced(folder: str | os.PathLike[str], ours: Callable[[str], bool]) -> Ite
         PredictorError: The folder can't be made, or another process has been writing into it for a minute.
         InputError: A file can't be written.
     """
+    root, made = Path(os.path.realpath(folder)), False
     try:
-        root = Path(os.path.realpath(folder))
         made = not root.is_dir()
         root.mkdir(parents=True, exist_ok=True)
         with _locked(root):
@@ -75,7 +75,7 @@ def replaced(folder: str | os.PathLike[str], ours: Callable[[str], bool]) -> Ite
         raise PredictorError(f"{named(folder)}: can't be written: {error.strerror or error}") from None
     finally:
         # a folder that was made for nothing; one that holds anything stays
-        with contextlib.suppress(OSError, UnboundLocalError):
+        with contextlib.suppress(OSError):
             if made:
                 root.rmdir()
 

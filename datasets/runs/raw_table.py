@@ -294,8 +294,8 @@ def _cell_bytes(column: pa.ChunkedArray) -> int:
             if not _is_text(values.type):
                 total += 8 * len(chunk)
                 continue
-            lengths = pc.binary_length(values)
-            total += pc.sum(pc.take(lengths, chunk.indices)).as_py() or 0
+            lengths = pc.call_function("binary_length", [values])
+            total += pc.call_function("sum", [pc.take(lengths, chunk.indices)]).as_py() or 0
         else:
             total += chunk.nbytes
     return total
