@@ -82,8 +82,10 @@ class MeasuredSteps:
 
 def _plain(struct: Any) -> Any:
     if isinstance(struct, np.ndarray):
-        # the speed of a link that nothing goes over is infinite or unknown, which JSON can't say
-        return np.where(np.isfinite(struct), struct, None).tolist()
+        # the speed of a link that nothing goes over is infinite, which JSON can't say
+        plain = struct.astype(object)
+        plain[np.isinf(struct)] = None
+        return plain.tolist()
     return {field.name: _plain(getattr(struct, field.name)) for field in fields(struct)}
 
 
@@ -92,8 +94,9 @@ def _struct(kind: Any, plain: Mapping[str, Any], length: int) -> Any:
     values = {}
     for name in (field.name for field in fields(kind)):
         stated = np.array(plain[name], dtype=object)
-        unused = np.equal(stated, None)
-        value = np.where(unused, np.inf, np.where(unused, 0.0, stated).astype(float))
+        unused = stated == np.array(None)
+        stated[unused] = np.inf
+        value = stated.astype(float)
         if value.shape[-1:] != (length,) or value.ndim > 2 or not np.all(unused | (np.abs(value) <= _LARGEST)):
             raise ValueError(f"{name} of its measured steps is out of range")
         values[name] = value
