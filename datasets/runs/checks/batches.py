@@ -16,6 +16,7 @@ _NAMES = ("gbsz", "gbs", "global_batch_size", "global_batch", "batch_size", "bsz
 _AGREES = 0.05  # steps are rounded, and the last one may be short
 _FAR = 1.5
 _VARIES = 1.05
+_ROUND, _ROUNDED = 128, 0.003
 _MOST_SEQUENCE = 2.0**24
 
 
@@ -90,5 +91,8 @@ def _steady(ratio: Cells) -> float | None:
     if len(known) < 1:
         return None
     middle = max(round(float(known.median())), 1)
+    round_length = max(round(middle / _ROUND), 1) * _ROUND
+    if abs(middle / round_length - 1) < _ROUNDED:  # steps are whole, lengths of sequences round
+        middle = round_length
     steady = ((known / middle - 1).abs() <= _AGREES).all() and middle <= _MOST_SEQUENCE
     return float(middle) if steady else None
