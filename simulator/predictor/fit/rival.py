@@ -32,6 +32,8 @@ def own_law(observations: Observations, prior: LawPrior | None, error: float, cu
         choice = choose(observations, prior, seed=seed)
     except FitError:
         return None
+    if choice.law in ("params_only", "tokens_only"):
+        return None  # what never varied is left to the public tables
     scores: Scores | None = choice.scores.get(choice.law)
     if scores is None or not scores.cuts or not scores.median_relative_error <= _HALF * error:
         return None
