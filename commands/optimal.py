@@ -339,12 +339,13 @@ def _stated(config: str | None) -> Any:
 
 def _share(option: str, text: str, most: float = 100.0) -> float:
     """`10%` or `0.1` as a fraction. Raises UsageError."""
-    from ..core.units import parse_share, shown
+    from ..core.units import parse_share, percent_hint, shown
 
     try:
         value = parse_share(text)
     except ConfigError:
         value = float("nan")
-    if not 0 < value <= most:
-        raise UsageError(f"{option}: got {shown(text)}; expected a share such as 10% or 0.1, at most {most:.3g}")
+    bare = "" if "%" in text else percent_hint(value)
+    if not 0 < value <= most or bare:
+        raise UsageError(f"{option}: got {shown(text)}{bare}; expected a share such as 10% or 0.1, at most {most:.3g}")
     return value

@@ -1,6 +1,7 @@
 """Libraries that only some questions need: the extra that brings each, and the one message where one is missing.
 
-A plain installation answers everything about runs; `foretrain[proxies]` trains small models, `foretrain[charts]` draws.
+A plain installation answers everything about runs; `foretrain[proxies]` trains small models, `foretrain[charts]` draws,
+`foretrain[excel]` reads workbooks.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ __all__ = ["EXTRAS", "has", "require"]
 
 EXTRAS = {
     "altair": "charts",
+    "openpyxl": "excel",
     "psycopg": "postgresql",
     "ray": "ray",
     "safetensors": "proxies",

@@ -19,6 +19,7 @@ from .errors import ConfigError
 __all__ = [
     "COUNT_PATTERN",
     "DURATION_PATTERN",
+    "SHARE_PATTERN",
     "format_amount",
     "format_count",
     "format_decimals",
@@ -29,6 +30,7 @@ __all__ = [
     "parse_duration_s",
     "parse_share",
     "parse_whole",
+    "percent_hint",
     "shown",
 ]
 
@@ -39,19 +41,25 @@ _DURATION_S = {
     "h": 3_600.0,
     "min": 60.0,
     "s": 1.0,
+    "ms": 1e-3,
 }
-_NUMBER = r"(?:[0-9]+(?:_[0-9]{3})*(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,4})?"
+_GROUPED = r"[1-9][0-9]{0,2}(?:,[0-9]{3})+"  # not 0,345: a comma may be a decimal point elsewhere
+_NUMBER = rf"(?:(?:{_GROUPED}|[0-9]+(?:_[0-9]{{3}})*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{{1,4}})?"
 
 COUNT_PATTERN = rf"^\s*\+?{_NUMBER}\s*[kKmMbBtT]?\s*$"
 """Regular expression (also valid in JSON Schema) of the text that `parse_count` reads."""
 
-DURATION_PATTERN = rf"^\s*(?:{_NUMBER}\s*(?:w|d|h|min|s)\s*)+$"
+DURATION_PATTERN = rf"^\s*(?:{_NUMBER}\s*(?:w|d|h|min|ms|s)\s*)+$"
 """Regular expression (also valid in JSON Schema) of the text that `parse_duration_s` reads."""
+
+SHARE_PATTERN = r"^\s*(?:[0-9]+\.?[0-9]*|\.[0-9]+)\s*%\s*$"
+"""Regular expression (also valid in JSON Schema) of a share in percent, such as 40%."""
 
 _COUNT = re.compile(rf"\s*\+?(?P<number>{_NUMBER})\s*(?P<suffix>[kmbt]?)\s*", re.IGNORECASE)
 _DURATION_PART = re.compile(rf"\s*(?P<number>{_NUMBER})\s*(?P<unit>[a-zA-Z]+)\s*")
 _COUNT_EXPECTED = "a number that isn't negative, such as 7e9, 300k, 7B or 1.4T (k, M, B, T)"
 _DURATION_EXPECTED = "a duration with its unit, such as 45s, 90min, 12h, 30d, 2w or 1d12h"
+_UNCERTAIN = re.compile(r"±|\+/?-")
 # Nobody writes a number this long on purpose; the bound keeps hostile input cheap.
 _MAX_TEXT = 64
 
@@ -79,15 +87,17 @@ def shown(value: object, limit: int = 60) -> str:
 def parse_count(value: Any) -> float:
     """Read a count (parameters, tokens, dollars): a number, or text with the suffix k, M, B or T in either case.
 
-    Thousands may be grouped by underscores. Raises `ConfigError` for booleans, NaN, infinities, negative numbers,
-    numbers beyond the range of a float, and any other text or type.
+    Thousands may be grouped by underscores or commas. Raises `ConfigError` for booleans, NaN, infinities, negative
+    numbers, numbers beyond the range of a float, and any other text or type.
 
     >>> parse_count("1.4T"), parse_count("300k"), parse_count(7_000_000_000)
     (1400000000000.0, 300000.0, 7000000000.0)
+    >>> parse_count("20,000,000")
+    20000000.0
     """
     number = _text_to_count(value) if isinstance(value, str) else _real(value)
     if number is None or not math.isfinite(number) or number < 0:
-        raise ConfigError(f"got {shown(value)}; expected {_COUNT_EXPECTED}")
+        raise ConfigError(f"got {shown(value)}; expected {_COUNT_EXPECTED}{_uncertain_hint(value)}")
     # Turns -0.0 into 0.0, so that a count never prints with a sign.
     return number + 0.0
 
@@ -108,29 +118,45 @@ def parse_whole(value: Any) -> int:
 def parse_share(text: str) -> float:
     """Read text such as "10%" or "0.1" as a fraction; bounds are the caller's. Raises `ConfigError` for other text.
 
-    >>> parse_share("10%")
-    0.1
+    One rule wherever a share or a chance is read: percent has its sign, and a bare number is the fraction itself.
+
+    >>> parse_share("10%"), parse_share("0.1")
+    (0.1, 0.1)
     """
     plain = text.strip()
     try:
-        return float(plain.removesuffix("%")) / (100.0 if plain.endswith("%") else 1.0)
+        number = float(plain.removesuffix("%").rstrip())
     except ValueError:
-        raise ConfigError(f"got {shown(text)}; expected a share such as 10% or 0.1") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise ConfigError(f"got {shown(text)}; expected a share such as 10% or 0.1")
+    return number / 100.0 if plain.endswith("%") else number
+
+
+def percent_hint(value: float) -> str:
+    """` (40%?)` for a bare number that isn't a share but may be percent, else nothing.
+
+    >>> percent_hint(40), percent_hint(0.4)
+    (' (40%?)', '')
+    """
+    return f" ({value:g}%?)" if 1 < value <= 100 else ""
 
 
 def parse_duration_s(value: Any) -> float:
     """Read a duration in seconds: text such as "30d", "90min" or "1d12h", or a plain number of seconds.
 
-    Text needs a unit: w, d, h, min or s. "m" is refused, since it could be minutes or months. Raises `ConfigError`
+    Text needs a unit: w, d, h, min, s or ms. "m" is refused, since it could be minutes or months. Raises `ConfigError`
     for what `parse_count` refuses, and for any other text.
 
     >>> parse_duration_s("1d12h")
     129600.0
+    >>> parse_duration_s("1930ms")
+    1.93
     """
     seconds = _text_to_seconds(value) if isinstance(value, str) else _real(value)
     if seconds is None or not math.isfinite(seconds) or seconds < 0:
         hint = "; write min for minutes, d for days" if isinstance(value, str) and _unit_is_m(value) else ""
-        raise ConfigError(f"got {shown(value)}; expected {_DURATION_EXPECTED}{hint}")
+        raise ConfigError(f"got {shown(value)}; expected {_DURATION_EXPECTED}{hint}{_uncertain_hint(value)}")
     return seconds + 0.0
 
 
@@ -242,7 +268,9 @@ def _text_to_count(text: str) -> float | None:
     if match is None:
         return None
     # Shifting the decimal exponent keeps "1.4T" the float nearest to 1.4e12; multiplying could be one bit off.
-    shifted = Decimal(match["number"].replace("_", "")).scaleb(_COUNT_EXPONENTS[match["suffix"].lower()])
+    shifted = Decimal(match["number"].replace("_", "").replace(",", "")).scaleb(
+        _COUNT_EXPONENTS[match["suffix"].lower()]
+    )
     return float(shifted)
 
 
@@ -255,9 +283,20 @@ def _text_to_seconds(text: str) -> float | None:
         match = _DURATION_PART.match(text, position)
         if match is None or match["unit"] not in _DURATION_S:
             return None
-        seconds += float(match["number"].replace("_", "")) * _DURATION_S[match["unit"]]
+        number = match["number"].replace("_", "").replace(",", "")
+        # "1930ms" is the float nearest to 1.93
+        seconds += float(number) / 1e3 if match["unit"] == "ms" else float(number) * _DURATION_S[match["unit"]]
         position = match.end()
     return seconds if position else None
+
+
+def _uncertain_hint(value: Any) -> str:
+    """What is to be said of text with an uncertainty in it, which no plain quantity has."""
+    return "; what follows ± is an uncertainty: state the value alone" if _has_uncertainty(value) else ""
+
+
+def _has_uncertainty(value: Any) -> bool:
+    return isinstance(value, str) and _UNCERTAIN.search(value[:_MAX_TEXT]) is not None
 
 
 def _unit_is_m(text: str) -> bool:

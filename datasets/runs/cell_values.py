@@ -27,6 +27,7 @@ _BLANKS = ["", "NA", "N/A", "n/a", "<NA>", "null", "NULL", "None"]
 _SUFFIXES = {"k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
 _PLAIN = r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
 _NUMBER = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*([kKmMbBgGtT]?)")
+_GROUPED = re.compile(r"[1-9][0-9]{0,2}(?:,[0-9]{3})+(?![0-9,])")  # not 0,345: a decimal comma
 _FLAGS = {"1": 1.0, "1.0": 1.0, "true": 1.0, "yes": 1.0, "0": 0.0, "0.0": 0.0, "false": 0.0, "no": 0.0}
 
 
@@ -50,8 +51,8 @@ def as_text(cells: Cells) -> pa.Array:
     return pc.if_else(pc.equal(text, ""), None, text)
 
 
-def parse_numbers(cells: Cells, suffixes: bool = False) -> Numbers:
-    """Read cells as float64, correctly rounded. With `suffixes`, "7B" is 7e9."""
+def parse_numbers(cells: Cells, suffixes: bool = False, percent: bool = False) -> Numbers:
+    """Read cells as float64, rightly rounded. With `suffixes`, "7B" is 7e9, "20,000" 2e4; with `percent`, "40%" 0.4."""
     if pd.api.types.is_numeric_dtype(cells) and not pd.api.types.is_bool_dtype(cells) and cells.dtype.kind != "c":
         values = cells.to_numpy(dtype=float, na_value=np.nan)
         return Numbers(values, np.zeros(len(values), bool), np.isinf(values))
@@ -65,7 +66,7 @@ def parse_numbers(cells: Cells, suffixes: bool = False) -> Numbers:
         values = _floats(pc.if_else(plain, text, None))
         odd = filled & np.isnan(values)
         codes, words = pd.factorize(np.asarray(text, dtype=object)[odd])
-        values[odd] = np.array([_number(word, suffixes) for word in words], float)[codes]
+        values[odd] = np.array([_number(word, suffixes, percent) for word in words], float)[codes]
         # A word that spells infinity or "not a number" is a number gone wrong, not a typing error.
         spelled = np.array([word.lower().lstrip("+-") in ("inf", "infinity", "nan") for word in words], bool)[codes]
         unreadable = odd & np.isnan(values)
@@ -79,8 +80,12 @@ def _floats(text: pa.Array) -> np.ndarray:
     return pc.cast(text, pa.float64()).to_numpy(zero_copy_only=False).astype(float)
 
 
-def _number(word: str, suffixes: bool) -> float:
+def _number(word: str, suffixes: bool, percent: bool) -> float:
     """One oddly written number, NaN if it is none."""
+    if percent and word.endswith("%"):
+        return _number(word[:-1].rstrip(), False, False) / 100.0
+    if suffixes and _GROUPED.match(word):
+        word = word.replace(",", "")
     match = _NUMBER.fullmatch(word)
     if match is None or (match[2] and not suffixes):
         return float(word) if word.lower().lstrip("+-") in ("inf", "infinity") else float("nan")
@@ -153,7 +158,9 @@ def _number_column(raw: RawTable, name: str) -> np.ndarray:
     rule, rows = rule_of(name), raw.frame.index
     if rule == "flag":
         return _flags(raw.frame[name]).values
-    values, unreadable, nonfinite = parse_numbers(raw.frame[name], suffixes=rule in ("count", "count or zero"))
+    values, unreadable, nonfinite = parse_numbers(
+        raw.frame[name], suffixes=rule in ("count", "count or zero"), percent=name.startswith("mix.")
+    )
     raw.refuse_cells(name, unreadable, rows, "is not a number", expected(name))
     raw.refuse_cells(name, nonfinite, rows, "is not finite", expected(name) + ", or an empty cell if unknown")
     if rule in ("count", "positive"):

@@ -13,17 +13,15 @@ import numpy as np
 from ...core.columns import alias_key
 from ...core.reading.suggest import nearest
 from .cell_values import as_text, parse_numbers
+from .checks.mixes import MIX_TOLERANCE, whole_of
 from .columns import aliases, columns, families, is_standard, is_text, rule_of, standard_name
 from .other_units import UNIT_NAMES, by_target, target_of, unit_of
 from .raw_table import RawTable
 
-__all__ = ["MIX_TOLERANCE", "likest_column", "loss_names", "name_columns"]
-
-MIX_TOLERANCE = 0.01
-"""How far from 1 the shares of a row may sum: published tables round shares to three decimals."""
+__all__ = ["likest_column", "loss_names", "name_columns"]
 
 _MIX_PREFIXES = ("w_", "weight_", "share_")
-"""`w_web` stands for `mix.web` where two or more such columns sum to 1 in every row."""
+"""`w_web` stands for `mix.web` where two or more such columns sum to one whole in every row."""
 
 _OTHER_UNITS = ("perplexity", "bits_per_token", "bpb")
 """What `--columns` takes beside standard columns; each with `.<domain>` too."""
@@ -243,12 +241,13 @@ def _apply_mix_prefixes(raw: RawTable) -> None:
     for prefix in _MIX_PREFIXES:
         names = [name for name in raw.frame.columns if alias_key(name).startswith(prefix) and not is_standard(name)]
         names = [name for name in names if len(name.strip()) > len(prefix) and standard_name(name) is None]
-        columns = [parse_numbers(raw.frame[name]) for name in names]
+        columns = [parse_numbers(raw.frame[name], percent=True) for name in names]
         if len(names) < 2 or any(column.unreadable.any() for column in columns):
             continue
         shares = np.nan_to_num(np.stack([column.values for column in columns]))  # (n_columns, n_rows)
-        off = np.abs(shares.sum(axis=0) - 1) > MIX_TOLERANCE
-        if off.any() or (shares < 0).any():
+        tokens = parse_numbers(raw.frame["tokens"], suffixes=True).values if "tokens" in raw.frame.columns else None
+        if (shares < 0).any() or whole_of(shares.sum(axis=0), tokens) is None:
+            off = np.abs(shares.sum(axis=0) - 1) > MIX_TOLERANCE
             where = raw.locate(int(np.argmax(off))) if off.any() else "a row with a negative value"
             raw.notes.append(f"columns {', '.join(names)} don't sum to 1 ({where}): kept as extra columns, not a mix")
             continue

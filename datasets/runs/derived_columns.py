@@ -1,42 +1,20 @@
-"""Fill in columns that follow from others, check consistency, and warn about likely unit errors."""
+"""Fill in columns that follow from others, and check that they agree."""
 
 from __future__ import annotations
-
-import warnings
 
 import numpy as np
 import pandas as pd
 
-from ...core.errors import DataWarning
-from .column_names import MIX_TOLERANCE
+from .checks.batches import batch_from_steps, read_batch_column
+from .checks.doubts import FLOPS_PER_PARAM_TOKEN, refuse_other_units
 from .columns import aliases
 from .impossible_values import refuse_impossible_counts
 from .raw_table import Cells, Frame, RawTable
 
-__all__ = ["EPOCHS_TOLERANCE", "FLOPS_PER_PARAM_TOKEN", "complete", "normalise_mix", "warn_unit_slips"]
-
-FLOPS_PER_PARAM_TOKEN = 6.0
-"""Training FLOPs per parameter and token: 2 forward and 4 backward (Kaplan et al. 2020, section 2.1)."""
+__all__ = ["EPOCHS_TOLERANCE", "FLOPS_PER_PARAM_TOKEN", "complete"]
 
 EPOCHS_TOLERANCE = 0.02
 """Relative disagreement allowed between epochs and tokens / unique_tokens: published tables round both."""
-
-_ROUNDING = 1e-9  # shares this close to 1 are left as they are, so that reading a written table changes nothing
-
-# column, below which value it looks like a slip, which slip
-_SLIPS = (
-    (
-        "params",
-        1e4,
-        "are parameters counted in millions or billions, or as logarithms? expected plain counts, 7e9 or 7B",
-    ),
-    (
-        "tokens",
-        1e5,
-        "are tokens counted in millions or billions, or as logarithms? expected plain counts, 1.4e12 or 1.4T",
-    ),
-    ("loss", 0.1, "bits per byte, or already normalised? expected nats per token"),
-)
 
 
 def complete(raw: RawTable, frame: Frame) -> Frame:
@@ -47,6 +25,7 @@ def complete(raw: RawTable, frame: Frame) -> Frame:
     """
     frame = frame.copy()
     refuse_impossible_counts(raw, frame)
+    read_batch_column(raw, frame)
     _fill(raw, frame, "tokens", _get(frame, "steps") * _get(frame, "batch_tokens"), "steps · batch_tokens")
     _fill(raw, frame, "params", _get(frame, "params_active"), "params_active")
     _fill(raw, frame, "tokens", _get(frame, "flops") / (FLOPS_PER_PARAM_TOKEN * _active(frame)), "flops / (6 · params)")
@@ -58,6 +37,10 @@ def complete(raw: RawTable, frame: Frame) -> Frame:
     name = "6 · params_active · tokens" if "params_active" in frame.columns else "6 · params · tokens"
     _fill(raw, frame, "flops", FLOPS_PER_PARAM_TOKEN * _active(frame) * frame["tokens"], name)
     refuse_impossible_counts(raw, frame)
+    refuse_other_units(raw, frame)
+    batch = batch_from_steps(frame)
+    if batch is not None:
+        _fill(raw, frame, "batch_tokens", batch, "tokens / steps")
     _complete_epochs(raw, frame)
     return frame
 
@@ -139,61 +122,3 @@ def _complete_epochs(raw: RawTable, frame: Frame) -> None:
     _fill(raw, frame, "unique_tokens", tokens.where(single), "tokens, as a single pass,")
     _fill(raw, frame, "unique_tokens", tokens / epochs, "tokens / epochs")
     _fill(raw, frame, "epochs", tokens / _get(frame, "unique_tokens"), "tokens / unique_tokens")
-
-
-def normalise_mix(raw: RawTable, frame: Frame) -> Frame:
-    """Make the mix shares of each row sum to 1. Raises RunTableError where they are further than MIX_TOLERANCE from it.
-
-    A blank share counts as zero, unless all shares of a run that is not ok are blank.
-    """
-    names = [name for name in frame.columns if name.startswith("mix.") and name != "mix."]
-    if not names:
-        return frame
-    shares = frame[names].to_numpy(dtype=float)  # (n_rows, n_domains)
-    blank = np.isnan(shares)
-    unknown = blank.all(axis=1) & (frame["status"] != "ok").to_numpy()
-    total = np.zeros(len(frame))
-    for name in sorted(names):  # in one order whatever the order on disk, so that rounding is the same too
-        total += frame[name].fillna(0.0).to_numpy()
-    off = (np.abs(total - 1) > MIX_TOLERANCE) & ~unknown
-    if off.any():
-        place = int(np.argmax(off))
-        hint = " (percentages? divide by 100)" if abs(total[place] - 100) < 100 * MIX_TOLERANCE else ""
-        raw.refuse_row(
-            int(frame.index[place]),
-            f"columns {names[0]!r} to {names[-1]!r}: the {len(names)} mix shares sum to {total[place]:.6g}{hint}; "
-            f"expected 1 within {MIX_TOLERANCE}",
-        )
-    uneven = (np.abs(total - 1) > _ROUNDING) & ~unknown
-    if uneven.any():
-        sums = f"{total[uneven].min():.4g} to {total[uneven].max():.4g}"
-        raw.notes.append(f"renormalised the mix in {int(uneven.sum())} rows (sums {sums})")
-    if (blank & ~unknown[:, None]).any():
-        raw.notes.append("read empty mix cells as 0")
-    scaled = np.nan_to_num(shares) / np.where(uneven, total, 1.0)[:, None]
-    scaled[unknown] = np.nan
-    frame[names] = scaled
-    return frame
-
-
-def warn_unit_slips(raw: RawTable, frame: Frame) -> None:
-    """Issue one DataWarning per column whose ok rows look like they are in another unit."""
-    ok = frame["status"] == "ok"
-    for column, limit, question in _SLIPS:
-        for name in [c for c in frame.columns if c == column or (column == "loss" and c.startswith("loss."))]:
-            low = (frame[name] < limit) & ok
-            if low.any():
-                value = frame[name][low].iloc[0]
-                _warn(raw, low, f"{raw.label(name)}: {value:g} is below {limit:g}: {question}")
-    ratio = frame["flops"] / (FLOPS_PER_PARAM_TOKEN * _active(frame) * frame["tokens"])
-    far = ((ratio > 10) | (ratio < 0.1)) & ok
-    if far.any():
-        _warn(
-            raw, far, f"{raw.label('flops')}: {ratio[far].iloc[0]:.3g} × 6 · params_active · tokens; expected about 1 ×"
-        )
-
-
-def _warn(raw: RawTable, rows: Cells, message: str) -> None:
-    others = f" ({int(rows.sum()) - 1} more rows like it)" if rows.sum() > 1 else ""
-    place = raw.locate(int(rows.index[int(np.argmax(rows))]))
-    warnings.warn(f"{raw.where}, {place}, {message}{others}", DataWarning, stacklevel=5)

@@ -36,6 +36,8 @@ def one_row_per_run(raw: RawTable, frame: Frame) -> Frame:
 def _with_run_ids(raw: RawTable, frame: Frame) -> Frame:
     if "run_id" in frame.columns and frame["run_id"].notna().all():
         return frame
+    if "run_id" not in frame.columns:
+        frame = _without_repeats(raw, frame)
     numbers = "row-" + (frame.index.to_series() + 1).astype(str).str.zfill(6)
     if "run_id" in frame.columns:
         blank = frame["run_id"].isna()
@@ -65,7 +67,7 @@ def _note_mixed_domains(raw: RawTable, frame: Frame) -> None:
 def _without_repeats(raw: RawTable, frame: Frame) -> Frame:
     repeats = frame.duplicated()
     if repeats.any():
-        raw.notes.append(f"dropped {int(repeats.sum())} rows that repeat another row exactly")
+        raw.notes.append(f"dropped {int(repeats.sum())} rows that repeat another row exactly: each run counts once")
     return frame[~repeats]
 
 

@@ -25,8 +25,19 @@ import pyarrow.parquet as pq
 
 from ...core.errors import RunTableError
 from ...core.files import refuse_pipe
+from .formats.excel import read_sheet
 
-__all__ = ["EXTENSIONS", "MAX_BYTES", "MAX_CELLS", "Cells", "Frame", "RawTable", "raw_from_frame", "read_raw"]
+__all__ = [
+    "EXTENSIONS",
+    "MAX_BYTES",
+    "MAX_CELLS",
+    "WRITTEN",
+    "Cells",
+    "Frame",
+    "RawTable",
+    "raw_from_frame",
+    "read_raw",
+]
 
 Frame: TypeAlias = Any
 """A pandas.DataFrame, untyped: by its own annotations `frame[name]` may be a Series, a DataFrame or a bool."""
@@ -41,8 +52,11 @@ to any size, and a table of runs of this one is some other file."""
 MAX_CELLS = 20_000_000
 """Largest table, rows × columns; of a CSV, lines × columns."""
 
-EXTENSIONS = (".csv", ".csv.gz", ".parquet", ".pq")
-"""File types that are read and written."""
+WRITTEN = (".csv", ".csv.gz", ".parquet", ".pq")
+"""File types that are written, and read."""
+
+EXTENSIONS = (*WRITTEN, ".tsv", ".tsv.gz", ".xlsx")
+"""File types that are read."""
 
 _BLOCK_BYTES = 64 * 1024**2  # pyarrow refuses a row longer than one block
 
@@ -99,7 +113,7 @@ class RawTable:
 
 
 def read_raw(path: str | Path) -> RawTable:
-    """Read a CSV, CSV.gz or Parquet file. Raises RunTableError for anything that is not a readable table with rows."""
+    """Read a CSV, TSV, Parquet or Excel file. Raises RunTableError for what is no readable table with rows."""
     path = Path(path)
     kind = next((e for e in EXTENSIONS if path.name.lower().endswith(e)), None)
     if kind is None:
@@ -119,7 +133,14 @@ def read_raw(path: str | Path) -> RawTable:
         raise RunTableError(f"{where}: the file is empty; expected a header line and one line per run")
     if kind in (".parquet", ".pq"):
         return _read_parquet(data, where)
-    return _read_csv(_unpack(data, where) if kind == ".csv.gz" else data, where)
+    if kind == ".xlsx":
+        header, rows, notes = read_sheet(data, where)
+        _refuse_repeated(header, where)
+        raw = _checked(RawTable(pd.DataFrame(rows, columns=header), where, lambda row: f"row {row + 2}"))
+        raw.notes.extend(notes)
+        return raw
+    text = _unpack(data, where) if kind.endswith(".gz") else data
+    return _read_csv(text, where, "\t" if kind.startswith(".tsv") else ",")
 
 
 def raw_from_frame(frame: Frame, where: str) -> RawTable:
@@ -167,7 +188,7 @@ def _refuse_cells(cells: int, where: str) -> None:
         raise RunTableError(f"{where}: too large: {cells:,} cells; expected a run table of at most {MAX_CELLS:,}")
 
 
-def _read_csv(data: bytes, where: str) -> RawTable:
+def _read_csv(data: bytes, where: str, separator: str = ",") -> RawTable:
     if not data.strip():
         raise RunTableError(f"{where}: the file is empty; expected a header line and one line per run")
     _refuse_cells(2 * data.count(b"\n"), where)  # two columns at least, before any line is looked at
@@ -178,33 +199,34 @@ def _read_csv(data: bytes, where: str) -> RawTable:
         raise RunTableError(f"{where}, line {line}: not UTF-8 text; save the table as CSV in UTF-8") from None
     if b"\0" in data:
         raise RunTableError(f"{where}: holds binary data (a zero byte); expected CSV text in UTF-8")
-    filled = (cells for _, cells in _records(data, where) if cells)
+    filled = (cells for _, cells in _records(data, where, separator) if cells)
     header, first = next(filled, []), next(filled, None)
     if len(header) < 2:
-        separator = next((s for s in ";\t|" if header and s in header[0]), None)
-        hint = f"; it seems to be separated by {separator!r}, save it with commas" if separator else ""
-        raise RunTableError(f"{where}: expected a header line of comma-separated column names, found {header!r}{hint}")
+        other = next((s for s in ";\t|," if header and s in header[0]), None)
+        hint = f"; it seems to be separated by {other!r}, save it with commas" if other else ""
+        by = "tab" if separator == "\t" else "comma"
+        raise RunTableError(f"{where}: expected a header line of {by}-separated column names, found {header!r}{hint}")
     _refuse_repeated(header, where)
     _refuse_cells(data.count(b"\n") * len(header), where)
     if first is None:
         raise RunTableError(f"{where}: there are no rows; expected a header line and one line per run")
-    frame = _parse_csv(data, header, where)
-    return _checked(RawTable(frame, where, lambda row: f"line {_line_of(data, row, where)}"))
+    frame = _parse_csv(data, header, where, separator)
+    return _checked(RawTable(frame, where, lambda row: f"line {_line_of(data, row, where, separator)}"))
 
 
-def _parse_csv(data: bytes, header: list[str], where: str) -> Frame:
+def _parse_csv(data: bytes, header: list[str], where: str, separator: str) -> Frame:
     """All cells as text, empty ones missing."""
     try:
         table = pa_csv.read_csv(
             pa.BufferReader(data),
             read_options=pa_csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
-            parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+            parse_options=pa_csv.ParseOptions(newlines_in_values=True, delimiter=separator),
             convert_options=pa_csv.ConvertOptions(
                 column_types=dict.fromkeys(header, pa.string()), null_values=[""], strings_can_be_null=True
             ),
         )
     except pa.ArrowException as error:
-        numbered = ((line, cells) for line, cells in _records(data, where) if cells)
+        numbered = ((line, cells) for line, cells in _records(data, where, separator) if cells)
         for line, cells in numbered:
             if len(cells) != len(header):
                 problem = f"{len(cells)} cells, but the header has {len(header)} columns"
@@ -213,9 +235,9 @@ def _parse_csv(data: bytes, header: list[str], where: str) -> Frame:
     return table.to_pandas()
 
 
-def _records(data: bytes, where: str):
+def _records(data: bytes, where: str, separator: str):
     """Yield (line number of its start, cells) of each CSV record; blank lines yield no cells."""
-    reader = csv.reader(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline=""))
+    reader = csv.reader(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline=""), delimiter=separator)
     start = 1
     try:
         for cells in reader:
@@ -225,9 +247,9 @@ def _records(data: bytes, where: str):
         raise RunTableError(f"{where}, line {start}: can't be read as CSV ({error}); is a quote left open?") from None
 
 
-def _line_of(data: bytes, row: int, where: str) -> int:
+def _line_of(data: bytes, row: int, where: str, separator: str) -> int:
     """Line on which a data row starts. Slow and exact: blank lines and quoted line breaks count; for messages only."""
-    filled = (line for line, cells in _records(data, where) if cells)
+    filled = (line for line, cells in _records(data, where, separator) if cells)
     return next(line for position, line in enumerate(filled) if position == row + 1)
 
 

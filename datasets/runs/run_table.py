@@ -1,6 +1,6 @@
 """The run table: one row per observed training run, validated once and then trusted by every part.
 
-`RunTable.read` takes a CSV, CSV.gz or Parquet file (also a W&B or MLflow export), `RunTable.from_frame` a DataFrame.
+`RunTable.read` takes a CSV, TSV, Parquet or Excel file (also a W&B or MLflow export), `RunTable.from_frame` a frame.
 Both name the columns (`column_names`), parse the cells (`cell_values`), bring the table to one row per run
 (`one_row_per_run`) and complete what follows from the rest (`derived_columns`). What was renamed, derived or dropped is
 in `.notes`; what looks like a slip is a DataWarning; what is wrong is a RunTableError.
@@ -26,12 +26,14 @@ from ...core.errors import RunTableError, UsageError
 from ...core.files import write_bytes
 from . import histories
 from .cell_values import as_text, parse_cells
+from .checks.doubts import warn_of_doubts
+from .checks.mixes import normalise_mix
 from .column_names import likest_column, name_columns
 from .columns import is_standard, is_text
-from .derived_columns import complete, normalise_mix, warn_unit_slips
+from .derived_columns import complete
 from .one_row_per_run import one_row_per_run
 from .other_units import checked_tokenizer
-from .raw_table import EXTENSIONS, Cells, RawTable, raw_from_frame, read_raw
+from .raw_table import WRITTEN, Cells, RawTable, raw_from_frame, read_raw
 
 __all__ = ["MOST_LEVELS", "RunTable", "Variation"]
 
@@ -85,12 +87,14 @@ class RunTable:
     """Name of the source, for messages."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Names of renamed columns in the source, by their standard names."""
+    doubts: tuple[str, ...] = ()
+    """What looks like a slip, in plain sentences; each was a DataWarning when the table was read."""
 
     @classmethod
     def read(
         cls, path: str | Path, columns: Mapping[str, str] | None = None, *, tokenizer: str | None = None
     ) -> RunTable:
-        """Read a .csv, .csv.gz or .parquet file.
+        """Read a .csv, .csv.gz, .tsv, .parquet or .xlsx file.
 
         Args:
             path: The file.
@@ -140,8 +144,8 @@ class RunTable:
         except (pa.ArrowException, UnicodeError) as error:  # text that isn't Unicode, cells of no type we know
             raise RunTableError(f"{raw.where}: can't be read ({str(error)[:200]}); expected numbers and text") from None
         frame = complete(raw, one_row_per_run(raw, frame))
-        warn_unit_slips(raw, frame)
-        return cls(frame.reset_index(drop=True), tuple(raw.notes), raw.where, dict(raw.labels))
+        doubts = warn_of_doubts(raw, frame)
+        return cls(frame.reset_index(drop=True), tuple(raw.notes), raw.where, dict(raw.labels), doubts)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -294,8 +298,8 @@ class RunTable:
     def write(self, path: str | Path) -> None:
         """Write the table whole, as CSV, CSV.gz or Parquet by extension; reading it back gives the same digest."""
         path = Path(path)
-        if not path.name.lower().endswith(EXTENSIONS):
-            raise RunTableError(f"{path}: unknown file type {path.suffix!r}; expected {', '.join(EXTENSIONS)}")
+        if not path.name.lower().endswith(WRITTEN):
+            raise RunTableError(f"{path}: unknown file type {path.suffix!r}; expected {', '.join(WRITTEN)}")
         if path.name.lower().endswith((".parquet", ".pq")):
             buffer = io.BytesIO()
             self.frame.to_parquet(buffer, index=False)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, StrictBool, field_validator, model_validator
 
 from ...core.model.architecture import Architecture
+from ...core.model.plausibility import LEAST_COUNT, count_slip
 from ...core.reading.fields import (
     Deadline,
     FieldError,
@@ -34,7 +35,6 @@ __all__ = ["DataConfig", "ModelConfig", "TargetConfig"]
 _COUNT_TOLERANCE = 0.02
 _TARGET_TOLERANCE = 0.01
 _MAX_DOMAINS = 1_000
-_LEAST_COUNT = 100.0  # of parameters or tokens: fewer are no run, but may be logarithms
 
 _UpToMillion = Annotated[Whole, Field(ge=1, le=10**6), whole_schema(1, 10**6)]
 _UpToBillion = Annotated[Whole, Field(ge=1, le=10**9), whole_schema(1, 10**9)]
@@ -93,7 +93,7 @@ class ModelConfig(Frozen):
             return self
         if self.stated_params is None:
             raise FieldError("params", "is missing; expected a count such as 7B, or an architecture")
-        _refuse_logarithms("params", self.stated_params, "7B")
+        _refuse_impossible("params", self.stated_params, "7B")
         for key in ("params_active", "params_embedding"):
             stated = getattr(self, f"stated_{key}")
             if stated is not None and stated > self.stated_params:
@@ -157,10 +157,11 @@ class ModelConfig(Frozen):
         return self.stated_context_length if self.architecture is None else self.architecture.context_length
 
 
-def _refuse_logarithms(key: str, count: float, example: str) -> None:
+def _refuse_impossible(key: str, count: float, example: str) -> None:
     """Raise `FieldError` for a count that no run has."""
-    if count < _LEAST_COUNT:
-        maybe = f" (10^{count:g} is {10**count:.2g})" if count > 2 else ""
+    if count < LEAST_COUNT:
+        slip = count_slip(key, count)
+        maybe = f" ({slip})" if slip else ""
         raise FieldError(key, f"got {count:g}, which is no run{maybe}; expected a plain count such as {example}")
 
 
@@ -226,13 +227,16 @@ class DataConfig(Frozen):
         total = math.fsum(mix.values())
         # The slack keeps 1.01, whose float is a trifle more, on the right side.
         if abs(total - 1) > SHARES_TOLERANCE + 1e-9:
-            raise ValueError(f"got {shown(mix)}, which sums to {total:.6g}; expected shares that sum to 1 within 0.01")
+            hint = f" (token counts? divide by {total:.6g})" if total > 100 else ""
+            raise ValueError(
+                f"got {shown(mix)}, which sums to {total:.6g}{hint}; expected shares that sum to 1 within 0.01"
+            )
         # A sum that is 1 but for rounding is left alone, so that writing and reading back changes no bit.
         return mix if abs(total - 1) < 1e-12 else {domain: share / total for domain, share in mix.items()}
 
     @model_validator(mode="after")
     def _check_tokens(self) -> Self:
-        _refuse_logarithms("tokens", self.tokens, "2T")
+        _refuse_impossible("tokens", self.tokens, "2T")
         return self
 
     @model_validator(mode="after")

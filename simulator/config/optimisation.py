@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from ...core.errors import ConfigError
+from ...core.model.plausibility import MOST_LR
 from ...core.reading.fields import (
     FieldError,
     Frozen,
@@ -109,6 +110,8 @@ class OptimConfig(Frozen):
 
     @model_validator(mode="after")
     def _check_lr_and_warmup(self) -> Self:
+        if self.lr is not None and self.lr > MOST_LR:
+            raise FieldError("lr", f"got {self.lr:g}, which is no learning rate; expected one such as 3e-4")
         if self.lr is not None and self.lr_final is not None and self.lr_final > self.lr:
             raise FieldError("lr_final", f"got {self.lr_final:g}; expected at most lr {self.lr:g}")
         if self.warmup_steps is not None and self.warmup_tokens is not None:

@@ -47,7 +47,7 @@ def merge_overrides(
 def _parse(override: str, where: str, root: type[BaseModel]) -> tuple[tuple[str, ...], Any]:
     """Return path and value of one override."""
     key, equals, text = override.partition("=")
-    path = tuple(part.strip() for part in key.split("."))
+    path = _with_own_key(tuple(part.strip() for part in key.split(".")))
     if not equals or not all(path):
         raise ConfigError(f"{where}: expected key=value, such as data.tokens=2T")
     _check_path(path, where, root)
@@ -56,6 +56,14 @@ def _parse(override: str, where: str, root: type[BaseModel]) -> tuple[tuple[str,
     except ConfigError as error:
         # The value stands on one line; its number says nothing.
         raise ConfigError(str(error).replace(f"{where}:1: ", f"{where}: ", 1)) from error
+
+
+def _with_own_key(path: tuple[str, ...]) -> tuple[str, ...]:
+    """The path with what follows a mapping of the user's own keys as one key: `data.mix.wiki.en` ends in `wiki.en`."""
+    for free in _FREE_KEYS:
+        if path[: len(free)] == free and len(path) > len(free):
+            return (*free, ".".join(path[len(free) :]))
+    return path
 
 
 def _check_path(path: tuple[str, ...], where: str, root: type[BaseModel]) -> None:

@@ -25,6 +25,8 @@ ladder, each left out in turn (their mean error 4.8 to 2.9 %; 6 to 12 are alike)
 
 _RUNS_OF_A_CURVE = 1.5  # a curve of any number of points weighs at most this many runs
 
+_FEWEST_EQUAL = 3  # runs, from which on equal losses are no chance
+
 MANY_STEPS = 5000.0
 _FEW_STEPS_SD = 0.1
 """Runs of fewer steps lie off a tuned run's log loss by .1·ln(5000/steps), one standard deviation; measured on nine
@@ -66,6 +68,7 @@ class Observations:
         rows = table.fit_rows(target)
         if not len(rows):
             raise FitError("no row with status ok has a loss; there is nothing to fit")
+        _refuse_equal_losses(rows, target)
         plain = cls.from_columns(known_columns(rows), rows.column(target), _column(rows, "weight"))
         fitted = table.fit_mask(target)
         origins, progress, steps = table.origins, table.progress[fitted], table.steps[fitted]
@@ -262,3 +265,13 @@ def _column(table: RunTable, name: str) -> np.ndarray | None:
     if not table.has(name):
         return None
     return table.column(name)
+
+
+def _refuse_equal_losses(rows: RunTable, target: str) -> None:
+    """Raise FitError where several runs of different sizes or data all have one loss, which tells nothing of either."""
+    loss = rows.column(target)
+    differ = len(np.unique(rows.column("params"))) > 1 or len(np.unique(rows.column("tokens"))) > 1
+    if len(loss) >= _FEWEST_EQUAL and differ and loss.min() == loss.max():
+        raise FitError(
+            f"all {len(loss)} losses are {loss[0]:.6g}: there is nothing to fit; expected losses that differ"
+        )

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from typing_extensions import override
 
+from ...core.errors import ConfigError
+from ...core.model.plausibility import MOST_DECADES_BEYOND
 from ...core.quantity import LEVELS, Quantity
 from ...core.summary import Summarised, with_interval
 from ...core.units import format_count
@@ -232,6 +234,7 @@ def forecast(
         p_target = float(of_main.probability_at_most(wanted)[0])
 
     gap = max(float(prediction.extrapolation_decades[0]) for prediction in predictions.values())
+    _refuse_what_nobody_knows(config, predictor, gap)
     warnings += text_warnings(config, predictor)
     warnings += _warnings(config, gap)
     warnings += _mix_warnings(config, predictor, columns)
@@ -409,6 +412,27 @@ def _warnings(config: RunConfig, gap: float) -> list[str]:
     return found
 
 
+def _times(value: float, lowest: float, highest: float) -> str:
+    """How far a positive value lies outside of a range, in words."""
+    if value > highest:
+        return f"{value / highest:.3g} times the largest"
+    return f"{lowest / value:.3g} times below the smallest"
+
+
+def _refuse_what_nobody_knows(config: RunConfig, predictor: Predictor, gap: float) -> None:
+    """Raise ConfigError for a plan so far beyond the fitted runs that a forecast would be made up."""
+    if gap <= MOST_DECADES_BEYOND:
+        return
+    ranges = {name: predictor.models[predictor.main_loss].fitted_ranges[name] for name in ("params", "tokens")}
+    (least_n, most_n), (least_d, most_d) = ranges["params"], ranges["tokens"]
+    raise ConfigError(
+        f"model.params, data.tokens: got {format_count(config.model.params_total)} parameters and "
+        f"{format_count(config.data.tokens)} tokens, {gap:.2g} decades beyond the runs that {predictor.name} rests on "
+        f"({format_count(least_n)} to {format_count(most_n)} parameters, {format_count(least_d)} to "
+        f"{format_count(most_d)} tokens); expected at most {MOST_DECADES_BEYOND:g} decades"
+    )
+
+
 def _setting_warnings(predictor: Predictor, columns: Mapping[str, np.ndarray]) -> list[str]:
     """What is to be said of settings that lie outside those of the fitted runs."""
     found = []
@@ -420,5 +444,6 @@ def _setting_warnings(predictor: Predictor, columns: Mapping[str, np.ndarray]) -
         highest = max(high for _, high in ranges)
         value = float(columns[name][0])
         if not lowest <= value <= highest:
-            found.append(f"{name}: {value:g} lies outside the fitted runs, {lowest:g} to {highest:g}")
+            by = f" ({_times(value, lowest, highest)})" if lowest > 0 < value else ""
+            found.append(f"{name}: {value:g} lies outside the fitted runs, {lowest:g} to {highest:g}{by}")
     return sorted(found)

@@ -9,8 +9,8 @@ interval is the prediction ± q(level)·s with q the quantile of the scores. A p
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 
@@ -23,6 +23,13 @@ GRID = np.concatenate([np.linspace(0.0, 0.9, 37), np.linspace(0.91, 0.99, 9)])
 """Levels at which the quantiles of |z| are kept."""
 _PUBLIC_CUTS = 16.0  # the public scores weigh as much as this many cuts of the table's own: two for each public table
 
+
+_FOLDS = 20
+_FEWEST_CUTS = 2  # to judge one by the others
+_FEWEST_SCORES = 10  # runs of all cuts; fewer are one run again and again
+_COVERED = 0.9
+_TOLERATED = 0.85  # few cuts, whose runs miss together, cover as little by chance
+_MOST_WIDENING = 5.0
 
 _PRIOR_CUTS = 3.7  # of usual width, beside those of the table's own back-test
 _MOST_SQUARE = 25.0  # one run that went wrong must not widen all intervals without end
@@ -114,6 +121,35 @@ def posterior_calibration(scores: Scores) -> Calibration:
     of_cuts = sum(float(squares[scores.cut == cut].mean()) for cut in np.unique(scores.cut))
     factor = np.sqrt((_PRIOR_CUTS + of_cuts) / (_PRIOR_CUTS + scores.cuts))
     return Calibration(quantiles * factor, scores.cuts, len(scores.error))
+
+
+def widened(scores: Scores, z: np.ndarray, calibrate: Callable[[Scores], Calibration]) -> tuple[Calibration, float]:
+    """The calibration by some scores, wide enough that each cut of theirs is covered by what the others say.
+
+    Args:
+        scores: A table's back-test.
+        z: Its errors over their scale, `(n,)`.
+        calibrate: Makes a calibration of some of the scores.
+
+    Returns:
+        The calibration, and the factor by which it was widened; 1 where enough of the runs were covered.
+    """
+    calibration = calibrate(scores)
+    if scores.cuts < _FEWEST_CUTS or len(z) < _FEWEST_SCORES:
+        return calibration, 1.0
+    reach = np.zeros(len(z))
+    for here in left_out_folds(scores):
+        reach[here] = np.abs(z[here]) / calibrate(scores.take(~here)).width(_COVERED)
+    if (reach <= 1.0).mean() >= _TOLERATED:
+        return calibration, 1.0
+    factor = min(float(np.quantile(reach, _COVERED, method="inverted_cdf")), _MOST_WIDENING)
+    return replace(calibration, quantiles=calibration.quantiles * factor), factor
+
+
+def left_out_folds(scores: Scores) -> list[np.ndarray]:
+    """Masks `(n,)` of the scores to leave out together: those of one cut, or of every twentieth of more than twenty."""
+    fold = np.unique(scores.cut, return_inverse=True)[1] % _FOLDS
+    return [fold == number for number in np.unique(fold)]
 
 
 def weighted_quantiles(values: np.ndarray, weights: np.ndarray, levels: np.ndarray) -> np.ndarray:

@@ -170,7 +170,7 @@ class Predictor(Summarised):
         notes = (*table_warnings(table, told_apart), *unexplained_warnings(unexplained), *dict.fromkeys(doubts))
         for note in notes:
             warnings.warn(note, DataWarning, stacklevel=2)
-        return cls(name, models, facts, notes, error_correlation(errors_by_target))
+        return cls(name, models, facts, (*table.doubts, *notes), error_correlation(errors_by_target))
 
     @property
     def main_loss(self) -> str:

@@ -20,8 +20,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, StrictBool, field_validator, model_validator
 
 from ...core.errors import ConfigError
-from ...core.reading.fields import Duration, FieldError, Frozen, Label, PositiveReal, Real, Whole, whole_schema
-from ...core.units import parse_count, parse_duration_s, parse_share, shown
+from ...core.reading.fields import Duration, FieldError, Frozen, Label, PositiveReal, Share, Whole, whole_schema
+from ...core.units import parse_count, parse_duration_s, shown
 from .serving import ServingConfig
 
 __all__ = ["Goal", "Limit", "SearchOptions", "StudyConfig"]
@@ -31,12 +31,7 @@ _MOST_TRIALS = 1_000_000
 _MOST_GOALS = 10
 
 
-def _percentage(value: Any) -> Any:
-    """Text such as "90%" as 0.9; anything else as it is."""
-    return parse_share(value) if isinstance(value, str) and value.strip().endswith("%") else value
-
-
-_Quantile = Annotated[Real, Field(ge=0.005, le=0.995), BeforeValidator(_percentage)]
+_Quantile = Annotated[Share, Field(ge=0.005, le=0.995)]
 """A share such as 0.9 or "90%"."""
 
 

@@ -12,9 +12,10 @@ from ....core.progress import Progress
 from ....core.quantity import LEVELS
 from ...fitting import LawPrior, Observations, Scores, backtest, choose, fit_observations, public_prior
 from ...surrogate import LAW, choose_surrogate
-from ..calibration import Calibration, posterior_calibration, public_calibration
+from ..calibration import Calibration, left_out_folds, posterior_calibration, public_calibration, widened
 from ..fit.loss_fit import left_out_if_plain
-from ..fit.posterior_model import POSTERIOR_WHY, posterior_scores
+from ..fit.posterior_model import POSTERIOR_WHY, WITH_TABLES, posterior_scores, posterior_widened
+from ..fit.rival import own_law
 from ..params_kind import without_embeddings
 from ..table_labels import table_facts, target_labels
 
@@ -23,10 +24,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-WITH_TABLES = "public tables"
-"""The name of what `fit` makes of a plain table: the general law, one more table of the model over tables."""
 _DRAWS = 64
-_FOLDS = 20
 
 
 def backtest_table(
@@ -75,18 +73,23 @@ def backtest_table(
         if left_out_if_plain(observations) is not None:
             # what `fit` makes of such a table
             labels = target_labels(table_facts(table), target)
-            laws[WITH_TABLES] = _posterior_figures(posterior_scores(labels, observations, law_prior=prior, seed=seed))
-            results[target] = {
-                "chosen": WITH_TABLES,
-                "why": POSTERIOR_WHY,
-                "laws": laws,
-                "left_out": dict(choice.left_out),
-            }
-            continue
+            scores = posterior_scores(labels, observations, law_prior=prior, seed=seed)
+            laws[WITH_TABLES] = _posterior_figures(scores)
+            why = own_law(observations, prior, scores.median_relative_error, scores.cuts, seed)
+            if why is None:
+                results[target] = {
+                    "chosen": WITH_TABLES,
+                    "why": POSTERIOR_WHY,
+                    "laws": laws,
+                    "left_out": dict(choice.left_out),
+                }
+                continue
+        else:
+            why = choice.why
         learned = _learned(choice.law, observations, prior, seed)
         results[target] = {
             "chosen": choice.law,
-            "why": choice.why,
+            "why": why,
             "laws": laws | learned.pop("chains"),
             "left_out": dict(choice.left_out),
             **learned,
@@ -123,7 +126,8 @@ def _posterior_figures(scores: Scores) -> dict[str, Any]:
         z = np.abs(scores.error[here]) / scores.spread[here]
         inside[:, here] = z <= np.array([calibration.width(level) for level in LEVELS])[:, None]
     covered = {f"{level:g}": float(share) for level, share in zip(LEVELS, inside.mean(axis=1), strict=True)}
-    return {**_figures(scores), "coverage": covered if scores.cuts else None}
+    figures = _figures(scores)
+    return {**figures, "coverage": covered if scores.cuts else None, "widened": posterior_widened(scores)[1]}
 
 
 def _figures(scores: Scores) -> dict[str, Any]:
@@ -132,7 +136,12 @@ def _figures(scores: Scores) -> dict[str, Any]:
         "max_relative_error": _finite(scores.max_relative_error),
         "coverage": coverage(scores),
         "cuts": scores.cuts,
+        "widened": widened(scores, scores.z(), _public)[1] if scores.cuts else 1.0,
     }
+
+
+def _public(scores: Scores) -> Calibration:
+    return Calibration.from_scores(scores, public_calibration())
 
 
 def flatten(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -146,10 +155,8 @@ def coverage(scores: Scores) -> dict[str, float] | None:
     if not scores.cuts:
         return None
     inside = np.zeros((len(LEVELS), len(scores.error)), dtype=bool)
-    fold = np.unique(scores.cut, return_inverse=True)[1] % _FOLDS
-    for number in np.unique(fold):
-        here = fold == number
-        calibration = Calibration.from_scores(scores.take(~here), public_calibration())
+    for here in left_out_folds(scores):
+        calibration = _public(scores.take(~here))
         inside[:, here] = scores.take(here).z() <= np.array([calibration.width(level) for level in LEVELS])[:, None]
     return {f"{level:g}": float(share) for level, share in zip(LEVELS, inside.mean(axis=1), strict=True)}
 

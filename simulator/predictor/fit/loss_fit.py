@@ -31,10 +31,11 @@ from ...hierarchy.labels import Labels, describe
 from ...hierarchy.population import Population
 from ...laws import Law
 from ...surrogate import Chosen, choose_surrogate
-from ..calibration import Calibration, public_calibration
+from ..calibration import Calibration, public_calibration, widened
 from ..loss_model import LossModel
 from .fit_warnings import fit_warnings
-from .posterior_model import posterior_model
+from .posterior_model import WITH_TABLES, posterior_model
+from .rival import own_law
 
 Learner = Literal["auto", "none"]
 """Whether to learn what a law leaves over: `auto` where cross-validation says that it helps (never on a law that was
@@ -46,6 +47,8 @@ DRAWS = 200
 _BACKTEST_DRAWS = 64
 _ONE_VALUE = 1.05  # a column whose highest value is at most this many times its lowest takes one value
 _FEWEST_RUNS = 4  # for a law of its own
+_SETTINGS = ("lr", "batch_tokens")
+"""Numbers whose terms say themselves how they are seen, and whose effect is fitted around an optimum."""
 
 
 def fit_loss_model(
@@ -76,19 +79,27 @@ def fit_loss_model(
     Raises:
         FitError: The runs can't identify what was asked.
     """
+    why, with_tables = None, {}
     if law == AUTO and prior is not None and prior.name == "public" and not fixed:
         left_out = left_out_if_plain(observations)
         if left_out is not None:
             model = posterior_model(labels or describe(), observations, tables=tables, law_prior=prior, seed=seed)
-            uses = model.fit.law.member.uses
-            _log.info("%d runs: law %s, as %s", len(observations), model.fit.law.name, model.choice["why"])
-            doubts = fit_warnings(observations, left_out, prior, uses, model.fit.law.domains)
-            return replace(model, choice={**model.choice, "left_out": left_out, "doubts": doubts})
+            error = model.choice["backtest_errors"].get(WITH_TABLES, 0.0)
+            why = own_law(observations, prior, error, model.choice["cuts"], seed)
+            if why is None:
+                uses = model.fit.law.member.uses
+                _log.info("%d runs: law %s, as %s", len(observations), model.fit.law.name, model.choice["why"])
+                doubts = fit_warnings(observations, left_out, prior, uses, model.fit.law.domains)
+                return replace(model, choice={**model.choice, "left_out": left_out, "doubts": doubts})
+            with_tables = {WITH_TABLES: error}
     if public is None:
         public = public_calibration()
     if prior is not None and _same_everywhere(observations):
         prior = prior.centred_at(observations.columns["params"][0], observations.columns["tokens"][0])
     built, facts = _chosen_law(observations, law, prior, fixed, seed)
+    if why is not None:
+        facts["why"] = why
+        facts["backtest_errors"] |= with_tables
     _log.info("%d runs: law %s, as %s", len(observations), built.name, facts["why"])
     fit = fit_observations(built, observations, prior, draws=DRAWS, seed=seed)
     facts["doubts"] = fit_warnings(observations, facts["left_out"], prior, built.member.uses, built.domains)
@@ -106,12 +117,13 @@ def fit_loss_model(
         within = Calibration.from_scores(chosen.within[chosen.name], public, chosen.weights)
     else:
         scores = backtest(built, observations, prior, draws=_BACKTEST_DRAWS, seed=seed)
+    calibration, facts["widened"] = widened(scores, scores.z(), lambda some: Calibration.from_scores(some, public))
     facts["cuts"] = scores.cuts
     facts["surrogate"] = _surrogate_facts(chosen)
 
     return LossModel(
         fit=fit,
-        calibration=Calibration.from_scores(scores, public),
+        calibration=calibration,
         fitted_ranges=ranges(observations) | _setting_ranges(observations, built),
         rows=len(observations),
         choice=facts,
@@ -134,8 +146,10 @@ def _setting_ranges(observations: Observations, law: Law) -> dict[str, tuple[flo
     """Lowest and highest value of each further number that the law reads and whose column says how it is seen."""
     found = {}
     for name in (*law.columns, *law.optional):
+        if name in ("params", "tokens") or name.startswith("mix.") or name not in observations.columns:
+            continue
         described = column(name)
-        if described is None or described.feature is None or name not in observations.columns:
+        if described is None or (described.feature is None and name not in _SETTINGS):
             continue
         values = observations.columns[name]
         found[name] = (float(values.min()), float(values.max()))

@@ -21,10 +21,12 @@ from ...hierarchy.population import Population
 from ...hierarchy.posterior import Belief, Component, posterior
 from ...hierarchy.readings import with_robust_reading
 from ...hierarchy.shipped import population as shipped_population
-from ..calibration import posterior_calibration
+from ..calibration import Calibration, posterior_calibration, widened
 from ..loss_model import LossModel
 
 POSTERIOR_WHY = "what the public tables have in common, and these runs as far as they tell"
+WITH_TABLES = "public tables"
+"""The name of this in a back-test: the general law, one more table of the model over tables."""
 _DRAWS = 300
 _MOST_RUNS = 160  # more are thinned: what they share doesn't average out
 _CUTS_DECADES = (0.5, 1.0, 1.5, 2.0)
@@ -85,7 +87,15 @@ def posterior_scores(
     tables = shipped_population() if tables is None else tables
     with one_thread():
         runs = Runs.of(observations.thinned(_MOST_RUNS))
-        return _backtest(runs, _prior(labels, runs, tables), law_prior, None, seed)
+        prior = _prior(labels, runs, tables)
+        _, misfit = _fit(_read(runs, prior, law_prior), runs, seed)
+        return _backtest(runs, prior, law_prior, misfit.spreads, seed)
+
+
+def posterior_widened(scores: Scores) -> tuple[Calibration, float]:
+    """The calibration of a posterior model by its back-test, and the factor by which that widened it."""
+    z = scores.error / scores.spread if scores.cuts else scores.error
+    return widened(scores, z, posterior_calibration)
 
 
 def given_runs(
@@ -112,12 +122,13 @@ def given_runs(
     if not len(runs) and len(known):
         variance = np.array([known.variance(spread) for spread in misfit.spreads])
         misfit = replace(misfit, runs=known, variance=variance)
+    calibration, factor = posterior_widened(scores)
     return LossModel(
         fit=fit,
-        calibration=posterior_calibration(scores),
+        calibration=calibration,
         fitted_ranges=_ranges(runs) if len(runs) else tables_ranges(tables),
         rows=len(runs),
-        choice=_facts(scores),
+        choice=_facts(scores, factor),
         misfit=misfit,
     )
 
@@ -213,7 +224,7 @@ def _ranges(runs: Runs) -> dict[str, tuple[float, float]]:
     return {name: (float(values.min()), float(values.max())) for name, values in named.items()}
 
 
-def _facts(scores: Scores) -> dict[str, Any]:
+def _facts(scores: Scores, factor: float) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "why": POSTERIOR_WHY,
         "left_out": {},
@@ -221,7 +232,8 @@ def _facts(scores: Scores) -> dict[str, Any]:
         "doubts": [],
         "cuts": scores.cuts,
         "surrogate": None,
+        "widened": factor,
     }
     if scores.cuts:
-        facts["backtest_errors"]["general"] = scores.median_relative_error
+        facts["backtest_errors"][WITH_TABLES] = scores.median_relative_error
     return facts

@@ -236,9 +236,10 @@ def _fit_facts(model: LossModel) -> Table:
             parameters.append(f"{name} {value:.5g}")
     _, most_flops = model.fitted_ranges["compute"]
     own, within = model.calibration, model.within
-    width = f"± {own.width(0.9):.2f} s; {own.own_scores} own back-test errors, {own.own_cuts} cuts"
+    width = f"± {own.width(0.9):.2f} × a forecast's own error scale; "
+    width += f"{own.own_scores} own back-test errors, {own.own_cuts} cuts"
     if within is not None:
-        width += f"; among runs like these ± {within.width(0.9):.2f} s, {within.own_scores} runs left out"
+        width += f"; among runs like these ± {within.width(0.9):.2f} ×, {within.own_scores} runs left out"
 
     add_row(table, "law", law.member.title)
     add_row(table, "why", str(model.choice.get("why")))

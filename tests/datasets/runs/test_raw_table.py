@@ -25,7 +25,7 @@ def noted(table: RunTable, words: str) -> bool:
 @pytest.mark.parametrize(
     ("name", "data", "fragment"),
     [
-        ("runs.xlsx", b"PK\3\4", "unknown file type '.xlsx'; a run table ends in .csv, .csv.gz, .parquet, .pq"),
+        ("runs.xlsx", b"PK\3\4", "damaged, or not an Excel workbook"),
         ("runs", b"a,b\n", "unknown file type ''"),
         ("runs.pkl", b"\x80\x04.", "unknown file type '.pkl'"),
         ("runs.csv", b"params,loss\n1,\xe9\n", "line 2: not UTF-8 text"),

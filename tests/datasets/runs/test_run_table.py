@@ -60,7 +60,9 @@ def test_some_counts_may_be_zero_and_still_have_a_suffix(tmp_path):
 
 def test_numbers_are_read_to_the_last_bit(tmp_path):
     losses = ["2.0000000000000004", "0.30000000000000004", "3.141592653589793", "1.7976931348623157"]
-    table = read(tmp_path, HEADER + "\n" + "".join(f"{i},7B,9456351902178213888,{x}\n" for i, x in enumerate(losses)))
+    table = read(
+        tmp_path, HEADER + "\n" + "".join(f"{i},7000T,9456351902178213888,{x}\n" for i, x in enumerate(losses))
+    )
     assert table.column("loss").tolist() == [float(x) for x in losses]
     assert table.column("tokens")[0] == 9456351902178213888
 
@@ -153,7 +155,7 @@ def test_extra_columns_are_untouched(tmp_path):
 
 def test_run_ids_stay_text_and_are_made_where_absent(tmp_path):
     assert list(read(tmp_path, f"{HEADER}\n007,1e9,2e10,3.1\n").frame["run_id"]) == ["007"]
-    assert list(read(tmp_path, "N,D,loss\n1e9,2e10,3\n1e9,2e10,3\n").frame["run_id"]) == ["row-000001", "row-000002"]
+    assert list(read(tmp_path, "N,D,loss\n1e9,2e10,3\n1e9,2e10,3.1\n").frame["run_id"]) == ["row-000001", "row-000002"]
     assert list(read(tmp_path, f"{HEADER}\n,1e9,2e10,3\nb,1e9,2e10,3\n").frame["run_id"]) == ["row-000001", "b"]
 
 

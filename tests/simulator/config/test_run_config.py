@@ -65,7 +65,6 @@ BAD_OVERRIDES = [
     ("tokens=2T", "did you mean data.tokens?"),
     ("zzz=1", "expected one of name, seed, model"),
     ("data.tokens.more=1", "data.tokens has no keys of its own"),
-    ("data.mix.web.more=1", "data.mix.web has no keys of its own"),
     ("data.tokens=-3", "--set data.tokens=-3: data.tokens: got -3; expected"),
     ("data.tokens=", "data.tokens: got None"),
     ("data.tokens=[", "isn't valid YAML"),

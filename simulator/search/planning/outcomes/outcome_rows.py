@@ -79,8 +79,8 @@ def _values(facts: Mapping[str, Any], where: str, at: str, asked: Asked) -> tupl
     import pandas as pd
 
     from .....datasets.runs.cell_values import parse_cells, parse_numbers
+    from .....datasets.runs.checks.mixes import normalise_mix
     from .....datasets.runs.column_names import name_columns
-    from .....datasets.runs.derived_columns import normalise_mix
     from .....datasets.runs.raw_table import raw_from_frame
 
     frame = pd.DataFrame({key: [str(value)] for key, value in facts.items()}, dtype=object)

@@ -1,0 +1,1 @@
+"""File types of run tables beside CSV and Parquet."""
