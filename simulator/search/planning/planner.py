@@ -238,6 +238,7 @@ class Planner:
             seen = {entry.told["digest"] for entry in entries if entry.told}
             configs = {entry.number: self._config(entry) for entry in entries}
             found = new_results(folder, seen, study=self.name, configs=configs, columns=columns, quiet_s=quiet_s)
+            self._warn_of_strangers(found)
             news: dict[int, _Pending] = {}
             for told in found:
                 if told.trial is None:
@@ -259,6 +260,17 @@ class Planner:
             for result in results:
                 on_told(result)
         return results
+
+    def _warn_of_strangers(self, found: list[RunOutcome]) -> None:
+        """A DataWarning of each file in which no run names a proposal; an export may hold other runs beside."""
+        from .outcomes.reading import TRIAL_KEY
+
+        files = {told.where.rpartition(", line ")[0] or told.where: False for told in found}
+        for told in found:
+            files[told.where.rpartition(", line ")[0] or told.where] |= told.trial is not None
+        for where in (where for where, matched in files.items() if not matched):
+            text = f"{where}: names no proposal and is left alone; expected {TRIAL_KEY}, or a name like {self.name}-0"
+            warnings.warn(text, DataWarning, stacklevel=3)
 
     def give_up(self, number: int, why: str = "given up") -> None:
         """Write down that a proposal will have no result; its plan may be proposed again. InputError if not waiting."""
