@@ -19,7 +19,7 @@ __all__ = ["ConsoleLines", "read_lines"]
 _LONGEST_LINE = 4_000  # characters that are looked into: progress bars and tracebacks have no end
 _MOST_PAIRS = 64
 _WORD = r"[A-Za-z_][\w/.\-]{0,60}"
-_NUMBER = r"[-+]?(?:(?:\d{1,3}(?:,\d{3})+(?![\d,])|\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?|nan|NaN|inf|Infinity)"
+_NUMBER = r"[-+]?(?:(?:\d{1,3}(?:,\d{3})+(?![\d,])|\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?|(?i:nan|inf(?:inity)?))"
 _PAIR = re.compile(
     rf"(?<![\w/.])(?P<key>{_WORD}(?: {_WORD}){{0,6}}(?: ?\([\w ]{{1,20}}\))?)"
     rf"(?:[\"']?\s*[:=]\s*[\"'\[(]{{0,3}}|\s+)(?P<value>{_NUMBER})"

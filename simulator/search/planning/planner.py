@@ -227,7 +227,7 @@ class Planner:
         """Look once through a folder that runs write to (W&B, MLflow, CSV, JSON lines), and take what is new.
 
         A run belongs to the proposal that its column or tag `foretrain_trial` numbers, or to the one of its name;
-        others are left alone. `quiet_s` is how long a file must be untouched to count as finished where nothing in it
+        others are left alone, and a log or folder that is left alone is warned of. `quiet_s` is how long a file must be untouched to count as finished where nothing in it
         says so. `on_told` is called with each result. Results that can't be taken are warned of (DataWarning).
         """
         from .outcomes.watching import new_results
@@ -262,15 +262,13 @@ class Planner:
         return results
 
     def _warn_of_strangers(self, found: list[RunOutcome]) -> None:
-        """A DataWarning of each file in which no run names a proposal; an export may hold other runs beside."""
+        """A DataWarning of each log or run folder that names no proposal; the rows of an export may be other runs."""
         from .outcomes.reading import TRIAL_KEY
 
-        files = {told.where.rpartition(", line ")[0] or told.where: False for told in found}
         for told in found:
-            files[told.where.rpartition(", line ")[0] or told.where] |= told.trial is not None
-        for where in (where for where, matched in files.items() if not matched):
-            text = f"{where}: names no proposal and is left alone; expected {TRIAL_KEY}, or a name like {self.name}-0"
-            warnings.warn(text, DataWarning, stacklevel=3)
+            if told.trial is None and ", line " not in told.where:
+                text = f"{told.where}: names no proposal and is left alone; expected {TRIAL_KEY}, or a name like "
+                warnings.warn(f"{text}{self.name}-0", DataWarning, stacklevel=3)
 
     def give_up(self, number: int, why: str = "given up") -> None:
         """Write down that a proposal will have no result; its plan may be proposed again. InputError if not waiting."""
