@@ -1,5 +1,6 @@
-"""What trainers print on a console, and logs whose steps count records: the field cases, and lines of other trainers."""
+"""What trainers print on a console, names of Lightning, and steps that count records, by the field cases too."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.search.planning.outcomes.reading import read_outcome
 from foretrain.simulator.tracking.track import predictor_for, track
 
-CASES = Path(__file__).parents[4] / "shared/field_cases"
+CASES = Path(os.environ.get("FORETRAIN_SHARED", Path(__file__).parents[4] / "shared")) / "field_cases"
 
 
 def field_case(name):
