@@ -228,8 +228,8 @@ class Planner:
 
         A run belongs to the proposal that its column or tag `foretrain_trial` numbers, or to the one of its name;
         others are left alone, a log or a run's folder with a DataWarning. `quiet_s` is how long a file must be
-        untouched to count as finished where nothing in it says so. `on_told` is called with each result. Results that can't be
-        taken are warned of (DataWarning).
+        untouched to count as finished where nothing in it says so. `on_told` is called with each result. Results that
+        can't be taken are warned of (DataWarning).
         """
         from .outcomes.watching import new_results
 
