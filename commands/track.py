@@ -13,7 +13,9 @@ EXIT_BEHIND = 4
 @click.command()
 @click.option("--config", required=True, metavar="FILE", help="The plan of the run, YAML or JSON.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value, e.g. data.tokens=2T.")
-@click.option("--log", required=True, metavar="PATH", help="The log so far: JSON lines, CSV, TensorBoard; see below.")
+@click.option(
+    "--log", required=True, metavar="PATH", help="The log so far: JSON lines, CSV, console, TensorBoard; see below."
+)
 @click.option("--predictor", metavar="NAME|DIR", help="What predicts the final loss (default: the plan's target).")
 @click.option("--curves", metavar="DIR", help="Curves of smaller runs, by `simulate curve fit`.")
 @click.option("--family", metavar="NAME", help="Family in --curves that the run belongs to.")
@@ -47,10 +49,11 @@ def track(
     One call reads the log so far and answers. The exit code is 0 on track, ahead or too early to tell; 4 behind,
     diverged, or where the loss has risen above what its own past promised; 3 if the log can't be read.
 
-    The log is JSON lines, CSV, trainer_state.json, a TensorBoard event file or a folder of them, with steps and losses
-    under their usual names. Steps are optimizer steps: other units are found out where they can be, or stated by
-    --step-unit steps, tokens, samples, or steps/8 for 8 micro-batches to a step. The final loss is held against
-    the plan's targets, or against the forecast of --predictor (web-text if there is no target either).
+    The log is JSON lines, CSV, trainer_state.json, a TensorBoard event file or a folder of them, or what a trainer
+    prints on a console, with steps and losses under their usual names. Steps are optimizer steps: other units are
+    found out where they can be, or stated by --step-unit steps, tokens, samples, steps/8 for 8 micro-batches to a
+    step, or 500steps for one record every 500. The final loss is held against the plan's targets, or against the
+    forecast of --predictor (web-text if there is no target either).
 
     \b
     Example:  simulate track --config run.yaml --log metrics.jsonl --chart track.html

@@ -14,39 +14,13 @@ import numpy as np
 
 from ...core.errors import LogError
 from ...core.units import shown
+from .names import LONGEST_NUMBER, LOSSES, RATES, SAMPLES, STEPS, TIMES, TOKENS, folded, number
 from .records import Notice, Record, Records
 
-__all__ = ["RawLog", "choose_columns", "folded", "number"]
+__all__ = ["RawLog", "choose_columns"]
 
-STEPS = (
-    "step", "global_step", "train/global_step", "trainer/global_step", "training_step", "train/step", "optimizer_step",
-    "num_updates", "update", "iteration", "iterations", "train/iteration", "iter", "it", "steps", "_step",
-)  # fmt: skip
-TOKENS = (
-    "tokens", "tokens_seen", "consumed_tokens", "num_tokens", "total_tokens", "n_tokens", "train/tokens",
-    "train/tokens_seen", "num_input_tokens_seen", "throughput/total_tokens", "consumed_train_tokens",
-)  # fmt: skip
-SAMPLES = ("samples", "consumed_samples", "consumed_train_samples", "samples_seen", "sequences", "examples")
-LOSSES = (
-    "loss", "train_loss", "train/loss", "training_loss", "training/loss", "loss/train", "lm_loss", "train/lm_loss",
-    "train/cross_entropy", "cross_entropy", "train/crossentropyloss", "ce_loss", "train/ce_loss", "nll", "train/nll",
-    "loss/train/total", "val_loss", "valid_loss", "validation_loss", "eval_loss", "val/loss", "valid/loss",
-    "validation/loss", "eval/loss", "loss/val", "loss/valid", "loss/validation", "loss/eval",
-    "perplexity", "ppl", "train_perplexity", "train_ppl", "train/perplexity", "train/ppl", "val_perplexity", "val_ppl",
-    "eval/perplexity", "bits_per_token", "bits_per_byte", "bpb", "train/bits_per_byte",
-)  # fmt: skip
-RATES = (
-    "lr", "learning_rate", "train/learning_rate", "train/lr", "optim/lr", "optim/learning_rate_group0", "lr_adamw",
-    "lr_adamw/pg1", "lr_adam", "optimizer/lr", "learning_rate/group0",
-)  # fmt: skip
-TIMES = (
-    "_timestamp", "timestamp", "wall_time", "time", "datetime", "date", "_runtime", "runtime", "elapsed", "elapsed_s",
-    "elapsed_time", "wall_clock_s",
-)  # fmt: skip
-_SEPARATORS = re.compile(r"[-. ]")
 _RANGES = ("__MIN", "__MAX")  # columns that W&B adds to its exports
 _MILLISECONDS = 1e11  # numbers above this are milliseconds since 1970
-_LONGEST_NUMBER = 40
 _RARE = 0.1  # of the records with the commonest loss: a loss in fewer isn't the curve
 
 
@@ -55,7 +29,8 @@ class RawLog:
     """A log as it was written: `(n,)` each in the order of the file, NaN where nothing was logged.
 
     `step` counts whatever `axis` says: steps, tokens or samples. `loss` is in what `loss_kind` says; `wall_s` is
-    seconds since 1970 or since some start; `line` is where it stands in the file.
+    seconds since 1970 or since some start; `line` is where it stands in the file. `begins` is the least step beside
+    any of the usual losses, this one or another.
     """
 
     where: str
@@ -69,6 +44,7 @@ class RawLog:
     step_key: str
     loss_key: str
     loss_kind: str
+    begins: float = math.inf
     stated: Mapping[str, Any] = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
 
@@ -77,7 +53,7 @@ def choose_columns(records: Records, metric: str | None = None) -> RawLog:
     """Find steps, losses, rates and times by their usual names; `metric` names the loss. `LogError` without any."""
     seen = Counter(key for _, row in records.rows for key in row)
     where = records.where
-    loss_key = _named(seen, metric, where) if metric else _only(_common(seen, LOSSES), where)
+    loss_key = _named(seen, metric, where) if metric else _only(_common(_filled(records.rows), seen), where)
     if loss_key is None:
         raise LogError(f"{where}: no loss among its keys ({_some(seen)}); expected {_some(LOSSES)}, or --metric KEY")
     rows = [(line, row, loss) for line, row in records.rows if (loss := number(row.get(loss_key))) is not None]
@@ -92,7 +68,7 @@ def choose_columns(records: Records, metric: str | None = None) -> RawLog:
 
 def _axis(rows: Sequence[Mapping[str, Any]], where: str) -> tuple[str, str]:
     """The unit that the log counts in, and its key: the first of the usual names that most records have."""
-    seen = Counter(key for row in rows for key in row)
+    seen = Counter(key for row in rows for key, value in row.items() if number(value) is not None)
     usual = {key: count for key, count in seen.items() if count >= 0.5 * len(rows)}
     for axis, names in (("steps", STEPS), ("tokens", TOKENS), ("samples", SAMPLES)):
         key = _first(usual, names)
@@ -133,10 +109,18 @@ def _arrays(records: Records, rows: list, axis: str, step_key: str, loss_key: st
         step_key=step_key,
         loss_key=loss_key,
         loss_kind=_kind(loss_key),
+        begins=_begins(records.rows, step_key),
         stated=records.stated,
         notices=tuple(notices),
         **beside,
     )
+
+
+def _begins(rows: Sequence[Record], step_key: str) -> float:
+    """The least step at which any of the usual losses is logged; infinite without one."""
+    usual = {key for _, row in rows for key in row if folded(key) in LOSSES}
+    steps = (number(row.get(step_key)) for _, row in rows if any(number(row.get(key)) is not None for key in usual))
+    return min((step for step in steps if step is not None and step >= 0), default=math.inf)
 
 
 def _beside(all_rows: list[Record], kept: list, key: str, step_key: str, read) -> np.ndarray:
@@ -173,9 +157,18 @@ def _only(seen: Mapping[str, int], where: str) -> str | None:
     return key
 
 
-def _common(seen: Mapping[str, int], names: Sequence[str]) -> dict[str, int]:
-    """Those of the usual names that are logged again and again, beside one of which others may be sums at the end."""
-    found = {key: n for key, n in seen.items() if folded(key) in names and not key.endswith(_RANGES)}
+def _filled(rows: Sequence[Record]) -> Counter[str]:
+    """How many numbers each of the usual losses has: a CSV has a blank cell wherever a metric wasn't logged."""
+    usual = {key: folded(key) in LOSSES for _, row in rows for key in row}
+    return Counter(key for _, row in rows for key, value in row.items() if usual[key] and number(value) is not None)
+
+
+def _common(filled: Mapping[str, int], seen: Mapping[str, int]) -> dict[str, int]:
+    """Those of the usual losses that are logged again and again, beside one of which others may be sums at the end.
+
+    Where none has a number yet, those that are there at all.
+    """
+    found = {key: n for key, n in (filled or seen).items() if folded(key) in LOSSES and not key.endswith(_RANGES)}
     return {key: count for key, count in found.items() if count >= _RARE * max(found.values())}
 
 
@@ -185,29 +178,12 @@ def _first(seen: Mapping[str, int], names: Sequence[str]) -> str | None:
     return next((by_name[name] for name in names if name in by_name), None)
 
 
-def folded(key: str) -> str:
-    """`my run - train/Loss` (a W&B export) → `train/loss`."""
-    return _SEPARATORS.sub("_", str(key).rpartition(" - ")[2].strip().lower())
-
-
-def number(value: Any) -> float | None:
-    """A number or one spelled as text, `nan` and `inf` included; None for anything else."""
-    if isinstance(value, str) and len(value) <= _LONGEST_NUMBER:
-        value = value.strip().replace("_", "x")
-    elif isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value)
-    except (ValueError, OverflowError):
-        return None
-
-
 def _time(value: Any) -> float | None:
     """Seconds: a number, milliseconds if it is that large, or a date and time."""
     seconds = number(value)
     if seconds is None and isinstance(value, str):
         try:
-            return datetime.datetime.fromisoformat(value.strip()[:_LONGEST_NUMBER]).timestamp()
+            return datetime.datetime.fromisoformat(value.strip()[:LONGEST_NUMBER]).timestamp()
         except (ValueError, OverflowError, OSError):
             return None
     if seconds is None or not math.isfinite(seconds):

@@ -1,4 +1,7 @@
-"""Logs of any format as one list of flat records, in the order of the file: JSON lines, JSON, CSV, TensorBoard."""
+"""Logs of any format as one list of flat records, in the order of the file.
+
+JSON lines, JSON, CSV, TensorBoard, and the lines that trainers print on a console.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import csv
 import io
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +18,7 @@ from typing import Any
 from ...core.errors import LogError
 from ...core.files import refuse_pipe
 from ...core.units import shown
+from .console import read_lines
 from .events import read_events
 
 __all__ = ["MAX_BYTES", "Notice", "Record", "Records", "read_records"]
@@ -26,6 +31,8 @@ _EVENTS = "tfevents"  # in the name of every event file
 _MOST_BAD = 0.01  # share of lines that may be unreadable: a crash leaves a torn line in the middle
 _FEW_BAD = 3
 _DEPTH = 8  # of nested mappings
+_OPENING = re.compile(r"[{\[]\s*(?:[\"{\[\]}]|$)")  # of JSON, but not of a mapping that Python prints, or a [name]
+_SAMPLE = 20_000  # characters that tell a table from a console
 
 Record = tuple[int, Mapping[str, Any]]
 """Line or record number, from 1, and what it says: nested keys joined by `/`."""
@@ -59,7 +66,7 @@ class Records:
 
 
 def read_records(path: str | os.PathLike[str], whole: bool = False) -> Records:
-    """Read a log: JSON lines, JSON (`log_history` of trainer_state.json), CSV, an event file or a folder of them.
+    """Read a log: JSON lines, JSON (`log_history` of trainer_state.json), CSV, console lines, event files or a folder.
 
     The format is told by the content. A file that is `whole` isn't being written: the last line of a CSV counts even
     without an end. Raises `LogError` naming the file and the line for what can't be read.
@@ -85,6 +92,10 @@ def read_records(path: str | os.PathLike[str], whole: bool = False) -> Records:
     if not text.strip():  # a byte order mark alone
         raise LogError(f"{where}: is empty; expected a log of steps and losses")
     _refuse_cells(text.count("\n"), where)
+    if _is_console(text):
+        found = _console(text, where, whole)
+        if found is not None:
+            return found
     return _json(text, where) if text.lstrip()[:1] in ("{", "[") else _csv(text, where, whole)
 
 
@@ -206,12 +217,46 @@ def flat(record: Mapping[str, Any], prefix: str = "", depth: int = 0) -> dict[st
     return found
 
 
+# Console
+
+
+def _is_console(text: str) -> bool:
+    """Whether a text is neither JSON nor a table: its first line is a record of a console, or no header of a table."""
+    lines = text.lstrip()[:_SAMPLE].splitlines()
+    if _OPENING.match(lines[0]) or isinstance(_parsed(lines[0]), dict | list):
+        return False
+    delimiter = _delimiter(lines[0])
+    cells = lines[0].count(delimiter)
+    return not cells or any(sign.isdigit() for sign in lines[0]) or not _like(lines[1:], delimiter, cells)
+
+
+def _like(lines: list[str], delimiter: str, cells: int) -> bool:
+    """Whether most of the lines have as many cells as a header."""
+    full = [line.count(delimiter) == cells for line in lines if line.strip()]
+    return sum(full) >= 0.5 * len(full)
+
+
+def _console(text: str, where: str, whole: bool) -> Records | None:
+    """The records of console lines, None where no line is one. A last line without an end may be half-written."""
+    lines = text.splitlines()
+    torn = [] if whole or text.endswith(("\n", "\r")) else [len(lines)]
+    found = read_lines(lines[: len(lines) - len(torn)])
+    if not found.rows:
+        return None
+    torn = torn if torn and read_lines([lines[-1]]).rows else []
+    return Records(where, list(found.rows), found.stated, _left_out(where, [], torn, len(found.rows)))
+
+
 # CSV
+
+
+def _delimiter(head: str) -> str:
+    return max(",\t;", key=head.count)
 
 
 def _csv(text: str, where: str, whole: bool) -> Records:
     head = text.partition("\n")[0]
-    delimiter = max(",\t;", key=head.count)
+    delimiter = _delimiter(head)
     _refuse_cells(text.count("\n") * (head.count(delimiter) + 1), where)
     try:
         table = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
@@ -222,6 +267,8 @@ def _csv(text: str, where: str, whole: bool) -> Records:
         raise LogError(
             f"{where}: line 1: got {shown(head)}; expected JSON lines, or CSV with a header such as step,loss"
         )
+    # a closed quote ends a cell, and W&B writes no line end after the last
+    whole = whole or (text.endswith('"') and len(table[-1]) == len(names))
     last = 0 if whole or text.endswith(("\n", "\r")) else len(table)
     rows, bad = [], []
     for number, cells in enumerate(table[1:], 2):

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...datasets.run_logs.columns import RawLog, folded, number
+from ...datasets.run_logs.columns import RawLog
+from ...datasets.run_logs.names import folded, number
 from ...datasets.run_logs.records import Notice
 from ..config.run_config import RunConfig
 from ..curve.rates.path import RatePath
@@ -93,10 +94,17 @@ def _as_logged(path: RatePath, at: np.ndarray, share: np.ndarray) -> RatePath:
     return RatePath(rate, path.warmup)
 
 
-def gaps(where: str, step: np.ndarray, path: RatePath) -> list[Notice]:
-    """Stretches without points, and a beginning that is missing. `step: (n,)`, rising optimizer steps."""
+def gaps(where: str, step: np.ndarray, path: RatePath, begins: float = math.inf) -> list[Notice]:
+    """Stretches without points, and a beginning that is missing.
+
+    Args:
+        where: The log, for messages.
+        step: Rising optimizer steps, `(n,)`.
+        path: The plan's learning rates.
+        begins: The first step with any loss, another one than that of the points too.
+    """
     notices = []
-    if step[0] > max(_LATE * path.steps, 2 * path.warmup):
+    if min(step[0], begins) > max(_LATE * path.steps, 2 * path.warmup):
         text = f"{where}: begins at step {step[0]:.0f}; what came before isn't in it"
         notices.append(Notice("gap", text, float(step[0])))
     apart = np.diff(step)

@@ -16,7 +16,7 @@ from ..curve.rates.path import RatePath
 from .contradictions import compare_rates, gaps, initial_loss, other_config
 from .scales import in_nats, step_unit
 
-__all__ = ["RunLog", "read_log"]
+__all__ = ["RunLog", "points_of", "read_log"]
 
 _FAR_BELOW, _FAR_ABOVE = 10.0, 1000.0  # times the usual loss: values beyond are logging errors, not spikes
 
@@ -31,6 +31,7 @@ class RunLog:
 
     where: str
     metric: str
+    step_key: str
     unit: str
     step: np.ndarray
     loss: np.ndarray
@@ -66,7 +67,11 @@ def read_log(
     Raises:
         LogError: The log can't be read; names file and line.
     """
-    raw = choose_columns(read_records(path), metric)
+    return points_of(choose_columns(read_records(path), metric), config, rates, planned_loss, unit)
+
+
+def points_of(raw: RawLog, config: RunConfig, rates: RatePath, planned_loss: float, unit: str = "auto") -> RunLog:
+    """The points of a log whose columns are chosen already; see `read_log`."""
     ordered = in_order(raw)
     counted = step_unit(raw, ordered.index, config, rates, unit)
     step, index, beyond = _within(raw, ordered.index, counted.per_step, rates)
@@ -79,6 +84,7 @@ def read_log(
     return RunLog(
         where=raw.where,
         metric=raw.loss_key,
+        step_key=raw.step_key,
         unit=counted.name,
         step=step,
         loss=loss,
@@ -95,7 +101,7 @@ def read_log(
             *other_config(raw, config, counted.per_step),
             *initial_loss(raw.where, step, loss, config),
             *so_far.notices,
-            *gaps(raw.where, step, rates),
+            *gaps(raw.where, step, rates, raw.begins / counted.per_step),
         ),
     )
 

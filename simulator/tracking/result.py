@@ -14,6 +14,7 @@ from ...core.summary import Summarised
 from ...core.version import __version__
 from ...datasets.run_logs.records import Notice
 from ..config.run_config import RunConfig
+from ..curve.law.prior import CurvePrior
 from ..curve.prefix import CurvePosterior
 from ..curve.tracking import Shift
 from .pace import RunPace
@@ -63,6 +64,8 @@ class Tracking(Summarised):
     """The final loss that was planned."""
     belief: CurvePosterior
     """The distribution of the loss curve; that of the plan alone as long as the log has too few points."""
+    plan_prior: CurvePrior
+    """The curves of the planned run, before its first step: what the planned band comes from."""
     verdict: Verdict
     """"on track", "ahead", "behind", "diverged" or "too early"."""
     z: float | None
@@ -89,6 +92,11 @@ class Tracking(Summarised):
     def ok(self) -> bool:
         """Whether nothing speaks for stopping: neither behind nor diverged, and no regression was noticed."""
         return self.verdict not in ("behind", "diverged") and self.shift is None
+
+    @property
+    def headline(self) -> str:
+        """The verdict in a few words; a loss that has risen above its own past is part of it."""
+        return self.verdict if self.shift is None else f"{self.verdict}, but its loss has risen"
 
     @property
     def perplexity(self) -> Quantity | None:
@@ -162,6 +170,7 @@ def _verdict(result: Tracking) -> str:
     if result.verdict == "diverged":
         return f"diverged: no finite loss since step {log.diverged_at:.0f}"
     early = "too early to tell" if result.verdict == "too early" else result.verdict
+    early += "" if result.shift is None else ", but its loss has risen,"
     at = f"{early} at step {log.now:.0f} of {result.steps} ({log.now / result.steps:.0%})"
     if loss is None:
         return f"{at}, {plan}"

@@ -19,7 +19,7 @@ from ..curve.rates.path import RatePath
 __all__ = ["UNITS", "StepUnit", "in_nats", "step_unit"]
 
 UNITS = ("auto", "steps", "tokens", "samples")
-"""What `--step-unit` takes, beside `steps/K` for K micro-batches to an optimizer step."""
+"""What `--step-unit` takes, beside `steps/K` for K micro-batches to a step, and `Ksteps` for a record per K steps."""
 
 _SLACK = 1.02  # of the plan's end: the last step may be counted, logged or rounded in several ways
 _SAME = 0.02  # relative difference below which two batch sizes are one, and two learning rates
@@ -31,6 +31,7 @@ _RIGHT_RATES = 0.9  # share of learning rates that must fit the plan before they
 _ABOVE_GUESSING = 1.05  # of ln(vocabulary): what no model that has learned anything shows, in nats
 _LARGEST_VOCABULARY = 300_000  # where the plan states none
 _MICRO = re.compile(r"steps/([0-9]{1,6})")
+_RECORDS = re.compile(r"([0-9]{1,9}) ?steps")
 _GUESS_STEPS = 2  # steps in which a model still guesses evenly
 
 
@@ -54,7 +55,7 @@ def step_unit(log: RawLog, index: np.ndarray, config: RunConfig, path: RatePath,
         index: The records that are used, `(n,)`.
         config: The plan.
         path: The plan's learning rates.
-        stated: One of UNITS, or `steps/K`.
+        stated: One of UNITS, `steps/K` or `Ksteps`.
 
     Raises:
         LogError: The log goes beyond the plan in every known unit.
@@ -64,8 +65,14 @@ def step_unit(log: RawLog, index: np.ndarray, config: RunConfig, path: RatePath,
     micro = _MICRO.fullmatch(stated)
     if micro and int(micro[1]) > 0:
         return StepUnit("micro-batches", float(micro[1]))
+    records = _RECORDS.fullmatch(stated)
+    if records and int(records[1]) > 0:
+        return StepUnit(f"records of {int(records[1])} steps", 1.0 / int(records[1]))
     if stated not in UNITS:
-        raise UsageError(f"--step-unit: got {shown(stated)}; expected {', '.join(UNITS)} or steps/8 (micro-batches)")
+        raise UsageError(
+            f"--step-unit: got {shown(stated)}; expected {', '.join(UNITS)}, steps/8 (micro-batches) or 500steps (a "
+            "record every 500)"
+        )
     known = {"steps": 1.0, "tokens": batch, "samples": _samples(config, batch)}
     name = log.axis if stated == "auto" else stated
     per_step = known[name]
@@ -97,6 +104,13 @@ def _guessed(log: RawLog, index: np.ndarray, path: RatePath, known: dict[str, fl
             f"is {format_count(batch)}: steps are counted by tokens here. Is it the same run?"
         )
         return StepUnit("steps", per_step, (Notice("other_config", text, serious=True),))
+    each = _steps_per_record(step, log.lr[index], path)
+    if each > 1:
+        text = (
+            f"{log.where}: {log.step_key} can't be optimizer steps: by its learning rates it counts records, {each} "
+            f"steps each, and is read so (--step-unit {each}steps; --step-unit steps takes it as written)"
+        )
+        return StepUnit(f"records of {each} steps", 1.0 / each, (Notice("step_axis", text, serious=True),))
     by_rate = _micro_batches(step, log.lr[index], path)
     if by_rate > 1:
         return _said(log, "micro-batches", float(by_rate), "by its learning rates")
@@ -140,6 +154,22 @@ def _micro_batches(step: np.ndarray, rate: np.ndarray, path: RatePath) -> int:
         return 1
     least = max(2, int(step[-1] // (_SLACK * path.steps)))
     found = {k: _rate_misses(step / k, share, path) for k in range(least, min(_MOST_MICRO, 64 * least))}
+    good = {k: fit[1] for k, fit in found.items() if fit is not None and fit[0] > _RIGHT_RATES}
+    return min(good, key=lambda k: good[k], default=1)
+
+
+def _steps_per_record(step: np.ndarray, rate: np.ndarray, path: RatePath) -> int:
+    """Optimizer steps per logged step, from the learning rates beside them; 1 if these don't determine it."""
+    seen = np.isfinite(rate) & (rate > 0)
+    most = int(_SLACK * path.steps / max(step[-1], 1.0))
+    if not seen.any() or most < 2:
+        return 1
+    some = np.unique(np.linspace(0, seen.sum() - 1, _MOST_RATES).astype(int))
+    step, share = step[seen][some], rate[seen][some] / rate[seen].max()
+    planned = path.rate[np.clip(np.floor(step).astype(int), 0, path.steps - 1)]
+    if (np.abs(share - planned) < _SAME).mean() > 0.5:
+        return 1
+    found = {k: _rate_misses(step * k, share, path) for k in range(2, min(_MOST_MICRO, most) + 1)}
     good = {k: fit[1] for k, fit in found.items() if fit is not None and fit[0] > _RIGHT_RATES}
     return min(good, key=lambda k: good[k], default=1)
 

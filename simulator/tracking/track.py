@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
 
 import numpy as np
 
@@ -28,11 +27,9 @@ from ..predictor.storage.folder import load
 from .pace import RunPace, pace_of
 from .reading import RunLog, read_log
 from .result import PlannedLoss, Tracking, Verdict
+from .step_axis import PriorOf, impossible_steps
 
-__all__ = ["PriorOf", "planned_loss", "predictor_for", "track"]
-
-PriorOf = Callable[[RatePath, float], CurvePrior]
-"""Returns the prior of a run's loss curve, given its learning rates and its current loss in nats."""
+__all__ = ["PriorOf", "impossible_axis", "planned_loss", "predictor_for", "track"]
 
 _POOLED = "web-text"
 _LEAST_POINTS = 6
@@ -116,9 +113,20 @@ def track(
     plan = planned_loss(config, predictor or predictor_for(config, None))
     points = read_log(log, config, rates, plan.loss_nats, metric, unit)
     say("forecasting", 0.6)
+    prior = curves or _generic
+    axis = impossible_axis(points, rates, plan, prior) if unit == "auto" else []
     cluster, said = _cluster(config, points, step_times)
     pace = pace_of(config, points.clock, points.now, cluster)
-    return _Answer(config, points, plan, curves or _generic, say).result(pace, said)
+    return _Answer(config, points, plan, prior, say).result(pace, [*axis, *said])
+
+
+def impossible_axis(log: RunLog, rates: RatePath, plan: PlannedLoss, curves: PriorOf | None = None) -> list[Notice]:
+    """A notice where a log's steps, taken for optimizer steps, can't be that; see `impossible_steps`."""
+    if log.unit != "steps":
+        return []
+    planned = (plan.loss_nats, plan.log_sd)
+    found = impossible_steps(log.where, log.step_key, log.step, log.loss, rates, planned, curves or _generic)
+    return [] if found is None else [found]
 
 
 class _Answer:
@@ -127,6 +135,7 @@ class _Answer:
     def __init__(self, config: RunConfig, log: RunLog, plan: PlannedLoss, curves: PriorOf, say: Progress) -> None:
         self.config, self.log, self.plan, self.say = config, log, plan, say
         ahead = condition(log.path, curves(log.path, plan.loss_nats), anchor=(plan.loss_nats, plan.log_sd or _ASIDE))
+        self.plan_prior = ahead.prior
         self.blind = log.now <= _WARMED * ahead.settled
         self.early = log.now <= ahead.settled or len(log.step) < _LEAST_POINTS
         self.prior = ahead.prior if self.blind else curves(log.path, float(log.loss[-1]))
@@ -148,6 +157,7 @@ class _Answer:
             log=log,
             plan=plan,
             belief=self.belief,
+            plan_prior=self.plan_prior,
             verdict=verdict if log.diverged_at is None else "diverged",
             z=None if stands is None else stands.z,
             shift=None if self.blind else first_shift(log.path, self.prior, log.step, log.loss),

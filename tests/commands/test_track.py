@@ -150,7 +150,7 @@ def test_bad_logs_are_bad_input(call, tmp_path, text, said):
     [
         ({"schedule": None}, (), 3, "run.yaml: optim.schedule: is missing"),
         ({"batch_tokens": None}, (), 3, "run.yaml: optim.batch_tokens: is missing"),
-        ({}, ("--step-unit", "epochs"), 2, "--step-unit: got 'epochs'; expected auto, steps, tokens, samples or"),
+        ({}, ("--step-unit", "epochs"), 2, "--step-unit: got 'epochs'; expected auto, steps, tokens, samples"),
         ({}, ("--metric", "nll"), 3, "metrics.jsonl: --metric: got 'nll'; expected one of its keys: step, loss"),
         ({}, ("--curves", "nowhere"), 3, "nowhere: there is no such folder"),
         ({}, ("--predictor", "nobody"), 3, "nobody"),

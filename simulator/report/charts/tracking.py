@@ -65,7 +65,7 @@ def tracking_chart(result: Tracking) -> alt.TopLevelMixin:
         text = drawn(since).mark_text(align="left", dx=4, y=10, color=_RED)
         layers.append(text.encode(x=x, text="label:N"))
     head = alt.TitleParams(
-        f"{result.config.name or 'run'}: {result.verdict}",
+        f"{result.config.name or 'run'}: {result.headline}",
         subtitle=[*result.sentence.split("; "), _LEGEND],
         anchor="start",
     )
@@ -78,7 +78,8 @@ _LEGEND = "dots: logged; grey: planned, 90 %; blue: expected from now on, 50 % a
 def _planned(result: Tracking) -> CurvePosterior:
     """What was to be expected before the first step."""
     plan = result.plan
-    return condition(path_of(result.config), result.belief.prior, anchor=(plan.loss_nats, max(plan.log_sd, _SURE)))
+    prior = result.plan_prior
+    return condition(path_of(result.config), prior, anchor=(plan.loss_nats, max(plan.log_sd, _SURE)))
 
 
 def _rows(belief: CurvePosterior, first: float = 0.0) -> list[dict[str, float]]:

@@ -227,8 +227,9 @@ class Planner:
         """Look once through a folder that runs write to (W&B, MLflow, CSV, JSON lines), and take what is new.
 
         A run belongs to the proposal that its column or tag `foretrain_trial` numbers, or to the one of its name;
-        others are left alone. `quiet_s` is how long a file must be untouched to count as finished where nothing in it
-        says so. `on_told` is called with each result. Results that can't be taken are warned of (DataWarning).
+        others are left alone, a log or a run's folder with a DataWarning. `quiet_s` is how long a file must be
+        untouched to count as finished where nothing in it says so. `on_told` is called with each result. Results that
+        can't be taken are warned of (DataWarning).
         """
         from .outcomes.watching import new_results
 
@@ -238,6 +239,7 @@ class Planner:
             seen = {entry.told["digest"] for entry in entries if entry.told}
             configs = {entry.number: self._config(entry) for entry in entries}
             found = new_results(folder, seen, study=self.name, configs=configs, columns=columns, quiet_s=quiet_s)
+            self._warn_of_strangers(found)
             news: dict[int, _Pending] = {}
             for told in found:
                 if told.trial is None:
@@ -259,6 +261,15 @@ class Planner:
             for result in results:
                 on_told(result)
         return results
+
+    def _warn_of_strangers(self, found: list[RunOutcome]) -> None:
+        """A DataWarning of each log or run folder that names no proposal; the rows of an export may be other runs."""
+        from .outcomes.reading import TRIAL_KEY
+
+        for told in found:
+            if told.trial is None and ", line " not in told.where:
+                text = f"{told.where}: names no proposal and is left alone; expected {TRIAL_KEY}, or a name like "
+                warnings.warn(f"{text}{self.name}-0", DataWarning, stacklevel=3)
 
     def give_up(self, number: int, why: str = "given up") -> None:
         """Write down that a proposal will have no result; its plan may be proposed again. InputError if not waiting."""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from .....core.errors import LogError
 from .....core.units import shown
-from .....datasets.run_logs.columns import number
+from .....datasets.run_logs.names import number
 from ....config.run_config import RunConfig
 
 __all__ = ["TRIAL_KEY", "Asked", "RunOutcome", "Status", "status_word", "trial_of"]

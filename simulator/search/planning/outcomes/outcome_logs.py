@@ -11,12 +11,16 @@ import numpy as np
 
 from .....core.columns import alias_key
 from .....core.errors import LogError
-from .....datasets.run_logs.columns import TOKENS, RawLog, choose_columns, folded, number
+from .....datasets.run_logs.columns import RawLog, choose_columns
+from .....datasets.run_logs.names import TOKENS, folded, number
 from .....datasets.run_logs.order import in_order
 from .....datasets.run_logs.records import Records
 from .....datasets.runs.statuses import STATUS_WORDS, UNFINISHED_WORDS
 from ....config.run_config import RunConfig
 from ....config.text_scale import planned_bytes_per_token
+from ....curve.rates.planned_rates import path_of
+from ....tracking.reading import points_of
+from ....tracking.track import impossible_axis, planned_loss, predictor_for
 from .outcome import Asked, RunOutcome, Status, status_word, trial_of
 from .outcome_rows import VALIDATION
 
@@ -56,6 +60,8 @@ def outcome_of_log(records: Records, run_id: str, asked: Asked) -> RunOutcome | 
     tokens = _tokens(first, facts, config)
     if not _over(word, facts, tokens, config, asked):
         return None
+    if config is not None and tokens is not None and tokens < _REACHED * config.data.tokens:
+        _check_axis(first, config)
     status, losses, notices = _ends(logs, config)
     status, cut = _judged(status, word, tokens, config, records.where)
     params = None if config is None else config.model.params_total
@@ -114,6 +120,25 @@ def _tokens(log: RawLog, facts: Mapping[str, Any], config: RunConfig | None) -> 
         return None
     steps = max(float(log.step.max()), number(facts.get(log.step_key)) or 0.0)
     return min(steps * batch, config.data.tokens)
+
+
+def _check_axis(log: RawLog, config: RunConfig) -> None:
+    """`LogError` where the steps of a run that seems to have ended early can't be optimizer steps.
+
+    Only steps can be wrong that are all there is, and only a plan with learning rates tells.
+    """
+    counted = log.axis == "steps" and not np.isfinite(log.tokens).any() and log.loss_kind == "nats"
+    if not counted or config.optim.schedule is None or config.optim.batch_tokens is None:
+        return
+    plan = planned_loss(config, predictor_for(config, None))
+    try:
+        points = points_of(log, config, path_of(config), plan.loss_nats)
+    except LogError:
+        return  # a log that can't be tracked may still have a final loss
+    notices = [*points.notices, *impossible_axis(points, points.path, plan)]
+    wrong = next((notice for notice in notices if notice.kind == "step_axis"), None)
+    if wrong is not None:
+        raise LogError(wrong.text)
 
 
 def _over(

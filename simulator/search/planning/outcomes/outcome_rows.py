@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .....core.columns import alias_key
-from .....datasets.run_logs.columns import number
+from .....datasets.run_logs.names import number
 from .....datasets.runs.columns import is_standard, rule_of
 from .....datasets.runs.statuses import STATUS_WORDS, UNFINISHED_WORDS
 from .outcome import Asked, RunOutcome, Status, status_word, trial_of

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from .....core.errors import InputError, LogError
-from .....datasets.run_logs.columns import STEPS, folded
+from .....datasets.run_logs.names import STEPS, folded
 from .....datasets.run_logs.records import Records, read_records
 from ....config.run_config import RunConfig
 from .outcome import TRIAL_KEY, Asked, RunOutcome, Status, status_word
