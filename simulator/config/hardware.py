@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from ...core.errors import ConfigError
-from ...core.reading.fields import Chance, FieldError, Frozen, PositiveReal, Real, Whole, whole_schema
+from ...core.reading.fields import FieldError, Frozen, PositiveReal, Real, Share, Whole, whole_schema
 from ...core.units import shown
 from ...datasets.facts.accelerators import Accelerator, Precision, accelerator, catalogue
 
@@ -131,7 +131,7 @@ class HardwareConfig(Frozen):
         "(default: xla on TPUs, fsdp where zero_stage is 3, else megatron).",
     )
 
-    fit_chance: Chance = Field(
+    fit_chance: Annotated[Share, Field(gt=0, lt=1)] = Field(
         default=0.9, description="Chance to fit into memory that a layout must have to be chosen, such as 0.9 or 90%."
     )
 
