@@ -149,6 +149,6 @@ def test_a_page_that_contradicts_itself_is_found(written, instead):
     text = printed(forecast_view(result))
     assert written in text
     page, answer = read_page(text.replace(written, instead)), result.to_dict()
+    check = check_loss if "irreducible" in written else check_machines
     with pytest.raises(AssertionError):
-        check_machines(page, answer)
-        check_loss(page, answer)
+        check(page, answer)
