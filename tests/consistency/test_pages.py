@@ -131,3 +131,24 @@ def test_mixes_that_are_read_sum_to_one():
         mix = plan(example).data.mix
         if mix is not None:
             assert np.sum(list(mix.values())) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("written", "instead"),
+    [
+        ("outside steps                 25%", "outside steps                 20%"),
+        ("476,837", "480,000"),
+        ("matmul 80%", "matmul 78%"),
+        ("irreducible (E) 0.", "irreducible (E) 1."),
+        ("2 USD a GPU-hour", "3 USD a GPU-hour"),
+        ("PUE 1.2", "PUE 1.1"),
+    ],
+)
+def test_a_page_that_contradicts_itself_is_found(written, instead):
+    result = of("web-text", "llama-7b")
+    text = printed(forecast_view(result))
+    assert written in text
+    page, answer = read_page(text.replace(written, instead)), result.to_dict()
+    check = check_loss if "irreducible" in written else check_machines
+    with pytest.raises(AssertionError):
+        check(page, answer)
