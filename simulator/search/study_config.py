@@ -21,7 +21,7 @@ from pydantic import BeforeValidator, Field, StrictBool, field_validator, model_
 
 from ...core.errors import ConfigError
 from ...core.reading.fields import Duration, FieldError, Frozen, Label, PositiveReal, Share, Whole, whole_schema
-from ...core.units import parse_count, parse_duration_s, shown
+from ...core.units import parse_count, parse_duration_s, parse_share, shown
 from .serving import ServingConfig
 
 __all__ = ["Goal", "Limit", "SearchOptions", "StudyConfig"]
