@@ -105,7 +105,7 @@ def test_a_term_with_columns_of_its_own_reaches_fit_predict_optimize_and_the_con
     assert answer["loss_nats"]["median"] == pytest.approx(truth, rel=5e-3)
     assert answer["config"]["columns"] == {"cooling_days": 4, "flavour": "sweet"}
     far = json.loads(predicted("cooling_days=400", "flavour=sweet").stdout)
-    assert "cooling_days: 400 lies outside the fitted runs, 1 to 16" in far["warnings"]
+    assert "cooling_days: 400 lies outside the fitted runs, 1 to 16 (25 times the largest)" in far["warnings"]
     unknown = predicted("cooling_days=4", "flavour=bitter")
     assert unknown.returncode == 3
     assert "flavour: got 'bitter'; the fitted runs had 'dry', 'sour', 'sweet'" in unknown.stderr
