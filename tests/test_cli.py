@@ -45,7 +45,7 @@ FORECAST_KEYS = DOMAIN_KEYS | {
 PREDICTOR_KEYS = {
     "name", "title", "source", "corpus", "val_domain", "tokenizer", "params_kind", "table", "digest", "command", "law",
     "why", "parameters", "rows", "backtest_cuts", "fitted_params", "fitted_tokens", "fitted_flops", "text_of_plan",
-    "public_runs",
+    "public_runs", "main", "main_in_words",
 }  # fmt: skip
 SCORE_KEYS = {
     "rows", "mae_nats", "rmse_nats", "bias_nats", "median_relative_error", "p90_relative_error", "max_relative_error",

@@ -40,6 +40,8 @@ __all__ = [
     "apply_overrides",
 ]
 
+_NEWER_KEYS = (("optim", "master_weights", "fp32"), ("hardware", "fit_chance", 0.9))  # section, key, default
+
 
 def _section(value: Any) -> Any:
     """Read a section of which every line is commented out, null in YAML, as one that says nothing."""
@@ -106,6 +108,18 @@ class RunConfig(Frozen):
     def to_mapping(self) -> dict[str, Any]:
         """Return plain data, complete with defaults, from which `from_mapping` makes an equal configuration."""
         return self.model_dump(mode="json", by_alias=True)
+
+    def to_digest(self) -> dict[str, Any]:
+        """Return what digests of studies are of: plain data, without newer keys where these change nothing.
+
+        So a study of a version that lacked a key is known again, as long as the plan states no machines.
+        """
+        plain = self.to_mapping()
+        if self.hardware.accelerator is None:
+            for section, key, default in _NEWER_KEYS:
+                if plain[section][key] == default:
+                    del plain[section][key]
+        return plain
 
     @property
     def training_flops(self) -> float:

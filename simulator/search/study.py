@@ -257,7 +257,7 @@ def _digest(config: StudyConfig, run: RunConfig, predictor: Predictor, times: St
     """A digest of everything that decides what a trial means; how to search isn't part of it."""
     read_otherwise = {"search", "name", "run", "predictor", "calibration"}
     plain = config.model_dump(mode="json", by_alias=True, exclude=read_otherwise)
-    plain["run"] = run.to_mapping()
+    plain["run"] = run.to_digest()
     plain["predictor"] = [predictor.name.split("/")[-1], predictor.about.get("digest")]
     plain["targets"] = {name: sorted(_parameters(model).items()) for name, model in predictor.models.items()}
     main = predictor.main_loss_on(run.data.evaluated_on, run.data.corpus_text)

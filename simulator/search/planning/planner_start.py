@@ -67,7 +67,7 @@ def study_on(config: StudySource, predictor: Predictor) -> Study:
 def digest_of(study: Study, table: RunTable) -> str:
     """A digest of what decides the meaning of proposals: run, space, goals, limits, targets. Runs may be added."""
     facts = {
-        "run": study.run.to_mapping(),
+        "run": study.run.to_digest(),
         "space": [_dimension(dimension) for dimension in study.space.dimensions],
         "goals": [[goal.goal.model_dump(mode="json"), dict(goal.weights or {})] for goal in study.goals],
         "limits": [[one.measure.name, one.side, one.bound, one.chance] for one in study.limits],
