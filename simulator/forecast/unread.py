@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...datasets.facts.corpora import kinds_of
+from ...datasets.facts.optimizers import ADAMW
 from ...datasets.runs.columns import columns
 from ..cluster.layout_choice import missing
 from ..config.run_config import RunConfig
@@ -37,8 +38,9 @@ def _stated(config: RunConfig) -> dict[str, tuple[str, ...]]:
     for key in ("optimizer", "lr", "lr_final", "batch_tokens", "schedule", "weight_decay"):
         if key in optim.model_fields_set and getattr(optim, key) is not None:
             found[f"optim.{key}"] = own.get(f"optim.{key}", ())
-    if not missing(config):  # the machines' estimate reads them
+    if optim.optimizer == ADAMW:  # which the fitted runs were trained with
         found.pop("optim.optimizer", None)
+    if not missing(config):  # the machines' estimate reads it
         found.pop("optim.batch_tokens", None)
     return found
 
