@@ -63,7 +63,8 @@ class LossModel:
         With `joint` the prediction has the correlation of the runs' errors, so that they can be compared.
         """
         columns = check_levels(self.fit, check_domains(self.fit, columns))
-        found = ordered(self._predict(columns, joint), columns, self.fitted_ranges, self._predict)
+        uses = self.fit.law.member.uses
+        found = ordered(self._predict(columns, joint), columns, self.fitted_ranges, self._predict, uses)
         return replace(found, never_above=never_above(self.fit, columns)) if joint else found
 
     def _predict(self, columns: Columns, joint: bool = False) -> LossPrediction:

@@ -41,7 +41,7 @@ def test_of_several_losses_of_runs_the_plan_says_which(call, tmp_path):
     (tmp_path / "mine.csv").write_text(table, encoding="utf-8")
     words = ["predict", "--config", SEVEN_B, "--anchor", "mine.csv", "--json"]
     refused = call(*words)
-    assert (refused.returncode, refused.stdout) == (3, "")
+    assert refused.returncode == 3
     assert "data.evaluated_on: got nothing; mine.csv has losses on c4_en, pile: expected one of these" in refused.stderr
     medians = []
     for text in ("c4", "pile"):
@@ -52,10 +52,10 @@ def test_of_several_losses_of_runs_the_plan_says_which(call, tmp_path):
 
 def test_counts_that_no_run_has_are_refused(call):
     refused = call("predict", "--config", SEVEN_B, "--set", "model={params: 9.8}")
-    assert (refused.returncode, refused.stdout) == (3, "")
-    assert "got 9.8, which is no run (10^9.8 is 6.3e+09); expected a plain count such as 7B" in refused.stderr
+    assert refused.returncode == 3
+    assert "got 9.8, which is no run (9.8B? 10^9.8 is 6.3e+09?); expected a plain count such as 7B" in refused.stderr
     refused = call("predict", "--config", SEVEN_B, "--set", "data.tokens=12.3", "--set", "optim=null")
-    assert "data.tokens: got 12.3, which is no run (10^12.3 is 2e+12)" in refused.stderr
+    assert "data.tokens: got 12.3, which is no run (12.3T? 10^12.3 is 2e+12?)" in refused.stderr
 
 
 def test_one_finished_run_is_one_run(call, tmp_path):

@@ -114,7 +114,7 @@ def test_shares_within_a_hundredth_of_1_pass(total):
     [
         ({"mix": {"a": 0.5, "b": 0.4}}, "mix: got shares that sum to 0.9; expected 1 within 0.01"),
         ({"mix": {}}, "mix: got shares that sum to 0;"),
-        ({"mix": {"a": 1.5, "b": -0.5}}, "less than or equal to 1"),
+        ({"mix": {"a": 1.5, "b": -0.5}}, "expected a number of at most 1"),
         ({"mix": {"a": float("nan")}}, "finite number"),
         ({"mix": {"a": True}}, "got True"),
         ({"mix": {"": 1.0}}, "at least 1 character"),
@@ -147,7 +147,7 @@ def test_impossible_runs_are_refused(change, fragment):
         ({"beta1": 1}, "less than 1"),
         ({"beta2": 1.0}, "less than 1"),
         ({"clip_norm": 0}, "greater than 0"),
-        ({"averaging": 1.1}, "less than or equal to 1"),
+        ({"averaging": 1.1}, "expected a number of at most 1"),
         ({"weight_decay": -0.1}, "greater than or equal to 0"),
         ({"warmup_tokens": -1}, "a number that isn't negative"),
         ({"schedule": "step"}, "schedule"),

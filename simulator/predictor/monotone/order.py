@@ -9,7 +9,7 @@ difference is known. Of repeated data only tokens count so: there a larger model
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -33,6 +33,7 @@ def ordered(
     columns: Columns,
     fitted_ranges: Mapping[str, tuple[float, float]],
     predict: Callable[[Columns], LossPrediction],
+    sizes_read: Collection[str] = _SIZES,
 ) -> LossPrediction:
     """The prediction with upper ends no higher than those of smaller runs beyond the fitted ones.
 
@@ -41,6 +42,7 @@ def ordered(
         columns: Their columns, each `(n,)`.
         fitted_ranges: Lowest and highest params and tokens of the fitted runs.
         predict: Predicts runs from such columns, each by itself.
+        sizes_read: Which of params and tokens the law reads.
     """
     # what was learned on top of a law among its runs need not be monotone
     open_ = (prediction.extrapolation_decades > 0) | (prediction.within is None)
@@ -51,6 +53,9 @@ def ordered(
     starts = np.minimum(sizes, ends[:2, 0])
     repeated = _repeated(columns, sizes[:, 1])
     starts[repeated, 0] = sizes[repeated, 0]
+    for axis, name in enumerate(_SIZES):
+        if name not in sizes_read:
+            starts[:, axis] = sizes[:, axis]
     rows = np.flatnonzero(open_)
     upper = _upper(prediction)
     lowest = upper.copy()
