@@ -46,7 +46,7 @@ def count_slip(name: str, value: float) -> str:
         name: `params` or `tokens`.
         value: The count, below `LEAST_COUNT`.
 
-    >>> count_slip("params", 7), count_slip("tokens", 2), count_slip("params", 0.01)
+    >>> count_slip("params", 7), count_slip("tokens", 2), count_slip("params", 1e-6)
     ('7B? 10^7 is 1e+07?', '2T?', '')
     """
     low, high = _PLAUSIBLE[name]

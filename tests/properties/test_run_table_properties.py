@@ -6,10 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from foretrain.core.errors import DataWarning, RunTableError
 from foretrain.datasets.runs.run_table import RunTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+# tables of any numbers are drawn, also such as no run has
+pytestmark = pytest.mark.filterwarnings("ignore:.*per parameter in most rows:foretrain.core.errors.DataWarning")
 
 AWKWARD = ["a,b", 'q"q', "x\ny", "x\ry"]
 TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=8) | st.sampled_from(AWKWARD)

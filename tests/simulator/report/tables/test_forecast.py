@@ -143,7 +143,7 @@ def test_a_fit(fitted):
     for words in ("loss.web: chinchilla", "loss.code: chinchilla", "E + A·N^-α + B·D^-β", "as asked", "30, up to "):
         assert words in text
     assert f"alpha {model.parameters['alpha']:.5g}" in squeezed(text)
-    assert f"± {model.calibration.width(0.9):.2f} s" in text
+    assert f"± {model.calibration.width(0.9):.2f} × a forecast" in text
     assert "not saved: give --out DIR" in text
     assert "simulate predict --predictor here --config run.yaml" in squeezed(shown(fit_view(fitted, "here")))
 
