@@ -161,7 +161,7 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
-    def represent_str(self, data: str) -> yaml.Node:
+    def represent_str(self, data: str) -> yaml.ScalarNode:
         # PyYAML folds these like line ends, but for double quotes, in which it escapes them
         return self.represent_scalar(_TEXT_TAG, data, style='"' if set(data) & set("\x85\u2028\u2029") else None)
 

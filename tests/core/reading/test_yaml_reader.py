@@ -166,10 +166,8 @@ def test_floats_survive_to_the_last_bit(number):
         st.one_of(
             st.text(max_size=12),
             st.from_regex(r"[-+]?[0-9._:x]{1,4}([eE][-+]?[0-9]{1,2})?", fullmatch=True),
-            st.sampled_from(
-                ["1e3", "no", "~", "a\u202fb", "\u0645\u06cc\u200c", "e\u0301", "- x", "&a", "\x85", ".inf"]
-            ),
-            st.floats(allow_nan=False),
+            st.sampled_from(["1e3", "no", "~", "a\u202fb", "e\u0301", "- x", "&a", "\x85", ".inf"]),
+            st.floats(-1e300, 1e300),
             st.integers(-(2**60), 2**60),
             st.booleans(),
             st.none(),
