@@ -1,4 +1,4 @@
-"""A token store whose making dies at any step of its work on the disk, over an older one: old or new is there, whole."""
+"""A token store whose making dies at any step of its work on the disk: the old or the new one is there, whole."""
 
 import os
 import shutil
