@@ -161,6 +161,7 @@ DEEP = json.loads("[" * 400 + "]" * 400)
         (("targets", "loss", "seen", "compute"), [1e-308, 1e20], "expected a number above 1e-06"),
         (("format",), "x" * 10_000, "has format 'xxx"),
     ],
+    ids=lambda part: part[-1] if isinstance(part, tuple) else "",
 )
 def test_facts_that_no_fit_writes_are_refused(path, value, words, folders, tmp_path):
     values, arrays = parts(folders["posterior"])
