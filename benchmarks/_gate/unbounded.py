@@ -62,6 +62,10 @@ def cases() -> Iterator[Case]:
     for name, text in _ODD.items():
         yield Case("writer", f"predictor in a folder: {name}", partial(_odd_folder, text))
         yield Case("writer", f"loss column: {name}", partial(_odd_column, text))
+        if "\udcff" not in text:
+            yield Case("writer", f"value of a configuration: {name}", partial(_odd_value, text))
+    for text in ("1e3", "1_0", "no", "null", "~", "0x10", "2026-01-01", "1:30"):
+        yield Case("writer", f"value of a configuration: {text}", partial(_odd_value, text))
     for name, text in _ESCAPES.items():
         yield Case("escape", f"column of a table: {name}", partial(_escape_column, text))
         yield Case("escape", f"argument: {name}", partial(_escape_argument, text))
@@ -119,6 +123,9 @@ def _array_changes() -> Iterator[tuple[str, Callable]]:
     yield "no columns", one(lambda a: a[:, :0])
     yield "a column less", one(lambda a: a[:, 1:])
     yield "a column more", one(lambda a: np.hstack([a, a]))
+    for part in ("runs", "shares", "variance"):
+        yield f"the misfit's {part} NaN", lambda arrays, key=f"misfit_{part}_0": {**arrays, key: arrays[key] * np.nan}
+    yield "too many draws", one(lambda a: np.repeat(a, 60, axis=0))
     yield "a scalar", one(lambda a: a[0, 0])
     yield "whole numbers", one(lambda a: a.astype(int))
     yield "complex", one(lambda a: a.astype(complex))
@@ -142,6 +149,15 @@ def _json_changes() -> Iterator[tuple[str, tuple[tuple, object]]]:
     for key in ("order", "targets", "notes", "about", "format"):
         for value in (None, 7, "x", [["a"], {}]):
             yield f"{key} = {value!r}", ((key,), value)
+    for key, value in (("follows_plan", True), ("table", ["x"]), ("seed", float("inf")), ("bytes_per_token", "3")):
+        yield f"about.{key} = {value!r}", (("about", key), value)
+    yield "a name that is no text", (("name",), float("nan"))
+    yield (
+        "a range that starts at nothing",
+        ((*target, "seen"), {"params": [1, 2], "tokens": [1, 2], "compute": [1e-308, 1e20]}),
+    )
+    yield "a reason of 200,000 characters", ((*target, "choice"), {"why": "x" * 200_000})
+    yield "spreads beyond all", ((*target, "misfit"), {"spreads": [[1e9, 1e9]]})
     yield "an escape in the name", (("name",), "\x1b[2J")
     yield "half of a pair in the name", (("name",), "\ud800")
 
@@ -237,6 +253,14 @@ def _odd_column(text: str, folder: Path) -> None:
     (folder / "run.yaml").write_text(_RUN)
     simulate(folder, "fit", "runs.csv", "--law", "kaplan", "--out", "mine").answered()
     simulate(folder, "predict", "--config", "run.yaml", "--predictor", "mine").answered()
+
+
+def _odd_value(text: str, folder: Path) -> None:
+    from foretrain.core.reading.yaml_reader import dumps_yaml, load_yaml
+
+    values = {"name": text, "data": {"mix": {text: 0.5, "rest": 0.5}, "corpora": [text, text]}}
+    (folder / "run.yaml").write_text(dumps_yaml(values), encoding="utf-8")
+    assert load_yaml(folder / "run.yaml") == values
 
 
 def _sound(answer: object) -> None:

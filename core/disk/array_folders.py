@@ -52,6 +52,8 @@ def read_arrays(path: Path, most_bytes: int) -> dict[str, np.ndarray]:
     Raises PredictorError for what isn't an archive of floating-point arrays, or unpacks to more than `most_bytes`.
     """
     try:
+        if (packed := path.stat().st_size) > most_bytes:  # a directory of a million empty entries, say
+            raise PredictorError(f"{path}: holds {packed} bytes; expected at most {most_bytes}")
         with zipfile.ZipFile(path) as archive:
             size = sum(item.file_size for item in archive.infolist())
         if size > most_bytes:

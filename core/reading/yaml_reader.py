@@ -13,6 +13,7 @@ import math
 import os
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from ..errors import ConfigError
 from ..files import read_bounded_text
 from ..units import shown
 
-__all__ = ["YamlDocument", "load_document", "load_yaml", "loads_document", "loads_value", "loads_yaml"]
+__all__ = ["YamlDocument", "dumps_yaml", "load_document", "load_yaml", "loads_document", "loads_value", "loads_yaml"]
 
 # A run configuration has some hundred values; these bounds are far from any honest file and keep hostile ones cheap.
 _MAX_BYTES = 1_000_000
@@ -32,6 +33,7 @@ _MAX_NUMBER_CHARACTERS = 400
 
 _INT_TAG, _FLOAT_TAG = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
 _BOOL_TAG, _NULL_TAG = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:null"
+_TEXT_TAG = "tag:yaml.org,2002:str"
 # YAML 1.2.2, section 10.3.2 (core schema), without its hexadecimal and octal integers.
 _RESOLVERS = (
     (_NULL_TAG, r"~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -101,6 +103,17 @@ def loads_value(text: str, where: str = "value") -> Any:
     return None if root is None else _Builder(where).value(root, ())
 
 
+def dumps_yaml(mapping: Mapping[str, Any]) -> str:
+    """Plain values as YAML that `loads_yaml` reads as the same ones, in their order.
+
+    >>> print(dumps_yaml({"name": "1e3", "tokens": 6e11, "night": "no"}), end="")
+    name: '1e3'
+    tokens: 600000000000.0
+    night: 'no'
+    """
+    return yaml.dump(dict(mapping), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
 def _standard_input() -> str:
     """What is piped in, of at most 1 MB. Raises `ConfigError`."""
     try:
@@ -142,8 +155,22 @@ class _Loader(yaml.SafeLoader):
             raise ConfigError(f"{self.where}:{event.start_mark.line + 1}: {why}")
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes texts that this reader, or one of YAML 1.1, would take for something else; repeats what is met twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        # PyYAML folds these like line ends, but for double quotes, in which it escapes them
+        return self.represent_scalar(_TEXT_TAG, data, style='"' if set(data) & set("\x85\u2028\u2029") else None)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
+
 for _tag, _pattern, _first in _RESOLVERS:
-    _Loader.add_implicit_resolver(_tag, re.compile(rf"^(?:{_pattern})$"), _first)
+    for _kind in (_Loader, _Dumper):
+        _kind.add_implicit_resolver(_tag, re.compile(rf"^(?:{_pattern})$"), _first)
 
 
 class _Builder:

@@ -22,6 +22,9 @@ __all__ = ["Scalar", "masked_crc", "read_events"]
 Scalar = tuple[str, int, float, float]
 """Tag, step, value, wall time in seconds since 1970."""
 
+MAX_RECORDS = 5_000_000
+"""Most records of an event file, and most scalars in them."""
+
 _HEADER, _FOOTER = 12, 4  # bytes around the data of a record
 _LARGEST = 65_536  # bytes of a record that is looked into; images and histograms are larger, scalars some 60
 _POLYNOMIAL = 0x82F63B78  # of CRC-32C, reflected
@@ -46,6 +49,8 @@ def read_events(data: bytes, where: str) -> tuple[list[Scalar], list[str]]:
             scalars += _scalars(memoryview(data)[start : start + length])
         except (ValueError, TypeError, IndexError, struct.error):  # UnicodeDecodeError is a ValueError
             raise LogError(f"{where}: the record at byte {start} isn't a TensorBoard event") from None
+        if len(scalars) > MAX_RECORDS:
+            raise LogError(f"{where}: too large: more than {MAX_RECORDS:,} scalars; log fewer points")
     return scalars, notes
 
 
@@ -53,6 +58,8 @@ def _frames(data: bytes, where: str) -> tuple[np.ndarray, np.ndarray, bool]:
     """Where the data of each whole record start and how long they are, `(n,)` each; whether the last is cut off."""
     starts, lengths, at = [], [], 0
     while at + _HEADER <= len(data):
+        if len(starts) >= MAX_RECORDS:
+            raise LogError(f"{where}: too large: more than {MAX_RECORDS:,} records; log fewer points")
         (length,) = struct.unpack_from("<Q", data, at)
         if at + _HEADER + length + _FOOTER > len(data):
             break
@@ -61,7 +68,7 @@ def _frames(data: bytes, where: str) -> tuple[np.ndarray, np.ndarray, bool]:
         at += _HEADER + length + _FOOTER
     first, size = np.array(starts, dtype=np.int64), np.array(lengths, dtype=np.int64)
     headers = np.append(first - _HEADER, at) if at + _HEADER <= len(data) else first - _HEADER
-    wrong = np.flatnonzero(_masked_at(data, headers, 8) != _stored(data, headers + 8))
+    wrong = np.flatnonzero(_masked_at(data, headers, np.full(len(headers), 8)) != _stored(data, headers + 8))
     if len(wrong):
         offset = int(headers[wrong[0]])
         hint = "; expected a TensorBoard event file (events.out.tfevents.…)" if not offset else ""
@@ -72,12 +79,10 @@ def _frames(data: bytes, where: str) -> tuple[np.ndarray, np.ndarray, bool]:
 def _checked(data: bytes, starts: np.ndarray, lengths: np.ndarray, where: str) -> tuple[list[tuple[int, int]], int]:
     """Start and length of the records that are whole and small enough for scalars, and how many are damaged."""
     good = lengths <= _LARGEST
-    damaged = 0
-    for length in np.unique(lengths[good]):
-        rows = np.flatnonzero(lengths == length)
-        right = _masked_at(data, starts[rows], int(length)) == _stored(data, starts[rows] + length)
-        good[rows] = right
-        damaged += int(len(rows) - right.sum())
+    rows = np.flatnonzero(good)
+    right = _masked_at(data, starts[rows], lengths[rows]) == _stored(data, starts[rows] + lengths[rows])
+    good[rows] = right
+    damaged = int(len(rows) - right.sum())
     if damaged > max(3, 0.01 * len(starts)):
         raise LogError(f"{where}: {damaged} of {len(starts)} records don't match their checksum; the file is damaged")
     return list(zip(starts[good].tolist(), lengths[good].tolist(), strict=True)), damaged
@@ -94,17 +99,22 @@ def _table() -> np.ndarray:
 
 def masked_crc(data: bytes) -> int:
     """Masked CRC-32C, as TFRecord files store it."""
-    return int(_masked_at(data, np.array([0]), len(data))[0])
+    return int(_masked_at(data, np.array([0]), np.array([len(data)]))[0])
 
 
-def _masked_at(data: bytes, starts: np.ndarray, length: int) -> np.ndarray:
-    """Masked CRC-32C of the `length` bytes from each start, `(n,)`: all records of one length go together."""
+def _masked_at(data: bytes, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Masked CRC-32C of as many bytes from each start, `(n,)`: byte by byte, all records together."""
     array, table = np.frombuffer(data, dtype=np.uint8), _table()
+    longest = np.argsort(-lengths, kind="stable")
+    first, ends = starts[longest], -lengths[longest]
     crc = np.full(len(starts), 0xFFFFFFFF, dtype=np.uint32)
-    for offset in range(length):
-        crc = table[(crc ^ array[starts + offset]) & 0xFF] ^ (crc >> np.uint32(8))
+    for offset in range(-int(ends[0]) if len(ends) else 0):
+        left = crc[: np.searchsorted(ends, -offset)]  # of the records that are longer
+        left[:] = table[(left ^ array[first[: len(left)] + offset]) & 0xFF] ^ (left >> np.uint32(8))
     crc = ~crc
-    return ((crc >> np.uint32(15)) | (crc << np.uint32(17))) + np.uint32(_MASK_DELTA)
+    found = np.empty_like(crc)
+    found[longest] = ((crc >> np.uint32(15)) | (crc << np.uint32(17))) + np.uint32(_MASK_DELTA)
+    return found
 
 
 def _stored(data: bytes, at: np.ndarray) -> np.ndarray:

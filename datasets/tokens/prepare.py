@@ -2,7 +2,8 @@
 
 A store that is there stays whole and in use until the new index replaces its index in one step. Domains that are done
 are noted in a second, partial index, so that an interrupted run costs at most the domain it was in. A lock keeps two
-runs out of one folder.
+runs out of one folder. `core.disk.folders` would keep nothing of an interrupted run, and shards, maybe terabytes,
+need no second place: their names contain their digests, so new ones never stand where the index finds old ones.
 """
 
 from __future__ import annotations

@@ -4,6 +4,9 @@ campaign.json                       everything that was decided, written once
 .lock                               held by the one process that trains the campaign
 runs/<run_id>/                      run.json, curve.csv and, last, result.json: with it the run is done
 groups/<nnnn>/                      checkpoint.safetensors, progress.json, failure.json, .lock: until all are done
+
+The folder grows for days and is never replaced, so `core.disk.folders` isn't for it: what a killed process leaves is
+every result that was there, and a run without result.json is trained again.
 """
 
 from __future__ import annotations

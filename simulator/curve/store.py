@@ -18,7 +18,7 @@ from ...core.disk.array_folders import check_folder, named, read_arrays
 from ...core.disk.folders import read_whole, replaced
 from ...core.errors import InputError, PredictorError
 from ...core.files import MANIFEST_NAME, check_manifest, read_json, write_bytes, write_json
-from ...core.output.plain import is_plain
+from ...core.output.plain import is_plain, made_plain
 from ...core.version import __version__
 from .law.fitting import CurveFit, check_curve
 from .law.transfer import Library
@@ -56,7 +56,7 @@ def save(library: Library, folder: str | os.PathLike[str]) -> None:
     []
     """
     path = check_destination(folder)
-    data = to_dict(library)
+    data = made_plain(to_dict(library))  # what is written can be read: names that come from files may hold anything
     arrays: dict[str, Any] = {}
     for i, curve in enumerate(library.curves):
         arrays |= {f"step_{i}": curve.step, f"loss_{i}": curve.loss, f"rate_{i}": curve.path.rate}

@@ -13,6 +13,7 @@ from typing_extensions import override
 from ...core.errors import ForetrainError, InfeasibleError
 from ...core.files import write_text
 from ...core.quantity import Difference
+from ...core.reading.yaml_reader import dumps_yaml
 from ...core.summary import Summarised
 from ...core.version import __version__
 from ..forecast.compare import differences
@@ -145,8 +146,6 @@ class Optimization(Summarised):
 
         Raises as `require_feasible`.
         """
-        import yaml
-
         self.require_feasible()
         forecast = self.best.forecast
         if forecast is None:
@@ -156,7 +155,7 @@ class Optimization(Summarised):
         plain = config.model_copy(update={"name": f"{self.study.name} best"})
         stated = plain.model_dump(mode="json", by_alias=True, exclude_none=True)
         stated = {key: value for key, value in stated.items() if value != {}}
-        write_text(path, yaml.safe_dump(stated, sort_keys=False, allow_unicode=True))
+        write_text(path, dumps_yaml(stated))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values with stable keys and units in the names, for JSON."""

@@ -131,12 +131,12 @@ def _read(folder: Path) -> Predictor:
     data = read_json(folder / "predictor.json", _MAX_JSON_BYTES, PredictorError)
     try:
         if data["format"] != FORMAT:
-            raise PredictorError(f"{folder}: has format {data['format']!r}; this version reads format {FORMAT}")
+            raise PredictorError(f"{folder}: has format {shown(data['format'])}; this version reads format {FORMAT}")
         _refuse_tree_texts(folder, data["about"])
         return from_dict(data, read_arrays(folder / "draws.npz", _MAX_ARRAY_BYTES))
     except PredictorError:
         raise
-    except (ArithmeticError, AttributeError, FitError, LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, FitError, LookupError, RecursionError, TypeError, ValueError) as error:
         reason = shown(str(error), 300) if len(str(error)) > 300 else error
         where = folder / "predictor.json"
         raise PredictorError(f"{where}: is not one of ours ({type(error).__name__}: {reason})") from None

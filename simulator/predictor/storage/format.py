@@ -18,6 +18,7 @@ from ...laws import Law, Reference, get_law
 from ..calibration import GRID, Calibration
 from ..loss_model import LossModel
 from ..predictor import Predictor
+from .facts import checked_about, checked_name, checked_notes, checked_plain
 from .misfit_format import misfit_arrays, misfit_from, misfit_to_dict
 from .surrogate_format import surrogate_arrays, surrogate_from, surrogate_to_dict
 
@@ -26,7 +27,9 @@ FORMAT = 1
 
 _MOST_NOISE = 10.0  # mean absolute residual of log loss; the worst real table has 0.1
 _WIDEST = 1e4  # quantile of |z|; real ones end near 3
-_HUGE = 1e40  # parameters, tokens, FLOPs
+_TINY, _HUGE = 1e-6, 1e40  # parameters, tokens, FLOPs
+_MOST_DRAWS = 10_000  # of a target; a fit keeps 200
+_MOST_LEARNED_ROWS = 150_000  # of all targets' learners together: a hundred targets of as many runs as one may have
 
 
 def to_dict(predictor: Predictor) -> dict[str, Any]:
@@ -98,18 +101,18 @@ def from_dict(data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Pred
     for text in strings_of(data):
         if not is_plain(text):
             raise ValueError(f"text with control characters: {shown(text)}")
-    if not isinstance(data["notes"], list) or not all(isinstance(note, str) for note in data["notes"]):
-        raise ValueError("notes: expected a list of texts")
+    name, about, notes = checked_name(data["name"]), checked_about(data["about"]), checked_notes(data["notes"])
     # the files' keys are sorted; the order says which target comes first and whose draws are whose
     if sorted(data["order"]) != sorted(data["targets"]) or not data["targets"]:
         raise ValueError("there is no target, or the order names others")
+    learned = sum(array.size for key, array in arrays.items() if key.startswith("z_"))
+    if learned > _MOST_LEARNED_ROWS:
+        raise ValueError(f"learners of {learned} runs together; expected at most {_MOST_LEARNED_ROWS}")
     targets = {
-        name: _target_from_dict(name, data["targets"][name], number, arrays)
-        for number, name in enumerate(data["order"])
+        target: _target_from_dict(target, data["targets"][target], number, arrays)
+        for number, target in enumerate(data["order"])
     }
-    notes = tuple(data["notes"])
-    correlation = _correlation(arrays.get("correlation"), len(targets))
-    return Predictor(str(data["name"]), targets, dict(data["about"]), notes, correlation)
+    return Predictor(name, targets, about, notes, _correlation(arrays.get("correlation"), len(targets)))
 
 
 def _target_from_dict(name: str, entry: Mapping[str, Any], number: int, arrays: Mapping[str, np.ndarray]) -> LossModel:
@@ -118,7 +121,7 @@ def _target_from_dict(name: str, entry: Mapping[str, Any], number: int, arrays: 
         law = Law(law.member, law.terms, entry["fixed"])
     theta = np.array([float(entry["theta"][key]) for key in law.names])
     draws = arrays[f"draws_{number}"].astype(float)
-    if draws.ndim != 2 or draws.shape[1] != len(theta) or not len(draws):
+    if draws.ndim != 2 or draws.shape[1] != len(theta) or not 1 <= len(draws) <= _MOST_DRAWS:
         raise ValueError(f"target {name!r}: draws of shape {draws.shape} for {len(theta)} parameters")
     lower, upper = law.box()
     both = np.vstack([theta[None], draws])[:, law.free]
@@ -133,9 +136,9 @@ def _target_from_dict(name: str, entry: Mapping[str, Any], number: int, arrays: 
     calibration = _calibration(name, entry["calibration"])
     rows, objective = int(_within("rows", entry["rows"], 0, 1e15)), float(entry["objective"])
     fit = Fit(law, reference, theta, draws, noise, objective)
-    mixed = entry.get("mix_seen")
+    choice, mixed = checked_plain("choice", entry["choice"]), entry.get("mix_seen")
     mix_seen = None if mixed is None else {key: _range(key, mixed[key]) for key in ("params", "tokens", "compute")}
-    model = LossModel(fit, calibration, seen, rows, dict(entry["choice"]), mix_fitted_ranges=mix_seen)
+    model = LossModel(fit, calibration, seen, rows, choice, mix_fitted_ranges=mix_seen)
     if "surrogate" not in entry and "misfit" not in entry:
         return model
     own = {key.removesuffix(f"_{number}"): values for key, values in arrays.items() if key.endswith(f"_{number}")}
@@ -179,7 +182,7 @@ def _within(key: str, value: Any, low: float, high: float) -> float:
 
 
 def _range(key: str, limits: Any) -> tuple[float, float]:
-    low, high = (_within(key, v, 0, _HUGE) for v in limits)
+    low, high = (_within(key, v, _TINY, _HUGE) for v in limits)
     if low > high:
         raise ValueError(f"{key}: {low} to {high} is no range")
     return low, high

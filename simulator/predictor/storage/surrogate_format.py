@@ -12,12 +12,12 @@ from ...laws import Law
 from ...surrogate import KINDS, Features, Surrogate
 from ...surrogate._kernel import Hyper
 from ...surrogate._process import Inputs, Process
+from ...surrogate._surrogate import MOST_ROWS
 from ...surrogate._tangent import Tangent
 from ...surrogate.features import run_noise_causes
 
 _ARRAYS = ("hyper", "x", "luck", "tangent", "z", "trust", "offset", "root")
 _TREES = "trees_"  # before the names of the trees' arrays
-_MOST_ROWS = 5_000
 _WIDE = 1e6  # no honest feature, tangent or residual is larger in its own unit
 _WIDEST_LOG = 40.0  # log hyperparameters are learned within 14 of zero
 
@@ -60,7 +60,7 @@ def surrogate_from(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray], l
     expected = {"hyper": (d + s + c + 2,), "x": (n, d), "luck": (n, c), "tangent": (n, p), "z": (n,), "trust": (n,)}
     expected |= {"offset": (p,), "root": (p, p)}
     for name, array in values.items():
-        if array.shape != expected[name] or not 1 <= n <= _MOST_ROWS:
+        if array.shape != expected[name] or not 1 <= n <= MOST_ROWS:
             raise ValueError(f"surrogate array {name!r} of shape {array.shape}; expected {expected[name]}")
         if not np.all(np.abs(array) < _WIDE):  # also false for NaN
             raise ValueError(f"surrogate array {name!r}: not finite, or out of range")

@@ -5,7 +5,14 @@ import math
 import pytest
 import yaml
 from foretrain.core.errors import ConfigError
-from foretrain.core.reading.yaml_reader import load_document, load_yaml, loads_document, loads_value, loads_yaml
+from foretrain.core.reading.yaml_reader import (
+    dumps_yaml,
+    load_document,
+    load_yaml,
+    loads_document,
+    loads_value,
+    loads_yaml,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -151,3 +158,24 @@ def test_floats_survive_to_the_last_bit(number):
     read = loads_value(repr(number))
     assert read == number
     assert math.copysign(1, read) == math.copysign(1, number)
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=8),
+        st.one_of(
+            st.text(max_size=12),
+            st.from_regex(r"[-+]?[0-9._:x]{1,4}([eE][-+]?[0-9]{1,2})?", fullmatch=True),
+            st.sampled_from(["1e3", "no", "~", "a\u202fb", "e\u0301", "- x", "&a", "\x85", ".inf"]),
+            st.floats(-1e300, 1e300),
+            st.integers(-(2**60), 2**60),
+            st.booleans(),
+            st.none(),
+        ),
+        max_size=4,
+    )
+)
+def test_what_is_written_is_read_as_the_same(values):
+    again = loads_yaml(dumps_yaml({"x": values, "again": [values, values]}))
+    assert again == {"x": values, "again": [values, values]}
+    assert [type(one) for one in again["x"].values()] == [type(one) for one in values.values()]

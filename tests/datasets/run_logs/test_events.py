@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from foretrain.core.errors import LogError
+from foretrain.datasets.run_logs import events
 from foretrain.datasets.run_logs.events import masked_crc, read_events
 from foretrain.datasets.run_logs.records import read_records
 from hypothesis import given
@@ -101,3 +102,25 @@ def test_a_folder_without_event_files_says_where_there_are_some(tmp_path):
     (tmp_path / "train" / "events.out.tfevents.1").write_bytes(GOLDEN.read_bytes())
     with pytest.raises(LogError, match=r"is a folder without event files.*train has some"):
         read_records(tmp_path)
+
+
+def test_checksums_of_records_of_all_lengths_take_one_pass(monkeypatch):
+    """A pass for each length would take minutes for a file in which each record has a length of its own."""
+    data = b"".join(frame(bytes(length)) for length in (7, 3, 0, 3000, 12))
+    starts, lengths, torn = events._frames(data, "log")
+    assert lengths.tolist() == [7, 3, 0, 3000, 12]
+    assert not torn
+    passes = []
+    monkeypatch.setattr(events, "range", lambda end: passes.append(end) or range(end), raising=False)
+    kept, damaged = events._checked(data, starts, lengths, "log")
+    assert (len(kept), damaged) == (5, 0)
+    assert 3000 in passes
+    assert sum(passes) < 3100
+
+
+def test_more_records_or_scalars_than_may_be_are_refused(monkeypatch):
+    data = b"".join(frame(b"") for _ in range(5))
+    assert read_events(data, "log") == ([], [])
+    monkeypatch.setattr(events, "MAX_RECORDS", 4)
+    with pytest.raises(LogError, match="log: too large: more than 4 records"):
+        read_events(data, "log")

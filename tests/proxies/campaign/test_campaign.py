@@ -277,6 +277,42 @@ def test_what_a_killed_process_left_is_swept(create, runs):
     assert not [path for path in left if path.exists()]
 
 
+def killed_at(step: int, campaign: Campaign) -> bool:
+    """Train in a process that ends without a word at this step of its work on the disk; whether it came that far."""
+    child = os.fork()
+    if child == 0:
+        left = iter(range(step, -1, -1))
+
+        def counted(function):
+            def call(*arguments, **keywords):
+                if next(left) == 0:
+                    os._exit(9)
+                return function(*arguments, **keywords)
+
+            return call
+
+        try:
+            for name in ("mkdir", "rename", "replace", "link", "unlink", "fsync", "rmdir"):
+                setattr(os, name, counted(getattr(os, name)))
+            campaign.train(Here())
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+
+
+def test_killed_at_any_step_every_result_that_was_there_stays_and_the_rest_is_trained(create, runs):
+    campaign = create(runs)
+    for step in range(3, 60, 4):  # each goes on with what the one before has left
+        done = outcomes(campaign)
+        if not killed_at(step, Campaign.open(campaign.folder)):
+            break
+        assert outcomes(campaign).items() >= done.items()
+    assert len(done) > 0
+    assert campaign.train(Here()).complete
+    assert outcomes(campaign) == {run.run_id: result_of(run).evaluations for run in runs}
+    assert not list(campaign.folder.rglob(".tmp-*"))
+
+
 def test_the_folder_of_a_group_that_is_done_is_swept(create, runs):
     """A process can be killed between a group's last result and the end of its checkpoint."""
     campaign = create(runs)

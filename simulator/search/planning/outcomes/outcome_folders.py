@@ -24,6 +24,7 @@ _MLFLOW_STATES = {1: "running", 2: "scheduled", 3: "finished", 4: "failed", 5: "
 _MAX_METRIC_BYTES = 1 << 26
 _MAX_TEXT_BYTES = 1 << 16
 _MOST_KEYS = 5_000
+_MAX_RUN_BYTES = 1 << 28  # of all files of a run
 
 
 def is_mlflow_run(folder: Path) -> bool:
@@ -81,14 +82,16 @@ def wandb_facts(folder: Path, whole: bool) -> dict[str, Any]:
 
 def _keys(folder: Path) -> Iterator[tuple[str, Path]]:
     """Every key that MLflow stores in a folder, and its file; keys with a slash are in subfolders."""
-    count = 0
+    count = size = 0
     for parent, folders, names in os.walk(folder, followlinks=False):
         folders.sort()
         for name in sorted(names):
             path = Path(parent, name)
             if path.is_symlink() or not path.is_file():
                 continue
-            count += 1
+            count, size = count + 1, size + path.stat().st_size
+            if size > _MAX_RUN_BYTES:
+                raise LogError(f"{folder}: holds more than {_MAX_RUN_BYTES} bytes; expected the folder of one run")
             if count > _MOST_KEYS:
                 raise LogError(f"{folder}: holds more than {_MOST_KEYS} keys; expected the folder of one run")
             yield path.relative_to(folder).as_posix(), path
