@@ -6,6 +6,7 @@ Libraries are imported inside the commands, so that `simulate --help` and `simul
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import sys
@@ -76,9 +77,10 @@ def _run(words: list[str], out: PlainStream) -> int:
     try:
         return _command(words)
     except click.ClickException as error:
-        error.message = bounded(error.message or "")
-        _say_as_json(words, out, error_parts("UsageError", error.format_message()))
-        error.show()
+        _say_as_json(words, out, error_parts("UsageError", bounded(error.format_message())))
+        said = io.StringIO()
+        error.show(said)
+        click.echo(bounded(said.getvalue()), err=True, nl=False)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted; nothing was left half-written", err=True)
