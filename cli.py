@@ -5,6 +5,8 @@ Libraries are imported inside the commands, so that `simulate --help` and `simul
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import sys
@@ -15,7 +17,8 @@ from typing import Any, NoReturn
 import click
 
 from .commands import COMMANDS
-from .core.errors import ForetrainError, ForetrainWarning, OutputError, error_parts
+from .core.errors import ForetrainError, ForetrainWarning, InputError, OutputError, error_parts
+from .core.output.plain import bounded
 from .core.output.streams import PlainStream, plain_streams
 from .core.registry import NO_PLUGINS
 from .core.version import __version__
@@ -72,11 +75,12 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 def _run(words: list[str], out: PlainStream) -> int:
     """The exit code of a command; what went wrong is said."""
     try:
-        # a command that has answered may still end with a code of its own
-        return simulate.main(words, prog_name="simulate", standalone_mode=False) or 0
+        return _command(words)
     except click.ClickException as error:
-        _say_as_json(words, out, error_parts("UsageError", error.format_message()))
-        error.show()
+        _say_as_json(words, out, error_parts("UsageError", bounded(error.format_message())))
+        said = io.StringIO()
+        error.show(said)
+        click.echo(bounded(said.getvalue()), err=True, nl=False)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted; nothing was left half-written", err=True)
@@ -84,14 +88,26 @@ def _run(words: list[str], out: PlainStream) -> int:
     except OutputError:
         raise
     except ForetrainError as error:
-        _say(words, f"simulate: {error}")
-        _say_as_json(words, out, error.to_dict())
+        message = bounded(str(error))
+        _say(words, f"simulate: {message}")
+        _say_as_json(words, out, error_parts(type(error).__name__, message))
         return error.exit_code
     except Exception as error:
-        what = f"{type(error).__name__}: {error}"
+        what = bounded(f"{type(error).__name__}: {error}")
         _say(words, f"simulate: internal error: {what} (`simulate --debug …` shows where)")
         _say_as_json(words, out, {**error_parts("InternalError", what), "where": None, "got": None})
         return _EXIT_INTERNAL
+
+
+def _command(words: list[str]) -> int:
+    """Run the command; a name that no file can have, wherever it is met, is the user's."""
+    try:
+        # a command that has answered may still end with a code of its own
+        return simulate.main(words, prog_name="simulate", standalone_mode=False) or 0
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise InputError(f"{error.filename}: file name too long; expected the path of a file or folder") from error
 
 
 def _say(words: list[str], message: str) -> None:
@@ -108,4 +124,4 @@ def _say_as_json(words: list[str], out: PlainStream, parts: dict[str, Any]) -> N
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    click.echo(f"warning: {message}", err=True)
+    click.echo(f"warning: {bounded(str(message))}", err=True)

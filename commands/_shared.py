@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import click
 
 from ..core.errors import InfeasibleError, InputError, LogError, UsageError
-from ..core.output.plain import visible
+from ..core.output.plain import bounded_words, visible
 from ..core.output.streams import trusted
 from ..core.progress import Progress, ProgressLines
 
@@ -144,7 +144,7 @@ def show(as_json: bool, facts: dict[str, Any], view: Callable[[], Any]) -> None:
     whole = console(sys.stdout, width=_WHOLE_LINES)
     with whole.capture() as captured:
         whole.print(view())
-    lines = [line.rstrip() for line in captured.get().split("\n")]
+    lines = [bounded_words(line.rstrip()) for line in captured.get().split("\n")]
     click.echo("\n".join(lines), nl=False)
 
 

@@ -20,8 +20,11 @@ _NEXT_COMMANDS = (
     "simulate proxies table proxies --out runs.csv",
     "simulate fit runs.csv --out predictor",
     "simulate predict --config run.yaml --predictor predictor",
+    "simulate proxies curves proxies --out curves",
+    "simulate curve fit curves --out law",
+    "simulate curve predict law --config run.yaml --predictor predictor",
 )
-"""From the project's text to its forecast."""
+"""From the project's text to its forecast and the curve of its loss; `proxies curves` says how to go on to `track`."""
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from ._shared import json_option, log_json_option, progress_bar, show
 
 if TYPE_CHECKING:
     from ..proxies.project import Project
+    from ..workflows.run_curves import WrittenCurves
 
 _FLOPS = "flops"
 _YAML = (".yaml", ".yml", ".json")
@@ -141,6 +143,40 @@ def table(folder: str, out: str, as_json: bool) -> None:
     losses = list(runs.loss_columns)
     facts = {"out": out, "rows": rows, "targets": losses, "digest": runs.digest()}
     show(as_json, facts, lambda: f"wrote {out}: {rows} rows, {', '.join(losses)}")
+
+
+@proxies.command()
+@click.argument("folder", metavar="DIR")
+@click.option("--out", metavar="DIR", required=True, help="Write the curves and plans into this folder.")
+@json_option
+def curves(folder: str, out: str, as_json: bool) -> None:
+    """Write the loss curve and the plan of each run that is done, for `simulate curve fit` and `simulate track`.
+
+    \b
+    Example:  simulate proxies curves proxies --out curves && simulate curve fit curves --out law
+    """
+    from ..workflows.run_curves import write_curves
+
+    written = write_curves(_open(folder), out)
+    show(as_json, written.to_dict(), lambda: _curves_text(written, out))
+
+
+def _curves_text(written: WrittenCurves, out: str) -> str:
+    """What was written, and what can be done with it."""
+    diverged = f"; {len(written.left_out)} that diverged are left out" if written.left_out else ""
+    law = f"simulate curve fit {shlex.quote(out)} --out law"
+    plan, log = (shlex.quote(f"{out}/{part}") for part in written.files(written.largest))
+    lines = [
+        f"wrote {out}: {len(written.run_ids)} runs, each with its plan{diverged}",
+        law,
+        f"simulate track --config {plan} --log {log} --predictor predictor --curves law",
+    ]
+    if written.averaged:
+        lines.append(
+            "! these are training losses; a predictor fitted on the run table speaks of averaged weights, whose loss "
+            "is lower while the rate is high: against it a run may count as behind"
+        )
+    return "\n".join(lines)
 
 
 def _create(space: str, out: str | None, workers: int | None, log_json: bool = False) -> Project:

@@ -237,7 +237,7 @@ class Project:
 
     def table(self) -> RunTable:
         """The run table of what is done of the main stage and those added. Raises CampaignError if nothing is."""
-        stages = [(campaign.file, campaign.results()) for campaign in self._stages_of_table()]
+        stages = [(campaign.file, campaign.results()) for campaign in self.campaigns()]
         return results_table(stages, str(self.folder))
 
     def next_stage(self) -> str:
@@ -250,7 +250,7 @@ class Project:
             last = list(added)[-1]
             if added[last].is_untouched():
                 return last
-        for campaign in self._stages_of_table():
+        for campaign in self.campaigns():
             status = campaign.status()
             if not status.complete:
                 done = status.counts["done"] + status.counts["diverged"]
@@ -265,7 +265,7 @@ class Project:
         store = self.store()
         stage = self.next_stage()
         done: list[ProxyRun] = []
-        for campaign in self._stages_of_table():
+        for campaign in self.campaigns():
             if campaign.folder.name != stage:
                 done += campaign.file.runs
         lr = self.learning_rate() or self.space.lr.fixed or self.space.lr.low
@@ -283,7 +283,7 @@ class Project:
         """What runs cost on the machine that the project was designed for."""
         return estimate(runs, self.machine, len(self.store().domains))
 
-    def _stages_of_table(self) -> list[Campaign]:
+    def campaigns(self) -> list[Campaign]:
         """The campaigns whose results make the table. Raises CampaignError if the first hasn't begun."""
         if not self.main.is_dir():
             raise CampaignError(f"{self.folder}: nothing is trained yet; run `simulate proxies train {self.folder}`")

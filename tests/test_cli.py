@@ -464,6 +464,15 @@ def test_exit_codes(run):
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("words", [["init"], ["proxies", "train"], ["predict", "--config"], ["no-such"], ["--no-such"]])
+def test_what_is_too_long_for_a_name_is_refused_in_few_words(call, words):
+    long = "x" * 10_000
+    done = call(*words[:-1], words[-1] + long) if words[-1].endswith("such") else call(*words, long)
+    assert done.returncode in (2, 3)
+    assert len(done.stderr) < 1_000
+    assert "internal error" not in done.stderr
+
+
 def test_debug_shows_the_traceback_and_nothing_else_does(run):
     bad = ["predict", "--config", "absent.yaml"]
     plain, debug = run(*bad), run("--debug", *bad)

@@ -6,13 +6,31 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["is_plain", "made_plain", "strings_of", "visible"]
+__all__ = ["bounded", "bounded_words", "is_plain", "made_plain", "strings_of", "visible"]
 
 # Control characters (C0, DEL, C1), line and paragraph separators, what turns the direction of writing around, and
 # halves of surrogate pairs, which have no UTF-8. Other invisible characters are part of how people write: no-break
 # spaces, joiners of emoji, marks of Arabic and Persian words.
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _STEERING_LINES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+_WORD = (160, 80)  # characters kept of a longer word, from its start and its end; paths are rarely as long
+_LINE = (1200, 600)
+_LONG_WORD = re.compile(rf"[^\s]{{{sum(_WORD) + 1},}}")
+
+
+def bounded(message: str) -> str:
+    """The message without the middle of its overlong words and lines, which are somebody's data.
+
+    >>> len(bounded("name: got " + "x" * 10_000)) < 300
+    True
+    """
+    return "\n".join(_cut(line, *_LINE) for line in bounded_words(message).split("\n"))
+
+
+def bounded_words(text: str) -> str:
+    """The text without the middle of its overlong words."""
+    return _LONG_WORD.sub(lambda found: _cut(found.group(), *_WORD), text)
 
 
 def is_plain(text: str) -> bool:
@@ -53,6 +71,10 @@ def strings_of(value: Any) -> list[str]:
     if isinstance(value, list | tuple):
         return [text for item in value for text in strings_of(item)]
     return [value] if isinstance(value, str) else []
+
+
+def _cut(text: str, start: int, end: int) -> str:
+    return text if len(text) <= start + end + 1 else f"{text[:start]}…{text[-end:]}"
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -27,6 +27,17 @@ def test_a_plan(call, plan):
     assert "arXiv:2211.04325v2" in done.stdout
 
 
+def test_a_plan_sees_the_figures_and_references_of_its_own_stocks_once(call, plan):
+    shown = call("data", "stock", "--config", plan).stdout
+    assert "common-crawl" not in shown
+    assert "muennighoff2023" not in shown
+    assert "common-crawl" in call("data", "stock").stdout
+    single = call("data", "stock", "--config", plan, "--set", "data.mix={web: 1.0}").stdout
+    assert not any(line.startswith("all ") for line in single.splitlines())
+    texts = [line for line in shown.splitlines() if line]
+    assert len(texts) == len(set(texts))
+
+
 def test_json_has_the_same_facts(call, plan):
     options = ("--growth", "2.4x", "--max-epochs", "2", "--public", "wiki=20B", "--set", "data.tokens=4T")
     done = call("data", "stock", "--config", plan, *options, "--start-year", "2030", "--json")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 
 import pandas as pd
@@ -73,6 +74,21 @@ def test_the_table_is_one_that_fit_reads(call_in, project):
     plan = "model: {params: 20k, params_embedding: 1k}\ndata: {tokens: 64k, unique_tokens: 64k}\n"
     (project / "plan.yaml").write_text(plan)
     assert call_in(project, "predict", "--config", "plan.yaml", "--predictor", "predictor").returncode == 0
+
+
+def test_its_curves_and_plans_are_ones_that_curve_and_track_read(call_in, project):
+    facts = said(call_in(project, "proxies", "curves", "proxies", "--out", "curves", "--json"))
+    assert (len(facts["runs"]), facts["left_out"]) == (11, [])
+    again = call_in(project, "proxies", "curves", "proxies", "--out", "curves")
+    track = next(line for line in again.stdout.splitlines() if line.startswith("simulate track"))
+    assert facts["largest"] in track
+    assert said(call_in(project, "curve", "fit", "curves", "--out", "law", "--json"))["out"] == "law"
+    words = track.replace("--predictor predictor", "--family 'mix 1' --set targets.loss_nats=3 --json")
+    tracked = call_in(project, *shlex.split(words)[1:])
+    assert tracked.returncode in (0, 4), tracked.stderr
+    found = json.loads(tracked.stdout)
+    assert (found["step"], found["notices"]) == (found["steps"], [])
+    assert call_in(project, "proxies", "curves", "proxies", "--out", "proxies").returncode == 3
 
 
 def test_training_again_changes_nothing(call_in, project):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from rich.table import Table
 from rich.text import Text
 
+from ....core.output.plain import bounded
 from ....core.quantity import Quantity
 from ....core.summary import percent
 
@@ -23,8 +24,8 @@ def plain_table(*headings: str) -> Table:
 
 
 def add_row(table: Table, *cells: str) -> None:
-    """A row of literal text: a name in square brackets is no markup."""
-    table.add_row(*(Text(cell) for cell in cells))
+    """A row of literal text: a name in square brackets is no markup, and of an overlong one the middle is left out."""
+    table.add_row(*(Text(bounded(cell)) for cell in cells))
 
 
 def quantity_cells(quantity: Quantity, form: Callable[[float], str]) -> list[str]:

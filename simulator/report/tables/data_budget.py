@@ -19,12 +19,21 @@ __all__ = ["stock_view"]
 _LEVEL = 0.8  # of the interval of years, the level at which the figures' authors give theirs
 _UNKNOWN = "–"
 _FAR = 2200.0  # a year past which no trend speaks
+_ALL = "all published stocks: simulate data stock"
 
 
 def stock_view(plan: PlanStock | None, outlook: PublicOutlook) -> RenderableType:
-    """A plan's budget and dates, if there is a plan, and the published stocks."""
-    blocks: list[RenderableType] = [] if plan is None else [*_plan(plan), Text("")]
-    return Group(*blocks, *_public(outlook))
+    """A plan's budget and dates, and what is published of its stocks; without a plan, of all of them."""
+    if plan is None:
+        return Group(*_public(outlook, set(outlook.stocks)))
+    drawn_on = {one.public.stock.name for one in _rows(plan) if one.public is not None}
+    published = _public(outlook, drawn_on) if drawn_on & set(outlook.stocks) else []
+    return Group(*_plan(plan), Text(""), *published, Text(_ALL, style="dim"))
+
+
+def _rows(plan: PlanStock) -> list[TokenBudget]:
+    """The domains and the whole; of a single domain, which is the whole, just that."""
+    return list(plan.domains) if len(plan.domains) == 1 else [*plan.domains, plan.whole]
 
 
 def _plan(plan: PlanStock) -> list[RenderableType]:
@@ -39,7 +48,7 @@ def _plan(plan: PlanStock) -> list[RenderableType]:
         "worth, fresh tokens",
         f"most tokens at {plan.max_epochs:g} epochs",
     )
-    for one in (*plan.domains, plan.whole):
+    for one in _rows(plan):
         add_row(table, *_budget(one))
     blocks: list[RenderableType] = [Text(title, style="bold"), table]
     if plan.bound_by is not None and plan.whole.max_tokens is not None:
@@ -74,7 +83,7 @@ def _growing(plan: PlanStock) -> str:
 
 def _dates(plan: PlanStock) -> Table:
     table = plain_table("domain", "public stock", "tokens", "seen by the plan", "used up", f"{_LEVEL:.0%} interval")
-    for one in (*plan.domains, plan.whole):
+    for one in _rows(plan):
         public = one.public
         if public is not None:
             years = _years(public.used_up)
@@ -86,9 +95,11 @@ def _share(share: float) -> str:
     return f"{share:.0%}" if share > 1 else percent(share)
 
 
-def _public(outlook: PublicOutlook) -> list[RenderableType]:
+def _public(outlook: PublicOutlook, names: set[str]) -> list[RenderableType]:
+    """The published figures of some stocks, and where these come from."""
+    shown = {name: use for name, use in outlook.stocks.items() if name in names}
     table = plain_table("published stock", "tokens", "interval", "in", "used up", f"{_LEVEL:.0%} interval", "figures")
-    for name, use in outlook.stocks.items():
+    for name, use in shown.items():
         stock = use.stock
         low, high = map(format_count, stock.interval)
         interval = f"{low} to {high} ({stock.level:.0%})"
@@ -100,7 +111,8 @@ def _public(outlook: PublicOutlook) -> list[RenderableType]:
         f"{demand['largest_runs']['year']:.0f}, {demand['growth_per_year']:.3g} times as many each year; "
         f"a token seen {outlook.max_epochs:g} times, but in stocks that count repeats already"
     )
-    known = [Text(f"{key}: {text}", style="dim") for key, text in demand["sources"].items()]
+    cited = {key for use in shown.values() for key in use.stock.sources}
+    known = [Text(f"{key}: {text}", style="dim") for key, text in demand["sources"].items() if key in cited]
     return [Text(title), table, *known]
 
 

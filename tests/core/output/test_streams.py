@@ -5,7 +5,7 @@ import json
 
 import pytest
 from foretrain.core.errors import ConfigError, OutputError
-from foretrain.core.output.plain import is_plain, made_plain, visible
+from foretrain.core.output.plain import bounded, is_plain, made_plain, visible
 from foretrain.core.output.streams import PlainStream, trusted
 from foretrain.core.progress import ProgressLines
 
@@ -23,6 +23,19 @@ def test_what_steers_is_spelled_out(text):
 def test_what_people_write_stays(text):
     assert is_plain(text)
     assert visible(text) == text
+
+
+@pytest.mark.parametrize("long", ["x" * 10_000, "many words " * 1_000], ids=["a word", "a line"])
+def test_of_long_texts_a_message_has_both_ends(long):
+    message = bounded(f"runs.csv:3: loss: got '{long}'; expected a number\nthe next line")
+    assert len(message) < 2_000
+    assert message.startswith("runs.csv:3: loss: got '" + long[:100])
+    assert message.endswith("expected a number\nthe next line")
+
+
+def test_messages_as_they_are_stay():
+    path = "/".join(["folder"] * 20) + "/run.yaml"
+    assert bounded(f"{path}:3: data.tokens is missing") == f"{path}:3: data.tokens is missing"
 
 
 def test_a_stream_filters_all_but_what_the_program_draws():
