@@ -18,7 +18,8 @@ PriorOf = Callable[[RatePath, float], CurvePrior]
 """Returns the prior of a run's loss curve, given its learning rates and its current loss in nats."""
 
 _LATEST = 5  # losses whose median is where the run stands
-_LEAST_MULTIPLE = 3.0  # a run that is only twice as fast as its plan may be a good one
+_LEAST_MULTIPLE = 3.0  # of the plan's steps that must be left, for a multiple to fit
+_FASTER = 2.0  # a run that is only twice as fast as its plan may be a good one
 _FALL = 1.15  # first loss over the last: a model that was trained before starts low and stays there
 _LEARNED = 0.75  # of the first loss: below, a point tells how far the run is
 _TELLING = 2  # such points
@@ -53,7 +54,7 @@ def impossible_steps(
     if most < _LEAST_MULTIPLE or loss[:_TELLING].max() < _FALL * last:
         return None
     belief = condition(path, curves(path, planned[0]), anchor=(planned[0], max(planned[1], _LEAST_SD)))
-    ends = np.array([now, min(_LEAST_MULTIPLE * now, path.steps), min(most * now, path.steps)])
+    ends = np.array([now, min(_FASTER * now, path.steps), min(most * now, path.steps)])
     low = belief.band(np.maximum(ends, 1.0)).interval(0.9)[0]
     if last >= min(low[0], low[1]) or last < low[2]:
         return None
@@ -61,7 +62,7 @@ def impossible_steps(
     text = (
         f"{where}: {key} can't be optimizer steps: {last:.3g} nats at step {now:.0f} of {path.steps}, where the plan "
         f"allows {low[0]:.3g} at the very least; about {multiple:g} steps to a record would fit. If it counts records, "
-        f"say how many steps each stands for: --step-unit {multiple:g}steps"
+        f"say how many steps each stands for, such as --step-unit {multiple:g}steps"
     )
     return Notice("step_axis", text, now, serious=True)
 
