@@ -54,6 +54,14 @@ def cases() -> Iterator[Case]:
         yield Case("log", f"{name}: {damage}", partial(_tracked, name, damage))
     for multiple in (10, 250, 500, 1000):
         yield Case("log", f"a record every {multiple} steps, stated", partial(_stated, multiple))
+    for earlier in (1, 20, 61):
+        yield Case("log", f"two runs in one file, the first of {earlier} points", partial(_two_runs, earlier))
+    for style in ("val_loss", "val/loss", "eval_loss", "validation loss"):
+        yield Case("log", f"only validation losses: {style}", partial(_only_validated, style))
+    for style in _TIMES:
+        yield Case("log", f"unit of times: {style}", partial(_timed, style))
+    for name in ("before", "between", "after"):
+        yield Case("log", f"a blank column {name} the others", partial(_blank_column, name))
     for name in ("empty lines", "prose", "steps without a loss", "a loss without steps"):
         yield Case("log", f"no log: {name}", partial(_refused, name))
 
@@ -112,6 +120,64 @@ def _stated(multiple: int, folder: Path) -> None:
     done = _track(folder, "--step-unit", f"{multiple}steps")
     assert done.code in (0, 4), done.err[-400:]
     assert done.json["step"] == steps[-1], done.json["step"]
+
+
+def _answered(folder: Path) -> dict:
+    done = _track(folder)
+    assert done.code in (0, 4), done.err[-400:]
+    done.sound()
+    return done.json
+
+
+def _rows(keys: str, row: Callable[[int, float], str], steps=_STEPS) -> str:
+    return keys + "\n" + "".join(row(step, _loss(step)) + "\n" for step in steps)
+
+
+def _two_runs(earlier: int, folder: Path) -> None:
+    first = list(_STEPS)[:earlier]
+    _write(folder, _rows("step,loss", lambda s, x: f"{s},{x:.4f}", [*first, *_STEPS]))
+    facts = _answered(folder)
+    assert (facts["step"], facts["points"]) == (_LAST, len(_STEPS)), facts["points"]
+    texts = " ".join(notice["text"] for notice in facts["notices"])
+    assert earlier == 1 or "is it all one run?" in texts, texts
+
+
+def _only_validated(style: str, folder: Path) -> None:
+    _write(folder, _rows(f"step,{style}", lambda s, x: f"{s},{x:.4f}"))
+    facts = _answered(folder)
+    assert (facts["step"], facts["points"]) == (_LAST, len(_STEPS)), facts
+    assert abs(facts["last_loss_nats"] - _loss(_LAST)) < 1e-3, facts["last_loss_nats"]
+
+
+_TIMES: dict[str, Callable[[int, float], str]] = {
+    "train_time:…ms": lambda s, x: f"step:{s}/10000 train_loss:{x:.4f} train_time:{s * 500}ms",
+    "train_time:…s": lambda s, x: f"step:{s}/10000 train_loss:{x:.4f} train_time:{s * 0.5}s",
+    "time …ms of a step": lambda s, x: f"iter {s}: loss {x:.4f}, time 500.00ms",
+    "dt …s of a step": lambda s, x: f"step {s}: loss {x:.4f}, dt 0.5s",
+    "_runtime": lambda s, x: json.dumps({"_step": s, "loss": x, "_runtime": s * 0.5}),
+    "elapsed_s": lambda s, x: json.dumps({"step": s, "loss": x, "elapsed_s": s * 0.5}),
+}
+"""Lines of a run whose steps take half a second."""
+
+
+def _timed(style: str, folder: Path) -> None:
+    _write(folder, "".join(_TIMES[style](step, _loss(step)) + "\n" for step in _STEPS))
+    facts = _answered(folder)
+    assert (facts["step"], facts["points"]) == (_LAST, len(_STEPS)), facts
+    assert facts["time"] is not None, "no time"
+    assert abs(facts["time"]["step_time_s"] / 0.5 - 1) < 0.02, facts["time"]["step_time_s"]
+
+
+def _blank_column(where: str, folder: Path) -> None:
+    keys, row = {
+        "before": ("empty,step,loss", lambda s, x: f",{s},{x:.4f}"),
+        "between": ("step,val_loss,loss", lambda s, x: f"{s},,{x:.4f}"),
+        "after": ("step,loss,lr", lambda s, x: f"{s},{x:.4f},"),
+    }[where]
+    _write(folder, _rows(keys, row))
+    facts = _answered(folder)
+    assert (facts["step"], facts["points"]) == (_LAST, len(_STEPS)), facts
+    assert not facts["notices"], facts["notices"]
 
 
 def _refused(name: str, folder: Path) -> None:
