@@ -95,6 +95,16 @@ def test_every_command_line_would_be_accepted(page):
         command.make_context(" ".join(words), rest)  # raises what click would say of it
 
 
+@pytest.mark.parametrize("page", GUIDE, ids=lambda page: page.name)
+def test_every_plan_in_a_command_line_is_there_or_stands_for_yours(page):
+    if "in the place of" in text(page):
+        return
+    made = {"best.yaml", *(path.name for path in (ROOT / "examples/project").iterdir())}
+    for words in typed_lines(page):
+        for name in (word for word in words if word.endswith(".yaml")):
+            assert name in made or (ROOT / name).is_file(), (name, words)
+
+
 @of_pages
 def test_every_command_that_is_named_exists(page):
     for words in named_commands(page):
