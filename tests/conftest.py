@@ -112,6 +112,37 @@ def write_runs() -> Callable[..., Path]:
     return write
 
 
+@pytest.fixture(scope="session")
+def dies_at() -> Callable[[int, Callable[[], object]], bool]:
+    """`dies_at(step, work)`: do it in a process that ends without a word at this step of its work on the disk.
+
+    Whether it came that far.
+    """
+
+    def forked(step: int, work: Callable[[], object]) -> bool:
+        child = os.fork()
+        if child == 0:
+            left = iter(range(step, -1, -1))
+
+            def counted(function):
+                def call(*arguments, **keywords):
+                    if next(left) == 0:
+                        os._exit(9)
+                    return function(*arguments, **keywords)
+
+                return call
+
+            try:
+                for name in ("mkdir", "rename", "replace", "link", "unlink", "fsync", "rmdir"):
+                    setattr(os, name, counted(getattr(os, name)))
+                work()
+            finally:
+                os._exit(0)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+
+    return forked
+
+
 @pytest.fixture(scope="module")
 def fit_once() -> Iterator[None]:
     """Equal tables give equal fits, so each is fitted once for all tests of a module that asks for this."""

@@ -12,7 +12,6 @@ from foretrain.core.errors import InputError, PredictorError
 from foretrain.core.files import check_manifest, write_text
 
 NAMES = ("a.txt", "b.txt", "c.txt")
-STEPS = ("mkdir", "rename", "replace", "link", "unlink", "fsync", "rmdir")
 
 
 def ours(name: str) -> bool:
@@ -33,34 +32,11 @@ def content(folder: Path) -> tuple[str, ...]:
     return read_whole(folder, read)
 
 
-def dies_at(step: int, folder: Path, text: str) -> bool:
-    """Write in a process that ends without a word at this step of its work on the disk; whether it came that far."""
-    child = os.fork()
-    if child == 0:
-        left = iter(range(step, -1, -1))
-
-        def counted(function):
-            def call(*arguments, **keywords):
-                if next(left) == 0:
-                    os._exit(9)
-                return function(*arguments, **keywords)
-
-            return call
-
-        try:
-            for name in STEPS:
-                setattr(os, name, counted(getattr(os, name)))
-            write(folder, text)
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
-
-
-def test_killed_at_every_step_old_or_new_is_there(tmp_path):
+def test_killed_at_every_step_old_or_new_is_there(dies_at, tmp_path):
     folder, seen = tmp_path / "mine", []
     for step in range(100):
         write(folder, "old")
-        if not dies_at(step, folder, "new"):
+        if not dies_at(step, lambda: write(folder, "new")):
             break
         seen.append(content(folder)[0])
         assert set(content(folder)) == {seen[-1]}
@@ -71,9 +47,9 @@ def test_killed_at_every_step_old_or_new_is_there(tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == ["MANIFEST.json", *NAMES]
 
 
-def test_killed_before_there_was_anything_the_next_one_is_written(tmp_path):
+def test_killed_before_there_was_anything_the_next_one_is_written(dies_at, tmp_path):
     for step in range(3):
-        assert dies_at(step, tmp_path / "mine", "new")
+        assert dies_at(step, lambda: write(tmp_path / "mine", "new"))
         write(tmp_path / "mine", "last")
         assert content(tmp_path / "mine") == ("last",) * 3
 

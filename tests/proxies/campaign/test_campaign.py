@@ -5,6 +5,7 @@ import math
 import os
 import random
 import shutil
+from functools import partial
 
 import pytest
 from foretrain.core.errors import CampaignError, CorpusError
@@ -277,34 +278,11 @@ def test_what_a_killed_process_left_is_swept(create, runs):
     assert not [path for path in left if path.exists()]
 
 
-def killed_at(step: int, campaign: Campaign) -> bool:
-    """Train in a process that ends without a word at this step of its work on the disk; whether it came that far."""
-    child = os.fork()
-    if child == 0:
-        left = iter(range(step, -1, -1))
-
-        def counted(function):
-            def call(*arguments, **keywords):
-                if next(left) == 0:
-                    os._exit(9)
-                return function(*arguments, **keywords)
-
-            return call
-
-        try:
-            for name in ("mkdir", "rename", "replace", "link", "unlink", "fsync", "rmdir"):
-                setattr(os, name, counted(getattr(os, name)))
-            campaign.train(Here())
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
-
-
-def test_killed_at_any_step_every_result_that_was_there_stays_and_the_rest_is_trained(create, runs):
+def test_killed_at_any_step_every_result_that_was_there_stays_and_the_rest_is_trained(dies_at, create, runs):
     campaign = create(runs)
     for step in range(3, 60, 4):  # each goes on with what the one before has left
         done = outcomes(campaign)
-        if not killed_at(step, Campaign.open(campaign.folder)):
+        if not dies_at(step, partial(Campaign.open(campaign.folder).train, Here())):
             break
         assert outcomes(campaign).items() >= done.items()
     assert len(done) > 0
