@@ -97,7 +97,7 @@ def forecast_chart(result: Forecast, predictor: Predictor) -> alt.TopLevelMixin:
     name = result.config.name or "run"
     of_what = result.predictor["main_in_words"]
     subtitle = (
-        f"{format_count(result.params_fitted)} parameters; bands: 50 % and 90 %; rests on {result.predictor['name']}"
+        f"{format_count(result.params_total)} parameters; bands: 50 % and 90 %; rests on {result.predictor['name']}"
     )
     heading = f"{name}: predicted perplexity" + (f", {of_what}" if of_what else "")
     title = alt.TitleParams(heading, subtitle=subtitle, anchor="start")
