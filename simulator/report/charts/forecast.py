@@ -96,9 +96,8 @@ def forecast_chart(result: Forecast, predictor: Predictor) -> alt.TopLevelMixin:
         layers.append(rule.mark_text(align="left", dy=-7, x=5, color="#2ca02c").encode(y="y:Q", text="label:N"))
     name = result.config.name or "run"
     of_what = result.predictor["main_in_words"]
-    subtitle = (
-        f"{format_count(result.params_total)} parameters; bands: 50 % and 90 %; rests on {result.predictor['name']}"
-    )
+    size = format_count(result.config.model.params_total)
+    subtitle = f"{size} parameters; bands: 50 % and 90 %; rests on {result.predictor['name']}"
     heading = f"{name}: predicted perplexity" + (f", {of_what}" if of_what else "")
     title = alt.TitleParams(heading, subtitle=subtitle, anchor="start")
     return alt.layer(*layers).properties(width=640, height=380, title=title)
