@@ -1,16 +1,16 @@
 """The commands of `simulate`: parse, call one library function, show what it returns. No logic lives here."""
 
-from .cluster import cluster
-from .curve import curve
-from .data import data
-from .fit import backtest, fit, score
-from .init import init
-from .optimal import optimal
-from .optimize import optimize
-from .planner import planner
-from .predict import compare, predict, predictors
-from .proxies import proxies
-from .track import track
+from .forecasting.curve import curve
+from .forecasting.predict import compare, predict, predictors
+from .forecasting.track import track
+from .learning.data import data
+from .learning.fit import backtest, fit, score
+from .learning.proxies import proxies
+from .planning.cluster import cluster
+from .planning.optimal import optimal
+from .planning.optimize import optimize
+from .planning.planner import planner
+from .starting.init import init
 
 __all__ = ["COMMANDS"]
 

@@ -1,7 +1,7 @@
 """Libraries that only some questions need: the extra that brings each, and the one message where one is missing.
 
-A plain installation answers everything about runs; `foretrain[proxies]` trains small models, `foretrain[charts]` draws,
-`foretrain[excel]` reads workbooks.
+A plain installation answers everything about runs; `foretrain[proxies]` trains small models, `foretrain[charts]` draws
+pictures and reports, `foretrain[serve]` serves them, `foretrain[excel]` reads workbooks.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ __all__ = ["EXTRAS", "has", "require"]
 
 EXTRAS = {
     "altair": "charts",
+    "fastapi": "serve",
+    "jinja2": "charts",
     "openpyxl": "excel",
     "psycopg": "postgresql",
     "ray": "ray",
@@ -21,6 +23,7 @@ EXTRAS = {
     "sklearn": "sklearn",
     "tokenizers": "proxies",
     "torch": "proxies",
+    "uvicorn": "serve",
     "vl_convert": "charts",
 }
 """The extra of pyproject.toml that brings a library, by the name that it is imported by."""

@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from foretrain.commands.proxies import parse_budget, parse_precision, planned_from_config, planned_from_text
+from foretrain.commands.learning.proxies import parse_budget, parse_precision, planned_from_config, planned_from_text
 from foretrain.core.errors import ConfigError, UsageError
 from foretrain.workflows.planned_run import StageBudget, with_mix
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from ..core.errors import ConfigError, UsageError
-from ._shared import chart_option, json_option, positive, progress_bar, show, stated_in, step_times
+from ...core.errors import ConfigError, UsageError
+from .._shared import chart_option, json_option, positive, progress_bar, show, stated_in, step_times
 
 predictor_option = click.option(
     "--predictor",
@@ -34,7 +34,7 @@ stock_option = click.option(
 
 def views() -> Any:
     """The views of compute-optimal plans, imported when they are needed."""
-    from ..simulator.report.tables import optimal as optimal_tables
+    from ...simulator.report.tables import optimal as optimal_tables
 
     return optimal_tables
 
@@ -80,9 +80,9 @@ def point(
     Example:  simulate optimal point --flops 5.76e23 --predictor chinchilla-massivetext
               simulate optimal point --budget 2M --config examples/llama-7b.yaml
     """
-    from ..simulator.allocation.compute_optimal.curves import isoflop
-    from ..simulator.allocation.compute_optimal.optimal import compute_optimal
-    from ..simulator.predictor.storage.folder import load
+    from ...simulator.allocation.compute_optimal.curves import isoflop
+    from ...simulator.allocation.compute_optimal.optimal import compute_optimal
+    from ...simulator.predictor.storage.folder import load
 
     if limits["budget"] is not None or limits["deadline"] is not None:
         if config is None or flops is not None or unique_tokens is not None:
@@ -105,8 +105,8 @@ def point(
     with _stated(config):
         result = compute_optimal(fitted, amount, config=run, unique_tokens=stock)
     if chart is not None:
-        from ..simulator.report.charts.forecast import save_chart
-        from ..simulator.report.charts.optimal import curves_chart
+        from ...simulator.report.charts.forecast import save_chart
+        from ...simulator.report.charts.optimal import curves_chart
 
         curve = isoflop(fitted, [result.flops], config=run, unique_tokens=stock)
         save_chart(curves_chart(curve, []), chart)
@@ -125,10 +125,10 @@ def _point_within_limits(
     calibration: str | None,
 ) -> None:
     """The point for a budget, a deadline or both."""
-    from ..core.units import parse_duration_s
-    from ..simulator.allocation.under_limits.money import money_optimal
-    from ..simulator.config.run_config import RunConfig
-    from ..simulator.predictor.storage.folder import load
+    from ...core.units import parse_duration_s
+    from ...simulator.allocation.under_limits.money import money_optimal
+    from ...simulator.config.run_config import RunConfig
+    from ...simulator.predictor.storage.folder import load
 
     run = RunConfig.load(config, overrides)
     fitted = load(predictor)
@@ -149,8 +149,8 @@ def _point_within_limits(
             progress=step,
         )
     if chart is not None:
-        from ..simulator.report.charts.forecast import save_chart
-        from ..simulator.report.charts.optimal import money_chart
+        from ...simulator.report.charts.forecast import save_chart
+        from ...simulator.report.charts.optimal import money_chart
 
         save_chart(money_chart(result), chart)
     show(as_json, result.to_dict(), lambda: views().money_view(result))
@@ -180,8 +180,8 @@ def curves(
     \b
     Example:  simulate optimal curves --flops 1e21,1e22,1e23 --loss 2.2,2.0 --chart curves.html
     """
-    from ..simulator.allocation.compute_optimal.curves import isoflop, isoloss
-    from ..simulator.predictor.storage.folder import load
+    from ...simulator.allocation.compute_optimal.curves import isoflop, isoloss
+    from ...simulator.predictor.storage.folder import load
 
     if flops is None and losses is None:
         raise UsageError("simulate optimal curves: expected --flops, --loss or both, such as --flops 1e21,1e22")
@@ -194,8 +194,8 @@ def curves(
         equal_flops = isoflop(fitted, amounts, config=run, unique_tokens=stock)
         equal_loss = isoloss(fitted, reached, config=run, unique_tokens=stock)
     if chart is not None:
-        from ..simulator.report.charts.forecast import save_chart
-        from ..simulator.report.charts.optimal import curves_chart
+        from ...simulator.report.charts.forecast import save_chart
+        from ...simulator.report.charts.optimal import curves_chart
 
         save_chart(curves_chart(equal_flops, equal_loss), chart)
     facts = {
@@ -237,9 +237,9 @@ def more(
     \b
     Example:  simulate optimal more --config examples/llama-7b.yaml --weeks 1 --gpus 1000 --budget 10%
     """
-    from ..simulator.allocation.under_limits.marginal import what_more_buys
-    from ..simulator.config.run_config import RunConfig
-    from ..simulator.predictor.storage.folder import load
+    from ...simulator.allocation.under_limits.marginal import what_more_buys
+    from ...simulator.config.run_config import RunConfig
+    from ...simulator.predictor.storage.folder import load
 
     share = _share("--budget", budget)
     more_weeks = _count("--weeks", weeks) or 1.0
@@ -275,9 +275,9 @@ def sensitivity(
     \b
     Example:  simulate optimal sensitivity --config examples/llama-7b.yaml --step 10%
     """
-    from ..simulator.allocation.sensitivity.sensitivity import sensitivity as turned
-    from ..simulator.config.run_config import RunConfig
-    from ..simulator.predictor.storage.folder import load
+    from ...simulator.allocation.sensitivity.sensitivity import sensitivity as turned
+    from ...simulator.config.run_config import RunConfig
+    from ...simulator.predictor.storage.folder import load
 
     share = _share("--step", step_share, most=0.5)
     run = RunConfig.load(config, overrides)
@@ -286,8 +286,8 @@ def sensitivity(
     with stated_in(config), progress_bar("turning") as step:
         result = turned(run, fitted, step=share, step_times=times, progress=step)
     if chart is not None:
-        from ..simulator.report.charts.forecast import save_chart
-        from ..simulator.report.charts.optimal import sensitivity_chart
+        from ...simulator.report.charts.forecast import save_chart
+        from ...simulator.report.charts.optimal import sensitivity_chart
 
         save_chart(sensitivity_chart(result), chart)
     show(as_json, result.to_dict(), lambda: views().sensitivity_view(result))
@@ -295,7 +295,7 @@ def sensitivity(
 
 def _run(config: str | None, overrides: tuple[str, ...]) -> Any:
     """The planned run, None where none is given. Raises UsageError for overrides of none."""
-    from ..simulator.config.run_config import RunConfig
+    from ...simulator.config.run_config import RunConfig
 
     if config is not None:
         return RunConfig.load(config, overrides)
@@ -306,7 +306,7 @@ def _run(config: str | None, overrides: tuple[str, ...]) -> Any:
 
 def _count(option: str, text: str | None) -> float | None:
     """A positive count, or None where the option isn't given. Raises UsageError."""
-    from ..core.units import parse_count
+    from ...core.units import parse_count
 
     if text is None:
         return None
@@ -315,7 +315,7 @@ def _count(option: str, text: str | None) -> float | None:
 
 def _counts(option: str, text: str | None) -> list[float]:
     """Positive numbers between commas, none where the option isn't given. Raises UsageError."""
-    from ..core.units import parse_count
+    from ...core.units import parse_count
 
     if not text:
         return []
@@ -324,7 +324,7 @@ def _counts(option: str, text: str | None) -> list[float]:
 
 def _flops(option: str, text: str | None) -> list[float]:
     """Training FLOPs between commas. Raises UsageError for what is no number, InputError for what no run has."""
-    from ..simulator.allocation.compute_optimal.optimum import check_flops
+    from ...simulator.allocation.compute_optimal.optimum import check_flops
 
     found = _counts(option, text)
     for amount in found:
@@ -339,7 +339,7 @@ def _stated(config: str | None) -> Any:
 
 def _share(option: str, text: str, most: float = 100.0) -> float:
     """`10%` or `0.1` as a fraction. Raises UsageError."""
-    from ..core.units import parse_share, percent_hint, shown
+    from ...core.units import parse_share, percent_hint, shown
 
     try:
         value = parse_share(text)

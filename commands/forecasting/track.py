@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ._shared import chart_option, json_option, progress_bar, show, stated_in, step_times
+from .._shared import chart_option, json_option, progress_bar, show, stated_in, step_times
 
 EXIT_BEHIND = 4
 """A run that is behind its plan, has diverged, or whose loss has shifted."""
@@ -58,10 +58,10 @@ def track(
     \b
     Example:  simulate track --config run.yaml --log metrics.jsonl --chart track.html
     """
-    from ..simulator.config.run_config import RunConfig
-    from ..simulator.tracking.relatives import load_curves
-    from ..simulator.tracking.track import predictor_for
-    from ..simulator.tracking.track import track as track_run
+    from ...simulator.config.run_config import RunConfig
+    from ...simulator.tracking.relatives import load_curves
+    from ...simulator.tracking.track import predictor_for
+    from ...simulator.tracking.track import track as track_run
 
     run = RunConfig.load(config, overrides)
     shapes = None if curves is None else load_curves(curves, run, family)
@@ -70,8 +70,8 @@ def track(
     with stated_in(config), progress_bar("tracking") as step:
         result = track_run(run, log, fitted, shapes, metric=metric, unit=unit, step_times=times, progress=step)
     if chart is not None:
-        from ..simulator.report.charts.forecast import save_chart
-        from ..simulator.report.charts.tracking import tracking_chart
+        from ...simulator.report.charts.forecast import save_chart
+        from ...simulator.report.charts.tracking import tracking_chart
 
         save_chart(tracking_chart(result), chart)
     show(as_json, result.to_dict(), lambda: _view(result))
@@ -80,6 +80,6 @@ def track(
 
 
 def _view(result):
-    from ..simulator.report.tables.tracking import tracking_view
+    from ...simulator.report.tables.tracking import tracking_view
 
     return tracking_view(result)

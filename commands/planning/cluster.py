@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from ..core.errors import UsageError
-from ._shared import json_option, show, stated_in, step_times
+from ...core.errors import UsageError
+from .._shared import json_option, show, stated_in, step_times
 
 config_option = click.option("--config", required=True, metavar="FILE", help="The planned run, YAML or JSON.")
 set_option = click.option(
@@ -21,7 +21,7 @@ calibration_option = click.option(
 
 def views() -> Any:
     """The views of cluster estimates, imported when they are needed."""
-    from ..simulator.report.tables import cluster as cluster_tables
+    from ...simulator.report.tables import cluster as cluster_tables
 
     return cluster_tables
 
@@ -49,8 +49,8 @@ def estimate(config: str, overrides: tuple[str, ...], calibration: str | None, a
     \b
     Example:  simulate cluster estimate --config examples/llama-70b.yaml --set hardware.count=1024
     """
-    from ..simulator.cluster.estimate import estimate as estimated
-    from ..simulator.config.run_config import RunConfig
+    from ...simulator.cluster.estimate import estimate as estimated
+    from ...simulator.config.run_config import RunConfig
 
     run = RunConfig.load(config, overrides)
     times = step_times(calibration)
@@ -91,10 +91,10 @@ def calibrate(
     Example:  simulate cluster calibrate --config run.yaml --step-time 1.93s --out cluster.json
               simulate cluster calibrate --config other.yaml --step-time 3.1s --from cluster.json --out cluster.json
     """
-    from ..simulator.cluster.step_time.calibrate import calibrate_on_plan, calibrate_on_rows
-    from ..simulator.cluster.step_time.measurements.table import load_measurements
-    from ..simulator.cluster.step_time.step_model import StepTimeModel
-    from ..simulator.config.run_config import RunConfig
+    from ...simulator.cluster.step_time.calibrate import calibrate_on_plan, calibrate_on_rows
+    from ...simulator.cluster.step_time.measurements.table import load_measurements
+    from ...simulator.cluster.step_time.step_model import StepTimeModel
+    from ...simulator.config.run_config import RunConfig
 
     known = step_times(earlier) or StepTimeModel.shipped()
     if (runs is None) == (config is None):
@@ -116,7 +116,7 @@ def calibrate(
 
 def _step_times_s(times: tuple[str, ...]) -> list[float]:
     """Measured step times in seconds. Raises UsageError for none, or for what is no duration above 0."""
-    from ..core.units import parse_duration_s
+    from ...core.units import parse_duration_s
 
     if not times:
         raise UsageError("simulate cluster calibrate: --config needs --step-time, a measured step such as 1.93s")
@@ -145,9 +145,9 @@ def score(runs: str, calibration: str | None, as_json: bool) -> None:
     \b
     Example:  simulate cluster score measured.csv --json
     """
-    from ..simulator.cluster.step_time.measurements.table import load_measurements
-    from ..simulator.cluster.step_time.scoring import score as scored
-    from ..simulator.cluster.step_time.step_model import StepTimeModel
+    from ...simulator.cluster.step_time.measurements.table import load_measurements
+    from ...simulator.cluster.step_time.scoring import score as scored
+    from ...simulator.cluster.step_time.step_model import StepTimeModel
 
     times = step_times(calibration) or StepTimeModel.shipped()
     result = scored(times, load_measurements(runs))
@@ -169,8 +169,8 @@ def search(config: str, overrides: tuple[str, ...], calibration: str | None, top
     \b
     Example:  simulate cluster search --config examples/llama-70b.yaml --set hardware.count=512
     """
-    from ..simulator.cluster.layout_choice import search_layouts
-    from ..simulator.config.run_config import RunConfig
+    from ...simulator.cluster.layout_choice import search_layouts
+    from ...simulator.config.run_config import RunConfig
 
     start = time.perf_counter()
     run = RunConfig.load(config, overrides)

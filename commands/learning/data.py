@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from ..core.errors import ConfigError, UsageError
-from ..core.units import parse_count, shown
-from ._shared import json_option, progress_bar, show
+from ...core.errors import ConfigError, UsageError
+from ...core.units import parse_count, shown
+from .._shared import json_option, progress_bar, show
 
 
 @click.group()
@@ -35,8 +35,8 @@ def inspect(corpora: str, tokenizer: str | None, as_json: bool) -> None:
     Example:  simulate data inspect corpora.yaml
               simulate data inspect corpora.yaml --tokenizer tokenizer.json
     """
-    from ..datasets.corpus.corpus import Corpus
-    from ..datasets.corpus.quality import inspect as inspect_corpus
+    from ...datasets.corpus.corpus import Corpus
+    from ...datasets.corpus.quality import inspect as inspect_corpus
 
     corpus = Corpus.load(corpora)
     counter = None if tokenizer is None else _counter(tokenizer)
@@ -55,8 +55,8 @@ def prepare(corpora: str, out: str, as_json: bool) -> None:
     \b
     Example:  simulate data prepare corpora.yaml --out tokens
     """
-    from ..datasets.corpus.corpus import Corpus
-    from ..datasets.tokens.prepare import prepare as prepare_tokens
+    from ...datasets.corpus.corpus import Corpus
+    from ...datasets.tokens.prepare import prepare as prepare_tokens
 
     corpus = Corpus.load(corpora)
     with progress_bar("preparing") as step:
@@ -95,10 +95,10 @@ def stock(
     \b
     Example:  simulate data stock --config run.yaml --growth 140%
     """
-    from ..simulator.config.run_config import RunConfig
-    from ..simulator.data_budget.data_budget import plan_stock
-    from ..simulator.data_budget.public_stocks import public_outlook
-    from ..simulator.predictor.storage.folder import load
+    from ...simulator.config.run_config import RunConfig
+    from ...simulator.data_budget.data_budget import plan_stock
+    from ...simulator.data_budget.public_stocks import public_outlook
+    from ...simulator.predictor.storage.folder import load
 
     if config is None and (overrides or predictor or public or start["start_year"]):
         raise UsageError("--set, --predictor, --public and --start-year speak of a plan; expected --config FILE")
@@ -120,8 +120,8 @@ def stock(
 
 def _counter(path: str):
     """What counts tokens as the tokenizer of a file does. `UsageError` for a mere name, whose vocabulary isn't here."""
-    from ..datasets.facts.tokenizers import find_tokenizer
-    from ..datasets.tokens.counting import FileTokenCounter
+    from ...datasets.facts.tokenizers import find_tokenizer
+    from ...datasets.tokens.counting import FileTokenCounter
 
     known = find_tokenizer(path)
     if known is not None and not Path(path).exists():
@@ -164,12 +164,12 @@ def _public(pairs: tuple[str, ...]) -> dict[str, str | float]:
 
 
 def _stock_tables():
-    from ..simulator.report.tables import data_budget as stock_tables
+    from ...simulator.report.tables import data_budget as stock_tables
 
     return stock_tables
 
 
 def _tables():
-    from ..simulator.report.tables import corpus as data_tables
+    from ...simulator.report.tables import corpus as data_tables
 
     return data_tables

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..core.errors import ConfigError, UsageError
-from ..core.units import parse_count, parse_duration_s, parse_share, shown
-from ..workflows.planned_run import SIZES, StageBudget
-from ._shared import json_option, log_json_option, progress_bar, show
+from ...core.errors import ConfigError, UsageError
+from ...core.units import parse_count, parse_duration_s, parse_share, shown
+from ...workflows.planned_run import SIZES, StageBudget
+from .._shared import json_option, log_json_option, progress_bar, show
 
 if TYPE_CHECKING:
-    from ..proxies.project import Project
-    from ..workflows.run_curves import WrittenCurves
+    from ...proxies.project import Project
+    from ...workflows.run_curves import WrittenCurves
 
 _FLOPS = "flops"
 _YAML = (".yaml", ".yml", ".json")
@@ -97,7 +97,7 @@ def train(
     Example:  simulate proxies train space.yaml
               simulate proxies train proxies --engine ray --address auto
     """
-    from ..proxies.executors import get_executor
+    from ...proxies.executors import get_executor
 
     executor = get_executor(engine, workers, address)
     if Path(where).suffix in _YAML:
@@ -155,7 +155,7 @@ def curves(folder: str, out: str, as_json: bool) -> None:
     \b
     Example:  simulate proxies curves proxies --out curves && simulate curve fit curves --out law
     """
-    from ..workflows.run_curves import write_curves
+    from ...workflows.run_curves import write_curves
 
     written = write_curves(_open(folder), out)
     show(as_json, written.to_dict(), lambda: _curves_text(written, out))
@@ -180,7 +180,7 @@ def _curves_text(written: WrittenCurves, out: str) -> str:
 
 
 def _create(space: str, out: str | None, workers: int | None, log_json: bool = False) -> Project:
-    from ..proxies.project import Project
+    from ...proxies.project import Project
 
     folder = Path(space).parent / "proxies" if out is None else Path(out)
     with progress_bar("preparing", log_json) as step:
@@ -191,7 +191,7 @@ def _design_next(
     folder: str, as_json: bool, target: str | None, config: str | None, budget: str | None, precision: str | None
 ) -> None:
     """Add a stage to a project that is trained."""
-    from ..workflows.next_stage import next_stage
+    from ...workflows.next_stage import next_stage
 
     if (target is None) == (config is None):
         raise UsageError("which run is planned? expected --target params=…,tokens=… or --config FILE, one of the two")
@@ -256,7 +256,7 @@ def planned_from_text(text: str) -> dict[str, float]:
 
 def planned_from_config(path: str) -> dict[str, float]:
     """The same from a run's YAML: all parameters, tokens, and the mix where it is stated. Raises ConfigError."""
-    from ..simulator.config.run_config import RunConfig
+    from ...simulator.config.run_config import RunConfig
 
     run = RunConfig.load(path)
     found = {"params": run.model.params_total, "tokens": run.data.tokens}
@@ -266,12 +266,12 @@ def planned_from_config(path: str) -> dict[str, float]:
 
 
 def _open(folder: str) -> Project:
-    from ..proxies.project import Project
+    from ...proxies.project import Project
 
     return Project.open(folder)
 
 
 def _tables() -> Any:
-    from ..simulator.report.tables import proxies as proxy_tables
+    from ...simulator.report.tables import proxies as proxy_tables
 
     return proxy_tables

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from ..core.errors import UsageError
-from ._shared import (
+from ...core.errors import UsageError
+from .._shared import (
     chart_option,
     columns_option,
     json_option,
@@ -62,10 +62,10 @@ def predict(
     Example:  simulate predict --config examples/llama-7b.yaml --set data.tokens=1T
               simulate predict --config run.yaml --anchor my_runs.csv
     """
-    from ..simulator.config.run_config import RunConfig
-    from ..simulator.forecast.for_plan import anchored
-    from ..simulator.forecast.forecast import forecast
-    from ..simulator.predictor.storage.folder import load
+    from ...simulator.config.run_config import RunConfig
+    from ...simulator.forecast.for_plan import anchored
+    from ...simulator.forecast.forecast import forecast
+    from ...simulator.predictor.storage.folder import load
 
     if allow_new_domain:
         overrides = (*overrides, _NEW_DOMAINS)
@@ -79,7 +79,7 @@ def predict(
     with stated_in(config):
         result = forecast(run, fitted, times)
     if chart is not None:
-        from ..simulator.report.charts.forecast import forecast_chart, save_chart
+        from ...simulator.report.charts.forecast import forecast_chart, save_chart
 
         save_chart(forecast_chart(result, fitted), chart)
     show(as_json, result.to_dict(), lambda: tables().forecast_view(result))
@@ -108,10 +108,10 @@ def compare(
     \b
     Example:  simulate compare small.yaml large.yaml --predictor olmo-c4
     """
-    from ..simulator.config.run_config import RunConfig
-    from ..simulator.forecast.compare import compare as compared
-    from ..simulator.predictor.storage.folder import load
-    from ..simulator.report.tables.comparison import comparison_view
+    from ...simulator.config.run_config import RunConfig
+    from ...simulator.forecast.compare import compare as compared
+    from ...simulator.predictor.storage.folder import load
+    from ...simulator.report.tables.comparison import comparison_view
 
     if allow_new_domain:
         overrides = (*overrides, _NEW_DOMAINS)
@@ -132,7 +132,7 @@ def predictors(as_json: bool) -> None:
     Example:  simulate predictors --json
               simulate predict --config run.yaml --set data.corpus=llama2_mix --set data.tokenizer=llama2
     """
-    from ..simulator.forecast.offered import offered
+    from ...simulator.forecast.offered import offered
 
     found = offered()
     show(as_json, found.to_dict(), lambda: tables().predictors_view(found))

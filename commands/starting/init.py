@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from ..core.errors import InputError, UsageError
-from ..core.files import write_text
+from ...core.errors import InputError, UsageError
+from ...core.files import write_text
 
 _FILES = ("corpora.yaml", "space.yaml", "run.yaml", "study.yaml")
 """What a project has, in the order in which one meets it."""
@@ -44,7 +44,7 @@ def init(folder: str | None, schema: bool, force: bool) -> None:
     if schema == (folder is not None):
         raise UsageError("simulate init: give either a folder (simulate init DIR) or --schema")
     if folder is None:
-        from ..simulator.config.run_config import RunConfig
+        from ...simulator.config.run_config import RunConfig
 
         click.echo(json.dumps(RunConfig.json_schema(), indent=2))
         return

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from ..core.errors import UsageError
-from ._shared import (
+from ...core.errors import UsageError
+from .._shared import (
     columns_option,
     json_option,
     log_json_option,
@@ -57,9 +57,9 @@ def fit(
     Example:  simulate fit runs.csv --columns params=N,tokens=D --out mine
               simulate predict --predictor mine --config run.yaml
     """
-    from ..simulator.predictor.predictor import Predictor
-    from ..simulator.predictor.storage.folder import check_destination, save
-    from ..simulator.predictor.storage.format import to_dict
+    from ...simulator.predictor.predictor import Predictor
+    from ...simulator.predictor.storage.folder import check_destination, save
+    from ...simulator.predictor.storage.format import to_dict
 
     if out is not None:
         check_destination(out)  # before minutes of work, not after
@@ -88,8 +88,8 @@ def score(
     \b
     Example:  simulate score mine larger_runs.csv --json
     """
-    from ..simulator.predictor.evaluation.scoring import score as score_runs
-    from ..simulator.predictor.storage.folder import load
+    from ...simulator.predictor.evaluation.scoring import score as score_runs
+    from ...simulator.predictor.storage.folder import load
 
     fitted, table = load(predictor), read_table(runs, columns, tokenizer, where)
     with progress_bar("scoring") as step:
@@ -109,7 +109,7 @@ def backtest(runs: str, columns: str | None, tokenizer: str | None, where: tuple
     \b
     Example:  simulate backtest runs.csv
     """
-    from ..simulator.predictor.evaluation.backtesting import backtest_table, flatten
+    from ...simulator.predictor.evaluation.backtesting import backtest_table, flatten
 
     table = read_table(runs, columns, tokenizer, where)
     with progress_bar("back-testing") as step:

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from ..core.errors import UsageError
-from ..core.units import shown
-from ._shared import columns_option, json_option, progress_bar, read_table, show
+from ...core.errors import UsageError
+from ...core.units import shown
+from .._shared import columns_option, json_option, progress_bar, read_table, show
 
 _OPTIONS = (
     click.option("--config", required=True, metavar="FILE", help="The study, YAML or JSON; - reads standard input."),
@@ -168,9 +168,9 @@ def _open(
     columns: str | None,
     explore: float | None = None,
 ) -> Any:
-    from ..core.reading.yaml_reader import load_document
-    from ..simulator.search.planning.planner import Planner
-    from ..simulator.search.storage.own_journal import MEMORY
+    from ...core.reading.yaml_reader import load_document
+    from ...simulator.search.planning.planner import Planner
+    from ...simulator.search.storage.own_journal import MEMORY
 
     study = load_document("-").mapping if config == "-" else config
     table = runs if Path(runs).is_dir() else read_table(runs, columns)  # the planner refuses a folder in its own words
@@ -210,12 +210,12 @@ def _losses(pairs: tuple[str, ...]) -> float | dict[str, float]:
 
 
 def _tables() -> Any:
-    from ..simulator.report.tables import planner as planner_tables
+    from ...simulator.report.tables import planner as planner_tables
 
     return planner_tables
 
 
 def _study_view(found: Any) -> Any:
-    from ..simulator.report.tables.study import study_view
+    from ...simulator.report.tables.study import study_view
 
     return study_view(found)

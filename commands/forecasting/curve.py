@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from ..core.errors import UsageError
-from ._shared import chart_option, json_option, positive, progress_bar, show, stated_in
+from ...core.errors import UsageError
+from .._shared import chart_option, json_option, positive, progress_bar, show, stated_in
 
 
 def views() -> Any:
     """The views of loss curves, imported when they are needed."""
-    from ..simulator.report.tables import curve as curve_tables
+    from ...simulator.report.tables import curve as curve_tables
 
     return curve_tables
 
@@ -45,9 +45,9 @@ def fit(curves: str, train: str | None, out: str, strict: bool, as_json: bool) -
     Example:  simulate curve fit loss_curves --train cosine_a,constant_a,wsd_a --out curves
               simulate curve predict curves --config run.yaml --final-loss 2.31
     """
-    from ..simulator.curve.law.transfer import fit_library
-    from ..simulator.curve.reading import read_curves
-    from ..simulator.curve.store import check_destination, save, to_dict
+    from ...simulator.curve.law.transfer import fit_library
+    from ...simulator.curve.reading import read_curves
+    from ...simulator.curve.store import check_destination, save, to_dict
 
     check_destination(out)
     trained_on = read_curves(curves, _ids(train, "--train"))
@@ -96,8 +96,8 @@ def predict(
     Example:  simulate curve predict curves --config run.yaml --predictor web-text --chart curve.html
               simulate curve predict curves --schedule wsd,steps=24000,warmup=2160,final=0.1,form=sqrt --size 100M
     """
-    from ..simulator.curve.forecasting import FINAL_SD, forecast_curve
-    from ..simulator.curve.store import load
+    from ...simulator.curve.forecasting import FINAL_SD, forecast_curve
+    from ...simulator.curve.store import load
 
     if (config is None) == (schedule is None):
         raise UsageError("simulate curve predict: expected either --config or --schedule")
@@ -117,8 +117,8 @@ def predict(
         final = (final_loss, FINAL_SD)
     result = forecast_curve(known, run, final)
     if chart is not None:
-        from ..simulator.report.charts.curve import curve_chart
-        from ..simulator.report.charts.forecast import save_chart
+        from ...simulator.report.charts.curve import curve_chart
+        from ...simulator.report.charts.forecast import save_chart
 
         save_chart(curve_chart(result), chart)
     show(as_json, result.to_dict(), lambda: views().forecast_view(result))
@@ -141,9 +141,9 @@ def score(library: str, curves: str, ids: str | None, prefix: float, as_json: bo
     \b
     Example:  simulate curve score curves loss_curves --ids cosine_b,wsd_b --json
     """
-    from ..simulator.curve.reading import read_curves
-    from ..simulator.curve.scoring import score as scored
-    from ..simulator.curve.store import load
+    from ...simulator.curve.reading import read_curves
+    from ...simulator.curve.scoring import score as scored
+    from ...simulator.curve.store import load
 
     known = load(library)
     fitted = {run.run_id for run in known.curves}
@@ -171,8 +171,8 @@ def _run_of_config(
     known: Any, config: str, overrides: tuple[str, ...], predictor: str | None, size: str | None, family: str | None
 ) -> tuple[Any, tuple[float, float] | None]:
     """The run of a configuration, and its final loss where a predictor tells it."""
-    from ..simulator.config.run_config import RunConfig
-    from ..simulator.curve.forecasting import Run, choose_family
+    from ...simulator.config.run_config import RunConfig
+    from ...simulator.curve.forecasting import Run, choose_family
 
     planned = RunConfig.load(config, overrides)
     chosen_family = choose_family(known, family)
@@ -187,8 +187,8 @@ def _run_of_config(
 
 def _run_of_schedule(known: Any, schedule: str, size: str | None, family: str | None) -> Any:
     """The run of a schedule that the command line spells."""
-    from ..simulator.curve.forecasting import Run, choose_family, choose_size
-    from ..simulator.curve.schedule_text import path_of_text
+    from ...simulator.curve.forecasting import Run, choose_family, choose_size
+    from ...simulator.curve.schedule_text import path_of_text
 
     chosen_family = choose_family(known, family)
     path = path_of_text(schedule)
@@ -198,9 +198,9 @@ def _run_of_schedule(known: Any, schedule: str, size: str | None, family: str | 
 
 def _final_loss(run: Any, predictor: str) -> tuple[float, float]:
     """Final loss in nats and the standard deviation of its logarithm, as a predictor forecasts them."""
-    from ..simulator.curve.prefix import Z
-    from ..simulator.forecast.forecast import forecast
-    from ..simulator.predictor.storage.folder import load
+    from ...simulator.curve.prefix import Z
+    from ...simulator.forecast.forecast import forecast
+    from ...simulator.predictor.storage.folder import load
 
     loss = forecast(run, load(predictor)).headline.loss_nats
     low, high = loss.intervals[0.9]
@@ -209,6 +209,6 @@ def _final_loss(run: Any, predictor: str) -> tuple[float, float]:
 
 
 def _count(text: str) -> float:
-    from ..core.units import parse_count
+    from ...core.units import parse_count
 
     return positive("--size", text, parse_count, "parameters above 0, such as 100M")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from ..core.errors import InfeasibleError, UsageError
-from ._shared import chart_option, json_option, log_json_option, progress_bar, show
+from ...core.errors import InfeasibleError, UsageError
+from .._shared import chart_option, json_option, log_json_option, progress_bar, show
 
 
 @click.command()
@@ -43,11 +43,11 @@ def optimize(
     Example:  simulate optimize --config examples/study.yaml --out best.yaml --chart study.html
               simulate optimize --config study.yaml --storage study.journal --trials 1000 --processes 2
     """
-    from ..simulator.predictor.storage.folder import load
-    from ..simulator.search.optimize import optimize as search
-    from ..simulator.search.optimize import work
-    from ..simulator.search.study import Study
-    from ..simulator.search.trials.workers import workers
+    from ...simulator.predictor.storage.folder import load
+    from ...simulator.search.optimize import optimize as search
+    from ...simulator.search.optimize import work
+    from ...simulator.search.study import Study
+    from ...simulator.search.trials.workers import workers
 
     if storage is not None and not storage.strip():
         raise UsageError("--storage: is empty; expected a file, a database's URL, or memory")
@@ -67,8 +67,8 @@ def optimize(
     with progress_bar("searching", log_json) as step, workers(processes - 1, config, where, total, passed_on):
         found = search(study, trials=total, storage=where, progress=step)
     if chart is not None:
-        from ..simulator.report.charts.forecast import save_chart
-        from ..simulator.report.charts.study import study_chart
+        from ...simulator.report.charts.forecast import save_chart
+        from ...simulator.report.charts.study import study_chart
 
         save_chart(study_chart(found), chart)
     if out is not None and found.feasible:
@@ -92,6 +92,6 @@ def _check_destinations(out: str | None, chart: str | None) -> None:
 
 
 def _view(found):
-    from ..simulator.report.tables.study import study_view
+    from ...simulator.report.tables.study import study_view
 
     return study_view(found)

@@ -1,0 +1,1 @@
+"""Commands that make what forecasts rest on: text, proxies, fitted laws."""

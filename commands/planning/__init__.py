@@ -1,0 +1,1 @@
+"""Commands that look for a better run: plans, sizes, layouts."""

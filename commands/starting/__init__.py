@@ -1,0 +1,1 @@
+"""Commands to begin with: a project to start from."""
