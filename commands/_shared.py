@@ -41,7 +41,7 @@ def chart_option(what: str) -> Callable[[Any], Any]:
 
 def _drawable(_context: click.Context, _option: click.Parameter, path: str | None) -> str | None:
     if path is not None:
-        from ..simulator.report.charts.forecast import check_format
+        from ..simulator.report.charts.altair_old import check_format
 
         check_format(path)
     return path

@@ -172,7 +172,7 @@ def test_the_walk_sees_the_imports():
         ("simulator.laws", "simulator.laws._registry"),
         ("simulator.laws.power", "simulator.laws._law"),
     }
-    assert any(item.name == "altair" and not item.at_load for item in imports("simulator.report.charts.forecast"))
+    assert any(item.name == "altair" and not item.at_load for item in imports("simulator.report.charts.altair_old"))
 
 
 @of_every_module

@@ -79,7 +79,7 @@ def predict(
     with stated_in(config):
         result = forecast(run, fitted, times)
     if chart is not None:
-        from ...simulator.report.charts.forecast import forecast_chart, save_chart
+        from ...simulator.report.charts.altair_old import forecast_chart, save_chart
 
         save_chart(forecast_chart(result, fitted), chart)
     show(as_json, result.to_dict(), lambda: tables().forecast_view(result))

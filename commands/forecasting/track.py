@@ -70,7 +70,7 @@ def track(
     with stated_in(config), progress_bar("tracking") as step:
         result = track_run(run, log, fitted, shapes, metric=metric, unit=unit, step_times=times, progress=step)
     if chart is not None:
-        from ...simulator.report.charts.forecast import save_chart
+        from ...simulator.report.charts.altair_old import save_chart
         from ...simulator.report.charts.tracking import tracking_chart
 
         save_chart(tracking_chart(result), chart)

@@ -105,7 +105,7 @@ def point(
     with _stated(config):
         result = compute_optimal(fitted, amount, config=run, unique_tokens=stock)
     if chart is not None:
-        from ...simulator.report.charts.forecast import save_chart
+        from ...simulator.report.charts.altair_old import save_chart
         from ...simulator.report.charts.optimal import curves_chart
 
         curve = isoflop(fitted, [result.flops], config=run, unique_tokens=stock)
@@ -149,7 +149,7 @@ def _point_within_limits(
             progress=step,
         )
     if chart is not None:
-        from ...simulator.report.charts.forecast import save_chart
+        from ...simulator.report.charts.altair_old import save_chart
         from ...simulator.report.charts.optimal import money_chart
 
         save_chart(money_chart(result), chart)
@@ -194,7 +194,7 @@ def curves(
         equal_flops = isoflop(fitted, amounts, config=run, unique_tokens=stock)
         equal_loss = isoloss(fitted, reached, config=run, unique_tokens=stock)
     if chart is not None:
-        from ...simulator.report.charts.forecast import save_chart
+        from ...simulator.report.charts.altair_old import save_chart
         from ...simulator.report.charts.optimal import curves_chart
 
         save_chart(curves_chart(equal_flops, equal_loss), chart)
@@ -286,7 +286,7 @@ def sensitivity(
     with stated_in(config), progress_bar("turning") as step:
         result = turned(run, fitted, step=share, step_times=times, progress=step)
     if chart is not None:
-        from ...simulator.report.charts.forecast import save_chart
+        from ...simulator.report.charts.altair_old import save_chart
         from ...simulator.report.charts.optimal import sensitivity_chart
 
         save_chart(sensitivity_chart(result), chart)

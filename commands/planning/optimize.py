@@ -67,7 +67,7 @@ def optimize(
     with progress_bar("searching", log_json) as step, workers(processes - 1, config, where, total, passed_on):
         found = search(study, trials=total, storage=where, progress=step)
     if chart is not None:
-        from ...simulator.report.charts.forecast import save_chart
+        from ...simulator.report.charts.altair_old import save_chart
         from ...simulator.report.charts.study import study_chart
 
         save_chart(study_chart(found), chart)

@@ -12,7 +12,7 @@ from ....core.units import format_count, format_flops
 from ...allocation.compute_optimal.curves import IsoFlop, IsoLoss
 from ...allocation.sensitivity.sensitivity import Sensitivity
 from ...allocation.under_limits.money import MoneyOptimal
-from .forecast import count_axis
+from .altair_old import count_axis
 
 if TYPE_CHECKING:
     import altair as alt

@@ -11,7 +11,7 @@ from foretrain.simulator.allocation.sensitivity.sensitivity import sensitivity
 from foretrain.simulator.allocation.under_limits.money import money_optimal
 from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.predictor.storage.folder import load
-from foretrain.simulator.report.charts.forecast import save_chart
+from foretrain.simulator.report.charts.altair_old import save_chart
 from foretrain.simulator.report.charts.optimal import curves_chart, money_chart, sensitivity_chart
 
 SEVEN_B = Path(__file__).parents[4] / "examples/llama-7b.yaml"
