@@ -117,8 +117,8 @@ def predict(
         final = (final_loss, FINAL_SD)
     result = forecast_curve(known, run, final)
     if chart is not None:
-        from ...simulator.report.charts.curve import curve_chart
         from ...simulator.report.charts.altair_old import save_chart
+        from ...simulator.report.charts.curve import curve_chart
 
         save_chart(curve_chart(result), chart)
     show(as_json, result.to_dict(), lambda: views().forecast_view(result))
