@@ -16,16 +16,16 @@ from .._shared import (
     tables,
 )
 
-_predictor_option = click.option(
+predictor_option = click.option(
     "--predictor", default="web-text", show_default=True, metavar="NAME|DIR", help="What predicts it, see below."
 )
-_new_domain_option = click.option(
+allow_new_domain_option = click.option(
     "--allow-new-domain", is_flag=True, help="Forecast mixes with domains that no fitted run had."
 )
-_calibration_option = click.option(
+calibration_option = click.option(
     "--calibration", metavar="FILE", help="Step times of your cluster, by `simulate cluster calibrate`."
 )
-_anchor_option = click.option(
+anchor_option = click.option(
     "--anchor", metavar="RUNS", help="A table of runs of your own, from one up, that the forecast is to agree with."
 )
 _NEW_DOMAINS = "data.allow_new_domains=true"
@@ -34,11 +34,11 @@ _NEW_DOMAINS = "data.allow_new_domains=true"
 @click.command()
 @click.option("--config", required=True, metavar="FILE", help="The planned run, YAML or JSON.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value, e.g. data.tokens=2T.")
-@_predictor_option
-@_anchor_option
+@predictor_option
+@anchor_option
 @columns_option
-@_new_domain_option
-@_calibration_option
+@allow_new_domain_option
+@calibration_option
 @chart_option("perplexity against tokens")
 @json_option
 def predict(
@@ -88,9 +88,9 @@ def predict(
 @click.command()
 @click.argument("configs", nargs=-1, required=True, metavar="FILE FILE…")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value in every plan.")
-@_predictor_option
-@_new_domain_option
-@_calibration_option
+@predictor_option
+@allow_new_domain_option
+@calibration_option
 @json_option
 def compare(
     configs: tuple[str, ...],

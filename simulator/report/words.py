@@ -15,6 +15,7 @@ __all__ = [
     "BITS",
     "GIB",
     "LOSS",
+    "NATS_APART",
     "PERPLEXITY",
     "Unit",
     "chance",
@@ -61,6 +62,7 @@ class Unit:
 
 
 LOSS = Unit(after=" nats", digits=3)
+NATS_APART = Unit(after=" nats")
 BITS = Unit(after=" bits per byte", digits=3)
 PERPLEXITY = Unit()
 GIB = Unit(after=" GiB")
@@ -221,15 +223,17 @@ def likely(share: float) -> str:
 
 
 def sentence(text: str) -> str:
-    """Text with a capital at its beginning and a full stop at its end.
+    """Text with a capital at its beginning, unless that is a name of the configuration, and a full stop at its end.
 
-    >>> sentence("the interval has been widened")
-    'The interval has been widened.'
+    >>> sentence("the interval has been widened"), sentence("optim.lr isn't read")
+    ('The interval has been widened.', "optim.lr isn't read.")
     """
     text = text.strip()
     if not text:
         return ""
-    return text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else ".")
+    first, *_ = text.split()
+    named = "." in first.rstrip(".,") or "_" in first
+    return (text if named else text[0].upper() + text[1:]) + ("" if text[-1] in ".!?" else ".")
 
 
 def listed(names: Sequence[str]) -> str:

@@ -79,7 +79,6 @@ def chance_picture(plans: Sequence[Outcomes], target: float, what: str, p: float
             ),
         ),
         draw=draw,
-        widths=(320, 440),
     )
 
 
@@ -193,7 +192,7 @@ def difference_picture(
 
 def _short(plan: str) -> str:
     """A name that a title has room for."""
-    return plan if len(plan) <= 24 else "The plan"
+    return plan if len(plan) <= 24 and plan != "plan" else "The plan"
 
 
 def _difference_dots(values: Sequence[float], ends_90: tuple[float, float], width: int) -> Spec:

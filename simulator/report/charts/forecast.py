@@ -207,7 +207,8 @@ def _drawn(
 def _most_drawn(rows: Sequence[dict[str, float]], planned: dict[str, Any], target: float | None) -> float:
     """The upper end of what is drawn: the band at few tokens would else flatten all that is asked about."""
     tall = [row["high90"] for row in rows if row["tokens"] >= planned["tokens"] / 10.0]
-    return max([*tall, planned["high90"], *([] if target is None else [target])]) * _ROOM
+    wanted = [] if target is None else [target]
+    return max(*tall, float(planned["high90"]), *wanted) * _ROOM
 
 
 def _fitted(first: float, end: float, last: float, most: float, x: Any, y: Any, narrow: bool) -> list[dict[str, Any]]:
