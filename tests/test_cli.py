@@ -332,7 +332,7 @@ def test_a_fitted_predictor_scores_well_on_larger_runs(call_in, workshop):
 
 def test_backtest_reports_every_law(call_in, workshop):
     result = parsed(call_in(workshop, "backtest", "runs.csv", "--json"))
-    assert set(result) >= {"chosen", "why", "laws"}
+    assert set(result) >= {"chosen", "why", "laws", "points"}
     assert result["chosen"] in result["laws"]
     assert set(result["laws"]) >= {"chinchilla", "general", "kaplan"}
     for scores in result["laws"].values():
