@@ -38,8 +38,9 @@ DOMAIN_KEYS = {
     "loss_nats", "perplexity", "bits_per_byte", "bytes_per_token", "bytes_per_token_log_sd", "decomposition_nats",
 }  # fmt: skip
 FORECAST_KEYS = DOMAIN_KEYS | {
-    "name", "domains", "average", "p_target", "p_all", "extrapolation_gap_decades", "training_flops", "params_total",
-    "params_active", "params_fitted", "tokens", "epochs", "predictor", "warnings", "config", "seed", "version",
+    "name", "domains", "average", "p_target", "p_all", "chances", "waterfall", "extrapolation_gap_decades",
+    "training_flops", "params_total", "params_active", "params_fitted",
+    "tokens", "epochs", "predictor", "warnings", "config", "seed", "version",
     "cluster_missing", *CLUSTER_KEYS,
 }  # fmt: skip
 PREDICTOR_KEYS = {
@@ -331,7 +332,7 @@ def test_a_fitted_predictor_scores_well_on_larger_runs(call_in, workshop):
 
 def test_backtest_reports_every_law(call_in, workshop):
     result = parsed(call_in(workshop, "backtest", "runs.csv", "--json"))
-    assert set(result) >= {"chosen", "why", "laws"}
+    assert set(result) >= {"chosen", "why", "laws", "points"}
     assert result["chosen"] in result["laws"]
     assert set(result["laws"]) >= {"chinchilla", "general", "kaplan"}
     for scores in result["laws"].values():
