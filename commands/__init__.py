@@ -2,6 +2,7 @@
 
 from .forecasting.curve import curve
 from .forecasting.predict import compare, predict, predictors
+from .forecasting.serve import serve
 from .forecasting.track import track
 from .learning.data import data
 from .learning.fit import backtest, fit, score
@@ -15,7 +16,7 @@ from .starting.init import init
 __all__ = ["COMMANDS"]
 
 COMMANDS = (
-    predict, compare, predictors, fit, score, backtest, cluster, optimize, planner, optimal, curve, track, data,
+    predict, compare, predictors, fit, score, backtest, cluster, optimize, planner, optimal, curve, track, serve, data,
     proxies, init,
 )  # fmt: skip
 """Every command and group of commands, in the order of the help."""
