@@ -3,6 +3,7 @@
 from .forecasting.curve import curve
 from .forecasting.predict import compare, predict, predictors
 from .forecasting.report import report
+from .forecasting.serve import serve
 from .forecasting.track import track
 from .learning.data import data
 from .learning.fit import backtest, fit, score
@@ -16,7 +17,7 @@ from .starting.init import init
 __all__ = ["COMMANDS"]
 
 COMMANDS = (
-    predict, compare, report, predictors, fit, score, backtest, cluster, optimize, planner, optimal, curve, track, data,
-    proxies, init,
+    predict, compare, report, serve, predictors, fit, score, backtest, cluster, optimize, planner, optimal, curve, track,
+    data, proxies, init,
 )  # fmt: skip
 """Every command and group of commands, in the order of the help."""

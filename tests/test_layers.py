@@ -337,7 +337,7 @@ HEAVY = {"torch", "sklearn", "lightgbm", "optuna", "pandas", "pyarrow", "scipy"}
 HELP = HEAVY | {"numpy", "pydantic", "altair", "vl_convert", "rich", "yaml"}
 COMMANDS = (
     "predict", "predictors", "fit", "score", "backtest", "cluster", "optimize", "planner", "optimal", "curve",
-    "track", "data", "proxies", "init",
+    "track", "serve", "data", "proxies", "init",
 )  # fmt: skip
 PROGRAM = """
 import contextlib, io, json, sys
