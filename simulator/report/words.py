@@ -22,6 +22,7 @@ __all__ = [
     "chance_in_words",
     "count",
     "days_unit",
+    "flops",
     "in_fifty",
     "interval",
     "likely",
@@ -164,6 +165,16 @@ def count(number: float) -> str:
             text = f"{scaled:.0f}" if scaled >= 99.5 else f"{scaled:.2g}"
             return text.removesuffix(".0") + suffix
     return f"{number:.2g}"
+
+
+def flops(amount: float) -> str:
+    """Compute with three digits or fewer: `1e22 FLOPs`, `5.76e23 FLOPs`.
+
+    >>> flops(1e22), flops(5.76e23)
+    ('1e22 FLOPs', '5.76e23 FLOPs')
+    """
+    digits, _, power = f"{amount:.2e}".partition("e")
+    return f"{digits.rstrip('0').rstrip('.')}e{int(power)} FLOPs"
 
 
 _FRACTIONS = ((1, 20), (1, 10), (1, 5), (1, 4), (1, 3), (1, 2), (2, 3), (3, 4), (4, 5), (9, 10), (19, 20))

@@ -154,14 +154,19 @@ def log_ticks(low: float, high: float, most: int = 7) -> list[float]:
     [1.0, 100.0, 10000.0, 1000000.0]
     >>> log_ticks(4.4, 7.1)
     [4.5, 5.0, 5.5, 6.0, 6.5, 7.0]
+    >>> log_ticks(2e9, 8e11, most=4)
+    [3000000000.0, 30000000000.0, 300000000000.0]
     """
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     found: list[float] = []
+    denser: list[float] = []
     for digits in _DIGITS:
         every = [digit * 10.0**decade for decade in range(first, last + 1) for digit in digits]
-        found = [value for value in every if low <= value <= high]
+        denser, found = found, [value for value in every if low <= value <= high]
         if len(found) <= most:
-            return found if len(found) >= _LEAST_TICKS else steps(low, high, most)
+            if len(found) >= _LEAST_TICKS:
+                return found
+            return denser[:: math.ceil(len(denser) / most)] if denser else steps(low, high, most)
     return found[:: math.ceil(len(found) / most)]
 
 
