@@ -31,6 +31,7 @@ __all__ = [
     "percent",
     "plain",
     "sentence",
+    "share_in_words",
     "signed",
     "width_of",
 ]
@@ -251,3 +252,31 @@ def listed(names: Sequence[str]) -> str:
     """Names in a sentence: `a, b and c`."""
     *first, last = names or [""]
     return f"{', '.join(first)} and {last}" if first else last
+
+
+_SHARES = {
+    "a tenth": 1 / 10,
+    "a sixth": 1 / 6,
+    "a fifth": 1 / 5,
+    "a quarter": 1 / 4,
+    "a third": 1 / 3,
+    "two fifths": 2 / 5,
+    "half": 1 / 2,
+    "three fifths": 3 / 5,
+    "two thirds": 2 / 3,
+    "three quarters": 3 / 4,
+    "four fifths": 4 / 5,
+    "nine tenths": 9 / 10,
+    "nearly all": 0.98,
+}
+
+
+def share_in_words(share: float) -> str:
+    """A share of a whole as a fraction: the nearest that has a name, from a tenth on.
+
+    >>> share_in_words(0.21), share_in_words(0.66), share_in_words(0.04)
+    ('a fifth', 'two thirds', '4 %')
+    """
+    if share < 0.08:
+        return percent(share)
+    return min(_SHARES, key=lambda name: abs(_SHARES[name] - share))

@@ -15,7 +15,7 @@ from ..charts.picture import Numbers
 from .document import Document, Note, Section
 from .headlines import headlines
 from .judged import Judged, model_and_tokens
-from .plan_sections import loss_section, machine_pictures
+from .plan_sections import loss_section, machine_pictures, money_section
 from .sentences import decision, doubt, lede
 
 __all__ = ["plan_document", "plans_document"]
@@ -40,14 +40,10 @@ def _document(
 ) -> Document:
     plan = judged.plan
     sections = [loss_section(judged), *more]
+    sections.append(money_section(judged))
     pictures = machine_pictures(judged)
     if pictures:
         sections.append(Section("Does it fit, and what matters", tuple(pictures)))
-    elif plan.cluster is None:
-        lacking = words.listed(plan.cluster_missing)
-        sections.append(
-            Section("Where money and time go", text=f"No times, memory or cost: state {lacking} in the plan.")
-        )
     warnings, assumptions = notes(plan)
     plans = comparison.forecasts if comparison is not None else (plan,)
     names = comparison.names if comparison is not None else (plan.config.name or "plan",)
