@@ -21,6 +21,7 @@ from .guards.hosts import SameOrigin, TrustedHosts
 from .guards.rates import RateLimit
 from .settings import Settings
 from .state import ServerState, state_of
+from .what_if import router as what_if
 
 __all__ = ["API", "create_app"]
 
@@ -82,6 +83,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for part in (plans, curves, jobs, facts):
         app.include_router(part.router, prefix=API)
     app.include_router(_files)
+    app.include_router(what_if.router)
     _describe_once(app)
     return app
 

@@ -12,19 +12,21 @@ from .computing import Computing
 from .jobs.queue import Jobs
 from .offered import Offered
 from .settings import Settings
+from .what_if.forecasts import Forecasts
 
 __all__ = ["ServerState", "state_of"]
 
 
 @dataclass(frozen=True)
 class ServerState:
-    """Settings, what requests may name, threads, background jobs, and files of the page."""
+    """Settings, what requests may name, threads, background jobs, files of the page, and the last forecasts."""
 
     settings: Settings
     offered: Offered
     computing: Computing
     jobs: Jobs
     assets: Assets
+    forecasts: Forecasts
 
     @classmethod
     def of(cls, settings: Settings) -> ServerState:
@@ -36,6 +38,7 @@ class ServerState:
             Computing(limits.threads, limits.waiting, limits.answer_s),
             Jobs(limits.jobs_running, limits.jobs_waiting, limits.jobs_kept, limits.job_s),
             Assets(),
+            Forecasts(),
         )
 
 

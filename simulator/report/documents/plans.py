@@ -18,12 +18,12 @@ from .judged import Judged, model_and_tokens
 from .plan_sections import loss_section, machine_pictures, money_section
 from .sentences import decision, doubt, lede
 
-__all__ = ["plan_document", "plans_document"]
+__all__ = ["judged_document", "plan_document", "plans_document"]
 
 
 def plan_document(plan: Forecast, predictor: Predictor, commands: Sequence[str] = ()) -> Document:
     """The report of one plan."""
-    return _document(Judged(plan, predictor), [], commands)
+    return judged_document(Judged(plan, predictor), commands=commands)
 
 
 def plans_document(comparison: Comparison, predictor: Predictor, commands: Sequence[str] = ()) -> Document:
@@ -32,12 +32,23 @@ def plans_document(comparison: Comparison, predictor: Predictor, commands: Seque
     place = 1 + min(range(len(others)), key=lambda number: others[number].headline.loss_nats.median)
     judged = Judged(comparison.forecasts[place], predictor, first, comparison.differences[place])
     side_by_side = Section("The plans side by side", tables=(("", _table(comparison)),))
-    return _document(judged, [side_by_side] if len(others) > 1 else [], commands, comparison)
+    return judged_document(judged, [side_by_side] if len(others) > 1 else [], commands, comparison)
 
 
-def _document(
-    judged: Judged, more: Sequence[Section], commands: Sequence[str], comparison: Comparison | None = None
+def judged_document(
+    judged: Judged,
+    more: Sequence[Section] = (),
+    commands: Sequence[str] = (),
+    comparison: Comparison | None = None,
 ) -> Document:
+    """The report of a plan, against its baseline if it has one.
+
+    Args:
+        judged: The plan.
+        more: Sections that come after the loss.
+        commands: What makes the report again.
+        comparison: All plans, where there are more than these.
+    """
     plan = judged.plan
     sections = [loss_section(judged), *more]
     sections.append(money_section(judged))
