@@ -18,6 +18,8 @@ __all__ = [
     "NATS_APART",
     "PERPLEXITY",
     "Unit",
+    "a_chance",
+    "capital",
     "chance",
     "chance_in_words",
     "count",
@@ -178,7 +180,21 @@ def flops(amount: float) -> str:
     return f"{digits.rstrip('0').rstrip('.')}e{int(power)} FLOPs"
 
 
-_FRACTIONS = ((1, 20), (1, 10), (1, 5), (1, 4), (1, 3), (1, 2), (2, 3), (3, 4), (4, 5), (9, 10), (19, 20))
+_FRACTIONS = (
+    (1, 20),
+    (1, 10),
+    (1, 5),
+    (1, 4),
+    (1, 3),
+    (2, 5),
+    (1, 2),
+    (3, 5),
+    (2, 3),
+    (3, 4),
+    (4, 5),
+    (9, 10),
+    (19, 20),
+)
 
 
 def percent(share: float) -> str:
@@ -202,7 +218,7 @@ def chance(share: float) -> str:
     """
     if not 0.04 <= share <= 0.96:
         return percent(share)
-    part, whole = min(_FRACTIONS, key=lambda one: abs(math.log(one[0] / one[1] / share) - 0.0))
+    part, whole = min(_FRACTIONS, key=lambda one: abs(one[0] / one[1] - share))
     return f"{part} in {whole}"
 
 
@@ -214,6 +230,16 @@ def chance_in_words(share: float) -> str:
     """
     short = chance(share)
     return f"about {short}" if " in " in short or short[0].isdigit() else short
+
+
+def a_chance(share: float) -> str:
+    """A chance before `of` what it is of.
+
+    >>> a_chance(0.66), a_chance(0.98)
+    ('about a 2 in 3 chance', 'a chance of 98 %')
+    """
+    short = chance(share)
+    return f"about a {short} chance" if " in " in short else f"a chance of {short}"
 
 
 def in_fifty(share: float) -> int:
@@ -246,6 +272,11 @@ def sentence(text: str) -> str:
     first, *_ = text.split()
     named = "." in first.rstrip(".,") or "_" in first
     return (text if named else text[0].upper() + text[1:]) + ("" if text[-1] in ".!?" else ".")
+
+
+def capital(text: str) -> str:
+    """Text with a capital at its beginning."""
+    return text[:1].upper() + text[1:]
 
 
 def listed(names: Sequence[str]) -> str:

@@ -68,7 +68,7 @@ def chance_picture(plans: Sequence[Outcomes], target: float, what: str, p: float
 
     return Picture(
         name="chance",
-        title=_chance_of(what, p),
+        title=words.capital(f"{words.a_chance(p)} of {what}"),
         subtitle=f"Each dot is one of {count} equally likely outcomes; filled: the target is reached",
         caption=". ".join(f"{one.plan}: {n} of {count} reach it" for one, n in zip(plans, reached, strict=True)) + ".",
         numbers=Numbers(
@@ -80,11 +80,6 @@ def chance_picture(plans: Sequence[Outcomes], target: float, what: str, p: float
         ),
         draw=draw,
     )
-
-
-def _chance_of(what: str, p: float) -> str:
-    short = words.chance(p)
-    return f"About a {short} chance of {what}" if " in " in short else f"The chance of {what} is {short}"
 
 
 def _spread(one: Outcomes) -> float:
@@ -100,7 +95,12 @@ def _rows_of_dots(plans: Sequence[Outcomes], target: float, unit: words.Unit, wi
     columns = max(8, (width - 24) // _DOT_PX)
     piles = [piled(one.values, low, high, columns, log) for one in plans]
     x = {
-        "scale": {"type": "log" if log else "linear", "domain": [low, high], "nice": False, "zero": False},
+        "scale": {
+            "type": "log" if log else "linear",
+            "domain": [low, high],
+            "nice": False,
+            **({} if log else {"zero": False}),
+        },
         "axis": {**_AXIS, "values": log_ticks(low, high, 6) if log else steps(low, high, 5), "labelExpr": PLAIN},
         "title": "log scale" if log else None,
     }

@@ -21,7 +21,7 @@ from .picture import WHOLE, Numbers, Picture, Spec
 __all__ = ["forecast_picture"]
 
 _SPAN = 30.0  # the curve runs from this many times fewer to this many times more tokens than planned
-_POINTS = 41
+_POINTS = 25
 _FLOPS_PER_PARAM_TOKEN = 6.0
 _ROOM = 1.06  # around the lowest and the highest number, as a factor
 _SURE, _UNSURE = 0.95, 0.05
@@ -67,7 +67,7 @@ def _title(result: Forecast, baseline: Forecast | None) -> str:
             return f"Perplexity {median}: almost surely under the {wanted} that is wanted"
         if result.p_target <= _UNSURE:
             return f"Perplexity {median}: almost surely not the {wanted} that is wanted"
-        return f"Perplexity {median}; the {wanted} that is wanted has {words.chance_in_words(result.p_target)}"
+        return f"Perplexity {median}; {words.a_chance(result.p_target)} of the {wanted} that is wanted"
     if baseline is not None:
         other = baseline.headline.perplexity
         their = words.PERPLEXITY.text(other.median, words.width_of(other))
@@ -166,7 +166,7 @@ def _drawn(
         axis={"values": log_ticks(first, last, 4 if narrow else 8), "labelExpr": COUNTS},
     )
     y = {
-        "scale": {"type": "log", "domain": [low, most], "nice": False, "zero": False},
+        "scale": {"type": "log", "domain": [low, most], "nice": False},
         "title": "perplexity per token, log scale",
         "axis": {"values": log_ticks(low, most, 7), "labelExpr": PLAIN, "grid": True},
     }

@@ -117,7 +117,7 @@ def _largest(whole: Whole, of_what: str) -> str:
     """A title that says which part is the largest."""
     part, value = max(whole.parts, key=lambda pair: pair[1])
     share = words.share_in_words(value / whole.total.median)
-    return f"{share[0].upper()}{share[1:]} of {of_what} {'are' if part.endswith('s') else 'is'} {part}"
+    return f"{words.capital(share)} of {of_what} {'are' if part.endswith('s') else 'is'} {part}"
 
 
 def machine_pictures(judged: Judged) -> list[Picture]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ....core.reading.yaml_reader import dumps_yaml
 from ....core.units import format_count
@@ -18,7 +19,7 @@ from .judged import Judged, model_and_tokens
 from .plan_sections import loss_section, machine_pictures, money_section
 from .sentences import decision, doubt, lede
 
-__all__ = ["judged_document", "plan_document", "plans_document"]
+__all__ = ["answer_document", "judged_document", "plan_document", "plans_document"]
 
 
 def plan_document(plan: Forecast, predictor: Predictor, commands: Sequence[str] = ()) -> Document:
@@ -49,12 +50,16 @@ def judged_document(
         commands: What makes the report again.
         comparison: All plans, where there are more than these.
     """
-    plan = judged.plan
-    sections = [loss_section(judged), *more]
-    sections.append(money_section(judged))
+    sections = [loss_section(judged), *more, money_section(judged)]
     pictures = machine_pictures(judged)
     if pictures:
         sections.append(Section("Does it fit, and what matters", tuple(pictures)))
+    return replace(answer_document(judged, comparison), sections=tuple(sections), commands=tuple(commands))
+
+
+def answer_document(judged: Judged, comparison: Comparison | None = None) -> Document:
+    """The same without its sections: the decision, the numbers on top, warnings and assumptions."""
+    plan = judged.plan
     warnings, assumptions = notes(plan)
     plans = comparison.forecasts if comparison is not None else (plan,)
     names = comparison.names if comparison is not None else (plan.config.name or "plan",)
@@ -65,10 +70,8 @@ def judged_document(
         doubt=doubt(judged),
         headlines=headlines(judged),
         compared=judged.baseline is not None,
-        sections=tuple(sections),
         warnings=warnings,
         assumptions=assumptions,
-        commands=tuple(commands),
         facts=facts(plan),
         plans=tuple((name, dumps_yaml(one.config.to_mapping())) for name, one in zip(names, plans, strict=True)),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from ....core.units import format_count, format_duration
+from ....core.units import format_count, parse_count
 from ....datasets.facts.accelerators import catalogue
 from ...config.run_config import RunConfig
 from .stated import SIZE, Stated
@@ -94,11 +94,12 @@ def controls(own: Stated, config: RunConfig, start: RunConfig, baseline: RunConf
     return main, Group("Everything else", tuple(more))
 
 
-def notes(config: RunConfig, baseline: RunConfig) -> dict[str, str]:
+def notes(config: RunConfig, base: Stated, baseline: RunConfig) -> dict[str, str]:
     """What stands under fields: the baseline's value, and what the plan's comes to."""
     found = {}
+    stated = base.mapping()
     for key in _SLIDES:
-        theirs = _stated_text(baseline, key)
+        theirs = _stated_text(stated, baseline, key)
         found[key] = f"baseline {theirs}" if theirs else "not stated in the baseline"
     shape = config.model.architecture
     if shape is not None:
@@ -111,7 +112,7 @@ def notes(config: RunConfig, baseline: RunConfig) -> dict[str, str]:
 def _control(
     key: str, schema: Mapping[str, Any], own: Stated, config: RunConfig, start: RunConfig, baseline: RunConfig
 ) -> Control:
-    first = _stated_text(start, key)
+    first = _stated_text(own.plan, start, key)
     value = own.changes.get(key, first)
     low = high = place = None
     position = 0
@@ -171,11 +172,11 @@ def _number(config: RunConfig, key: str) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else None
 
 
-def _stated_text(config: RunConfig, key: str) -> str:
-    """A value as one types it, nothing where the plan states none."""
+def _stated_text(stated: Mapping[str, Any], config: RunConfig, key: str) -> str:
+    """A value as the plan states it, nothing where it states none."""
     if key == SIZE:
         return format_count(config.model.params_total)
-    value = config.to_mapping()
+    value: Any = stated
     for part in key.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
     if value is None or isinstance(value, Mapping | list):
@@ -183,16 +184,15 @@ def _stated_text(config: RunConfig, key: str) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):
-        return _number_text(key, float(value))
+        whole = value >= 1e4 and parse_count(format_count(value)) == value
+        return _without_zeros(format_count(value)) if whole else f"{value:g}"
     return str(value)
 
 
-def _number_text(key: str, value: float) -> str:
-    """A number with its suffix where that loses nothing."""
-    if key == "targets.deadline":
-        return format_duration(value)
-    short = format_count(value) if value >= 1e4 else f"{value:g}"
-    return short if key in _SLIDES or key.startswith("targets") else f"{value:g}"
+def _without_zeros(count: str) -> str:
+    """`2T` of `2.00T`."""
+    number, suffix = count[:-1], count[-1]
+    return (number.rstrip("0").rstrip(".") if "." in number else number) + suffix
 
 
 def _choices(schema: Mapping[str, Any]) -> tuple[str, ...]:

@@ -18,12 +18,15 @@ from ....core.reading.fields import Frozen, Whole
 from ....core.reading.yaml_reader import dumps_yaml, loads_yaml
 from ....core.version import __version__
 from ...report.documents.html import html_page, style_sheet
+from ...report.documents.judged import model_and_tokens
+from ...report.documents.plans import judged_document
 from ..answers import Answer
 from ..api.facts import examples
 from ..api.requests import read_plan
+from ..offered import DEFAULT
 from ..reading import body_as
 from ..state import ServerState, state_of
-from .answer import Shown, show
+from .answer import Shown, judge, show
 from .controls import controls, notes
 from .stated import Asked
 from .templates import page_environment
@@ -81,7 +84,7 @@ async def answer(request: Request, asked: Annotated[AnswerRequest, Depends(body_
                 "figures": _fragment("figures.html", shown),
                 "title": shown.document.title,
                 "dock": [[one.value, one.unit, one.label] for one in shown.document.headlines],
-                "notes": notes(config, base),
+                "notes": notes(config, shown.asked.base, base),
                 "pictures": shown.specs(asked.half_px, asked.whole_px),
             }
         )
@@ -120,7 +123,9 @@ async def report_html(request: Request) -> Response:
     state, query = state_of(request), request.url.query
 
     def found() -> str:
-        return html_page(_shown(state, query).document)
+        asked = Asked.of(query)
+        judged = judge(asked, state.offered.predictor(DEFAULT), state.forecasts)
+        return html_page(judged_document(judged, commands=["simulate report run.yaml"]))
 
     return _attachment(await state.computing.run(found), "text/html", "report.html")
 
@@ -137,8 +142,6 @@ async def numbers_csv(request: Request) -> Response:
 
 
 def _shown(state: ServerState, query: str) -> Shown:
-    from ..offered import DEFAULT
-
     return show(Asked.of(query), state.offered.predictor(DEFAULT), state.forecasts)
 
 
@@ -163,7 +166,7 @@ def _page(state: ServerState, query: str) -> str:
             base_name=_called(shown),
             groups=main,
             more=more,
-            notes=notes(config, base),
+            notes=notes(config, shown.asked.base, base),
             examples=[one["name"] for one in examples()],
             bundle=state.assets.bundle,
             problem=problem,
@@ -182,8 +185,6 @@ def _fragment(template: str, shown: Shown) -> str:
 
 def _called(shown: Shown) -> str:
     """The baseline in a few words."""
-    from ...report.documents.judged import model_and_tokens
-
     base = shown.asked.base.config()
     size = model_and_tokens(base).removesuffix(" tokens")
     return f"{base.name}, {size}" if base.name else size
