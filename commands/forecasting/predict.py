@@ -72,6 +72,8 @@ def predict(
     run = RunConfig.load(config, overrides)
     fitted = load(predictor)
     if anchor is not None:
+        if run.known_runs is not None:
+            raise UsageError("--anchor: the plan names known_runs too; expected only one of the two")
         if not fitted.about.get("follows_plan"):
             raise UsageError(f"--anchor: {predictor} has runs of its own; expected the default predictor, web-text")
         fitted = anchored(run, read_table(anchor, columns))
