@@ -128,9 +128,8 @@ class _Config:
     def context_length(self) -> int:
         """Tokens per sequence: what the model was trained with before its positions were stretched, where stated."""
         scaling = self.stated.get("rope_scaling") or self.stated.get("rope_parameters")
-        original = scaling.get("original_max_position_embeddings") if isinstance(scaling, Mapping) else None
         length = self.whole("max_position_embeddings")
-        if original is not None:
+        if isinstance(scaling, Mapping) and scaling.get("original_max_position_embeddings") is not None:
             length = _Config(scaling, f"{self.where}: rope_scaling", []).whole("original_max_position_embeddings")
         elif length > 8192:
             self.notes.append(

@@ -71,7 +71,7 @@ def sized_shape(base: Architecture, params: float) -> Architecture:
     InputError as `family_shape` does.
 
     >>> round(sized_shape(USUAL, 1.5e9).params_total / 1e9, 3)
-    1.502
+    1.496
     """
     shape = family_shape(base, params)
     unit = 256 if shape.width >= _WIDE else 64
