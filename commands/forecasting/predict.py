@@ -1,4 +1,4 @@
-"""`simulate predict`: a planned run's loss, time, memory, cost; `compare`: several; `predictors`: what ships."""
+"""`simulate predict`: a planned run's loss, time, memory, cost; `compare`: several."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def predict(
     """Predict a planned run's perplexity, time, memory and cost, with intervals, and say what they rest on.
 
     The plan is a file, or made of --params, --model or --from as `simulate init` writes it.
-    PREDICTOR is a folder made by `simulate fit`, or one that ships with foretrain (`simulate predictors` lists them).
+    PREDICTOR is a folder made by `simulate fit`, or one that ships with foretrain (`simulate list predictors`).
     By default what the plan names of its text counts: data.corpus, data.tokenizer, data.evaluated_on. With --anchor
     runs of the same kind count as well: one finished run brings the level in.
 
@@ -146,21 +146,3 @@ def compare(
     runs = [RunConfig.load(path, overrides) for path in configs]
     result = compared(runs, load(predictor), step_times(calibration))
     show(as_json, result.to_dict(), lambda: comparison_view(result))
-
-
-@click.command()
-@json_option
-def predictors(as_json: bool) -> None:
-    """List what forecasts can rest on: the predictors that ship, and the corpora of which public runs are known.
-
-    Each with its tokenizer and the text that it is evaluated on, its runs and their sizes, and how wide the 90 %
-    interval of a 7B on 2T tokens is: the perplexity at its upper end over that at its lower end.
-
-    \b
-    Example:  simulate predictors --json
-              simulate predict --config run.yaml --set data.corpus=llama2_mix --set data.tokenizer=llama2
-    """
-    from ...simulator.forecast.offered import offered
-
-    found = offered()
-    show(as_json, found.to_dict(), lambda: tables().predictors_view(found))
