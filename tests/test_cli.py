@@ -18,7 +18,7 @@ from foretrain.simulator.predictor.storage.folder import DEFAULT, shipped
 EXAMPLES = sorted(p for p in (Path(__file__).parents[1] / "examples").glob("*.yaml") if p.stem != "study")
 SEVEN_B = EXAMPLES[0].with_name("llama-7b.yaml")
 COMMANDS = [
-    "predict", "compare", "predictors", "fit", "score", "backtest", "cluster", "optimize", "planner", "optimal",
+    "predict", "compare", "list", "fit", "score", "backtest", "cluster", "optimize", "planner", "optimal",
     "curve", "track", "data", "proxies", "init",
 ]  # fmt: skip
 LEVEL_KEYS = [f"{level:g}" for level in LEVELS]
@@ -31,8 +31,8 @@ CLUSTER_QUANTITIES = {
 CLUSTER_KEYS = CLUSTER_QUANTITIES | {
     "accelerator", "devices", "precision", "framework", "layout", "fits", "p_fit", "usable_memory_gib", "overhead",
     "steps", "step_tokens", "peak_flops_per_s", "usd_per_device_hour", "power_w", "pue",
-    "step_parts_s", "memory_parts_gib", "wall_clock_shares", "cost_parts_usd", "finish", "p_deadline", "p_budget",
-    "calibrated_on", "cluster_notes",
+    "step_parts_s", "memory_parts_gib", "wall_clock_shares", "cost_parts_usd", "price_published", "finish",
+    "p_deadline", "p_budget", "calibrated_on", "cluster_notes",
 }  # fmt: skip
 DOMAIN_KEYS = {
     "loss_nats", "perplexity", "bits_per_byte", "bytes_per_token", "bytes_per_token_log_sd", "decomposition_nats",

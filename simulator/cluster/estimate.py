@@ -175,6 +175,7 @@ class _Estimate:
             cost_usd=cost_usd,
             cost_parts_usd=None if cost is None or cost_usd is None else _cost_parts(cost, cost_usd.median),
             usd_per_device_hour=config.usd_per_hour,
+            price_published=None if config.prices.published is None else config.prices.published.to_dict(),
             energy_mwh=energy_mwh,
             power_w=power_w,
             pue=config.energy.pue,

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
@@ -134,6 +135,9 @@ class Optimization(Summarised):
         plain = config.model_copy(update={"name": f"{self.study.name} best"})
         stated = plain.model_dump(mode="json", by_alias=True, exclude_none=True)
         stated = {key: value for key, value in stated.items() if value != {}}
+        known_runs = self.study.run.known_runs_path
+        if known_runs is not None:  # the plan is read in another folder
+            stated["known_runs"] = os.path.relpath(known_runs, Path(path).parent)
         write_text(path, dumps_yaml(stated))
 
     def to_dict(self) -> dict[str, Any]:
