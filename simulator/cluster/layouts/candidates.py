@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -178,7 +178,7 @@ def _expert_degrees(space: LayoutSpace, split: _Split) -> list[int]:
     return [ep for ep in free if experts % ep == 0 and ranks % ep == 0]
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _divisors(number: int) -> tuple[int, ...]:
     """Every divisor, in order."""
     small = [n for n in range(1, math.isqrt(number) + 1) if number % n == 0]
