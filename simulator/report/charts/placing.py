@@ -16,12 +16,12 @@ __all__ = ["LINE_PX", "Scale", "Spot", "short", "sides", "text_px", "thinned"]
 LINE_PX = TEXT_PX + 3
 """Height of a line of text."""
 
-_LETTER_PX = 0.55 * TEXT_PX
+_LETTER_PX = 0.58 * TEXT_PX  # of a wide font: a reader's may be wider than the one that was measured
 _DECADE = 10.0
 _SAME = 1e-3  # share of a number that an axis spans at least
 _NAME, _UNNAMED = 24, "unnamed"
 _GAP_PX, _ABOVE_PX = 9, 13
-_OUTSIDE, _ON_LABEL, _ON_MARK = 100.0, 10.0, 1.0
+_OUTSIDE, _ON_LABEL, _ON_MARK, _FAR = 100.0, 10.0, 1.0, 1.5
 
 
 def text_px(text: str) -> float:
@@ -153,14 +153,17 @@ def sides(
         across = [("left", _GAP_PX), ("right", -_GAP_PX)]
         across.insert(0 if spot.below else 2, ("center", 0))
         best: tuple[float, dict[str, Any], tuple[float, float, float, float]] | None = None
-        for dy in (below, above, beside) if spot.below else (above, below, beside):
+        near = (below, above, beside) if spot.below else (above, below, beside)
+        for far, dy in enumerate((*near, *(side + way * LINE_PX for side, way in ((above, -1), (below, 1))))):
             for align, dx in across:
                 if align == "center" and dy == beside:
                     continue
                 left = spot.x + dx - {"left": 0.0, "right": long, "center": long / 2}[align]
                 top = spot.y + dy - LINE_PX / 2
                 box = (left, left + long, top, top + LINE_PX + more)
-                cost = _OUTSIDE * (max(-box[0], 0) + max(box[1] - width, 0) + max(-box[2], 0) + max(box[3] - height, 0))
+                cost = _FAR * (far >= len(near)) + _OUTSIDE * (
+                    max(-box[0], 0) + max(box[1] - width, 0) + max(-box[2], 0) + max(box[3] - height, 0)
+                )
                 cost += _ON_LABEL * sum(_overlap(box, other) for other in boxes)
                 cost += _ON_MARK * sum(box[0] < px < box[1] and box[2] < py < box[3] for px, py in marks)
                 if best is None or cost < best[0] - 1e-9:

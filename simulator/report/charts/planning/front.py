@@ -179,8 +179,8 @@ def _drawn(
         taken = [(at - 1, at + 1, 0, plot[1]), (at - 110, at, 0, 2.5 * LINE_PX)]
     for number, ((one, ink), side) in enumerate(zip(marks, sides(spots, *plot, avoid, taken), strict=True)):
         row = [{"x": one.x, "y": one.y, "text": _lines(one)}]
-        shape = {"shape": {"value": "diamond"}} if ink == "baseline" else {}
-        layers.append(points(row, ink, hollow=ink == "plan" and number > 0, x=at_x, y=at_y, **shape))
+        shape = {"value": "diamond" if ink == "baseline" else "circle"}
+        layers.append(points(row, ink, hollow=ink == "plan" and number > 0, x=at_x, y=at_y, shape=shape))
         strong = number == 0 or ink == "baseline"
         layers += label(row, "text", ink=ink if strong else "ink", bold=strong, x=at_x, y=at_y, **side)
     return {"height": height, "layer": layers}

@@ -111,10 +111,10 @@ def _drawn(losses: Sequence[IsoLoss], best: Sequence[IsoFlop], width: int) -> Sp
         at = px(rows[-1])
         taken.append((at[0], at[0] + room, at[1] - _GAP_PX, at[1] + _GAP_PX))
         avoid += [px(rows[place]) for place in thinned(len(rows), _AVOIDED)]
-        cheapest = {"params": curve.cheapest_params, "tokens": curve.cheapest_tokens}
-        cheapest["text"] = words.flops(curve.cheapest_flops.median)
+        text = words.flops(curve.cheapest_flops.median)
+        cheapest = {"params": curve.cheapest_params, "tokens": curve.cheapest_tokens, "text": text}
         marks.append(cheapest)
-        spots.append(Spot(*px(cheapest), [cheapest["text"]]))
+        spots.append(Spot(*px(cheapest), [text]))
     for row, side in zip(marks, sides(spots, *plot, avoid, taken), strict=True):
         layers.append(points([row], "plan", x=x, y=at_y))
         layers += label([row], "text", ink="plan", bold=True, x=x, y=at_y, **side)

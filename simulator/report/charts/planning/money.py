@@ -1,4 +1,4 @@
-"""The best size for a sum of money or a time: loss over the sizes of a plan's family, each with what the limits allow."""
+"""The best size for a sum of money or a time: loss over a family's sizes, each with what the limits allow."""
 
 from __future__ import annotations
 
@@ -99,8 +99,8 @@ def _drawn(result: MoneyOptimal, width: int) -> Spec:
     spots = [Spot(*px(row), row["text"], below=row is best) for row in marks]
     for row, side in zip(marks, sides(spots, *plot, avoid), strict=True):
         ink = "plan" if row is best else "baseline"
-        shape = {} if row is best else {"shape": {"value": "diamond"}}
-        layers.append(points([row], ink, x=x, y=at_y, **shape))
+        shape = {"value": "circle" if row is best else "diamond"}
+        layers.append(points([row], ink, x=x, y=at_y, shape=shape))
         layers += label([row], "text", ink=ink, bold=True, x=x, y=at_y, **side)
     return {"height": height, "layer": layers}
 

@@ -132,7 +132,8 @@ def _caption(result: Sensitivity, rows: Sequence[Turned]) -> str:
     if little:
         said += f" Hardly anything: {words.listed(little[:_MOST_ROWS])}."
     if result.not_read:
-        said += f" Not read by this predictor or estimate: {words.listed([knob_in_words(key) for key in result.not_read[:_MOST_ROWS]])}."
+        names = [knob_in_words(key) for key in result.not_read[:_MOST_ROWS]]
+        said += f" Not read by this predictor or estimate: {words.listed(names)}."
     return said
 
 
