@@ -5,6 +5,7 @@
     DIR/lr.json         the chosen learning rate
     DIR/main/           the campaign whose results are the run table
     DIR/next-1/, …      campaigns that were added once the one before was done; their results join the table
+    DIR/planned/        a campaign for each plan that was trained to check its forecast; these join no table
 
 Call `Project.create`, then `train`; call `train` again after an interruption.
 """
@@ -278,6 +279,14 @@ class Project:
             Campaign.open(folder).discard()
         self._write(folder, runs, self.estimate(runs).wall_clock_s)
         return folder
+
+    def apart(self, run: ProxyRun, seconds: float) -> Campaign:
+        """The campaign of one run whose result doesn't join the table; `seconds` is what it is predicted to take.
+
+        The same run again is the campaign that is there. Errors as `Campaign.create`.
+        """
+        folder = self.folder / "planned" / run.run_id
+        return self._write(folder, [run], seconds)
 
     def estimate(self, runs: Sequence[ProxyRun]) -> Estimate:
         """What runs cost on the machine that the project was designed for."""

@@ -11,14 +11,17 @@ import click
 from ...core.errors import ConfigError, UsageError
 from ...core.units import parse_count, parse_duration_s, parse_share, shown
 from ...workflows.planned_run import SIZES, StageBudget
-from .._shared import json_option, log_json_option, progress_bar, show
+from .._shared import json_option, log_json_option, progress_bar, show, stated_in
 
 if TYPE_CHECKING:
+    from ...proxies.executors import Executor
     from ...proxies.project import Project
     from ...workflows.run_curves import WrittenCurves
 
 _FLOPS = "flops"
 _YAML = (".yaml", ".yml", ".json")
+_TABLES = (".csv", ".csv.gz", ".parquet")
+_PLAN_BUDGET = "2h"
 out_option = click.option("--out", metavar="DIR", help="The project's folder (default: proxies, beside the space).")
 workers_option = click.option("--workers", type=click.IntRange(1, 100_000), help="Train this many groups at once.")
 
@@ -79,36 +82,90 @@ def design(space: str | None, out: str | None, workers: int | None, as_json: boo
 
 
 @proxies.command()
-@click.argument("where", metavar="DIR|SPACE")
+@click.argument("where", metavar="[DIR|SPACE]", required=False)
 @out_option
 @click.option("--engine", default="local", show_default=True, metavar="NAME", help="local (this machine) or ray.")
 @click.option("--address", metavar="ADDRESS", help="ray: the cluster to use (default: this machine's).")
 @workers_option
+@click.option(
+    "--plan", metavar="FILE", help="Train the run of this plan instead, on the text of DIR (default: proxies)."
+)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="--plan: override a value of it.")
+@click.option("--table", "table_out", metavar="FILE", help="--plan: write its row here (default: planned.csv).")
+@click.option("--budget", metavar="TIME", help="--plan: train for at most this long (default: 2h).")
 @log_json_option
 @json_option
 def train(
-    where: str, out: str | None, engine: str, address: str | None, workers: int | None, log_json: bool, as_json: bool
+    where: str | None,
+    out: str | None,
+    engine: str,
+    address: str | None,
+    workers: int | None,
+    log_json: bool,
+    as_json: bool,
+    **planned: Any,
 ) -> None:
     """Train what isn't done yet. Interrupted at any moment, the same command goes on from there.
 
     DIR is a folder made by `simulate proxies design`; a SPACE is designed first.
 
+    With --plan, train the one run that a plan describes, where it is small enough, and write its row into a run table:
+    what the plan doesn't state is the project's. `simulate score` then holds a forecast against the truth.
+
     \b
     Example:  simulate proxies train space.yaml
               simulate proxies train proxies --engine ray --address auto
+              simulate proxies train --plan run.yaml && simulate score predictor planned.csv
     """
     from ...proxies.executors import get_executor
 
+    if planned["plan"] is None:
+        for name, option in {"overrides": "--set", "table_out": "--table", "budget": "--budget"}.items():
+            if planned[name]:
+                raise UsageError(f"{option} goes with --plan")
+        if where is None:
+            raise UsageError("DIR is missing; expected a project's folder or a space (.yaml), or --plan with a plan")
     executor = get_executor(engine, workers, address)
-    if Path(where).suffix in _YAML:
+    if where is not None and Path(where).suffix in _YAML:
         project = _create(where, out, workers, log_json)
     elif out is None:
-        project = _open(where)
+        project = _open(where or "proxies")
     else:
         raise UsageError("--out goes with a SPACE (a .yaml file); a project's folder is where it is")
+    if planned["plan"] is not None:
+        _train_plan(project, executor, log_json, as_json, **planned)
+        return
     with progress_bar("training", log_json) as step:
         status = project.train(executor, step)
     show(as_json, status.to_dict(), lambda: _tables().trained_view(project.folder, status))
+
+
+def _train_plan(
+    project: Project,
+    executor: Executor,
+    log_json: bool,
+    as_json: bool,
+    plan: str,
+    overrides: tuple[str, ...],
+    table_out: str | None,
+    budget: str | None,
+) -> None:
+    """Train the run of a plan, and write its row."""
+    from ...simulator.config.run_config import RunConfig
+    from ...workflows.planned_training import planned_proxy, train_planned
+
+    out = table_out or "planned.csv"
+    if not out.endswith(_TABLES):
+        raise UsageError(f"--table: got {shown(out)}; expected a file that ends in {', '.join(_TABLES)}")
+    most_s = parse_budget(budget or _PLAN_BUDGET).wall_clock_s
+    if most_s is None:
+        raise UsageError(f"--budget: got {shown(budget)}; expected wall clock such as 30min with --plan")
+    config = RunConfig.load(plan, overrides)
+    with stated_in(plan):
+        run = planned_proxy(project, config, most_s)
+    with progress_bar("training", log_json) as step:
+        trained = train_planned(project, run, executor, out, step)
+    show(as_json, trained.to_dict(), lambda: _tables().planned_view(trained))
 
 
 @proxies.command()

@@ -163,6 +163,79 @@ def test_folders_that_are_no_projects(call, tmp_path):
     assert call("proxies", "train", ".", "--address", "auto").returncode == 2
 
 
+# the planned run, trained to check its forecast
+
+PLAN = """
+name: next-size
+model: {params: 8k}
+data: {tokens: 64k, mix: {a: 0.5, b: 0.5}}
+optim: {lr: 0.01, batch_tokens: 256}
+"""
+
+ODD_HEADS = "{layers: 1, width: 9, heads: 3, ffn_width: 8, vocab_size: 64, context_length: 32}"
+
+
+@pytest.fixture(scope="module")
+def checked(call_in, project):
+    """The project after its plan was trained, and what the command said of it."""
+    (project / "next.yaml").write_text(PLAN)
+    return said(call_in(project, "proxies", "train", "--plan", "next.yaml", "--workers", 1, "--json"))
+
+
+def test_the_run_of_a_plan_is_trained_and_scored_and_joins_no_table(call_in, checked, project):
+    assert (checked["status"], checked["tokens"], checked["run"]["recipe"]["lr"]) == ("ok", 64_000, 0.01)
+    assert checked["loss_nats"] == pytest.approx(sum(loss["mean_nats"] for loss in checked["losses"].values()) / 2)
+    assert "states no shape" in " ".join(checked["notes"])
+    assert said(call_in(project, "proxies", "table", "proxies", "--out", "all.csv", "--json"))["rows"] == 3 * 2 * 3 + 5
+    assert said(call_in(project, "proxies", "design", "--after", "proxies", "--target", "params=200k,tokens=256k",
+                        "--precision", "90%", "--json"))["stage"] == "next-1"  # fmt: skip
+    call_in(project, "fit", "all.csv", "--law", "chinchilla", "--out", "check")
+    scored = said(call_in(project, "score", "check", "planned.csv", "--json"))["targets"]["loss"]
+    (run,) = scored["runs"]
+    assert run["observed_nats"] == pytest.approx(checked["loss_nats"])
+    assert run["predicted_nats"] == pytest.approx(run["observed_nats"], rel=0.2)
+    shown = call_in(project, "score", "check", "planned.csv").stdout
+    assert f"{run['observed_nats']:.4f}" in shown
+    assert f"{run['predicted_nats']:.4f}" in shown
+
+
+def test_a_plan_that_was_trained_is_not_trained_again(call_in, checked, project):
+    (result,) = (project / "proxies/planned").rglob("result.json")
+    before = result.stat().st_mtime_ns
+    again = call_in(project, "proxies", "train", "proxies", "--plan", "next.yaml")
+    assert again.returncode == 0, again.stderr
+    assert f"{checked['loss_nats']:.4f}" in again.stdout
+    assert "simulate score predictor planned.csv" in again.stdout
+    assert result.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "word"),
+    [
+        (("params: 8k", "params: 7B"), 4, "expected at most 2h"),
+        (("a: 0.5, b: 0.5", "a: 0.5, c: 0.5"), 3, "data.mix.c"),
+        (("batch_tokens: 256", "batch_tokens: 250"), 3, "such as 256"),
+        (("lr: 0.01", "optimizer: muon"), 3, "expected adamw"),
+        (("lr: 0.01", "schedule: points, lr_points: {0: 0, 100%: 1e-3}"), 3, "optim.schedule"),
+        (("params: 8k", f"architecture: {ODD_HEADS}"), 3, "model.architecture"),
+        (("tokens: 64k,", "tokens: 64k, unique_tokens: 8k,"), 3, "unique_tokens_by_domain"),
+    ],
+)  # fmt: skip
+def test_a_plan_that_no_proxy_can_be_says_why(call_in, project, tmp_path, change, code, word):
+    assert change[0] in PLAN
+    (tmp_path / "odd.yaml").write_text(PLAN.replace(*change))
+    done = call_in(project, "proxies", "train", "--plan", tmp_path / "odd.yaml")
+    assert (done.returncode, done.stdout) == (code, ""), done.stderr
+    assert "odd.yaml: " in done.stderr
+    assert word in done.stderr
+
+
+def test_words_of_a_plan_need_one(call, tmp_path):
+    for words in (["--budget", "1h"], ["--table", "x.csv"], ["--set", "data.tokens=1M"], []):
+        assert call("proxies", "train", *words).returncode == 2
+    assert call("proxies", "train", ".", "--plan", "x.yaml", "--table", "x.txt").returncode in (2, 3)
+
+
 # the next stage
 
 PLANNED = ("--target", "params=200k,tokens=256k")

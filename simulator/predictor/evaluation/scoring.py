@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from ....datasets.runs.run_table import RunTable
 
 
+FEW_RUNS = 12
+"""Up to so many runs are listed one by one, beside the figures over all."""
+
+
 def score(predictor: Predictor, table: RunTable, *, progress: Progress | None = None) -> dict[str, Any]:
     """Errors of a predictor on runs with known losses.
 
@@ -103,8 +107,10 @@ def _figures(prediction: LossPrediction, observed: np.ndarray) -> dict[str, Any]
     relative = np.abs(error) / observed
     intervals = {level: prediction.interval(level) for level in LEVELS}
     width = intervals[0.9][1] - intervals[0.9][0]
+    few = {"runs": _beside(prediction, observed)} if len(observed) <= FEW_RUNS else {}
     return {
         "rows": len(observed),
+        **few,
         "mae_nats": float(np.abs(error).mean()),
         "rmse_nats": float(np.sqrt((error**2).mean())),
         "bias_nats": float(error.mean()),
@@ -121,6 +127,16 @@ def _figures(prediction: LossPrediction, observed: np.ndarray) -> dict[str, Any]
             f"{level:g}": interval_score(observed, *interval, level) for level, interval in intervals.items()
         },
     }
+
+
+def _beside(prediction: LossPrediction, observed: np.ndarray) -> list[dict[str, Any]]:
+    """Forecast and truth of each run, where there are few enough to look at, nats per token."""
+    low, high = prediction.interval(0.9)
+    rows = zip(observed, prediction.loss_nats, low, high, strict=True)
+    return [
+        {"observed_nats": float(true), "predicted_nats": float(forecast), "interval_nats": [float(a), float(b)]}
+        for true, forecast, a, b in rows
+    ]
 
 
 def interval_score(observed: np.ndarray, low: np.ndarray, high: np.ndarray, level: float) -> float:

@@ -273,9 +273,13 @@ def _learned(model: LossModel) -> str:
 
 
 def score_view(result: Mapping[str, Any]) -> RenderableType:
-    """Errors, coverage and interval score (of 90 % intervals) by target, in two tables that fit 80 columns."""
+    """Errors, coverage and interval score (of 90 % intervals) by target, in two tables that fit 80 columns.
+
+    Of a few runs, a third one holds each forecast against what was observed.
+    """
     errors = plain_table("target", "rows", "median error", "p90", "max", "bias, nats", "R²", "rank ρ")
     covers = plain_table("interval covers", "50 %", "80 %", "90 %", "95 %", "90 % width, nats", "score, nats")
+    few = plain_table("nats per token", "observed", "forecast", "90 % interval", "observed is")
     scores = dict(result["targets"])
     if "average" in result:
         scores["mean of domains"] = result["average"]
@@ -291,11 +295,16 @@ def score_view(result: Mapping[str, Any]) -> RenderableType:
             _or_dash(scored["r2"], "{:.3f}"),
             _or_dash(scored["spearman"], "{:.3f}"),
         )
+        for run in scored.get("runs", ()):
+            low, high = run["interval_nats"]
+            inside = "inside" if low <= run["observed_nats"] <= high else "outside"
+            ends = f"{low:.4f} to {high:.4f}"
+            add_row(few, name, f"{run['observed_nats']:.4f}", f"{run['predicted_nats']:.4f}", ends, inside)
         covered = [f"{share:.0%}" for share in scored["coverage"].values()]
         width = scored["median_interval_width_nats"]["0.9"]
         interval_score = scored["interval_score_nats"]["0.9"]
         add_row(covers, name, *covered, f"{width:.4f}", f"{interval_score:.4f}")
-    return Group(errors, Text(""), covers)
+    return Group(*([few, Text("")] if few.rows else []), errors, Text(""), covers)
 
 
 def backtest_view(results: Mapping[str, Mapping[str, Any]]) -> RenderableType:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ....core.units import format_count, format_duration, format_flops
 
-__all__ = ["design_view", "next_view", "status_view", "trained_view"]
+__all__ = ["design_view", "next_view", "planned_view", "status_view", "trained_view"]
 
 _STATES = ("done", "running", "planned", "diverged", "failed")
 
@@ -77,6 +77,23 @@ def trained_view(folder: Path, status: Any) -> RenderableType:
     counts = ", ".join(f"{status.counts[state]} {state}" for state in _STATES if status.counts[state])
     following = f"simulate proxies table {folder} --out runs.csv && simulate fit runs.csv --out predictor"
     return Group(Text(f"{counts}; {format_count(status.tokens_done)} tokens"), Text(following))
+
+
+def planned_view(trained: Any) -> RenderableType:
+    """A plan's run that was trained (`workflows.planned_training.TrainedPlan`): its losses, and what to do next."""
+    run = trained.run
+    size = f"{format_count(run.shape.params_total)} parameters, {format_count(run.steps * run.batch_tokens)} tokens"
+    title = Text(f"{size}, {format_flops(run.training_flops)}", style="bold")
+    notes = [Text(f"! {note}", style="yellow") for note in trained.notes]
+    wrote = Text(f"wrote {trained.out}; simulate score predictor {trained.out}")
+    if trained.loss_nats is None:
+        return Group(title, Text(f"! diverged at step {trained.result.diverged_step}", style="red"), *notes, wrote)
+    table = _table("domain", "loss, nats per token")
+    for domain, loss in trained.losses.items():
+        table.add_row(domain, f"{loss.mean_nats:.4f}")
+    if len(trained.losses) > 1:
+        table.add_row("mean", f"{trained.loss_nats:.4f}")
+    return Group(title, table, *notes, wrote)
 
 
 def status_view(statuses: Mapping[str, Any]) -> RenderableType:

@@ -16,7 +16,7 @@ from foretrain.simulator.predictor.predictor import Predictor
 
 KEYS = {
     "rows", "mae_nats", "rmse_nats", "bias_nats", "median_relative_error", "p90_relative_error", "max_relative_error",
-    "r2", "spearman", "coverage", "median_interval_width_nats", "interval_score_nats",
+    "r2", "spearman", "coverage", "median_interval_width_nats", "interval_score_nats", "runs",
 }  # fmt: skip
 PARAMS, TOKENS = np.array([1e8, 2e8, 4e8, 8e8]), np.array([1e10, 1e10, 2e10, 4e10])
 
@@ -56,6 +56,7 @@ def test_values_are_those_worked_out_by_hand():
     assert (result["rows"], list(result["targets"])) == (4, ["loss"])
     scores = result["targets"]["loss"]
     assert set(scores) == KEYS
+    assert [run["observed_nats"] for run in scores["runs"]] == pytest.approx(observed)
     error = predicted(PARAMS) - observed
     share = np.abs(error) / observed
     assert scores["rows"] == 4
