@@ -8,12 +8,14 @@ from dataclasses import replace
 from ....core.reading.yaml_reader import dumps_yaml
 from ....core.units import format_count
 from ....core.version import __version__
+from ...cluster.step_time.step_model import StepTimeModel
 from ...forecast.compare import Comparison
 from ...forecast.forecast import Forecast
 from ...predictor.predictor import Predictor
 from .. import words
 from ..charts.picture import Numbers
 from .document import Document, Note, Section
+from .doubts import doubts_section
 from .headlines import headlines
 from .judged import Judged, model_and_tokens
 from .plan_sections import loss_section, machine_pictures, money_section
@@ -22,18 +24,25 @@ from .sentences import decision, doubt, lede
 __all__ = ["answer_document", "judged_document", "plan_document", "plans_document"]
 
 
-def plan_document(plan: Forecast, predictor: Predictor, commands: Sequence[str] = ()) -> Document:
-    """The report of one plan."""
-    return judged_document(Judged(plan, predictor), commands=commands)
+def plan_document(
+    plan: Forecast, predictor: Predictor, commands: Sequence[str] = (), step_times: StepTimeModel | None = None
+) -> Document:
+    """The report of one plan. `step_times` is what predicted its step; by default the shipped model."""
+    return judged_document(Judged(plan, predictor), commands=commands, step_times=step_times)
 
 
-def plans_document(comparison: Comparison, predictor: Predictor, commands: Sequence[str] = ()) -> Document:
+def plans_document(
+    comparison: Comparison,
+    predictor: Predictor,
+    commands: Sequence[str] = (),
+    step_times: StepTimeModel | None = None,
+) -> Document:
     """The report of several plans: the best of them against the first, and all side by side."""
     first, *others = comparison.forecasts
     place = 1 + min(range(len(others)), key=lambda number: others[number].headline.loss_nats.median)
     judged = Judged(comparison.forecasts[place], predictor, first, comparison.differences[place])
     side_by_side = Section("The plans side by side", tables=(("", _table(comparison)),))
-    return judged_document(judged, [side_by_side] if len(others) > 1 else [], commands, comparison)
+    return judged_document(judged, [side_by_side] if len(others) > 1 else [], commands, comparison, step_times)
 
 
 def judged_document(
@@ -41,6 +50,7 @@ def judged_document(
     more: Sequence[Section] = (),
     commands: Sequence[str] = (),
     comparison: Comparison | None = None,
+    step_times: StepTimeModel | None = None,
 ) -> Document:
     """The report of a plan, against its baseline if it has one.
 
@@ -49,11 +59,13 @@ def judged_document(
         more: Sections that come after the loss.
         commands: What makes the report again.
         comparison: All plans, where there are more than these.
+        step_times: What predicted the steps; by default the shipped model.
     """
     sections = [loss_section(judged), *more, money_section(judged)]
     pictures = machine_pictures(judged)
     if pictures:
-        sections.append(Section("Does it fit, and what matters", tuple(pictures)))
+        sections.append(Section("Does it fit", tuple(pictures)))
+    sections.append(doubts_section(judged, step_times))
     return replace(answer_document(judged, comparison), sections=tuple(sections), commands=tuple(commands))
 
 
