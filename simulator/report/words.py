@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 _MOST_DIGITS = 4
-_STEPS_IN_INTERVAL = 10.0  # an interval holds at least so many steps of the last digit shown
+_STEPS_IN_INTERVAL = 6.0  # an interval holds at least so many steps of the last digit shown
 
 
 @dataclass(frozen=True)

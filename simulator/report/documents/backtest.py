@@ -61,7 +61,7 @@ def backtest_document(results: Mapping[str, Mapping[str, Any]], source: str, com
 
 def _columns(points: Sequence[Mapping[str, Any]]) -> tuple[list[Any], ...]:
     ends = [[point["intervals"][level][end] for point in points] for level in ("0.5", "0.9") for end in (0, 1)]
-    names = [str(point.get("run_id") or point.get("name") or place) for place, point in enumerate(points, start=1)]
+    names = [f"{words.count(point['params'])} on {words.count(point['tokens'])}" for point in points]
     return (
         [point["predicted_nats"] for point in points],
         *ends,

@@ -58,9 +58,7 @@ def _worth(one: Measure, outcome: str) -> Worth:
     """A measure in words: what to do, by how much it narrows what, and what it costs."""
     narrowed = [one.of(outcome)] if one.of(outcome) is not None else list(one.narrows)
     brings = "; ".join(
-        f"the 90 % interval of {OUTCOMES[of.outcome][0]} becomes about {of.share:.0%} narrower".replace(
-            "%", " %"
-        ).replace("90  %", "90 %")
+        f"the 90 % interval of {OUTCOMES[of.outcome][0]} becomes about {words.percent(of.share)} narrower"
         for of in narrowed
         if of is not None
     )

@@ -20,7 +20,7 @@ def tracking_document(result: Tracking, commands: Sequence[str] = ()) -> Documen
     serious = [notice for notice in result.notices if notice.serious]
     others = [notice for notice in result.notices if not notice.serious]
     return Document(
-        kicker=f"{result.config.name or 'run'} at step {result.log.now:,.0f} of {result.steps:,} · foretrain {__version__}",
+        kicker=f"{result.config.name or 'run'} · step {result.log.now:,.0f} of {result.steps:,} · foretrain {__version__}",
         title=picture.title,
         lede=words.sentence(result.sentence),
         headlines=tuple(_headlines(result)),

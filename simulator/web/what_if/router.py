@@ -16,7 +16,9 @@ from ....core.errors import ForetrainError, InputError
 from ....core.output.plain import bounded
 from ....core.reading.fields import Frozen, Whole
 from ....core.reading.yaml_reader import dumps_yaml, loads_yaml
+from ....core.units import shown
 from ....core.version import __version__
+from ...config.starting.sketch import sketch_plan
 from ...report.documents.html import html_page, style_sheet
 from ...report.documents.judged import model_and_tokens
 from ...report.documents.plans import judged_document
@@ -36,6 +38,7 @@ __all__ = ["router"]
 router = APIRouter(include_in_schema=False)
 
 _LEAST_PX, _MOST_PX = 200, 2400
+_FIELDS = ("params", "tokens", "on", "price")
 
 
 class AnswerRequest(Frozen):
@@ -76,16 +79,16 @@ async def answer(request: Request, asked: Annotated[AnswerRequest, Depends(body_
     state = state_of(request)
 
     def found() -> Answer:
-        shown = _shown(state, asked.query)
-        config, base = shown.judged.plan.config, shown.asked.base.config()
+        answered = _shown(state, asked.query)
+        config, base = answered.judged.plan.config, answered.asked.base.config()
         return Answer(
             {
-                "answer": _fragment("answer.html", shown),
-                "figures": _fragment("figures.html", shown),
-                "title": shown.document.title,
-                "dock": [[one.value, one.unit, one.label] for one in shown.document.headlines],
-                "notes": notes(config, shown.asked.base, base),
-                "pictures": shown.specs(asked.half_px, asked.whole_px),
+                "answer": _fragment("answer.html", answered),
+                "figures": _fragment("figures.html", answered),
+                "title": answered.document.title,
+                "dock": [[one.value, one.unit, one.label] for one in answered.document.headlines],
+                "notes": notes(config, answered.asked.base, base),
+                "pictures": answered.specs(asked.half_px, asked.whole_px),
             }
         )
 
@@ -148,25 +151,25 @@ def _shown(state: ServerState, query: str) -> Shown:
 def _page(state: ServerState, query: str) -> str:
     problem = ""
     try:
-        shown = _shown(state, query)
+        answered = _shown(state, query)
     except ForetrainError as error:  # the page still opens, at its beginning, and says what is wrong with the address
-        problem, shown = bounded(str(error)), _shown(state, "")
-    own, config = shown.asked.own, shown.judged.plan.config
-    base = shown.asked.base.config()
+        problem, answered = bounded(str(error)), _shown(state, "")
+    own, config = answered.asked.own, answered.judged.plan.config
+    base = answered.asked.base.config()
     main, more = controls(own, config, own.start(), base)
     return (
         page_environment()
         .get_template("page.html")
         .render(
-            document=shown.document,
-            pictures=shown.pictures,
+            document=answered.document,
+            pictures=answered.pictures,
             drawn={},
-            asked=shown.asked,
-            query=shown.asked.query(),
-            base_name=_called(shown),
+            asked=answered.asked,
+            query=answered.asked.query(),
+            base_name=_called(answered),
             groups=main,
             more=more,
-            notes=notes(config, shown.asked.base, base),
+            notes=notes(config, answered.asked.base, base),
             examples=[one["name"] for one in examples()],
             bundle=state.assets.bundle,
             problem=problem,
@@ -175,33 +178,35 @@ def _page(state: ServerState, query: str) -> str:
     )
 
 
-def _fragment(template: str, shown: Shown) -> str:
+def _fragment(template: str, answered: Shown) -> str:
     return (
         page_environment()
         .get_template(template)
-        .render(document=shown.document, pictures=shown.pictures, drawn={}, base_name=_called(shown))
+        .render(document=answered.document, pictures=answered.pictures, drawn={}, base_name=_called(answered))
     )
 
 
-def _called(shown: Shown) -> str:
+def _called(answered: Shown) -> str:
     """The baseline in a few words."""
-    base = shown.asked.base.config()
+    base = answered.asked.base.config()
     size = model_and_tokens(base).removesuffix(" tokens")
     return f"{base.name}, {size}" if base.name else size
 
 
 def _plan_of(text: str) -> dict[str, Any]:
-    """A plan from a file's text. Raises InputError and ConfigError."""
+    """A plan from a file's text, which may be a config.json of Hugging Face. Raises InputError and ConfigError."""
     found = loads_yaml(text, "file")
+    if "model" not in found and "model_type" in found:
+        return dict(sketch_plan(hugging_face=found).mapping)
     if "model" not in found:
-        raise InputError("file: states no model; expected a plan with the sections model and data")
-    return dict(found)
+        raise InputError("file: states no model; expected a plan with the sections model and data, or a config.json")
+    return found
 
 
-def _csv(shown: Shown) -> str:
+def _csv(answered: Shown) -> str:
     out = io.StringIO()
     table = csv.writer(out)
-    for picture in shown.pictures:
+    for picture in answered.pictures:
         table.writerow(["picture", *picture.numbers.columns])
         for row in picture.numbers.rows:
             table.writerow([picture.name, *map(_cell, row)])
@@ -233,4 +238,8 @@ async def start_from_fields(request: Request) -> Response:
 
 
 def _sketch(fields: dict[str, str]) -> dict[str, Any]:
-    raise InputError("not yet")
+    """A plan of the form's three fields. Raises InputError and ConfigError."""
+    unknown = set(fields) - set(_FIELDS)
+    if unknown or not fields.get("params", "").strip():
+        raise InputError(f"start: got {shown(sorted(fields))}; expected params, and perhaps tokens, on and price")
+    return dict(sketch_plan(**{name: text.strip() or None for name, text in fields.items()}).mapping)
