@@ -1,7 +1,9 @@
 // The page: a change in the form asks the server, whose answer replaces the numbers and the pictures.
 
+import { search } from "./better.js";
 import { draw, keepDrawings, widths } from "./pictures.js";
 import { joinSliders, placeSliders } from "./sliders.js";
+import { post } from "./server.js";
 import { pin, read, reset } from "./state.js";
 
 /** @typedef {{answer: string, figures: string, title: string, dock: [string, string, string][], notes: Record<string, string>, pictures: Record<string, object>}} Answer */
@@ -33,22 +35,6 @@ async function ask() {
   } catch (error) {
     if (!asked.signal.aborted) tell(String(/** @type {Error} */ (error).message));
   }
-}
-
-/**
- * The server's answer to a question; an Error with its words where it refuses.
- * @param {string} path
- * @param {object} body
- * @param {AbortSignal} [signal]
- * @returns {Promise<any>}
- */
-async function post(path, body, signal) {
-  const answer = await fetch(path, {
-    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal,
-  });
-  const found = await answer.json();
-  if (!answer.ok) throw new Error(found.error?.message ?? `the server answered ${answer.status}`);
-  return found;
 }
 
 /** @param {Answer} found */
@@ -156,5 +142,9 @@ file.addEventListener("change", async () => {
   } catch (error) {
     said.textContent = String(/** @type {Error} */ (error).message);
   }
+});
+search(form, () => {
+  placeSliders(form);
+  ask();
 });
 ask();

@@ -29,6 +29,7 @@ from ..offered import DEFAULT
 from ..reading import body_as
 from ..state import ServerState, state_of
 from .answer import Shown, judge, show
+from .better import TRIALS, better_study
 from .controls import controls, notes
 from .stated import Asked
 from .templates import page_environment
@@ -95,6 +96,19 @@ async def answer(request: Request, asked: Annotated[AnswerRequest, Depends(body_
     return await state.computing.run(found)
 
 
+@router.post("/page/better")
+async def better(request: Request, asked: Annotated[AnswerRequest, Depends(body_as(AnswerRequest))]) -> Answer:
+    """The study of better plans around the page's, for `/api/v1/optimize`."""
+    state = state_of(request)
+
+    def found() -> Answer:
+        page = Asked.of(asked.query)
+        judged = judge(page, state.offered.predictor(DEFAULT), state.forecasts)
+        return Answer({"study": better_study(page.own, judged), "trials": TRIALS})
+
+    return await state.computing.run(found)
+
+
 @router.post("/page/start")
 async def start(request: Request, asked: Annotated[StartRequest, Depends(body_as(StartRequest))]) -> Answer:
     """The address of a page that starts from a file of one's own."""
@@ -148,8 +162,7 @@ def _shown(state: ServerState, query: str) -> Shown:
     return show(Asked.of(query), state.offered.predictor(DEFAULT), state.forecasts)
 
 
-def _page(state: ServerState, query: str) -> str:
-    problem = ""
+def _page(state: ServerState, query: str, problem: str = "") -> str:
     try:
         answered = _shown(state, query)
     except ForetrainError as error:  # the page still opens, at its beginning, and says what is wrong with the address
@@ -228,13 +241,18 @@ def _attachment(text: str, media_type: str, name: str) -> Response:
 
 @router.get("/start")
 async def start_from_fields(request: Request) -> Response:
-    """Three fields, sent by a form: the address of the page that starts from them."""
-    fields = dict(request.query_params)
+    """Three fields, sent by a form: the address of the page that starts from them, or the page with what is wrong."""
+    state, fields = state_of(request), dict(request.query_params)
 
-    def found() -> str:
-        return urlencode({"plan": json.dumps(_sketch(fields), default=str)})
+    def found() -> Response:
+        try:
+            plan = _sketch(fields)
+        except ForetrainError as error:
+            page = _page(state, "", bounded(str(error)))
+            return Response(page, 422, media_type="text/html; charset=utf-8")
+        return RedirectResponse("/?" + urlencode({"plan": json.dumps(plan, default=str)}), status_code=303)
 
-    return RedirectResponse("/?" + await state_of(request).computing.run(found), status_code=303)
+    return await state.computing.run(found)
 
 
 def _sketch(fields: dict[str, str]) -> dict[str, Any]:
@@ -242,4 +260,5 @@ def _sketch(fields: dict[str, str]) -> dict[str, Any]:
     unknown = set(fields) - set(_FIELDS)
     if unknown or not fields.get("params", "").strip():
         raise InputError(f"start: got {shown(sorted(fields))}; expected params, and perhaps tokens, on and price")
-    return dict(sketch_plan(**{name: text.strip() or None for name, text in fields.items()}).mapping)
+    params, tokens, on, price = (fields.get(name, "").strip() or None for name in _FIELDS)
+    return dict(sketch_plan(params=params, tokens=tokens, on=on, price=price).mapping)
