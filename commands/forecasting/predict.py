@@ -64,8 +64,8 @@ def predict(
 
     The plan is a file, or made of --params, --model or --from as `simulate init` writes it.
     PREDICTOR is a folder made by `simulate fit`, or one that ships with foretrain (`simulate list predictors`).
-    By default what the plan names of its text counts: data.corpus, data.tokenizer, data.evaluated_on. With --anchor
-    runs of the same kind count as well: one finished run brings the level in.
+    By default what the plan names of its text counts: data.corpus, data.tokenizer, data.evaluated_on. With --anchor,
+    or known_runs in the plan, runs of the same kind count as well: one finished run brings the level in.
 
     \b
     Example:  simulate predict --params 7B --tokens 2T --on 512xH100
@@ -108,7 +108,7 @@ def _planned(config: str | None, overrides: tuple[str, ...], words: dict[str, st
     if not given:
         raise UsageError("--config: is missing; expected the planned run, or what it is to be: --params 7B --tokens 2T")
     plan = sketch(words)
-    run = plan.config(overrides)
+    run = plan.config(overrides, folder=".")
     say_assumed(plan)
     return run, "plan"
 

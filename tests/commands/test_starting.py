@@ -52,6 +52,15 @@ def test_a_plan_of_words_takes_changes_as_a_file_does(call):
     assert (config["name"], config["data"]["corpus"]) == ("mine", "c4")
 
 
+def test_a_plan_of_words_may_name_known_runs_of_this_folder(call, tmp_path):
+    (tmp_path / "mine.csv").write_text("run_id,params,tokens,loss\na,7e9,2e12,1.75\n", encoding="utf-8")
+    known = call("predict", "--params", "7B", "--tokens", "2T", "--set", "known_runs=mine.csv", "--json")
+    anchored = call("predict", "--params", "7B", "--tokens", "2T", "--anchor", "mine.csv", "--json")
+    one, other = (json.loads(done.stdout) for done in (known, anchored))
+    assert one["predictor"]["name"] == "anchor"
+    assert one["loss_nats"] == other["loss_nats"]
+
+
 def test_files_that_are_there_are_kept(call, tmp_path):
     assert call("init", ".", "--params", "1B").returncode == 0
     refused = call("init", ".", "--params", "2B")

@@ -41,14 +41,9 @@ def _corpora() -> dict[str, Any]:
 def _models() -> dict[str, Any]:
     found = []
     for one in models.models().values():
+        plain = one.model_dump(mode="json", exclude={"shape"})
         counts = {"params_shape": one.shape.params_total, "params_active": one.shape.params_active}
-        found.append(
-            {
-                **one.model_dump(mode="json", exclude={"shape"}),
-                **counts,
-                "architecture": one.shape.model_dump(mode="json"),
-            }
-        )
+        found.append({**plain, **counts, "architecture": one.shape.model_dump(mode="json")})
     return {"models": found, "sources": dict(models.sources())}
 
 

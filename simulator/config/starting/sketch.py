@@ -7,6 +7,7 @@ so that the same words give the same plan.
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -61,9 +62,9 @@ class PlanSketch:
     assumed: tuple[str, ...]
     """Paths of what nobody stated."""
 
-    def config(self, overrides: Sequence[str] = ()) -> RunConfig:
-        """The plan, checked, with changes such as ``data.corpus=fineweb``. Raises `ConfigError`."""
-        return RunConfig.from_mapping(self.mapping, "plan", overrides)
+    def config(self, overrides: Sequence[str] = (), folder: str | os.PathLike[str] | None = None) -> RunConfig:
+        """The plan, checked, with changes such as ``data.corpus=fineweb``, in a folder. Raises `ConfigError`."""
+        return RunConfig.from_mapping(self.mapping, "plan", overrides, folder)
 
     def to_yaml(self) -> str:
         """The plan as a file: the same plan, with the reasons as comments and what else it could state."""

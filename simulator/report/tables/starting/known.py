@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -14,6 +15,7 @@ from ..cells import add_row, plain_table
 
 __all__ = ["known_view"]
 
+_WORDS = ("at", "also", "tokenizer", "accelerator", "purchase", "as of", "source")
 _PRECISIONS = ("bf16", "fp16", "fp32")  # the first that an accelerator has
 
 
@@ -28,7 +30,7 @@ def known_view(kind: str, facts: Mapping[str, Any]) -> RenderableType:
 
 
 def _accelerators(facts: Mapping[str, Any]) -> RenderableType:
-    table = plain_table("accelerator", "TFLOP/s", "at", "GiB", "GB/s", "a node", "W", "also")
+    table = _table("accelerator", "TFLOP/s", "at", "GiB", "GB/s", "a node", "W", "also")
     for one in facts["accelerators"]:
         peaks = one["peak_tflops"]
         precision = next((name for name in _PRECISIONS if name in peaks), next(iter(peaks)))
@@ -56,7 +58,7 @@ def _corpora(facts: Mapping[str, Any]) -> RenderableType:
 
 
 def _models(facts: Mapping[str, Any]) -> RenderableType:
-    table = plain_table("model", "params", "active", "layers", "width", "context", "trained on", "tokenizer")
+    table = _table("model", "params", "active", "layers", "width", "context", "trained on", "tokenizer")
     for one in facts["models"]:
         shape, active = one["architecture"], one["params_active"]
         add_row(
@@ -73,7 +75,7 @@ def _models(facts: Mapping[str, Any]) -> RenderableType:
 
 
 def _prices(facts: Mapping[str, Any]) -> RenderableType:
-    table = plain_table("price", "USD an hour", "accelerator", "purchase", "as of", "source")
+    table = _table("price", "USD an hour", "accelerator", "purchase", "as of", "source")
     for one in facts["prices"]:
         how = one["purchase"].replace("_", " ")
         usd = f"{one['usd_per_device_hour']:g}"
@@ -86,15 +88,22 @@ def _prices(facts: Mapping[str, Any]) -> RenderableType:
 
 
 def _fields(facts: Mapping[str, Any]) -> RenderableType:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("field", "type", "unit", "default", "meaning"):
-        table.add_column(Text(heading), overflow="fold")
+    blocks: list[RenderableType] = []
     for one in facts["fields"]:
-        default = "(required)" if one["required"] else one["default"]
-        kind, meaning = one["type"], one["description"]
-        if kind.startswith("one of"):
-            kind, meaning = "choice", f"{meaning} {kind[0].upper()}{kind[1:]}."
-        add_row(table, one["path"], kind, one["unit"], default, meaning)
+        kind = f"{one['type']}, {one['unit']}" if one["unit"] else one["type"]
+        usual = "required" if one["required"] else f"default: {one['default']}" if one["default"] else ""
+        blocks.append(Text.assemble((one["path"], "bold"), f"  {'; '.join(filter(None, (kind, usual)))}"))
+        blocks.append(Padding(Text(one["description"]), (0, 0, 0, 4)))
+    said = "A plan states them in YAML or JSON; --set PATH=VALUE states one. JSON Schema: simulate init --schema."
+    return Group(*blocks, Text(said, style="dim"))
+
+
+def _table(*headings: str) -> Table:
+    """A plain table whose words stand to the left, numbers to the right."""
+    table = plain_table(*headings)
+    for column, heading in zip(table.columns, headings, strict=True):
+        if heading in _WORDS:
+            column.justify = "left"
     return table
 
 
