@@ -17,6 +17,7 @@ from ..predictor.prediction import LossPrediction
 __all__ = ["Chances", "Outcomes", "outcomes"]
 
 _SURE = 0.95  # from here on a target is kept almost surely
+_ALIKE = 0.03  # chances that differ by less are told as alike
 _MOST_NATS = 700.0  # beyond this exp overflows
 _DAY_S = 86_400.0
 
@@ -74,6 +75,17 @@ class Chances:
             return "no target is in doubt"
         said = dict(self.in_words)[self.in_doubt]
         return f"{said} is what is in doubt ({percent(getattr(self, self.in_doubt))})"
+
+    def against(self, baseline: Chances) -> str:
+        """How the chance of all targets compares with that of a baseline, and what is in doubt; nothing without any."""
+        if self.all is None or baseline.all is None:
+            return self.sentence
+        better, theirs = self.all - baseline.all, percent(baseline.all)
+        if abs(better) < _ALIKE:
+            than = f"{'no' if better <= 0 else 'hardly'} better than the baseline ({theirs})"
+        else:
+            than = f"{percent(self.all)} instead of the baseline's {theirs}"
+        return f"{than}: {self.sentence}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ....core.units import format_count, format_flops
+from ....core.units import format_count
 from ....datasets.facts.corpora import composition_text, find_corpus
 from ...config.run_config import RunConfig
 from ...fitting import Observations
@@ -24,6 +24,7 @@ from ...predictor.predictor import Predictor
 from ..for_plan import for_plan, plan_labels
 from ..forecast import Forecast
 from ..law_inputs import planned_loss, run_columns
+from .costs import training_cost
 from .measures import LEVEL, Cost, Measure, Narrowing
 
 __all__ = ["name_the_text", "own_run"]
@@ -63,7 +64,7 @@ def own_run(forecast: Forecast, predictor: Predictor) -> Measure | None:
     return Measure(
         name="own_run",
         sentence=f"train one run of {run_text} of this corpus to its end, and forecast with it (--anchor)",
-        cost=_training_cost(forecast, best["flops"]),
+        cost=training_cost(forecast, best["flops"]),
         narrows=(_narrowing(forecast, before * (1.0 - best["share"])),),
         how="the forecast given a run that ends at its own median prediction; of the sizes weighed, the most for its "
         "compute",
@@ -130,15 +131,3 @@ def _narrowing(forecast: Forecast, share_of_loss: float) -> Narrowing:
     """A width as a share of the loss, in nats of the plan's own loss."""
     nats = float(forecast.prediction.loss_nats[0])
     return Narrowing("loss_nats", _share_of_loss(forecast.prediction) * nats, share_of_loss * nats)
-
-
-def _training_cost(forecast: Forecast, flops: float) -> Cost:
-    """What so much training costs on the plan's machines, at the plan's own MFU."""
-    cluster, how = forecast.cluster, f"6·N·D = {format_flops(flops)}"
-    if cluster is None:
-        return Cost(f"{how}; state hardware for hours and dollars", None, None, None, flops)
-    mfu = cluster.mfu.median
-    hours = flops * (1.0 + cluster.overhead) / (mfu * cluster.peak_flops_per_s * 3600.0)
-    usd = None if cluster.usd_per_device_hour is None else hours * cluster.usd_per_device_hour
-    at = f"{how} at the plan's MFU of {mfu:.0%} with {cluster.overhead:.0%} of overhead"
-    return Cost(at, usd, hours, 60.0 * hours / cluster.devices, flops)

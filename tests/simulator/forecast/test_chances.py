@@ -69,6 +69,14 @@ def test_what_is_in_doubt_is_the_least_likely_target(found, web):
     assert forecast(plan(targets={}), web).chances.sentence == ""
 
 
+def test_chances_against_a_baseline(found, web):
+    alike = found.chances.against(found.chances)
+    assert alike.startswith("no better than the baseline (")
+    assert alike.endswith(found.chances.sentence)
+    easier = forecast(plan(targets={"perplexity": 10, "deadline": "3d", "budget_usd": 5000}), web).chances
+    assert f"{easier.all:.0%} instead of the baseline's {found.chances.all:.0%}" in easier.against(found.chances)
+
+
 def test_equally_likely_differences_have_the_chance_to_be_lower(web):
     """Of loss, perplexity, time and money; of a plan like the first, one a little longer, and one far larger."""
     rivals = [
