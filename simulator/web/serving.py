@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from ...core.errors import InputError, UsageError
 from ...core.units import shown
+from ..fitting import one_thread
 from .app import create_app
 from .connections import BoundedConnection
 from .settings import Settings
@@ -55,7 +56,8 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
         )
         listener.listen(_BACKLOG)
         ready(address(settings))
-        _Server(config).run(sockets=[listener])
+        with one_thread():  # for linear algebra: the server's own threads are as many as there are cores for
+            _Server(config).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):

@@ -29,6 +29,10 @@ class Limits:
     """Seconds that a client may take to send it."""
     answer_s: float = 60.0
     """Seconds that an answer may take, and that a client may take to read a part of it."""
+    compute_s: float = 20.0
+    """Seconds that a computation may take."""
+    steps: int = 1_000_000
+    """Optimizer steps of a run whose loss curve is worked out, some 100 bytes each."""
     waiting: int = 64
     """Computations that may wait for a thread."""
     threads: int = 2

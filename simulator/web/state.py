@@ -35,7 +35,7 @@ class ServerState:
         return cls(
             settings,
             Offered(settings.predictors, settings.curves),
-            Computing(limits.threads, limits.waiting, limits.answer_s),
+            Computing(limits.threads, limits.waiting, limits.compute_s, limits.answer_s),
             Jobs(limits.jobs_running, limits.jobs_waiting, limits.jobs_kept, limits.job_s),
             Assets(),
             Forecasts(),

@@ -22,7 +22,7 @@ from ..offered import Offered
 from ..reading import body_as
 from ..state import state_of
 from .document import ERRORS, gives, takes
-from .requests import CurveRequest, TrackRequest, read_plan
+from .requests import CurveRequest, TrackRequest, check_steps, read_plan
 
 __all__ = ["router"]
 
@@ -43,6 +43,7 @@ async def curve(request: Request, asked: Annotated[CurveRequest, Depends(body_as
 
     def found() -> Answer:
         run, offered = read_plan(asked.plan), state.offered
+        check_steps(run, state.settings.limits.steps)
         library = offered.library(asked.curves)
         planned = Run.of_config(library, run, family=choose_family(library, asked.family), size=asked.size)
         final = None if asked.final_loss_nats is None else (asked.final_loss_nats, FINAL_SD)
@@ -65,6 +66,7 @@ async def track_log(request: Request, asked: Annotated[TrackRequest, Depends(bod
 
     def found() -> Answer:
         run = read_plan(asked.plan)
+        check_steps(run, state.settings.limits.steps)
         predictor = _predictor_for(run, state.offered, asked.predictor)
         shapes = None
         if asked.curves is not None:

@@ -20,7 +20,9 @@ __all__ = [
     "OptimizeRequest",
     "PredictRequest",
     "TrackRequest",
+    "check_steps",
     "read_plan",
+    "refuse_files",
 ]
 
 _FILE_KEYS = ("known_runs", "anchor", "calibration", "curves")
@@ -117,10 +119,24 @@ def read_plan(stated: Mapping[str, Any], where: str = "plan") -> RunConfig:
         ConfigError: Something is wrong with it.
         InputError: It names a file.
     """
-    for key in _FILE_KEYS:
-        if key in stated:
-            raise InputError(
-                f"{where}: {key}: got {shown(stated[key])}; a request names no files: expected a server that was "
-                "started with them, or `simulate predict`"
-            )
+    refuse_files(stated, where)
     return RunConfig.from_mapping(stated, where)
+
+
+def refuse_files(stated: Mapping[str, Any], where: str) -> None:
+    """Raise InputError where a mapping, such as a plan or what varies of it, has a key that names a file."""
+    for key, value in stated.items():
+        if value is not None and key.strip().partition(".")[0] in _FILE_KEYS:
+            raise InputError(
+                f"{where}: {key}: got {shown(value)}; expected none: a request names no files of the server's. "
+                "`simulate predict` takes a plan that does"
+            )
+
+
+def check_steps(run: RunConfig, most: int, where: str = "plan") -> None:
+    """Raise InputError for a run of so many steps that its loss curve would take too much memory."""
+    if run.steps is not None and run.steps > most:
+        raise InputError(
+            f"{where}: optim.batch_tokens: the run takes {run.steps:,} steps; expected at most {most:,} for a loss "
+            "curve on this server"
+        )

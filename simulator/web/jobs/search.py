@@ -11,13 +11,9 @@ from ....core.errors import ConfigError, InputError
 from ....core.units import parse_duration_s, shown
 from ...predictor.predictor import Predictor
 from ...search.study import Study
+from ..api.requests import refuse_files
 
 __all__ = ["checked_study", "search_command", "written"]
-
-_FILES = {
-    "run": "the run itself, in place",
-    "calibration": "no calibration: the shipped step times are used",
-}
 
 
 def checked_study(
@@ -36,9 +32,13 @@ def checked_study(
         ConfigError: Something is wrong with the study.
         InputError: It names a file or a storage, or wants too much.
     """
-    for key, expected in _FILES.items():
-        if isinstance(study.get(key), str):
-            raise InputError(f"study: {key}: got {shown(study[key])}, a file of the server's; expected {expected}")
+    if isinstance(study.get("run"), str):
+        raise InputError(f"study: run: got {shown(study['run'])}, a file; expected the run itself, in place")
+    refuse_files(study, "study")
+    for part in ("run", "space"):
+        inner = study.get(part)
+        if isinstance(inner, Mapping):
+            refuse_files(inner, f"study: {part}")
     options = study.get("search") or {}
     if not isinstance(options, Mapping):
         raise ConfigError(f"study: search: got {shown(options)}; expected a section")
