@@ -6,6 +6,7 @@ plans that were tried, and a local search goes on from the best of them, unless 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,11 +19,12 @@ from .candidate import Candidate, compared, forecast_of
 from .evaluate import Evaluator, PlanEvaluation
 from .goals.goals import BoundLimit, MeasuredGoal
 from .goals.measures import get_measure
+from .local_search.fronts import front_of
 from .local_search.polish import improve
 from .local_search.relaxation import Relaxation
 from .study_config import Goal
 
-__all__ = ["TITLES", "Alternative", "named_alternatives", "plan_text", "relaxed_alternative"]
+__all__ = ["TITLES", "Alternative", "loss_for_cost", "named_alternatives", "plan_text", "relaxed_alternative"]
 
 TITLES: Mapping[str, str] = {
     "best": "the best",
@@ -150,6 +152,27 @@ def named_alternatives(
         Alternative(names, one, its, own, None if not gain else (_gain(own, its) or 0.0) / gain)
         for names, one, its in merged
     )
+
+
+def loss_for_cost(evaluator: Evaluator, known: Sequence[PlanEvaluation]) -> tuple[tuple[float, float], ...]:
+    """Cost in US dollars and loss in nats of the plans that no other beats in both, medians, by rising cost.
+
+    Args:
+        evaluator: Judges plans of the study.
+        known: The feasible plans that were tried.
+
+    Returns:
+        Nothing where the plans have no cost.
+    """
+    study = evaluator.study
+    main = study.predictor.main_loss_on(study.run.data.evaluated_on, study.run.data.corpus_text)
+    goals = tuple(
+        MeasuredGoal(Goal(minimise=name), get_measure(name, study.predictor, main, "alternatives"))
+        for name in ("cost_usd", "loss_nats")
+    )
+    judged = evaluator.judging(replace(study, goals=goals, limits=())).many([one.values for one in known])
+    possible = [one for one in judged if one.why is None and all(map(math.isfinite, one.goals))]
+    return tuple((one.goals[0], one.goals[1]) for one in front_of(possible, ("minimize", "minimize")))
 
 
 def plan_text(one: Candidate) -> str:

@@ -16,7 +16,7 @@ from ...core.files import write_text
 from ...core.reading.yaml_reader import dumps_yaml
 from ...core.summary import Summarised
 from ...core.version import __version__
-from .alternatives import Alternative, named_alternatives, relaxed_alternative
+from .alternatives import Alternative, loss_for_cost, named_alternatives, relaxed_alternative
 from .candidate import Candidate, compared, forecast_of
 from .evaluate import Evaluator, PlanEvaluation
 from .local_search.fronts import balanced, front_of, spread_out
@@ -76,6 +76,8 @@ class Optimization(Summarised):
     alternatives: tuple[Alternative, ...] = ()
     """The best and what else is worth knowing, each against the run as it is; without a feasible plan the one that the
     smallest relaxation admits, if there is one."""
+    loss_for_cost: tuple[tuple[float, float], ...] = ()
+    """Cost in US dollars and loss in nats of the feasible plans that none beats in both; empty without costs."""
     relaxations: tuple[Relaxation, ...] = ()
     """Without a feasible plan: which limits to relax, and by how much, the smallest first."""
     why: str | None = None
@@ -168,6 +170,7 @@ class Optimization(Summarised):
             "pareto": [one.to_dict() for one in self.front],
             "baseline": self.baseline.to_dict(),
             "alternatives": [one.to_dict() for one in self.alternatives],
+            "loss_for_cost": [{"cost_usd": cost, "loss_nats": loss} for cost, loss in self.loss_for_cost],
             "feasible": self.feasible,
             "trials": dict(self.trials),
             "study": {
@@ -256,9 +259,12 @@ def conclude(
     baseline = Candidate(None, "as it is", own, forecast_of(evaluator, own))
     candidates = [candidate(best), *(candidate(one) for one in sorted(on_front, key=lambda one: one.goals))]
     told_best, *told_front = compared(study, baseline, candidates)
+    priced: tuple[tuple[float, float], ...] = ()
     if front:
         keeps = [one for one in evaluated if one.feasible]
         alternatives = named_alternatives(evaluator, keeps, baseline, told_best, told_front)
+        if told_best.forecast is not None and told_best.forecast.cluster is not None:
+            priced = loss_for_cost(evaluator, keeps)
     else:
         alternatives = tuple(relaxed_alternative(evaluator, baseline, one) for one in relaxed[:1])
     return Optimization(
@@ -273,6 +279,7 @@ def conclude(
         history=[(number, one.goals, one.feasible, origins[number]) for number, one in sorted(known.items())],
         importances=_importances(study, found, len(known)),
         alternatives=alternatives,
+        loss_for_cost=priced,
         relaxations=relaxed,
         why=None if feasible or relaxed else why_impossible(study, evaluated),
         notes=tuple(notes),

@@ -21,7 +21,7 @@ _DECADE = 10.0
 _SAME = 1e-3  # share of a number that an axis spans at least
 _NAME, _UNNAMED = 24, "unnamed"
 _GAP_PX, _ABOVE_PX = 9, 13
-_OUTSIDE, _ON_LABEL, _ON_MARK, _FAR = 100.0, 10.0, 1.0, 1.5
+_OUTSIDE, _ON_LABEL, _ON_MARK, _FAR = 1e6, 10.0, 1.0, 1.5
 
 
 def text_px(text: str) -> float:

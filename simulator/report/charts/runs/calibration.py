@@ -3,25 +3,57 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .....core.errors import UsageError
+from ... import words
 from ..marks import PLAIN, field, label, points, rule
 from ..picture import Numbers, Picture, Spec
 from ..placing import Scale, Spot, short, sides, thinned
 
-__all__ = ["calibration_picture"]
+__all__ = ["backtest_pictures", "calibration_picture"]
 
 _LEFT_PX, _NARROW = 52, 450
 _MOST_POINTS = 400
-_MOST_NAMED, _MOST_ROWS = 3, 10
+_MOST_NAMED, _MOST_ROWS, _MOST_PICTURES = 3, 10, 12
 _FEW = 10  # runs, below which nothing is said of their share
 _SURE_SD = 2.0  # standard deviations from the promised share within which it is kept
 _SLACK = 0.03  # runs of one cut share their luck, so a share varies by more than that
 _SIGNED = "(datum.value > 0 ? '+' : '') + replace(format(datum.value, '~g'), '-', '−') + ' %'"
+
+
+def backtest_pictures(results: Mapping[str, Mapping[str, Any]], table: str) -> list[Picture]:
+    """A picture for each target of `backtest_table` of which a run could be predicted; at most a dozen.
+
+    Args:
+        results: By target, as `backtest_table` gives them.
+        table: What the runs' table is called.
+
+    Raises:
+        UsageError: No run could be predicted.
+    """
+    found = []
+    for number, (target, result) in enumerate(results.items()):
+        points = result["points"]
+        if not points or len(found) == _MOST_PICTURES:
+            continue
+        columns = [[point["predicted_nats"] for point in points]]
+        columns += [[point["intervals"][level][end] for point in points] for level in ("0.5", "0.9") for end in (0, 1)]
+        columns.append([point["observed_nats"] for point in points])
+        names = [f"{words.count(point['params'])} × {words.count(point['tokens'])}" for point in points]
+        domain = target.removeprefix("loss").removeprefix(".")
+        of = f"loss on {short(domain)}" if domain else "loss"
+        source = f"Runs of {short(Path(table).name, 60)}; law {result['chosen']}."
+        picture = calibration_picture(*columns, names, of=of, source=source)
+        found.append(picture if number == 0 else replace(picture, name=f"calibration-{number + 1}"))
+    if not found:
+        raise UsageError("chart: no run could be back-tested, so there is nothing to draw; expected more runs")
+    return found
 
 
 def calibration_picture(
