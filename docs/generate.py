@@ -246,23 +246,16 @@ def names() -> str:
     from foretrain.datasets.facts.tokenizers import tokenizers
 
     kinds = read_facts("corpora.json")["kinds"]
-    chips = [
-        (
-            f"`{name}`",
-            _others(one.aliases),
-            _peak(one),
-            _number(one.hbm_gib),
-            _number(one.hbm_gb_per_s),
-            str(one.per_node),
-        )
+    chips = {
+        name: (_peak(one), _number(one.hbm_gib), _number(one.hbm_gb_per_s), str(one.per_node), _others(one.aliases))
         for name, one in catalogue().items()
-    ]
-    texts = [(f"`{name}`", _others(one.aliases), one.what, _mix(one.kinds)) for name, one in corpora().items()]
-    judged = [(f"`{name}`", _others(one.aliases), one.what) for name, one in evaluation_sets().items()]
-    split = [
-        (f"`{name}`", _others(one.aliases), f"{one.vocab_size:,}", _number(one.bytes_per_token.get("web")))
+    }
+    texts = {name: (one.what, _mix(one.kinds), _others(one.aliases)) for name, one in corpora().items()}
+    judged = {name: (one.what, _others(one.aliases)) for name, one in evaluation_sets().items()}
+    split = {
+        name: (f"{one.vocab_size:,}", _number(one.bytes_per_token.get("web")), _others(one.aliases))
         for name, one in tokenizers().items()
-    ]
+    }
     return "\n".join(
         [
             "# Names that a plan may use",
@@ -273,38 +266,38 @@ def names() -> str:
             "",
             "In `hardware.accelerator`. Peaks are dense, memory is what the device reports or its maker states.",
             "",
-            *_table(("name", "also", "peak, TFLOP/s", "GiB", "GB/s", "in a node"), chips),
+            *_table(("name", "peak, TFLOP/s", "GiB", "GB/s", "in a node", "also"), chips),
             "",
             "## Kinds of text",
             "",
             "In `data.corpus`, alone or as shares such as `{web: 0.8, code: 0.2}`.",
             "",
-            *_table(("name", "what"), [(f"`{name}`", what) for name, what in kinds.items()]),
+            *_table(("name", "what"), {name: (what,) for name, what in kinds.items()}),
             "",
             "## Corpora",
             "",
             "In `data.corpus` and `data.evaluated_on`. Shares of kinds of text are estimates.",
             "",
-            *_table(("name", "also", "what", "kinds of text"), texts),
+            *_table(("name", "what", "kinds of text", "also"), texts),
             "",
             "## Evaluation sets",
             "",
             "In `data.evaluated_on`.",
             "",
-            *_table(("name", "also", "what"), judged),
+            *_table(("name", "what", "also"), judged),
             "",
             "## Tokenizers",
             "",
             "In `data.tokenizer`. Bytes of a token are those of web pages.",
             "",
-            *_table(("name", "also", "vocabulary", "bytes per token"), split),
+            *_table(("name", "vocabulary", "bytes per token", "also"), split),
         ]
     )
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def _table(header: Sequence[str], rows: Mapping[str, Sequence[str]]) -> Iterator[str]:
     yield from (f"| {' | '.join(header)} |", "|" + "---|" * len(header))
-    yield from (f"| {' | '.join(_cell(cell) for cell in row)} |" for row in rows)
+    yield from (f"| `{name}` | {' | '.join(map(_cell, row))} |" for name, row in rows.items())
 
 
 def _others(aliases: Sequence[str]) -> str:

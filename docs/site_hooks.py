@@ -19,13 +19,12 @@ PAGES = {
     "benchmarks/README.md": "project/benchmarks.md",
     "CHANGELOG.md": "project/changelog.md",
     "CONTRIBUTING.md": "project/contributing.md",
-    "README.md": "index.md",
     "SECURITY.md": "project/security.md",
 }
 """Files of the repository, and the pages of the site that they are."""
 
 _LINK = re.compile(r"\[([^\]]*)\]\(([^)\s]+)\)")
-_SOURCES = {page: source for source, page in PAGES.items() if page.startswith("project/")}
+_SOURCES = {page: source for source, page in PAGES.items()}
 
 
 def on_files(files: Files, *, config: Any) -> Files:
@@ -53,3 +52,9 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Files) -> 
         return f"[{words}]({away}{'#' + anchor if anchor else ''})"
 
     return _LINK.sub(turned, markdown)
+
+
+def on_post_page(output: str, *, page: Any, config: Any) -> str:
+    """Name the theme's search, which is a dialog, to those who hear it."""
+    search = 'data-md-component="search" role="dialog"'
+    return output.replace(search, f'{search} aria-label="Search"')
