@@ -55,10 +55,10 @@ def test_the_readme_is_short():
     assert 80 <= len(README.splitlines()) <= 120
 
 
-def test_every_shipped_predictor_is_on_the_page_of_forecasts():
+def test_every_shipped_predictor_is_on_the_page_of_predictors():
     from foretrain.simulator.predictor.storage.folder import shipped
 
-    page = (ROOT / "docs/forecast.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/how-to/choose-a-predictor.md").read_text(encoding="utf-8")
     assert all(f"| `{name}` |" in page for name in shipped())
 
 

@@ -20,14 +20,14 @@ _LONG = {"a word": "x" * 10_000, "words": ("word " * 2000).strip()}
 
 _SHOWN = (
     ("README.md", "simulate predict --config examples/llama-7b.yaml"),
-    ("docs/machines.md", "simulate cluster estimate --config examples/llama-70b.yaml"),
-    ("docs/forecast.md", "simulate predict --config run.yaml"),
-    ("docs/forecast.md", "simulate predictors"),
-    ("docs/forecast.md", "simulate init --schema"),
-    ("docs/proxies.md", "simulate data inspect corpora.yaml"),
-    ("docs/search-and-planning.md", "simulate optimal point --flops 5.76e23"),
-    ("docs/search-and-planning.md", "simulate optimal sensitivity --config run.yaml"),
-    ("docs/search-and-planning.md", "simulate data stock --config run.yaml"),
+    ("docs/how-to/calibrate-your-cluster.md", "simulate cluster estimate --config examples/llama-70b.yaml"),
+    ("docs/how-to/write-a-plan.md", "simulate predict --config run.yaml"),
+    ("docs/how-to/choose-a-predictor.md", "simulate predictors"),
+    ("docs/how-to/write-a-plan.md", "simulate init --schema"),
+    ("docs/how-to/train-proxies.md", "simulate data inspect corpora.yaml"),
+    ("docs/how-to/find-a-better-plan.md", "simulate optimal point --flops 5.76e23"),
+    ("docs/how-to/find-a-better-plan.md", "simulate optimal sensitivity --config run.yaml"),
+    ("docs/how-to/find-a-better-plan.md", "simulate data stock --config run.yaml"),
 )
 """A page, and the start of a command on it that needs nothing but `simulate init .` and the examples."""
 

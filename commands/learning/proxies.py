@@ -31,7 +31,7 @@ def proxies() -> None:
     """Train small models for real: decide which, train them to the end, take their run table.
 
     \b
-    Example:  simulate proxies train space.yaml        (simulate init writes one)
+    Example:  simulate proxies train space.yaml        # simulate init writes one
               simulate proxies table proxies --out runs.csv
               simulate fit runs.csv --out predictor
     """

@@ -1,0 +1,463 @@
+"""The pages of docs/reference, made from the code: commands, plans, spaces, run tables, names, and the Python API.
+
+python docs/generate.py            writes them
+python docs/generate.py --check    says which of them no longer say what the code does; exits with 1 if any
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ["FORETRAIN_NO_PLUGINS"] = "1"  # what is documented is ours
+
+import click
+import foretrain
+from foretrain.cli import simulate
+from foretrain.core.units import COUNT_PATTERN, DURATION_PATTERN, SHARE_PATTERN, format_count
+from foretrain.datasets.runs.columns import markdown_table
+from foretrain.proxies.design.space import ProxySpace
+
+FOLDER = Path(__file__).resolve().parent / "reference"
+PATTERNS = {
+    COUNT_PATTERN: "count, such as 7B",
+    DURATION_PATTERN: "duration, such as 30d",
+    SHARE_PATTERN: "share, such as 0.9 or 90%",
+}
+SECTION = re.compile(r"^(Args|Returns|Raises|Attributes|Yields):$")
+MOST_ALIASES = 4
+LARGE = 10_000
+HIDDEN = ("__version__", "errors")  # public, and no classes or functions
+
+
+def pages() -> dict[str, str]:
+    """Every generated page: its file name and its text."""
+    made = {
+        "commands.md": commands(),
+        "plan.md": plan(),
+        "space.md": space(),
+        "run-table.md": run_table(),
+        "names.md": names(),
+        "python.md": python(),
+    }
+    note = "<!-- Made by python docs/generate.py; change the code, not this page. -->\n\n"
+    return {name: note + re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n" for name, text in made.items()}
+
+
+# commands
+
+
+def commands() -> str:
+    """Every command with its options, as `--help` has them."""
+    lines = [
+        "# Commands",
+        "",
+        "The options of `simulate` itself stand before the command. Every command takes `-h`.",
+        "",
+        *_options(click.Context(simulate, info_name="simulate")),
+    ]
+    for context in _walk(click.Context(simulate, info_name="simulate")):
+        depth = 2 if context.parent is not None and context.parent.parent is None else 3
+        command = context.command
+        lines += ["", f"{'#' * depth} {context.command_path.removeprefix('simulate ')}", ""]
+        usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
+        lines += [f"`{usage}`", "", *_help(command.help or ""), *_options(context)]
+    return "\n".join(lines)
+
+
+def _walk(context: click.Context) -> Iterator[click.Context]:
+    if isinstance(context.command, click.Group):
+        for name in context.command.list_commands(context):
+            command = context.command.get_command(context, name)
+            if command is not None and not command.hidden:
+                below = click.Context(command, info_name=name, parent=context)
+                yield below
+                yield from _walk(below)
+
+
+def _help(text: str) -> Iterator[str]:
+    """The help of a command: paragraphs, and its examples as a block."""
+    for paragraph in inspect.cleandoc(text).split("\n\n"):
+        lines = paragraph.splitlines()
+        if lines[0].strip() == "\b":
+            shown = [line.strip().removeprefix("Example:").strip() for line in lines[1:]]
+            yield from ("```sh", *shown, "```", "")
+        else:
+            yield from (_plain(" ".join(line.strip() for line in lines)), "")
+
+
+def _options(context: click.Context) -> Iterator[str]:
+    found = [option for option in context.command.get_params(context) if isinstance(option, click.Option)]
+    found = [option for option in found if not option.hidden and "--help" not in option.opts]
+    if found:
+        yield from ("| option | meaning |", "|---|---|")
+    for option in found:
+        record = option.get_help_record(context)
+        assert record is not None
+        written, meaning = record
+        yield f"| {_code(written)} | {_cell(meaning)} |"
+
+
+# plans and spaces
+
+
+def plan() -> str:
+    """Every key of a plan, by section, with its unit, default and bounds."""
+    schema = foretrain.RunConfig.json_schema()
+    lines = [
+        "# The plan",
+        "",
+        "Every key of a run configuration (YAML or JSON). `model` and `data` are required.",
+        "`simulate init --schema` prints the same as a JSON Schema, which editors read;",
+        "`--set section.key=VALUE` overrides a key.",
+        "",
+        *_properties(schema, schema["$defs"]),
+    ]
+    return "\n".join([*lines, *_sections(schema, schema["$defs"])])
+
+
+def space() -> str:
+    """Every key of a space of proxies."""
+    schema = ProxySpace.json_schema()
+    lines = [
+        "# The space of proxies",
+        "",
+        "Every key of a `space.yaml`, which `simulate proxies design` and `train` read. `corpora`, `tokens` and one of",
+        "`sizes` and `widths` are required.",
+        "",
+        *_properties(schema, schema["$defs"]),
+    ]
+    return "\n".join([*lines, *_sections(schema, schema["$defs"])])
+
+
+def _sections(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> Iterator[str]:
+    """The tables of the sections that a schema refers to, each once, in the order in which one meets them."""
+    waiting, done = [*_references(schema["properties"])], set()
+    while waiting:
+        path, name = waiting.pop(0)
+        if name in done:
+            continue
+        done.add(name)
+        found = defs[name]
+        described = _cell(found.get("description", "").split("\n\n")[0])
+        yield from ("", f"## {path}", "", described, "", *_properties(found, defs))
+        waiting[:0] = [(f"{path}.{key}", other) for key, other in _references(found.get("properties", {}))]
+
+
+def _references(properties: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, field in properties.items():
+        for name in re.findall(r"#/\$defs/(\w+)", repr(field)):
+            yield key, name
+
+
+def _properties(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> Iterator[str]:
+    yield from ("| key | value | meaning |", "|---|---|---|")
+    required = schema.get("required", ())
+    for key, field in schema["properties"].items():
+        if field.get("deprecated"):
+            continue
+        default = "; required" if key in required else _default(field.get("default"))
+        meaning = field.get("description") or _first_sentence(field, defs)
+        yield f"| `{key}` | {_cell(_kind(field))}{default} | {_cell(meaning)} |"
+
+
+def _first_sentence(field: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
+    names = re.findall(r"#/\$defs/(\w+)", repr(field))
+    text = " ".join(defs[names[0]].get("description", "").split()) if names else ""
+    return text.partition(". ")[0].rstrip(".") + "." if text else ""
+
+
+def _default(value: Any) -> str:
+    if value is None or isinstance(value, dict | list | tuple):
+        return ""
+    plain = str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+    return f"; default `{plain}`"
+
+
+def _kind(field: Mapping[str, Any]) -> str:
+    """What a key may hold, in a few words."""
+    if "$ref" in field:
+        return "section"
+    if "enum" in field:
+        return ", ".join(str(value) for value in field["enum"])
+    if "const" in field:
+        return str(field["const"])
+    for choices in (field.get("anyOf"), field.get("oneOf")):
+        if choices:
+            patterns = [PATTERNS[one["pattern"]] for one in choices if one.get("pattern") in PATTERNS]
+            wholes = [_kind(one) for one in choices if one.get("type") == "integer"]
+            others = [_kind(one) for one in choices if one.get("type") != "null"]
+            return (
+                (wholes or patterns)[0]
+                if wholes or patterns
+                else " or ".join(dict.fromkeys(kind for kind in others if kind))
+            )
+    kind = field.get("type")
+    if kind == "object":
+        values = field.get("additionalProperties")
+        return f"mapping to {_kind(values)}" if isinstance(values, dict) else "mapping"
+    if kind == "array":
+        return f"list of {_kind(field['items'])}" if isinstance(field.get("items"), dict) else "list"
+    if kind in ("number", "integer"):
+        return ("whole number" if kind == "integer" else "number") + _bounds(field)
+    if kind == "string" and field.get("pattern") in PATTERNS:
+        return PATTERNS[field["pattern"]]
+    return {"string": "text", "boolean": "true or false"}.get(str(kind), "")
+
+
+def _bounds(field: Mapping[str, Any]) -> str:
+    above = field.get("exclusiveMinimum", field.get("gt"))
+    least, most = field.get("minimum", field.get("ge")), field.get("maximum", field.get("le"))
+    low = f"above {above:g}" if above is not None else "" if least is None else f"from {least:g}"
+    high = "" if most is None else f"to {most:g}" if most < LARGE else f"to {format_count(most)}"
+    words = " ".join(part for part in (low, high) if part)
+    return f", {words}" if words else ""
+
+
+# run tables, names
+
+
+def run_table() -> str:
+    """The columns of a run table."""
+    return "\n".join(
+        [
+            "# Columns of a run table",
+            "",
+            "A row needs `params`, `tokens` and a loss. Names are compared in lower case, with blanks, `/` and `-`",
+            "read as `_`; `--columns params=N,tokens=D` names the rest. Whatever else a table holds is kept and not",
+            "read. [Your own runs](../how-to/use-your-own-runs.md) says what is filled in and what is refused.",
+            "",
+            markdown_table(),
+        ]
+    )
+
+
+def names() -> str:
+    """What a plan may name: predictors, accelerators, kinds of text, corpora, evaluation sets, tokenizers."""
+    from foretrain.datasets.facts.accelerators import catalogue
+    from foretrain.datasets.facts.catalogue import read_facts
+    from foretrain.datasets.facts.corpora import corpora, evaluation_sets
+    from foretrain.datasets.facts.tokenizers import tokenizers
+
+    kinds = read_facts("corpora.json")["kinds"]
+    chips = {
+        name: (_peak(one), _number(one.hbm_gib), _number(one.hbm_gb_per_s), str(one.per_node), _others(one.aliases))
+        for name, one in catalogue().items()
+    }
+    texts = {name: (one.what, _mix(one.kinds), _others(one.aliases)) for name, one in corpora().items()}
+    judged = {name: (one.what, _others(one.aliases)) for name, one in evaluation_sets().items()}
+    split = {
+        name: (f"{one.vocab_size:,}", _number(one.bytes_per_token.get("web")), _others(one.aliases))
+        for name, one in tokenizers().items()
+    }
+    return "\n".join(
+        [
+            "# Names that a plan may use",
+            "",
+            "Case, blanks and signs don't count. What isn't known is taken as new, or refused with the nearest names.",
+            "",
+            "## Accelerators",
+            "",
+            "In `hardware.accelerator`. Peaks are dense, memory is what the device reports or its maker states.",
+            "",
+            *_table(("name", "peak, TFLOP/s", "GiB", "GB/s", "in a node", "also"), chips),
+            "",
+            "## Kinds of text",
+            "",
+            "In `data.corpus`, alone or as shares such as `{web: 0.8, code: 0.2}`.",
+            "",
+            *_table(("name", "what"), {name: (what,) for name, what in kinds.items()}),
+            "",
+            "## Corpora",
+            "",
+            "In `data.corpus` and `data.evaluated_on`. Shares of kinds of text are estimates.",
+            "",
+            *_table(("name", "what", "kinds of text", "also"), texts),
+            "",
+            "## Evaluation sets",
+            "",
+            "In `data.evaluated_on`.",
+            "",
+            *_table(("name", "what", "also"), judged),
+            "",
+            "## Tokenizers",
+            "",
+            "In `data.tokenizer`. Bytes of a token are those of web pages.",
+            "",
+            *_table(("name", "vocabulary", "bytes per token", "also"), split),
+        ]
+    )
+
+
+def _table(header: Sequence[str], rows: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    yield from (f"| {' | '.join(header)} |", "|" + "---|" * len(header))
+    yield from (f"| `{name}` | {' | '.join(map(_cell, row))} |" for name, row in rows.items())
+
+
+def _others(aliases: Sequence[str]) -> str:
+    return ", ".join(f"`{alias}`" for alias in aliases[:MOST_ALIASES]) + (", …" if len(aliases) > MOST_ALIASES else "")
+
+
+def _peak(chip: Any) -> str:
+    """The peak in the widest used format that the chip has."""
+    kind = next(kind for kind in ("bf16", "fp16", "fp32", *chip.peak_tflops) if kind in chip.peak_tflops)
+    return f"{chip.peak_tflops[kind]:g} {kind}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"
+
+
+def _mix(kinds: Mapping[str, float]) -> str:
+    return ", ".join(f"{kind} {share:.0%}" for kind, share in sorted(kinds.items(), key=lambda item: -item[1]))
+
+
+# Python
+
+
+def python() -> str:
+    """Every public name with its signature and docstring, and the errors."""
+    things = {name: getattr(foretrain, name) for name in foretrain.__all__ if name not in HIDDEN}
+    kinds: dict[str, dict[str, Any]] = {"Functions": {}, "Classes": {}, "Errors and warnings": {}}
+    for name, thing in things.items():
+        is_problem = isinstance(thing, type) and issubclass(thing, Exception)
+        where = "Errors and warnings" if is_problem else "Classes" if isinstance(thing, type) else "Functions"
+        kinds[where][name] = thing
+    lines = [
+        "# Python API",
+        "",
+        "The public names of `foretrain`. Their examples run in the tests.",
+        "[From Python](../how-to/use-python.md) is a script that uses most of them.",
+    ]
+    for title, members in kinds.items():
+        lines += ["", f"## {title}"]
+        for name, thing in sorted(members.items(), key=lambda item: item[0].lower()):
+            lines += ["", f"### {name}", "", *_described(name, thing)]
+            if title == "Classes":
+                lines += _methods(thing)
+    return "\n".join(lines)
+
+
+def _described(name: str, thing: Any) -> Iterator[str]:
+    if not (isinstance(thing, type) and issubclass(thing, Exception | foretrain.RunConfig.__mro__[1])):
+        yield from ("```text", _signature(name, thing), "```", "")
+    yield from _docstring(inspect.getdoc(thing) or "")
+
+
+def _signature(name: str, thing: Any) -> str:
+    """Name and parameters, one a line where they are long; annotations are shortened to their last part."""
+    try:
+        signature = inspect.signature(thing)
+    except (TypeError, ValueError):
+        return name
+    parameters = [str(one) for one in signature.parameters.values() if one.name not in ("self", "cls")]
+    parameters = [re.sub(r"\b[a-z_]+\.(?:[a-z_]+\.)*([A-Z]\w*)", r"\1", one).replace("'", "") for one in parameters]
+    result = signature.return_annotation
+    arrow = "" if result is inspect.Signature.empty or isinstance(thing, type) else f" -> {_name(result)}"
+    line = f"{name}({', '.join(parameters)}){arrow}"
+    return line if len(line) <= 88 else f"{name}(\n    " + ",\n    ".join(parameters) + f",\n){arrow}"
+
+
+def _name(annotation: Any) -> str:
+    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+    return text.replace("'", "")
+
+
+def _methods(kind: type) -> Iterator[str]:
+    """Public methods and properties that a class defines itself, each with its first paragraph."""
+    rows = []
+    for name, member in vars(kind).items():
+        if name[0] == "_":
+            continue
+        inner = member.__func__ if isinstance(member, classmethod | staticmethod) else member
+        if isinstance(inner, property):
+            shown, text = name, inspect.getdoc(inner)
+        elif inspect.isfunction(inner):
+            arguments = [one for one in inspect.signature(inner).parameters if one not in ("self", "cls")]
+            shown, text = f"{name}({', '.join(arguments)})", inspect.getdoc(inner)
+        else:
+            continue
+        first = " ".join((text or "").split("\n\n")[0].split())
+        if first:
+            rows.append(f"| `{shown}` | {_cell(first)} |")
+    if rows:
+        yield from ("", "| member | meaning |", "|---|---|", *rows)
+
+
+def _docstring(text: str) -> Iterator[str]:
+    """A docstring as Markdown: sections as lists, examples as blocks of Python."""
+    lines, place = text.splitlines(), 0
+    while place < len(lines):
+        line = lines[place]
+        if line.startswith(">>> "):
+            end = next((i for i in range(place, len(lines)) if not lines[i].strip()), len(lines))
+            yield from ("```pycon", *lines[place:end], "```", "")
+            place = end
+        elif SECTION.match(line):
+            end = next((i for i in range(place + 1, len(lines)) if lines[i].strip() and lines[i][0] != " "), len(lines))
+            yield from _section(line.rstrip(":"), lines[place + 1 : end])
+            place = end
+        elif line.startswith("    "):
+            end = next((i for i in range(place, len(lines)) if lines[i].strip() and lines[i][0] != " "), len(lines))
+            yield from ("```text", *textwrap.dedent("\n".join(lines[place:end])).rstrip().splitlines(), "```", "")
+            place = end
+        else:
+            yield _plain(line)
+            place += 1
+
+
+def _section(title: str, lines: Sequence[str]) -> Iterator[str]:
+    """`Args:` and its like: a list of what is named there, or a paragraph."""
+    entries: list[str] = []
+    for line in textwrap.dedent("\n".join(lines)).strip().splitlines():
+        if line.startswith(" ") and entries:
+            entries[-1] += " " + line.strip()
+        elif line.strip():
+            entries.append(line.strip())
+    yield from ("", f"*{title}*", "")
+    named = [re.match(r"(\*{0,2}\w+(?: \([^)]*\))?): (.*)", entry) for entry in entries]
+    if all(named):
+        yield from (f"- `{found[1]}`: {_plain(found[2])}" for found in named if found)
+    else:
+        yield _plain(" ".join(entries))
+    yield ""
+
+
+# text
+
+
+def _plain(text: str) -> str:
+    """Prose in which nothing outside `code` is taken for markup."""
+    parts = re.split(r"(`[^`]*`)", text)
+    return "".join(p if p[:1] == "`" else re.sub(r"([<*\[\]_|])", r"\\\1", p) for p in parts)
+
+
+def _cell(text: str) -> str:
+    """Prose in a cell of a table."""
+    return _plain(" ".join(text.split()))
+
+
+def _code(text: str) -> str:
+    """Code in a cell, where code hosts and MkDocs differ in what a bar between backticks is."""
+    return f"<code>{text.replace('|', '&#124;')}</code>" if "|" in text else f"`{text}`"
+
+
+def main() -> None:
+    """Write the pages, or with `--check` compare them."""
+    made = pages()
+    if "--check" in sys.argv:
+        stale = [n for n, text in made.items() if not (FOLDER / n).is_file() or (FOLDER / n).read_text("utf-8") != text]
+        sys.exit("\n".join(f"docs/reference/{name}: run python docs/generate.py" for name in stale))
+    FOLDER.mkdir(exist_ok=True)
+    for name, text in made.items():
+        (FOLDER / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
