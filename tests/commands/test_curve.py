@@ -257,7 +257,7 @@ from foretrain.cli import main
 try:
     main(sys.argv[1:])
 except SystemExit as stopped:
-    heavy = {"torch", "sklearn", "lightgbm", "pandas", "pyarrow", "scipy", "altair"} & set(sys.modules)
+    heavy = {"torch", "sklearn", "lightgbm", "pandas", "pyarrow", "scipy"} & set(sys.modules)
     print(stopped.code, sorted(heavy), file=sys.stderr)
 """
     words = ("curve", "predict", "mine", "--config", "run.yaml", "--json")

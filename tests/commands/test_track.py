@@ -200,7 +200,7 @@ def test_charts(call, tmp_path, name):
     assert "http" not in text or name.endswith("svg") or "<script src" not in text
 
 
-HEAVY = {"torch", "sklearn", "lightgbm", "optuna", "pandas", "pyarrow", "scipy", "altair", "vl_convert"}
+HEAVY = {"torch", "sklearn", "lightgbm", "optuna", "pandas", "pyarrow", "scipy", "vl_convert"}
 PROGRAM = """
 import sys
 from foretrain.cli import main
