@@ -168,7 +168,8 @@ NOT_RUN = {
     "planner": "fits again and again: tests/commands/test_planner.py does, on smaller studies",
     "data inspect --tokenizer": "with a tokenizer of yours, as tests/commands/test_data.py has one",
     "backtest": "ten seconds: tests/commands runs it",
-    "optimal more": "five seconds: tests/commands/test_optimal.py runs it",
+    "optimal point --budget": "tries layouts of many sizes: tests/commands/test_optimal.py does",
+    "optimal more": "likewise",
     "optimal sensitivity": "likewise",
 }
 """Commands of the how-to pages that are not run here, each by words that it holds, with the reason."""
