@@ -51,7 +51,7 @@ STUDY = {
     },
     "objective": {"minimise": "loss_nats"},
     "constraints": {"cost_usd": {"at_most": "30k", "chance": 0.9}},
-    "search": {"trials": 6, "sampler": "tpe", "polish": False},
+    "search": {"trials": 4, "sampler": "tpe", "polish": False},
 }
 
 
@@ -120,7 +120,7 @@ def test_a_study_leads_with_its_front_and_ends_with_its_history(drawn, found):
     drawn(last)
     best = min(goals[0] for _, goals, feasible, _ in found.history if feasible)
     trial = next(number for number, goals, feasible, _ in found.history if feasible and goals[0] == best)
-    assert last.title == f"Trial {trial} of 6 found the best: {words.LOSS.text(best)}"
+    assert last.title == f"Trial {trial} of 4 found the best: {words.LOSS.text(best)}"
 
 
 def test_a_study_of_two_goals_has_its_own_front(drawn):
