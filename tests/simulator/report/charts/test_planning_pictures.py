@@ -285,4 +285,4 @@ def test_labels_stay_inside(spots):
         left = spot.x + side["dx"] - {"left": 0.0, "right": long, "center": long / 2}[side["align"]]
         assert left >= -1e-6
         assert left + long <= 400 + 1e-6
-        assert -1e-6 <= spot.y + side["dy"] - 8
+        assert spot.y + side["dy"] - 8 >= -1e-6
