@@ -27,7 +27,7 @@ class Summarised(ABC):
         return f"<{type(self).__name__}: {facts}>"
 
     def _repr_html_(self) -> str:
-        """The facts as a table, below the pictures if there are any; names may come from anywhere, so all is escaped."""
+        """The facts as a table, below the pictures if there are any; names may come from anywhere: all is escaped."""
         rows = "".join(
             f'<tr><th style="text-align: left">{html.escape(name)}</th>'
             f'<td style="text-align: left">{html.escape(text)}</td></tr>'
