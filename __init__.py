@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .simulator.cluster.step_time.calibrate import calibrate_on_plan as calibrate_step_times
     from .simulator.cluster.step_time.step_model import StepTimeModel
     from .simulator.config.run_config import RunConfig
+    from .simulator.config.starting.sketch import PlanSketch, sketch_plan
     from .simulator.curve.forecasting import CurveForecast, forecast_curve
     from .simulator.curve.forecasting import Run as CurveRun
     from .simulator.curve.law.transfer import Library as CurveLibrary
@@ -95,6 +96,7 @@ _HOMES = {
     "Forecast": ("simulator.forecast.forecast", "Forecast"),
     "NextStage": ("workflows.next_stage", "NextStage"),
     "Optimization": ("simulator.search.result", "Optimization"),
+    "PlanSketch": ("simulator.config.starting.sketch", "PlanSketch"),
     "Planner": ("simulator.search.planning.planner", "Planner"),
     "Predictor": ("simulator.predictor.predictor", "Predictor"),
     "Project": ("proxies.project", "Project"),
@@ -133,6 +135,7 @@ _HOMES = {
     "score_curves": ("simulator.curve.scoring", "score"),
     "search_layouts": ("simulator.cluster.layout_choice", "search_layouts"),
     "sensitivity": ("simulator.allocation.sensitivity.sensitivity", "sensitivity"),
+    "sketch_plan": ("simulator.config.starting.sketch", "sketch_plan"),
     "track": ("simulator.tracking.track", "track"),
     "what_more_buys": ("simulator.allocation.under_limits.marginal", "what_more_buys"),
 }
@@ -162,6 +165,7 @@ __all__ = [
     "NextStage",
     "Optimization",
     "OutputError",
+    "PlanSketch",
     "Planner",
     "PluginWarning",
     "Predictor",
@@ -207,6 +211,7 @@ __all__ = [
     "score_curves",
     "search_layouts",
     "sensitivity",
+    "sketch_plan",
     "track",
     "what_more_buys",
 ]

@@ -37,7 +37,8 @@ def simulate(context: click.Context, debug: bool, no_plugins: bool) -> None:
     """Simulate an LLM pretraining run before anyone pays for it.
 
     \b
-    Start here:  simulate init .  &&  simulate predict --config run.yaml
+    Start here:  simulate predict --params 7B --tokens 2T --on 512xH100
+    Keep a plan: simulate init plan --params 7B  &&  simulate predict --config plan/run.yaml
     """
     context.obj = {"debug": debug}
     if no_plugins:

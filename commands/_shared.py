@@ -36,12 +36,14 @@ where_option = click.option(
 
 def chart_option(what: str) -> Callable[[Any], Any]:
     """`--chart FILE`, which draws `what`; what can't be drawn is refused before minutes of work, not after."""
-    return click.option("--chart", metavar="FILE", callback=_drawable, help=f"Also draw {what}: .html, .svg or .png.")
+    return click.option(
+        "--chart", metavar="FILE", callback=_drawable, help=f"Also draw {what}: .html, .svg, .png or .pdf."
+    )
 
 
 def _drawable(_context: click.Context, _option: click.Parameter, path: str | None) -> str | None:
     if path is not None:
-        from ..simulator.report.charts.forecast import check_format
+        from ..simulator.report.charts.writing import check_format
 
         check_format(path)
     return path

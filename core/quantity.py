@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from typing_extensions import override
 
-__all__ = ["LEVELS", "Difference", "Quantity"]
+__all__ = ["EQUALLY_LIKELY", "LEVELS", "Difference", "Quantity", "equal_shares", "median"]
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 """Levels of the central intervals that forecasts, scores and back-tests report."""
+
+EQUALLY_LIKELY = 50
+"""How many equally likely outcomes a difference keeps."""
+
+
+def equal_shares(n: int) -> np.ndarray:
+    """The quantiles of n equally likely outcomes, the middles of n equal shares `(n,)`.
+
+    >>> equal_shares(4).tolist()
+    [0.125, 0.375, 0.625, 0.875]
+    """
+    return (np.arange(n) + 0.5) / n
+
+
+def median(draws: np.ndarray) -> float:
+    """The median of equally likely draws: what numpy's gives, at a third of its time."""
+    ordered = np.sort(draws)
+    return float((ordered[(len(draws) - 1) // 2] + ordered[len(draws) // 2]) / 2.0)
 
 
 @dataclass(frozen=True)
@@ -58,13 +76,18 @@ class Difference(Quantity):
 
     chance_lower: float
     """Chance that the plan's own number is the lower one; one half where both are the same."""
+    equally_likely: tuple[float, ...] = field(default=(), compare=False, repr=False)
+    """EQUALLY_LIKELY outcomes in order, of the distribution of the intervals; empty where only these are known.
+
+    The share of them below 0, with half of those at 0, is `chance_lower` to within one of them."""
 
     @classmethod
     def around(cls, centre: float, draws: np.ndarray) -> Difference:
         """Intervals and chance of equally likely draws of a difference, moved so that their median is `centre`."""
-        moved = draws + (centre - float(np.median(draws)))
+        moved = draws + (centre - median(draws))
         lower = float(np.mean(moved < 0.0)) + 0.5 * float(np.mean(moved == 0.0))
-        return cls(centre, Quantity.of_draws(moved).intervals, lower)
+        outcomes = np.quantile(moved, equal_shares(EQUALLY_LIKELY)).tolist()
+        return cls(centre, Quantity.of_draws(moved).intervals, lower, tuple(outcomes))
 
     @override
     def to_dict(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from foretrain.simulator.predictor.storage.folder import DEFAULT, shipped
 EXAMPLES = sorted(p for p in (Path(__file__).parents[1] / "examples").glob("*.yaml") if p.stem != "study")
 SEVEN_B = EXAMPLES[0].with_name("llama-7b.yaml")
 COMMANDS = [
-    "predict", "compare", "predictors", "fit", "score", "backtest", "cluster", "optimize", "planner", "optimal",
+    "predict", "compare", "list", "fit", "score", "backtest", "cluster", "optimize", "planner", "optimal",
     "curve", "track", "data", "proxies", "init",
 ]  # fmt: skip
 LEVEL_KEYS = [f"{level:g}" for level in LEVELS]
@@ -31,15 +31,16 @@ CLUSTER_QUANTITIES = {
 CLUSTER_KEYS = CLUSTER_QUANTITIES | {
     "accelerator", "devices", "precision", "framework", "layout", "fits", "p_fit", "usable_memory_gib", "overhead",
     "steps", "step_tokens", "peak_flops_per_s", "usd_per_device_hour", "power_w", "pue",
-    "step_parts_s", "memory_parts_gib", "wall_clock_shares", "cost_parts_usd", "finish", "p_deadline", "p_budget",
-    "calibrated_on", "cluster_notes",
+    "step_parts_s", "memory_parts_gib", "wall_clock_shares", "cost_parts_usd", "price_published", "finish",
+    "p_deadline", "p_budget", "calibrated_on", "cluster_notes",
 }  # fmt: skip
 DOMAIN_KEYS = {
     "loss_nats", "perplexity", "bits_per_byte", "bytes_per_token", "bytes_per_token_log_sd", "decomposition_nats",
 }  # fmt: skip
 FORECAST_KEYS = DOMAIN_KEYS | {
-    "name", "domains", "average", "p_target", "p_all", "extrapolation_gap_decades", "training_flops", "params_total",
-    "params_active", "params_fitted", "tokens", "epochs", "predictor", "warnings", "config", "seed", "version",
+    "name", "domains", "average", "p_target", "p_all", "chances", "waterfall", "extrapolation_gap_decades",
+    "training_flops", "params_total", "params_active", "params_fitted",
+    "tokens", "epochs", "predictor", "warnings", "config", "seed", "version",
     "cluster_missing", *CLUSTER_KEYS,
 }  # fmt: skip
 PREDICTOR_KEYS = {
@@ -331,7 +332,7 @@ def test_a_fitted_predictor_scores_well_on_larger_runs(call_in, workshop):
 
 def test_backtest_reports_every_law(call_in, workshop):
     result = parsed(call_in(workshop, "backtest", "runs.csv", "--json"))
-    assert set(result) >= {"chosen", "why", "laws"}
+    assert set(result) >= {"chosen", "why", "laws", "points"}
     assert result["chosen"] in result["laws"]
     assert set(result["laws"]) >= {"chinchilla", "general", "kaplan"}
     for scores in result["laws"].values():

@@ -172,7 +172,7 @@ def test_the_walk_sees_the_imports():
         ("simulator.laws", "simulator.laws._registry"),
         ("simulator.laws.power", "simulator.laws._law"),
     }
-    assert any(item.name == "altair" and not item.at_load for item in imports("simulator.report.charts.forecast"))
+    assert any(item.name == "altair" and not item.at_load for item in imports("simulator.report.charts.altair_old"))
 
 
 @of_every_module
@@ -336,8 +336,8 @@ def test_the_search_for_such_calls_finds_them(text, wrong):
 HEAVY = {"torch", "sklearn", "lightgbm", "optuna", "pandas", "pyarrow", "scipy"}
 HELP = HEAVY | {"numpy", "pydantic", "altair", "vl_convert", "rich", "yaml"}
 COMMANDS = (
-    "predict", "predictors", "fit", "score", "backtest", "cluster", "optimize", "planner", "optimal", "curve",
-    "track", "data", "proxies", "init",
+    "predict", "report", "serve", "list", "fit", "score", "backtest", "cluster", "optimize", "planner", "optimal",
+    "curve", "track", "data", "proxies", "init",
 )  # fmt: skip
 PROGRAM = """
 import contextlib, io, json, sys
@@ -364,6 +364,8 @@ STARTS = [
     (["cluster", "estimate", "--config", "examples/llama-7b.yaml"], HEAVY | {"altair", "vl_convert"}),
     (["cluster", "search", "--config", "examples/llama-70b.yaml", "--json"], HEAVY | {"altair", "vl_convert", "rich"}),
     (["init", "--schema"], HEAVY | {"numpy"}),
+    (["list", "models", "--json"], HEAVY | {"numpy", "rich"}),
+    (["predict", "--params", "7B", "--json"], HEAVY | {"altair", "vl_convert", "rich"}),
 ]
 
 

@@ -117,10 +117,10 @@ def predict(
         final = (final_loss, FINAL_SD)
     result = forecast_curve(known, run, final)
     if chart is not None:
-        from ...simulator.report.charts.curve import curve_chart
-        from ...simulator.report.charts.forecast import save_chart
+        from ...simulator.report.charts.runs.curve import curve_picture
+        from ...simulator.report.charts.writing import save_pictures
 
-        save_chart(curve_chart(result), chart)
+        save_pictures([curve_picture(result)], chart)
     show(as_json, result.to_dict(), lambda: views().forecast_view(result))
 
 

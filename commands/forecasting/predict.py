@@ -1,6 +1,8 @@
-"""`simulate predict`: a planned run's loss, time, memory, cost; `compare`: several; `predictors`: what ships."""
+"""`simulate predict`: a planned run's loss, time, memory, cost; `compare`: several."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,34 +17,39 @@ from .._shared import (
     step_times,
     tables,
 )
+from .._sketch import named, say_assumed, sketch, sketch_options
 
-_predictor_option = click.option(
+if TYPE_CHECKING:
+    from ...simulator.config.run_config import RunConfig
+
+predictor_option = click.option(
     "--predictor", default="web-text", show_default=True, metavar="NAME|DIR", help="What predicts it, see below."
 )
-_new_domain_option = click.option(
+allow_new_domain_option = click.option(
     "--allow-new-domain", is_flag=True, help="Forecast mixes with domains that no fitted run had."
 )
-_calibration_option = click.option(
+calibration_option = click.option(
     "--calibration", metavar="FILE", help="Step times of your cluster, by `simulate cluster calibrate`."
 )
-_anchor_option = click.option(
+anchor_option = click.option(
     "--anchor", metavar="RUNS", help="A table of runs of your own, from one up, that the forecast is to agree with."
 )
 _NEW_DOMAINS = "data.allow_new_domains=true"
 
 
 @click.command()
-@click.option("--config", required=True, metavar="FILE", help="The planned run, YAML or JSON.")
+@click.option("--config", metavar="FILE", help="The planned run, YAML or JSON.")
+@sketch_options
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value, e.g. data.tokens=2T.")
-@_predictor_option
-@_anchor_option
+@predictor_option
+@anchor_option
 @columns_option
-@_new_domain_option
-@_calibration_option
+@allow_new_domain_option
+@calibration_option
 @chart_option("perplexity against tokens")
 @json_option
 def predict(
-    config: str,
+    config: str | None,
     overrides: tuple[str, ...],
     predictor: str,
     anchor: str | None,
@@ -51,46 +58,67 @@ def predict(
     calibration: str | None,
     chart: str | None,
     as_json: bool,
+    **words: str | None,
 ) -> None:
     """Predict a planned run's perplexity, time, memory and cost, with intervals, and say what they rest on.
 
-    PREDICTOR is a folder made by `simulate fit`, or one that ships with foretrain (`simulate predictors` lists them).
-    By default what the plan names of its text counts: data.corpus, data.tokenizer, data.evaluated_on. With --anchor
-    runs of the same kind count as well: one finished run brings the level in.
+    The plan is a file, or made of --params, --model or --from as `simulate init` writes it.
+    PREDICTOR is a folder made by `simulate fit`, or one that ships with foretrain (`simulate list predictors`).
+    By default what the plan names of its text counts: data.corpus, data.tokenizer, data.evaluated_on. With --anchor,
+    or known_runs in the plan, runs of the same kind count as well: one finished run brings the level in.
 
     \b
-    Example:  simulate predict --config examples/llama-7b.yaml --set data.tokens=1T
+    Example:  simulate predict --params 7B --tokens 2T --on 512xH100
+              simulate predict --config examples/llama-7b.yaml --set data.tokens=1T
               simulate predict --config run.yaml --anchor my_runs.csv
     """
-    from ...simulator.config.run_config import RunConfig
     from ...simulator.forecast.for_plan import anchored
     from ...simulator.forecast.forecast import forecast
     from ...simulator.predictor.storage.folder import load
 
     if allow_new_domain:
         overrides = (*overrides, _NEW_DOMAINS)
-    run = RunConfig.load(config, overrides)
+    run, where = _planned(config, overrides, words)
     fitted = load(predictor)
     if anchor is not None:
+        if run.known_runs is not None:
+            raise UsageError("--anchor: the plan names known_runs too; expected only one of the two")
         if not fitted.about.get("follows_plan"):
             raise UsageError(f"--anchor: {predictor} has runs of its own; expected the default predictor, web-text")
         fitted = anchored(run, read_table(anchor, columns))
     times = step_times(calibration)
-    with stated_in(config):
+    with stated_in(where):
         result = forecast(run, fitted, times)
     if chart is not None:
-        from ...simulator.report.charts.forecast import forecast_chart, save_chart
+        from ...simulator.report.charts.altair_old import forecast_chart, save_chart
 
         save_chart(forecast_chart(result, fitted), chart)
     show(as_json, result.to_dict(), lambda: tables().forecast_view(result))
 
 
+def _planned(config: str | None, overrides: tuple[str, ...], words: dict[str, str | None]) -> tuple[RunConfig, str]:
+    """The plan of a file, or of a few words, and what messages call it. Raises UsageError for both and for neither."""
+    from ...simulator.config.run_config import RunConfig
+
+    given = named(words)
+    if config is not None:
+        if given:
+            raise UsageError(f"--config: is given beside {', '.join(given)}; expected a file, or these without one")
+        return RunConfig.load(config, overrides), config
+    if not given:
+        raise UsageError("--config: is missing; expected the planned run, or what it is to be: --params 7B --tokens 2T")
+    plan = sketch(words)
+    run = plan.config(overrides, folder=".")
+    say_assumed(plan)
+    return run, "plan"
+
+
 @click.command()
 @click.argument("configs", nargs=-1, required=True, metavar="FILE FILE…")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value in every plan.")
-@_predictor_option
-@_new_domain_option
-@_calibration_option
+@predictor_option
+@allow_new_domain_option
+@calibration_option
 @json_option
 def compare(
     configs: tuple[str, ...],
@@ -118,21 +146,3 @@ def compare(
     runs = [RunConfig.load(path, overrides) for path in configs]
     result = compared(runs, load(predictor), step_times(calibration))
     show(as_json, result.to_dict(), lambda: comparison_view(result))
-
-
-@click.command()
-@json_option
-def predictors(as_json: bool) -> None:
-    """List what forecasts can rest on: the predictors that ship, and the corpora of which public runs are known.
-
-    Each with its tokenizer and the text that it is evaluated on, its runs and their sizes, and how wide the 90 %
-    interval of a 7B on 2T tokens is: the perplexity at its upper end over that at its lower end.
-
-    \b
-    Example:  simulate predictors --json
-              simulate predict --config run.yaml --set data.corpus=llama2_mix --set data.tokenizer=llama2
-    """
-    from ...simulator.forecast.offered import offered
-
-    found = offered()
-    show(as_json, found.to_dict(), lambda: tables().predictors_view(found))

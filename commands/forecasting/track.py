@@ -70,10 +70,10 @@ def track(
     with stated_in(config), progress_bar("tracking") as step:
         result = track_run(run, log, fitted, shapes, metric=metric, unit=unit, step_times=times, progress=step)
     if chart is not None:
-        from ...simulator.report.charts.forecast import save_chart
-        from ...simulator.report.charts.tracking import tracking_chart
+        from ...simulator.report.charts.runs.track import track_picture
+        from ...simulator.report.charts.writing import save_pictures
 
-        save_chart(tracking_chart(result), chart)
+        save_pictures([track_picture(result)], chart)
     show(as_json, result.to_dict(), lambda: _view(result))
     if not result.ok:
         click.get_current_context().exit(EXIT_BEHIND)

@@ -8,6 +8,7 @@ import click
 
 from ...core.errors import UsageError
 from .._shared import (
+    chart_option,
     columns_option,
     json_option,
     log_json_option,
@@ -102,18 +103,31 @@ def score(
 @columns_option
 @tokenizer_option
 @where_option
+@chart_option("predicted against observed losses, and whether the intervals hold")
 @json_option
-def backtest(runs: str, columns: str | None, tokenizer: str | None, where: tuple[str, ...], as_json: bool) -> None:
+def backtest(
+    runs: str,
+    columns: str | None,
+    tokenizer: str | None,
+    where: tuple[str, ...],
+    chart: str | None,
+    as_json: bool,
+) -> None:
     """Back-test every applicable law: fit the small runs, predict the larger ones, cut after cut.
 
     \b
-    Example:  simulate backtest runs.csv
+    Example:  simulate backtest runs.csv --chart calibration.html
     """
     from ...simulator.predictor.evaluation.backtesting import backtest_table, flatten
 
     table = read_table(runs, columns, tokenizer, where)
     with progress_bar("back-testing") as step:
         results = backtest_table(table, progress=step)
+    if chart is not None:
+        from ...simulator.report.charts.runs.calibration import backtest_pictures
+        from ...simulator.report.charts.writing import save_pictures
+
+        save_pictures(backtest_pictures(results, table.where), chart)
     show(as_json, flatten(results), lambda: tables().backtest_view(results))
 
 

@@ -105,11 +105,12 @@ def point(
     with _stated(config):
         result = compute_optimal(fitted, amount, config=run, unique_tokens=stock)
     if chart is not None:
-        from ...simulator.report.charts.forecast import save_chart
-        from ...simulator.report.charts.optimal import curves_chart
+        from ...simulator.report.charts.planning.isoflop import isoflop_picture
+        from ...simulator.report.charts.writing import save_pictures
 
         curve = isoflop(fitted, [result.flops], config=run, unique_tokens=stock)
-        save_chart(curves_chart(curve, []), chart)
+        own = result.plan if flops is None else None
+        save_pictures([isoflop_picture(curve, None if own is None else (own.params, own.loss_nats))], chart)
     show(as_json, result.to_dict(), lambda: views().point_view(result))
 
 
@@ -149,10 +150,10 @@ def _point_within_limits(
             progress=step,
         )
     if chart is not None:
-        from ...simulator.report.charts.forecast import save_chart
-        from ...simulator.report.charts.optimal import money_chart
+        from ...simulator.report.charts.planning.money import money_picture
+        from ...simulator.report.charts.writing import save_pictures
 
-        save_chart(money_chart(result), chart)
+        save_pictures([money_picture(result)], chart)
     show(as_json, result.to_dict(), lambda: views().money_view(result))
 
 
@@ -194,10 +195,12 @@ def curves(
         equal_flops = isoflop(fitted, amounts, config=run, unique_tokens=stock)
         equal_loss = isoloss(fitted, reached, config=run, unique_tokens=stock)
     if chart is not None:
-        from ...simulator.report.charts.forecast import save_chart
-        from ...simulator.report.charts.optimal import curves_chart
+        from ...simulator.report.charts.planning.isoflop import isoflop_picture
+        from ...simulator.report.charts.planning.isoloss import isoloss_picture
+        from ...simulator.report.charts.writing import save_pictures
 
-        save_chart(curves_chart(equal_flops, equal_loss), chart)
+        pictures = [isoflop_picture(equal_flops)] if equal_flops else []
+        save_pictures([*pictures, *([isoloss_picture(equal_loss, equal_flops)] if equal_loss else [])], chart)
     facts = {
         "isoflop": [curve.to_dict() for curve in equal_flops],
         "isoloss": [curve.to_dict() for curve in equal_loss],
@@ -286,10 +289,10 @@ def sensitivity(
     with stated_in(config), progress_bar("turning") as step:
         result = turned(run, fitted, step=share, step_times=times, progress=step)
     if chart is not None:
-        from ...simulator.report.charts.forecast import save_chart
-        from ...simulator.report.charts.optimal import sensitivity_chart
+        from ...simulator.report.charts.planning.tornado import tornado_picture
+        from ...simulator.report.charts.writing import save_pictures
 
-        save_chart(sensitivity_chart(result), chart)
+        save_pictures([tornado_picture(result)], chart)
     show(as_json, result.to_dict(), lambda: views().sensitivity_view(result))
 
 

@@ -67,10 +67,7 @@ def optimize(
     with progress_bar("searching", log_json) as step, workers(processes - 1, config, where, total, passed_on):
         found = search(study, trials=total, storage=where, progress=step)
     if chart is not None:
-        from ...simulator.report.charts.forecast import save_chart
-        from ...simulator.report.charts.study import study_chart
-
-        save_chart(study_chart(found), chart)
+        _draw(found, chart)
     if out is not None and found.feasible:
         found.save_best(out)
     show(as_json, found.to_dict(), lambda: _view(found))
@@ -80,6 +77,18 @@ def optimize(
         click.echo(f"simulate: {error}", err=True)  # the answer stands on standard output all the same
         return error.exit_code
     return 0
+
+
+def _draw(found, path: str) -> None:
+    """The pictures of a study as a file; a word on standard error where there is no plan to draw."""
+    from ...simulator.report.charts.planning.study import study_pictures
+    from ...simulator.report.charts.writing import save_pictures
+
+    pictures = study_pictures(found)
+    if pictures:
+        save_pictures(pictures, path)
+    else:
+        click.echo(f"--chart {path}: not written, as no plan keeps every limit", err=True)
 
 
 def _check_destinations(out: str | None, chart: str | None) -> None:

@@ -16,7 +16,11 @@ from typing import TypeVar, cast
 from ..errors import InputError
 from .architecture import Architecture
 
-__all__ = ["family_shape", "params_range", "rung"]
+__all__ = ["USUAL", "family_shape", "params_range", "rung", "sized_shape"]
+
+# Llama 2 7B (arXiv:2307.09288): gated, 128 times as wide as deep, heads of 128.
+USUAL = Architecture(layers=32, width=4096, heads=32, ffn_width=11008, vocab_size=32000, context_length=4096)
+"""The usual family's base, where only a size is known."""
 
 _RUNG = 1.05  # ratio of neighbouring sizes
 _SAME = 0.005  # parameters this close to the base's are the base itself
@@ -57,6 +61,24 @@ def family_shape(base: Architecture, params: float, least: float = 0.0, most: fl
 
     shapes = list(_near(base, params))
     return min([one for one in shapes if least <= one.params_total <= most] or shapes, key=distance)
+
+
+def sized_shape(base: Architecture, params: float) -> Architecture:
+    """The shape of the base's family whose feed-forward networks are widened or narrowed until the size is met.
+
+    Layers and heads come in steps, and so do sizes, by up to a tenth; the inner width closes the gap: within 2 % from
+    a hundred million parameters on, at 1.9 to 3.3 times the width of `USUAL`'s family, whose base has 2.7. Raises
+    InputError as `family_shape` does.
+
+    >>> round(sized_shape(USUAL, 1.5e9).params_total / 1e9, 3)
+    1.496
+    """
+    shape = family_shape(base, params)
+    unit = 256 if shape.width >= _WIDE else 64
+    wider = shape.model_copy(update={"ffn_width": shape.ffn_width + unit})
+    per_unit = wider.params_total - shape.params_total
+    units = round((params - shape.params_total) / per_unit)
+    return shape.model_copy(update={"ffn_width": max(unit, shape.ffn_width + units * unit)})
 
 
 def rung(base: Architecture, params: float) -> float:

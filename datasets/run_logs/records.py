@@ -65,12 +65,14 @@ class Records:
     notices: tuple[Notice, ...] = ()
 
 
-def read_records(path: str | os.PathLike[str], whole: bool = False) -> Records:
+def read_records(path: str | os.PathLike[str] | bytes, whole: bool = False) -> Records:
     """Read a log: JSON lines, JSON (`log_history` of trainer_state.json), CSV, console lines, event files or a folder.
 
-    The format is told by the content. A file that is `whole` isn't being written: the last line of a CSV counts even
-    without an end. Raises `LogError` naming the file and the line for what can't be read.
+    The format is told by the content, which bytes are themselves. A file that is `whole` isn't being written: the last
+    line of a CSV counts even without an end. Raises `LogError` naming the file and the line for what can't be read.
     """
+    if isinstance(path, bytes):
+        return _contents(path, "log", "log", whole)
     path = Path(path)
     where = str(path)
     try:
@@ -78,10 +80,14 @@ def read_records(path: str | os.PathLike[str], whole: bool = False) -> Records:
             return _folder(path)
     except OSError as error:  # a name that no file system allows, a folder that isn't ours to read
         raise LogError(f"{shown(where)}: can't be read: {error.strerror or error}") from None
-    data = _bytes(path)
+    return _contents(_bytes(path), where, path.name, whole)
+
+
+def _contents(data: bytes, where: str, name: str, whole: bool) -> Records:
+    """The records of one file."""
     if not data.strip():
         raise LogError(f"{where}: is empty; expected a log of steps and losses")
-    if _EVENTS in path.name or b"\x00" in data[:64]:
+    if _EVENTS in name or b"\x00" in data[:64]:
         return _events([(where, data)], where)
     try:
         text = data.decode("utf-8-sig")

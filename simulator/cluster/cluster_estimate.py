@@ -110,6 +110,8 @@ class ClusterEstimate(Summarised):
     """Where the cost comes from, US dollars; the parts sum to its median."""
     usd_per_device_hour: float | None
     """Price of an accelerator hour as purchased; None if it isn't stated."""
+    price_published: Mapping[str, Any] | None
+    """The published price that the plan names, with its date and source; None where it states its own or none."""
     energy_mwh: Quantity | None
     """Energy, MWh: power × GPU-hours × PUE."""
     power_w: float | None
@@ -165,6 +167,6 @@ _QUANTITIES = (
     "step_time_s", "tokens_per_s", "mfu", "peak_memory_gib", "wall_clock_days", "goodput", "interruptions",
     "gpu_hours", "cost_usd", "energy_mwh", "co2e_t",
 )  # fmt: skip
-_PARTS = ("step_parts_s", "memory_parts_gib", "wall_clock_shares", "cost_parts_usd")
+_PARTS = ("step_parts_s", "memory_parts_gib", "wall_clock_shares", "cost_parts_usd", "price_published")
 CLUSTER_KEYS = (*_PLAIN, *_QUANTITIES, *_PARTS, "layout", "finish", "cluster_notes")
 """Keys of `ClusterEstimate.to_dict`, stable, with units in the names."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
-from ...core.quantity import LEVELS, Quantity
+from ...core.quantity import LEVELS, Quantity, median
 from ...core.summary import percent
 from ...core.units import shown
 from ...datasets.facts.accelerators import catalogue
@@ -30,6 +31,7 @@ from .operations.goodput_simulation import simulate_run_time
 from .operations.money import Cost, cost_of, device_hours, stored_gib
 from .operations.run_time import RunTime, finishing_day
 from .planned_shape import shape_note
+from .step_question import StepQuestion
 from .step_time.parts import StepTime
 from .step_time.step_model import StepTimeModel
 from .step_time.steps import FRAMEWORKS, GENERATIONS, Steps
@@ -38,6 +40,7 @@ __all__ = ["DRAWS", "PlannedStep", "estimate", "plan_step"]
 
 DRAWS = 10_000
 
+_MOST_STEPS = 512  # that are known at once, some 20 kB each
 _NORMAL = dict(zip(LEVELS, (0.6745, 1.2816, 1.6449, 1.9600), strict=True))
 _COMPUTING = ("matmul", "attention", "elementwise", "recompute", "output_head", "gradients", "optimizer")
 _DAY_S = 86_400.0
@@ -60,11 +63,15 @@ class PlannedStep:
 def plan_step(config: RunConfig, fitted: StepTimeModel | None = None, cap: MemoryCap | None = None) -> PlannedStep:
     """The step of a plan in the fastest layout that fits, and keeps to a `cap`, of those that the plan leaves open.
 
-    Errors as `estimate`.
+    The search is done once for plans that differ in nothing that it reads. Errors as `estimate`.
     """
-    fitted = fitted or StepTimeModel.shipped()
-    space = plan_space(config)
-    layout = choose_layout(config, space, fitted, cap)
+    return _searched(StepQuestion(config, plan_space(config), fitted or StepTimeModel.shipped(), cap))
+
+
+@lru_cache(maxsize=_MOST_STEPS)
+def _searched(asked: StepQuestion) -> PlannedStep:
+    config, space, fitted = asked.config, asked.space, asked.fitted
+    layout = choose_layout(config, space, fitted, asked.cap)
     steps = plan_steps(config, space, layout)
     return PlannedStep(
         fitted, space, layout, steps, fitted.predict(steps), float(fitted.log_sd(steps)[0]), memory(steps)
@@ -175,6 +182,7 @@ class _Estimate:
             cost_usd=cost_usd,
             cost_parts_usd=None if cost is None or cost_usd is None else _cost_parts(cost, cost_usd.median),
             usd_per_device_hour=config.usd_per_hour,
+            price_published=None if config.prices.published is None else config.prices.published.to_dict(),
             energy_mwh=energy_mwh,
             power_w=power_w,
             pue=config.energy.pue,
@@ -196,8 +204,8 @@ class _Estimate:
     def _goodput(self) -> np.ndarray:
         """Goodput by draw, moved so that the medians of step time, goodput and wall clock agree with each other."""
         run_time = self.run_time
-        at_medians = float(np.median(run_time.productive_s) / np.median(run_time.wall_clock_s))
-        return run_time.goodput * (at_medians / float(np.median(run_time.goodput)))
+        at_medians = median(run_time.productive_s) / median(run_time.wall_clock_s)
+        return run_time.goodput * (at_medians / median(run_time.goodput))
 
     def _energy(self) -> Energy | None:
         power = self.config.hardware.machine.tdp_w
@@ -279,7 +287,7 @@ class _Estimate:
 
 def _cost_parts(cost: Cost, median_usd: float) -> dict[str, float]:
     """Medians of the parts, scaled to the median of the whole where rare long runs move them apart."""
-    medians = {name: float(np.median(part)) for name, part in vars(cost).items()}
+    medians = {name: median(part) for name, part in vars(cost).items()}
     total = sum(medians.values())
     return {name: part * (median_usd / total if total > 0 else 1.0) for name, part in medians.items()}
 

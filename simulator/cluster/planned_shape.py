@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from ...core.errors import InputError
 from ...core.model.architecture import Architecture
-from ...core.model.shape_family import family_shape
+from ...core.model.shape_family import USUAL, family_shape
 from ...core.units import format_count
 from ...datasets.facts.tokenizers import find_tokenizer
 from ..config.model_and_data import ModelConfig
@@ -14,9 +14,6 @@ from ..config.run_config import RunConfig
 from ..config.text_names import StatedTokenizer
 
 __all__ = ["planned_shape", "shape_note"]
-
-# Llama 2 7B (arXiv:2307.09288): gated, 128 times as wide as deep, heads of 128.
-_USUAL = Architecture(layers=32, width=4096, heads=32, ffn_width=11008, vocab_size=32000, context_length=4096)
 
 
 def planned_shape(config: RunConfig) -> Architecture | None:
@@ -35,8 +32,8 @@ def planned_shape(config: RunConfig) -> Architecture | None:
         return model.architecture
     if model.params_active != model.params_total or model.num_experts is not None:
         return None
-    vocab_size = model.vocab_size or _vocabulary(config.data.tokenizer) or _USUAL.vocab_size
-    return _usual(model.params_total, vocab_size, model.context_length or _USUAL.context_length)
+    vocab_size = model.vocab_size or _vocabulary(config.data.tokenizer) or USUAL.vocab_size
+    return _usual(model.params_total, vocab_size, model.context_length or USUAL.context_length)
 
 
 def _vocabulary(tokenizer: str | StatedTokenizer | None) -> int | None:
@@ -47,7 +44,7 @@ def _vocabulary(tokenizer: str | StatedTokenizer | None) -> int | None:
 
 @lru_cache(maxsize=256)
 def _usual(params: float, vocab_size: int, context_length: int) -> Architecture | None:
-    base = _USUAL.model_copy(update={"vocab_size": vocab_size, "context_length": context_length})
+    base = USUAL.model_copy(update={"vocab_size": vocab_size, "context_length": context_length})
     try:
         return family_shape(base, params)
     except InputError:

@@ -5,11 +5,15 @@ Defaults carry their source; money and grid intensity have none, since they are 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from ...core.reading.fields import Duration, FieldError, Frozen, PositiveCount, Real, Share, Whole, whole_schema
+from ...core.errors import ConfigError
+from ...core.reading.fields import Duration, FieldError, Frozen, Label, PositiveCount, Real, Share, Whole, whole_schema
+from ...core.units import shown
+from ...datasets.facts.prices import PublishedPrice, price
 
 __all__ = ["OVERHEAD", "EnergyConfig", "PricesConfig", "ReliabilityConfig"]
 
@@ -116,6 +120,12 @@ class ReliabilityConfig(Frozen):
 class PricesConfig(Frozen):
     """What accelerators and storage cost. No price has a default; without one there is no cost."""
 
+    preset: Annotated[Label, AfterValidator(lambda name: price(name).name)] | None = Field(
+        default=None,
+        exclude_if=lambda preset: preset is None,  # digests of studies that were made before this key stay as they are
+        description="A published price by name, such as lambda-h100-on-demand-2026, with its way of purchase "
+        "(`simulate list prices`).",
+    )
     purchase: Literal["reserved", "on_demand", "spot"] = Field(
         default="on_demand", description="How the accelerators are paid for."
     )
@@ -149,6 +159,29 @@ class PricesConfig(Frozen):
         description="Stored training data, GiB (default: 4 bytes per distinct token).",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _purchase_of_preset(cls, stated: Any) -> Any:
+        """A published price says how it is paid for."""
+        if not isinstance(stated, Mapping) or not isinstance(stated.get("preset"), str):
+            return stated
+        try:
+            bought = price(stated["preset"]).purchase
+        except ConfigError:
+            return stated  # which the field itself reports
+        if stated.get("purchase", bought) != bought:
+            raise FieldError(
+                "purchase", f"got {shown(stated['purchase'])}; expected {bought} as of preset, or only one of the two"
+            )
+        return {**stated, "purchase": bought}
+
+    @model_validator(mode="after")
+    def _one_price(self) -> Self:
+        key = f"{self.purchase}_usd_per_hour"
+        if self.preset is not None and getattr(self, key) is not None:
+            raise FieldError(key, "is given beside preset; expected only one of the two")
+        return self
+
     @model_validator(mode="after")
     def _reservation_is_used(self) -> Self:
         if self.reserved_s is not None and self.purchase != "reserved":
@@ -157,8 +190,16 @@ class PricesConfig(Frozen):
 
     def usd_per_hour(self, fallback: float | None = None) -> float | None:
         """US dollars per accelerator and hour as purchased; `fallback` where that isn't stated."""
+        published = self.published
+        if published is not None:
+            return published.usd_per_hour
         stated = getattr(self, f"{self.purchase}_usd_per_hour")
         return fallback if stated is None else stated
+
+    @property
+    def published(self) -> PublishedPrice | None:
+        """The published price that is named; None where none is."""
+        return None if self.preset is None else price(self.preset)
 
 
 class EnergyConfig(Frozen):

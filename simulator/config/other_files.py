@@ -29,6 +29,6 @@ def refuse_other_files(mapping: Mapping[str, Any], where: str, expected: str) ->
         )
     if not is_run and "run" not in mapping and sum(key in mapping for key in _MODEL_CARD) >= _ENOUGH:
         raise ConfigError(
-            f"{where}: is a Hugging Face config.json, the shape of a model; expected a {expected}. State its numbers "
-            "in a run: model.architecture (layers, width, heads, ffn_width, vocab_size, context_length), data.tokens"
+            f"{where}: is a Hugging Face config.json, the shape of a model; expected a {expected}. "
+            f"`simulate init DIR --from {where}` makes a run of it, with its numbers as model.architecture"
         )

@@ -10,14 +10,18 @@ import datetime
 import math
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model_validator
 
+from ...core.errors import ConfigError
 from ...core.reading.config_messages import Origins
 from ...core.reading.config_reader import as_mapping, plain_schema, validated
 from ...core.reading.fields import Day, FieldError, Frozen, Label, Whole, whole_schema
 from ...core.reading.yaml_reader import load_document
+from ...core.units import shown
+from ...datasets.facts.prices import prices
 from .column_values import check_columns
 from .hardware import HardwareConfig, LayoutConfig
 from .model_and_data import DataConfig, ModelConfig, TargetConfig
@@ -77,11 +81,18 @@ class RunConfig(Frozen):
         default=None, description="Day at whose beginning the run starts, such as 2026-12-01; dates need it."
     )
     targets: Annotated[TargetConfig, BeforeValidator(_section)] = TargetConfig()
+    known_runs: Label | None = Field(
+        default=None,
+        exclude_if=lambda path: path is None,
+        description="Table of runs of your own that the forecast is to agree with, relative to the plan's folder.",
+    )
     columns: Annotated[dict[Label, float | str], BeforeValidator(_section)] = Field(
         default={},
         exclude_if=lambda columns: not columns,
         description="Values of run-table columns that no other section states, such as {architecture: ssm}.",
     )
+
+    _folder: Path | None = PrivateAttr(default=None)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Self:
@@ -89,14 +100,30 @@ class RunConfig(Frozen):
         document = load_document(path)
         refuse_other_files(document.mapping, document.where, "run")
         mapping, overridden = merge_overrides(document.mapping, overrides, cls)
-        return validated(cls, mapping, Origins(document.where, document.lines, overridden))
+        config = validated(cls, mapping, Origins(document.where, document.lines, overridden))
+        return config._in(Path() if os.fspath(path) == "-" else Path(path).parent)
 
     @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any], where: str = "config", overrides: Sequence[str] = ()) -> Self:
-        """Check a mapping as YAML would give it; `where` stands for the file in messages. Raises `ConfigError`."""
+    def from_mapping(
+        cls,
+        mapping: Mapping[str, Any],
+        where: str = "config",
+        overrides: Sequence[str] = (),
+        folder: str | os.PathLike[str] | None = None,
+    ) -> Self:
+        """Check a mapping as YAML would give it. Raises `ConfigError`.
+
+        Args:
+            mapping: The plan.
+            where: What stands for the file in messages.
+            overrides: Changes such as ``data.tokens=2T``.
+            folder: What a file that it names is relative to; without one no file is read for it, so that a mapping
+                may come from anybody.
+        """
         stated = as_mapping(mapping, where, "model and data")
         merged, overridden = merge_overrides(stated, overrides, cls)
-        return validated(cls, merged, Origins(where, overridden=overridden))
+        config = validated(cls, merged, Origins(where, overridden=overridden))
+        return config._in(None if folder is None else Path(folder))
 
     @classmethod
     def json_schema(cls) -> dict[str, Any]:
@@ -115,11 +142,27 @@ class RunConfig(Frozen):
         So a study of a version that lacked a key is known again, as long as the plan states no machines.
         """
         plain = self.to_mapping()
+        plain.pop("known_runs", None)  # its runs are part of the predictor
         if self.hardware.accelerator is None:
             for section, key, default in _NEWER_KEYS:
                 if plain[section][key] == default:
                     del plain[section][key]
         return plain
+
+    @property
+    def known_runs_path(self) -> Path | None:
+        """The table that `known_runs` names; None where it names none.
+
+        Raises `ConfigError` for a plan that knows no folder, since it was made of a mapping.
+        """
+        if self.known_runs is None:
+            return None
+        if self._folder is None:
+            raise ConfigError(
+                f"known_runs: got {shown(self.known_runs)} in a plan that isn't a file, which names no other; expected "
+                "RunConfig.load(path), or from_mapping(…, folder=…)"
+            )
+        return self._folder / self.known_runs
 
     @property
     def training_flops(self) -> float:
@@ -147,6 +190,12 @@ class RunConfig(Frozen):
     def usd_per_hour(self) -> float | None:
         """US dollars per accelerator and hour, as purchased; None if no price is stated."""
         return self.prices.usd_per_hour(self.hardware.price_usd_per_hour)
+
+    def _in(self, folder: Path | None) -> Self:
+        """The plan in its folder; plans that name no file are equal wherever they are."""
+        if self.known_runs is not None:
+            self._folder = folder
+        return self
 
     @field_validator("columns")
     @classmethod
@@ -183,6 +232,25 @@ class RunConfig(Frozen):
             raise FieldError(
                 "targets.deadline",
                 f"got {deadline}, which is past when the run starts on {self.start}; expected a later date",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_price_preset(self) -> Self:
+        published, hardware = self.prices.published, self.hardware
+        if published is None:
+            return self
+        if hardware.price_usd_per_hour is not None:
+            raise FieldError(
+                "hardware.price_usd_per_hour", "is given beside prices.preset; expected only one of the two"
+            )
+        if hardware.accelerator is not None and not published.is_of(hardware.accelerator):
+            others = [one.name for one in prices().values() if one.is_of(hardware.accelerator)]
+            of_this = f"a price of {hardware.accelerator.name}: {', '.join(others)}" if others else "none"
+            raise FieldError(
+                "prices.preset",
+                f"got {published.name}, which is of {published.accelerator}; hardware.accelerator is "
+                f"{hardware.accelerator.name}: expected {of_this}, or your own as hardware.price_usd_per_hour",
             )
         return self
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -38,6 +38,8 @@ class Scores:
     noise: np.ndarray
     extrapolation_decades: np.ndarray
     cut: np.ndarray
+    runs: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """What each predicted run was, where it is kept: `params`, `tokens`, `loss`, each `(m,)`."""
 
     @property
     def cuts(self) -> int:
@@ -66,8 +68,11 @@ class Scores:
 
     def z(self) -> np.ndarray:
         """Absolute errors over their own scale, `(m,)`."""
-        scale = error_scale(self.spread, self.noise, self.extrapolation_decades)
-        return np.abs(self.error) / scale
+        return np.abs(self.error) / self.scale()
+
+    def scale(self) -> np.ndarray:
+        """s of each prediction, log loss `(m,)`."""
+        return error_scale(self.spread, self.noise, self.extrapolation_decades)
 
     def take(self, rows: np.ndarray) -> Scores:
         """The entries where the mask `rows: (m,)` holds."""
@@ -77,6 +82,7 @@ class Scores:
             noise=self.noise[rows],
             extrapolation_decades=self.extrapolation_decades[rows],
             cut=self.cut[rows],
+            runs={name: values[rows] for name, values in self.runs.items()},
         )
 
     @staticmethod
@@ -91,6 +97,7 @@ class Scores:
             noise=np.concatenate([part.noise for part in parts]),
             extrapolation_decades=np.concatenate([part.extrapolation_decades for part in parts]),
             cut=np.concatenate([part.cut for part in parts]),
+            runs={name: np.concatenate([part.runs[name] for part in parts]) for name in parts[0].runs},
         )
 
     def cut_weights(self) -> np.ndarray:
@@ -145,6 +152,7 @@ def backtest(law: Law, observations: Observations, prior: LawPrior | None, *, dr
             noise=np.full(n, fit.noise),
             extrapolation_decades=decades_beyond(small, large.columns),
             cut=np.full(n, number),
+            runs={"params": large.columns["params"], "tokens": large.columns["tokens"], "loss": large.loss},
         )
         parts.append(scores)
     return Scores.joined(parts)

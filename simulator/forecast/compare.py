@@ -85,6 +85,7 @@ class Comparison(Summarised):
                     **dict.fromkeys(FIGURES),
                     **own,
                     "difference": {**dict.fromkeys(own), **{key: value.to_dict() for key, value in found.items()}},
+                    "chances": one.chances.to_dict(),
                     "warnings": list(one.warnings),
                     "config": one.config.to_mapping(),
                 }

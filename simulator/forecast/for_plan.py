@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...core.errors import InputError
+from ...core.errors import ConfigError, InputError
 from ...datasets.facts.corpora import find_corpus, find_evaluation_set, kinds_of
 from ..config.run_config import RunConfig
 from ..config.text_names import StatedTokenizer
@@ -36,11 +38,45 @@ def for_plan(config: RunConfig, predictor: Predictor) -> Predictor:
         predictor: The predictor that was asked for.
 
     Returns:
-        The predictor; the very same one for plans that name the same text.
+        The predictor; the very same one for plans that name the same text, and the same known runs.
+
+    Raises:
+        ConfigError: The plan names known runs, and the predictor has runs of its own.
+        InputError: The known runs can't be read as such.
     """
+    if config.known_runs is not None and not predictor.about.get("anchored"):
+        return _agreeing(config, predictor)
     if not predictor.about.get("follows_plan"):
         return predictor
     return _of_text(plan_labels(config), predictor.name, str(predictor.about["title"]))
+
+
+def _agreeing(config: RunConfig, predictor: Predictor) -> Predictor:
+    """The predictor of a plan that names runs of its own."""
+    if not predictor.about.get("follows_plan"):
+        raise ConfigError(
+            f"known_runs: {predictor.name} has runs of its own; expected the default predictor, web-text, or none"
+        )
+    path = config.known_runs_path
+    assert path is not None
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise ConfigError(f"known_runs: {path}: can't be read: {error.strerror}") from None
+    text = (plan_labels(config), config.data.evaluated_on, config.data.corpus is not None)
+    return _anchored_file(path, (found.st_mtime_ns, found.st_size), *text)
+
+
+@lru_cache(maxsize=_MOST_TEXTS)
+def _anchored_file(
+    path: Path, written: tuple[int, int], labels: Labels, evaluated_on: str | None, named: bool
+) -> Predictor:
+    """The predictor of a text, given the runs of a file as it was written then; the very same one for equal plans."""
+    from ...datasets.runs.run_table import RunTable
+
+    table = RunTable.read(path)
+    notes = [f"{table.where}: {note}" for note in table.notes]
+    return _anchored(table, labels, evaluated_on, named, notes)
 
 
 @lru_cache(maxsize=_MOST_TEXTS)
@@ -72,12 +108,18 @@ def anchored(config: RunConfig, table: RunTable) -> Predictor:
         FitError: The runs can't be read as such.
         InputError: They have several losses, and the plan doesn't say which is meant.
     """
+    return _anchored(table, plan_labels(config), config.data.evaluated_on, config.data.corpus is not None)
+
+
+def _anchored(
+    table: RunTable, labels: Labels, evaluated_on: str | None, named: bool, notes: Sequence[str] = ()
+) -> Predictor:
+    """The predictor of a text, given some runs; `named` says whether the plan names its corpus."""
     table = without_embeddings(table)
-    labels = plan_labels(config)
-    loss = _loss_of_plan(config, table)
+    loss = _loss_of_plan(evaluated_on, table)
     observations = Observations.from_table(table, loss)
     model = posterior_model(labels, observations)
-    notes = contradictions(observations, labels) if config.data.corpus is not None else []
+    notes = [*notes, *(contradictions(observations, labels) if named else [])]
     count = len(observations)
     yours = "one run" if count == 1 else f"{count} runs"
     about: dict[str, object] = {
@@ -85,13 +127,19 @@ def anchored(config: RunConfig, table: RunTable) -> Predictor:
         "table": table.where,
         "stated_by_runs": ({} if loss == "loss" else {"val_domain": loss.removeprefix("loss.")}) | table_facts(table),
     }
-    about |= {"params_kind": params_kind(table), "prior": "public", "seed": 0, "digest": table.digest()}
+    about |= {
+        "params_kind": params_kind(table),
+        "prior": "public",
+        "seed": 0,
+        "digest": table.digest(),
+        "anchored": True,
+    }
     return Predictor("anchor", {"loss": with_terms(model)}, {**_text_facts(labels), **about}, tuple(notes))
 
 
-def _loss_of_plan(config: RunConfig, table: RunTable) -> str:
+def _loss_of_plan(wanted: str | None, table: RunTable) -> str:
     """The loss column that a plan is about: on the text that it is evaluated on, else `loss`, else the only one."""
-    names, wanted = table.loss_columns, config.data.evaluated_on
+    names = table.loss_columns
     if wanted is not None:
         known = find_evaluation_set(wanted)
         for name in names:

@@ -20,6 +20,7 @@ from ...datasets.facts.corpora import kinds_of
 from ..cluster.cluster_estimate import CLUSTER_KEYS, ClusterEstimate
 from ..cluster.estimate import DRAWS, PlannedStep, estimate
 from ..cluster.layout_choice import missing
+from ..cluster.operations.waterfall import Waterfall, waterfall
 from ..cluster.step_time.step_model import StepTimeModel
 from ..config.run_config import RunConfig
 from ..config.text_scale import BytesPerToken, planned_bytes_per_token
@@ -30,6 +31,7 @@ from ..predictor.prediction import LossPrediction
 from ..predictor.predictor import AVERAGE, Predictor
 from ..predictor.textbook_parameters import decompose
 from .bits import bits_per_byte, loss_bytes_per_token
+from .chances import Chances, Outcomes, outcomes
 from .for_plan import for_plan
 from .law_inputs import planned, run_columns
 from .text_warnings import text_warnings
@@ -100,6 +102,8 @@ class Forecast(Summarised):
     """Chance of reaching `targets.perplexity` or `targets.loss_nats`; None if neither is stated."""
     p_all: float | None
     """Chance of reaching every target that is stated: loss, by the deadline, within the budget; None without any."""
+    prediction: LossPrediction = field(compare=False, repr=False)
+    """The predicted loss of the main target, whose distribution the intervals are of."""
     warnings: tuple[str, ...] = field(default_factory=tuple)
     """What should be known before relying on the figures, in plain sentences."""
     average: DomainForecast | None = None
@@ -108,6 +112,20 @@ class Forecast(Summarised):
     """Times, memory, money and energy; None where the plan says too little of its machines."""
     cluster_missing: tuple[str, ...] = ()
     """What the plan would have to say for them."""
+
+    @property
+    def chances(self) -> Chances:
+        """The chance of each stated target, and which of them is in doubt."""
+        return Chances.of(self.config, self.p_target, self.cluster, self.p_all)
+
+    @property
+    def waterfall(self) -> Waterfall | None:
+        """Where days and dollars go; None where the plan says too little of its machines."""
+        return None if self.cluster is None else waterfall(self.cluster, self.config)
+
+    def equally_likely(self, n: int) -> Outcomes:
+        """n equally likely outcomes of loss, perplexity, wall clock and cost, such as 20 or 50."""
+        return outcomes(self.prediction, self.cluster, n)
 
     @property
     def headline(self) -> DomainForecast:
@@ -157,6 +175,7 @@ class Forecast(Summarised):
             "average": average,
             "p_target": self.p_target,
             "p_all": self.p_all,
+            "chances": self.chances.to_dict(),
             "extrapolation_gap_decades": self.extrapolation_gap_decades,
             "training_flops": self.config.training_flops,
             "params_total": model.params_total,
@@ -165,6 +184,7 @@ class Forecast(Summarised):
             "tokens": data.tokens,
             "epochs": data.epochs,
             **cluster,
+            "waterfall": None if self.waterfall is None else self.waterfall.to_dict(),
             "cluster_missing": list(self.cluster_missing),
             "predictor": dict(self.predictor),
             "warnings": list(self.warnings),
@@ -250,6 +270,7 @@ def forecast(
         average=average,
         cluster=cluster,
         cluster_missing=lacking,
+        prediction=of_main,
         params_fitted=float(columns["params"][0]),
         extrapolation_gap_decades=gap,
         p_target=p_target,

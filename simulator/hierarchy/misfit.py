@@ -7,6 +7,7 @@ out, as a process would: then more tokens could raise a loss.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -42,13 +43,19 @@ class Misfit:
         """
         new = {name: np.asarray(columns[name], float) for name in ("params", "tokens")}
         found = np.zeros((len(new["params"]), len(new["params"])))
-        for spread, share, variance in zip(self.spreads, self.shares, self.variance, strict=True):
+        for spread, share, known in zip(self.spreads, self.shares, self._known, strict=True):
             open_there = misfit_covariance(new, new, spread)
             if len(self.runs):
                 across = misfit_covariance(new, self.runs.columns, spread)
-                open_there -= across @ np.linalg.solve(shared(self.runs, spread) + np.diag(variance), across.T)
+                open_there -= across @ np.linalg.solve(known, across.T)
             found += share * open_there
         return found
+
+    @cached_property
+    def _known(self) -> list[np.ndarray]:
+        """Covariance of the runs' own deviations under each spread, `(n, n)`; the same for every forecast."""
+        each = zip(self.spreads, self.variance, strict=True)
+        return [shared(self.runs, spread) + np.diag(variance) for spread, variance in each]
 
     @property
     def noise(self) -> float:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...core.errors import UsageError
-from ...core.quantity import LEVELS, Difference
+from ...core.quantity import EQUALLY_LIKELY, LEVELS, Difference, equal_shares
 from .calibration import Calibration
 
 KNOTS = (0.5, 0.8, 0.9, 0.95, 0.98, 0.995)
@@ -55,6 +55,13 @@ class LossPrediction:
             raise UsageError(f"interval level: got {level}; expected a fraction between 0 and 1, such as 0.9")
         width = self._width(level)
         return np.exp(self.log_loss - width * self.scale), np.exp(self.log_loss + self._above(width))
+
+    def quantiles(self, shares: np.ndarray) -> np.ndarray:
+        """The losses below which each run's lies with chances `shares` `(k,)` in (0, 1), nats per token, `(k, n)`."""
+        place = 2.0 * np.asarray(shares, dtype=float)[:, None] - 1.0
+        width = self.widths(np.abs(place[:, 0])).T
+        off = np.where(place > 0, self._above(width), np.sign(place) * width * self.scale)
+        return np.exp(self.log_loss + off)
 
     def probability_at_most(self, loss_nats: float) -> np.ndarray:
         """Chance that each run's loss is at most `loss_nats`, `(n,)`."""
@@ -210,7 +217,13 @@ class LossDifference:
 
     def summary(self) -> Difference:
         """With intervals at the usual levels."""
-        return Difference(self.nats, {level: self.interval(level) for level in LEVELS}, self.probability_below_zero)
+        intervals = {level: self.interval(level) for level in LEVELS}
+        return Difference(self.nats, intervals, self.probability_below_zero, tuple(self.quantiles(EQUALLY_LIKELY)))
+
+    def quantiles(self, n: int) -> list[float]:
+        """n equally likely differences in order, nats."""
+        place = 2.0 * equal_shares(n) - 1.0
+        return self._moved(np.sign(place) * self.calibration.width(np.abs(place)) * self.scale_nats).tolist()
 
     def matched(self, draws: np.ndarray) -> np.ndarray:
         """Draws of this difference in the order of other `draws` of it, `(size,)`, whose spread is not calibrated."""

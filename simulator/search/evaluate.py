@@ -93,6 +93,12 @@ class Evaluator:
         """Evaluate one plan, given by the values of the space."""
         return self.many([values])[0]
 
+    def judging(self, study: Study) -> Evaluator:
+        """An evaluator of the same plans by a study's other goals and limits, which shares what is cached."""
+        other = Evaluator(study)
+        other._steps, other._estimates = self._steps, self._estimates
+        return other
+
     def many(self, plans: Sequence[Values], like: PlannedStep | None = None) -> list[PlanEvaluation]:
         """Evaluate plans, their losses in one batch. With `like`, all are taken to have that step."""
         configs: list[RunConfig] = []

@@ -6,18 +6,18 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from ...core.errors import ForetrainError, InfeasibleError
+from ...core.errors import InfeasibleError
 from ...core.files import write_text
-from ...core.quantity import Difference
 from ...core.reading.yaml_reader import dumps_yaml
 from ...core.summary import Summarised
 from ...core.version import __version__
-from ..forecast.compare import differences
-from ..forecast.forecast import Forecast
+from .alternatives import Alternative, loss_for_cost, named_alternatives, relaxed_alternative
+from .candidate import Candidate, compared, forecast_of
 from .evaluate import Evaluator, PlanEvaluation
 from .local_search.fronts import balanced, front_of, spread_out
 from .local_search.relaxation import Relaxation, relaxations, why_impossible
@@ -34,43 +34,6 @@ __all__ = ["Candidate", "Optimization", "conclude"]
 _MOST_ON_FRONT = 50  # points that get a full forecast
 _MOST_RELAXATIONS = 3  # that a message names
 _LEAST_FOR_IMPORTANCE = 20  # trials
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One plan of a study."""
-
-    number: int | None
-    """Its trial; None for the run as it is, where that can't be a trial."""
-    origin: str
-    """sampler, polish, or the recipe's name."""
-    evaluation: PlanEvaluation
-    forecast: Forecast | None
-    """None where the plan can't be run."""
-    difference: Mapping[str, Difference] = field(default_factory=dict)
-    """By figure, the forecast minus that of the run as it is; empty where one of them can't be run."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        one = self.evaluation
-        facts: dict[str, Any] = {
-            "trial": self.number,
-            "origin": self.origin,
-            "values": dict(one.values),
-            "goals": list(one.goals),
-            "limits": dict(one.measured),
-            "feasible": one.feasible,
-            "why": one.why,
-            "config": None,
-            "forecast": None,
-            "difference": {name: value.to_dict() for name, value in self.difference.items()},
-        }
-        if one.why is not None:
-            facts["goals"] = [None] * len(one.goals)
-        if self.forecast is not None:
-            facts["config"] = self.forecast.config.to_mapping()
-            facts["forecast"] = self.forecast.to_dict()
-        return facts
 
 
 @dataclass(frozen=True, repr=False)
@@ -110,6 +73,11 @@ class Optimization(Summarised):
     """Number, goals, feasible and origin of every complete trial."""
     importances: Mapping[str, Mapping[str, float]]
     """By goal: the share of each parameter in what makes good trials good (PED-ANOVA)."""
+    alternatives: tuple[Alternative, ...] = ()
+    """The best and what else is worth knowing, each against the run as it is; without a feasible plan the one that the
+    smallest relaxation admits, if there is one."""
+    loss_for_cost: tuple[tuple[float, float], ...] = ()
+    """Cost in US dollars and loss in nats of the feasible plans that none beats in both; empty without costs."""
     relaxations: tuple[Relaxation, ...] = ()
     """Without a feasible plan: which limits to relax, and by how much, the smallest first."""
     why: str | None = None
@@ -128,6 +96,20 @@ class Optimization(Summarised):
             return {**facts, "no plan keeps every limit": gives}
         facts |= {"best": goals, "with": values}
         return facts | ({"front": f"{len(self.front)} plans"} if len(self.study.goals) > 1 else {})
+
+    @property
+    def smallest_relaxation(self) -> Relaxation | None:
+        """What would make a plan feasible at the least change; None where one is, or where none can be."""
+        return self.relaxations[0] if self.relaxations else None
+
+    @property
+    def why_infeasible(self) -> str | None:
+        """Why there is no plan, and what would do, as a sentence; None where there is one."""
+        if self.feasible:
+            return None
+        if self.smallest_relaxation is None:
+            return f"no plan can be run: {self.why}"
+        return f"no plan keeps every limit; the smallest relaxation is {self.smallest_relaxation.text}"
 
     def require_feasible(self) -> None:
         """Raise InfeasibleError with the smallest relaxation unless there is a feasible plan."""
@@ -155,6 +137,9 @@ class Optimization(Summarised):
         plain = config.model_copy(update={"name": f"{self.study.name} best"})
         stated = plain.model_dump(mode="json", by_alias=True, exclude_none=True)
         stated = {key: value for key, value in stated.items() if value != {}}
+        known_runs = self.study.run.known_runs_path
+        if known_runs is not None:  # the plan is read in another folder
+            stated["known_runs"] = os.path.relpath(known_runs, Path(path).parent)
         write_text(path, dumps_yaml(stated))
 
     def to_dict(self) -> dict[str, Any]:
@@ -184,6 +169,8 @@ class Optimization(Summarised):
             "best": self.best.to_dict(),
             "pareto": [one.to_dict() for one in self.front],
             "baseline": self.baseline.to_dict(),
+            "alternatives": [one.to_dict() for one in self.alternatives],
+            "loss_for_cost": [{"cost_usd": cost, "loss_nats": loss} for cost, loss in self.loss_for_cost],
             "feasible": self.feasible,
             "trials": dict(self.trials),
             "study": {
@@ -256,7 +243,7 @@ def conclude(
         """A plan with its full forecast."""
         number = numbers.get(id(one))
         origin = "polish" if number is None else origins[number]
-        forecast = _forecast(evaluator, one)
+        forecast = forecast_of(evaluator, one)
         config = None if forecast is None else forecast.config
         return Candidate(number, origin, replace(one, config=config), forecast)
 
@@ -269,9 +256,17 @@ def conclude(
     fallback = sampler_note(study, sampler, len(known))
     if fallback is not None:
         notes.insert(0, fallback)
-    baseline = Candidate(None, "as it is", own, _forecast(evaluator, own))
+    baseline = Candidate(None, "as it is", own, forecast_of(evaluator, own))
     candidates = [candidate(best), *(candidate(one) for one in sorted(on_front, key=lambda one: one.goals))]
-    told_best, *told_front = _compared(study, baseline, candidates)
+    told_best, *told_front = compared(study, baseline, candidates)
+    priced: tuple[tuple[float, float], ...] = ()
+    if front:
+        keeps = [one for one in evaluated if one.feasible]
+        alternatives = named_alternatives(evaluator, keeps, baseline, told_best, told_front)
+        if told_best.forecast is not None and told_best.forecast.cluster is not None:
+            priced = loss_for_cost(evaluator, keeps)
+    else:
+        alternatives = tuple(relaxed_alternative(evaluator, baseline, one) for one in relaxed[:1])
     return Optimization(
         study=study,
         sampler=sampler,
@@ -283,6 +278,8 @@ def conclude(
         trials={**counts, "earlier": earlier},
         history=[(number, one.goals, one.feasible, origins[number]) for number, one in sorted(known.items())],
         importances=_importances(study, found, len(known)),
+        alternatives=alternatives,
+        loss_for_cost=priced,
         relaxations=relaxed,
         why=None if feasible or relaxed else why_impossible(study, evaluated),
         notes=tuple(notes),
@@ -323,25 +320,6 @@ def _text_notes(study: Study) -> list[str]:
     if study.space.supplies("data.tokenizer"):
         notes.append("data.tokenizer varies, and losses are per token: those of two tokenizers are no better or worse")
     return notes
-
-
-def _forecast(evaluator: Evaluator, one: PlanEvaluation) -> Forecast | None:
-    """The full forecast of a plan; None where it can't be run."""
-    if one.why is not None:
-        return None
-    try:
-        return evaluator.forecast(one.values)
-    except ForetrainError:
-        return None
-
-
-def _compared(study: Study, baseline: Candidate, candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The candidates with their differences to the run as it is."""
-    runnable = [one.forecast for one in candidates if one.forecast is not None]
-    if baseline.forecast is None or not runnable:
-        return list(candidates)
-    found = iter(differences([baseline.forecast, *runnable], study.predictor, study.step_times)[1:])
-    return [one if one.forecast is None else replace(one, difference=next(found)) for one in candidates]
 
 
 def _counts(known: Mapping[int, PlanEvaluation], origins: Mapping[int, str], found: optuna.Study) -> dict[str, int]:

@@ -146,7 +146,8 @@ class Study:
         for model in predictor.models.values():
             domains += [domain for domain in model.fit.law.domains if domain not in domains]
         space = build_space(config.space, written_run, run, domains, origins)
-        predictor = for_study(run, space, predictor)
+        asked = predictor
+        predictor = _reading(origins, "run", lambda: for_study(run, space, asked))
         reader = GoalReader(config, run, space, predictor, origins)
         goals = reader.goals()
         limits = reader.limits()
@@ -193,8 +194,14 @@ class Study:
 
 
 def for_study(run: RunConfig, space: Space, predictor: Predictor) -> Predictor:
-    """The predictor of a study's plans: that of its run, unless the names of the text vary, plan by plan."""
-    return predictor if any(space.supplies(name) for name in _TEXT) else for_plan(run, predictor)
+    """The predictor of a study's plans: that of its run, unless the names of the text vary, plan by plan.
+
+    Raises ConfigError where they vary and the run names known runs, which are of one text.
+    """
+    varied = [name for name in _TEXT if space.supplies(name)]
+    if varied and run.known_runs is not None:
+        raise ConfigError(f"known_runs: are of one text, and space varies {varied[0]}; expected only one of the two")
+    return predictor if varied else for_plan(run, predictor)
 
 
 def _read_run(
@@ -209,7 +216,7 @@ def _read_run(
         run = RunConfig.load(path, overrides)
     else:
         raw = config.run
-        run = RunConfig.from_mapping(raw, f"{origins.of(('run',))}: run", overrides)
+        run = RunConfig.from_mapping(raw, f"{origins.of(('run',))}: run", overrides, folder)
     written = apply_overrides(raw, overrides)
     if "model.params" in config.space and run.model.architecture is not None:
         # counts beside the shape would contradict the shapes of other sizes

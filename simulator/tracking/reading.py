@@ -47,7 +47,7 @@ class RunLog:
 
 
 def read_log(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | bytes,
     config: RunConfig,
     rates: RatePath,
     planned_loss: float,
@@ -57,7 +57,7 @@ def read_log(
     """Read the log of a running job. Anomalies that can be handled are listed in `notices`.
 
     Args:
-        path: The log.
+        path: The log, or what it holds.
         config: The run's plan.
         rates: The plan's learning rates.
         planned_loss: The planned final loss, nats per token.

@@ -61,7 +61,7 @@ def planned_loss(config: RunConfig, predictor: Predictor | None) -> PlannedLoss:
 
 def track(
     config: RunConfig,
-    log: str | os.PathLike[str],
+    log: str | os.PathLike[str] | bytes,
     predictor: Predictor | None = None,
     curves: PriorOf | None = None,
     *,
@@ -74,7 +74,7 @@ def track(
 
     Args:
         config: The plan, which states the batch size and the learning rates.
-        log: The log of the job so far: CSV, JSON lines, or what else `read_log` reads.
+        log: The log of the job so far: CSV, JSON lines, or what else `read_log` reads; as bytes, what it holds.
         predictor: Predicts the planned loss; by default the target that `config.targets` states counts as the plan, or
             without one the forecast of "web-text".
         curves: What loss curves look like: from the learning rates and the loss so far (nats per token) to a prior; by

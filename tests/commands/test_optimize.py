@@ -36,8 +36,8 @@ constraints: {training_flops: 1e21}
 search: {trials: 12, sampler: tpe}
 """
 KEYS = {
-    "best", "pareto", "baseline", "feasible", "trials", "study", "importances", "relaxations", "why", "notes",
-    "version",
+    "best", "alternatives", "loss_for_cost", "pareto", "baseline", "feasible", "trials", "study", "importances",
+    "relaxations", "why", "notes", "version",
 }  # fmt: skip
 CANDIDATE_KEYS = {"trial", "origin", "values", "goals", "limits", "feasible", "why", "config", "forecast", "difference"}
 

@@ -98,7 +98,7 @@ def test_the_tables_show_the_same_facts(planner, tmp_path):
     assert "diverged" in shown
     (tmp_path / "results").mkdir()
     assert planner("tell", "--watch", "results").stdout == "study: nothing new was told\n"
-    assert planner("best").stdout.startswith("study: 25 plans tried")
+    assert planner("best").stdout.count("25 plans tried") == 1
 
 
 def test_watching(planner, tmp_path):

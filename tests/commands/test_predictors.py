@@ -1,4 +1,4 @@
-"""`simulate predictors`, and what predictions say of the text that a plan names."""
+"""`simulate list predictors`, and what predictions say of the text that a plan names."""
 
 import json
 from pathlib import Path
@@ -7,14 +7,23 @@ SEVEN_B = Path(__file__).parents[2] / "examples/llama-7b.yaml"
 
 
 def test_predictors_are_listed_as_a_table_and_as_json(call):
-    shown = call("predictors")
+    shown = call("list", "predictors")
     assert (shown.returncode, shown.stderr) == (0, "")
-    found = json.loads(call("predictors", "--json").stdout)
+    found = json.loads(call("list", "predictors", "--json").stdout)
     assert found["plan"] == {"params": "7B", "tokens": "2T", "level": 0.9}
     for one in found["predictors"]:
         assert f"  {one['name']}" in shown.stdout
     assert {one["corpus"] for one in found["corpora"]} >= {"c4", "llama2_mix", "fineweb", "starcoder"}
     assert all(one["corpus"] in shown.stdout for one in found["corpora"])
+
+
+def test_the_former_command_answers_and_names_its_successor(call):
+    """Deprecated since 0.2: until 0.4 whoever calls it is told."""
+    former = call("predictors", "--json")
+    assert former.stdout == call("list", "predictors", "--json").stdout
+    assert former.stderr == (
+        "warning: simulate predictors is deprecated and goes with version 0.4; use simulate list predictors\n"
+    )
 
 
 def test_a_prediction_says_which_text_it_is_of(call):

@@ -147,9 +147,18 @@ def _price(config: RunConfig) -> Iterator[Knob]:
     name = f"{config.prices.purchase}_usd_per_hour"
     if getattr(config.prices, name):
         yield _field(config, "prices", name, f"prices.{name}", float(getattr(config.prices, name)))
+    elif config.prices.published is not None:
+        yield _published_price(config, name, config.prices.published.usd_per_hour)
     elif config.hardware.price_usd_per_hour:
         key = "price_usd_per_hour"
         yield _field(config, "hardware", key, f"hardware.{key}", config.hardware.price_usd_per_hour)
+
+
+def _published_price(config: RunConfig, name: str, own: float) -> Knob:
+    def moved(by: float) -> tuple[RunConfig, float, str | None]:
+        return _plain(_with(config, "prices", preset=None, **{name: own * by}), own * by)
+
+    return Knob("prices.preset", own, moved)
 
 
 def _failures(config: RunConfig) -> Knob:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 
-from ....core.errors import InfeasibleError
+from ....core.deadline import check_time
+from ....core.errors import ConfigError, InfeasibleError
 from ....core.model.architecture import Architecture
 from ...config.hardware import LayoutConfig, Recompute
 from ..memory.memory import FIT_CHANCE
@@ -32,6 +34,8 @@ _SHORTEST_CONTEXT = 1024  # tokens per device; fewer can't hide the exchange of 
 _UNEVEN = 1.10
 _LARGEST_MICRO_BATCH = 128  # the largest among the measured runs is 104
 _NEIGHBOURS = 256
+_MOST = 2_000_000  # layouts, twice those of a mixture of 384 experts on 46,080 devices
+_MOST_SPLITS = 50_000
 
 
 @dataclass(frozen=True)
@@ -61,9 +65,11 @@ class _Split(NamedTuple):
 def candidate_layouts(space: LayoutSpace) -> dict[str, np.ndarray]:
     """All candidate layouts: arrays of shape (n,) by the names of `steps.Layouts` (without framework).
 
-    Raises `InfeasibleError`, with the nearest number of devices that would do, if there is none.
+    Raises `InfeasibleError`, with the nearest number of devices that would do, if there is none; `ConfigError` if there
+    are too many.
     """
-    columns = _rows(space, list(_splits(space)))
+    check_time()
+    columns = _rows(space, list(islice(_splits(space), _MOST_SPLITS + 1)))
     if not len(columns):
         raise InfeasibleError(_why_none(space))
     found = dict(zip(_COLUMNS, columns.T, strict=True))
@@ -133,6 +139,10 @@ def _rows(space: LayoutSpace, splits: Sequence[_Split]) -> np.ndarray:
     choices = [_choices(space, split) for split in splits]
     lengths = np.array([[len(values) for values in of_split] for of_split in choices], int).reshape(-1, _FREE)
     sizes = lengths.prod(axis=1)
+    if len(splits) > _MOST_SPLITS or sizes.sum() > _MOST:
+        raise ConfigError(
+            f"layout: more than {_MOST:,} layouts are possible; expected some of it stated, such as tp, pp or ep"
+        )
     of = np.repeat(np.arange(len(splits)), sizes)
     place = np.arange(len(of)) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # within its split, last choice fastest
     chosen = []
@@ -178,7 +188,7 @@ def _expert_degrees(space: LayoutSpace, split: _Split) -> list[int]:
     return [ep for ep in free if experts % ep == 0 and ranks % ep == 0]
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _divisors(number: int) -> tuple[int, ...]:
     """Every divisor, in order."""
     small = [n for n in range(1, math.isqrt(number) + 1) if number % n == 0]

@@ -1,7 +1,8 @@
 """The fastest layouts of a model on n devices: the candidates that fit in memory, ranked by step time.
 
-All candidates are estimated at once as arrays. The learned residual is bounded, so it is evaluated only for layouts
-whose time without it comes within that bound of the last one requested.
+Candidates are estimated at once as arrays. The learned residual is bounded, so it is evaluated only for layouts whose
+time without it comes within that bound of the last one requested. What computes something anew is never faster than
+what keeps it; so of each layout the time without that is looked at first, and the rest only for those that are near.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from ....core.summary import percent
 from ....datasets.facts.accelerators import Accelerator, Precision
 from ...config.hardware import Framework, LayoutConfig
 from ..memory.memory import GIB, Memory, MemoryCap, memory
+from ..step_time.parts import step_time
 from ..step_time.residual import LARGEST_CORRECTION
 from ..step_time.step_model import StepTimeModel
 from ..step_time.steps import FRAMEWORKS, Steps, layouts, machine, model
@@ -26,6 +28,8 @@ __all__ = ["RankedLayout", "default_framework", "fastest_layouts", "steps_of"]
 
 _FIRST = 64
 _ROUNDING = 0.01  # log units
+_NEAR = (512, 4096)  # layouts looked at closely, before all of them are
+_SAME = 1e-9  # of times that would be the same but for rounding
 _MOST_LEARNED = 20_000
 _FSDP_STAGE = 3
 
@@ -49,6 +53,11 @@ class _Candidates:
     steps: Steps
     memory: Memory
     fit_chance: float
+
+    @classmethod
+    def of(cls, columns: dict[str, np.ndarray], steps: Steps, fit_chance: float) -> _Candidates:
+        """Candidates with their memory."""
+        return cls(columns, steps, memory(steps), fit_chance)
 
 
 def default_framework(accelerator: Accelerator, zero_stage: np.ndarray) -> np.ndarray:
@@ -101,7 +110,13 @@ def fastest_layouts(
         InfeasibleError: No layout is possible, or none fits; names the smallest changes that would make one fit.
     """
     fitted = fitted or StepTimeModel.shipped()
-    found = _candidates(space, accelerator, precision, framework)
+    columns = candidate_layouts(space)
+    steps = steps_of(space, columns, accelerator, precision, framework)
+    if cap is None and fitted.own is None:  # whose measured steps keep to no order
+        near = _fastest_of_near(columns, steps, space.fit_chance, fitted, top)
+        if near is not None:
+            return near
+    found = _Candidates.of(columns, steps, space.fit_chance)
     fits = found.memory.fits(space.fit_chance)
     kept = fits if cap is None else fits & cap.kept(found.memory)
     measured = kept & fitted.measured(found.steps) if measured_first else np.zeros_like(kept)
@@ -116,18 +131,48 @@ def fastest_layouts(
 
     def fastest(other: LayoutSpace) -> RankedLayout | None:
         try:
-            found = _candidates(other, accelerator, precision, framework)
+            columns = candidate_layouts(other)
+            steps = steps_of(other, columns, accelerator, precision, framework)
         except (InfeasibleError, ConfigError):  # impossible, or over links of which nothing is known
             return None
+        found = _Candidates.of(columns, steps, space.fit_chance)
         fits = found.memory.fits(space.fit_chance)
         return _fastest(found, fits, fitted, 1)[0] if np.any(fits) else None
 
     raise InfeasibleError(_why_nothing_fits(space, found, accelerator, fastest))
 
 
+def _fastest_of_near(
+    columns: dict[str, np.ndarray], steps: Steps, fit_chance: float, fitted: StepTimeModel, top: int
+) -> list[RankedLayout] | None:
+    """What `_fastest` finds among all candidates that fit, by looking closely at the fastest few alone.
+
+    None where they don't tell. The candidates are in groups that differ in recomputation alone, the least of it first.
+    """
+    policy = columns["recompute_selective"] + 2 * columns["recompute_full"]
+    first = policy == policy.min()
+    if 3 * np.count_nonzero(first) > len(first):  # recomputation isn't free, so that nothing is gained
+        return None
+    group = np.cumsum(first) - 1
+    least_s = _plain_s(steps.take(np.flatnonzero(first)), fitted)
+    for count in _NEAR:
+        if count >= len(least_s):
+            return None
+        within_s = np.partition(least_s, count)[count]
+        rows = np.flatnonzero((least_s <= within_s)[group])
+        near = _Candidates.of({key: column[rows] for key, column in columns.items()}, steps.take(rows), fit_chance)
+        fits = np.flatnonzero(near.memory.fits(fit_chance))
+        if len(fits) < max(top, _FIRST):
+            continue
+        found, step_time_s, looked_at_s = _ranked(near.steps, fits, fitted, top)
+        if looked_at_s <= within_s * (1.0 - _SAME):  # others are beyond what had to be looked at
+            return _described(near, found[:top], step_time_s[:top])
+    return None
+
+
 def _fastest(found: _Candidates, among: np.ndarray, fitted: StepTimeModel, top: int) -> list[RankedLayout]:
     """The fastest of some candidates, at least one."""
-    rows, step_time_s = _ranked(found.steps, np.flatnonzero(among), fitted, top)
+    rows, step_time_s, _ = _ranked(found.steps, np.flatnonzero(among), fitted, top)
     return _described(found, rows[:top], step_time_s[:top])
 
 
@@ -155,25 +200,32 @@ def _described(found: _Candidates, rows: np.ndarray, step_time_s: np.ndarray) ->
     ]
 
 
-def _candidates(
-    space: LayoutSpace, accelerator: Accelerator, precision: Precision, framework: Framework | None
-) -> _Candidates:
-    columns = candidate_layouts(space)
-    steps = steps_of(space, columns, accelerator, precision, framework)
-    return _Candidates(columns, steps, memory(steps), space.fit_chance)
+def _ranked(steps: Steps, rows: np.ndarray, fitted: StepTimeModel, top: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """The rows that may be among the `top`, by predicted time; ties go to the plainer layout, which comes first.
 
+    Also the time without the learned residual up to which rows had to be looked at.
+    """
+    chosen = steps.take(rows)
+    physics = step_time(chosen, fitted.efficiencies)
+    plain_s = fitted.without_trees().corrected(chosen, physics).total_s
 
-def _ranked(steps: Steps, rows: np.ndarray, fitted: StepTimeModel, top: int) -> tuple[np.ndarray, np.ndarray]:
-    """The rows that may be among the `top`, by predicted time; ties go to the plainer layout, which comes first."""
-    physics = fitted.without_trees().predict(steps.take(rows)).total_s
+    def predicted_s(at: np.ndarray) -> np.ndarray:
+        return fitted.corrected(chosen.take(at), physics.take(at)).total_s
+
     # the residual's bound limits how far any other row can move up, so only rows within it are evaluated
-    order = np.argsort(physics, kind="stable")
-    first = fitted.predict(steps.take(rows[order[: max(top, _FIRST)]])).total_s
-    last_s = np.sort(first)[min(top, len(rows)) - 1]
-    near = order[physics[order] <= last_s * np.exp(LARGEST_CORRECTION + _ROUNDING)][:_MOST_LEARNED]
-    step_time_s = fitted.predict(steps.take(rows[near])).total_s
+    order = np.argsort(plain_s, kind="stable")
+    first = order[: max(top, _FIRST)]
+    last_s = np.sort(predicted_s(first))[min(top, len(rows)) - 1]
+    looked_at_s = max(last_s * np.exp(LARGEST_CORRECTION + _ROUNDING), plain_s[first[-1]])
+    near = order[plain_s[order] <= last_s * np.exp(LARGEST_CORRECTION + _ROUNDING)][:_MOST_LEARNED]
+    step_time_s = predicted_s(near)
     fastest = np.argsort(step_time_s, kind="stable")
-    return rows[near][fastest], step_time_s[fastest]
+    return rows[near][fastest], step_time_s[fastest], float(looked_at_s)
+
+
+def _plain_s(steps: Steps, fitted: StepTimeModel) -> np.ndarray:
+    """Step times without the learned residual."""
+    return fitted.without_trees().predict(steps).total_s
 
 
 def _why_nothing_fits(space: LayoutSpace, found: _Candidates, accelerator: Accelerator, fastest: Fastest) -> str:

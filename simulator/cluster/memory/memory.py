@@ -12,6 +12,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from ....core.deadline import check_time
 from ..step_time.steps import Steps
 from .memory_software import SOFTWARE, Software, by_framework
 from .memory_stages import GIB, PARTS, Stages
@@ -122,9 +123,10 @@ def memory(steps: Steps, software: Mapping[str, Software] = SOFTWARE) -> Memory:
     size = len(steps)
     if size <= _CHUNK:
         return _memory(steps, software)
-    chunks = [
-        _memory(steps.take(np.arange(start, min(start + _CHUNK, size))), software) for start in range(0, size, _CHUNK)
-    ]
+    chunks = []
+    for start in range(0, size, _CHUNK):
+        check_time()
+        chunks.append(_memory(steps.take(np.arange(start, min(start + _CHUNK, size))), software))
     names = ("reserve_bytes", "context_bytes", "capacity_bytes", "log_sd")
     joined = {name: np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in names}
     parts = {name: np.concatenate([chunk.parts[name] for chunk in chunks]) for name in PARTS}

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ....core.quantity import median
 from ...config.operations import ReliabilityConfig
 from .goodput import pieces, planned_interval_s
 from .run_time import LONGEST_S, RunTime, assemble
@@ -44,7 +45,7 @@ def simulate_run_time(
     work = productive * (1.0 + reliability.straggler_slowdown)
     failures = np.full_like(work, devices * reliability.failures_per_device_hour / _H)
     preemptions = devices * reliability.preemptions_per_device_hour / _H
-    interval = planned_interval_s(np.median(work), failures[0] + preemptions, reliability)
+    interval = planned_interval_s(median(work), failures[0] + preemptions, reliability)
     failures *= np.exp(np.log(reliability.failure_rate_spread) * rng.standard_normal(work.shape))
     luck = luck or rng
     rate = failures + preemptions
@@ -56,7 +57,9 @@ def simulate_run_time(
     undone, redone = _attempts(number, length, safe, luck)
     again, restarting = _attempts(undone, np.full_like(work, reliability.restart_s), safe, luck)
     interruptions = undone + again
-    preempted = luck.binomial(interruptions.astype(np.int64), _share(preemptions, rate))
+    preempted = np.zeros_like(work)
+    if preemptions > 0:
+        preempted = luck.binomial(interruptions.astype(np.int64), _share(preemptions, rate))
     return assemble(
         productive,
         reliability,

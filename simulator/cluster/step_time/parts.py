@@ -38,6 +38,10 @@ class StepTime:
     """matmul, attention, elementwise, launch, recompute, output_head, gradients, tensor_parallel, context_parallel,
     expert_parallel, pipeline, bubble, data_parallel, optimizer, offload, straggling, other."""
 
+    def take(self, rows: np.ndarray) -> StepTime:
+        """The steps chosen by a mask or by indices."""
+        return StepTime(self.total_s[rows], {name: part[rows] for name, part in self.parts.items()})
+
 
 def step_time(steps: Steps, fitted: Efficiencies) -> StepTime:
     """Time of every step, without the learned residual."""

@@ -114,7 +114,10 @@ class StepTimeModel:
 
     def predict(self, steps: Steps) -> StepTime:
         """Step times with parts; `learned` is the residual's and the calibration's."""
-        physics = step_time(steps, self.efficiencies)
+        return self.corrected(steps, step_time(steps, self.efficiencies))
+
+    def corrected(self, steps: Steps, physics: StepTime) -> StepTime:
+        """What `predict` gives, from the times that `step_time` gives of the same steps."""
         factor = np.exp(self.offset + self._kind(steps) + self._learned(steps, physics))
         total_s = physics.total_s * factor
         if self.own is not None:

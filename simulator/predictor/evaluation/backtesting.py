@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _DRAWS = 64
+_LEVELS_OF_POINTS = (0.5, 0.9)
+_MOST_POINTS = 800  # of one target
 
 
 def backtest_table(
@@ -41,7 +44,9 @@ def backtest_table(
         progress: Called with each target and the share done, 0 to 1.
 
     Returns:
-        By target, `{"chosen", "why", "laws": {name: {…}}, …}`; errors are fractions of the loss.
+        By target, `{"chosen", "why", "laws": {name: {…}}, "points": […], …}`; errors are fractions of the loss.
+        `points` are predicted against observed losses of the chosen law, nats, with 50 and 90 % intervals; the
+        coverage of each level is that law's.
 
     Raises:
         FitError: The table has too few runs to fit a law.
@@ -65,10 +70,10 @@ def backtest_table(
             progress(target, number / len(table.loss_columns))
         observations = Observations.from_table(table, target)
         choice = choose(observations, prior, seed=seed)
-        laws = {}
+        laws, own = {}, {}
         for name in choice.scores:
-            law = observations.law(name)
-            laws[name] = _figures(backtest(law, observations, prior, draws=_DRAWS, seed=seed))
+            own[name] = backtest(observations.law(name), observations, prior, draws=_DRAWS, seed=seed)
+            laws[name] = _figures(own[name])
         _log.info("%s: back-tested %s", target, ", ".join(laws))
         if left_out_if_plain(observations) is not None:
             # what `fit` makes of such a table
@@ -82,16 +87,19 @@ def backtest_table(
                     "why": POSTERIOR_WHY,
                     "laws": laws,
                     "left_out": dict(choice.left_out),
+                    "points": _points(scores, scores.spread, _posterior_left_out(scores)),
                 }
                 continue
         else:
             why = choice.why
         learned = _learned(choice.law, observations, prior, seed)
+        chosen = own[choice.law]
         results[target] = {
             "chosen": choice.law,
             "why": why,
             "laws": laws | learned.pop("chains"),
             "left_out": dict(choice.left_out),
+            "points": _points(chosen, chosen.scale(), _left_out(chosen)),
             **learned,
         }
     return results
@@ -120,9 +128,7 @@ def _learned(law: str, observations: Observations, prior: LawPrior, seed: int) -
 def _posterior_figures(scores: Scores) -> dict[str, Any]:
     """The figures of the model over tables, each cut judged by the widening that the others ask for."""
     inside = np.zeros((len(LEVELS), len(scores.error)), dtype=bool)
-    for cut in np.unique(scores.cut):
-        here = scores.cut == cut
-        calibration = posterior_calibration(scores.take(~here))
+    for here, calibration in _posterior_left_out(scores):
         z = np.abs(scores.error[here]) / scores.spread[here]
         inside[:, here] = z <= np.array([calibration.width(level) for level in LEVELS])[:, None]
     covered = {f"{level:g}": float(share) for level, share in zip(LEVELS, inside.mean(axis=1), strict=True)}
@@ -155,10 +161,55 @@ def coverage(scores: Scores) -> dict[str, float] | None:
     if not scores.cuts:
         return None
     inside = np.zeros((len(LEVELS), len(scores.error)), dtype=bool)
-    for here in left_out_folds(scores):
-        calibration = _public(scores.take(~here))
+    for here, calibration in _left_out(scores):
         inside[:, here] = scores.take(here).z() <= np.array([calibration.width(level) for level in LEVELS])[:, None]
     return {f"{level:g}": float(share) for level, share in zip(LEVELS, inside.mean(axis=1), strict=True)}
+
+
+def _left_out(scores: Scores) -> list[tuple[np.ndarray, Calibration]]:
+    """Masks of scores `(m,)`, each with the calibration that the others give."""
+    return [(here, _public(scores.take(~here))) for here in left_out_folds(scores)] if scores.cuts else []
+
+
+def _posterior_left_out(scores: Scores) -> list[tuple[np.ndarray, Calibration]]:
+    """The same for the model over tables, cut by cut."""
+    masks = [scores.cut == cut for cut in np.unique(scores.cut)]
+    return [(here, posterior_calibration(scores.take(~here))) for here in masks]
+
+
+def _points(
+    scores: Scores, scale: np.ndarray, left_out: Sequence[tuple[np.ndarray, Calibration]]
+) -> list[dict[str, Any]]:
+    """Predicted beside observed, nats, with the intervals whose coverage is told; of very many every so many-th.
+
+    Args:
+        scores: The back-test, with what each run was.
+        scale: s of each prediction, log loss `(m,)`.
+        left_out: Which calibration judges which of them.
+    """
+    half = np.zeros((len(_LEVELS_OF_POINTS), len(scale)))
+    for here, calibration in left_out:
+        half[:, here] = np.array([calibration.width(level) for level in _LEVELS_OF_POINTS])[:, None] * scale[here]
+    points = []
+    for row in range(0, len(scale), max(1, math.ceil(len(scale) / _MOST_POINTS))):
+        observed = float(scores.runs["loss"][row])
+        predicted = observed * math.exp(scores.error[row])
+        ends = {
+            f"{level:g}": [predicted * math.exp(-up), predicted * math.exp(up)]
+            for level, up in zip(_LEVELS_OF_POINTS, half[:, row], strict=True)
+        }
+        points.append(
+            {
+                "params": float(scores.runs["params"][row]),
+                "tokens": float(scores.runs["tokens"][row]),
+                "cut": int(scores.cut[row]),
+                "extrapolation_decades": float(scores.extrapolation_decades[row]),
+                "observed_nats": observed,
+                "predicted_nats": predicted,
+                "intervals": ends,
+            }
+        )
+    return points
 
 
 def _finite(value: float) -> float | None:

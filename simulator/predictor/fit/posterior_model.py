@@ -214,6 +214,7 @@ def _backtest(
             noise=np.zeros(len(judged)),
             extrapolation_decades=beyond[large],
             cut=np.full(len(judged), len(parts)),
+            runs={"params": judged.params, "tokens": judged.tokens, "loss": np.exp(judged.log_loss)},
         )
         parts.append(scores)
     return Scores.joined(parts)

@@ -1,132 +1,290 @@
-"""Charts as files: `.html` (self-contained, works offline), `.svg` or `.png`, drawn by Altair and vl-convert."""
+"""What perplexity to expect: the planned model at more and fewer tokens, with its bands, where fitted runs end."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from ....core.errors import UsageError
-from ....core.files import write_bytes
-from ....core.units import format_count
+from ....core.units import format_count, format_flops
 from ...forecast.for_plan import for_plan
 from ...forecast.forecast import Forecast
 from ...forecast.law_inputs import planned_loss, run_columns
 from ...predictor.predictor import Predictor
+from .. import words
+from ..theme import colour
+from .marks import COUNTS, PLAIN, area, field, label, layer, line, log_ticks, points, rule
+from .picture import WHOLE, Numbers, Picture, Spec
 
-if TYPE_CHECKING:
-    import altair as alt
+__all__ = ["forecast_picture"]
 
-FORMATS = (".html", ".svg", ".png")
 _SPAN = 30.0  # the curve runs from this many times fewer to this many times more tokens than planned
-_POINTS = 61
-_DIGIT = "round(datum.value / pow(10, floor(log(datum.value) / LN10 + 1e-9)))"  # the first of the number's
-# 1, 2 and 5 of a decade get a label: where all do, Vega drops those that overlap, decades among them
-_COUNTS = f"indexof([1, 2, 5], {_DIGIT}) + 1 ? replace(format(datum.value, '~s'), 'G', 'B') : ''"
+_POINTS = 25
+_FLOPS_PER_PARAM_TOKEN = 6.0
+_ROOM = 1.06  # around the lowest and the highest number, as a factor
+_SURE, _UNSURE = 0.95, 0.05
+_MOST_NATS = 300.0  # whose perplexity a picture can still hold
+_RIGHT = 0.65  # share of the width from which on a label goes to the left of its mark
 
 
-def count_axis() -> alt.Axis:
-    """A logarithmic axis of counts, labelled as 100M, 2B, 5T."""
-    import altair as alt
+def forecast_picture(result: Forecast, predictor: Predictor, baseline: Forecast | None = None) -> Picture:
+    """Perplexity of the planned model against training tokens, with 50 % and 90 % bands, plan, target and baseline."""
+    rows = _curve(result, predictor, _tokens(result, baseline))
+    other = [] if baseline is None else _curve(baseline, predictor, np.array([row["tokens"] for row in rows]))
+    ends = _fitted_tokens(result)
 
-    return alt.Axis(labelExpr=_COUNTS, labelOverlap="greedy", labelSeparation=12)
+    def draw(width: int) -> Spec:
+        return _drawn(result, rows, other, baseline, ends, width)
 
-
-def check_format(path: str | os.PathLike[str]) -> None:
-    """Raise UsageError unless a chart can be written in the format of the extension."""
-    if Path(path).suffix.lower() not in FORMATS:
-        raise UsageError(f"--chart {path}: unknown format {Path(path).suffix!r}; expected {', '.join(FORMATS)}")
-
-
-def save_chart(chart: alt.TopLevelMixin, path: str | os.PathLike[str]) -> None:
-    """Write a chart whole, in the format of the extension. UsageError for another extension."""
-    import vl_convert as vlc
-
-    check_format(path)
-    path = Path(path)
-    spec = chart.to_json().replace(
-        "<", "‹"
-    )  # vl-convert writes text into the page as it is, and a name must not end its script
-    kind = path.suffix.lower()
-    if kind == ".html":
-        data = vlc.vegalite_to_html(spec, bundle=True).encode("utf-8")
-    elif kind == ".svg":
-        data = vlc.vegalite_to_svg(spec).encode("utf-8")
-    else:
-        data = vlc.vegalite_to_png(spec, scale=2)
-    write_bytes(path, data)
-
-
-def forecast_chart(result: Forecast, predictor: Predictor) -> alt.TopLevelMixin:
-    """Perplexity of the planned model against training tokens, with its bands, the plan and the target."""
-    import altair as alt
-
-    rows = _curve(result, predictor)
-    data = alt.Data(values=rows)  # type: ignore[call-arg]
-    x = alt.X("tokens:Q", scale=alt.Scale(type="log", nice=False), title="training tokens", axis=count_axis())
-    y_title = "perplexity per token"
-
-    def band(low: str, high: str, opacity: float, label: str) -> alt.Chart:
-        shade = alt.Chart(data).transform_calculate(band=f"'{label}'")
-        return shade.mark_area(opacity=opacity, color="#4c78a8").encode(
-            x=x, y=alt.Y(f"{low}:Q", title=y_title, scale=alt.Scale(zero=False)), y2=f"{high}:Q"
-        )
-
-    line = alt.Chart(data).mark_line(color="#1f3b5c").encode(x=x, y=alt.Y("median:Q", title=y_title))
-    plan = alt.Chart(alt.Data(values=[_plan(result)]))  # type: ignore[call-arg]
-    bar = plan.mark_rule(color="#d62728", strokeWidth=2).encode(x="tokens:Q", y="low:Q", y2="high:Q")
-    dot = plan.mark_point(color="#d62728", filled=True, size=90).encode(x="tokens:Q", y="median:Q")
-    label = plan.mark_text(align="left", dx=8, dy=-10, color="#d62728").encode(
-        x="tokens:Q", y="median:Q", text="label:N"
+    size = words.count(result.config.model.params_total)
+    beside = "" if baseline is None else ", the baseline in grey-brown"
+    return Picture(
+        name="forecast",
+        title=_title(result, baseline),
+        subtitle=f"Perplexity{_on(result)} of a {size} model against training tokens, its 50 % and 90 % bands{beside}",
+        caption=_caption(result),
+        numbers=_numbers(result, baseline),
+        draw=draw,
+        widths=WHOLE,
     )
-    layers: list[Any] = [
-        band("low90", "high90", 0.2, "90 %"),
-        band("low50", "high50", 0.35, "50 %"),
-        line,
-        bar,
-        dot,
-        label,
-    ]
+
+
+def _on(result: Forecast) -> str:
+    """The text that the perplexity is of, where the predictor has several."""
+    said = result.predictor["main_in_words"]
+    return f" {said}" if said else " per token"
+
+
+def _title(result: Forecast, baseline: Forecast | None) -> str:
+    perplexity = result.headline.perplexity
+    median = words.PERPLEXITY.text(perplexity.median, words.width_of(perplexity))
     target = result.config.targets.perplexity_wanted
-    if target is not None:
-        rule = alt.Chart(alt.Data(values=[{"y": target, "label": f"target {target:.4g}"}]))  # type: ignore[call-arg]
-        layers.append(rule.mark_rule(strokeDash=[6, 4], color="#2ca02c").encode(y="y:Q"))
-        layers.append(rule.mark_text(align="left", dy=-7, x=5, color="#2ca02c").encode(y="y:Q", text="label:N"))
-    name = result.config.name or "run"
-    of_what = result.predictor["main_in_words"]
-    size = format_count(result.config.model.params_total)
-    subtitle = f"{size} parameters; bands: 50 % and 90 %; rests on {result.predictor['name']}"
-    heading = f"{name}: predicted perplexity" + (f", {of_what}" if of_what else "")
-    title = alt.TitleParams(heading, subtitle=subtitle, anchor="start")
-    return alt.layer(*layers).properties(width=640, height=380, title=title)
+    if target is not None and result.p_target is not None:
+        wanted = words.plain(target)
+        if result.p_target >= _SURE:
+            return f"Perplexity {median}: almost surely under the {wanted} that is wanted"
+        if result.p_target <= _UNSURE:
+            return f"Perplexity {median}: almost surely not the {wanted} that is wanted"
+        return f"Perplexity {median}; {words.a_chance(result.p_target)} of the {wanted} that is wanted"
+    if baseline is not None:
+        other = baseline.headline.perplexity
+        their = words.PERPLEXITY.text(other.median, words.width_of(other))
+        if their != median:
+            side = "below" if perplexity.median < other.median else "above"
+            return f"Perplexity {median}, {side} the baseline’s {their}"
+        return f"Perplexity {median}, as the baseline’s"
+    return f"Perplexity {median}; nine in ten outcomes lie in {words.interval(perplexity, words.PERPLEXITY)}"
 
 
-def _curve(result: Forecast, predictor: Predictor) -> list[dict[str, float]]:
+def _caption(result: Forecast) -> str:
+    about = result.predictor
+    runs = "1 run" if about["rows"] == 1 else f"{about['rows']:,} runs"
+    said = f"Predictor {about['name']}: {runs} up to {format_flops(about['fitted_flops'][1])}."
+    gap = result.extrapolation_gap_decades
+    if gap >= 0.05:
+        said += f" The plan lies {10**gap:.2g} times beyond; the bands are widened for it."
+    return said
+
+
+def _numbers(result: Forecast, baseline: Forecast | None) -> Numbers:
+    plans = [result, *([] if baseline is None else [baseline])]
+    of_each = [plan.headline for plan in plans]
+    names = ("plan", "baseline")[: len(plans)]
+    rows = [
+        ("perplexity", *(words.PERPLEXITY.text(q.perplexity.median, words.width_of(q.perplexity)) for q in of_each))
+    ]
+    for level in (0.5, 0.9):
+        rows.append(
+            (
+                f"{level:.0%}".replace("%", " %"),
+                *(words.interval(q.perplexity, words.PERPLEXITY, level) for q in of_each),
+            )
+        )
+    rows.append(("loss, nats per token", *(f"{q.loss_nats.median:.3f}" for q in of_each)))
+    rows.append(("tokens", *(format_count(plan.config.data.tokens) for plan in plans)))
+    return Numbers(("", *names), tuple(rows))
+
+
+def _tokens(result: Forecast, baseline: Forecast | None) -> np.ndarray:
+    """Token counts that are drawn: around the plan, the baseline among them."""
+    planned = result.config.data.tokens
+    least, most = planned / _SPAN, planned * _SPAN
+    if baseline is not None:
+        theirs = baseline.config.data.tokens
+        least, most = min(least, theirs / 3.0), max(most / 3.0, theirs * 3.0)
+    return np.geomspace(least, most, _POINTS)
+
+
+def _curve(result: Forecast, predictor: Predictor, tokens: np.ndarray) -> list[dict[str, float]]:
     """The planned model at other token counts; a stated stock of unique tokens stays as it is."""
     config = result.config
     predictor = for_plan(config, predictor)
     laws = [model.fit.law for model in predictor.parts(result.main).values()]
     # a law without tokens knows only the token count of its runs
     reads_tokens = any("tokens" in law.member.uses for law in laws)
-    tokens = config.data.tokens * np.geomspace(1 / _SPAN, _SPAN, _POINTS) ** reads_tokens
-    columns = {k: np.repeat(v, _POINTS) for k, v in run_columns(config, predictor, []).items()}
-    columns["tokens"] = tokens
+    columns = {name: np.repeat(value, len(tokens)) for name, value in run_columns(config, predictor, []).items()}
+    if reads_tokens:
+        columns["tokens"] = tokens
     if any("unique_tokens" in law.columns for law in laws) and config.data.distinct_tokens() is not None:
         columns["unique_tokens"] = np.array([config.data.distinct_tokens(n) for n in tokens], dtype=float)
     prediction = planned_loss(config, predictor, result.main, columns)
     (low50, high50), (low90, high90) = prediction.interval(0.5), prediction.interval(0.9)
-    series = {"tokens": tokens, "median": prediction.loss_nats}
-    series |= {"low50": low50, "high50": high50, "low90": low90, "high90": high90}
-    return [{k: float(v[i] if k == "tokens" else np.exp(v[i])) for k, v in series.items()} for i in range(_POINTS)]
+    losses = {"median": prediction.loss_nats, "low50": low50, "high50": high50, "low90": low90, "high90": high90}
+    perplexities = {name: np.exp(np.minimum(nats, _MOST_NATS)) for name, nats in losses.items()}
+    return [
+        {"tokens": float(tokens[place]), **{name: float(values[place]) for name, values in perplexities.items()}}
+        for place in range(len(tokens))
+    ]
 
 
-def _plan(result: Forecast) -> dict[str, Any]:
+def _fitted_tokens(result: Forecast) -> float:
+    """Tokens of this model at which its compute is that of the largest fitted run."""
+    return result.predictor["fitted_flops"][1] / (_FLOPS_PER_PARAM_TOKEN * result.config.model.params_active)
+
+
+def _drawn(
+    result: Forecast,
+    rows: Sequence[dict[str, float]],
+    other: Sequence[dict[str, float]],
+    baseline: Forecast | None,
+    fitted_tokens: float,
+    width: int,
+) -> Spec:
+    narrow = width < 450
+    planned = _point(result)
+    target = result.config.targets.perplexity_wanted
+    most = _most_drawn(rows, planned, target)
+    low = min([row["low90"] for row in rows] + ([] if target is None else [target])) / _ROOM
+    first, last = rows[0]["tokens"], rows[-1]["tokens"]
+    x_scale = {"type": "log", "domain": [first, last], "nice": False}
+    x = field(
+        "tokens",
+        scale=x_scale,
+        title="training tokens, log scale",
+        axis={"values": log_ticks(first, last, 4 if narrow else 8), "labelExpr": COUNTS},
+    )
+    y = {
+        "scale": {"type": "log", "domain": [low, most], "nice": False},
+        "title": "perplexity per token, log scale",
+        "axis": {"values": log_ticks(low, most, 7), "labelExpr": PLAIN, "grid": True},
+    }
+    layers: list[dict[str, Any]] = []
+    if fitted_tokens > first:
+        layers += _fitted(first, min(fitted_tokens, last), last, most, x, y, narrow)
+    layers += [area(rows, "plan-90", "low90", "high90", x=x, **y), area(rows, "plan-50", "low50", "high50", x=x, **y)]
+    if target is not None:
+        layers += [
+            rule([{"y": target}], "limit", dashed=True, y=field("y", **y)),
+            *label(
+                [{"y": target, "text": f"target {words.plain(target)}"}],
+                "text",
+                ink="limit",
+                bold=True,
+                align="right",
+                dx=-4,
+                dy=-9,
+                x={"value": "width"},
+                y=field("y", **y),
+            ),
+        ]
+    if other and baseline is not None:
+        layers += _baseline(other, baseline, x, y)
+    inside = [row for row in rows if row["tokens"] <= fitted_tokens]
+    beyond = [row for row in rows if row["tokens"] >= fitted_tokens]
+    if inside and beyond:
+        beyond = [inside[-1], *beyond]
+    layers += [
+        line(part, "plan", "median", x=x, dashed=dashed, **y)
+        for part, dashed in ((inside, False), (beyond, True))
+        if part
+    ]
+    layers += _plan(planned, x, y, narrow)
+    return {"height": 300 if narrow else 360, "layer": layers}
+
+
+def _most_drawn(rows: Sequence[dict[str, float]], planned: dict[str, Any], target: float | None) -> float:
+    """The upper end of what is drawn: the band at few tokens would else flatten all that is asked about."""
+    tall = [row["high90"] for row in rows if row["tokens"] >= planned["tokens"] / 10.0]
+    wanted = [] if target is None else [target]
+    return max(*tall, float(planned["high90"]), *wanted) * _ROOM
+
+
+def _fitted(first: float, end: float, last: float, most: float, x: Any, y: Any, narrow: bool) -> list[dict[str, Any]]:
+    """The tokens up to which runs of this compute were fitted, shaded and labelled."""
+    inside = layer(
+        [{"from": first, "to": end}],
+        {"type": "rect", "color": colour("fitted")},
+        x=field("from", scale=x["scale"]),
+        x2={"field": "to"},
+    )
+    if end >= last:
+        return [inside]
+    text = "fitted runs end" if narrow else "fitted runs end here; to the right is extrapolation"
+    to_the_left = math.log(end / first) > 0.6 * math.log(last / first)
+    return [
+        inside,
+        rule([{"tokens": end}], "muted", dashed=True, width=1, x=x),
+        *label(
+            [{"tokens": end, "text": text, "most": most}],
+            "text",
+            ink="muted",
+            align="right" if to_the_left else "left",
+            dx=-5 if to_the_left else 5,
+            x=x,
+            y={"value": 9},
+        ),
+    ]
+
+
+def _point(result: Forecast) -> dict[str, Any]:
     perplexity = result.headline.perplexity
-    low, high = perplexity.intervals[0.9]
-    label = f"plan: {perplexity.median:.2f} ({low:.2f} to {high:.2f})"
-    return {"tokens": result.config.data.tokens, "median": perplexity.median, "low": low, "high": high, "label": label}
+    (low50, high50), (low90, high90) = perplexity.intervals[0.5], perplexity.intervals[0.9]
+    width = high90 - low90
+    number = words.PERPLEXITY.text
+    return {
+        "tokens": result.config.data.tokens,
+        "median": perplexity.median,
+        "low50": low50,
+        "high50": high50,
+        "low90": low90,
+        "high90": high90,
+        "text": f"plan {number(perplexity.median, width)}",
+        "low_text": number(low90, width),
+        "high_text": number(high90, width),
+    }
 
 
-__all__ = ["FORMATS", "check_format", "forecast_chart", "save_chart"]
+def _plan(planned: dict[str, Any], x: Any, y: Any, narrow: bool) -> list[dict[str, Any]]:
+    """The plan itself: its median, and the ends of its 90 % numbered."""
+    one = [planned]
+    return [
+        rule(one, "plan", width=2, x=x, y=field("low90", **y), y2={"field": "high90"}),
+        points(one, "plan", x=x, y=field("median", **y)),
+        *label(one, "text", ink="plan", bold=True, align="right", dx=-9, dy=11, x=x, y=field("median", **y)),
+        *label(one, "high_text", ink="plan", dx=6, dy=4, x=x, y=field("high90", **y)),
+        *label(one, "low_text", ink="plan", dx=6, dy=-4, x=x, y=field("low90", **y)),
+    ]
+
+
+def _baseline(other: Sequence[dict[str, float]], baseline: Forecast, x: Any, y: Any) -> list[dict[str, Any]]:
+    """The baseline's median, and the baseline on it."""
+    its = _point(baseline)
+    its["text"] = its["text"].replace("plan", "baseline")
+    right = its["tokens"] < x["scale"]["domain"][1] ** _RIGHT * x["scale"]["domain"][0] ** (1 - _RIGHT)
+    return [
+        line(other, "baseline", "median", x=x, **y),
+        points([its], "baseline", x=x, y=field("median", **y), shape={"value": "diamond"}),
+        *label(
+            [its],
+            "text",
+            ink="baseline",
+            bold=True,
+            align="left" if right else "right",
+            dx=8 if right else -8,
+            dy=-11 if right else 14,
+            x=x,
+            y=field("median", **y),
+        ),
+    ]

@@ -100,6 +100,10 @@ def cluster_lines(result: ClusterEstimate) -> list[Text]:
     ]
     if result.cost_usd is not None:
         lines.append(_cost_line(result))
+        if result.price_published is not None:
+            one = result.price_published
+            how = one["purchase"].replace("_", " ")
+            lines.append(f"price: {one['name']}: {one['what']}, {how}, as of {one['date']} ({one['sources'][0]})")
     if result.power_w is not None:
         grid = "" if result.co2e_t is None or result.energy_mwh is None else _grid(result.co2e_t, result.energy_mwh)
         draw = f"{result.power_w:.0f} W an accelerator, its host included"

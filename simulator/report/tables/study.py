@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -11,9 +11,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ....core.quantity import Quantity
 from ....core.units import format_count
+from ...search.alternatives import Alternative, plan_text
+from ...search.candidate import Candidate
 from ...search.evaluate import PlanEvaluation
-from ...search.result import Candidate, Optimization
+from ...search.result import Optimization
 from ...search.study import BoundLimit, Study
 from .cells import add_row, percent, plain_table
 from .comparison import difference_cell, difference_lines
@@ -24,6 +27,7 @@ _MOST_ON_FRONT = 12
 _MOST_IMPORTANT = 8
 _LEAST_IMPORTANCE = 0.005  # what rounds to 0 % is left out
 _COUNTED = 1_000_000  # whole numbers below it are written out
+_FIGURES = {"loss_nats": "loss, nats", "cost_usd": "cost, USD", "wall_clock_days": "days"}  # of alternatives
 _HEADLINE = (
     ("perplexity per token", "perplexity"),
     ("loss, nats per token", "loss_nats"),
@@ -37,17 +41,12 @@ _HEADLINE = (
 def study_view(found: Optimization) -> RenderableType:
     """The answer of a search."""
     study = found.study
-    trials = found.trials
-    tried = f"{trials['complete']} plans tried"
-    if trials.get("earlier"):
-        tried += f" ({trials['earlier']} of them earlier)"
-    title = f"{study.name}: {tried}, {trials['feasible']} keep every limit ({found.sampler}, seed {study.options.seed})"
     blocks: list[RenderableType] = [
-        Text(title, style="bold"),
-        Text(_verdict(found), style="" if found.feasible else "red"),
-        _best_beside_own(found),
-        _limits(found),
+        Text(f"{study.name}: {_decision(found)}", style="bold" if found.feasible else "red")
     ]
+    blocks += [Text(f"  {relaxation.text}") for relaxation in found.relaxations[1:]]
+    blocks += _alternatives(found)
+    blocks += [_best_beside_own(found), _limits(found)]
     if found.best.difference:
         blocks.append(Text("against the run as it is (less is better):"))
         blocks += difference_lines(found.best.difference)
@@ -55,11 +54,8 @@ def study_view(found: Optimization) -> RenderableType:
     if len(study.goals) > 1 and found.front:
         blocks.append(Text("the front: no plan here is better than another in every goal"))
         blocks.append(Padding(_front(found), (0, 0, 0, 2), expand=False))
-    blocks += _importances(found)
-    if found.relaxations:
-        blocks.append(Text("smallest relaxations that make a plan feasible:"))
-        blocks += [Text(f"  {relaxation.text}") for relaxation in found.relaxations]
     blocks += [Text(f"! {warning}", style="yellow") for warning in _warnings(found)]
+    blocks += [Text(line, style="dim") for line in (_history(found), *_importances(found))]
     if found.storage is not None:
         blocks.append(Text(f"kept in {found.storage}: the same command goes on from there"))
     return Group(*blocks)
@@ -81,12 +77,52 @@ def form(name: str, value: float | None) -> str:
     return format_count(value)
 
 
-def _verdict(found: Optimization) -> str:
-    """Whether there is a feasible plan, and what found the best."""
+def _decision(found: Optimization) -> str:
+    """What to do, in a sentence: the best plan against the run as it is, or the smallest relaxation."""
+    return found.why_infeasible or found.alternatives[0].sentence
+
+
+def _alternatives(found: Optimization) -> list[RenderableType]:
+    """The best plan, what else is worth knowing and the run as it is, a row each."""
+    if not found.alternatives:
+        return []
+    own = found.alternatives[0].baseline
+    figures = [figure for figure in _FIGURES if figure in own or figure in found.alternatives[0].figures]
+    table = plain_table("", "plan", *(_FIGURES[figure] for figure in figures), "loss against the run", "of the gain")
+    for one in found.alternatives:
+        add_row(table, one.title, one.plan, *_medians(one.figures, figures), *_against(one))
+    if own:
+        add_row(table, "the run as it is", plan_text(found.baseline), *_medians(own, figures), "", "")
+    return [table]
+
+
+def _medians(of: Mapping[str, Quantity], figures: Sequence[str]) -> list[str]:
+    return [form(figure, of[figure].median if figure in of else None) for figure in figures]
+
+
+def _against(one: Alternative) -> tuple[str, str]:
+    """The difference in loss with its interval, and the share of the best plan's gain."""
+    loss = one.candidate.difference.get("loss_nats")
+    share = one.share_of_gain
+    return "" if loss is None else difference_cell("loss_nats", loss), "" if share is None else f"{share:.0%}"
+
+
+def _history(found: Optimization) -> str:
+    """How many plans were tried, and what found the best."""
+    trials = found.trials
+    tried = f"{trials['complete']} plans tried"
+    if trials.get("earlier"):
+        tried += f" ({trials['earlier']} of them earlier)"
+    how = f"{found.sampler}, seed {found.study.options.seed}"
+    return f"{tried}, {trials['feasible']} keep every limit ({how}); {_where_from(found)}"
+
+
+def _where_from(found: Optimization) -> str:
+    """What found the best plan, or the nearest."""
     best = found.best
-    if not found.feasible:
-        return "no plan keeps every limit; below, the one that misses them least"
     what = "the best" if len(found.study.goals) == 1 else "the balanced one"
+    if not found.feasible:
+        what = "the one that misses them least"
     if best.number is not None:
         what += f": trial {best.number}, "
     else:
@@ -251,7 +287,7 @@ def _front(found: Optimization) -> Table:
     return table
 
 
-def _importances(found: Optimization) -> list[Text]:
+def _importances(found: Optimization) -> list[str]:
     """What sets good trials apart, a line for each goal."""
     lines = []
     for goal, shares in found.importances.items():
@@ -260,7 +296,7 @@ def _importances(found: Optimization) -> list[Text]:
         for name, share in ordered[:_MOST_IMPORTANT]:
             if share >= _LEAST_IMPORTANCE:
                 parts.append(f"{name.removesuffix('.u')} {share:.0%}")
-        lines.append(Text(f"what sets good trials apart in {goal} (PED-ANOVA): {', '.join(parts)}"))
+        lines.append(f"what sets good trials apart in {goal} (PED-ANOVA): {', '.join(parts)}")
     return lines
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 from foretrain import Architecture
 from foretrain.core.errors import InputError
-from foretrain.core.model.shape_family import family_shape, params_range
+from foretrain.core.model.shape_family import USUAL, family_shape, params_range, sized_shape
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -53,3 +53,13 @@ def test_sizes_beyond_the_family_are_refused():
     for params in (low / 2, high * 2):
         with pytest.raises(InputError, match="expected from"):
             family_shape(LLAMA, params)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.floats(8, math.log10(4e11)))
+@example(math.log10(1.5e9))
+def test_a_size_that_is_asked_for_is_met(decades):
+    shape = sized_shape(USUAL, 10**decades)
+    assert abs(shape.params_total / 10**decades - 1) < 0.02
+    assert 1.8 < shape.ffn_width / shape.width < 3.4
+    assert Architecture.model_validate(shape.model_dump()) == shape

@@ -13,7 +13,7 @@ from foretrain.simulator.forecast.for_plan import for_plan
 from foretrain.simulator.forecast.forecast import forecast
 from foretrain.simulator.predictor.predictor import Predictor
 from foretrain.simulator.predictor.storage.folder import load
-from foretrain.simulator.report.charts.forecast import _curve
+from foretrain.simulator.report.charts.altair_old import _curve
 from foretrain.simulator.search.evaluate import Evaluator
 from foretrain.simulator.search.optimize import as_study, optimize
 from foretrain.simulator.search.study import Study

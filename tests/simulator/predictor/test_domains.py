@@ -14,7 +14,7 @@ from foretrain.simulator.predictor.domains import check_domains, known_domains, 
 from foretrain.simulator.predictor.loss_model import LossModel
 from foretrain.simulator.predictor.predictor import Predictor
 from foretrain.simulator.predictor.storage.folder import load
-from foretrain.simulator.report.charts.forecast import forecast_chart
+from foretrain.simulator.report.charts.altair_old import forecast_chart
 
 MIX = {"web": 0.5, "code": 0.3, "books": 0.2}
 

@@ -89,7 +89,7 @@ def test_of_two_runs_in_one_file_the_last_counts(config, predictor, write_log, e
 @pytest.mark.parametrize("source", ["target", "predictor"])
 def test_the_planned_band_ends_around_the_planned_value(config, predictor, write_log, source):
     """The page, the chart and the JSON speak of one planned curve."""
-    from foretrain.simulator.report.charts.tracking import tracking_chart
+    from foretrain.simulator.report.charts.runs.track import planned_rows
 
     plan = config if source == "predictor" else RunConfig.from_mapping(config.model_dump(exclude_none=True))
     if source == "target":
@@ -97,7 +97,7 @@ def test_the_planned_band_ends_around_the_planned_value(config, predictor, write
     step = np.arange(0, LAST + 1, 500)
     result = track(plan, write_log(step=step, loss=loss(step)), predictor if source == "predictor" else None)
     assert result.plan.source == source
-    band = tracking_chart(result).to_dict()["layer"][0]["data"]["values"]
+    band = planned_rows(result)
     assert band[-1]["step"] == result.steps
     assert band[-1]["low90"] < result.plan.loss_nats < band[-1]["high90"]
     assert band[-1]["median"] == pytest.approx(result.plan.loss_nats, rel=0.01)

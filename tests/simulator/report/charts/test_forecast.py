@@ -5,7 +5,7 @@ import pytest
 from foretrain.core.errors import UsageError
 from foretrain.simulator.forecast.forecast import forecast
 from foretrain.simulator.predictor.storage.folder import load
-from foretrain.simulator.report.charts.forecast import FORMATS, forecast_chart, save_chart
+from foretrain.simulator.report.charts.altair_old import FORMATS, forecast_chart, save_chart
 
 
 @pytest.fixture(scope="module")

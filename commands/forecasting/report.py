@@ -1,0 +1,154 @@
+"""`simulate report`: one file that a meeting can decide on."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ...core.errors import UsageError
+from .._shared import log_json_option, progress_bar, read_table, step_times
+from .._sketch import named, sketch, sketch_options
+from .predict import calibration_option, predictor_option
+
+if TYPE_CHECKING:
+    from ...core.progress import Progress
+    from ...simulator.report.documents.document import Document
+
+_ONE_OF = "plans, --study, --log with one plan, or --backtest"
+
+
+@click.command()
+@click.argument("plans", nargs=-1, metavar="[PLAN…]")
+@sketch_options
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value in every plan or study.")
+@predictor_option
+@calibration_option
+@click.option("--study", metavar="FILE", help="Report a study: the best plan against the run as it is.")
+@click.option("--trials", type=click.IntRange(min=1), metavar="N", help="Plans that --study tries.")
+@click.option("--log", metavar="FILE", help="Report a running job of the plan by its log.")
+@click.option("--backtest", metavar="RUNS", help="Report how far the laws of a table of runs may be trusted.")
+@click.option(
+    "--out",
+    multiple=True,
+    metavar="FILE",
+    help="Where to write it: .html (default: report.html), .md or .pdf; may be given several times.",
+)
+@log_json_option
+def report(
+    plans: tuple[str, ...],
+    overrides: tuple[str, ...],
+    predictor: str,
+    calibration: str | None,
+    study: str | None,
+    trials: int | None,
+    log: str | None,
+    backtest: str | None,
+    out: tuple[str, ...],
+    log_json: bool,
+    **words: str | None,
+) -> None:
+    """Write a report to decide on: the decision, four numbers, the pictures behind them, doubts, how to make it again.
+
+    Of one plan, of several, each against the first, of a study, of a running job or of a back-test. A plan needs no
+    file: --params, --tokens and --on make one. The HTML is one file that needs no network; a PDF is printed by
+    Chromium, Chrome or Edge, if one is installed.
+
+    \b
+    Example:  simulate report --params 7B --tokens 2T --on 512xH100
+              simulate report baseline.yaml larger.yaml --out report.html --out report.pdf
+              simulate report --study examples/study.yaml
+              simulate report run.yaml --log metrics.jsonl
+    """
+    from ...simulator.report.documents.writing import check_report_format, save_report
+
+    targets = out or ("report.html",)
+    for path in targets:
+        check_report_format(path)  # before minutes of work, not after
+    stated = {name: text for name, text in words.items() if text is not None}
+    what = [kind for kind, given in (("study", study), ("backtest", backtest), ("plans", plans or stated)) if given]
+    if len(what) != 1 or (log is not None and (what != ["plans"] or len(plans) + bool(stated) != 1)):
+        raise UsageError(f"simulate report: expected one of {_ONE_OF}")
+    if plans and stated:
+        raise UsageError(f"simulate report: got a plan and {', '.join(named(words))}; expected one of the two")
+    again = [
+        "simulate "
+        + shlex.join(["report", *_given(plans, overrides, predictor, calibration, study, trials, log, backtest, words)])
+    ]
+    with progress_bar("reporting", log_json) as step:
+        if study is not None:
+            document = _of_study(study, overrides, trials, again, step)
+        elif backtest is not None:
+            document = _of_backtest(backtest, again, step)
+        else:
+            document = _of_plans(plans, words if stated else None, overrides, predictor, calibration, log, again, step)
+    for path in targets:
+        save_report(document, path)
+        click.echo(f"wrote {Path(path)}: {document.title}")
+
+
+def _given(plans, overrides, predictor, calibration, study, trials, log, backtest, words) -> list[str]:
+    """The arguments that make the report again."""
+    options = {
+        "--predictor": None if predictor == "web-text" else predictor,
+        "--calibration": calibration, "--study": study, "--trials": None if trials is None else str(trials),
+        "--log": log, "--backtest": backtest,
+    }  # fmt: skip
+    options |= {"--" + name.removesuffix("_file"): text for name, text in words.items()}
+    found = [*plans]
+    for override in overrides:
+        found += ["--set", override]
+    for option, value in options.items():
+        found += [] if value is None else [option, value]
+    return found
+
+
+def _of_plans(
+    plans: tuple[str, ...],
+    words: dict[str, str | None] | None,
+    overrides: tuple[str, ...],
+    predictor: str,
+    calibration: str | None,
+    log: str | None,
+    again: list[str],
+    step: Progress,
+) -> Document:
+    from ...simulator.config.run_config import RunConfig
+    from ...simulator.forecast.compare import compare
+    from ...simulator.forecast.forecast import forecast
+    from ...simulator.predictor.storage.folder import load
+    from ...simulator.report.documents.plans import plan_document, plans_document
+
+    runs = [RunConfig.load(path, overrides) for path in plans]
+    if words is not None:
+        runs = [sketch(words).config(list(overrides))]
+    fitted, times = load(predictor), step_times(calibration)
+    if log is not None:
+        from ...simulator.report.documents.tracking import tracking_document
+        from ...simulator.tracking.track import predictor_for, track
+
+        return tracking_document(
+            track(runs[0], log, predictor_for(runs[0], None), step_times=times, progress=step), again
+        )
+    step("forecasting", 0.1)
+    if len(runs) == 1:
+        return plan_document(forecast(runs[0], fitted, times), fitted, again, times)
+    return plans_document(compare(runs, fitted, times), fitted, again, times)
+
+
+def _of_study(path: str, overrides: tuple[str, ...], trials: int | None, again: list[str], step: Progress) -> Document:
+    from ...simulator.report.documents.study import study_document
+    from ...simulator.search.optimize import optimize
+    from ...simulator.search.study import Study
+
+    study = Study.load(path, overrides)
+    return study_document(optimize(study, trials=trials, storage=study.kept_in(), progress=step), again)
+
+
+def _of_backtest(path: str, again: list[str], step: Progress) -> Document:
+    from ...simulator.predictor.evaluation.backtesting import backtest_table
+    from ...simulator.report.documents.backtest import backtest_document
+
+    return backtest_document(backtest_table(read_table(path, None), progress=step), Path(path).name, again)

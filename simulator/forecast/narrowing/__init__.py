@@ -1,0 +1,1 @@
+"""What would narrow a forecast, and what each of it costs."""

@@ -1,0 +1,104 @@
+"""The report of a back-test: how far may the chosen law be trusted on larger runs than it was fitted on?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ....core.version import __version__
+from .. import words
+from ..charts.picture import Numbers, Picture
+from ..charts.runs.calibration import calibration_picture
+from .document import Document, Headline, Section
+
+__all__ = ["backtest_document", "backtest_pictures"]
+
+
+def backtest_pictures(results: Mapping[str, Mapping[str, Any]], source: str = "") -> list[Picture]:
+    """Observed over predicted for every target that could be back-tested."""
+    return [
+        calibration_picture(
+            *_columns(result["points"]), of=target, source=f"{source}{', ' if source else ''}law {result['chosen']}"
+        )
+        for target, result in results.items()
+        if result.get("points")
+    ]
+
+
+def backtest_document(results: Mapping[str, Mapping[str, Any]], source: str, commands: Sequence[str] = ()) -> Document:
+    """The report of a back-test.
+
+    Args:
+        results: By target, as `backtest_table` gives them.
+        source: The table's name.
+        commands: What makes the report again.
+    """
+    target, result = next(iter(results.items()))
+    law = result["laws"][result["chosen"]]
+    error, cover = law["median_relative_error"], law.get("coverage") or {}
+    pictures = backtest_pictures(results, source)
+    if pictures:
+        title = f"{pictures[0].title}; the median error is {error:.2%}".replace("%", " %").replace("  %", " %")
+    else:
+        title = f"Too few runs to back-test: {result['why']}"
+    return Document(
+        kicker=f"back-test of {source} · foretrain {__version__}",
+        title=title,
+        lede=words.sentence(f"{result['chosen']} was chosen for {target}: {result['why']}"),
+        headlines=tuple(_headlines(law, cover)),
+        sections=(
+            Section(
+                "Predicted and observed",
+                tuple(pictures),
+                tables=(("Laws that apply", _laws(result["laws"])),),
+                text="" if pictures else "There are no larger runs to hold a prediction against.",
+            ),
+        ),
+        commands=tuple(commands),
+        facts=(("foretrain", __version__),),
+    )
+
+
+def _columns(points: Sequence[Mapping[str, Any]]) -> tuple[list[Any], ...]:
+    ends = [[point["intervals"][level][end] for point in points] for level in ("0.5", "0.9") for end in (0, 1)]
+    names = [f"{words.count(point['params'])} on {words.count(point['tokens'])}" for point in points]
+    return (
+        [point["predicted_nats"] for point in points],
+        *ends,
+        [point["observed_nats"] for point in points],
+        names,
+    )
+
+
+def _headlines(law: Mapping[str, Any], cover: Mapping[str, float]) -> list[Headline]:
+    found = [Headline("Median error", f"{law['median_relative_error']:.2%}".replace("%", " %"), "", "of the loss")]
+    if law.get("max_relative_error") is not None:
+        found.append(
+            Headline("Largest error", f"{law['max_relative_error']:.2%}".replace("%", " %"), "", "of the loss")
+        )
+    for level in ("0.5", "0.9"):
+        if level in cover:
+            found.append(
+                Headline(
+                    f"Inside the {float(level):.0%} interval".replace("%", " %"),
+                    words.percent(cover[level]),
+                    "",
+                    f"asked: {float(level):.0%}".replace("%", " %"),
+                )
+            )
+    return found
+
+
+def _laws(laws: Mapping[str, Mapping[str, Any]]) -> Numbers:
+    rows = [
+        (
+            name,
+            *(
+                "" if one.get(key) is None else f"{one[key]:.2%}".replace("%", " %")
+                for key in ("median_relative_error", "max_relative_error")
+            ),
+            "" if not one.get("coverage") else words.percent(one["coverage"]["0.9"]),
+        )
+        for name, one in sorted(laws.items(), key=lambda pair: pair[1].get("median_relative_error") or 1e9)
+    ]
+    return Numbers(("law", "median error", "largest error", "inside 90 %"), tuple(rows))

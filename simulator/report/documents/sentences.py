@@ -1,0 +1,166 @@
+"""The sentences on top of a report, made from its numbers: the decision, what it costs, what stays in doubt."""
+
+from __future__ import annotations
+
+import datetime
+
+from ....core.quantity import Difference
+from ...forecast.forecast import Forecast
+from .. import words
+from .judged import Judged, model_and_tokens
+
+__all__ = ["day", "decision", "doubt", "in_short", "lede", "money_clause", "targets"]
+
+_SAME_MONEY = 0.02  # of the baseline's cost, below which two costs are told as the same
+_SURE, _UNSURE, _IN_DOUBT = 0.75, 0.25, 0.9
+
+
+def decision(judged: Judged) -> str:
+    """What to train, in one sentence: the plan, or which of two."""
+    plan, baseline = judged.plan, judged.baseline
+    if baseline is None:
+        return f"{_verb(plan)} {in_short(plan)}"
+    ours, theirs = model_and_tokens(plan.config), model_and_tokens(baseline.config)
+    if ours == theirs:
+        ours, theirs = plan.config.name or "the plan", baseline.config.name or "the baseline"
+    quality = judged.quality
+    money = money_clause(judged)
+    if quality is None:
+        return f"{ours} or {theirs}: which is better can’t be told from losses of different text"
+    chance = quality.chance_lower
+    theirs = theirs.removesuffix(" tokens")
+    if chance >= _SURE:
+        return f"Train {ours} instead of {theirs}: {words.likely(chance)} a better model{money}"
+    if chance <= _UNSURE:
+        return f"Keep {theirs} tokens: {ours} is {words.likely(1.0 - chance)} the worse model{money}"
+    return f"{ours} or {theirs}: no telling which is better{money}"
+
+
+def _verb(plan: Forecast) -> str:
+    size = model_and_tokens(plan.config)
+    if plan.p_all is None:
+        return f"Train {size}:"
+    if plan.p_all >= _SURE:
+        return f"Train {size}: {words.likely(plan.p_all)} meets every target, with"
+    if plan.p_all <= _UNSURE:
+        return f"Think again about {size}: {words.chance_in_words(plan.p_all)} to meet every target, with"
+    return f"{size}: {words.chance_in_words(plan.p_all)} to meet every target, with"
+
+
+def in_short(plan: Forecast) -> str:
+    """Perplexity, time and money of a plan: `perplexity 5.6 after 13 days for $310k`."""
+    perplexity = plan.headline.perplexity
+    said = f"perplexity {words.PERPLEXITY.text(perplexity.median, words.width_of(perplexity))}"
+    cluster = plan.cluster
+    if cluster is None:
+        return said
+    days = cluster.wall_clock_days
+    said += f" after {words.days_unit(days.median).text(days.median, words.width_of(days))}"
+    if cluster.cost_usd is not None:
+        cost = cluster.cost_usd
+        said += f" for {words.money_unit(cost.median).text(cost.median, words.width_of(cost))}"
+    return said
+
+
+def money_clause(judged: Judged) -> str:
+    """`, for $100k more`, or in time where no prices are stated; nothing where neither is known."""
+    cost, days = judged.differences.get("cost_usd"), judged.differences.get("wall_clock_days")
+    baseline = judged.baseline.cluster if judged.baseline is not None else None
+    if baseline is None:
+        return ""
+    if cost is not None and baseline.cost_usd is not None:
+        if abs(cost.median) < _SAME_MONEY * baseline.cost_usd.median:
+            return ", for the same money"
+        return f", for {_apart(cost, words.money_unit(cost.median))} {'more' if cost.median > 0 else 'less'}"
+    if days is not None and abs(days.median) >= _SAME_MONEY * baseline.wall_clock_days.median:
+        return f", {_apart(days, words.days_unit(days.median))} {'later' if days.median > 0 else 'earlier'}"
+    return ""
+
+
+def _apart(difference: Difference, unit: words.Unit) -> str:
+    return unit.text(abs(difference.median), words.width_of(difference))
+
+
+def lede(judged: Judged) -> str:
+    """What stands behind the decision: how far the models lie apart, or the plan's numbers with their intervals."""
+    plan = judged.plan
+    quality = judged.quality
+    if judged.baseline is not None and not judged.comparable:
+        said = (
+            "The plans differ in corpus or tokenizer: losses and perplexities per token can’t be compared between them."
+        )
+        if quality is None:
+            return said + " State data.corpus and data.tokenizer of both, and bits per byte will be."
+        return f"{said} Bits per byte can: {_side(quality, words.BITS)}."
+    if quality is not None:
+        return f"Loss is {_side(quality, words.NATS_APART)}. The plan reaches {in_short(plan)}{_when(plan)}."
+    loss = plan.headline.loss_nats
+    said = (
+        f"Loss {words.plain(loss.median, words.width_of(loss), 3)} nats per token "
+        f"(90 %: {words.interval(loss, words.LOSS)})"
+    )
+    if plan.cluster is None:
+        return f"{said}. No times or cost: the plan doesn’t state {words.listed(plan.cluster_missing)}."
+    cluster = plan.cluster
+    return f"{said}, on {cluster.devices:,} × {cluster.accelerator}{_when(plan)}."
+
+
+def _side(difference: Difference, unit: words.Unit) -> str:
+    """`lower by 0.07 nats (90 %: 0.03 lower to 0.14 lower)`, with the sides said where the interval holds both."""
+    low, high = difference.intervals[0.9]
+    width = high - low
+    side = "lower" if difference.median < 0 else "higher"
+    size = unit.text(abs(difference.median), width)
+    ends = sorted((abs(low), abs(high)))
+    if low < 0 < high:
+        return f"{side} by {size} (90 %: {unit.number(-low, width)} lower to {unit.number(high, width)} higher)"
+    return f"{side} by {size} (90 %: {unit.number(ends[0], width)} to {unit.number(ends[1], width)})"
+
+
+def _when(plan: Forecast) -> str:
+    finish = None if plan.cluster is None else plan.cluster.finish
+    return (
+        ""
+        if finish is None
+        else f", by {day(finish['median'])} (90 %: {day(finish['low_90'])} to {day(finish['high_90'])})"
+    )
+
+
+def day(date: datetime.date) -> str:
+    """A date that no country reads the other way round: `3 Jan 2027`."""
+    return f"{date.day} {date:%b %Y}"
+
+
+def doubt(judged: Judged) -> str:
+    """The target that is least likely to be met, unless all are likely enough."""
+    plan = judged.plan
+    chances = targets(plan)
+    if not chances:
+        return ""
+    what, chance = min(chances, key=lambda pair: pair[1])
+    if chance >= _IN_DOUBT:
+        return ""
+    if judged.baseline is not None and judged.comparable:
+        theirs = dict(targets(judged.baseline)).get(what)
+        if theirs is not None and theirs < _IN_DOUBT:
+            both = f"{words.chance_in_words(chance)}, {words.chance_in_words(theirs)} with the baseline"
+            return f"{what} stays in doubt with both: {both}."
+    return f"{what} stays in doubt: {words.chance_in_words(chance)}."
+
+
+def targets(plan: Forecast) -> list[tuple[str, float]]:
+    """What is wanted, in words, with the chance of each."""
+    wanted = plan.config.targets
+    found = []
+    if plan.p_target is not None:
+        if wanted.perplexity is not None:
+            found.append((f"Perplexity {words.plain(wanted.perplexity)}", plan.p_target))
+        else:
+            found.append((f"Loss {words.plain(wanted.loss_nats or 0.0, digits=3)}", plan.p_target))
+    cluster = plan.cluster
+    if cluster is not None and cluster.p_deadline is not None and plan.config.deadline_s is not None:
+        days = plan.config.deadline_s / 86_400.0
+        found.append((f"The deadline of {words.days_unit(days).text(days)}", cluster.p_deadline))
+    if cluster is not None and cluster.p_budget is not None and wanted.budget_usd is not None:
+        found.append((f"The budget of {words.money_unit(wanted.budget_usd).text(wanted.budget_usd)}", cluster.p_budget))
+    return found

@@ -1,0 +1,60 @@
+"""Threads for what takes more than an instant, so that the server goes on listening meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from ...core.deadline import time_limit
+from .answers import RefusedError
+
+__all__ = ["Computing"]
+
+_Found = TypeVar("_Found")
+
+
+class Computing:
+    """A few threads, and a line before them that is not endless."""
+
+    def __init__(self, threads: int, waiting: int, compute_s: float, answer_s: float) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="forecast")
+        self._most = threads + waiting
+        self._compute_s, self._answer_s = compute_s, answer_s
+        self._there = 0
+
+    async def run(self, compute: Callable[[], _Found]) -> _Found:
+        """What `compute` returns.
+
+        Raises:
+            RefusedError: Too many wait already, or the answer takes too long.
+            OutOfTimeError: The computation takes too long.
+        """
+
+        def bounded() -> _Found:
+            with time_limit(self._compute_s):
+                return compute()
+
+        if self._there >= self._most:
+            raise RefusedError(
+                429, "the server is busy: too many computations wait; expected fewer at once", {"Retry-After": "1"}
+            )
+        self._there += 1
+        future = asyncio.get_running_loop().run_in_executor(self._pool, bounded)
+        future.add_done_callback(self._left)  # when the thread is free again, which may be after the client has left
+        try:
+            return await asyncio.wait_for(asyncio.shield(future), self._answer_s)
+        except TimeoutError:
+            raise RefusedError(
+                503, f"this takes longer than {self._answer_s:g} s; expected a smaller question", {"Retry-After": "30"}
+            ) from None
+
+    def close(self) -> None:
+        """Start nothing more."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _left(self, future: asyncio.Future[Any]) -> None:
+        self._there -= 1
+        if not future.cancelled():
+            future.exception()  # of a client that has left, which nobody asks for any more
