@@ -82,6 +82,7 @@ from .core.errors import (
     RunTableError,
     UsageError,
 )
+from .core.output.notebook import picture_makers
 from .core.version import __version__
 
 _HOMES = {
@@ -215,6 +216,14 @@ __all__ = [
     "track",
     "what_more_buys",
 ]
+
+
+def _pictures(result: object) -> str:
+    """A result's pictures for a notebook; what draws them is imported when one is shown."""
+    return import_module(".simulator.report.notebook", __name__).pictures_of(result)
+
+
+picture_makers.append(_pictures)
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,6 @@ from .errors import MissingExtraError
 __all__ = ["EXTRAS", "has", "require"]
 
 EXTRAS = {
-    "altair": "charts",
     "fastapi": "serve",
     "jinja2": "charts",
     "openpyxl": "excel",
@@ -40,7 +39,7 @@ def has(library: str) -> bool:
 def require(purpose: str, *libraries: str) -> None:
     """Raise MissingExtraError, with the command that installs it, if a library of `EXTRAS` is missing.
 
-    `purpose` is what needs them, as the message begins: "a chart" needs altair.
+    `purpose` is what needs them, as the message begins: "a chart" needs vl_convert.
     """
     for library in libraries:
         if not has(library):

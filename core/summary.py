@@ -6,6 +6,7 @@ import html
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 
+from .output.notebook import picture_makers
 from .quantity import Difference, Quantity
 
 __all__ = ["Summarised", "difference_text", "percent", "with_interval"]
@@ -26,13 +27,14 @@ class Summarised(ABC):
         return f"<{type(self).__name__}: {facts}>"
 
     def _repr_html_(self) -> str:
-        """The facts as a table; names and texts may come from anywhere, so everything is escaped."""
+        """The facts as a table, below the pictures if there are any; names may come from anywhere: all is escaped."""
         rows = "".join(
             f'<tr><th style="text-align: left">{html.escape(name)}</th>'
             f'<td style="text-align: left">{html.escape(text)}</td></tr>'
             for name, text in self.summary().items()
         )
-        return f"<table><caption>{html.escape(type(self).__name__)}</caption>{rows}</table>"
+        table = f"<table><caption>{html.escape(type(self).__name__)}</caption>{rows}</table>"
+        return "".join(make(self) for make in picture_makers) + table
 
 
 def with_interval(value: Quantity, shown: Callable[[float], str] = "{:.4g}".format) -> str:

@@ -18,8 +18,8 @@ from foretrain.simulator.predictor.storage.folder import DEFAULT, shipped
 EXAMPLES = sorted(p for p in (Path(__file__).parents[1] / "examples").glob("*.yaml") if p.stem != "study")
 SEVEN_B = EXAMPLES[0].with_name("llama-7b.yaml")
 COMMANDS = [
-    "predict", "compare", "list", "fit", "score", "backtest", "cluster", "optimize", "planner", "optimal",
-    "curve", "track", "data", "proxies", "init",
+    "predict", "compare", "report", "serve", "list", "fit", "score", "backtest", "cluster", "optimize",
+    "planner", "optimal", "curve", "track", "data", "proxies", "init",
 ]  # fmt: skip
 LEVEL_KEYS = [f"{level:g}" for level in LEVELS]
 

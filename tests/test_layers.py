@@ -172,7 +172,7 @@ def test_the_walk_sees_the_imports():
         ("simulator.laws", "simulator.laws._registry"),
         ("simulator.laws.power", "simulator.laws._law"),
     }
-    assert any(item.name == "altair" and not item.at_load for item in imports("simulator.report.charts.altair_old"))
+    assert any(item.name == "vl_convert" and not item.at_load for item in imports("simulator.report.charts.picture"))
 
 
 @of_every_module
@@ -334,7 +334,7 @@ def test_the_search_for_such_calls_finds_them(text, wrong):
 # what starts fast
 
 HEAVY = {"torch", "sklearn", "lightgbm", "optuna", "pandas", "pyarrow", "scipy"}
-HELP = HEAVY | {"numpy", "pydantic", "altair", "vl_convert", "rich", "yaml"}
+HELP = HEAVY | {"numpy", "pydantic", "vl_convert", "rich", "yaml"}
 COMMANDS = (
     "predict", "report", "serve", "list", "fit", "score", "backtest", "cluster", "optimize", "planner", "optimal",
     "curve", "track", "data", "proxies", "init",
@@ -355,17 +355,17 @@ STARTS = [
     (["--help"], HELP),
     (["--version"], HELP),
     *(([command, "--help"], HELP) for command in COMMANDS),
-    (["predict", "--config", "examples/llama-7b.yaml"], HEAVY | {"altair", "vl_convert"}),
-    (["predict", "--config", "examples/llama-7b.yaml", "--json"], HEAVY | {"altair", "vl_convert", "rich"}),
-    (["predict", "--config", "examples/mixtral-8x7b.yaml", "--json"], HEAVY | {"altair", "vl_convert", "rich"}),
+    (["predict", "--config", "examples/llama-7b.yaml"], HEAVY | {"vl_convert"}),
+    (["predict", "--config", "examples/llama-7b.yaml", "--json"], HEAVY | {"vl_convert", "rich"}),
+    (["predict", "--config", "examples/mixtral-8x7b.yaml", "--json"], HEAVY | {"vl_convert", "rich"}),
     *((["cluster", command, "--help"], HELP) for command in ("estimate", "calibrate", "score", "search")),
     *((["curve", command, "--help"], HELP) for command in ("fit", "predict", "score")),
     *((["optimal", command, "--help"], HELP) for command in ("point", "curves", "more", "sensitivity")),
-    (["cluster", "estimate", "--config", "examples/llama-7b.yaml"], HEAVY | {"altair", "vl_convert"}),
-    (["cluster", "search", "--config", "examples/llama-70b.yaml", "--json"], HEAVY | {"altair", "vl_convert", "rich"}),
+    (["cluster", "estimate", "--config", "examples/llama-7b.yaml"], HEAVY | {"vl_convert"}),
+    (["cluster", "search", "--config", "examples/llama-70b.yaml", "--json"], HEAVY | {"vl_convert", "rich"}),
     (["init", "--schema"], HEAVY | {"numpy"}),
     (["list", "models", "--json"], HEAVY | {"numpy", "rich"}),
-    (["predict", "--params", "7B", "--json"], HEAVY | {"altair", "vl_convert", "rich"}),
+    (["predict", "--params", "7B", "--json"], HEAVY | {"vl_convert", "rich"}),
 ]
 
 

@@ -40,6 +40,16 @@ def test_a_result_is_short(shown, name):
     assert "<b>" not in page
 
 
+def test_a_result_shows_its_pictures(shown):
+    """Those of a report, in colours that need no style sheet; a predictor has none."""
+    page = shown["forecast"]._repr_html_()
+    assert page.count("<svg ") == page.count("<figcaption>") == 3
+    assert "var(--" not in page
+    assert f"{shown['forecast'].headline.perplexity.median:.2g}" in page.partition("</strong>")[0]
+    assert "<svg" in shown["found"]._repr_html_()
+    assert "<svg" not in shown["predictor"]._repr_html_()
+
+
 def test_a_forecast_says_what_a_reader_looks_for(shown):
     perplexity = shown["forecast"].headline.perplexity
     text = repr(shown["forecast"])

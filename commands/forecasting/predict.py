@@ -46,7 +46,7 @@ _NEW_DOMAINS = "data.allow_new_domains=true"
 @columns_option
 @allow_new_domain_option
 @calibration_option
-@chart_option("perplexity against tokens")
+@chart_option("what perplexity to expect, where money and time go, and memory")
 @json_option
 def predict(
     config: str | None,
@@ -90,9 +90,11 @@ def predict(
     with stated_in(where):
         result = forecast(run, fitted, times)
     if chart is not None:
-        from ...simulator.report.charts.altair_old import forecast_chart, save_chart
+        from ...simulator.report.charts.writing import save_pictures
+        from ...simulator.report.documents.contents.judged import Judged
+        from ...simulator.report.documents.contents.plan_sections import plan_pictures
 
-        save_chart(forecast_chart(result, fitted), chart)
+        save_pictures(plan_pictures(Judged(result, fitted)), chart)
     show(as_json, result.to_dict(), lambda: tables().forecast_view(result))
 
 
@@ -119,6 +121,7 @@ def _planned(config: str | None, overrides: tuple[str, ...], words: dict[str, st
 @predictor_option
 @allow_new_domain_option
 @calibration_option
+@chart_option("the best of the others against the first")
 @json_option
 def compare(
     configs: tuple[str, ...],
@@ -126,6 +129,7 @@ def compare(
     predictor: str,
     allow_new_domain: bool,
     calibration: str | None,
+    chart: str | None,
     as_json: bool,
 ) -> None:
     """Compare planned runs with the first of them: how they differ, how sure that is, and which is better.
@@ -144,5 +148,12 @@ def compare(
     if allow_new_domain:
         overrides = (*overrides, _NEW_DOMAINS)
     runs = [RunConfig.load(path, overrides) for path in configs]
-    result = compared(runs, load(predictor), step_times(calibration))
+    fitted = load(predictor)
+    result = compared(runs, fitted, step_times(calibration))
+    if chart is not None:
+        from ...simulator.report.charts.writing import save_pictures
+        from ...simulator.report.documents.contents.plan_sections import plan_pictures
+        from ...simulator.report.documents.contents.plans import judged_best
+
+        save_pictures(plan_pictures(judged_best(result, fitted)), chart)
     show(as_json, result.to_dict(), lambda: comparison_view(result))

@@ -119,14 +119,14 @@ def _of_plans(
     from ...simulator.forecast.compare import compare
     from ...simulator.forecast.forecast import forecast
     from ...simulator.predictor.storage.folder import load
-    from ...simulator.report.documents.plans import plan_document, plans_document
+    from ...simulator.report.documents.contents.plans import plan_document, plans_document
 
     runs = [RunConfig.load(path, overrides) for path in plans]
     if words is not None:
         runs = [sketch(words).config(list(overrides))]
     fitted, times = load(predictor), step_times(calibration)
     if log is not None:
-        from ...simulator.report.documents.tracking import tracking_document
+        from ...simulator.report.documents.contents.tracking import tracking_document
         from ...simulator.tracking.track import predictor_for, track
 
         return tracking_document(
@@ -139,7 +139,7 @@ def _of_plans(
 
 
 def _of_study(path: str, overrides: tuple[str, ...], trials: int | None, again: list[str], step: Progress) -> Document:
-    from ...simulator.report.documents.study import study_document
+    from ...simulator.report.documents.contents.study import study_document
     from ...simulator.search.optimize import optimize
     from ...simulator.search.study import Study
 
@@ -149,6 +149,6 @@ def _of_study(path: str, overrides: tuple[str, ...], trials: int | None, again: 
 
 def _of_backtest(path: str, again: list[str], step: Progress) -> Document:
     from ...simulator.predictor.evaluation.backtesting import backtest_table
-    from ...simulator.report.documents.backtest import backtest_document
+    from ...simulator.report.documents.contents.backtest import backtest_document
 
     return backtest_document(backtest_table(read_table(path, None), progress=step), Path(path).name, again)

@@ -221,6 +221,7 @@ def curves(
 @click.option("--budget", default="10%", show_default=True, metavar="SHARE", help="More money, as a share of the cost.")
 @predictor_option
 @calibration_option
+@chart_option("it")
 @json_option
 def more(
     config: str,
@@ -230,6 +231,7 @@ def more(
     budget: str,
     predictor: str,
     calibration: str | None,
+    chart: str | None,
     as_json: bool,
 ) -> None:
     """Say what one more week, more accelerators, more money or twice the tokens buy.
@@ -251,6 +253,11 @@ def more(
     times = step_times(calibration)
     with stated_in(config), progress_bar("what more buys") as step:
         result = what_more_buys(run, fitted, weeks=more_weeks, gpus=gpus, budget=share, step_times=times, progress=step)
+    if chart is not None:
+        from ...simulator.report.charts.planning.more import more_picture
+        from ...simulator.report.charts.writing import save_pictures
+
+        save_pictures([more_picture(result)], chart)
     show(as_json, result.to_dict(), lambda: views().more_view(result))
 
 

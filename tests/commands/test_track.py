@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -196,11 +197,11 @@ def test_charts(call, tmp_path, name):
     assert done.returncode == 4, done.stderr
     text = (tmp_path / name).read_text(encoding="utf-8")
     assert "loss, nats per token" in text
-    assert "Jumped by 3 % at step 5" in text or name.endswith("html")
+    assert re.search(r"Jumped by \d[.]\d % at step \d+: will end near", text)
     assert "http" not in text or name.endswith("svg") or "<script src" not in text
 
 
-HEAVY = {"torch", "sklearn", "lightgbm", "optuna", "pandas", "pyarrow", "scipy", "altair", "vl_convert"}
+HEAVY = {"torch", "sklearn", "lightgbm", "optuna", "pandas", "pyarrow", "scipy", "vl_convert"}
 PROGRAM = """
 import sys
 from foretrain.cli import main

@@ -133,8 +133,8 @@ ANSWERED = [
     ["data", "stock"],
 ]
 REFUSED = [
-    (["predict", "--config", LLAMA, "--chart", "x.svg"], "a chart needs altair", "charts"),
-    (["optimize", "--config", "few.yaml", "--chart", "x.html"], "a chart needs altair", "charts"),
+    (["predict", "--config", LLAMA, "--chart", "x.svg"], "a chart needs vl_convert", "charts"),
+    (["optimize", "--config", "few.yaml", "--chart", "x.html"], "a chart needs vl_convert", "charts"),
     (["data", "prepare", "bpe.yaml"], "a bpe tokenizer needs tokenizers", "proxies"),
     (["proxies", "design", "space.yaml"], "training proxies needs torch", "proxies"),
     (["proxies", "train", "space.yaml"], "training proxies needs torch", "proxies"),

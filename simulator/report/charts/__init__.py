@@ -1,5 +1,5 @@
-"""Results as charts in files. Importing it asks for `foretrain[charts]`, so import it where a chart is drawn."""
+"""Results as pictures. Importing it asks for `foretrain[charts]`, so import it where one is drawn."""
 
 from ....core.extras import require
 
-require("a chart", "altair", "vl_convert")
+require("a chart", "vl_convert")

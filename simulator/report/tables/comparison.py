@@ -11,6 +11,7 @@ from ....core.quantity import Difference
 from ....core.summary import difference_text
 from ....core.units import format_amount, format_count, format_decimals
 from ...forecast.compare import FIGURES, Comparison, figures
+from ..bars import Interval, Strips
 from .cells import add_row, percent, plain_table
 from .forecast import run_size
 
@@ -45,7 +46,7 @@ def comparison_view(result: Comparison) -> RenderableType:
             add_row(table, f"  {name}", own, *cells)
     about = result.forecasts[0].predictor
     rests = f"differences are to {first}, less is better; rests on {about['name']}: {about['title'] or about['table']}"
-    blocks += [table, Text(rests, style="dim")]
+    blocks += [table, _strips(result), Text(rests, style="dim")]
     warnings: dict[str, list[str]] = {}
     for name, one in zip(result.names, result.forecasts, strict=True):
         for warning in one.warnings:
@@ -55,6 +56,17 @@ def comparison_view(result: Comparison) -> RenderableType:
         blocks.append(Text(f"! {whose}{warning}", style="yellow"))
     blocks += [Text(f"! {note}", style="yellow") for note in result.notes]
     return Group(*blocks)
+
+
+def _strips(result: Comparison) -> Strips:
+    """The plans' differences in loss to the first one, on one scale, to be drawn on a terminal."""
+    rows = []
+    for name, found in zip(result.names[1:], result.differences[1:], strict=True):
+        if "loss_nats" in found:
+            loss = found["loss_nats"]
+            said = f"{_signed(loss.median, '{:.3f}'.format)} nats"
+            rows.append(Interval(f"{name} against {result.names[0]}", loss, said, 0.0))
+    return Strips(rows, together=True, wanted="no difference")
 
 
 def difference_lines(found: Mapping[str, Difference]) -> list[Text]:

@@ -18,11 +18,14 @@ from ...forecast.offered import DEFAULT, Offered, ShippedPredictor
 from ...predictor.loss_model import LossModel
 from ...predictor.predictor import Predictor
 from ...predictor.textbook_parameters import most_helpful
+from .. import words
+from ..bars import Interval, Strips
 from .cells import add_row, percent, plain_table, quantity_cells, whole_parts
 from .cluster import cluster_lines, cluster_rows, machines_text, notes_lines
 
 __all__ = ["backtest_view", "fit_view", "forecast_view", "predictors_view", "run_size", "score_view"]
 
+_DAY_S = 86_400.0
 _MANY_LOSSES = 3  # of one predictor, beyond which they share one table
 _TO_THE_LEFT = ("corpus", "by", "tokenizer", "evaluated on")
 _TO_THE_RIGHT = ("runs", "params", "tokens", "FLOPs", "width")
@@ -47,7 +50,7 @@ def forecast_view(result: Forecast) -> RenderableType:
     """The forecast of one run: what was planned, the numbers with intervals, what they rest on, warnings."""
     cluster = result.cluster
     title = f"{result.config.name or 'run'}: {run_size(result.config)}"
-    blocks: list[RenderableType] = [Text(title, style="bold"), _numbers(result)]
+    blocks: list[RenderableType] = [Text(title, style="bold"), _numbers(result), Strips(_intervals(result))]
     targets = result.config.targets
     if result.p_target is not None:
         if targets.perplexity is not None:
@@ -72,6 +75,22 @@ def forecast_view(result: Forecast) -> RenderableType:
     if cluster is not None:
         blocks += notes_lines(cluster)
     return Group(*blocks)
+
+
+def _intervals(result: Forecast) -> list[Interval]:
+    """What a plan may have targets for, each with its target, to be drawn on a terminal."""
+    targets, cluster = result.config.targets, result.cluster
+    perplexity = result.headline.perplexity
+    said = words.PERPLEXITY.text(perplexity.median, words.width_of(perplexity))
+    rows = [Interval("perplexity per token", perplexity, said, targets.perplexity_wanted)]
+    if cluster is not None:
+        days = cluster.wall_clock_days
+        deadline = None if result.config.deadline_s is None else result.config.deadline_s / _DAY_S
+        rows.append(Interval("wall clock", days, words.days_unit(days.median).text(days.median), deadline))
+    if cluster is not None and cluster.cost_usd is not None:
+        cost = cluster.cost_usd
+        rows.append(Interval("cost", cost, words.money_unit(cost.median).text(cost.median), targets.budget_usd))
+    return rows
 
 
 def run_size(config: RunConfig) -> str:

@@ -18,6 +18,7 @@ from ...search.candidate import Candidate
 from ...search.evaluate import PlanEvaluation
 from ...search.result import Optimization
 from ...search.study import BoundLimit, Study
+from ..bars import Amount, Bars
 from .cells import add_row, percent, plain_table
 from .comparison import difference_cell, difference_lines
 
@@ -54,6 +55,7 @@ def study_view(found: Optimization) -> RenderableType:
     if len(study.goals) > 1 and found.front:
         blocks.append(Text("the front: no plan here is better than another in every goal"))
         blocks.append(Padding(_front(found), (0, 0, 0, 2), expand=False))
+        blocks.append(Padding(_bars(found), (0, 0, 0, 2), expand=False))
     blocks += [Text(f"! {warning}", style="yellow") for warning in _warnings(found)]
     blocks += [Text(line, style="dim") for line in (_history(found), *_importances(found))]
     if found.storage is not None:
@@ -285,6 +287,17 @@ def _front(found: Optimization) -> Table:
         cells += [difference_cell(goal, plan.difference[goal]) for goal in compared]
         add_row(table, *cells)
     return table
+
+
+def _bars(found: Optimization) -> Bars:
+    """The front's second goal for each first one, to be drawn on a terminal."""
+    first, second = (goal.name for goal in found.study.goals[:2])
+    rows = []
+    for plan in found.front[:: math.ceil(len(found.front) / _MOST_ON_FRONT)]:
+        goals = plan.evaluation.goals
+        name = f"{first} {form(first, goals[0])}"
+        rows.append(Amount(name, max(goals[1], 0.0), f"{second} {form(second, goals[1])}"))
+    return Bars(rows)
 
 
 def _importances(found: Optimization) -> list[str]:

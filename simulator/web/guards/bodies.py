@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -11,6 +12,7 @@ from ..answers import RefusedError, of_error
 
 __all__ = ["BoundedBodies"]
 
+_READ_ON = 8  # times the largest body: who sends more is cut off, who sends less is told why
 _CLOSE = {"Connection": "close"}  # nothing more of such a request is read
 
 
@@ -25,12 +27,12 @@ class BoundedBodies:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        ends, taken, whole = asyncio.get_running_loop().time() + self.body_s, 0, False
         stated = Headers(scope=scope).get("content-length", "0")
         if not stated.isdecimal() or len(stated) > 15 or int(stated) > self.most_bytes:
+            await self._read_on(receive, ends)
             await of_error(self._too_large())(scope, receive, send)
             return
-        loop = asyncio.get_running_loop()
-        ends, taken, whole = loop.time() + self.body_s, 0, False
 
         async def receive_bounded() -> Message:
             nonlocal taken, whole
@@ -46,6 +48,8 @@ class BoundedBodies:
             taken += len(message.get("body", b""))
             whole = not message.get("more_body", False)
             if taken > self.most_bytes:
+                if not whole:
+                    await self._read_on(receive, ends)
                 raise self._too_large()
             return message
 
@@ -54,6 +58,17 @@ class BoundedBodies:
                 await send(message)
 
         await self.app(scope, receive_bounded, send_bounded)
+
+    async def _read_on(self, receive: Receive, ends: float) -> None:
+        """Take the rest and forget it: a client that is still sending doesn't read its answer."""
+        left = _READ_ON * self.most_bytes
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(ends):
+                while left > 0:
+                    message = await receive()
+                    left -= len(message.get("body", b""))
+                    if not message.get("more_body", False):
+                        return
 
     def _too_large(self) -> RefusedError:
         return RefusedError(413, f"the body is too large; expected at most {self.most_bytes} bytes", _CLOSE)

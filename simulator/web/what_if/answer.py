@@ -8,10 +8,10 @@ from typing import Any
 from ...forecast.compare import differences
 from ...predictor.predictor import Predictor
 from ...report.charts.picture import Picture
+from ...report.documents.contents.judged import Judged
+from ...report.documents.contents.plan_sections import plan_pictures
+from ...report.documents.contents.plans import answer_document
 from ...report.documents.document import Document
-from ...report.documents.judged import Judged
-from ...report.documents.plan_sections import plan_pictures
-from ...report.documents.plans import answer_document
 from .forecasts import Forecasts
 from .stated import Asked
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from ....core.errors import InputError
-from ...report.documents.judged import Judged
+from ...report.documents.contents.judged import Judged
 from .stated import SIZE, Stated
 
 __all__ = ["TRIALS", "better_study"]

@@ -19,9 +19,9 @@ from ....core.reading.yaml_reader import dumps_yaml, loads_yaml
 from ....core.units import shown
 from ....core.version import __version__
 from ...config.starting.sketch import sketch_plan
+from ...report.documents.contents.judged import model_and_tokens
+from ...report.documents.contents.plans import judged_document
 from ...report.documents.html import html_page, style_sheet
-from ...report.documents.judged import model_and_tokens
-from ...report.documents.plans import judged_document
 from ..answers import Answer
 from ..api.facts import examples
 from ..api.requests import read_plan

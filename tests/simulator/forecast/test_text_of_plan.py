@@ -13,7 +13,7 @@ from foretrain.simulator.forecast.for_plan import for_plan
 from foretrain.simulator.forecast.forecast import forecast
 from foretrain.simulator.predictor.predictor import Predictor
 from foretrain.simulator.predictor.storage.folder import load
-from foretrain.simulator.report.charts.altair_old import _curve
+from foretrain.simulator.report.charts.plans.forecast import curve_rows
 from foretrain.simulator.search.evaluate import Evaluator
 from foretrain.simulator.search.optimize import as_study, optimize
 from foretrain.simulator.search.study import Study
@@ -80,7 +80,7 @@ def test_tracking_is_held_against_the_same_forecast(config, told):
 
 def test_the_chart_passes_through_the_plan(config, told):
     result = forecast(config, WEB)
-    middle = min(_curve(result, WEB), key=lambda row: abs(math.log(row["tokens"] / config.data.tokens)))
+    middle = min(curve_rows(result, WEB), key=lambda row: abs(math.log(row["tokens"] / config.data.tokens)))
     assert math.log(middle["median"]) == pytest.approx(told.median, rel=0.01)
 
 

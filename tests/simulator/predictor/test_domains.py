@@ -14,7 +14,7 @@ from foretrain.simulator.predictor.domains import check_domains, known_domains, 
 from foretrain.simulator.predictor.loss_model import LossModel
 from foretrain.simulator.predictor.predictor import Predictor
 from foretrain.simulator.predictor.storage.folder import load
-from foretrain.simulator.report.charts.altair_old import forecast_chart
+from foretrain.simulator.report.charts.plans.forecast import curve_rows
 
 MIX = {"web": 0.5, "code": 0.3, "books": 0.2}
 
@@ -198,10 +198,7 @@ def test_stocks_by_domain_are_summed_for_a_law_of_repeats_in_total(plan):
 def test_the_chart_repeats_domains_as_tokens_grow(plan, predictor):
     config = plan("1B", "2B", mix=MIX, unique_tokens_by_domain={"web": "1B", "code": "1B", "books": "1B"})
     assert config.data.epochs == 1
-    drawn, endless = (
-        forecast_chart(forecast(c, predictor), predictor).to_dict()["layer"][0]["data"]["values"]
-        for c in (config, plan("1B", "2B", mix=MIX))
-    )
+    drawn, endless = (curve_rows(forecast(c, predictor), predictor) for c in (config, plan("1B", "2B", mix=MIX)))
     assert drawn[0]["median"] == pytest.approx(endless[0]["median"])
     assert drawn[-1]["median"] > endless[-1]["median"] * 1.001
 

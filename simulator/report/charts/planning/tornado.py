@@ -185,7 +185,7 @@ def _panel(
 ) -> list[dict[str, Any]]:
     """One outcome: heading, zero line, a light and a dark bar for each number, their values beside them."""
     x, y, width = at
-    zero, half = x + width / 2, width / 2 - _VALUE_PX
+    zero, half = x + width / 2, width / 2 - _VALUE_PX - 4
     place = at_px(*size)
     layers = label([{"x": x + 4, "y": y + LINE_PX / 2, "text": heading}], "text", bold=True, **place)
     drawn: dict[str, list[dict[str, Any]]] = {"part": [], "plan": []}

@@ -33,26 +33,22 @@ def backtest_pictures(results: Mapping[str, Mapping[str, Any]], table: str) -> l
     Args:
         results: By target, as `backtest_table` gives them.
         table: What the runs' table is called.
-
-    Raises:
-        UsageError: No run could be predicted.
     """
     found = []
     for number, (target, result) in enumerate(results.items()):
         points = result["points"]
         if not points or len(found) == _MOST_PICTURES:
             continue
-        columns = [[point["predicted_nats"] for point in points]]
-        columns += [[point["intervals"][level][end] for point in points] for level in ("0.5", "0.9") for end in (0, 1)]
-        columns.append([point["observed_nats"] for point in points])
+        predicted, observed = ([point[key] for point in points] for key in ("predicted_nats", "observed_nats"))
+        (low50, high50), (low90, high90) = (
+            tuple([point["intervals"][level][end] for point in points] for end in (0, 1)) for level in ("0.5", "0.9")
+        )
         names = [f"{words.count(point['params'])} × {words.count(point['tokens'])}" for point in points]
         domain = target.removeprefix("loss").removeprefix(".")
         of = f"loss on {short(domain)}" if domain else "loss"
         source = f"Runs of {short(Path(table).name, 60)}; law {result['chosen']}."
-        picture = calibration_picture(*columns, names, of=of, source=source)
+        picture = calibration_picture(predicted, low50, high50, low90, high90, observed, names, of=of, source=source)
         found.append(picture if number == 0 else replace(picture, name=f"calibration-{number + 1}"))
-    if not found:
-        raise UsageError("chart: no run could be back-tested, so there is nothing to draw; expected more runs")
     return found
 
 

@@ -21,7 +21,9 @@ def texts(svg: str) -> list[str]:
 def rows(spec: dict) -> list[int]:
     """How many rows each mark of a specification has."""
     own = [len(spec["data"]["values"])] if "data" in spec else []
-    return own + [count for key in ("layer", "vconcat", "hconcat") for part in spec.get(key, []) for count in rows(part)]
+    return own + [
+        count for key in ("layer", "vconcat", "hconcat") for part in spec.get(key, []) for count in rows(part)
+    ]
 
 
 @pytest.fixture(scope="session")

@@ -192,5 +192,6 @@ def test_pictures_of_back_tests_by_target(drawn, hostile):
     assert [picture.name for picture in found] == ["calibration", "calibration-2"]
     for picture in found:
         drawn(picture, 320)
+    assert backtest_pictures({"loss": {"chosen": "x", "points": []}}, "runs.csv") == []
     with pytest.raises(UsageError, match="nothing to draw"):
-        backtest_pictures({"loss": {"chosen": "x", "points": []}}, "runs.csv")
+        calibration_picture([], [], [], [], [], [], [])

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ....core.quantity import Quantity
-from .. import words
-from ..theme import colour
-from .marks import PLAIN, bars, field, label, name, rule, steps, ticks
-from .picture import Numbers, Picture, Spec
+from .....core.quantity import Quantity
+from ... import words
+from ...theme import colour
+from ..marks import PLAIN, bars, field, label, name, rule, steps, ticks
+from ..picture import Numbers, Picture, Spec
 
 __all__ = ["Whole", "waterfall_picture"]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...cluster.operations.waterfall import Waterfall
-from .. import words
-from ..charts.dots import Outcomes, chance_picture, difference_picture
-from ..charts.forecast import forecast_picture
-from ..charts.memory import memory_picture
-from ..charts.picture import Picture
-from ..charts.waterfall import Whole, waterfall_picture
-from .document import Section
+from ....cluster.operations.waterfall import Waterfall
+from ... import words
+from ...charts.picture import Picture
+from ...charts.plans.dots import Outcomes, chance_picture, difference_picture
+from ...charts.plans.forecast import forecast_picture
+from ...charts.plans.memory import memory_picture
+from ...charts.plans.waterfall import Whole, waterfall_picture
+from ..document import Section
 from .judged import Judged
 
 __all__ = ["loss_section", "machine_pictures", "money_section", "plan_pictures"]

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ....core.reading.yaml_reader import dumps_yaml
-from ....core.units import format_count
-from ....core.version import __version__
-from ...cluster.step_time.step_model import StepTimeModel
-from ...forecast.compare import Comparison
-from ...forecast.forecast import Forecast
-from ...predictor.predictor import Predictor
-from .. import words
-from ..charts.picture import Numbers
-from .document import Document, Note, Section
+from .....core.reading.yaml_reader import dumps_yaml
+from .....core.units import format_count
+from .....core.version import __version__
+from ....cluster.step_time.step_model import StepTimeModel
+from ....forecast.compare import Comparison
+from ....forecast.forecast import Forecast
+from ....predictor.predictor import Predictor
+from ... import words
+from ...charts.picture import Numbers
+from ..document import Document, Note, Section
 from .doubts import doubts_section
 from .headlines import headlines
 from .judged import Judged, model_and_tokens
 from .plan_sections import loss_section, machine_pictures, money_section
 from .sentences import decision, doubt, lede
 
-__all__ = ["answer_document", "judged_document", "plan_document", "plans_document"]
+__all__ = ["answer_document", "judged_best", "judged_document", "plan_document", "plans_document"]
 
 
 def plan_document(
@@ -38,11 +38,18 @@ def plans_document(
     step_times: StepTimeModel | None = None,
 ) -> Document:
     """The report of several plans: the best of them against the first, and all side by side."""
+    judged = judged_best(comparison, predictor)
+    side_by_side = Section("The plans side by side", tables=(("", _table(comparison)),))
+    return judged_document(
+        judged, [side_by_side] if len(comparison.forecasts) > 2 else [], commands, comparison, step_times
+    )
+
+
+def judged_best(comparison: Comparison, predictor: Predictor) -> Judged:
+    """Of several plans the one with the least loss, but for the first, against the first."""
     first, *others = comparison.forecasts
     place = 1 + min(range(len(others)), key=lambda number: others[number].headline.loss_nats.median)
-    judged = Judged(comparison.forecasts[place], predictor, first, comparison.differences[place])
-    side_by_side = Section("The plans side by side", tables=(("", _table(comparison)),))
-    return judged_document(judged, [side_by_side] if len(others) > 1 else [], commands, comparison, step_times)
+    return Judged(comparison.forecasts[place], predictor, first, comparison.differences[place])
 
 
 def judged_document(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ...search.alternatives import Alternative
-from ...search.result import Optimization
-from .. import words
-from ..charts.picture import Numbers
-from ..charts.planning.study import study_pictures
-from .document import Document, Note, Section
+from ....search.alternatives import Alternative
+from ....search.result import Optimization
+from ... import words
+from ...charts.picture import Numbers
+from ...charts.planning.study import study_pictures
+from ..document import Document, Note, Section
 from .judged import Judged
 from .plans import judged_document
 

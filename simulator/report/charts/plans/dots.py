@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .. import words
-from .marks import PLAIN, field, label, log_ticks, points, rule, steps
-from .picture import Numbers, Picture, Spec
+from ... import words
+from ..marks import PLAIN, field, label, log_ticks, points, rule, steps
+from ..picture import Numbers, Picture, Spec
 
 __all__ = ["Outcomes", "chance_picture", "difference_picture", "piled"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime
 
-from ....core.quantity import Difference
-from ...forecast.forecast import Forecast
-from .. import words
+from .....core.quantity import Difference
+from ....forecast.forecast import Forecast
+from ... import words
 from .judged import Judged, model_and_tokens
 
 __all__ = ["day", "decision", "doubt", "in_short", "lede", "money_clause", "targets"]

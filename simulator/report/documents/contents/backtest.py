@@ -5,24 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ....core.version import __version__
-from .. import words
-from ..charts.picture import Numbers, Picture
-from ..charts.runs.calibration import calibration_picture
-from .document import Document, Headline, Section
+from .....core.version import __version__
+from ... import words
+from ...charts.picture import Numbers
+from ...charts.runs.calibration import backtest_pictures
+from ..document import Document, Headline, Section
 
-__all__ = ["backtest_document", "backtest_pictures"]
-
-
-def backtest_pictures(results: Mapping[str, Mapping[str, Any]], source: str = "") -> list[Picture]:
-    """Observed over predicted for every target that could be back-tested."""
-    return [
-        calibration_picture(
-            *_columns(result["points"]), of=target, source=f"{source}{', ' if source else ''}law {result['chosen']}"
-        )
-        for target, result in results.items()
-        if result.get("points")
-    ]
+__all__ = ["backtest_document"]
 
 
 def backtest_document(results: Mapping[str, Mapping[str, Any]], source: str, commands: Sequence[str] = ()) -> Document:
@@ -36,7 +25,8 @@ def backtest_document(results: Mapping[str, Mapping[str, Any]], source: str, com
     target, result = next(iter(results.items()))
     law = result["laws"][result["chosen"]]
     error, cover = law["median_relative_error"], law.get("coverage") or {}
-    pictures = backtest_pictures(results, source)
+    drawable = any(one["points"] for one in results.values())
+    pictures = backtest_pictures(results, source) if drawable else []
     if pictures:
         title = f"{pictures[0].title}; the median error is {error:.2%}".replace("%", " %").replace("  %", " %")
     else:
@@ -56,17 +46,6 @@ def backtest_document(results: Mapping[str, Mapping[str, Any]], source: str, com
         ),
         commands=tuple(commands),
         facts=(("foretrain", __version__),),
-    )
-
-
-def _columns(points: Sequence[Mapping[str, Any]]) -> tuple[list[Any], ...]:
-    ends = [[point["intervals"][level][end] for point in points] for level in ("0.5", "0.9") for end in (0, 1)]
-    names = [f"{words.count(point['params'])} on {words.count(point['tokens'])}" for point in points]
-    return (
-        [point["predicted_nats"] for point in points],
-        *ends,
-        [point["observed_nats"] for point in points],
-        names,
     )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ....core.quantity import Difference, Quantity
-from .. import words
-from .document import Headline, Strip
+from .....core.quantity import Difference, Quantity
+from ... import words
+from ..document import Headline, Strip
 from .judged import Judged
 from .sentences import day, targets
 

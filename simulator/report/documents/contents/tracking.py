@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ....core.version import __version__
-from ...tracking.result import Tracking
-from .. import words
-from ..charts.picture import Numbers
-from ..charts.runs.track import track_picture
-from .document import Document, Headline, Note, Section, Strip
+from .....core.version import __version__
+from ....tracking.result import Tracking
+from ... import words
+from ...charts.picture import Numbers
+from ...charts.runs.track import track_picture
+from ..document import Document, Headline, Note, Section, Strip
 
 __all__ = ["track_section", "tracking_document"]
 
@@ -17,10 +17,11 @@ __all__ = ["track_section", "tracking_document"]
 def tracking_document(result: Tracking, commands: Sequence[str] = ()) -> Document:
     """The report of a running job against its plan."""
     picture = track_picture(result)
+    name = result.config.name or "run"
     serious = [notice for notice in result.notices if notice.serious]
     others = [notice for notice in result.notices if not notice.serious]
     return Document(
-        kicker=f"{result.config.name or 'run'} · step {result.log.now:,.0f} of {result.steps:,} · foretrain {__version__}",
+        kicker=f"{name} · step {result.log.now:,.0f} of {result.steps:,} · foretrain {__version__}",
         title=picture.title,
         lede=words.sentence(result.sentence),
         headlines=tuple(_headlines(result)),

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ....core.errors import ForetrainError
-from ...allocation.compute_optimal.curves import isoflop
-from ...allocation.sensitivity.sensitivity import sensitivity
-from ...cluster.step_time.step_model import StepTimeModel
-from ...forecast.narrowing.measures import OUTCOMES, Cost, Measure
-from ...forecast.narrowing.ranking import what_would_narrow
-from .. import words
-from ..charts.picture import Picture
-from ..charts.planning.isoflop import isoflop_picture
-from ..charts.planning.tornado import tornado_picture
-from .document import Section, Worth
+from .....core.errors import ForetrainError
+from ....allocation.compute_optimal.curves import isoflop
+from ....allocation.sensitivity.sensitivity import sensitivity
+from ....cluster.step_time.step_model import StepTimeModel
+from ....forecast.narrowing.measures import OUTCOMES, Cost, Measure
+from ....forecast.narrowing.ranking import what_would_narrow
+from ... import words
+from ...charts.picture import Picture
+from ...charts.planning.isoflop import isoflop_picture
+from ...charts.planning.tornado import tornado_picture
+from ..document import Section, Worth
 from .judged import Judged
 
 __all__ = ["doubts_section"]

@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from ....core.units import format_count, format_flops
-from ...forecast.for_plan import for_plan
-from ...forecast.forecast import Forecast
-from ...forecast.law_inputs import planned_loss, run_columns
-from ...predictor.predictor import Predictor
-from .. import words
-from ..theme import colour
-from .marks import COUNTS, PLAIN, area, field, label, layer, line, log_ticks, points, rule
-from .picture import WHOLE, Numbers, Picture, Spec
+from .....core.units import format_count, format_flops
+from ....forecast.for_plan import for_plan
+from ....forecast.forecast import Forecast
+from ....forecast.law_inputs import planned_loss, run_columns
+from ....predictor.predictor import Predictor
+from ... import words
+from ...theme import colour
+from ..marks import COUNTS, PLAIN, area, field, label, layer, line, log_ticks, points, rule
+from ..picture import WHOLE, Numbers, Picture, Spec
 
-__all__ = ["forecast_picture"]
+__all__ = ["curve_rows", "forecast_picture"]
 
 _SPAN = 30.0  # the curve runs from this many times fewer to this many times more tokens than planned
 _POINTS = 25
@@ -31,8 +31,9 @@ _RIGHT = 0.65  # share of the width from which on a label goes to the left of it
 
 def forecast_picture(result: Forecast, predictor: Predictor, baseline: Forecast | None = None) -> Picture:
     """Perplexity of the planned model against training tokens, with 50 % and 90 % bands, plan, target and baseline."""
-    rows = _curve(result, predictor, _tokens(result, baseline))
-    other = [] if baseline is None else _curve(baseline, predictor, np.array([row["tokens"] for row in rows]))
+    tokens = _tokens(result, baseline)
+    rows = curve_rows(result, predictor, tokens)
+    other = [] if baseline is None else curve_rows(baseline, predictor, tokens)
     ends = _fitted_tokens(result)
 
     def draw(width: int) -> Spec:
@@ -117,9 +118,20 @@ def _tokens(result: Forecast, baseline: Forecast | None) -> np.ndarray:
     return np.geomspace(least, most, _POINTS)
 
 
-def _curve(result: Forecast, predictor: Predictor, tokens: np.ndarray) -> list[dict[str, float]]:
-    """The planned model at other token counts; a stated stock of unique tokens stays as it is."""
+def curve_rows(result: Forecast, predictor: Predictor, tokens: np.ndarray | None = None) -> list[dict[str, float]]:
+    """Perplexity of the planned model at other token counts; a stated stock of unique tokens stays as it is.
+
+    Args:
+        result: The forecast of the plan.
+        predictor: What predicted it.
+        tokens: The token counts; by default around the plan's.
+
+    Returns:
+        For each count its median and the ends of its 50 % and 90 %: `tokens`, `median`, `low50`, `high50`, `low90`,
+        `high90`.
+    """
     config = result.config
+    tokens = _tokens(result, None) if tokens is None else tokens
     predictor = for_plan(config, predictor)
     laws = [model.fit.law for model in predictor.parts(result.main).values()]
     # a law without tokens knows only the token count of its runs

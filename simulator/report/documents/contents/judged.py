@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ....core.quantity import Difference
-from ...config.run_config import RunConfig
-from ...forecast.forecast import Forecast
-from ...predictor.predictor import Predictor
-from .. import words
+from .....core.quantity import Difference
+from ....config.run_config import RunConfig
+from ....forecast.forecast import Forecast
+from ....predictor.predictor import Predictor
+from ... import words
 
 __all__ = ["Judged", "model_and_tokens", "same_text"]
 

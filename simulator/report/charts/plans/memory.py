@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...cluster.cluster_estimate import ClusterEstimate
-from .. import words
-from ..theme import colour
-from .marks import PLAIN, bars, field, label, name, rule, steps, ticks
-from .picture import WHOLE, Numbers, Picture, Spec
+from ....cluster.cluster_estimate import ClusterEstimate
+from ... import words
+from ...theme import colour
+from ..marks import PLAIN, bars, field, label, name, rule, steps, ticks
+from ..picture import WHOLE, Numbers, Picture, Spec
 
 __all__ = ["memory_picture"]
 

@@ -1,0 +1,1 @@
+"""What reports say: of plans, studies, running jobs and back-tests."""
