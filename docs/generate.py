@@ -243,12 +243,22 @@ def names() -> str:
     from foretrain.datasets.facts.accelerators import catalogue
     from foretrain.datasets.facts.catalogue import read_facts
     from foretrain.datasets.facts.corpora import corpora, evaluation_sets
+    from foretrain.datasets.facts.models import models
+    from foretrain.datasets.facts.prices import prices
     from foretrain.datasets.facts.tokenizers import tokenizers
 
     kinds = read_facts("corpora.json")["kinds"]
     chips = {
         name: (_peak(one), _number(one.hbm_gib), _number(one.hbm_gb_per_s), str(one.per_node), _others(one.aliases))
         for name, one in catalogue().items()
+    }
+    shapes = {
+        name: (format_count(one.params), "" if one.tokens is None else format_count(one.tokens), one.what)
+        for name, one in models().items()
+    }
+    asked = {
+        name: (f"{one.usd_per_hour:g}", one.accelerator, one.purchase.replace("_", " "), f"{one.date}")
+        for name, one in prices().items()
     }
     texts = {name: (one.what, _mix(one.kinds), _others(one.aliases)) for name, one in corpora().items()}
     judged = {name: (one.what, _others(one.aliases)) for name, one in evaluation_sets().items()}
@@ -267,6 +277,19 @@ def names() -> str:
             "In `hardware.accelerator`. Peaks are dense, memory is what the device reports or its maker states.",
             "",
             *_table(("name", "peak, TFLOP/s", "GiB", "GB/s", "in a node", "also"), chips),
+            "",
+            "## Models",
+            "",
+            "For `--model`: shapes as published.",
+            "",
+            *_table(("name", "parameters", "trained on, tokens", "what"), shapes),
+            "",
+            "## Prices",
+            "",
+            "For `--price` and `prices.preset`: US dollars of an accelerator and an hour, as published that day.",
+            "None is taken unless it is named.",
+            "",
+            *_table(("name", "USD", "accelerator", "purchase", "as of"), asked),
             "",
             "## Kinds of text",
             "",

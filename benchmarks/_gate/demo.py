@@ -22,7 +22,7 @@ _SHOWN = (
     ("README.md", "simulate predict --config examples/llama-7b.yaml"),
     ("docs/how-to/calibrate-your-cluster.md", "simulate cluster estimate --config examples/llama-70b.yaml"),
     ("docs/how-to/write-a-plan.md", "simulate predict --config run.yaml"),
-    ("docs/how-to/choose-a-predictor.md", "simulate predictors"),
+    ("docs/how-to/choose-a-predictor.md", "simulate list predictors"),
     ("docs/how-to/write-a-plan.md", "simulate init --schema"),
     ("docs/how-to/train-proxies.md", "simulate data inspect corpora.yaml"),
     ("docs/how-to/find-a-better-plan.md", "simulate optimal point --flops 5.76e23"),
