@@ -160,6 +160,11 @@ def test_what_is_wrong_is_said(client, path, body, status, words):
         assert word in message
 
 
+def test_the_page_opens_for_machines_that_cost_nothing(client):
+    plan = {**PLAN, "hardware": {**PLAN["hardware"], "price_usd_per_hour": 0}}
+    assert client.get("/", params={"plan": json.dumps(plan)}).status_code == 200
+
+
 def test_a_failure_of_our_own_is_logged_and_tells_nothing(client, monkeypatch, caplog):
     def broken(*_):
         raise KeyError("/a/secret/path")
