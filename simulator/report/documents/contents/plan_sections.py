@@ -66,7 +66,7 @@ def money_pictures(judged: Judged) -> list[Picture]:
         *([("baseline", other)] if judged.baseline and (other := judged.baseline.waterfall) else []),
     ]
     found = []
-    if own.cost_usd is not None:
+    if own.cost_usd is not None and own.cost_usd.median > 0:  # machines of one's own may be stated to cost nothing
         found.append(_cost(judged, [(role, one) for role, one in plans if one.cost_usd is not None]))
     return [*found, _time(judged, plans)]
 
