@@ -39,7 +39,7 @@ async function drawOne(name, spec) {
   if (!place) return;
   const fresh = document.createElement("div");
   // `ast`: expressions are interpreted, so that no text is ever run as a script
-  const view = await globalThis.vegaEmbed(fresh, spec, {
+  const view = await /** @type {any} */ (globalThis).vegaEmbed(fresh, spec, {
     mode: "vega-lite", renderer: "svg", ast: true, actions: false, defaultStyle: false, tooltip: false, hover: false,
   });
   const title = document.getElementById(`${name}-title`);
