@@ -228,7 +228,7 @@ def _csv(answered: Shown) -> str:
 
 def _cell(text: str) -> str:
     """Text that a spreadsheet doesn't take for a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "@", "\t", "\r") else text
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 def _attachment(text: str, media_type: str, name: str) -> Response:
