@@ -220,7 +220,7 @@ def _csv(answered: Shown) -> str:
     out = io.StringIO()
     table = csv.writer(out)
     for picture in answered.pictures:
-        table.writerow(["picture", *picture.numbers.columns])
+        table.writerow(["picture", *map(_cell, picture.numbers.columns)])
         for row in picture.numbers.rows:
             table.writerow([picture.name, *map(_cell, row)])
     return out.getvalue()
