@@ -22,18 +22,19 @@ def decision(judged: Judged) -> str:
         return f"{_verb(plan)} {in_short(plan)}"
     ours, theirs = model_and_tokens(plan.config), model_and_tokens(baseline.config)
     if ours == theirs:
-        ours, theirs = plan.config.name or "the plan", baseline.config.name or "the baseline"
+        ours, theirs = plan.config.name, baseline.config.name
+    if ours == theirs or not (ours and theirs):
+        ours, theirs = "the plan", "the baseline"
     quality = judged.quality
     money = money_clause(judged)
     if quality is None:
         return f"{ours} or {theirs}: which is better can’t be told from losses of different text"
-    chance = quality.chance_lower
-    theirs = theirs.removesuffix(" tokens")
+    chance, short = quality.chance_lower, theirs.removesuffix(" tokens")
     if chance >= _SURE:
-        return f"Train {ours} instead of {theirs}: {words.likely(chance)} a better model{money}"
+        return f"Train {ours} instead of {short}: {words.likely(chance)} a better model{money}"
     if chance <= _UNSURE:
-        return f"Keep {theirs} tokens: {ours} is {words.likely(1.0 - chance)} the worse model{money}"
-    return f"{ours} or {theirs}: no telling which is better{money}"
+        return f"Keep {theirs}: {ours} is {words.likely(1.0 - chance)} the worse model{money}"
+    return f"{ours} or {short}: no telling which is better{money}"
 
 
 def _verb(plan: Forecast) -> str:
