@@ -76,7 +76,8 @@ def _title(result: Forecast, baseline: Forecast | None) -> str:
             side = "below" if perplexity.median < other.median else "above"
             return f"Perplexity {median}, {side} the baseline’s {their}"
         return f"Perplexity {median}, as the baseline’s"
-    return f"Perplexity {median}; nine in ten outcomes lie in {words.interval(perplexity, words.PERPLEXITY)}"
+    ends = words.interval(perplexity, words.PERPLEXITY).replace(" to ", " and ")
+    return f"Perplexity {median}; nine in ten outcomes lie between {ends}"
 
 
 def _caption(result: Forecast) -> str:

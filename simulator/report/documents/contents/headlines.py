@@ -30,7 +30,7 @@ def _perplexity(judged: Judged) -> Headline:
         return Headline(label, value, "", f"90 %: {interval}", Strip.of(own, None, limit), note=note)
     theirs = baseline.headline.perplexity
     apart = judged.differences.get("perplexity")
-    note = "" if apart is None else f"lower in about {words.in_fifty(apart.chance_lower)} of 50 cases"
+    note = "" if apart is None else f"lower in {words.of_fifty(apart.chance_lower)} cases"
     return Headline(
         label,
         value,
@@ -109,12 +109,12 @@ def _chance(judged: Judged) -> Headline | None:
         theirs = words.percent(baseline.p_all)
         gap = plan.p_all - baseline.p_all
         word = "No better than" if abs(gap) < 0.03 else ("Better than" if gap > 0 else "Worse than")
-        difference = f"{word} the baseline ({theirs})"
+        same = plan.config.targets == baseline.config.targets
+        difference = f"{word} the baseline ({theirs})" if same else f"The baseline meets its own with {theirs}"
     what, least = min(wanted, key=lambda pair: pair[1])
     note = f"{what[0].lower()}{what[1:]} is what is in doubt ({words.percent(least)})" if least < 0.9 else ""
-    return Headline(
-        label, words.chance(plan.p_all), "", words.percent(plan.p_all), dots=dots, difference=difference, note=note
-    )
+    short, share = words.chance(plan.p_all), words.percent(plan.p_all)
+    return Headline(label, short, "", share if share != short else "", dots=dots, difference=difference, note=note)
 
 
 def _against(apart: Difference | None, theirs: Quantity | None, unit: words.Unit, less: str, more: str) -> str:
