@@ -42,6 +42,7 @@ __all__ = [
 
 _MOST_DIGITS = 4
 _PERCENT = re.compile(r"(?<=\d)%")
+_SETTING = re.compile(r"(model|data|optim|hardware|layout|reliability|prices|energy|targets|serving)(\.[a-z0-9_]+)+")
 _STEPS_IN_INTERVAL = 6.0  # an interval holds at least so many steps of the last digit shown
 
 
@@ -291,7 +292,7 @@ def sentence(text: str) -> str:
         return ""
     first, *others = text.split()
     named = "." in first.rstrip(".,") or "_" in first
-    if named and others and not first.endswith(","):
+    if _SETTING.fullmatch(first) and others:
         text = f"The setting {text}"
     return (text if named else text[0].upper() + text[1:]) + ("" if text[-1] in ".!?" else ".")
 

@@ -121,6 +121,7 @@ def _drawn(
         title=None,
         axis={
             "labelLimit": names_px,
+            "labelOverlap": False,
             "minExtent": names_px,
             "labelExpr": "split(datum.value, '\\n')",
             "labelColor": colour("ink"),
@@ -144,7 +145,7 @@ def _drawn(
     for whole, row in zip(wholes, totals, strict=True):
         layers += _graded(row, whole.role, x, y)
     if limit is not None:
-        at = [{"x": limit[1] / unit.scale, "text": f"{limit[0]} {unit.text(limit[1])}"}]
+        at = [{"x": limit[1] / unit.scale, "text": f"{limit[0]} {_own_unit(limit[1], unit).text(limit[1])}"}]
         layers += label(
             at,
             "text",
@@ -158,6 +159,11 @@ def _drawn(
         )
     row_px = _TALL_ROW_PX if narrow else _ROW_PX
     return {"height": row_px * len(order) + (78 if limit else 56), "layer": layers}
+
+
+def _own_unit(value: float, unit: words.Unit) -> words.Unit:
+    """A limit's own unit: one of 45 days is no 0.12 years, however long the plan takes."""
+    return words.money_unit(value) if unit.before else words.days_unit(value)
 
 
 def _two_lines(row: str) -> str:

@@ -50,7 +50,7 @@ def _time(judged: Judged) -> Headline | None:
     unit = words.days_unit(own.median)
     theirs = judged.baseline.cluster.wall_clock_days if judged.baseline and judged.baseline.cluster else None
     deadline = None if config.deadline_s is None else config.deadline_s / 86_400.0
-    limit = None if deadline is None else (deadline, f"deadline {unit.number(deadline)}")
+    limit = None if deadline is None else (deadline, f"deadline {words.days_unit(deadline).text(deadline)}")
     label, said = "Wall clock", f"90 %: {words.interval(own, unit)}"
     if cluster.finish is not None:
         label = f"Wall clock, to {day(cluster.finish['median'])}"
@@ -85,7 +85,7 @@ def _cost(judged: Judged) -> Headline | None:
     unit = words.money_unit(own.median)
     theirs = judged.baseline.cluster.cost_usd if judged.baseline and judged.baseline.cluster else None
     budget = config.targets.budget_usd
-    limit = None if budget is None else (budget, f"budget {unit.text(budget)}")
+    limit = None if budget is None else (budget, f"budget {words.money_unit(budget).text(budget)}")
     return Headline(
         "Cost",
         unit.text(own.median, words.width_of(own)),
@@ -112,7 +112,7 @@ def _chance(judged: Judged) -> Headline | None:
         same = plan.config.targets == baseline.config.targets
         difference = f"{word} the baseline ({theirs})" if same else f"The baseline meets its own with {theirs}"
     what, least = min(wanted, key=lambda pair: pair[1])
-    note = f"{what[0].lower()}{what[1:]} is what is in doubt ({words.percent(least)})" if least < 0.9 else ""
+    note = f"{what[0].lower()}{what[1:]} is what decides ({words.percent(least)})" if least < 0.9 else ""
     short, share = words.chance(plan.p_all), words.percent(plan.p_all)
     return Headline(label, short, "", share if share != short else "", dots=dots, difference=difference, note=note)
 

@@ -160,6 +160,8 @@ def _target_in_doubt(judged: Judged) -> str:
     what, chance = min(chances, key=lambda pair: pair[1])
     if chance >= _IN_DOUBT:
         return ""
+    if chance < 1.0 - _ALMOST:
+        return f"{what} is almost surely missed: {words.percent(chance)}."
     if judged.baseline is not None and judged.comparable:
         theirs = dict(targets(judged.baseline)).get(what)
         if theirs is not None and theirs < _IN_DOUBT:
