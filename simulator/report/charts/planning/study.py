@@ -65,7 +65,7 @@ def front_of_study(found: Optimization) -> Picture | None:
         baseline=baseline,
         limit=_limit(found, "cost_usd", best.figures["cost_usd"].median, best.candidate.evaluation.measured),
         tried=found.trials["complete"] if found.feasible else None,
-        caption="" if found.feasible else words.sentence(found.why_infeasible or ""),
+        caption="" if found.feasible else "No plan keeps every limit.",
     )
 
 

@@ -23,6 +23,7 @@ __all__ = ["curve_rows", "forecast_picture"]
 _SPAN = 30.0  # the curve runs from this many times fewer to this many times more tokens than planned
 _POINTS = 25
 _FLOPS_PER_PARAM_TOKEN = 6.0
+_OUTSIDE_DECADES = 0.05  # from which on a plan counts as outside of the fitted runs
 _ROOM = 1.06  # around the lowest and the highest number, as a factor
 _SURE, _UNSURE = 0.95, 0.05
 _MOST_NATS = 300.0  # whose perplexity a picture can still hold
@@ -85,8 +86,8 @@ def _caption(result: Forecast) -> str:
     runs = "1 run" if about["rows"] == 1 else f"{about['rows']:,} runs"
     said = f"Predictor {about['name']}: {runs} up to {format_flops(about['fitted_flops'][1])}."
     gap = result.extrapolation_gap_decades
-    if gap >= 0.05:
-        said += f" The plan lies {10**gap:.2g} times beyond; the bands are widened for it."
+    if gap >= _OUTSIDE_DECADES:
+        said += f" The plan lies outside them by a factor of {words.plain(10**gap)}; the bands are widened for it."
     return said
 
 
@@ -153,8 +154,10 @@ def curve_rows(result: Forecast, predictor: Predictor, tokens: np.ndarray | None
 
 
 def _fitted_tokens(result: Forecast) -> float:
-    """Tokens of this model at which its compute is that of the largest fitted run."""
-    return result.predictor["fitted_flops"][1] / (_FLOPS_PER_PARAM_TOKEN * result.config.model.params_active)
+    """Tokens of this model at which its compute is that of the largest fitted run; 0 where it is outside otherwise."""
+    planned = result.config.data.tokens
+    end = result.predictor["fitted_flops"][1] / (_FLOPS_PER_PARAM_TOKEN * result.config.model.params_active)
+    return 0.0 if result.extrapolation_gap_decades >= _OUTSIDE_DECADES and planned < end else end
 
 
 def _drawn(
@@ -169,7 +172,9 @@ def _drawn(
     planned = _point(result)
     target = result.config.targets.perplexity_wanted
     most = _most_drawn(rows, planned, target)
-    low = min([row["low90"] for row in rows] + ([] if target is None else [target])) / _ROOM
+    theirs = [] if baseline is None else [baseline.headline.perplexity.median]
+    most = max(most, *(one * _ROOM for one in theirs)) if theirs else most
+    low = min([row["low90"] for row in rows] + ([] if target is None else [target]) + theirs) / _ROOM
     first, last = rows[0]["tokens"], rows[-1]["tokens"]
     x_scale = {"type": "log", "domain": [first, last], "nice": False}
     x = field(

@@ -17,6 +17,7 @@ __all__ = ["Whole", "waterfall_picture"]
 _ROW_PX, _TALL_ROW_PX = 26, 35
 _LEAST_SHARE = 0.005  # of the whole, below which parts are joined
 _REST = "other, each under 0.5 %"
+_FAR = 6.0  # times the plan's whole, from which on another whole or a limit would leave its parts no room
 _NARROW_PX = 400
 _NARROW_LINE = 16  # letters of a row's name on one line, where there is little room
 _NAME_LETTER_PX = 7.0  # the space that names get is no less than this, whatever font they were measured in
@@ -57,10 +58,13 @@ def waterfall_picture(
         caption: Source, what isn't stated.
     """
     parts = _joined(wholes[0])
+    most = wholes[0].total.intervals[0.9][1]
+    near = [whole for whole in wholes if whole.total.median <= _FAR * most]
+    shown_limit = limit if limit is not None and limit[1] <= _FAR * most else None
     fine = replace(unit, digits=1)
 
     def draw(width: int) -> Spec:
-        return _drawn(parts, wholes, unit, limit, width)
+        return _drawn(parts, near, unit, shown_limit, width)
 
     names = list(dict.fromkeys(part for whole in wholes for part, _ in whole.parts))
     of_each = [dict(whole.parts) for whole in wholes]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .....core.quantity import Difference, Quantity
 from ... import words
 from ..document import Headline, Strip
@@ -37,7 +39,7 @@ def _perplexity(judged: Judged) -> Headline:
         "",
         f"90 %: {interval}",
         Strip.of(own, theirs, limit),
-        difference=_against(apart, theirs, words.PERPLEXITY, "lower", "higher"),
+        difference=_against(apart, theirs, lambda _: words.PERPLEXITY, "lower", "higher"),
         note=note,
     )
 
@@ -61,7 +63,7 @@ def _time(judged: Judged) -> Headline | None:
         unit.after.strip(),
         said,
         Strip.of(own, theirs, limit),
-        difference=_against(judged.differences.get("wall_clock_days"), theirs, unit, "shorter", "longer"),
+        difference=_against(judged.differences.get("wall_clock_days"), theirs, words.days_unit, "shorter", "longer"),
         note="" if cluster.p_deadline is None else f"{words.percent(cluster.p_deadline)} to keep the deadline",
     )
 
@@ -92,7 +94,7 @@ def _cost(judged: Judged) -> Headline | None:
         "",
         f"90 %: {words.interval(own, unit)}",
         Strip.of(own, theirs, limit),
-        difference=_against(judged.differences.get("cost_usd"), theirs, unit, "less", "more"),
+        difference=_against(judged.differences.get("cost_usd"), theirs, words.money_unit, "less", "more"),
         note="" if cluster.p_budget is None else f"{words.percent(cluster.p_budget)} to keep the budget",
     )
 
@@ -117,12 +119,14 @@ def _chance(judged: Judged) -> Headline | None:
     return Headline(label, short, "", share if share != short else "", dots=dots, difference=difference, note=note)
 
 
-def _against(apart: Difference | None, theirs: Quantity | None, unit: words.Unit, less: str, more: str) -> str:
+def _against(
+    apart: Difference | None, theirs: Quantity | None, unit_of: Callable[[float], words.Unit], less: str, more: str
+) -> str:
     """`$100k more than the baseline ($310k)`."""
     if apart is None or theirs is None:
         return ""
-    base = unit.text(theirs.median, words.width_of(theirs))
-    size = unit.text(abs(apart.median), words.width_of(apart))
+    base = unit_of(theirs.median).text(theirs.median, words.width_of(theirs))
+    size = unit_of(apart.median).text(abs(apart.median), words.width_of(apart))
     if abs(apart.median) < 1e-9 * max(abs(theirs.median), 1e-12):
         return f"The same as the baseline ({base})"
     return f"{size} {less if apart.median < 0 else more} than the baseline ({base})"

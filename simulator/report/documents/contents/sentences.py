@@ -147,7 +147,7 @@ def doubt(judged: Judged) -> str:
         said.append(f"It may not fit in memory: {words.chance_in_words(plan.cluster.p_fit)} that it does.")
     gap = plan.extrapolation_gap_decades
     if gap >= _FAR_DECADES:
-        said.append(f"The plan lies {words.plain(10**gap)} times beyond the runs that the forecast rests on.")
+        said.append(f"The plan lies outside the runs that this rests on by a factor of {words.plain(10**gap)}.")
     return " ".join(part for part in said if part)
 
 

@@ -17,7 +17,7 @@ from .plans import judged_document
 
 __all__ = ["study_document"]
 
-_PLAIN = ("loss", "perplexity", "cost", "wall clock", "time")
+_PLAIN = ("loss", "perplexity", "cost", "lifetime cost", "time", "energy")
 _SAID = 1  # alternatives beside the best that the sentence below the decision may name
 
 
@@ -52,7 +52,7 @@ def study_document(found: Optimization, commands: Sequence[str] = ()) -> Documen
     document = replace(document, kicker=f"{tried} · {document.kicker.partition(' · ')[2]}")
     if found.feasible:
         return replace(document, lede=" ".join([document.lede, *_said(found.alternatives)]))
-    return replace(document, title=_infeasible(found), lede=f"Then: {document.title}.")
+    return replace(document, title=_infeasible(found), lede=f"Then {document.title[0].lower()}{document.title[1:]}.")
 
 
 def _infeasible(found: Optimization) -> str:
@@ -63,9 +63,8 @@ def _infeasible(found: Optimization) -> str:
     for limit, bound in found.smallest_relaxation.limits:
         of = figure(limit.measure.name)
         name = of.name if of.name in _PLAIN else limit.measure.name.replace("_", " ")
-        side = "at most" if limit.side == "at_most" else "at least"
-        asked.append(f"{name} of {side} {of.text(bound)}, not {of.text(limit.bound)}")
-    return f"No plan keeps every limit; what would do: {words.listed(asked)}"
+        asked.append(f"{of.text(bound)} of {name}, not {of.text(limit.bound)}")
+    return f"No plan keeps every limit; allow {words.listed(asked)}"
 
 
 def _said(alternatives: Sequence[Alternative]) -> list[str]:
