@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from ... import words
 from ...theme import colour
 from ..marks import COUNTS, PLAIN, area, field, label, layer, line, log_ticks, points, rule
 from ..picture import WHOLE, Numbers, Picture, Spec
+from ..placing import LINE_PX, Scale, Spot, sides, text_px
 
 __all__ = ["curve_rows", "forecast_picture"]
 
@@ -27,7 +28,7 @@ _OUTSIDE_DECADES = 0.05  # from which on a plan counts as outside of the fitted 
 _ROOM = 1.06  # around the lowest and the highest number, as a factor
 _SURE, _UNSURE = 0.95, 0.05
 _MOST_NATS = 300.0  # whose perplexity a picture can still hold
-_RIGHT = 0.65  # share of the width from which on a label goes to the left of its mark
+_LEFT_PX, _FOOT_PX = 46, 60  # what the axes take
 
 
 def forecast_picture(result: Forecast, predictor: Predictor, baseline: Forecast | None = None) -> Picture:
@@ -207,8 +208,20 @@ def _drawn(
                 y=field("y", **y),
             ),
         ]
+    height = 300 if narrow else 360
+    plot = width - _LEFT_PX, height - _FOOT_PX
+    across, up = Scale(first, last, True), Scale(low, most, True)
+
+    def px(at: float, perplexity: float) -> tuple[float, float]:
+        return across.place(at, plot[0]), plot[1] - up.place(perplexity, plot[1])
+
     if other and baseline is not None:
-        layers += _baseline(other, baseline, x, y)
+        its = _point(baseline)
+        its["text"] = its["text"].replace("plan", "baseline")
+        spot = Spot(*px(its["tokens"], its["median"]), [its["text"]])
+        lines = [px(row["tokens"], row["median"]) for row in (*other, *rows)]
+        (side,) = sides([spot], *plot, lines, _plan_boxes(planned, px))
+        layers += _baseline(other, its, x, y, side)
     inside = [row for row in rows if row["tokens"] <= fitted_tokens]
     beyond = [row for row in rows if row["tokens"] >= fitted_tokens]
     if inside and beyond:
@@ -219,7 +232,7 @@ def _drawn(
         if part
     ]
     layers += _plan(planned, x, y, narrow)
-    return {"height": 300 if narrow else 360, "layer": layers}
+    return {"height": height, "layer": layers}
 
 
 def _most_drawn(rows: Sequence[dict[str, float]], planned: dict[str, Any], target: float | None) -> float:
@@ -286,23 +299,25 @@ def _plan(planned: dict[str, Any], x: Any, y: Any, narrow: bool) -> list[dict[st
     ]
 
 
-def _baseline(other: Sequence[dict[str, float]], baseline: Forecast, x: Any, y: Any) -> list[dict[str, Any]]:
-    """The baseline's median, and the baseline on it."""
-    its = _point(baseline)
-    its["text"] = its["text"].replace("plan", "baseline")
-    right = its["tokens"] < x["scale"]["domain"][1] ** _RIGHT * x["scale"]["domain"][0] ** (1 - _RIGHT)
+def _plan_boxes(
+    planned: dict[str, Any], px: Callable[[float, float], tuple[float, float]]
+) -> list[tuple[float, float, float, float]]:
+    """Where the plan's own labels lie, px: left, right, top, bottom."""
+    at = planned["tokens"]
+    found = []
+    labels = (("median", "text", True, 11), ("high90", "high_text", False, 4), ("low90", "low_text", False, -4))
+    for of, text, left, down in labels:
+        (x, y), long = px(at, planned[of]), text_px(planned[text]) + 9
+        found.append((x - long if left else x, x if left else x + long, y + down - LINE_PX / 2, y + down + LINE_PX / 2))
+    return found
+
+
+def _baseline(
+    other: Sequence[dict[str, float]], its: dict[str, Any], x: Any, y: Any, side: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """The baseline's median, and the baseline on it, with its label on a side that is free."""
     return [
         line(other, "baseline", "median", x=x, **y),
         points([its], "baseline", x=x, y=field("median", **y), shape={"value": "diamond"}),
-        *label(
-            [its],
-            "text",
-            ink="baseline",
-            bold=True,
-            align="left" if right else "right",
-            dx=8 if right else -8,
-            dy=-11 if right else 14,
-            x=x,
-            y=field("median", **y),
-        ),
+        *label([its], "text", ink="baseline", bold=True, x=x, y=field("median", **y), **side),
     ]
