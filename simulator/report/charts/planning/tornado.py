@@ -83,7 +83,7 @@ def tornado_picture(result: Sensitivity) -> Picture:
     return Picture(
         name="tornado",
         title=_title(rows, panels, units, step),
-        subtitle=f"What {step} % less (light) and {step} % more (dark) of each number does, all others held{shares}",
+        subtitle=f"What {step} % less (upper bar) and {step} % more (lower bar) of each does, all others held{shares}",
         caption=_caption(result, rows),
         numbers=_numbers(rows, headings, units, step),
         draw=draw,

@@ -127,13 +127,13 @@ def _rows_of_dots(plans: Sequence[Outcomes], target: float, unit: words.Unit, of
         heads.append((one, floor + tall * _DOT_PX + 14))
         floor += tall * _DOT_PX + _HEAD_PX
     y = {"scale": {"domain": [0, floor], "nice": False}, "axis": None}
+    mark = [{"x": target, "text": f"target {unit.number(target)}"}]
+    layers.append(rule(mark, "limit", dashed=True, x=field("x", **x)))
     for one, height in heads:
         layers += label(
             [{"text": one.plan, "y": height}], "text", ink=one.role, bold=True, x={"value": 0}, y=field("y", **y)
         )
     right = (math.log(target / low) / math.log(high / low) if log else (target - low) / (high - low)) > 0.6
-    mark = [{"x": target, "text": f"target {unit.number(target)}"}]
-    layers.append(rule(mark, "limit", dashed=True, x=field("x", **x)))
     layers += label(
         mark,
         "text",
