@@ -49,8 +49,6 @@ def markdown_text(document: Document) -> str:
 
 def _section(section: Section) -> list[str]:
     found = [f"## {_text(section.title)}", _text(section.text)]
-    for heading, table in section.tables:
-        found += [f"### {_text(heading)}" if heading else "", _table(table)]
     for picture in section.pictures:
         found += [
             f"### {_text(picture.title)}",
@@ -58,6 +56,8 @@ def _section(section: Section) -> list[str]:
             _table(picture.numbers),
             _text(picture.caption),
         ]
+    for heading, table in section.tables:
+        found += [f"### {_text(heading)}" if heading else "", _table(table)]
     found.append(
         "\n".join(
             f"{place}. **{_text(one.what)}** {_text(one.brings)} {_text(one.costs)}".rstrip()

@@ -85,7 +85,7 @@ def _cost(judged: Judged, plans: Sequence[tuple[str, Waterfall]]) -> Picture:
     return waterfall_picture(
         "cost",
         _largest(whole, f"the {unit.text(whole.total.median, words.width_of(whole.total))}"),
-        "Cost of the plan by part; fuzzy ends: 50 % and 90 %",
+        "Cost of the plan by part; pale ends: 50 % and 90 %",
         wholes,
         unit,
         None if budget is None else ("budget", budget),
@@ -105,7 +105,7 @@ def _time(judged: Judged, plans: Sequence[tuple[str, Waterfall]]) -> Picture:
     return waterfall_picture(
         "time",
         _largest(whole, f"the {unit.text(whole.total.median, words.width_of(whole.total))}"),
-        f"Wall clock of the plan by part, in {unit.after.strip()}; fuzzy ends: 50 % and 90 %",
+        f"Wall clock of the plan by part, in {unit.after.strip()}; pale ends: 50 % and 90 %",
         wholes,
         unit,
         None if deadline_s is None else ("deadline", deadline_s / _DAY_S),
