@@ -96,9 +96,10 @@ def test_curves_as_a_table(call):
     assert [line.split()[0] for line in shown.splitlines() if line[:1].isdigit()] == ["1.00e21", "1.00e22", "2.2"]
 
 
-def test_what_more_buys(call):
+def test_what_more_buys(call, tmp_path):
     words = ("optimal", "more", "--config", SEVEN_B, "--weeks", "2", "--gpus", "512", "--budget", "20%")
-    facts = parsed(call(*words, "--json"))
+    facts = parsed(call(*words, "--chart", tmp_path / "more.pdf", "--json"))
+    assert (tmp_path / "more.pdf").read_bytes().startswith(b"%PDF")
     named = {row["what"]: row for row in facts["more"]}
     assert {"2 weeks more", "512 more accelerators (+100%)", "20% more money", "twice the tokens"} < set(named)
     for row in named.values():

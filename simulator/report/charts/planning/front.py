@@ -20,6 +20,7 @@ _BEYOND = 0.12  # of the axis that is drawn beyond a limit
 _AVOIDED = 60  # places of the line that labels stay off
 _LEFT_PX, _NARROW = 52, 450
 _LIMIT_PX = 110  # how wide the limit's label is
+_ROOM_PX = 3 * LINE_PX  # above and below the plans, for labels of two lines
 
 
 @dataclass(frozen=True)
@@ -184,11 +185,11 @@ def _drawn(
     height = 280 if narrow else 320
     every = [*front, *((one.x, one.y) for one in (*named, *([] if baseline is None else [baseline])))]
     across = Scale.around([at for at, _ in every] + ([] if limit is None else [limit.at]))
-    up = Scale.around([value for _, value in every], 0.05, log=False).wider(below=1.5 * LINE_PX / height)
+    up = Scale.around([value for _, value in every], 0.05, log=False).wider(below=_ROOM_PX / height)
     if limit is not None and across.place(limit.at, 1.0) > 1.0 - _BEYOND:
         across = across.wider(above=_BEYOND)
     if limit is not None:
-        up = up.wider(above=2.2 * LINE_PX / height)
+        up = up.wider(above=_ROOM_PX / height)
     at_x = field("x", **across.options(x.title, x.labels, 4 if narrow else 7))
     at_y = field("y", **up.options(y.title, y.labels, 6, grid=True))
     layers: list[dict[str, Any]] = []

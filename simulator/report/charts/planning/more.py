@@ -20,6 +20,7 @@ _TOP_PX = 26
 _BAR_PX = 12
 _SAID_PX = 150  # room for what stands beside each bar
 _MOST_NOTES = 3
+_NAME = 36  # letters of what there is more of
 
 
 def more_picture(result: Marginal) -> Picture:
@@ -33,7 +34,7 @@ def more_picture(result: Marginal) -> Picture:
         kinds = (("as planned", row.same_model, "baseline"), ("best size", row.best_model, "plan"))
         moved = [(kind, change, ink) for kind, change, ink in kinds if change is not None and _moves(change)]
         if moved:
-            groups.append((row.what, moved))
+            groups.append((short(row.what, _NAME), moved))
     if not groups:
         raise UsageError("chart: nothing more is possible, so there is nothing to draw")
 
@@ -106,7 +107,7 @@ def _drawn(groups: Sequence[_Group], width: int) -> Spec:
     layers += label(head, "text", ink="muted", align="right", **place)
     y = float(_TOP_PX)
     for what, moved in groups:
-        layers += label([{"x": 2, "y": y + _HEAD_PX / 2, "text": short(what, 40)}], "text", bold=True, **place)
+        layers += label([{"x": 2, "y": y + _HEAD_PX / 2, "text": what}], "text", bold=True, **place)
         y += _HEAD_PX
         for kind, change, ink in moved:
             middle, loss = y + _ROW_PX / 2, change.loss_change_nats

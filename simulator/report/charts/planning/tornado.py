@@ -79,11 +79,11 @@ def tornado_picture(result: Sensitivity) -> Picture:
         return _drawn(rows, headings, units, most, width)
 
     step = words.plain(100.0 * result.step)
-    shares = "; shares of the mix one point" if any(row.key.startswith("data.mix.") for row in rows) else ""
+    points = "; shares of the mix one point" if any(row.key.startswith("data.mix.") for row in rows) else ""
     return Picture(
         name="tornado",
         title=_title(rows, panels, units, step),
-        subtitle=f"What {step} % less (light) and {step} % more (dark) of each number does, all others held{shares}",
+        subtitle=f"What {step} % less (upper bar) and more (lower bar) of each number does, all else held{points}",
         caption=_caption(result, rows),
         numbers=_numbers(rows, headings, units, step),
         draw=draw,

@@ -24,6 +24,7 @@ _MOST_NAMED, _MOST_ROWS, _MOST_PICTURES = 3, 10, 12
 _FEW = 10  # runs, below which nothing is said of their share
 _SURE_SD = 2.0  # standard deviations from the promised share within which it is kept
 _SLACK = 0.03  # runs of one cut share their luck, so a share varies by more than that
+_PADDING = {"left": 7, "right": 4, "top": 4, "bottom": 2}  # signs and % are far wider in some fonts
 _SIGNED = "(datum.value > 0 ? '+' : '') + replace(format(datum.value, '~g'), '-', '−') + ' %'"
 
 
@@ -155,4 +156,4 @@ def _drawn(rows: Sequence[dict[str, Any]], named: Sequence[dict[str, Any]], widt
     spots = [Spot(*px(row), [row["text"]]) for row in named]
     for row, side in zip(named, sides(spots, *plot, [px(row) for row in rows]), strict=True):
         layers += label([row], "text", ink="limit", x=x, y=at, **side)
-    return {"height": height, "layer": layers}
+    return {"height": height, "layer": layers, "padding": _PADDING}

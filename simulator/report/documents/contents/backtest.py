@@ -25,8 +25,7 @@ def backtest_document(results: Mapping[str, Mapping[str, Any]], source: str, com
     target, result = next(iter(results.items()))
     law = result["laws"][result["chosen"]]
     error, cover = law["median_relative_error"], law.get("coverage") or {}
-    drawable = any(one["points"] for one in results.values())
-    pictures = backtest_pictures(results, source) if drawable else []
+    pictures = backtest_pictures(results, source)
     if pictures:
         title = f"{pictures[0].title}; the median error is {error:.2%}".replace("%", " %").replace("  %", " %")
     else:
