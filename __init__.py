@@ -82,7 +82,6 @@ from .core.errors import (
     RunTableError,
     UsageError,
 )
-from .core.output.notebook import picture_makers
 from .core.version import __version__
 
 _HOMES = {
@@ -223,7 +222,7 @@ def _pictures(result: object) -> str:
     return import_module(".simulator.report.notebook", __name__).pictures_of(result)
 
 
-picture_makers.append(_pictures)
+import_module(".core.output.notebook", __name__).picture_makers.append(_pictures)
 
 
 def __getattr__(name: str) -> Any:

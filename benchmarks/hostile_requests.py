@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 TOKEN = "a-token-for-hostile-requests"
 _PATIENCE_S = 60.0
@@ -57,6 +58,7 @@ class Asked:
             connection.close()
         assert b"Traceback" not in said
         assert b"site-packages" not in said
+        assert b"<script>alert(1)" not in said or answer.headers["content-type"].startswith("application/json")
         return answer.status
 
     def predict(self, body: Any, **headers: str) -> int:
@@ -70,6 +72,10 @@ class Asked:
     def plan(self, **sections: Any) -> int:
         """The status of a forecast of a plan with these sections."""
         return self.json("predict", {"plan": {**_PLAN, **sections}})
+
+    def page(self, plan: str) -> int:
+        """The status of the page of a plan, as its address states it."""
+        return self.http("GET", "/?" + urlencode({"plan": plan}))
 
     def raw(self, *parts: bytes, pause_s: float = 0.0) -> int:
         """The status of what is sent as it is, part by part; 0 where the server closes without one."""
@@ -213,6 +219,10 @@ REQUESTS: dict[str, Hostile] = {
         "optimize", {"study": {**_STUDY, "search": {"storage": "postgresql://evil.example/x"}}}
     ),
     "a path as curves": lambda a: a.json("curve", {"plan": _PLAN, "curves": "../curves"}),
+    "NaN in the page's address": lambda a: a.page('{"model": {"params": NaN}}'),
+    "20,000 lists in the page's address": lambda a: a.page("[" * 20_000),
+    "a file in the page's address": lambda a: a.page(json.dumps({**_PLAN, "known_runs": "/etc/passwd"})),
+    "script in the page's address": lambda a: a.page(json.dumps({**_PLAN, "name": "</script><script>alert(1)"})),
     "1,000 plans to compare": lambda a: a.json("compare", {"plans": [_PLAN] * 1000}),
     "1,000 jobs": _jobs,
     "a million trials": lambda a: a.json("optimize", {"study": _STUDY, "trials": 1_000_000}),

@@ -73,6 +73,15 @@ def report(
         raise UsageError(f"simulate report: expected one of {_ONE_OF}")
     if plans and stated:
         raise UsageError(f"simulate report: got a plan and {', '.join(named(words))}; expected one of the two")
+    unread = {
+        "--trials": trials is not None and study is None,
+        "--set": bool(overrides) and backtest is not None,
+        "--predictor": predictor != "web-text" and (what != ["plans"] or log is not None),
+        "--calibration": calibration is not None and what != ["plans"],
+    }
+    if any(unread.values()):
+        said = ", ".join(option for option, given in unread.items() if given)
+        raise UsageError(f"simulate report: {said} says nothing about this kind of report; expected it left out")
     again = [
         "simulate "
         + shlex.join(["report", *_given(plans, overrides, predictor, calibration, study, trials, log, backtest, words)])

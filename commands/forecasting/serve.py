@@ -13,7 +13,11 @@ from ...core.extras import require
 
 @click.command()
 @click.option(
-    "--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Listen here; others need --token."
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Listen here; what others can reach needs --token.",
 )
 @click.option(
     "--port", default=8321, show_default=True, type=click.IntRange(0, 65_535), metavar="N", help="0 takes a free one."

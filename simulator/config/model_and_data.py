@@ -200,7 +200,7 @@ class DataConfig(Frozen):
         description="Tokenizer by name, such as llama3, or its vocab_size and bytes_per_token; losses per token "
         "depend on it.",
     )
-    bytes_per_token: Annotated[PositiveReal, Field(le=1000)] | None = Field(
+    bytes_per_token: Annotated[PositiveReal, Field(ge=0.01, le=1000)] | None = Field(
         default=None,
         description="Bytes of text per token of the evaluated text, for bits per byte (default: what the tokenizer "
         "holds of that text).",
@@ -237,6 +237,8 @@ class DataConfig(Frozen):
     @model_validator(mode="after")
     def _check_tokens(self) -> Self:
         _refuse_impossible("tokens", self.tokens, "2T")
+        if self.unique_tokens is not None and self.unique_tokens < 1:
+            raise FieldError("unique_tokens", f"got {self.unique_tokens:g}; expected one token at least, such as 200B")
         return self
 
     @model_validator(mode="after")
@@ -245,6 +247,9 @@ class DataConfig(Frozen):
             return self
         if self.unique_tokens is not None:
             raise FieldError("unique_tokens", "is given beside unique_tokens_by_domain; expected only one of the two")
+        for domain, stock in self.unique_tokens_by_domain.items():
+            if stock < 1:
+                raise FieldError("unique_tokens_by_domain", f"got {stock:g} of {shown(domain)}; expected one at least")
         unknown = [domain for domain in self.unique_tokens_by_domain if domain not in (self.mix or {})]
         if unknown:
             known = ", ".join(self.mix or {}) or "a mix beside it"

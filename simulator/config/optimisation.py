@@ -114,6 +114,8 @@ class OptimConfig(Frozen):
             raise FieldError("lr", f"got {self.lr:g}, which is no learning rate; expected one such as 3e-4")
         if self.lr is not None and self.lr_final is not None and self.lr_final > self.lr:
             raise FieldError("lr_final", f"got {self.lr_final:g}; expected at most lr {self.lr:g}")
+        if self.batch_tokens is not None and self.batch_tokens < 1:
+            raise FieldError("batch_tokens", f"got {self.batch_tokens:g}; expected one token at least, such as 4M")
         if self.warmup_steps is not None and self.warmup_tokens is not None:
             raise FieldError("warmup_tokens", "is given beside warmup_steps; expected only one of the two")
         return self

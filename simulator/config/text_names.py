@@ -32,7 +32,7 @@ class StatedTokenizer(Frozen):
     vocab_size: Annotated[Whole, Field(ge=1, le=10**9), whole_schema(1, 10**9)] = Field(
         description="Tokens in the vocabulary."
     )
-    bytes_per_token: Annotated[PositiveReal, Field(le=1000)] = Field(
+    bytes_per_token: Annotated[PositiveReal, Field(ge=0.01, le=1000)] = Field(
         description="Bytes of text per token of the evaluated text, for bits per byte."
     )
 

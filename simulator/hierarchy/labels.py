@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from ...datasets.facts.corpora import evaluation_sets, find_corpus, find_evaluation_set, kinds_of
 from ...datasets.facts.tokenizers import bytes_per_token, find_tokenizer
@@ -15,6 +16,7 @@ _TYPICAL_TOKENIZER = "neox20b"
 _UNKNOWN_TOKENIZER_SD = 0.10  # tokenizers of 32k to 128k tokens differ by that much per token of prose
 _COUNTED_SD = 0.01  # bytes per token that were counted on text like that which the loss is measured on
 _PLAIN_TEXT = {"web": 1.0}
+_MOST_DESCRIBED = 256  # labels that are known at once
 _OWN_MIX = "training:"  # before the corpora of a mix that no evaluation set is held out of
 
 
@@ -76,6 +78,20 @@ def describe(
     >>> describe("c4", "gpt2").evaluated_on, describe("The Pile", "gpt2", "c4").evaluated_on
     ('c4_en', 'c4_en')
     """
+    named = corpus if corpus is None or isinstance(corpus, str) else tuple(corpus.items())
+    return _described(named, tokenizer, evaluated_on, bytes_per_token_stated, source)
+
+
+@lru_cache(maxsize=_MOST_DESCRIBED)
+def _described(
+    named: str | tuple[tuple[str, float], ...] | None,
+    tokenizer: str | None,
+    evaluated_on: str | None,
+    bytes_per_token_stated: float | None,
+    source: str,
+) -> Labels:
+    """What `describe` gives; a forecast asks for the same ones several times."""
+    corpus = dict(named) if isinstance(named, tuple) else named
     trained_on = _composition(corpus)
     name, kinds = _evaluation(evaluated_on, corpus, trained_on)
     known = None if tokenizer is None else find_tokenizer(tokenizer)

@@ -6,6 +6,7 @@ Digits as the interval allows, units that fit a hobby run as well as a 405B, and
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,7 @@ __all__ = [
     "likely",
     "listed",
     "money_unit",
+    "of_fifty",
     "percent",
     "plain",
     "sentence",
@@ -39,6 +41,8 @@ __all__ = [
 ]
 
 _MOST_DIGITS = 4
+_PERCENT = re.compile(r"(?<=\d)%")
+_SETTING = re.compile(r"(model|data|optim|hardware|layout|reliability|prices|energy|targets|serving)(\.[a-z0-9_]+)+")
 _STEPS_IN_INTERVAL = 6.0  # an interval holds at least so many steps of the last digit shown
 
 
@@ -77,6 +81,7 @@ _DAYS = (
     (1 / 24, " hours", 1.5 / 24),
     (1 / 1440, " minutes", 1.5 / 1440),
 )
+_ROUNDS_UP = 0.995  # of a unit, from which on a number is written as one of it
 _USD = ((1e9, "B"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 
 
@@ -87,7 +92,7 @@ def days_unit(days: float) -> Unit:
     ('22 days', '4.8 hours', '14 minutes')
     """
     for scale, name, least in _DAYS:
-        if abs(days) >= least:
+        if abs(days) >= _ROUNDS_UP * least:
             return Unit(scale, after=name)
     return Unit(1 / 86_400, after=" seconds")
 
@@ -97,9 +102,11 @@ def money_unit(usd: float) -> Unit:
 
     >>> money_unit(411_000).text(411_000), money_unit(3.2e6).text(3.24e6), money_unit(4.5).text(4.5)
     ('$410k', '$3.2M', '$4.5')
+    >>> money_unit(999_700).text(999_700)
+    '$1.0M'
     """
     for scale, suffix in _USD:
-        if abs(usd) >= scale:
+        if abs(usd) >= _ROUNDS_UP * scale:
             return Unit(scale, "$", suffix)
     return Unit(1.0, "$")
 
@@ -112,7 +119,7 @@ def plain(value: float, width: float | None = None, digits: int = 2) -> str:
     """
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else str(value)
-    size = math.floor(math.log10(abs(value)))
+    size = math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))  # 0.9997 is written as 1.0, not as 1.00
     decimals = digits - 1 - size
     if width is not None and width > 0:
         decimals = max(decimals, math.ceil(math.log10(_STEPS_IN_INTERVAL / width) - 1e-9))
@@ -157,15 +164,15 @@ def signed(value: float, unit: Unit, width: float | None = None) -> str:
 
 
 def count(number: float) -> str:
-    """A count of parameters or tokens with two digits, three from 100 on: `6.7B`, `757B`, `2T`.
+    """A count of parameters or tokens with a digit behind the point, none from 100 on: `6.7B`, `15.6T`, `757B`, `2T`.
 
-    >>> count(6.74e9), count(757.3e9), count(2e12), count(41_000)
-    ('6.7B', '757B', '2T', '41k')
+    >>> count(6.74e9), count(757.3e9), count(2e12), count(15.6e12), count(41_000)
+    ('6.7B', '757B', '2T', '15.6T', '41k')
     """
     for scale, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"), (1.0, "")):
         if number >= scale * 0.9995:
             scaled = number / scale
-            text = f"{scaled:.0f}" if scaled >= 99.5 else f"{scaled:.2g}"
+            text = f"{scaled:.0f}" if scaled >= 99.95 else f"{scaled:.1f}"
             return text.removesuffix(".0") + suffix
     return f"{number:.2g}"
 
@@ -235,17 +242,29 @@ def chance_in_words(share: float) -> str:
 def a_chance(share: float) -> str:
     """A chance before `of` what it is of.
 
-    >>> a_chance(0.66), a_chance(0.98)
-    ('about a 2 in 3 chance', 'a chance of 98 %')
+    >>> a_chance(0.66), a_chance(0.98), a_chance(0.9993)
+    ('about a 2 in 3 chance', 'a 98 % chance', 'a better than 99 % chance')
     """
     short = chance(share)
-    return f"about a {short} chance" if " in " in short else f"a chance of {short}"
+    if " in " in short:
+        return f"about a {short} chance"
+    return f"a {short.replace('over', 'better than').replace('under', 'less than')} chance"
 
 
 def in_fifty(share: float) -> int:
     """Of 50 equally likely cases, how many; neither none nor all where the chance is neither 0 nor 1."""
     cases = round(50 * share)
     return min(max(cases, 1 if share > 0 else 0), 49 if share < 1 else 50)
+
+
+def of_fifty(share: float) -> str:
+    """The same in words.
+
+    >>> of_fifty(0.97), of_fifty(0.9999), of_fifty(0.0)
+    ('about 48 of 50', 'over 49 of 50', 'under 1 of 50')
+    """
+    cases = round(50 * share)
+    return "over 49 of 50" if cases >= 50 else ("under 1 of 50" if cases <= 0 else f"about {cases} of 50")
 
 
 def likely(share: float) -> str:
@@ -261,16 +280,20 @@ def likely(share: float) -> str:
 
 
 def sentence(text: str) -> str:
-    """Text with a capital at its beginning, unless that is a name of the configuration, and a full stop at its end.
+    """Text with a capital at its beginning and a full stop at its end, percentages as they are written elsewhere.
 
-    >>> sentence("the interval has been widened"), sentence("optim.lr isn't read")
-    ('The interval has been widened.', "optim.lr isn't read.")
+    A name of the configuration, which has no capital, isn't what it begins with, unless names are all that there is.
+
+    >>> sentence("the interval is 5% wider"), sentence("optim.lr isn't read"), sentence("optim.lr, data.mix")
+    ('The interval is 5 % wider.', "The setting optim.lr isn't read.", 'optim.lr, data.mix.')
     """
-    text = text.strip()
+    text = _PERCENT.sub(" %", text.strip())
     if not text:
         return ""
-    first, *_ = text.split()
+    first, *others = text.split()
     named = "." in first.rstrip(".,") or "_" in first
+    if _SETTING.fullmatch(first) and others:
+        text = f"The setting {text}"
     return (text if named else text[0].upper() + text[1:]) + ("" if text[-1] in ".!?" else ".")
 
 

@@ -24,6 +24,7 @@ _SAID = {
     405: "this method isn't answered here",
 }
 _STATUS = ((UsageError, 400), (InputError, 422), (InfeasibleError, 409))
+_BEYOND = "the figures of this are beyond the range of numbers; expected sizes that a run has"
 _INTERNAL = "the server failed at this; its log says more"
 
 
@@ -42,8 +43,11 @@ class Answer(Response):
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        """The bytes of the document."""
-        return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        """The bytes of the document. Raises InputError where a figure is no number: what was asked is beyond all."""
+        try:
+            return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        except ValueError:
+            raise InputError(_BEYOND) from None
 
 
 def error_answer(status: int, kind: str, message: str, headers: Mapping[str, str] | None = None) -> Answer:
@@ -63,6 +67,8 @@ def of_error(error: Exception) -> Answer:
         return error_answer(error.status_code, "RequestError", said, error.headers)
     if isinstance(error, RequestValidationError):
         return error_answer(422, "RequestError", "the address has a part that can't be read")
+    if isinstance(error, OverflowError):
+        return error_answer(422, "InputError", _BEYOND)
     _log.error("a request failed", exc_info=error)
     return error_answer(500, "InternalError", _INTERNAL)
 

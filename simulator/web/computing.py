@@ -19,7 +19,8 @@ class Computing:
     """A few threads, and a line before them that is not endless."""
 
     def __init__(self, threads: int, waiting: int, compute_s: float, answer_s: float) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="forecast")
+        self._threads = threads
+        self._pool: ThreadPoolExecutor | None = None  # started by the first question
         self._most = threads + waiting
         self._compute_s, self._answer_s = compute_s, answer_s
         self._there = 0
@@ -40,6 +41,8 @@ class Computing:
             raise RefusedError(
                 429, "the server is busy: too many computations wait; expected fewer at once", {"Retry-After": "1"}
             )
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="forecast")
         self._there += 1
         future = asyncio.get_running_loop().run_in_executor(self._pool, bounded)
         future.add_done_callback(self._left)  # when the thread is free again, which may be after the client has left
@@ -51,8 +54,10 @@ class Computing:
             ) from None
 
     def close(self) -> None:
-        """Start nothing more."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """End what waits."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
 
     def _left(self, future: asyncio.Future[Any]) -> None:
         self._there -= 1

@@ -6,6 +6,7 @@ import errno
 import socket
 from collections.abc import Callable
 from dataclasses import replace
+from threading import Thread
 from types import FrameType
 
 import uvicorn
@@ -55,6 +56,8 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
             h11_max_incomplete_event_size=_MOST_HEAD,
         )
         listener.listen(_BACKLOG)
+        # while nobody waits for it
+        Thread(target=app.state.server.assets.make_bundle, daemon=True).start()
         ready(address(settings))
         with one_thread():  # for linear algebra: the server's own threads are as many as there are cores for
             _Server(config).run(sockets=[listener])

@@ -66,7 +66,7 @@ class Picture:
         """The whole specification at a width, px, labels included."""
         drawn = self.draw(width)
         fitted = {} if "hconcat" in drawn or "vconcat" in drawn else {"width": width, "autosize": _FIT}
-        return {"$schema": SCHEMA, "config": vega_config() | {"aria": False}, **fitted, **drawn}
+        return {"$schema": SCHEMA, "config": vega_config() | _UNLABELLED, **fitted, **drawn}
 
     def svg(self, width: int) -> str:
         """The drawing at a width, px, as an `<svg>` element with the theme's variables for colours.
@@ -81,6 +81,8 @@ class Picture:
 
 
 _FIT = {"type": "fit", "contains": "padding"}
+# a drawing is one image, labelled as a whole: no mark of it is announced by itself
+_UNLABELLED = {"aria": False, "mark": {"aria": False}}
 
 
 def _attribute(text: str) -> str:

@@ -8,6 +8,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from ....core.extras import require
+from ....core.output.plain import visible
 from ....core.version import __version__
 from ..charts.picture import Picture
 from ..theme import style_variables
@@ -69,8 +70,16 @@ def environment() -> jinja2.Environment:
     import jinja2
 
     return jinja2.Environment(
-        loader=jinja2.FunctionLoader(_template), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.FunctionLoader(_template),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_seen,
     )
+
+
+def _seen(value: object) -> object:
+    """A value to show: in text, characters that turn the direction of writing around are spelled out."""
+    return visible(value, lines=True) if type(value) is str else value
 
 
 def _template(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from ....core.output.plain import visible
 from ....core.version import __version__
 from ..charts.picture import Numbers
 from .document import Document, Note, Section
@@ -12,7 +13,7 @@ from .document import Document, Note, Section
 __all__ = ["markdown_text"]
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
-_FENCE = "```"
+_TICKS = re.compile("`+")
 
 
 def markdown_text(document: Document) -> str:
@@ -37,20 +38,17 @@ def markdown_text(document: Document) -> str:
         blocks.append("## Warnings and assumptions")
         blocks.append("\n".join(_notes([*document.warnings, *document.assumptions])))
     if document.commands:
-        blocks += ["## To make this again", "\n".join([f"{_FENCE}sh", *document.commands, _FENCE])]
+        blocks += ["## To make this again", _block("\n".join(document.commands), "sh")]
     if document.facts:
         blocks.append(_table(Numbers(("", "value"), tuple(document.facts))))
     for name, text in document.plans:
-        fence = _FENCE if _FENCE not in text else "````"
-        blocks += [f"The exact plan: {_text(name)}", f"{fence}yaml\n{text.rstrip()}\n{fence}"]
+        blocks += [f"The exact plan: {_text(name)}", _block(text, "yaml")]
     blocks.append(f"foretrain {__version__}")
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
 def _section(section: Section) -> list[str]:
     found = [f"## {_text(section.title)}", _text(section.text)]
-    for heading, table in section.tables:
-        found += [f"### {_text(heading)}" if heading else "", _table(table)]
     for picture in section.pictures:
         found += [
             f"### {_text(picture.title)}",
@@ -58,6 +56,8 @@ def _section(section: Section) -> list[str]:
             _table(picture.numbers),
             _text(picture.caption),
         ]
+    for heading, table in section.tables:
+        found += [f"### {_text(heading)}" if heading else "", _table(table)]
     found.append(
         "\n".join(
             f"{place}. **{_text(one.what)}** {_text(one.brings)} {_text(one.costs)}".rstrip()
@@ -77,6 +77,12 @@ def _table(numbers: Numbers) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
+def _block(text: str, language: str) -> str:
+    """Text as it is, between fences longer than any within it."""
+    fence = "`" * max(3, 1 + max(map(len, _TICKS.findall(text)), default=0))
+    return f"{fence}{language}\n{text.rstrip()}\n{fence}"
+
+
 def _text(text: str) -> str:
     """Text on one line in which nothing is Markdown or HTML."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    return _SPECIAL.sub(r"\\\1", " ".join(visible(text, lines=True).split()))

@@ -128,6 +128,8 @@ class LocalSearch:
             one = self.many([{**one.values, _TOKENS: wanted}], step)[0]
             best = one if self.better(one, best) else best
             place, excess = math.log(wanted), trend.worst(one)
+            if place == here:  # at the end of the range already, but for rounding
+                break
             secant = (excess - worst) / (place - here)
             slope = secant if secant * slope > 0 else slope
             here, worst = place, excess

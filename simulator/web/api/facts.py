@@ -22,7 +22,7 @@ __all__ = ["examples", "router"]
 router = APIRouter(tags=["facts"])
 
 
-@router.get("/health", summary="Whether the server answers", responses=gives("Health"))
+@router.get("/health", summary="Whether the server answers", responses={**gives("Health"), **ERRORS})
 async def health() -> Answer:
     """Needs no token."""
     return Answer({"status": "ok", "version": __version__})

@@ -10,7 +10,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from ....core.errors import error_parts
@@ -25,6 +25,7 @@ State = Literal["waiting", "running", "done", "failed", "cancelled"]
 
 _ANSWERED = (0, 4)  # exit codes of a command that has printed its answer
 _MOST_ANSWER = 32_000_000  # bytes
+_GRACE_S = 60.0  # beyond the time that a job is told to take: it starts, and makes its answer
 _PATIENCE_S = 2.0  # from asking a process to end to ending it
 
 
@@ -40,7 +41,6 @@ class Job:
     state: State = "waiting"
     text: str = ""
     share: float = 0.0
-    made: float = field(default_factory=time.monotonic)
     started: float | None = None
     ended: float | None = None
     result: dict[str, Any] | None = None
@@ -117,7 +117,7 @@ class Jobs:
         async with self._free:
             job.state, job.started = "running", time.monotonic()
             try:
-                async with asyncio.timeout(self._most_s):
+                async with asyncio.timeout(self._most_s + _GRACE_S):
                     await self._work(job)
             except TimeoutError:
                 self._fail(job, f"the job took longer than {self._most_s:g} s and was ended")

@@ -55,9 +55,10 @@ function show(found) {
     span.append(bold, label.split(",")[0]);
     return span;
   }));
-  document.body.dataset.shown = String(Number(document.body.dataset.shown ?? 0) + 1);
+  const count = String(Number(document.body.dataset.shown ?? 0) + 1);
+  document.body.dataset.shown = count;
   return draw(found.pictures).then(() => {
-    document.body.dataset.drawn = document.body.dataset.shown;
+    if (document.body.dataset.shown === count) document.body.dataset.drawn = count;
   });
 }
 

@@ -2,6 +2,8 @@
 
 /** @typedef {Record<string, object>} Pictures */
 
+let drawing = 0;
+
 /** Widths of the columns that pictures stand in, px. @returns {{half_px: number, whole_px: number}} */
 export function widths() {
   const room = /** @type {HTMLElement} */ (document.querySelector("#figures")).clientWidth;
@@ -26,22 +28,29 @@ function within(px) {
  * @returns {Promise<void>}
  */
 export async function draw(pictures) {
-  await Promise.all(Object.entries(pictures).map(([name, spec]) => drawOne(name, spec)));
+  drawing += 1;
+  const turn = drawing;
+  await Promise.all(Object.entries(pictures).map(([name, spec]) => drawOne(name, spec, turn)));
 }
 
 /**
  * @param {string} name
  * @param {object} spec
+ * @param {number} turn a drawing that is overtaken by the next isn't shown
  * @returns {Promise<void>}
  */
-async function drawOne(name, spec) {
+async function drawOne(name, spec, turn) {
   const place = document.querySelector(`[data-picture="${CSS.escape(name)}"]`);
   if (!place) return;
   const fresh = document.createElement("div");
   // `ast`: expressions are interpreted, so that no text is ever run as a script
-  const view = await globalThis.vegaEmbed(fresh, spec, {
+  const view = await /** @type {any} */ (globalThis).vegaEmbed(fresh, spec, {
     mode: "vega-lite", renderer: "svg", ast: true, actions: false, defaultStyle: false, tooltip: false, hover: false,
   });
+  if (turn !== drawing) {
+    view.finalize();
+    return;
+  }
   const title = document.getElementById(`${name}-title`);
   const svg = fresh.querySelector("svg");
   if (svg && title) {

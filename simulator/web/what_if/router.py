@@ -220,7 +220,7 @@ def _csv(answered: Shown) -> str:
     out = io.StringIO()
     table = csv.writer(out)
     for picture in answered.pictures:
-        table.writerow(["picture", *picture.numbers.columns])
+        table.writerow(["picture", *map(_cell, picture.numbers.columns)])
         for row in picture.numbers.rows:
             table.writerow([picture.name, *map(_cell, row)])
     return out.getvalue()
@@ -228,7 +228,7 @@ def _csv(answered: Shown) -> str:
 
 def _cell(text: str) -> str:
     """Text that a spreadsheet doesn't take for a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "@", "\t", "\r") else text
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 def _attachment(text: str, media_type: str, name: str) -> Response:

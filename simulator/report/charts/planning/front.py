@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -18,6 +20,7 @@ _MOST_POINTS = 400
 _LESS = 0.97  # of the baseline's, from which on a plan counts as cheaper
 _BEYOND = 0.12  # of the axis that is drawn beyond a limit
 _AVOIDED = 60  # places of the line that labels stay off
+_CLOSE_PX = 12  # from one such place to the next
 _LEFT_PX, _NARROW = 52, 450
 _LIMIT_PX = 110  # how wide the limit's label is
 _ROOM_PX = 3 * LINE_PX  # above and below the plans, for labels of two lines
@@ -203,7 +206,7 @@ def _drawn(
         return across.place(at, plot[0]), plot[1] - up.place(value, plot[1])
 
     spots = [Spot(*px(one.x, one.y), _lines(one, narrow)) for one, _ in marks]
-    avoid = [px(*front[place]) for place in thinned(len(front), _AVOIDED)]
+    avoid = _along([px(*front[place]) for place in thinned(len(front), _AVOIDED)])
     taken = []
     if limit is not None:
         at = across.place(limit.at, plot[0])
@@ -216,6 +219,18 @@ def _drawn(
         strong = number == 0 or ink == "baseline"
         layers += label(row, "text", ink=ink if strong else "ink", bold=strong, x=at_x, y=at_y, **side)
     return {"height": height, "layer": layers}
+
+
+def _along(corners: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Places along a line, px, so close that no label fits between them."""
+    found = list(corners)
+    for (x, y), (to_x, to_y) in itertools.pairwise(corners):
+        between = int(math.hypot(to_x - x, to_y - y) / _CLOSE_PX)
+        found += [
+            (x + (to_x - x) * part / (between + 1), y + (to_y - y) * part / (between + 1))
+            for part in range(1, between + 1)
+        ]
+    return found
 
 
 def _rest(encoding: dict[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ _AVOIDED = 40
 _GAP_PX = 8
 _BELOW_PX = 18  # a label below the lowest point
 _BAR_PX = 9
+_COUNTED = {"non_embedding": "parameters without embeddings"}
 
 
 def isoflop_picture(
@@ -61,22 +62,26 @@ def isoflop_picture(
         )
         rows.append(row)
     first = ordered[0].optimum
-    caption = (
-        f"Predictor {first.predictor}, law {first.law}; size counts {first.params_kind.replace('_', '-')} parameters."
-    )
+    caption = f"Predictor {first.predictor}, law {first.law}."
     if _band_is_wide(ordered):
         low, high = (end / first.loss_nats.median - 1.0 for end in first.loss_nats.intervals[0.9])
-        caption += (
-            f" The level of all curves is known to {_share(low)} to {_share(high)} (90 %), their shape far better."
-        )
+        curves_are, their = ("all curves is", "their shape") if len(ordered) > 1 else ("the curve is", "its shape")
+        caption += f" The level of {curves_are} known to {_share(low)} to {_share(high)} (90 %), {their} far better."
     return Picture(
         name="isoflop",
         title=_title(ordered, own, plan),
-        subtitle="Loss over size, each curve of one compute; its lowest point with 50 % and 90 % of the best size",
+        subtitle=_subtitle(ordered, plan),
         caption=caption,
         numbers=Numbers(("compute", "best size (90 %)", "tokens (90 %)", "loss, nats (90 %)"), tuple(rows)),
         draw=draw,
     )
+
+
+def _subtitle(curves: Sequence[IsoFlop], plan: tuple[float, float] | None) -> str:
+    if len(curves) == 1:
+        of = "the plan’s compute" if plan is not None else words.flops(curves[0].flops)
+        return f"Loss by model size at {of}; strip: 50 % and 90 % of the best size"
+    return "Loss by model size, a curve for each compute; strips: 50 % and 90 % of the best size"
 
 
 def _ends(interval: tuple[float, float]) -> str:
@@ -100,11 +105,11 @@ def _title(curves: Sequence[IsoFlop], own: IsoFlop | None, plan: tuple[float, fl
         factor = plan[0] / best
         low, high = own.optimum.indifferent_params
         if low <= plan[0] <= high or 1 / _OFF < factor < _OFF:
-            return f"The plan’s {words.count(plan[0])} is as good as any size"
+            return "The plan’s size is as good as any"
         extra = words.plain(plan[1] - own.optimum.loss_nats.median)
         side = "larger" if factor > 1 else "smaller"
         times = words.plain(max(factor, 1 / factor))
-        return f"The plan is {times} times {side} than best: {extra} nats more"
+        return f"The plan is {times} times {side} than the best: {extra} nats more"
     last = curves[-1].optimum
     if len(curves) == 1:
         size, tokens = words.count(last.params.median), words.count(last.tokens.median)
@@ -146,7 +151,10 @@ def _drawn(
     across = across.wider(above=room / (plot[0] - room))
     losses = [float(value) for curve in curves for value in curve.loss_nats[parts[curve.flops]]]
     up = Scale.around(losses + [one[1] for one in others], 0.05, log=False).wider(below=_BELOW_PX / plot[1])
-    x = field("params", **across.options("parameters", COUNTS, 4 if narrow else 7))
+    x = field(
+        "params",
+        **across.options(_COUNTED.get(curves[0].optimum.params_kind, "parameters"), COUNTS, 4 if narrow else 7),
+    )
     y = up.options("loss, nats per token", grid=True)
     bands: list[dict[str, Any]] = []
     layers: list[dict[str, Any]] = []

@@ -12,9 +12,10 @@ from ....search.study import BoundLimit
 from ... import words
 from ..marks import COUNTS, field, label, layer, points
 from ..picture import Numbers, Picture, Spec
-from ..placing import Scale, short
+from ..placing import Scale
 from .front import Limit, Named, figure, front_picture
 from .mix import mix_picture
+from .tornado import knob_in_words
 
 __all__ = ["front_of_study", "history_picture", "study_pictures"]
 
@@ -64,7 +65,7 @@ def front_of_study(found: Optimization) -> Picture | None:
         baseline=baseline,
         limit=_limit(found, "cost_usd", best.figures["cost_usd"].median, best.candidate.evaluation.measured),
         tried=found.trials["complete"] if found.feasible else None,
-        caption="" if found.feasible else words.sentence(found.why_infeasible or ""),
+        caption="" if found.feasible else "No plan keeps every limit.",
     )
 
 
@@ -155,13 +156,17 @@ def _best_so_far(found: Optimization) -> list[dict[str, Any]]:
 
 def _caption(found: Optimization) -> str:
     counts = found.trials
-    said = f"{counts['feasible']:,} of {counts['complete']:,} plans keep every limit; "
-    said += f"{found.sampler}, seed {found.study.options.seed}."
-    for name, shares in list(found.importances.items())[:1]:
+    said = f"{counts['feasible']:,} of {counts['complete']:,} plans keep every limit "
+    said += f"(sampler {found.sampler}, seed {found.study.options.seed})."
+    for shares in list(found.importances.values())[:1]:
         ordered = sorted(shares.items(), key=lambda pair: -pair[1])[:_MOST_SHARES]
-        parts = [f"{short(key.removesuffix('.u'))} {share:.0%}" for key, share in ordered if share >= _LEAST_SHARE]
+        parts = [
+            f"{knob_in_words(key.removesuffix('.u'))} {words.percent(share)}"
+            for key, share in ordered
+            if share >= _LEAST_SHARE
+        ]
         if parts:
-            said += f" What sets good trials apart in {short(name)} (PED-ANOVA): {', '.join(parts)}."
+            said += f" What tells good plans from others: {', '.join(parts)}."
     return said
 
 

@@ -33,7 +33,7 @@ _WORDS = {
 _PANELS = (("loss_nats", "loss, nats"), ("cost_usd", "cost"), ("wall_clock_days", "wall clock"))
 _LEAST = 0.02  # of the largest change of an outcome; below it in all, a number is named in the caption
 _MOST_ROWS = 8
-_ROW_PX, _BAR_PX = 40, 13
+_ROW_PX, _BAR_PX, _APART_PX = 44, 13, 16
 _VALUE_PX = 58  # room for a number beside its bar
 _LEAST_PANEL_PX = 170
 _HEAD_PX = 30
@@ -200,7 +200,7 @@ def _panel(
         for change, ink, by in ((row.down[outcome], "part", -1), (row.up[outcome], "plan", 1)):
             if change:
                 end = zero + half * change / most
-                one = {"x": zero, "to": end, "y": middle + by * (_BAR_PX + 1) / 2}
+                one = {"x": zero, "to": end, "y": middle + by * _APART_PX / 2}
                 drawn[ink].append(one)
                 side = "right" if change < 0 else "left"
                 text = _said(outcome, change, unit, True)

@@ -64,13 +64,13 @@ def chance_picture(plans: Sequence[Outcomes], target: float, what: str, p: float
     count = len(plans[0].values)
 
     def draw(width: int) -> Spec:
-        return _rows_of_dots(plans, target, unit, width)
+        return _rows_of_dots(plans, target, unit, what.rpartition(" ")[0], width)
 
     return Picture(
         name="chance",
         title=words.capital(f"{words.a_chance(p)} of {what}"),
         subtitle=f"Each dot is one of {count} equally likely outcomes; filled: the target is reached",
-        caption=". ".join(f"{one.plan}: {n} of {count} reach it" for one, n in zip(plans, reached, strict=True)) + ".",
+        caption=_reached([one.plan for one in plans], reached, count),
         numbers=Numbers(
             (f"1 in {count} each", *(one.plan for one in plans)),
             tuple(
@@ -82,11 +82,19 @@ def chance_picture(plans: Sequence[Outcomes], target: float, what: str, p: float
     )
 
 
+def _reached(names: Sequence[str], reached: Sequence[int], count: int) -> str:
+    """How many outcomes of each plan reach the target, in words."""
+    said = ["none" if n == 0 else f"{n} of {count}" for n in reached]
+    if len(said) == 1:
+        return words.sentence(f"{said[0]} reach it")
+    return words.sentence("; ".join(f"{name}: {n} reach it" for name, n in zip(names, said, strict=True)))
+
+
 def _spread(one: Outcomes) -> float:
     return one.values[-1] - one.values[0]
 
 
-def _rows_of_dots(plans: Sequence[Outcomes], target: float, unit: words.Unit, width: int) -> Spec:
+def _rows_of_dots(plans: Sequence[Outcomes], target: float, unit: words.Unit, of: str, width: int) -> Spec:
     everything = [value for one in plans for value in one.values] + [target]
     low, high = min(everything), max(everything)
     log = low > 0 and high / low > 3
@@ -102,7 +110,7 @@ def _rows_of_dots(plans: Sequence[Outcomes], target: float, unit: words.Unit, wi
             **({} if log else {"zero": False}),
         },
         "axis": {**_AXIS, "values": log_ticks(low, high, 6) if log else steps(low, high, 5), "labelExpr": PLAIN},
-        "title": "log scale" if log else None,
+        "title": f"{of}, log scale" if log else of,
     }
     layers: list[dict[str, Any]] = []
     floor = 0.0
@@ -119,13 +127,13 @@ def _rows_of_dots(plans: Sequence[Outcomes], target: float, unit: words.Unit, wi
         heads.append((one, floor + tall * _DOT_PX + 14))
         floor += tall * _DOT_PX + _HEAD_PX
     y = {"scale": {"domain": [0, floor], "nice": False}, "axis": None}
+    mark = [{"x": target, "text": f"target {unit.number(target)}"}]
+    layers.append(rule(mark, "limit", dashed=True, x=field("x", **x)))
     for one, height in heads:
         layers += label(
             [{"text": one.plan, "y": height}], "text", ink=one.role, bold=True, x={"value": 0}, y=field("y", **y)
         )
     right = (math.log(target / low) / math.log(high / low) if log else (target - low) / (high - low)) > 0.6
-    mark = [{"x": target, "text": f"target {unit.number(target)}"}]
-    layers.append(rule(mark, "limit", dashed=True, x=field("x", **x)))
     layers += label(
         mark,
         "text",
@@ -168,9 +176,9 @@ def difference_picture(
     if 20 < better < 30:
         title = f"Neither is better: {better} of 50 equally likely cases"
     elif better >= 25:
-        title = f"{_short(plan)} is better in about {better} of 50 cases"
+        title = f"{_short(plan)} is better in {words.of_fifty(chance_lower)} cases"
     else:
-        title = f"{_short(plan)} is worse in about {50 - better} of 50 cases"
+        title = f"{_short(plan)} is worse in {words.of_fifty(1.0 - chance_lower)} cases"
     shares = (0.05, 0.25, 0.5, 0.75, 0.95)
     rows = [
         (f"{share:.0%}".replace("%", " %"), f"{values[min(int(share * count), count - 1)]:+.3f}".replace("-", "−"))
@@ -179,7 +187,7 @@ def difference_picture(
     return Picture(
         name="difference",
         title=title,
-        subtitle=f"Loss of {plan} minus that of {baseline}, nats per token; {count} equally likely cases",
+        subtitle=f"Loss of {_the(plan)} minus that of {_the(baseline)}, nats per token; {count} equally likely cases",
         caption="Both by the same draws: what is unknown of the corpus and the laws moves both alike, "
         "so that a difference is far better known than a level.",
         numbers=Numbers(
@@ -188,6 +196,11 @@ def difference_picture(
         ),
         draw=draw,
     )
+
+
+def _the(plan: str) -> str:
+    """`the plan`, or a plan's own name."""
+    return f"the {plan}" if plan in ("plan", "baseline") else plan
 
 
 def _short(plan: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,16 +17,18 @@ from ... import words
 from ...theme import colour
 from ..marks import COUNTS, PLAIN, area, field, label, layer, line, log_ticks, points, rule
 from ..picture import WHOLE, Numbers, Picture, Spec
+from ..placing import LINE_PX, Scale, Spot, sides, text_px
 
 __all__ = ["curve_rows", "forecast_picture"]
 
 _SPAN = 30.0  # the curve runs from this many times fewer to this many times more tokens than planned
 _POINTS = 25
 _FLOPS_PER_PARAM_TOKEN = 6.0
+_OUTSIDE_DECADES = 0.05  # from which on a plan counts as outside of the fitted runs
 _ROOM = 1.06  # around the lowest and the highest number, as a factor
 _SURE, _UNSURE = 0.95, 0.05
 _MOST_NATS = 300.0  # whose perplexity a picture can still hold
-_RIGHT = 0.65  # share of the width from which on a label goes to the left of its mark
+_LEFT_PX, _FOOT_PX = 46, 60  # what the axes take
 
 
 def forecast_picture(result: Forecast, predictor: Predictor, baseline: Forecast | None = None) -> Picture:
@@ -76,7 +78,8 @@ def _title(result: Forecast, baseline: Forecast | None) -> str:
             side = "below" if perplexity.median < other.median else "above"
             return f"Perplexity {median}, {side} the baseline’s {their}"
         return f"Perplexity {median}, as the baseline’s"
-    return f"Perplexity {median}; nine in ten outcomes lie in {words.interval(perplexity, words.PERPLEXITY)}"
+    ends = words.interval(perplexity, words.PERPLEXITY).replace(" to ", " and ")
+    return f"Perplexity {median}; nine in ten outcomes lie between {ends}"
 
 
 def _caption(result: Forecast) -> str:
@@ -84,8 +87,8 @@ def _caption(result: Forecast) -> str:
     runs = "1 run" if about["rows"] == 1 else f"{about['rows']:,} runs"
     said = f"Predictor {about['name']}: {runs} up to {format_flops(about['fitted_flops'][1])}."
     gap = result.extrapolation_gap_decades
-    if gap >= 0.05:
-        said += f" The plan lies {10**gap:.2g} times beyond; the bands are widened for it."
+    if gap >= _OUTSIDE_DECADES:
+        said += f" The plan lies outside them by a factor of {words.plain(10**gap)}; the bands are widened for it."
     return said
 
 
@@ -152,8 +155,10 @@ def curve_rows(result: Forecast, predictor: Predictor, tokens: np.ndarray | None
 
 
 def _fitted_tokens(result: Forecast) -> float:
-    """Tokens of this model at which its compute is that of the largest fitted run."""
-    return result.predictor["fitted_flops"][1] / (_FLOPS_PER_PARAM_TOKEN * result.config.model.params_active)
+    """Tokens of this model at which its compute is that of the largest fitted run; 0 where it is outside otherwise."""
+    planned = result.config.data.tokens
+    end = result.predictor["fitted_flops"][1] / (_FLOPS_PER_PARAM_TOKEN * result.config.model.params_active)
+    return 0.0 if result.extrapolation_gap_decades >= _OUTSIDE_DECADES and planned < end else end
 
 
 def _drawn(
@@ -168,7 +173,9 @@ def _drawn(
     planned = _point(result)
     target = result.config.targets.perplexity_wanted
     most = _most_drawn(rows, planned, target)
-    low = min([row["low90"] for row in rows] + ([] if target is None else [target])) / _ROOM
+    theirs = [] if baseline is None else [baseline.headline.perplexity.median]
+    most = max(most, *(one * _ROOM for one in theirs)) if theirs else most
+    low = min([row["low90"] for row in rows] + ([] if target is None else [target]) + theirs) / _ROOM
     first, last = rows[0]["tokens"], rows[-1]["tokens"]
     x_scale = {"type": "log", "domain": [first, last], "nice": False}
     x = field(
@@ -201,8 +208,20 @@ def _drawn(
                 y=field("y", **y),
             ),
         ]
+    height = 300 if narrow else 360
+    plot = width - _LEFT_PX, height - _FOOT_PX
+    across, up = Scale(first, last, True), Scale(low, most, True)
+
+    def px(at: float, perplexity: float) -> tuple[float, float]:
+        return across.place(at, plot[0]), plot[1] - up.place(perplexity, plot[1])
+
     if other and baseline is not None:
-        layers += _baseline(other, baseline, x, y)
+        its = _point(baseline)
+        its["text"] = its["text"].replace("plan", "baseline")
+        spot = Spot(*px(its["tokens"], its["median"]), [its["text"]])
+        lines = [px(row["tokens"], row["median"]) for row in (*other, *rows)]
+        (side,) = sides([spot], *plot, lines, _plan_boxes(planned, px))
+        layers += _baseline(other, its, x, y, side)
     inside = [row for row in rows if row["tokens"] <= fitted_tokens]
     beyond = [row for row in rows if row["tokens"] >= fitted_tokens]
     if inside and beyond:
@@ -213,7 +232,7 @@ def _drawn(
         if part
     ]
     layers += _plan(planned, x, y, narrow)
-    return {"height": 300 if narrow else 360, "layer": layers}
+    return {"height": height, "layer": layers}
 
 
 def _most_drawn(rows: Sequence[dict[str, float]], planned: dict[str, Any], target: float | None) -> float:
@@ -280,23 +299,25 @@ def _plan(planned: dict[str, Any], x: Any, y: Any, narrow: bool) -> list[dict[st
     ]
 
 
-def _baseline(other: Sequence[dict[str, float]], baseline: Forecast, x: Any, y: Any) -> list[dict[str, Any]]:
-    """The baseline's median, and the baseline on it."""
-    its = _point(baseline)
-    its["text"] = its["text"].replace("plan", "baseline")
-    right = its["tokens"] < x["scale"]["domain"][1] ** _RIGHT * x["scale"]["domain"][0] ** (1 - _RIGHT)
+def _plan_boxes(
+    planned: dict[str, Any], px: Callable[[float, float], tuple[float, float]]
+) -> list[tuple[float, float, float, float]]:
+    """Where the plan's own labels lie, px: left, right, top, bottom."""
+    at = planned["tokens"]
+    found = []
+    labels = (("median", "text", True, 11), ("high90", "high_text", False, 4), ("low90", "low_text", False, -4))
+    for of, text, left, down in labels:
+        (x, y), long = px(at, planned[of]), text_px(planned[text]) + 9
+        found.append((x - long if left else x, x if left else x + long, y + down - LINE_PX / 2, y + down + LINE_PX / 2))
+    return found
+
+
+def _baseline(
+    other: Sequence[dict[str, float]], its: dict[str, Any], x: Any, y: Any, side: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """The baseline's median, and the baseline on it, with its label on a side that is free."""
     return [
         line(other, "baseline", "median", x=x, **y),
         points([its], "baseline", x=x, y=field("median", **y), shape={"value": "diamond"}),
-        *label(
-            [its],
-            "text",
-            ink="baseline",
-            bold=True,
-            align="left" if right else "right",
-            dx=8 if right else -8,
-            dy=-11 if right else 14,
-            x=x,
-            y=field("median", **y),
-        ),
+        *label([its], "text", ink="baseline", bold=True, x=x, y=field("median", **y), **side),
     ]

@@ -21,6 +21,7 @@ _PARTS = (
     ("the rest", (), {"plan": "part-4", "baseline": "part-4"}),
 )
 _LETTER_PX = 7.2
+_NAME_LETTER_PX = 8.6  # bold
 _ON_DARK = ("plan", "baseline")
 _ROW_PX = 74
 
@@ -52,11 +53,12 @@ def memory_picture(estimates: Sequence[tuple[str, ClusterEstimate]]) -> Picture:
         ("data", layout.dp),
     ]
     split = ", ".join(f"{what} {ways}" for what, ways in said if ways > 1) or "one device"
+    of = "the plan" if names[0] == "plan" else names[0]
     return Picture(
         name="memory",
         title=_title(own, estimates),
         subtitle="Memory of the fullest device by part, GiB; strips: the sum, 50 % and 90 %",
-        caption=f"Layout of {names[0]}: {split}, ZeRO {layout.zero_stage}, micro-batch {layout.micro_batch}, "
+        caption=f"Layout of {of}: {split}, ZeRO {layout.zero_stage}, micro-batch {layout.micro_batch}, "
         f"recompute {layout.recompute}. The usable memory leaves out what driver and allocator hold.",
         numbers=Numbers(("", *names), tuple(rows)),
         draw=draw,
@@ -66,7 +68,7 @@ def memory_picture(estimates: Sequence[tuple[str, ClusterEstimate]]) -> Picture:
 
 def _title(own: ClusterEstimate, estimates: Sequence[tuple[str, ClusterEstimate]]) -> str:
     if own.p_fit < 0.5:
-        return f"It hardly fits: {_in_hundred(own.p_fit)}"
+        return f"It hardly fits: {_in_hundred(own.p_fit)} that it does"
     if own.p_fit < 0.9:
         return f"Memory is tight: {_in_hundred(own.p_fit)} that it fits"
     need, usable = words.plain(own.peak_memory_gib.median), words.plain(own.usable_memory_gib)
@@ -97,6 +99,7 @@ def _drawn(estimates: Sequence[tuple[str, ClusterEstimate]], width: int) -> Spec
         title=None,
         axis={
             "labelLimit": 150 if width > 450 else 78,
+            "minExtent": min(round(_NAME_LETTER_PX * max(len(plan) for plan, _ in estimates)) + 5, 78),
             "labelColor": colour("ink"),
             "labelFontWeight": "bold",
             "ticks": False,

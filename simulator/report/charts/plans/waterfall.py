@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .....core.quantity import Quantity
@@ -14,11 +14,14 @@ from ..picture import Numbers, Picture, Spec
 
 __all__ = ["Whole", "waterfall_picture"]
 
-_ROW_PX = 26
+_ROW_PX, _TALL_ROW_PX = 26, 35
 _LEAST_SHARE = 0.005  # of the whole, below which parts are joined
 _REST = "other, each under 0.5 %"
-_LABEL_ROOM = 0.16  # of the axis, right of the longest bar
+_FAR = 6.0  # times the plan's whole, from which on another whole or a limit would leave its parts no room
 _NARROW_PX = 400
+_NARROW_LINE = 16  # letters of a row's name on one line, where there is little room
+_NAME_LETTER_PX = 7.0  # the space that names get is no less than this, whatever font they were measured in
+_BESIDE_PX = 16
 _LETTER_PX = 7.5
 _DIGITS_OF_PARTS = 0.05  # share of the whole that is written with as many digits as an interval of that width
 _AXIS_TITLES = {"k": "thousand US dollars", "M": "million US dollars", "B": "billion US dollars"}
@@ -55,9 +58,13 @@ def waterfall_picture(
         caption: Source, what isn't stated.
     """
     parts = _joined(wholes[0])
+    most = wholes[0].total.intervals[0.9][1]
+    near = [whole for whole in wholes if whole.total.median <= _FAR * most]
+    shown_limit = limit if limit is not None and limit[1] <= _FAR * most else None
+    fine = replace(unit, digits=1)
 
     def draw(width: int) -> Spec:
-        return _drawn(parts, wholes, unit, limit, width)
+        return _drawn(parts, near, unit, shown_limit, width)
 
     names = list(dict.fromkeys(part for whole in wholes for part, _ in whole.parts))
     of_each = [dict(whole.parts) for whole in wholes]
@@ -65,7 +72,7 @@ def waterfall_picture(
         (
             part,
             *(
-                unit.text(values.get(part, 0.0), whole.total.median * _DIGITS_OF_PARTS)
+                fine.text(values.get(part, 0.0), whole.total.median * _DIGITS_OF_PARTS)
                 for values, whole in zip(of_each, wholes, strict=True)
             ),
         )
@@ -98,21 +105,29 @@ def _drawn(
     limit: tuple[str, float] | None,
     width: int,
 ) -> Spec:
-    steps_up, floor = [], 0.0
+    narrow = width < _NARROW_PX
+    called = _two_lines if narrow else str
+    steps_up, floor, fine = [], 0.0, replace(unit, digits=1)
     for part, value in parts:
-        text = unit.text(value, wholes[0].total.median * _DIGITS_OF_PARTS)
-        steps_up.append({"row": part, "from": floor / unit.scale, "to": (floor + value) / unit.scale, "text": text})
+        text = fine.text(value, wholes[0].total.median * _DIGITS_OF_PARTS)
+        ends = {"from": floor / unit.scale, "to": (floor + value) / unit.scale}
+        steps_up.append({"row": called(part), "text": text} | ends)
         floor += value
-    totals = [_total(whole, unit) for whole in wholes]
+    totals = [row | {"row": called(row["row"])} for row in (_total(whole, unit) for whole in wholes)]
     most = max([row["high90"] for row in totals] + ([] if limit is None else [limit[1] / unit.scale]))
-    end = most * (1 + (_LABEL_ROOM if width >= _NARROW_PX else 0.3))
     order = [row["row"] for row in steps_up] + [row["row"] for row in totals]
+    names_px = round(_NAME_LETTER_PX * max(len(line) for row in order for line in row.split("\n"))) + 5
+    labelled = [(row["to"], row["text"]) for row in steps_up] + [(row["high90"], row["text"]) for row in totals]
+    end = _end(most, labelled, width - names_px - _BESIDE_PX)
     y = name(
         "row",
         scale={"domain": order, "paddingInner": 0.2},
         title=None,
         axis={
-            "labelLimit": 170 if width >= _NARROW_PX else 118,
+            "labelLimit": names_px,
+            "labelOverlap": False,
+            "minExtent": names_px,
+            "labelExpr": "split(datum.value, '\\n')",
             "labelColor": colour("ink"),
             "ticks": False,
             "domain": False,
@@ -127,13 +142,14 @@ def _drawn(
     low = field("from", **x)
     layers: list[dict[str, Any]] = [bars(steps_up, "part", 15, x=low, x2={"field": "to"}, y=y)]
     crossing = [row for row in steps_up if limit is not None and _crosses(row, limit[1] / unit.scale, end, width)]
+    if limit is not None:
+        layers.append(rule([{"x": limit[1] / unit.scale}], "limit", dashed=True, x=field("x", **x)))
     layers += label([row for row in steps_up if row not in crossing], "text", dx=6, x=field("to", **x), y=y)
     layers += label(crossing, "text", align="right", dx=-6, x=low, y=y)
     for whole, row in zip(wholes, totals, strict=True):
         layers += _graded(row, whole.role, x, y)
     if limit is not None:
-        at = [{"x": limit[1] / unit.scale, "text": f"{limit[0]} {unit.text(limit[1])}"}]
-        layers.append(rule(at, "limit", dashed=True, x=field("x", **x)))
+        at = [{"x": limit[1] / unit.scale, "text": f"{limit[0]} {_own_unit(limit[1], unit).text(limit[1])}"}]
         layers += label(
             at,
             "text",
@@ -145,7 +161,29 @@ def _drawn(
             x=field("x", **x),
             y={"value": 0},
         )
-    return {"height": _ROW_PX * len(order) + (78 if limit else 56), "layer": layers}
+    row_px = _TALL_ROW_PX if narrow else _ROW_PX
+    return {"height": row_px * len(order) + (78 if limit else 56), "layer": layers}
+
+
+def _own_unit(value: float, unit: words.Unit) -> words.Unit:
+    """A limit's own unit: one of 45 days is no 0.12 years, however long the plan takes."""
+    return words.money_unit(value) if unit.before else words.days_unit(value)
+
+
+def _two_lines(row: str) -> str:
+    """A long name broken in two, at the blank nearest to its middle."""
+    if len(row) <= _NARROW_LINE or " " not in row:
+        return row
+    at = min((place for place, letter in enumerate(row) if letter == " "), key=lambda place: abs(place - len(row) / 2))
+    return f"{row[:at]}\n{row[at + 1 :]}"
+
+
+def _end(most: float, labelled: Sequence[tuple[float, str]], plot_px: float) -> float:
+    """Where the axis ends, so that the text behind each bar has room."""
+    ends = [most * 1.04]
+    for value, text in labelled:
+        ends.append(value * plot_px / max(plot_px - _LETTER_PX * len(text) - 10, 0.3 * plot_px))
+    return max(ends)
 
 
 def _crosses(row: dict[str, Any], limit: float, end: float, width: int) -> bool:

@@ -191,11 +191,13 @@ def _drawn(
     now = result.log.now
     if result.log.diverged_at is None:
         text = f"now, {words.percent(now / result.steps)}"
-        layers += _upright(now, text, "muted", result, x, line=0)
-        taken.append(_upright_box(now, text_px(text), 0, result, plot))
+        left = _left_of(now, result)
+        layers += _upright(now, text, "muted", left, x, line=0)
+        taken.append(_upright_box(now, text_px(text), 0, result, plot, left))
     for step, text, ink in _events(result):
-        layers += _upright(step, text, ink, result, x, line=1)
-        taken.append(_upright_box(step, text_px(text), 1, result, plot))
+        beside = _left_of(step, result) or _reaches(step, now, text_px(text), result.steps / plot[0])
+        layers += _upright(step, text, ink, beside, x, line=1)
+        taken.append(_upright_box(step, text_px(text), 1, result, plot, beside))
     if target is not None:
         row = {"median": target, "text": f"target {words.plain(target, 0.5)}"}
         layers.append(rule([row], "limit", dashed=True, y=at_y))
@@ -241,10 +243,14 @@ def _left_of(step: float, result: Tracking) -> bool:
     return step > _RIGHT * result.steps
 
 
-def _upright(step: float, text: str, ink: str, result: Tracking, x: Any, line: int) -> list[dict[str, Any]]:
+def _reaches(step: float, now: float, long: float, per_px: float) -> bool:
+    """Whether a label right of `step` would cross the line at `now`, where there is room on the left."""
+    return step < now < step + (long + 5) * per_px and step > (long + 5) * per_px
+
+
+def _upright(step: float, text: str, ink: str, left: bool, x: Any, line: int) -> list[dict[str, Any]]:
     """An upright line at a step with its label at the top, one line of text lower for each `line`."""
     row = [{"step": step, "text": text}]
-    left = _left_of(step, result)
     align, dx = ("right", -5) if left else ("left", 5)
     strong = ink == "limit"
     return [
@@ -254,8 +260,8 @@ def _upright(step: float, text: str, ink: str, result: Tracking, x: Any, line: i
 
 
 def _upright_box(
-    step: float, long: float, line: int, result: Tracking, plot: tuple[float, float]
+    step: float, long: float, line: int, result: Tracking, plot: tuple[float, float], beside: bool
 ) -> tuple[float, float, float, float]:
     at = step / result.steps * plot[0]
-    left = at - long - 5 if _left_of(step, result) else at
+    left = at - long - 5 if beside else at
     return left, left + long + 5, LINE_PX * line, LINE_PX * (line + 1)

@@ -27,13 +27,13 @@ def backtest_document(results: Mapping[str, Mapping[str, Any]], source: str, com
     error, cover = law["median_relative_error"], law.get("coverage") or {}
     pictures = backtest_pictures(results, source)
     if pictures:
-        title = f"{pictures[0].title}; the median error is {error:.2%}".replace("%", " %").replace("  %", " %")
+        title = f"{pictures[0].title}; median error {error:.2%}".replace("%", " %").replace("  %", " %")
     else:
         title = f"Too few runs to back-test: {result['why']}"
     return Document(
         kicker=f"back-test of {source} · foretrain {__version__}",
         title=title,
-        lede=words.sentence(f"{result['chosen']} was chosen for {target}: {result['why']}"),
+        lede=words.sentence(f"chosen for {target}: {result['chosen']}, {result['why']}"),
         headlines=tuple(_headlines(law, cover)),
         sections=(
             Section(

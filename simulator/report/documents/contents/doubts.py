@@ -57,17 +57,24 @@ def _size(judged: Judged) -> Picture:
 def _worth(one: Measure, outcome: str) -> Worth:
     """A measure in words: what to do, by how much it narrows what, and what it costs."""
     narrowed = [one.of(outcome)] if one.of(outcome) is not None else list(one.narrows)
+    by_share: dict[str, list[str]] = {}
+    for of in narrowed:
+        if of is not None:
+            by_share.setdefault(words.percent(of.share), []).append(OUTCOMES[of.outcome][0])
     brings = "; ".join(
-        f"the 90 % interval of {OUTCOMES[of.outcome][0]} becomes about {words.percent(of.share)} narrower"
-        for of in narrowed
-        if of is not None
+        f"the 90 % interval{'s' if len(names) > 1 else ''} of {words.listed(names)} "
+        f"{'become' if len(names) > 1 else 'becomes'} about {share} narrower"
+        for share, names in by_share.items()
     )
-    return Worth(words.sentence(one.sentence), words.sentence(brings), _costs(one.cost))
+    # what is free is said with its cost, and a sentence's second half is no part of what to do
+    what, _, why = one.sentence.removesuffix(": free").partition(": ")
+    said = " ".join(words.sentence(text) for text in (why, brings) if text)
+    return Worth(words.sentence(what), said, _costs(one.cost))
 
 
 def _costs(cost: Cost) -> str:
     if cost.free:
-        return "Costs nothing but saying it."
+        return words.sentence(f"Costs nothing but {cost.how}")
     said = []
     if cost.usd:
         said.append(f"about {words.money_unit(cost.usd).text(cost.usd)}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .....core.quantity import Difference, Quantity
 from ... import words
 from ..document import Headline, Strip
@@ -30,14 +32,14 @@ def _perplexity(judged: Judged) -> Headline:
         return Headline(label, value, "", f"90 %: {interval}", Strip.of(own, None, limit), note=note)
     theirs = baseline.headline.perplexity
     apart = judged.differences.get("perplexity")
-    note = "" if apart is None else f"lower in about {words.in_fifty(apart.chance_lower)} of 50 cases"
+    note = "" if apart is None else f"lower in {words.of_fifty(apart.chance_lower)} cases"
     return Headline(
         label,
         value,
         "",
         f"90 %: {interval}",
         Strip.of(own, theirs, limit),
-        difference=_against(apart, theirs, words.PERPLEXITY, "lower", "higher"),
+        difference=_against(apart, theirs, lambda _: words.PERPLEXITY, "lower", "higher"),
         note=note,
     )
 
@@ -50,7 +52,7 @@ def _time(judged: Judged) -> Headline | None:
     unit = words.days_unit(own.median)
     theirs = judged.baseline.cluster.wall_clock_days if judged.baseline and judged.baseline.cluster else None
     deadline = None if config.deadline_s is None else config.deadline_s / 86_400.0
-    limit = None if deadline is None else (deadline, f"deadline {unit.number(deadline)}")
+    limit = None if deadline is None else (deadline, f"deadline {words.days_unit(deadline).text(deadline)}")
     label, said = "Wall clock", f"90 %: {words.interval(own, unit)}"
     if cluster.finish is not None:
         label = f"Wall clock, to {day(cluster.finish['median'])}"
@@ -61,7 +63,7 @@ def _time(judged: Judged) -> Headline | None:
         unit.after.strip(),
         said,
         Strip.of(own, theirs, limit),
-        difference=_against(judged.differences.get("wall_clock_days"), theirs, unit, "shorter", "longer"),
+        difference=_against(judged.differences.get("wall_clock_days"), theirs, words.days_unit, "shorter", "longer"),
         note="" if cluster.p_deadline is None else f"{words.percent(cluster.p_deadline)} to keep the deadline",
     )
 
@@ -85,14 +87,14 @@ def _cost(judged: Judged) -> Headline | None:
     unit = words.money_unit(own.median)
     theirs = judged.baseline.cluster.cost_usd if judged.baseline and judged.baseline.cluster else None
     budget = config.targets.budget_usd
-    limit = None if budget is None else (budget, f"budget {unit.text(budget)}")
+    limit = None if budget is None else (budget, f"budget {words.money_unit(budget).text(budget)}")
     return Headline(
         "Cost",
         unit.text(own.median, words.width_of(own)),
         "",
         f"90 %: {words.interval(own, unit)}",
         Strip.of(own, theirs, limit),
-        difference=_against(judged.differences.get("cost_usd"), theirs, unit, "less", "more"),
+        difference=_against(judged.differences.get("cost_usd"), theirs, words.money_unit, "less", "more"),
         note="" if cluster.p_budget is None else f"{words.percent(cluster.p_budget)} to keep the budget",
     )
 
@@ -109,20 +111,22 @@ def _chance(judged: Judged) -> Headline | None:
         theirs = words.percent(baseline.p_all)
         gap = plan.p_all - baseline.p_all
         word = "No better than" if abs(gap) < 0.03 else ("Better than" if gap > 0 else "Worse than")
-        difference = f"{word} the baseline ({theirs})"
+        same = plan.config.targets == baseline.config.targets
+        difference = f"{word} the baseline ({theirs})" if same else f"The baseline meets its own with {theirs}"
     what, least = min(wanted, key=lambda pair: pair[1])
-    note = f"{what[0].lower()}{what[1:]} is what is in doubt ({words.percent(least)})" if least < 0.9 else ""
-    return Headline(
-        label, words.chance(plan.p_all), "", words.percent(plan.p_all), dots=dots, difference=difference, note=note
-    )
+    note = f"{what[0].lower()}{what[1:]} is what decides ({words.percent(least)})" if least < 0.9 else ""
+    short, share = words.chance(plan.p_all), words.percent(plan.p_all)
+    return Headline(label, short, "", share if share != short else "", dots=dots, difference=difference, note=note)
 
 
-def _against(apart: Difference | None, theirs: Quantity | None, unit: words.Unit, less: str, more: str) -> str:
+def _against(
+    apart: Difference | None, theirs: Quantity | None, unit_of: Callable[[float], words.Unit], less: str, more: str
+) -> str:
     """`$100k more than the baseline ($310k)`."""
     if apart is None or theirs is None:
         return ""
-    base = unit.text(theirs.median, words.width_of(theirs))
-    size = unit.text(abs(apart.median), words.width_of(apart))
+    base = unit_of(theirs.median).text(theirs.median, words.width_of(theirs))
+    size = unit_of(apart.median).text(abs(apart.median), words.width_of(apart))
     if abs(apart.median) < 1e-9 * max(abs(theirs.median), 1e-12):
         return f"The same as the baseline ({base})"
     return f"{size} {less if apart.median < 0 else more} than the baseline ({base})"

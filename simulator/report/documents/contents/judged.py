@@ -29,6 +29,11 @@ class Judged:
         return self.baseline is None or same_text(self.plan.config, self.baseline.config)
 
     @property
+    def same_corpus(self) -> bool:
+        """Whether both losses are of the same text, if in other tokens."""
+        return self.baseline is None or _same_corpus(self.plan.config, self.baseline.config)
+
+    @property
     def quality(self) -> Difference | None:
         """The difference that says which model is better: in loss, or in bits per byte where the texts differ."""
         return self.differences.get("loss_nats" if self.comparable else "bits_per_byte")
@@ -41,8 +46,10 @@ class Judged:
 
 def same_text(one: RunConfig, other: RunConfig) -> bool:
     """Whether losses per token of two plans are losses of the same text, cut into the same tokens."""
-    if one.data.tokenizer != other.data.tokenizer:
-        return False
+    return one.data.tokenizer == other.data.tokenizer and _same_corpus(one, other)
+
+
+def _same_corpus(one: RunConfig, other: RunConfig) -> bool:
     if one.data.evaluated_on is not None and one.data.evaluated_on == other.data.evaluated_on:
         return True
     return (one.data.corpus, one.data.evaluated_on) == (other.data.corpus, other.data.evaluated_on)

@@ -66,7 +66,7 @@ def money_pictures(judged: Judged) -> list[Picture]:
         *([("baseline", other)] if judged.baseline and (other := judged.baseline.waterfall) else []),
     ]
     found = []
-    if own.cost_usd is not None:
+    if own.cost_usd is not None and own.cost_usd.median > 0:  # machines of one's own may be stated to cost nothing
         found.append(_cost(judged, [(role, one) for role, one in plans if one.cost_usd is not None]))
     return [*found, _time(judged, plans)]
 
@@ -85,7 +85,7 @@ def _cost(judged: Judged, plans: Sequence[tuple[str, Waterfall]]) -> Picture:
     return waterfall_picture(
         "cost",
         _largest(whole, f"the {unit.text(whole.total.median, words.width_of(whole.total))}"),
-        "Cost of the plan by part; fuzzy ends: 50 % and 90 %",
+        "Cost of the plan by part; pale ends: 50 % and 90 %",
         wholes,
         unit,
         None if budget is None else ("budget", budget),
@@ -105,7 +105,7 @@ def _time(judged: Judged, plans: Sequence[tuple[str, Waterfall]]) -> Picture:
     return waterfall_picture(
         "time",
         _largest(whole, f"the {unit.text(whole.total.median, words.width_of(whole.total))}"),
-        f"Wall clock of the plan by part, in {unit.after.strip()}; fuzzy ends: 50 % and 90 %",
+        f"Wall clock of the plan by part, in {unit.after.strip()}; pale ends: 50 % and 90 %",
         wholes,
         unit,
         None if deadline_s is None else ("deadline", deadline_s / _DAY_S),

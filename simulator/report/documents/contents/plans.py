@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -22,6 +23,9 @@ from .plan_sections import loss_section, machine_pictures, money_section
 from .sentences import decision, doubt, lede
 
 __all__ = ["answer_document", "judged_best", "judged_document", "plan_document", "plans_document"]
+
+
+_DECADES = re.compile(r"(?<=beyond the fitted runs )by [\d.]+ decades")
 
 
 def plan_document(
@@ -71,7 +75,7 @@ def judged_document(
     sections = [loss_section(judged), *more, money_section(judged)]
     pictures = machine_pictures(judged)
     if pictures:
-        sections.append(Section("Does it fit", tuple(pictures)))
+        sections.append(Section("Does it fit in memory", tuple(pictures)))
     sections.append(doubts_section(judged, step_times))
     return replace(answer_document(judged, comparison), sections=tuple(sections), commands=tuple(commands))
 
@@ -132,13 +136,44 @@ def _table(comparison: Comparison) -> Numbers:
             *("" if not found else words.percent(found["loss_nats"].chance_lower) for found in comparison.differences),
         ),
     ]
+    for title, cell in (
+        ("wall clock", _days),
+        ("cost", _usd),
+        ("chance of its targets", _met),
+        ("fits in memory", _fits),
+    ):
+        cells = [cell(one) for one in plans]
+        if any(cells):
+            rows.append((title, *cells))
     return Numbers(("", *comparison.names), tuple(rows))
+
+
+def _days(plan: Forecast) -> str:
+    if plan.cluster is None:
+        return ""
+    days = plan.cluster.wall_clock_days
+    return words.days_unit(days.median).text(days.median, words.width_of(days))
+
+
+def _usd(plan: Forecast) -> str:
+    cost = None if plan.cluster is None else plan.cluster.cost_usd
+    return "" if cost is None else words.money_unit(cost.median).text(cost.median, words.width_of(cost))
+
+
+def _met(plan: Forecast) -> str:
+    return "" if plan.p_all is None else words.percent(plan.p_all)
+
+
+def _fits(plan: Forecast) -> str:
+    return "" if plan.cluster is None else words.percent(plan.cluster.p_fit)
 
 
 def notes(plan: Forecast) -> tuple[tuple[Note, ...], tuple[Note, ...]]:
     """Warnings of a plan, and what was taken without being stated."""
     taken = [] if plan.cluster is None else list(plan.cluster.notes)
-    return tuple(Note.of(text) for text in plan.warnings), tuple(Note.of(text) for text in taken)
+    times = f"by a factor of {words.plain(10**plan.extrapolation_gap_decades)}"
+    warnings = [_DECADES.sub(times, text) for text in plan.warnings]
+    return tuple(Note.of(text) for text in warnings), tuple(Note.of(text) for text in taken)
 
 
 def facts(plan: Forecast) -> tuple[tuple[str, str], ...]:

@@ -12,39 +12,45 @@ from .judged import Judged, model_and_tokens
 __all__ = ["day", "decision", "doubt", "in_short", "lede", "money_clause", "targets"]
 
 _SAME_MONEY = 0.02  # of the baseline's cost, below which two costs are told as the same
-_SURE, _UNSURE, _IN_DOUBT = 0.75, 0.25, 0.9
+_SURE, _UNSURE, _IN_DOUBT, _ALMOST = 0.75, 0.25, 0.9, 0.95
+_FAR_DECADES = 1.0  # beyond the fitted runs, from which on that is said on top
 
 
 def decision(judged: Judged) -> str:
     """What to train, in one sentence: the plan, or which of two."""
     plan, baseline = judged.plan, judged.baseline
     if baseline is None:
-        return f"{_verb(plan)} {in_short(plan)}"
+        return _alone(plan)
     ours, theirs = model_and_tokens(plan.config), model_and_tokens(baseline.config)
     if ours == theirs:
-        ours, theirs = plan.config.name or "the plan", baseline.config.name or "the baseline"
+        ours, theirs = plan.config.name, baseline.config.name
+    if ours == theirs or not (ours and theirs):
+        ours, theirs = "the plan", "the baseline"
     quality = judged.quality
     money = money_clause(judged)
-    if quality is None:
-        return f"{ours} or {theirs}: which is better can’t be told from losses of different text"
-    chance = quality.chance_lower
-    theirs = theirs.removesuffix(" tokens")
+    if quality is None or not judged.same_corpus:
+        return f"{ours} or {theirs}: losses of different text don’t tell which is better"
+    chance, short = quality.chance_lower, theirs.removesuffix(" tokens")
     if chance >= _SURE:
-        return f"Train {ours} instead of {theirs}: {words.likely(chance)} a better model{money}"
+        return f"Train {ours} instead of {short}: {words.likely(chance)} a better model{money}"
     if chance <= _UNSURE:
-        return f"Keep {theirs} tokens: {ours} is {words.likely(1.0 - chance)} the worse model{money}"
-    return f"{ours} or {theirs}: no telling which is better{money}"
+        return f"Keep {theirs}: {ours} is {words.likely(1.0 - chance)} the worse model{money}"
+    return f"{ours} or {short}: no telling which is better{money}"
 
 
-def _verb(plan: Forecast) -> str:
-    size = model_and_tokens(plan.config)
-    if plan.p_all is None:
-        return f"Train {size}:"
-    if plan.p_all >= _SURE:
-        return f"Train {size}: {words.likely(plan.p_all)} meets every target, with"
-    if plan.p_all <= _UNSURE:
-        return f"Think again about {size}: {words.chance_in_words(plan.p_all)} to meet every target, with"
-    return f"{size}: {words.chance_in_words(plan.p_all)} to meet every target, with"
+def _alone(plan: Forecast) -> str:
+    """A plan without a baseline: whether it meets what is wanted, or what comes of it where nothing is wanted."""
+    size, chance = model_and_tokens(plan.config), plan.p_all
+    if chance is None:
+        return f"Train {size}: {in_short(plan)}"
+    every, any_of = ("every target", "a target") if len(targets(plan)) > 1 else ("its target", "its target")
+    if chance >= _SURE:
+        return f"Train {size}: {words.likely(chance)} meets {every}"
+    if chance < 1.0 - _ALMOST:
+        return f"Think again: {size} almost surely misses {any_of}"
+    if chance <= _UNSURE:
+        return f"Think again: {size} is unlikely to meet {every}"
+    return f"{size}: {words.chance_in_words(chance)} to meet {every}"
 
 
 def in_short(plan: Forecast) -> str:
@@ -91,6 +97,8 @@ def lede(judged: Judged) -> str:
         )
         if quality is None:
             return said + " State data.corpus and data.tokenizer of both, and bits per byte will be."
+        if not judged.same_corpus:
+            return f"{said} Bits per byte are {_side(quality, words.BITS)}, each on its own text."
         return f"{said} Bits per byte can: {_side(quality, words.BITS)}."
     if quality is not None:
         return f"Loss is {_side(quality, words.NATS_APART)}. The plan reaches {in_short(plan)}{_when(plan)}."
@@ -99,6 +107,8 @@ def lede(judged: Judged) -> str:
         f"Loss {words.plain(loss.median, words.width_of(loss), 3)} nats per token "
         f"(90 %: {words.interval(loss, words.LOSS)})"
     )
+    if plan.p_all is not None:
+        said = f"{words.capital(in_short(plan))}. {said}"
     if plan.cluster is None:
         return f"{said}. No times or cost: the plan doesn’t state {words.listed(plan.cluster_missing)}."
     cluster = plan.cluster
@@ -132,6 +142,17 @@ def day(date: datetime.date) -> str:
 
 
 def doubt(judged: Judged) -> str:
+    """What could change the decision: the least likely target, memory that may not do, runs that are far away."""
+    plan, said = judged.plan, [_target_in_doubt(judged)]
+    if plan.cluster is not None and plan.cluster.p_fit < _IN_DOUBT:
+        said.append(f"It may not fit in memory: {words.chance_in_words(plan.cluster.p_fit)} that it does.")
+    gap = plan.extrapolation_gap_decades
+    if gap >= _FAR_DECADES:
+        said.append(f"The plan lies outside the runs that this rests on by a factor of {words.plain(10**gap)}.")
+    return " ".join(part for part in said if part)
+
+
+def _target_in_doubt(judged: Judged) -> str:
     """The target that is least likely to be met, unless all are likely enough."""
     plan = judged.plan
     chances = targets(plan)
@@ -140,6 +161,8 @@ def doubt(judged: Judged) -> str:
     what, chance = min(chances, key=lambda pair: pair[1])
     if chance >= _IN_DOUBT:
         return ""
+    if chance < 1.0 - _ALMOST:
+        return f"{what} is almost surely missed: {words.percent(chance)}."
     if judged.baseline is not None and judged.comparable:
         theirs = dict(targets(judged.baseline)).get(what)
         if theirs is not None and theirs < _IN_DOUBT:

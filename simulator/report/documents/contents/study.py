@@ -9,6 +9,7 @@ from ....search.alternatives import Alternative
 from ....search.result import Optimization
 from ... import words
 from ...charts.picture import Numbers
+from ...charts.planning.front import figure
 from ...charts.planning.study import study_pictures
 from ..document import Document, Note, Section
 from .judged import Judged
@@ -16,7 +17,8 @@ from .plans import judged_document
 
 __all__ = ["study_document"]
 
-_SAID = 3  # alternatives beside the best that the sentence below the decision may name
+_PLAIN = ("loss", "perplexity", "cost", "lifetime cost", "time", "energy")
+_SAID = 1  # alternatives beside the best that the sentence below the decision may name
 
 
 def study_document(found: Optimization, commands: Sequence[str] = ()) -> Document:
@@ -45,11 +47,24 @@ def study_document(found: Optimization, commands: Sequence[str] = ()) -> Documen
         plan, found.study.predictor, found.baseline.forecast, differences if found.baseline.forecast else {}
     )
     document = judged_document(judged, [alternatives], commands)
-    tried = f"study {found.study.name}, {found.trials['complete']:,} plans tried"
+    name = found.study.name
+    tried = f"{name if 'study' in name.lower() else f'study {name}'}, {found.trials['complete']:,} plans tried"
     document = replace(document, kicker=f"{tried} · {document.kicker.partition(' · ')[2]}")
     if found.feasible:
         return replace(document, lede=" ".join([document.lede, *_said(found.alternatives)]))
-    return replace(document, title=words.sentence(found.why_infeasible or ""), lede=f"Then: {document.title}.")
+    return replace(document, title=_infeasible(found), lede=f"Then {document.title[0].lower()}{document.title[1:]}.")
+
+
+def _infeasible(found: Optimization) -> str:
+    """The smallest relaxation, in the units of a meeting."""
+    if found.smallest_relaxation is None:
+        return words.sentence(found.why_infeasible or "").removesuffix(".")
+    asked = []
+    for limit, bound in found.smallest_relaxation.limits:
+        of = figure(limit.measure.name)
+        name = of.name if of.name in _PLAIN else limit.measure.name.replace("_", " ")
+        asked.append(f"{of.text(bound)} of {name}, not {of.text(limit.bound)}")
+    return f"No plan keeps every limit; allow {words.listed(asked)}"
 
 
 def _said(alternatives: Sequence[Alternative]) -> list[str]:
@@ -64,7 +79,7 @@ def _table(alternatives: Sequence[Alternative]) -> Numbers:
         rows.append((one.title, one.plan, *_cells(one.figures), _chance(one)))
     if alternatives and alternatives[0].baseline:
         rows.append(("as it is", "", *_cells(alternatives[0].baseline), ""))
-    return Numbers(("", "plan", "loss, nats", "cost", "wall clock", "better with"), tuple(rows))
+    return Numbers(("", "plan", "loss, nats", "cost", "wall clock", "chance to be better"), tuple(rows))
 
 
 def _cells(figures) -> tuple[str, str, str]:

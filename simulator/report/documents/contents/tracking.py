@@ -23,7 +23,7 @@ def tracking_document(result: Tracking, commands: Sequence[str] = ()) -> Documen
     return Document(
         kicker=f"{name} · step {result.log.now:,.0f} of {result.steps:,} · foretrain {__version__}",
         title=picture.title,
-        lede=words.sentence(result.sentence),
+        lede=_lede(result),
         headlines=tuple(_headlines(result)),
         sections=(track_section(result),),
         warnings=tuple(Note.of(notice.text) for notice in serious),
@@ -31,6 +31,26 @@ def tracking_document(result: Tracking, commands: Sequence[str] = ()) -> Documen
         commands=tuple(commands),
         facts=(("seed", str(result.config.seed)), ("foretrain", __version__)),
     )
+
+
+def _lede(result: Tracking) -> str:
+    """What the verdict in the title means in numbers."""
+    now, loss = f"step {result.log.now:,.0f} of {result.steps:,}", result.loss_nats
+    if result.verdict == "diverged":
+        return words.sentence(f"the last finite loss, {result.log.loss[-1]:.3f} nats, is that of {now}")
+    if loss is None:
+        return words.sentence(result.sentence)
+    width = words.width_of(loss)
+    said = (
+        f"At {now} the loss is expected to end at {words.LOSS.text(loss.median, width)} "
+        f"(90 %: {words.interval(loss, words.LOSS)}); {words.plain(result.plan.loss_nats, width, 3)} was planned."
+    )
+    if result.shift is not None:
+        said += (
+            f" It has stood {words.plain(100 * result.shift.size)} % above its own past "
+            f"since about step {result.shift.since:,.0f}."
+        )
+    return said
 
 
 def track_section(result: Tracking) -> Section:
@@ -78,7 +98,9 @@ def _rests_on(result: Tracking) -> Numbers:
     rows.append(
         (
             "jumps",
-            "none" if result.shift is None else f"one of {result.shift.size:.1%} at step {result.shift.since:,.0f}",
+            "none"
+            if result.shift is None
+            else f"one of {words.plain(100 * result.shift.size)} % at step {result.shift.since:,.0f}",
         )
     )
     return Numbers(("", f"at step {result.log.now:,.0f}"), tuple(rows))
