@@ -166,6 +166,8 @@ NOT_RUN = {
     "score predictor planned.csv": "likewise",
     "optimize": "a minute: tests/commands/test_optimize.py runs smaller studies, the page of Python one from a script",
     "serve": "serves until it is stopped: tests/simulator/web and tests/commands do",
+    "report --study": "a search: tests/simulator/report does",
+    "report --backtest": "ten seconds, likewise",
     "planner": "fits again and again: tests/commands/test_planner.py does, on smaller studies",
     "data inspect --tokenizer": "with a tokenizer of yours, as tests/commands/test_data.py has one",
     "backtest": "ten seconds: tests/commands runs it",
