@@ -80,7 +80,8 @@ def processor_s(pid: int) -> float:
 class Load:
     """Requests over several connections, each sent as soon as the one before is answered."""
 
-    def __init__(self, port: int, pid: int, bodies: Iterator[bytes]) -> None:
+    def __init__(self, port: int, pid: int, bodies: Iterator[bytes], connections: int = _CONNECTIONS) -> None:
+        self.connections = connections
         self.port, self.pid, self.bodies, self.lock = port, pid, bodies, threading.Lock()
         self.seconds: list[float] = []
 
@@ -88,7 +89,7 @@ class Load:
         """Send so many; requests per second, and per second of the server's processor time."""
         self.left, self.seconds = count, []
         used_s = processor_s(self.pid)
-        threads = [threading.Thread(target=self._connection) for _ in range(_CONNECTIONS)]
+        threads = [threading.Thread(target=self._connection) for _ in range(self.connections)]
         start = time.perf_counter()
         for thread in threads:
             thread.start()
@@ -154,25 +155,19 @@ def main() -> None:
         load.run(100)  # predictors and layouts of the slider's positions are found once
         print("| POST /predict | requests/s | per s of processor | ms: median | 95 % | 99 % |")
         print("|---|---|---|---|---|---|")
-        part = max(200, count // 10)
+        part = max(200, count // 20)
         with Health(port) as health:
             rate = load.run(part)
         print(f"| size among {len(_SLIDER)} of a slider | {rate} | {ms(load.seconds)} |")
-        early, after = resident_mb(pid), part + 100
-        one = Load(port, pid, plans(1, new_sizes=False))
-        one_by_one = []
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        for body, _ in zip(plans(2, new_sizes=True), range(100), strict=False):
-            start = time.perf_counter()
-            connection.request("POST", "/api/v1/predict", body, _HEADERS)
-            connection.getresponse().read()
-            one_by_one.append(time.perf_counter() - start)
-        new = Load(port, pid, plans(3, new_sizes=True))
+        new = Load(port, pid, plans(1, new_sizes=True))
         rate = new.run(part)
         print(f"| a new size each time | {rate} | {ms(new.seconds)} |")
-        print(f"| a new size each time, one client | {1 / statistics.mean(one_by_one):.0f} |  | {ms(one_by_one)} |")
+        one = Load(port, pid, plans(2, new_sizes=True), connections=1)
+        rate = one.run(100)
+        print(f"| a new size each time, one client | {rate} | {ms(one.seconds)} |")
         print(f"\nhealth under load, ms: median | 95 % | 99 %: {ms(health.seconds)}")
-        one.run(max(1, count - 2 * part - 200))
+        early, after = resident_mb(pid), 2 * part + 200
+        new.run(max(1, count - after))
         print(f"memory: {early:.0f} MB after {after:,} requests, {resident_mb(pid):.0f} MB after {count:,}")
 
 

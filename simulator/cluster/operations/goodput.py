@@ -10,6 +10,7 @@ module adds: pieces that add up to the work exactly, and a wait for lost spot ca
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ __all__ = [
 _LEAST_GOODPUT = 0.01
 _LARGEST_EXPONENT = 50.0  # of e^(λs): a piece that takes 10²¹ attempts is never done
 _H = 3600.0
+_MOST_INTERVALS = 1024  # best ones that are known at once
 
 Array = np.ndarray
 
@@ -49,6 +51,18 @@ def best_interval_s(rate_per_s: Any, checkpoint_s: Any) -> Array:
     Infinite where nothing interrupts.
     """
     rate, cost = np.broadcast_arrays(np.asarray(rate_per_s, float), np.asarray(checkpoint_s, float))
+    return (
+        np.asarray(_one_best_interval_s(float(rate), float(cost))) if rate.ndim == 0 else _best_interval_s(rate, cost)
+    )
+
+
+@lru_cache(maxsize=_MOST_INTERVALS)
+def _one_best_interval_s(rate: float, cost: float) -> float:
+    """The same of one run: plans on the same machines ask for it again and again."""
+    return float(_best_interval_s(np.asarray(rate), np.asarray(cost)))
+
+
+def _best_interval_s(rate: Array, cost: Array) -> Array:
     c = rate * cost
     # log(1 − y) + y + λC is concave and falls; both starts lie right of its root, from where Newton's steps never
     # overshoot. 60 of them are far more than the quadratic convergence needs.
