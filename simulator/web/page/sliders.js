@@ -11,10 +11,12 @@ const STEPS = 1000;
 export function joinSliders(form) {
   for (const slider of sliders(form)) {
     const field = fieldOf(form, slider);
+    const counted = field.name === "hardware.count";
+    if (counted) slider.step = String((STEPS * Math.log(Math.SQRT2)) / Math.log(ends(slider).high / ends(slider).low));
     slider.addEventListener("input", () => {
       const { low, high } = ends(slider);
       const value = low * (high / low) ** (Number(slider.value) / STEPS);
-      field.value = field.name === "hardware.count" ? String(Math.max(1, wholeNodes(value))) : format(value);
+      field.value = counted ? String(even(value)) : format(value);
       slider.setAttribute("aria-valuetext", field.value);
       field.dispatchEvent(new Event("input", { bubbles: true }));
     });
@@ -69,10 +71,14 @@ function place(slider, text) {
 }
 
 /**
- * Counts of accelerators as clusters come: whole nodes of eight from sixteen on.
+ * The nearest count of accelerators that a batch is easily shared by: a power of two, or half as much again.
  * @param {number} value
  * @returns {number}
  */
-function wholeNodes(value) {
-  return value < 16 ? Math.round(value) : 8 * Math.round(value / 8);
+function even(value) {
+  const power = 2 ** Math.floor(Math.log2(Math.max(value, 1)));
+  const [nearest] = [power, 1.5 * power, 2 * power]
+    .filter(Number.isInteger)
+    .sort((one, other) => Math.abs(Math.log(one / value)) - Math.abs(Math.log(other / value)));
+  return nearest;
 }

@@ -77,15 +77,20 @@ def judged_document(
     if pictures:
         sections.append(Section("Does it fit in memory", tuple(pictures)))
     sections.append(doubts_section(judged, step_times))
-    return replace(answer_document(judged, comparison), sections=tuple(sections), commands=tuple(commands))
+    names, plans = _plans(judged, comparison)
+    return replace(
+        answer_document(judged, comparison),
+        sections=tuple(sections),
+        commands=tuple(commands),
+        plans=tuple((name, dumps_yaml(one.config.to_mapping())) for name, one in zip(names, plans, strict=True)),
+    )
 
 
 def answer_document(judged: Judged, comparison: Comparison | None = None) -> Document:
-    """The same without its sections: the decision, the numbers on top, warnings and assumptions."""
+    """The same without its sections and exact plans: the decision, the numbers on top, warnings and assumptions."""
     plan = judged.plan
     warnings, assumptions = notes(plan)
-    plans = comparison.forecasts if comparison is not None else (plan,)
-    names = comparison.names if comparison is not None else (plan.config.name or "plan",)
+    names, _ = _plans(judged, comparison)
     return Document(
         kicker=_kicker(judged, names),
         title=decision(judged),
@@ -96,8 +101,14 @@ def answer_document(judged: Judged, comparison: Comparison | None = None) -> Doc
         warnings=warnings,
         assumptions=assumptions,
         facts=facts(plan),
-        plans=tuple((name, dumps_yaml(one.config.to_mapping())) for name, one in zip(names, plans, strict=True)),
     )
+
+
+def _plans(judged: Judged, comparison: Comparison | None) -> tuple[Sequence[str], Sequence[Forecast]]:
+    """All plans of a report, by name."""
+    if comparison is not None:
+        return comparison.names, comparison.forecasts
+    return (judged.plan.config.name or "plan",), (judged.plan,)
 
 
 def _kicker(judged: Judged, names: Sequence[str]) -> str:

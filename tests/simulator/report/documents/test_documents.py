@@ -262,6 +262,12 @@ def test_the_decision_and_the_headlines_are_the_forecasts(plan, document):
     assert f"{finish.day} {finish:%b %Y}" in document.headlines[1].label
 
 
+def test_the_exact_plan_is_in_the_report(plan, document):
+    ((name, text),) = document.plans
+    assert name == plan.config.name
+    assert RunConfig.from_mapping(loads_yaml(text, "plan")) == plan.config
+
+
 def test_pictures_say_what_the_headlines_say(plan, document):
     perplexity, days, cost, _chance = document.headlines
     titles = {name: picture.title for name, picture in document.pictures.items()}
@@ -476,8 +482,6 @@ def test_a_name_is_text_wherever_it_is_shown(plan, bare, name):
     outside = re.sub(r"(?ms)^(`{3,})yaml$.*?^\1$", "", markdown_text(document))
     assert not re.search(r"(?<!\\)(<|>|`|\]\(|\*\*c)", outside)
     assert len(re.findall(r"(?m)^# ", outside)) == 1
-    if name:
-        assert loads_yaml(document.plans[0][1], "plan")["name"] == name
 
 
 def test_fences_in_a_plan_do_not_end_its_block(bare, plan):
