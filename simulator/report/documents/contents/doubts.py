@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from .....core.errors import ForetrainError
 from ....allocation.compute_optimal.curves import isoflop
+from ....allocation.compute_optimal.optimal import compute_optimal
 from ....allocation.sensitivity.sensitivity import sensitivity
 from ....cluster.step_time.step_model import StepTimeModel
 from ....forecast.narrowing.measures import OUTCOMES, Cost, Measure
@@ -50,7 +51,9 @@ def _what_matters(judged: Judged, step_times: StepTimeModel | None) -> Picture:
 def _size(judged: Judged) -> Picture:
     """The plan among sizes of the same compute."""
     plan = judged.plan
-    curves = isoflop(judged.predictor, [plan.config.training_flops], config=plan.config)
+    # the compute as the law counts it, so that the plan lies on its own curve
+    flops = compute_optimal(judged.predictor, config=plan.config).flops
+    curves = isoflop(judged.predictor, [flops], config=plan.config)
     return isoflop_picture(curves, plan=(plan.params_fitted, plan.headline.loss_nats.median))
 
 
