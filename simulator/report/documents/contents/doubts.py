@@ -21,6 +21,7 @@ from .judged import Judged
 __all__ = ["doubts_section"]
 
 _MOST_WORTH = 5
+_NOTHING_USD = 0.01
 
 
 def doubts_section(judged: Judged, step_times: StepTimeModel | None = None) -> Section:
@@ -79,6 +80,8 @@ def _costs(cost: Cost) -> str:
     if cost.free:
         return words.sentence(f"Costs nothing but {cost.how}")
     said = []
+    if cost.usd is not None and cost.usd < _NOTHING_USD:
+        return words.sentence(f"Costs next to nothing: {cost.how}")
     if cost.usd:
         said.append(f"about {words.money_unit(cost.usd).text(cost.usd)}")
     if cost.gpu_hours:
