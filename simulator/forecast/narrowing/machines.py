@@ -106,7 +106,8 @@ def _measured_step(config: RunConfig, step: PlannedStep, now: ClusterEstimate) -
         name="measured_step",
         sentence=f"measure a step of this plan on these machines and calibrate on it ({format_duration(seconds)})",
         cost=Cost(
-            f"a start of {start} and {_STEPS} steps of {step_s:.3g} s on {now.devices:,} accelerators",
+            f"a start of {start} and {_STEPS} steps of {step_s:.3g} s on "
+            f"{now.devices:,} accelerator{'' if now.devices == 1 else 's'}",
             usd,
             hours,
             seconds / 60.0,

@@ -86,10 +86,12 @@ class Limit(NamedTuple):
     needed: float | None = None
     """What would have to be allowed instead, where no plan keeps it."""
 
-    @property
-    def sentence(self) -> str:
-        """What the shading means."""
-        return "Shaded: beyond the limit." if self.chance is None else f"Shaded: kept with less than {_percent(self)}."
+    def sentence(self, x: Figure) -> str:
+        """What the shading means; where a limit is to be kept with a chance, it begins below the limit itself."""
+        if self.chance is None:
+            return "Shaded: beyond the limit."
+        median, bound = x.text(self.at), x.text(self.bound)
+        return f"Shaded, from a median of {median} on: {bound} is kept with less than {_percent(self)}."
 
 
 def _percent(limit: Limit) -> str:
@@ -133,7 +135,7 @@ def front_picture(
         name="front",
         title=_title(_falling(best), x, y, baseline, limit, not front),
         subtitle=f"{what}; medians",
-        caption=" ".join([*([] if limit is None else [limit.sentence]), *([caption] if caption else [])]),
+        caption=" ".join([*([] if limit is None else [limit.sentence(x)]), *([caption] if caption else [])]),
         numbers=Numbers(("plan", "size × tokens", x.title, y.title), tuple(rows)),
         draw=draw,
     )

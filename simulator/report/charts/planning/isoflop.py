@@ -106,7 +106,10 @@ def _title(curves: Sequence[IsoFlop], own: IsoFlop | None, plan: tuple[float, fl
         low, high = own.optimum.indifferent_params
         if low <= plan[0] <= high or 1 / _OFF < factor < _OFF:
             return "The plan’s size is as good as any"
+        certain_low, certain_high = own.optimum.params.intervals[0.9]
         extra = words.plain(plan[1] - own.optimum.loss_nats.median)
+        if certain_low <= plan[0] <= certain_high:
+            return f"No telling whether another size beats the plan’s: {extra} nats at stake"
         side = "larger" if factor > 1 else "smaller"
         times = words.plain(max(factor, 1 / factor))
         return f"The plan is {times} times {side} than the best: {extra} nats more"

@@ -32,6 +32,7 @@ _WORDS = {
 }
 _PANELS = (("loss_nats", "loss, nats"), ("cost_usd", "cost"), ("wall_clock_days", "wall clock"))
 _LEAST = 0.02  # of the largest change of an outcome; below it in all, a number is named in the caption
+_SEEN = 0.005  # of that change, below which no bar can be seen
 _MOST_ROWS = 8
 _ROW_PX, _BAR_PX, _APART_PX = 44, 13, 16
 _VALUE_PX = 58  # room for a number beside its bar
@@ -193,12 +194,13 @@ def _panel(
     nothing = []
     for number, row in enumerate(rows):
         middle = y + _HEAD_PX + _ROW_PX * (number + 0.5)
-        if not _moved(row, outcome):
-            known = _moved(row, outcome) is not None
-            nothing.append({"x": zero + 7, "y": middle, "text": "no effect" if known else "not known"})
+        moved = _moved(row, outcome)
+        if moved is None or moved < _SEEN * most:
+            text = "not known" if moved is None else ("hardly any" if moved else "no effect")
+            nothing.append({"x": zero + 7, "y": middle, "text": text})
             continue
         for change, ink, by in ((row.down[outcome], "part", -1), (row.up[outcome], "plan", 1)):
-            if change:
+            if change and abs(change) >= _SEEN * most:
                 end = zero + half * change / most
                 one = {"x": zero, "to": end, "y": middle + by * _APART_PX / 2}
                 drawn[ink].append(one)

@@ -22,6 +22,7 @@ _PARTS = (
 )
 _LETTER_PX = 7.2
 _NAME_LETTER_PX = 8.6  # bold
+_MARGIN_PX = 20
 _ON_DARK = ("plan", "baseline")
 _ROW_PX = 74
 
@@ -93,13 +94,14 @@ def _parts(one: ClusterEstimate) -> list[tuple[str, float]]:
 
 def _drawn(estimates: Sequence[tuple[str, ClusterEstimate]], width: int) -> Spec:
     most = max(max(one.peak_memory_gib.intervals[0.9][1], one.usable_memory_gib) for _, one in estimates) * 1.08
+    names_px = min(round(_NAME_LETTER_PX * max(len(plan) for plan, _ in estimates)) + 5, 78)
     y = name(
         "plan",
         scale={"domain": [_cut(plan) for plan, _ in estimates], "padding": 0},
         title=None,
         axis={
             "labelLimit": 150 if width > 450 else 78,
-            "minExtent": min(round(_NAME_LETTER_PX * max(len(plan) for plan, _ in estimates)) + 5, 78),
+            "minExtent": names_px,
             "labelColor": colour("ink"),
             "labelFontWeight": "bold",
             "ticks": False,
@@ -112,7 +114,7 @@ def _drawn(estimates: Sequence[tuple[str, ClusterEstimate]], width: int) -> Spec
         "title": "GiB of one device",
     }
     layers: list[dict[str, Any]] = []
-    per_gib = (width - 120) / most
+    per_gib = (width - names_px - _MARGIN_PX) / most
     for place, (plan, one) in enumerate(estimates):
         role = "plan" if place == 0 else "baseline"
         floor = 0.0
@@ -175,7 +177,7 @@ def _strip(
     ]
     for one_mark in found:
         one_mark["mark"]["yOffset"] = 13
-    left = low90 * per_gib > 130
+    left = low90 * per_gib > _NAME_LETTER_PX * len(row[0]["text"]) + 6
     found += label(
         row,
         "text",

@@ -107,7 +107,8 @@ def _drawn(
 ) -> Spec:
     narrow = width < _NARROW_PX
     called = _two_lines if narrow else str
-    steps_up, floor, fine = [], 0.0, replace(unit, digits=1)
+    # a unit that is a word stands on the axis and behind the whole, not behind each part
+    steps_up, floor, fine = [], 0.0, replace(unit, digits=1, after=unit.after if unit.before else "")
     for part, value in parts:
         text = fine.text(value, wholes[0].total.median * _DIGITS_OF_PARTS)
         ends = {"from": floor / unit.scale, "to": (floor + value) / unit.scale}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from .....core.errors import ForetrainError
 from ....allocation.compute_optimal.curves import isoflop
+from ....allocation.compute_optimal.optimal import compute_optimal
 from ....allocation.sensitivity.sensitivity import sensitivity
 from ....cluster.step_time.step_model import StepTimeModel
 from ....forecast.narrowing.measures import OUTCOMES, Cost, Measure
@@ -20,6 +21,7 @@ from .judged import Judged
 __all__ = ["doubts_section"]
 
 _MOST_WORTH = 5
+_NOTHING_USD = 0.01
 
 
 def doubts_section(judged: Judged, step_times: StepTimeModel | None = None) -> Section:
@@ -50,7 +52,9 @@ def _what_matters(judged: Judged, step_times: StepTimeModel | None) -> Picture:
 def _size(judged: Judged) -> Picture:
     """The plan among sizes of the same compute."""
     plan = judged.plan
-    curves = isoflop(judged.predictor, [plan.config.training_flops], config=plan.config)
+    # the compute as the law counts it, so that the plan lies on its own curve
+    flops = compute_optimal(judged.predictor, config=plan.config).flops
+    curves = isoflop(judged.predictor, [flops], config=plan.config)
     return isoflop_picture(curves, plan=(plan.params_fitted, plan.headline.loss_nats.median))
 
 
@@ -76,6 +80,8 @@ def _costs(cost: Cost) -> str:
     if cost.free:
         return words.sentence(f"Costs nothing but {cost.how}")
     said = []
+    if cost.usd is not None and cost.usd < _NOTHING_USD:
+        return words.sentence(f"Costs next to nothing: {cost.how}")
     if cost.usd:
         said.append(f"about {words.money_unit(cost.usd).text(cost.usd)}")
     if cost.gpu_hours:
