@@ -29,7 +29,11 @@ _ONE_OF = "plans, --study, --log with one plan, or --backtest"
 @click.option("--study", metavar="FILE", help="Report a study: the best plan against the run as it is.")
 @click.option("--trials", type=click.IntRange(min=1), metavar="N", help="Plans that --study tries.")
 @click.option("--log", metavar="FILE", help="Report a running job of the plan by its log.")
-@click.option("--backtest", metavar="RUNS", help="Report how far the laws of a table of runs may be trusted.")
+@click.option(
+    "--backtest",
+    metavar="RUNS",
+    help="Report how far the laws of a table of runs may be trusted, alone or beside a plan.",
+)
 @click.option(
     "--out",
     multiple=True,
@@ -69,15 +73,16 @@ def report(
         check_report_format(path)  # before minutes of work, not after
     stated = {name: text for name, text in words.items() if text is not None}
     what = [kind for kind, given in (("study", study), ("backtest", backtest), ("plans", plans or stated)) if given]
-    if len(what) != 1 or (log is not None and (what != ["plans"] or len(plans) + bool(stated) != 1)):
+    beside = what == ["backtest", "plans"] and log is None  # the calibration of the runs that the plan rests on
+    if (len(what) != 1 and not beside) or (log is not None and (what != ["plans"] or len(plans) + bool(stated) != 1)):
         raise UsageError(f"simulate report: expected one of {_ONE_OF}")
     if plans and stated:
         raise UsageError(f"simulate report: got a plan and {', '.join(named(words))}; expected one of the two")
     unread = {
         "--trials": trials is not None and study is None,
-        "--set": bool(overrides) and backtest is not None,
-        "--predictor": predictor != "web-text" and (what != ["plans"] or log is not None),
-        "--calibration": calibration is not None and what != ["plans"],
+        "--set": bool(overrides) and what == ["backtest"],
+        "--predictor": predictor != "web-text" and ("plans" not in what or log is not None),
+        "--calibration": calibration is not None and "plans" not in what,
     }
     if any(unread.values()):
         said = ", ".join(option for option, given in unread.items() if given)
@@ -89,10 +94,12 @@ def report(
     with progress_bar("reporting", log_json) as step:
         if study is not None:
             document = _of_study(study, overrides, trials, again, step)
-        elif backtest is not None:
-            document = _of_backtest(backtest, again, step)
+        elif what == ["backtest"]:
+            document = _of_backtest(str(backtest), again, step)
         else:
             document = _of_plans(plans, words if stated else None, overrides, predictor, calibration, log, again, step)
+        if beside:
+            document = _beside(document, str(backtest), step)
     for path in targets:
         save_report(document, path)
         click.echo(f"wrote {Path(path)}: {document.title}")
@@ -161,3 +168,14 @@ def _of_backtest(path: str, again: list[str], step: Progress) -> Document:
     from ...simulator.report.documents.contents.backtest import backtest_document
 
     return backtest_document(backtest_table(read_table(path, None), progress=step), Path(path).name, again)
+
+
+def _beside(document: Document, path: str, step: Progress) -> Document:
+    """A plan's report with the back-test of the runs that its predictor was fitted on."""
+    from dataclasses import replace
+
+    from ...simulator.predictor.evaluation.backtesting import backtest_table
+    from ...simulator.report.documents.contents.backtest import backtest_section
+
+    section = backtest_section(backtest_table(read_table(path, None), progress=step), Path(path).name)
+    return replace(document, sections=(*document.sections, section))

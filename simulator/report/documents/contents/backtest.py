@@ -11,7 +11,7 @@ from ...charts.picture import Numbers
 from ...charts.runs.calibration import backtest_pictures
 from ..document import Document, Headline, Section
 
-__all__ = ["backtest_document"]
+__all__ = ["backtest_document", "backtest_section"]
 
 
 def backtest_document(results: Mapping[str, Mapping[str, Any]], source: str, commands: Sequence[str] = ()) -> Document:
@@ -25,7 +25,8 @@ def backtest_document(results: Mapping[str, Mapping[str, Any]], source: str, com
     target, result = next(iter(results.items()))
     law = result["laws"][result["chosen"]]
     error, cover = law["median_relative_error"], law.get("coverage") or {}
-    pictures = backtest_pictures(results, source)
+    section = backtest_section(results, source)
+    pictures = section.pictures
     if pictures:
         title = f"{pictures[0].title}; median error {error:.2%}".replace("%", " %").replace("  %", " %")
     else:
@@ -35,16 +36,21 @@ def backtest_document(results: Mapping[str, Mapping[str, Any]], source: str, com
         title=title,
         lede=words.sentence(f"chosen for {target}: {result['chosen']}, {result['why']}"),
         headlines=tuple(_headlines(law, cover)),
-        sections=(
-            Section(
-                "Predicted and observed",
-                tuple(pictures),
-                tables=(("Laws that apply", _laws(result["laws"])),),
-                text="" if pictures else "There are no larger runs to hold a prediction against.",
-            ),
-        ),
+        sections=(section,),
         commands=tuple(commands),
         facts=(("foretrain", __version__),),
+    )
+
+
+def backtest_section(results: Mapping[str, Mapping[str, Any]], source: str) -> Section:
+    """Observed over predicted losses, and every law that applies; of a report of its own, or beside a plan's."""
+    drawable = any(one["points"] for one in results.values())
+    _, first = next(iter(results.items()))
+    return Section(
+        "Predicted and observed",
+        tuple(backtest_pictures(results, source)) if drawable else (),
+        tables=(("Laws that apply", _laws(first["laws"])),),
+        text="" if drawable else "There are no larger runs to hold a prediction against.",
     )
 
 
