@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -104,6 +105,26 @@ def positive(option: str, text: str, parse: Callable[[str], float], expected: st
     if not value > 0:
         raise UsageError(f"{option}: got {shown(text)}; expected {expected}")
     return value
+
+
+def command_again(*but: str) -> str:
+    """The command that is running, as one types it, with what was given to it.
+
+    Args:
+        but: Parameters that are left out, such as where the answer is written.
+    """
+    context = click.get_current_context()
+    found = context.command_path.split()
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        if name in but or context.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE:
+            continue
+        value = context.params[name]
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(parameter, click.Option):
+                found.append(parameter.opts[0])
+            found += [] if isinstance(one, bool) else [str(one)]
+    return shlex.join(found)
 
 
 @contextmanager

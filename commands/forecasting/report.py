@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ...core.errors import UsageError
-from .._shared import log_json_option, progress_bar, read_table, step_times
+from .._shared import command_again, log_json_option, progress_bar, read_table, step_times
 from .._sketch import named, sketch, sketch_options
 from .predict import calibration_option, predictor_option
 
 if TYPE_CHECKING:
     from ...core.progress import Progress
+    from ...simulator.config.run_config import RunConfig
     from ...simulator.report.documents.document import Document
 
 _ONE_OF = "plans, --study, --log with one plan, or --backtest"
@@ -87,93 +88,72 @@ def report(
     if any(unread.values()):
         said = ", ".join(option for option, given in unread.items() if given)
         raise UsageError(f"simulate report: {said} says nothing about this kind of report; expected it left out")
-    again = [
-        "simulate "
-        + shlex.join(["report", *_given(plans, overrides, predictor, calibration, study, trials, log, backtest, words)])
-    ]
     with progress_bar("reporting", log_json) as step:
         if study is not None:
-            document = _of_study(study, overrides, trials, again, step)
+            document = _of_study(study, overrides, trials, step)
         elif what == ["backtest"]:
-            document = _of_backtest(str(backtest), again, step)
+            document = _of_backtest(str(backtest), step)
         else:
-            document = _of_plans(plans, words if stated else None, overrides, predictor, calibration, log, again, step)
+            runs = _planned(plans, words, overrides)
+            document = (
+                _of_plans(runs, predictor, calibration, step)
+                if log is None
+                else _of_job(runs[0], log, calibration, step)
+            )
         if beside:
             document = _beside(document, str(backtest), step)
+    document = replace(document, commands=(command_again("out", "log_json"),))
     for path in targets:
         save_report(document, path)
         click.echo(f"wrote {Path(path)}: {document.title}")
 
 
-def _given(plans, overrides, predictor, calibration, study, trials, log, backtest, words) -> list[str]:
-    """The arguments that make the report again."""
-    options = {
-        "--predictor": None if predictor == "web-text" else predictor,
-        "--calibration": calibration, "--study": study, "--trials": None if trials is None else str(trials),
-        "--log": log, "--backtest": backtest,
-    }  # fmt: skip
-    options |= {"--" + name.removesuffix("_file"): text for name, text in words.items()}
-    found = [*plans]
-    for override in overrides:
-        found += ["--set", override]
-    for option, value in options.items():
-        found += [] if value is None else [option, value]
-    return found
-
-
-def _of_plans(
-    plans: tuple[str, ...],
-    words: dict[str, str | None] | None,
-    overrides: tuple[str, ...],
-    predictor: str,
-    calibration: str | None,
-    log: str | None,
-    again: list[str],
-    step: Progress,
-) -> Document:
+def _planned(plans: tuple[str, ...], words: dict[str, str | None], overrides: tuple[str, ...]) -> list[RunConfig]:
+    """The plans of files, or the one of a few words."""
     from ...simulator.config.run_config import RunConfig
+
+    return [RunConfig.load(path, overrides) for path in plans] or [sketch(words).config(list(overrides), folder=".")]
+
+
+def _of_plans(runs: list[RunConfig], predictor: str, calibration: str | None, step: Progress) -> Document:
     from ...simulator.forecast.compare import compare
     from ...simulator.forecast.forecast import forecast
     from ...simulator.predictor.storage.folder import load
     from ...simulator.report.documents.contents.plans import plan_document, plans_document
 
-    runs = [RunConfig.load(path, overrides) for path in plans]
-    if words is not None:
-        runs = [sketch(words).config(list(overrides))]
-    fitted, times = load(predictor), step_times(calibration)
-    if log is not None:
-        from ...simulator.report.documents.contents.tracking import tracking_document
-        from ...simulator.tracking.track import predictor_for, track
-
-        return tracking_document(
-            track(runs[0], log, predictor_for(runs[0], None), step_times=times, progress=step), again
-        )
     step("forecasting", 0.1)
+    fitted, times = load(predictor), step_times(calibration)
     if len(runs) == 1:
-        return plan_document(forecast(runs[0], fitted, times), fitted, again, times)
-    return plans_document(compare(runs, fitted, times), fitted, again, times)
+        return plan_document(forecast(runs[0], fitted, times), fitted, step_times=times)
+    return plans_document(compare(runs, fitted, times), fitted, step_times=times)
 
 
-def _of_study(path: str, overrides: tuple[str, ...], trials: int | None, again: list[str], step: Progress) -> Document:
+def _of_job(run: RunConfig, log: str, calibration: str | None, step: Progress) -> Document:
+    from ...simulator.report.documents.contents.tracking import tracking_document
+    from ...simulator.tracking.track import predictor_for, track
+
+    times = step_times(calibration)
+    return tracking_document(track(run, log, predictor_for(run, None), step_times=times, progress=step))
+
+
+def _of_study(path: str, overrides: tuple[str, ...], trials: int | None, step: Progress) -> Document:
     from ...simulator.report.documents.contents.study import study_document
     from ...simulator.search.optimize import optimize
     from ...simulator.search.study import Study
 
     study = Study.load(path, overrides)
-    return study_document(optimize(study, trials=trials, storage=study.kept_in(), progress=step), again)
+    return study_document(optimize(study, trials=trials, storage=study.kept_in(), progress=step))
 
 
-def _of_backtest(path: str, again: list[str], step: Progress) -> Document:
+def _of_backtest(path: str, step: Progress) -> Document:
     from ...simulator.predictor.evaluation.backtesting import backtest_table
     from ...simulator.report.documents.contents.backtest import backtest_document
 
-    return backtest_document(backtest_table(read_table(path, None), progress=step), Path(path).name, again)
+    return backtest_document(backtest_table(read_table(path, None), progress=step), Path(path).name)
 
 
 def _beside(document: Document, path: str, step: Progress) -> Document:
     """A plan's report with the back-test of the runs that its predictor was fitted on."""
-    from dataclasses import replace
-
     from ...simulator.predictor.evaluation.backtesting import backtest_table
     from ...simulator.report.documents.contents.backtest import backtest_section
 
