@@ -35,8 +35,8 @@ class Limits:
     """Optimizer steps of a run whose loss curve is worked out, some 100 bytes each."""
     waiting: int = 64
     """Computations that may wait for a thread."""
-    threads: int = 2
-    """Computations at once."""
+    threads: int = 3
+    """Computations at once: a short one, and long ones beside it."""
     requests_per_s: float = 200.0
     """Requests of one client per second, in the long run."""
     burst: int = 400
