@@ -49,7 +49,7 @@ def problem(page: str) -> str:
 # the address
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(CHANGES, CHANGES, st.booleans())
 def test_an_address_is_read_as_it_was_written(own, base, stated):
     first = {"plan": json.dumps(BARE)} if stated else {"from": "llama-7b"}
@@ -60,7 +60,7 @@ def test_an_address_is_read_as_it_was_written(own, base, stated):
     assert Asked.of(asked.query()) == asked
 
 
-@settings(max_examples=8)
+@settings(max_examples=8, deadline=None)
 @given(st.floats(1e8, 1e12), st.floats(1e11, 1e14), st.integers(1, 4096), st.floats(0.1, 50))
 def test_numbers_of_the_address_are_those_of_the_plan(params, tokens, count, price):
     own = {"model.params": params, "data.tokens": tokens, "hardware.count": count, "hardware.price_usd_per_hour": price}
