@@ -36,6 +36,7 @@ def test_a_chance_is_within_what_its_words_allow(share):
         assert abs(read(text) / 100 - share) <= 0.0051
     if 0 < share < 1:
         assert 1 <= words.in_fifty(share) <= 49
+    assert not re.search(r"(?<!under )\b(0|50) of 50", words.of_fifty(share))
 
 
 @given(SHARES, SHARES)
