@@ -31,7 +31,7 @@ def decision(judged: Judged) -> str:
     quality = judged.quality
     money = money_clause(judged)
     if quality is None or not judged.same_corpus:
-        return f"{ours} or {theirs}: losses of different text don’t tell which is better"
+        return f"{ours} or {theirs}: which is better can’t be told from different text"
     chance, short = quality.chance_lower, theirs.removesuffix(" tokens")
     if chance >= _SURE:
         return f"Train {ours} instead of {short}: {words.likely(chance)} a better model{money}"
