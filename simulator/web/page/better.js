@@ -4,9 +4,11 @@ import { format } from "./numbers.js";
 import { get, post } from "./server.js";
 import { read } from "./state.js";
 
-/** @typedef {{title: string, plan: string, sentence: string, condition: string | null, values: Record<string, number | string>}} Alternative */
+/** @typedef {{title: string, plan: string, sentence: string, condition: string | null, values: Record<string, number | string>, config: any}} Alternative */
 
 const ASK_AGAIN_MS = 700;
+/** What is written in full: rounded, a batch couldn't be shared evenly by the accelerators. */
+const EXACT = new Set(["optim.batch_tokens", "hardware.count"]);
 
 /**
  * Make the search's buttons work.
@@ -62,17 +64,32 @@ export function search(form, taken) {
     const name = document.createElement("b");
     name.textContent = one.plan;
     const why = document.createElement("span");
-    why.textContent = one.condition ? `${one.title}: ${one.condition}` : `${one.title}: ${one.sentence}`;
+    // the plan's name stands above, and needn't begin its sentence again
+    why.textContent = `${one.title}: ${one.condition ?? one.sentence.replace(one.plan, "").replace(/^:? /, "")}`;
     made.append(name, why);
     made.addEventListener("click", () => {
-      for (const [key, value] of Object.entries(one.values)) {
+      for (const [key, tried] of Object.entries(one.values)) {
         const field = /** @type {HTMLInputElement | null} */ (form.elements.namedItem(key));
-        if (field) field.value = typeof value === "number" ? format(value) : String(value);
+        const value = EXACT.has(key) ? inConfig(one.config, key) ?? tried : tried;
+        if (!field) continue;
+        // the size that the plan came to, not the one that the search asked a shape for
+        if (key === "model.params") field.value = one.plan.split(" ")[0];
+        else field.value = typeof value === "number" && !EXACT.has(key) ? format(value) : String(value);
       }
       taken();
     });
     return made;
   }
+}
+
+/**
+ * What a plan states under a key, undefined where it states nothing.
+ * @param {any} config
+ * @param {string} key
+ * @returns {number | string | undefined}
+ */
+function inConfig(config, key) {
+  return key.split(".").reduce((at, part) => at?.[part], config);
 }
 
 /**

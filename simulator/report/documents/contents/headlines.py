@@ -32,7 +32,7 @@ def _perplexity(judged: Judged) -> Headline:
         return Headline(label, value, "", f"90 %: {interval}", Strip.of(own, None, limit), note=note)
     theirs = baseline.headline.perplexity
     apart = judged.differences.get("perplexity")
-    note = "" if apart is None else f"lower in {words.of_fifty(apart.chance_lower)} cases"
+    note = "" if apart is None or judged.same_loss else f"lower in {words.of_fifty(apart.chance_lower)} cases"
     return Headline(
         label,
         value,

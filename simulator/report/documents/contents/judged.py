@@ -14,6 +14,9 @@ from ... import words
 __all__ = ["Judged", "model_and_tokens", "same_text"]
 
 
+_SAME_NATS = 1e-9
+
+
 @dataclass(frozen=True)
 class Judged:
     """One plan, its baseline if any, and the differences between them, plan minus baseline."""
@@ -37,6 +40,11 @@ class Judged:
     def quality(self) -> Difference | None:
         """The difference that says which model is better: in loss, or in bits per byte where the texts differ."""
         return self.differences.get("loss_nats" if self.comparable else "bits_per_byte")
+
+    @property
+    def same_loss(self) -> bool:
+        """Whether both are the same to the predictor; two runs of one plan still differ by luck."""
+        return self.quality is not None and abs(self.quality.median) < _SAME_NATS
 
     @property
     def names(self) -> tuple[str, str]:

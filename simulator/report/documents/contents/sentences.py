@@ -22,6 +22,8 @@ def decision(judged: Judged) -> str:
     if baseline is None:
         return _alone(plan)
     ours, theirs = model_and_tokens(plan.config), model_and_tokens(baseline.config)
+    if ours == theirs and judged.same_loss:
+        return f"{ours}: the same model{_time_clause(judged)}{money_clause(judged)}"
     if ours == theirs:
         ours, theirs = plan.config.name, baseline.config.name
     if ours == theirs or not (ours and theirs):
@@ -29,7 +31,7 @@ def decision(judged: Judged) -> str:
     quality = judged.quality
     money = money_clause(judged)
     if quality is None or not judged.same_corpus:
-        return f"{ours} or {theirs}: losses of different text don’t tell which is better"
+        return f"{ours} or {theirs}: which is better can’t be told from different text"
     chance, short = quality.chance_lower, theirs.removesuffix(" tokens")
     if chance >= _SURE:
         return f"Train {ours} instead of {short}: {words.likely(chance)} a better model{money}"
@@ -68,6 +70,17 @@ def in_short(plan: Forecast) -> str:
     return said
 
 
+def _time_clause(judged: Judged) -> str:
+    """`, 11 days later`, where the money is told beside it; nothing where the time is the same or told there."""
+    days, cost = judged.differences.get("wall_clock_days"), judged.differences.get("cost_usd")
+    baseline = judged.baseline.cluster if judged.baseline is not None else None
+    if days is None or cost is None or baseline is None:
+        return ""
+    if abs(days.median) < _SAME_MONEY * baseline.wall_clock_days.median:
+        return ""
+    return f", {_apart(days, words.days_unit(days.median))} {'later' if days.median > 0 else 'earlier'}"
+
+
 def money_clause(judged: Judged) -> str:
     """`, for $100k more`, or in time where no prices are stated; nothing where neither is known."""
     cost, days = judged.differences.get("cost_usd"), judged.differences.get("wall_clock_days")
@@ -100,6 +113,8 @@ def lede(judged: Judged) -> str:
         if not judged.same_corpus:
             return f"{said} Bits per byte are {_side(quality, words.BITS)}, each on its own text."
         return f"{said} Bits per byte can: {_side(quality, words.BITS)}."
+    if judged.same_loss:
+        return f"The same loss is expected. The plan reaches {in_short(plan)}{_when(plan)}."
     if quality is not None:
         return f"Loss is {_side(quality, words.NATS_APART)}. The plan reaches {in_short(plan)}{_when(plan)}."
     loss = plan.headline.loss_nats
