@@ -93,7 +93,7 @@ def test_the_numbers_are_there_without_a_script(client):
     assert values[0] == words.PERPLEXITY.text(perplexity.median, words.width_of(perplexity))
     assert values[2] == words.money_unit(cost.median).text(cost.median, words.width_of(cost))
     assert len(values) == 4
-    assert f"in about {words.in_fifty(apart['perplexity'].chance_lower)} of 50 cases" in page
+    assert f"in {words.of_fifty(apart['perplexity'].chance_lower)} cases" in page
     for name in ("forecast", "cost", "time", "memory"):
         assert re.search(rf'<figure id="{name}".*?<tbody><tr>.*?</figure>', page, re.DOTALL)
     assert field(page, "model.params") == "13B"
