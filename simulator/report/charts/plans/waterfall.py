@@ -114,7 +114,9 @@ def _drawn(
         ends = {"from": floor / unit.scale, "to": (floor + value) / unit.scale}
         steps_up.append({"row": called(part), "text": text} | ends)
         floor += value
-    totals = [row | {"row": called(row["row"])} for row in (_total(whole, unit) for whole in wholes)]
+    totals = [_total(whole, unit) for whole in wholes]
+    for row in totals:
+        row["row"] = called(row["row"])
     most = max([row["high90"] for row in totals] + ([] if limit is None else [limit[1] / unit.scale]))
     order = [row["row"] for row in steps_up] + [row["row"] for row in totals]
     names_px = round(_NAME_LETTER_PX * max(len(line) for row in order for line in row.split("\n"))) + 5
