@@ -76,9 +76,9 @@ def report(
     what = [kind for kind, given in (("study", study), ("backtest", backtest), ("plans", plans or stated)) if given]
     beside = what == ["backtest", "plans"] and log is None  # the calibration of the runs that the plan rests on
     if (len(what) != 1 and not beside) or (log is not None and (what != ["plans"] or len(plans) + bool(stated) != 1)):
-        raise UsageError(f"simulate report: expected one of {_ONE_OF}")
+        raise UsageError(f"report: expected one of {_ONE_OF}")
     if plans and stated:
-        raise UsageError(f"simulate report: got a plan and {', '.join(named(words))}; expected one of the two")
+        raise UsageError(f"report: got a plan and {', '.join(named(words))}; expected one of the two")
     unread = {
         "--trials": trials is not None and study is None,
         "--set": bool(overrides) and what == ["backtest"],
@@ -87,7 +87,7 @@ def report(
     }
     if any(unread.values()):
         said = ", ".join(option for option, given in unread.items() if given)
-        raise UsageError(f"simulate report: {said} says nothing about this kind of report; expected it left out")
+        raise UsageError(f"report: {said} says nothing about this kind of report; expected it left out")
     with progress_bar("reporting", log_json) as step:
         if study is not None:
             document = _of_study(study, overrides, trials, step)
