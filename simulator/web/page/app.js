@@ -8,7 +8,7 @@ import { pin, read, reset } from "./state.js";
 
 /** @typedef {{answer: string, figures: string, title: string, dock: [string, string, string][], notes: Record<string, string>, pictures: Record<string, object>}} Answer */
 
-const WAIT_MS = 40;
+const WAIT_MS = 16;
 const form = /** @type {HTMLFormElement} */ (document.getElementById("plan"));
 const problem = /** @type {HTMLElement} */ (document.getElementById("problem"));
 let waiting = 0;

@@ -22,7 +22,7 @@ from ..placing import LINE_PX, Scale, Spot, sides, text_px
 __all__ = ["curve_rows", "forecast_picture"]
 
 _SPAN = 30.0  # the curve runs from this many times fewer to this many times more tokens than planned
-_POINTS = 25
+_POINTS = 17  # of a curve, between which it is drawn smoothly
 _FLOPS_PER_PARAM_TOKEN = 6.0
 _OUTSIDE_DECADES = 0.05  # from which on a plan counts as outside of the fitted runs
 _ROOM = 1.06  # around the lowest and the highest number, as a factor
@@ -232,6 +232,9 @@ def _drawn(
         if part
     ]
     layers += _plan(planned, x, y, narrow)
+    for one in layers:
+        if one["mark"]["type"] in ("area", "line"):
+            one["mark"]["interpolate"] = "monotone"
     return {"height": height, "layer": layers}
 
 
