@@ -251,17 +251,16 @@ def test_predict_draws_a_chart(call, tmp_path, ending):
     if ending == "svg":
         assert text.lstrip().startswith("<svg")
     else:
-        assert len(text) > 500_000, "the drawing library must be inside the page"
-        assert not re.search(r"<(?:script|link|iframe)\b[^>]*\b(?:src|href)\s*=", text), "the page must work offline"
-        assert not re.search(r"\b(?:import|fetch|importScripts)\s*\(\s*[\"'`]https?:", text)
+        assert "<svg" in text
+        assert not re.search(r"<(?:script|link|iframe|img)\b", text), "the page must work offline, without a script"
     assert os.listdir(tmp_path) == [f"chart.{ending}"], "no temporary file may stay"
 
 
-@pytest.mark.parametrize("name", ["chart.pdf", "chart", "chart.html.gz"])
+@pytest.mark.parametrize("name", ["chart.gif", "chart", "chart.html.gz"])
 def test_a_chart_of_another_format_is_a_usage_error(call, tmp_path, name):
     done = call("predict", "--config", SEVEN_B, "--chart", name)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "expected .html, .svg, .png" in done.stderr
+    assert "expected .html, .svg, .png, .pdf" in done.stderr
     assert not list(tmp_path.iterdir())
 
 

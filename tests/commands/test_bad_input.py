@@ -100,7 +100,7 @@ def test_the_nasty_cases_exist():
     ("words", "fragment"),
     [
         (["predcit"], "(Did you mean one of: 'predict', 'predictors'?)"),
-        (["predict"], "Missing option '--config'"),
+        (["predict"], "--config: is missing; expected the planned run, or what it is to be: --params"),
         (["predict", "--config"], "requires an argument"),
         (["predict", "--confg", "x"], "--config"),
         (["fit"], "Missing argument 'RUNS'"),

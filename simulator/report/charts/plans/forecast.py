@@ -17,7 +17,7 @@ from ... import words
 from ...theme import colour
 from ..marks import COUNTS, PLAIN, area, field, label, layer, line, log_ticks, points, rule
 from ..picture import WHOLE, Numbers, Picture, Spec
-from ..placing import LINE_PX, Scale, Spot, sides, text_px
+from ..placing import LINE_PX, Scale, Spot, short, sides, text_px
 
 __all__ = ["curve_rows", "forecast_picture"]
 
@@ -41,12 +41,13 @@ def forecast_picture(result: Forecast, predictor: Predictor, baseline: Forecast 
     def draw(width: int) -> Spec:
         return _drawn(result, rows, other, baseline, ends, width)
 
-    size = words.count(result.config.model.params_total)
+    size = f"a {words.count(result.config.model.params_total)} model"
+    named = size if result.config.name is None else f"{short(result.config.name)}, {size},"
     beside = "" if baseline is None else ", the baseline in grey-brown"
     return Picture(
         name="forecast",
         title=_title(result, baseline),
-        subtitle=f"Perplexity{_on(result)} of a {size} model against training tokens, its 50 % and 90 % bands{beside}",
+        subtitle=f"Perplexity{_on(result)} of {named} against training tokens, its 50 % and 90 % bands{beside}",
         caption=_caption(result),
         numbers=_numbers(result, baseline),
         draw=draw,

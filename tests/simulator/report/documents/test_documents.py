@@ -422,7 +422,7 @@ def test_losses_of_different_text_are_not_compared(predictor, change, told):
     if bits is not None:
         assert agrees(re.search(r"by ([\d.]+) bits per byte", document.lede)[1], abs(bits.median))
     else:
-        assert "losses of different text" in document.title
+        assert "different text" in document.title
 
 
 @pytest.mark.parametrize(
@@ -457,8 +457,8 @@ def test_a_plan_that_misses_its_targets_is_not_recommended(plan, predictor, chan
 def test_plans_of_one_name_and_size_are_told_apart(predictor):
     comparison = compare([RunConfig.load(SEVEN_B, more) for more in ([], ["hardware.count=256"])], predictor)
     text = decision(Judged(comparison.forecasts[1], predictor, comparison.forecasts[0], comparison.differences[1]))
-    assert "the plan" in text
-    assert "the baseline" in text
+    assert "the same model" in text
+    assert re.search(r"[\d.]+ days later", text)
     assert "llama-7b" not in text
 
 
