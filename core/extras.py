@@ -14,12 +14,15 @@ __all__ = ["EXTRAS", "has", "require"]
 
 EXTRAS = {
     "fastapi": "serve",
+    "h11": "serve",
     "jinja2": "charts",
+    "markupsafe": "charts",
     "openpyxl": "excel",
     "psycopg": "postgresql",
     "ray": "ray",
     "safetensors": "proxies",
     "sklearn": "sklearn",
+    "starlette": "serve",
     "tokenizers": "proxies",
     "torch": "proxies",
     "uvicorn": "serve",
