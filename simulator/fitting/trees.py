@@ -106,9 +106,11 @@ class Trees:
         inner = self.feature >= 0
         trees, nodes = self.feature.shape
         every = np.arange(trees)
+        # what a leaf says of its children, nobody has checked
+        lefts, rights = np.where(inner, self.left, 0), np.where(inner, self.right, 0)
         below = np.ones((trees, nodes), dtype=np.int64)  # leaves under a node
         for node in reversed(range(nodes)):
-            both = below[every, self.left[:, node]] + below[every, self.right[:, node]]
+            both = below[every, lefts[:, node]] + below[every, rights[:, node]]
             below[:, node] = np.where(inner[:, node], both, 1)
         first = np.zeros((trees, nodes), dtype=np.int64)  # of the leaves under a node, counted from the left
         values = np.zeros((trees, int(below[:, 0].max())))

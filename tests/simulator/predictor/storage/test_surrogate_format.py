@@ -333,6 +333,20 @@ def test_mutated_trees_are_refused_or_harmless(saved, make_mixed, name, cells):
     assert np.all(np.isfinite(predictor.predict(make_mixed(8, 5).columns, "loss").log_loss))
 
 
+@pytest.mark.parametrize("name", ["trees_left_0", "trees_right_0"])
+def test_what_a_leaf_says_of_children_is_not_read(saved, make_mixed, name):
+    """A child beyond the last node ended in an IndexError when the trees were first asked."""
+
+    def beyond(array):
+        out = array.astype(float)
+        out[:, -1] = out.shape[1]  # the last node is a leaf: there is none after it
+        return out
+
+    columns = make_mixed(8, 5).columns
+    before = load(saved("trees")).predict(columns, "loss").log_loss
+    assert np.array_equal(load(rewritten(saved("trees"), {name: beyond})).predict(columns, "loss").log_loss, before)
+
+
 @pytest.mark.parametrize("table", ["runs.csv", None])
 def test_trees_as_text_are_refused_with_the_command_that_makes_the_predictor_again(table, models, tmp_path):
     """Earlier versions kept LightGBM's own text, and LightGBM ends the process on a damaged one."""
