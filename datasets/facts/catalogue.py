@@ -12,8 +12,10 @@ from typing import Any, Generic, Literal, TypeVar
 from pydantic import Field
 from typing_extensions import override
 
+from ...core.errors import ConfigError
 from ...core.reading.fields import Frozen, Label
-from ...core.reading.suggest import nearest
+from ...core.reading.suggest import did_you_mean, nearest
+from ...core.units import shown
 
 __all__ = ["Catalogue", "Entry", "folded", "read_facts"]
 
@@ -53,6 +55,22 @@ class Catalogue(Mapping[str, EntryT], Generic[EntryT]):
     @override
     def __len__(self) -> int:
         return len(self._entries)
+
+    def require(self, name: str, expected: str) -> EntryT:
+        """The entry that `find` finds.
+
+        Args:
+            name: Name or alias.
+            expected: What would be accepted, for the message.
+
+        Raises:
+            ConfigError: There is none; the message names the nearest ones.
+        """
+        found = self.find(name)
+        if found is None:
+            near = did_you_mean(self.nearest(name))
+            raise ConfigError(f"got {shown(name)}, which isn't in the catalogue; {near}expected {expected}")
+        return found
 
     def find(self, name: str) -> EntryT | None:
         """The entry of this name or alias, whatever its case, blanks and signs, or whose variant is called so."""

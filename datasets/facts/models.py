@@ -11,11 +11,8 @@ from types import MappingProxyType
 
 from pydantic import Field
 
-from ...core.errors import ConfigError
 from ...core.model.architecture import Architecture
 from ...core.reading.fields import Label, PositiveCount
-from ...core.reading.suggest import did_you_mean
-from ...core.units import shown
 from .catalogue import Catalogue, Entry, read_facts
 
 __all__ = ["PublishedModel", "model", "models", "sources"]
@@ -53,12 +50,7 @@ def model(name: str) -> PublishedModel:
     >>> model("Llama 3 8B").name
     'llama-3-8b'
     """
-    found = models().find(name)
-    if found is None:
-        near = did_you_mean(models().nearest(name))
-        some = "" if near else ", such as llama-3-8b, qwen2.5-7b or mixtral-8x7b"
-        raise ConfigError(f"got {shown(name)}, which isn't in the catalogue; {near}expected a name of it{some}")
-    return found
+    return models().require(name, "a name that `simulate list models` shows, such as llama-3-8b or mixtral-8x7b")
 
 
 def sources() -> Mapping[str, str]:

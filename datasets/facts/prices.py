@@ -13,9 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ...core.errors import ConfigError
 from ...core.reading.fields import Day, FieldError, Label, Real
-from ...core.reading.suggest import did_you_mean
 from ...core.units import shown
 from .accelerators import Accelerator, find
 from .catalogue import Catalogue, Entry, read_facts
@@ -77,13 +75,7 @@ def price(name: str) -> PublishedPrice:
     Raises:
         ConfigError: There is no such price; the message names the nearest ones.
     """
-    found = prices().find(name)
-    if found is None:
-        near = did_you_mean(prices().nearest(name))
-        raise ConfigError(
-            f"got {shown(name)}, which isn't in the catalogue; {near}expected a name that `simulate list prices` shows"
-        )
-    return found
+    return prices().require(name, "a name that `simulate list prices` shows")
 
 
 def sources() -> Mapping[str, str]:
