@@ -1,9 +1,11 @@
 """Time of collectives between devices: volumes by the textbook, two tiers of links, latency.
 
 Devices are numbered as Megatron-LM does: tensor-parallel ones next to each other, then context, data, pipeline. A ring
-of p devices moves 2·(p−1)/p of a tensor per device for an all-reduce, half of that for a gather or a scatter. A data-
-parallel group with g members in a node uses g network cards. Sources: Narayanan et al. 2021 (arXiv:2104.04473),
-section 3; Rajbhandari et al. 2020 (arXiv:1910.02054), section 7; Korthikanti et al. 2022 (arXiv:2205.05198), section 4.
+of p devices moves 2·(p−1)/p of a tensor per device for an all-reduce, half of that for a gather or a scatter. A group
+with g members in a node uses g network cards, since its collectives run as g rings, each of which leaves the node over
+another card (NCCL); an all-to-all sends over the network only what is for devices of other nodes, beside what stays.
+Sources: Narayanan et al. 2021 (arXiv:2104.04473), section 3; Rajbhandari et al. 2020 (arXiv:1910.02054), section 7;
+Korthikanti et al. 2022 (arXiv:2205.05198), section 4.
 """
 
 from __future__ import annotations
@@ -29,14 +31,17 @@ class Network:
         self.residual_bytes = steps.micro_tokens * steps.models.width * machines.value_bytes
         self.one_node = layouts.devices <= machines.per_node
 
-    def _within(self, group: np.ndarray) -> np.ndarray:
-        """Bandwidth among `group` devices next to each other."""
-        return np.where(group <= self.steps.machines.per_node, self.intra, self.inter)
+    def _ring(self, group: np.ndarray, stride: np.ndarray | float = 1.0) -> np.ndarray:
+        """Bandwidth of a ring of `group` devices that are `stride` apart: all their cards where it leaves the node."""
+        per_node = self.steps.machines.per_node
+        in_node = np.clip(per_node / stride, 1.0, group)
+        across = np.minimum(self.intra, in_node * self.inter)
+        return np.where(self.one_node | (group * stride <= per_node), self.intra, across)
 
     def tensor_parallel_s(self) -> np.ndarray:
         """One layer's pass: two all-reduces of the residual stream, or as many gathers and scatters, exposed part."""
         layouts = self.steps.layouts
-        ring = 2.0 * (layouts.tp - 1) / layouts.tp * self.residual_bytes / self._within(layouts.tp)
+        ring = 2.0 * (layouts.tp - 1) / layouts.tp * self.residual_bytes / self._ring(layouts.tp)
         one = ring + 2.0 * self.latency_s * (1 + np.log2(layouts.tp))
         exposed = self.fitted.by("tp_exposed", FRAMEWORKS, layouts.framework)
         return np.where(layouts.tp > 1, 2.0 * one * exposed, 0.0)
@@ -47,13 +52,15 @@ class Network:
         # a device has one key-value head at least, a copy where there are fewer of them than devices
         values = np.maximum(models.kv_heads / layouts.tp, 1.0) * (models.key_width + models.value_width)
         bytes_moved = (layouts.cp - 1) * self.steps.micro_tokens * values * self.steps.machines.value_bytes
-        return self.fitted["cp_exposed"] * bytes_moved / self._within(layouts.cp * layouts.tp)
+        return self.fitted["cp_exposed"] * bytes_moved / self._ring(layouts.cp, layouts.tp)
 
     def expert_parallel_s(self) -> np.ndarray:
         """One expert layer's pass: tokens to their experts and back."""
         layouts, models, machines = self.steps.layouts, self.steps.models, self.steps.machines
-        sent = routed_tokens(self.steps) * models.width * machines.narrow_bytes * (layouts.ep - 1) / layouts.ep
-        both = 2.0 * (sent / self._within(layouts.ep * layouts.tp) + 2.0 * self.latency_s)
+        for_one = routed_tokens(self.steps) * models.width * machines.narrow_bytes / layouts.ep
+        near = np.where(self.one_node, layouts.ep, np.clip(machines.per_node / layouts.tp, 1.0, layouts.ep))
+        inside, across = (near - 1.0) * for_one / self.intra, (layouts.ep - near) * for_one / self.inter
+        both = 2.0 * (np.maximum(inside, across) + 2.0 * self.latency_s)
         return np.where(layouts.ep > 1, self.fitted["ep_exposed"] * both, 0.0)
 
     def pipeline_s(self) -> np.ndarray:
@@ -68,11 +75,9 @@ class Network:
         """Gathering (or scattering) a device's weights among data-parallel ranks once, latency aside."""
         layouts, machines = self.steps.layouts, self.steps.machines
         ranks, expert_ranks = layouts.data_ranks, layouts.expert_ranks
-        in_node = np.clip(machines.per_node / layouts.tp, 1.0, ranks)
-        across = np.where(self.one_node, self.intra, np.minimum(self.intra, in_node * self.inter))
-        experts = np.where(self.one_node, self.intra, self.inter)
-        dense_s = dense_params * (ranks - 1) / ranks / across
-        return machines.value_bytes * (dense_s + expert_params * (expert_ranks - 1) / expert_ranks / experts)
+        dense_s = dense_params * (ranks - 1) / ranks / self._ring(ranks, layouts.tp)
+        experts_s = expert_params * (expert_ranks - 1) / expert_ranks / self._ring(expert_ranks, layouts.ep)
+        return machines.value_bytes * (dense_s + experts_s)
 
     def gather_latency_s(self) -> np.ndarray:
         """Latency of one collective among data-parallel ranks."""

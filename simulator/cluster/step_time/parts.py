@@ -122,8 +122,9 @@ def _data_parallel_s(steps: Steps, network: Network, turn_s: np.ndarray, fitted:
     """Gradients reduced and weights gathered: once a step, or with every micro-batch where they are sharded."""
     layouts = steps.layouts
     gather, latency = network.gather_s(*local_params(steps)), network.gather_latency_s()
-    # stage 2 scatters gradients with every micro-batch, since it keeps only its shard of them
-    rounds = np.where(layouts.zero_stage == 2, layouts.accumulation, 1.0)
+    # stage 2 scatters gradients with every micro-batch, since it keeps only its shard of them; with a pipeline, whose
+    # micro-batches follow each other closely, frameworks keep gradients whole and reduce them once a step
+    rounds = np.where((layouts.zero_stage == 2) & (layouts.pp == 1), layouts.accumulation, 1.0)
     once = (1.0 + rounds) * gather + 4.0 * latency
     exposed = np.minimum(fitted.by("dp_exposed", FRAMEWORKS, layouts.framework), 1.0)
     plain = exposed * once + np.maximum(0.0, (1.0 - exposed) * once - _DATA_WINDOW * turn_s * rounds)

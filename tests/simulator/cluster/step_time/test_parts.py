@@ -182,6 +182,15 @@ def test_sharded_weights_are_gathered_for_every_micro_batch(make_steps, lossless
     np.testing.assert_allclose(seconds[:, 1] / seconds[:, 0], [1, 5.5, 10])
 
 
+@given(SHAPES, LAYOUTS)
+@settings(max_examples=60, deadline=None)
+def test_with_a_pipeline_sharded_gradients_are_reduced_once_a_step(make_steps, shipped, shape, layout):
+    """Stage 2 took 44.2 s where stage 1 took 38.8 (llama-70b, 256 A100, tp 8, pp 8), for traffic nobody causes."""
+    layout |= {"pp": max(2, layout["pp"])}
+    first, second = (make_steps(shape, **{**layout, "zero_stage": stage}) for stage in (1, 2))
+    assert total(second, shipped) == total(first, shipped)
+
+
 def test_long_micro_batches_hide_traffic(make_steps, shipped):
     steps = make_steps(LLAMA7, dp=64, zero_stage=3, micro_batch=np.array([1.0, 2, 4, 8]), framework="fsdp")
     found = step_time(steps, shipped)
