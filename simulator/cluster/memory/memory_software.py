@@ -24,6 +24,10 @@ class Software:
     """Activations kept for the backward pass over those that the mathematics needs: what kernels don't fuse."""
     logit_bytes: float
     """Bytes per logit when the loss is computed: copies in 16 and 32 bits, the softmax, the gradient."""
+    kept_compiled: float
+    """`kept` where layers are compiled (torch.compile)."""
+    logit_bytes_compiled: float
+    """`logit_bytes` where the loss is."""
     layer_work: float
     """Temporary tensors of one layer's backward pass, in units of what the layer keeps."""
     whole_streams: float
@@ -63,6 +67,8 @@ class Software:
 _MEGATRON = Software(
     kept=0.90,
     logit_bytes=5.8,
+    kept_compiled=0.90,
+    logit_bytes_compiled=5.8,
     layer_work=1.4,
     whole_streams=2.0,
     cached_gradients=1.0,
@@ -83,8 +89,10 @@ _MEGATRON = Software(
 # December 2024, most of them compiled), which alone give 0.80 and 13, and llm-foundry's fused loss, with which the
 # largest micro-batches that it ran wouldn't fit then. whole_streams: torchtitan's 70B with TP. log_sd spans both.
 _FSDP = Software(
-    kept=0.92,
-    logit_bytes=11.0,
+    kept=1.0,
+    logit_bytes=13.0,
+    kept_compiled=0.84,
+    logit_bytes_compiled=5.0,
     layer_work=0.7,
     whole_streams=6.0,
     cached_gradients=0.0,
@@ -103,6 +111,8 @@ _FSDP = Software(
 _DEEPSPEED = Software(
     kept=1.0,
     logit_bytes=10.0,
+    kept_compiled=1.0,
+    logit_bytes_compiled=10.0,
     layer_work=1.0,
     whole_streams=2.0,
     cached_gradients=0.0,
@@ -121,6 +131,8 @@ _DEEPSPEED = Software(
 _XLA = Software(
     kept=1.0,
     logit_bytes=8.0,
+    kept_compiled=1.0,
+    logit_bytes_compiled=8.0,
     layer_work=0.7,
     whole_streams=2.0,
     cached_gradients=0.0,
