@@ -143,10 +143,12 @@ def _every_second_product(steps: Steps) -> np.ndarray:
     last = (1.0 - compiled_share(steps.kernels.compiled)) * stream
     # q, (k,) v, (o,) then up, (gate,) down where gated, and up, (down) where not
     plain = queries + values + inside + np.where(models.projections > 1, last, 0.0)
-    # latent attention's products follow its matrices; half of their outputs are kept on the average
-    latent = steps.micro_tokens * (inside * models.projections + stream) * _KEPT_PRODUCTS
-    latent = latent * steps.machines.value_bytes + _KEPT_PRODUCTS * _projections(steps)
-    return np.where(models.latent > 0, latent, steps.micro_tokens * steps.machines.value_bytes * plain)
+    plain = steps.micro_tokens * steps.machines.value_bytes * plain
+    if not np.any(models.latent > 0):
+        return plain
+    # latent attention's products follow its matrices: half of all outputs, on the average
+    some = _KEPT_PRODUCTS * (_projections(steps) + _ffn_products(steps, models.ffn_width))
+    return np.where(models.latent > 0, some, plain)
 
 
 def _ffn_products(steps: Steps, width: np.ndarray) -> np.ndarray:

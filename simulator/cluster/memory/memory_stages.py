@@ -72,6 +72,11 @@ class Stages:
         shares = {name: compiled_share(getattr(steps.kernels, name)) for name in ("compiled", "compiled_loss")}
         kept = self._between("kept", shares["compiled"])
         self.logit_bytes = self._between("logit_bytes", shares["compiled_loss"])
+        self.unsaid = {
+            "activations": self._unsaid("kept", steps.kernels.compiled) * (layouts.flash_attention > 0),
+            "logits": self._unsaid("logit_bytes", steps.kernels.compiled_loss),
+        }
+        """What eager execution takes more than is counted of a part, as a share of it."""
         # Before attention was fused, hardly anything was: Korthikanti et al. count every operator's tensors.
         self.kept = np.where(layouts.flash_attention > 0, kept, np.maximum(kept, 1.0))
         # What a policy by operator keeps is exact: there is nothing to fuse.
@@ -95,6 +100,11 @@ class Stages:
         """A constant where a share of it is compiled."""
         eager = self.constants[name]
         return eager + share * (self.constants[f"{name}_compiled"] - eager)
+
+    def _unsaid(self, name: str, stated: np.ndarray) -> np.ndarray:
+        """How far a constant lies above what is taken of it where nobody says what is compiled, as a share of that."""
+        taken = self._between(name, compiled_share(stated))
+        return np.where(np.isnan(stated), self.constants[name] / taken - 1.0, 0.0)
 
     def first(self) -> dict[str, np.ndarray]:
         """The stage with the embedding, and with the head too where there is one stage only."""
