@@ -69,10 +69,6 @@ def readings_of(table: pd.DataFrame, name: str) -> Readings:
     table = table.drop_duplicates(keys) if name.startswith("simumax") else table
     found = read_measurements(table, name)
     rows, steps = table.iloc[found.rows], found.steps
-    if "recompute_share" in rows:  # a share of the layers that a table's words can't tell
-        share = rows.recompute_share.to_numpy(float)
-        spread = replace(steps.layouts, recompute_full=share, recompute_selective=np.zeros(len(share)))
-        steps = replace(steps, layouts=spread)
     models = (rows.model + rows.seq_len.astype(int).astype(str)).to_numpy(str)
     return Readings(name, steps, found.memory_kind, found.peak_memory_gib, models)
 

@@ -24,6 +24,7 @@ from .cluster_estimate import ClusterEstimate, Draws
 from .layout_choice import choose_layout, plan_space, plan_steps
 from .layouts.candidates import LayoutSpace
 from .layouts.layout import ParallelLayout, layout_warnings
+from .memory.kernels import kernel_notes
 from .memory.memory import GIB, Memory, MemoryCap, memory
 from .operations.energy import Energy, energy_used
 from .operations.goodput import expected_run_time, require_progress
@@ -272,6 +273,7 @@ class _Estimate:
             )
         if optimizer_states(optimizer) is None:
             yield f"optim.optimizer {shown(optimizer)} isn't known: its memory is counted as adamw's"
+        yield from kernel_notes(self.steps)
         below = replace(self.layout, zero_stage=2)
         if hardware.framework is None and self.layout.zero_stage > below.zero_stage:
             other = plan_steps(self.config, self.space, below)

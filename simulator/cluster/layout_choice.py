@@ -14,6 +14,7 @@ from .layouts.candidates import LayoutSpace
 from .layouts.layout import ParallelLayout, batch_sequences
 from .layouts.layout_problems import complete_layout
 from .layouts.search import RankedLayout, default_framework, fastest_layouts
+from .memory.kernels import kernels_of
 from .memory.memory import MemoryCap
 from .memory.parameter_bytes import states_of
 from .planned_shape import planned_shape
@@ -47,9 +48,9 @@ def plan_space(config: RunConfig) -> LayoutSpace:
     _require_facts(config.hardware, count, stated)
     sequences = batch_sequences(batch, architecture.context_length)
     states = states_of(config.optim.optimizer, config.optim.master_weights == "fp32")
-    return LayoutSpace(
-        architecture, count, config.hardware.domain, sequences, stated, states, config.hardware.fit_chance
-    )
+    hardware = config.hardware
+    kernels = kernels_of(hardware.compile, hardware.dropout)
+    return LayoutSpace(architecture, count, hardware.domain, sequences, stated, states, hardware.fit_chance, kernels)
 
 
 def _require_facts(hardware: HardwareConfig, count: int, stated: LayoutConfig) -> None:
@@ -90,7 +91,7 @@ def plan_steps(
         devices=layout.devices,
         offload=layout.offload_optimizer or layout.offload_weights or layout.offload_activations,
     )
-    return Steps(model(space.architecture), part, layouts(**columns), space.states)
+    return Steps(model(space.architecture), part, layouts(**columns), space.states, space.kernels)
 
 
 def choose_layout(

@@ -21,7 +21,7 @@ from ....core.errors import ConfigError, InfeasibleError
 from ....core.model.architecture import Architecture
 from ...config.hardware import LayoutConfig, Recompute
 from ..memory.memory import FIT_CHANCE
-from ..step_time.steps import States
+from ..step_time.steps import Kernels, States
 from .layout import ParallelLayout
 from .layout_problems import OWN_STAGES, complete_layout, tp_faults
 
@@ -53,6 +53,8 @@ class LayoutSpace:
     """What the optimizer keeps of a parameter."""
     fit_chance: float = FIT_CHANCE
     """Chance to fit into memory that a layout must have."""
+    kernels: Kernels = field(default_factory=Kernels)
+    """How the software runs operators."""
 
 
 class _Split(NamedTuple):

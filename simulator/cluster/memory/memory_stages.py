@@ -14,6 +14,7 @@ import numpy as np
 
 from ..step_time.steps import FRAMEWORKS, Steps
 from .activations import LayerActivations, layer_activations
+from .kernels import compiled_share
 from .memory_software import Software, by_framework
 from .parameter_bytes import parameter_bytes
 
@@ -68,6 +69,18 @@ class Stages:
         }
         self.layer: LayerActivations = layer_activations(steps)
         layouts, models = steps.layouts, steps.models
+        shares = {name: compiled_share(getattr(steps.kernels, name)) for name in ("compiled", "compiled_loss")}
+        kept = self._between("kept", shares["compiled"])
+        self.logit_bytes = self._between("logit_bytes", shares["compiled_loss"])
+        self.unsaid = {
+            "activations": self._unsaid("kept", steps.kernels.compiled) * (layouts.flash_attention > 0),
+            "logits": self._unsaid("logit_bytes", steps.kernels.compiled_loss),
+        }
+        """What eager execution takes more than is counted of a part, as a share of it."""
+        # Before attention was fused, hardly anything was: Korthikanti et al. count every operator's tensors.
+        self.kept = np.where(layouts.flash_attention > 0, kept, np.maximum(kept, 1.0))
+        # What a policy by operator keeps is exact: there is nothing to fuse.
+        self.kept_selective = np.where(layouts.framework == _FSDP, 1.0, self.kept)
         self.whole_streams = np.where(layouts.tp > 1, self.constants["whole_streams"], 0.0) * self.layer.stream
         matrices = models.matrix_inputs * models.matrix_outputs
         self.attention_params = (matrices / np.where(models.matrix_split == 0, 1.0, layouts.tp)).sum(axis=0)
@@ -82,6 +95,16 @@ class Stages:
             self.even, models.layers / layouts.pp, np.ceil((models.layers + 2) / chunks) * layouts.vpp
         )
         self.end_layers = np.where(self.even, self.most_layers, np.maximum(self.most_layers - 1.0, 1.0))
+
+    def _between(self, name: str, share: np.ndarray) -> np.ndarray:
+        """A constant where a share of it is compiled."""
+        eager = self.constants[name]
+        return eager + share * (self.constants[f"{name}_compiled"] - eager)
+
+    def _unsaid(self, name: str, stated: np.ndarray) -> np.ndarray:
+        """How far a constant lies above what is taken of it where nobody says what is compiled, as a share of that."""
+        taken = self._between(name, compiled_share(stated))
+        return np.where(np.isnan(stated), self.constants[name] / taken - 1.0, 0.0)
 
     def first(self) -> dict[str, np.ndarray]:
         """The stage with the embedding, and with the head too where there is one stage only."""
@@ -181,18 +204,19 @@ class Stages:
 
     def _kept(self, everything: np.ndarray, selective: np.ndarray) -> np.ndarray:
         """What one layer keeps for its backward pass: bytes. Shares of layers may be recomputed in each way."""
-        layouts, factor, layer_input = self.steps.layouts, self.constants["kept"], self.layer.layer_input
+        layouts, layer_input = self.steps.layouts, self.layer.layer_input
         some, full = layouts.recompute_selective, layouts.recompute_full
-        kept = (1.0 - some) * factor * everything + some * np.maximum(factor * selective, layer_input)
+        left = np.minimum(self.kept_selective * selective, self.kept * everything)
+        kept = (1.0 - some) * self.kept * everything + some * np.maximum(left, layer_input)
         return (1.0 - full) * kept + full * layer_input
 
     def _work(self, everything: np.ndarray, selective: np.ndarray) -> np.ndarray:
         """Temporary tensors of one layer's backward pass, and what is there again of it by then: bytes."""
-        layouts, factor = self.steps.layouts, self.constants["kept"]
-        whole = factor * everything
+        layouts = self.steps.layouts
+        whole = self.kept * everything
         again = np.maximum(
             layouts.recompute_full * (whole - self.layer.layer_input),
-            layouts.recompute_selective * factor * (everything - selective),
+            layouts.recompute_selective * np.maximum(whole - self.kept_selective * selective, 0.0),
         )
         return self.constants["layer_work"] * whole + again
 
@@ -201,7 +225,7 @@ class Stages:
         steps = self.steps
         chunks = steps.layouts.loss_chunks
         share = np.where(chunks > 0, 1.0 / np.maximum(chunks, 1.0), 0.0)  # none is stored by a fused loss
-        logits = share * self.constants["logit_bytes"] * steps.micro_tokens * steps.models.vocab_size / steps.layouts.tp
+        logits = share * self.logit_bytes * steps.micro_tokens * steps.models.vocab_size / steps.layouts.tp
         gradient = steps.machines.value_bytes * steps.models.table_params / steps.layouts.tp
         return np.where(head, logits + gradient + self.whole_streams, 0.0)
 

@@ -16,7 +16,18 @@ from ....core.model.architecture import Architecture
 from ....datasets.facts.accelerators import Accelerator, Precision
 from ...config.hardware import Framework
 
-__all__ = ["FRAMEWORKS", "GENERATIONS", "Layouts", "Machines", "Models", "States", "Steps", "machine", "model"]
+__all__ = [
+    "FRAMEWORKS",
+    "GENERATIONS",
+    "Kernels",
+    "Layouts",
+    "Machines",
+    "Models",
+    "States",
+    "Steps",
+    "machine",
+    "model",
+]
 
 FRAMEWORKS: tuple[Framework, ...] = get_args(Framework)
 """Kinds of training software that the model distinguishes: Megatron-LM and similar with fused kernels; PyTorch's
@@ -204,6 +215,18 @@ class States(_Columns):
 
 
 @dataclass(frozen=True)
+class Kernels(_Columns):
+    """How the operators of a layer and of the loss are run: 1 yes, 0 no, NaN where it isn't known."""
+
+    compiled: np.ndarray = field(default_factory=lambda: np.array(np.nan))
+    """Layers are compiled (torch.compile): what is cheap between matrix products is computed anew."""
+    compiled_loss: np.ndarray = field(default_factory=lambda: np.array(np.nan))
+    """So is the loss: no 32-bit copies of the logits."""
+    dropout: np.ndarray = field(default_factory=lambda: np.array(np.nan))
+    """Activations are dropped at random, so that masks are kept."""
+
+
+@dataclass(frozen=True)
 class Steps(_Columns):
     """Training steps: models on machines in layouts, all broadcastable to one shape (n,)."""
 
@@ -211,6 +234,7 @@ class Steps(_Columns):
     machines: Machines
     layouts: Layouts
     states: States = field(default_factory=States)
+    kernels: Kernels = field(default_factory=Kernels)
 
     def __len__(self) -> int:
         return int(np.broadcast(self.layouts.tp, self.models.layers, self.machines.per_node).size)

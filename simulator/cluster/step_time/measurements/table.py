@@ -17,12 +17,13 @@ import numpy as np
 
 from .....core.errors import RunTableError
 from .....core.model.architecture import Architecture
-from ..steps import Layouts, Steps, layouts, model
+from ..steps import Kernels, Layouts, Steps, layouts, model
 from .table_rows import (
     Cell,
     SkippedError,
     clean,
     framework_index,
+    kernels_in,
     layout_of,
     machine_key,
     machine_of,
@@ -128,6 +129,7 @@ class _Found:
         self.machines = _Unique()
         self.groups: dict[Hashable, int] = {}
         self.layouts: list[dict[str, float]] = []
+        self.kernels: list[dict[str, float]] = []
         self.facts: list[dict[str, Any]] = []
         self.rows: list[int] = []
         self.skipped: Counter[str] = Counter()
@@ -139,13 +141,14 @@ class _Found:
             if seconds is None and gib is None and not failed:
                 raise SkippedError("without step_time_s or peak_mem_gib")
             key, shape = self._shape(row)
-            layout = layout_of(row, shape.layers)
+            layout, kernels = layout_of(row, shape.layers), kernels_in(row)
             self.machines.add(machine_key(row), lambda: machine_of(row))
         except SkippedError as reason:
             self.skipped[str(reason)] += 1
             return
         self.models.add(key, lambda: model(shape))
         self.layouts.append(layout)
+        self.kernels.append(kernels)
         self.rows.append(position)
         same = tuple(row.get(name) for name in _SAME)
         sources = [name for name in ("sub_source", "source") if name in row]
@@ -170,9 +173,11 @@ class _Found:
 
     def measurements(self) -> Measurements:
         columns = {name: np.array([one[name] for one in self.layouts], dtype=float) for name in self.layouts[0]}
+        kernels = {name: np.array([one[name] for one in self.kernels]) for name in self.kernels[0]}
+        plans = Layouts(**vars(layouts(**columns)))
         facts = {name: np.array([one[name] for one in self.facts]) for name in self.facts[0]}
         return Measurements(
-            steps=Steps(self.models.join(), self.machines.join(), Layouts(**vars(layouts(**columns)))),
+            steps=Steps(self.models.join(), self.machines.join(), plans, kernels=Kernels(**kernels)),
             rows=np.array(self.rows),
             skipped=dict(self.skipped),
             **facts,

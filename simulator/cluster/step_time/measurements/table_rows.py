@@ -25,6 +25,7 @@ __all__ = [
     "clean",
     "flag",
     "framework_index",
+    "kernels_in",
     "layout_of",
     "machine_key",
     "machine_of",
@@ -48,6 +49,7 @@ _SOFTWARE = (
 _ATTENTION = ("mha", "gqa", "mqa", "mla")
 _RECOMPUTE = ("none", "selective", "full", "offload", "unknown")
 _OFFLOAD = ("optimizer", "weights", "activations")
+_COMPILED = {"none": (0.0, 0.0), "layers": (1.0, 0.0), "all": (1.0, 1.0)}
 # Compilers that offload instead of recomputing move few of a layer's activations: one residual stream is assumed, of
 # the six that a dense layer keeps with fused attention.
 _INSTEAD = 1 / 6
@@ -230,7 +232,7 @@ def layout_of(row: Mapping[str, Cell], layers: int) -> dict[str, float]:
         "recompute_full": float(recompute == "full"),
         "flash_attention": flag(row, "flash_attn", True),
         **{f"offload_{what}": offloaded.get(what, 0.0) for what in _OFFLOAD},
-        "loss_chunks": 1.0,
+        "loss_chunks": float(_whole(row, "loss_chunks", 1, least=0)),
         "framework": framework_index(text(row, "framework")),
         "release": _release(row),
     }
@@ -243,6 +245,21 @@ def _release(row: Mapping[str, Cell]) -> float:
         return release_inside(text(row, "framework")) if stated is None else release_number(stated)
     except InputError:
         raise SkippedError("with release that isn't a version such as 26.04") from None
+
+
+def kernels_in(row: Mapping[str, Cell]) -> dict[str, float]:
+    """How a row's operators were run: its columns `compile` and `dropout`, else words of `framework` and `note`.
+
+    NaN for what it doesn't say. That layers are compiled says nothing of the loss.
+    """
+    stated = text(row, "compile")
+    if stated not in ("", *_COMPILED):
+        raise SkippedError(f"with compile {shown(stated)}")
+    said = f"{text(row, 'framework')} {text(row, 'note')}"
+    implied = (1.0, math.nan) if "compile" in said else (0.0, 0.0) if "eager" in said else (math.nan, math.nan)
+    layers, loss = _COMPILED[stated] if stated else implied
+    dropout = math.nan if row.get("dropout") is None else float(flag(row, "dropout", False))
+    return {"compiled": layers, "compiled_loss": loss, "dropout": dropout}
 
 
 def _offloaded(row: Mapping[str, Cell]) -> dict[str, float]:
