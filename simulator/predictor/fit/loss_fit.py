@@ -30,7 +30,7 @@ from ...fitting import (
 from ...hierarchy.labels import Labels, describe
 from ...hierarchy.population import Population
 from ...laws import Law
-from ...surrogate import Chosen, choose_surrogate
+from ...surrogate import Chosen, choose_surrogate, tried_rows
 from ..calibration import Calibration, public_calibration, widened
 from ..loss_model import LossModel
 from .fit_warnings import fit_warnings
@@ -129,7 +129,7 @@ def fit_loss_model(
         choice=facts,
         surrogate=surrogate,
         within=within,
-        mix_fitted_ranges=_mix_ranges(observations, built),
+        mix_fitted_ranges=ranges(observations.take(tried_rows(observations, built))) if built.domains else None,
     )
 
 
@@ -154,18 +154,6 @@ def _setting_ranges(observations: Observations, law: Law) -> dict[str, tuple[flo
         values = observations.columns[name]
         found[name] = (float(values.min()), float(values.max()))
     return found
-
-
-def _mix_ranges(observations: Observations, law: Law) -> dict[str, tuple[float, float]] | None:
-    """`ranges` of the runs whose mix isn't the table's most frequent one (a ladder's, if there is a ladder)."""
-    if not law.domains:
-        return None
-    shares = np.array([observations.columns[f"mix.{domain}"] for domain in law.domains]).T.round(3)
-    _, mix, count = np.unique(shares, axis=0, return_inverse=True, return_counts=True)
-    if count.max() == 1:
-        return ranges(observations)
-    of_usual_mix = mix.ravel() == count.argmax()
-    return ranges(observations.take(~of_usual_mix))
 
 
 def _same_everywhere(observations: Observations) -> bool:

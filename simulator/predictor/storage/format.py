@@ -144,7 +144,7 @@ def _target_from_dict(name: str, entry: Mapping[str, Any], number: int, arrays: 
     own = {key.removesuffix(f"_{number}"): values for key, values in arrays.items() if key.endswith(f"_{number}")}
     if "misfit" in entry:
         return replace(model, misfit=misfit_from(entry["misfit"], own))
-    surrogate = surrogate_from(entry["surrogate"], own, law)
+    surrogate = surrogate_from(entry["surrogate"], own, law, seen if mix_seen is None else mix_seen)
     return replace(model, surrogate=surrogate, within=_calibration(name, entry["within"]))
 
 

@@ -177,7 +177,7 @@ def test_without_the_disk_the_round_trip_is_exact_but_for_the_threads_of_blas(mo
         before, law = model.surrogate, model.fit.law
         assert before is not None
         entry = json.loads(json.dumps(surrogate_to_dict(before)))
-        after = surrogate_from(entry, surrogate_arrays(before), law)
+        after = surrogate_from(entry, surrogate_arrays(before), law, model.fitted_ranges)
         one, two = (surrogate.correct(model.fit, columns) for surrogate in (before, after))
         np.testing.assert_allclose(two.log_loss, one.log_loss, rtol=0, atol=1e-12)
         np.testing.assert_allclose(two.variance, one.variance, rtol=1e-5)
