@@ -25,13 +25,17 @@ Levels = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter, its weak generic prior N(mean, sd²), and the box that keeps the arithmetic finite."""
+    """One parameter, its weak generic prior N(mean, sd²), and the box that keeps the arithmetic finite.
+
+    `unstated` is what it was in effect before there was such a parameter, for predictors that were saved then.
+    """
 
     name: str
     mean: float
     sd: float
     lower: float
     upper: float
+    unstated: float | None = None
 
 
 @dataclass

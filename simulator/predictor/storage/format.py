@@ -119,8 +119,14 @@ def _target_from_dict(name: str, entry: Mapping[str, Any], number: int, arrays: 
     law = get_law(entry["law"], entry.get("domains", ()), _levels(entry.get("levels", {})))
     if entry["fixed"]:
         law = Law(law.member, law.terms, entry["fixed"])
-    theta = np.array([float(entry["theta"][key]) for key in law.names])
+    stated = entry["theta"]
+    theta = np.array([float(stated[key]) if key in stated else _unstated(law, key) for key in law.names])
     draws = arrays[f"draws_{number}"].astype(float)
+    if draws.ndim == 2 and draws.shape[1] == len(stated) < len(theta):
+        since = [key not in stated for key in law.names]
+        every = np.tile(theta, (len(draws), 1))
+        every[:, np.logical_not(since)] = draws
+        draws = every
     if draws.ndim != 2 or draws.shape[1] != len(theta) or not 1 <= len(draws) <= _MOST_DRAWS:
         raise ValueError(f"target {name!r}: draws of shape {draws.shape} for {len(theta)} parameters")
     lower, upper = law.box()
@@ -146,6 +152,14 @@ def _target_from_dict(name: str, entry: Mapping[str, Any], number: int, arrays: 
         return replace(model, misfit=misfit_from(entry["misfit"], own))
     surrogate = surrogate_from(entry["surrogate"], own, law, seen if mix_seen is None else mix_seen)
     return replace(model, surrogate=surrogate, within=_calibration(name, entry["within"]))
+
+
+def _unstated(law: Law, name: str) -> float:
+    """What a parameter was in effect in predictors that were saved before it was there. KeyError for other ones."""
+    for parameter in law.parameters:
+        if parameter.name == name and parameter.unstated is not None:
+            return parameter.unstated
+    raise KeyError(name)
 
 
 def _calibration(name: str, entry: Mapping[str, Any]) -> Calibration:
