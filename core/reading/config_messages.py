@@ -13,7 +13,7 @@ from ..units import shown
 from .fields import FieldError
 from .suggest import nearest
 
-__all__ = ["Origins", "description", "explain", "known_keys", "suggestion"]
+__all__ = ["Origins", "description", "explain", "is_list", "known_keys", "suggestion"]
 
 _MAX_LISTED = 12
 _MAX_PROBLEMS = 20
@@ -182,9 +182,17 @@ def _members(annotation: Any) -> Iterator[Any]:
 
 
 def _named_sections(section: type[BaseModel]) -> set[str]:
-    """Return the keys of the fields that are mappings of sections, whose own keys are the author's."""
+    """Return the keys of the fields that are mappings or lists of sections: the author's own keys, or numbers."""
     fields = section.model_fields.items()
-    return {field.alias or name for name, field in fields if get_origin(field.annotation) is dict}
+    return {field.alias or name for name, field in fields if get_origin(field.annotation) in (dict, tuple)}
+
+
+def is_list(root: type[BaseModel], path: tuple[str, ...]) -> bool:
+    """Return whether what stands at `path` is a list of sections, such as the stages of a run."""
+    section = _section_at(root, path[:-1])
+    fields = section.model_fields.items() if section is not None else ()
+    found = next((field for name, field in fields if (field.alias or name) == path[-1]), None)
+    return found is not None and get_origin(found.annotation) is tuple and path[-1] in dict(_subsections(section or root))
 
 
 def _all_paths(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
@@ -192,5 +200,5 @@ def _all_paths(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
     inner, named = dict(_subsections(section)), _named_sections(section)
     for key in known_keys(section) or []:
         yield prefix + key
-        if key in inner:
+        if key in inner and not is_list(section, (key,)):
             yield from _all_paths(inner[key], f"{prefix}{key}.<name>." if key in named else f"{prefix}{key}.")

@@ -27,14 +27,19 @@ from ...core.reading.fields import (
     whole_schema,
 )
 from ...core.units import shown
-from .text_names import SHARES_TOLERANCE, CorpusName, TokenizerName, corpus_text, tokenizer_text
+from .stages.checks import check_data_stages
+from .stages.spans import spans
+from .stages.stage import DataStage, whole_mix
+from .text_names import CorpusName, TokenizerName, corpus_text, tokenizer_text
 
 __all__ = ["DataConfig", "ModelConfig", "TargetConfig"]
 
 # Published counts are rounded: "6.7B" for 6.74e9 is 0.6 % off, "7B" is 4 %. 2 % admits honest rounding only.
 _COUNT_TOLERANCE = 0.02
 _TARGET_TOLERANCE = 0.01
-_MAX_DOMAINS = 1_000
+
+MOST_STAGES = 100
+"""Stages that a run may have; a batch that grows step by step has some thirty."""
 
 _UpToMillion = Annotated[Whole, Field(ge=1, le=10**6), whole_schema(1, 10**6)]
 _UpToBillion = Annotated[Whole, Field(ge=1, le=10**9), whole_schema(1, 10**9)]
@@ -205,6 +210,11 @@ class DataConfig(Frozen):
         description="Bytes of text per token of the evaluated text, for bits per byte (default: what the tokenizer "
         "holds of that text).",
     )
+    stages: Annotated[tuple[DataStage, ...], Field(max_length=MOST_STAGES)] = Field(
+        default=(),
+        exclude_if=lambda stages: not stages,
+        description="Stretches of the run that are trained on texts of their own, in order; together the whole run.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -220,25 +230,19 @@ class DataConfig(Frozen):
     @field_validator("mix")
     @classmethod
     def _renormalise(cls, mix: dict[str, float] | None) -> dict[str, float] | None:
-        if mix is None:
-            return None
-        if len(mix) > _MAX_DOMAINS:
-            raise ValueError(f"got {len(mix)} domains; expected at most {_MAX_DOMAINS}")
-        total = math.fsum(mix.values())
-        # The slack keeps 1.01, whose float is a trifle more, on the right side.
-        if abs(total - 1) > SHARES_TOLERANCE + 1e-9:
-            hint = f" (token counts? divide by {total:.6g})" if total > 100 else ""
-            raise ValueError(
-                f"got {shown(mix)}, which sums to {total:.6g}{hint}; expected shares that sum to 1 within 0.01"
-            )
-        # A sum that is 1 but for rounding is left alone, so that writing and reading back changes no bit.
-        return mix if abs(total - 1) < 1e-12 else {domain: share / total for domain, share in mix.items()}
+        return None if mix is None else whole_mix(mix)
 
     @model_validator(mode="after")
     def _check_tokens(self) -> Self:
         _refuse_impossible("tokens", self.tokens, "2T")
         if self.unique_tokens is not None and self.unique_tokens < 1:
             raise FieldError("unique_tokens", f"got {self.unique_tokens:g}; expected one token at least, such as 200B")
+        return self
+
+    @model_validator(mode="after")
+    def _check_stages(self) -> Self:
+        if self.stages:
+            check_data_stages(self.stages, self.tokens, self.mix, self.corpus)
         return self
 
     @model_validator(mode="after")
@@ -250,9 +254,10 @@ class DataConfig(Frozen):
         for domain, stock in self.unique_tokens_by_domain.items():
             if stock < 1:
                 raise FieldError("unique_tokens_by_domain", f"got {stock:g} of {shown(domain)}; expected one at least")
-        unknown = [domain for domain in self.unique_tokens_by_domain if domain not in (self.mix or {})]
+        mix = self.mix_of_tokens or {}
+        unknown = [domain for domain in self.unique_tokens_by_domain if domain not in mix]
         if unknown:
-            known = ", ".join(self.mix or {}) or "a mix beside it"
+            known = ", ".join(mix) or "a mix beside it"
             raise FieldError(
                 "unique_tokens_by_domain", f"got {shown(unknown[0])}, which data.mix doesn't name; expected {known}"
             )
@@ -261,10 +266,23 @@ class DataConfig(Frozen):
     def distinct_tokens(self, tokens: float | None = None) -> float | None:
         """Distinct tokens among those seen, or among `tokens` of them; None where no stock is stated."""
         tokens = self.tokens if tokens is None else tokens
-        if self.unique_tokens_by_domain is None or self.mix is None:
+        mix = self.mix_of_tokens
+        if self.unique_tokens_by_domain is None or mix is None:
             return None if self.unique_tokens is None else min(self.unique_tokens, tokens)
         stocks = self.unique_tokens_by_domain
-        return math.fsum(min(tokens * share, stocks.get(domain, math.inf)) for domain, share in self.mix.items())
+        return math.fsum(min(tokens * share, stocks.get(domain, math.inf)) for domain, share in mix.items())
+
+    @property
+    def mix_of_tokens(self) -> dict[str, float] | None:
+        """Shares of all training tokens by domain, over all stages; None where no mix is stated."""
+        if not any(stage.mix for stage in self.stages):
+            return self.mix
+        found, mix = dict[str, float](), self.mix
+        for stage, span in zip(self.stages, spans(self.stages, self.tokens), strict=True):
+            mix = stage.mix or mix
+            for domain, share in (mix or {}).items():
+                found[domain] = found.get(domain, 0.0) + share * span.tokens / self.tokens
+        return found
 
     @property
     def corpus_text(self) -> str | None:

@@ -22,10 +22,13 @@ from ...core.reading.fields import (
 )
 from ...core.units import parse_whole, shown
 from ...datasets.facts.optimizers import ADAMW, OPTIMIZERS, meant_optimizer
+from .stages.checks import check_optim_stages, states_rates
+from .stages.stage import OptimStage
 
 __all__ = ["OptimConfig", "step_of"]
 
 _MAX_MOMENTS = 10_000  # entries of lr_steps and lr_points
+_MAX_STAGES = 100  # a batch that grows step by step has some thirty
 _MAX_STEPS = 10**12
 _PERCENT = re.compile(r"\s*([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%\s*", re.ASCII)
 _PEAK_TOLERANCE = 0.01  # a stated peak and the highest of lr_points may differ by rounding
@@ -107,6 +110,12 @@ class OptimConfig(Frozen):
     weight_decay: Annotated[Real, Field(ge=0, le=100)] | None = Field(
         default=None, description="Decoupled weight decay."
     )
+    stages: Annotated[tuple[OptimStage, ...], Field(max_length=_MAX_STAGES)] = Field(
+        default=(),
+        exclude_if=lambda stages: not stages,
+        description="Stretches of the run with rates or batches of their own, in order; together the whole run. Those "
+        "with rates take the place of schedule.",
+    )
 
     @model_validator(mode="after")
     def _check_lr_and_warmup(self) -> Self:
@@ -118,6 +127,17 @@ class OptimConfig(Frozen):
             raise FieldError("batch_tokens", f"got {self.batch_tokens:g}; expected one token at least, such as 4M")
         if self.warmup_steps is not None and self.warmup_tokens is not None:
             raise FieldError("warmup_tokens", "is given beside warmup_steps; expected only one of the two")
+        return self
+
+    @property
+    def staged_rates(self) -> bool:
+        """Whether stages state the learning rates, in place of a schedule."""
+        return states_rates(self.stages)
+
+    @model_validator(mode="after")
+    def _check_stages(self) -> Self:
+        warmup = "warmup_steps" if self.warmup_steps else None if self.warmup_tokens is None else "warmup_tokens"
+        check_optim_stages(self.stages, self.lr, self.lr_final, self.schedule, self.batch_tokens, warmup)
         return self
 
     @model_validator(mode="after")

@@ -7,7 +7,6 @@ accepted. The sections are in `model_and_data`, `optimisation`, `hardware`, `ope
 from __future__ import annotations
 
 import datetime
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,6 +28,8 @@ from .operations import EnergyConfig, PricesConfig, ReliabilityConfig
 from .optimisation import OptimConfig
 from .other_files import refuse_other_files
 from .overrides import merge_overrides
+from .stages.batches import BatchPlan
+from .stages.checks import check_optim_lengths
 
 __all__ = [
     "DataConfig",
@@ -175,7 +176,13 @@ class RunConfig(Frozen):
     @property
     def steps(self) -> int | None:
         """Optimizer steps of the whole run, the last one possibly short; None if the batch isn't stated."""
-        return None if self.optim.batch_tokens is None else math.ceil(self.data.tokens / self.optim.batch_tokens)
+        return None if self.batches is None else self.batches.steps
+
+    @property
+    def batches(self) -> BatchPlan | None:
+        """Tokens per optimizer step along the run; None if the batch isn't stated."""
+        batch = self.optim.batch_tokens
+        return None if batch is None else BatchPlan.of(self.optim.stages, batch, self.data.tokens)
 
     @property
     def deadline_s(self) -> float | None:
@@ -209,6 +216,8 @@ class RunConfig(Frozen):
             raise FieldError(
                 "optim.batch_tokens", f"got {optim.batch_tokens:g}; expected at most data.tokens {tokens:g}"
             )
+        if optim.stages:
+            check_optim_lengths(optim.stages, tokens, optim.batch_tokens)
         if optim.warmup_tokens is not None and optim.warmup_tokens > tokens:
             raise FieldError(
                 "optim.warmup_tokens", f"got {optim.warmup_tokens:g}; expected at most data.tokens {tokens:g}"

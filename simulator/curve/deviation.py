@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .rates.changes import loose_parts
 from .rates.path import RatePath
 
 SHORT = (1e-3, 0.1)
@@ -42,7 +43,7 @@ class Deviation:
         total += short_sd**2 * np.exp(-np.abs(x - y) / short_reach)
         if self.slow_sd:
             total += self.slow_sd**2 * np.exp(-np.abs(a.share[:, None] - b.share[None]) / self.slow_reach)
-        return total
+        return total + a.loose @ b.loose.T if a.loose.shape[1] else total
 
     def whitener(self, at: Times, spread: np.ndarray) -> np.ndarray:
         """Inverse Cholesky factor `(n, n)` of the points' covariance; `spread: (n,)` is their white noise."""
@@ -51,16 +52,25 @@ class Deviation:
 
 @dataclass(frozen=True)
 class Times:
-    """Times of points on two scales: log progress, and share of the planned steps, `(n,)` each."""
+    """Times of points on two scales: log progress, and share of the planned steps, `(n,)` each.
+
+    `loose: (n, J)` is what planned changes before them may have moved, see `rates.changes`.
+    """
 
     progress: np.ndarray
     share: np.ndarray
+    loose: np.ndarray
 
     @classmethod
     def of(cls, path: RatePath, step: np.ndarray) -> Times:
         """Progress is half peak steps and half plain ones, so that it never stands still."""
         step = np.asarray(step, dtype=float)
-        return cls(np.log(np.maximum(0.5 * path.behind(step) + 0.5 * step, 1.0)), step / path.steps)
+        progress = np.log(np.maximum(0.5 * path.behind(step) + 0.5 * step, 1.0))
+        return cls(progress, step / path.steps, loose_parts(path.changes, step, path.steps))
+
+    def take(self, some: slice) -> Times:
+        """Some of them."""
+        return Times(self.progress[some], self.share[some], self.loose[some])
 
     def usual(self, drift: float) -> Deviation:
         """Deviation of a run without slow noise, for points at these times."""
@@ -84,7 +94,7 @@ def weigh(
         The deviation with slow noise, and the share of `spread` that is white noise beside it.
     """
     usual, last = at.usual(drift), slice(-_LATEST, None)
-    some = Times(at.progress[last], at.share[last])
+    some = at.take(last)
     own, white = usual.kernel(some, some), spread[last] ** 2
     distance = np.abs(some.share[:, None] - some.share[None])
     scores = [_evidence(own + np.diag(white), residual[last], jac[last], sd) + _RELUCTANCE]

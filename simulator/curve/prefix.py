@@ -18,6 +18,7 @@ from ...core.errors import FitError
 from .deviation import Deviation, Times, weigh
 from .law.multipower import basis_gradient
 from .law.prior import CurvePrior
+from .rates.changes import expected_level
 from .rates.path import Decay, RatePath
 from .smoothing import Points, smooth
 
@@ -79,7 +80,7 @@ class CurvePosterior:
         step = np.asarray(step, dtype=float)
         at = Times.of(self.path, step)
         value, jac = _law(self.theta, self.path.decay(step))
-        value = value + self.prior.bias_after(step / self.path.steps, self.now / self.path.steps)
+        value = value + _beside_law(self.path, self.prior, step, self.now)
         cross = self.deviation.kernel(at, Times.of(self.path, self.points.step)) @ self._whitener.T
         rest = jac - cross @ self._jac
         covariance = self.deviation.kernel(at, at) - cross @ cross.T + rest @ self.covariance @ rest.T
@@ -138,8 +139,14 @@ def condition(
 
 def _view(path: RatePath, prior: CurvePrior, points: Points, now: float) -> tuple[Times, Decay, np.ndarray]:
     """Times of the points, the law's inputs there, and the observed log loss with the bias subtracted."""
-    bias = prior.bias_after(points.step / path.steps, now / path.steps)
+    bias = _beside_law(path, prior, points.step, now)
     return Times.of(path, points.step), path.decay(points.step), np.log(points.loss) - bias
+
+
+def _beside_law(path: RatePath, prior: CurvePrior, step: np.ndarray, now: float) -> np.ndarray:
+    """Log loss beside that of the law at `step: (n,)`: the law's bias, and the levels of planned changes."""
+    bias = prior.bias_after(step / path.steps, now / path.steps)
+    return bias + expected_level(path.changes, step) if path.changes else bias
 
 
 def _check(path: RatePath, step: np.ndarray, loss: np.ndarray, anchor: tuple[float, float] | None) -> None:

@@ -2,6 +2,10 @@
 
 Rates are shares of the peak, so that no law here depends on the unit of the learning rate: a "peak step" is one step at
 the peak. Steps count from 0; the loss "at step t" is what is measured after the first t steps.
+
+Where the batch changes on the way, the law reads the run as one of an even batch, by Adam's square-root rule (Malladi et
+al. 2022, arXiv:2205.10287): a step of b usual batches at the rate η moves as b usual steps at η / √b do. So it makes
+√b·η of progress, and a batch that grows settles the loss as a rate that falls does.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from numpy.typing import ArrayLike
 
 from ....core.errors import ConfigError
 from ....core.model.schedules import DecayForm, Schedule, ScheduleName
+from .changes import PlannedChange
 
 MAX_BLOCKS = 32
 """Learning-rate changes are merged into at most this many blocks per monotone segment (shared notes: curves.md)."""
@@ -51,6 +56,9 @@ class Decay:
 class RatePath:
     """Learning rate of each step as a share of the peak, `rate: (T,)`; the first `warmup` steps are the warm-up.
 
+    `batch: (T,)` are tokens of each step as a share of the usual batch, None where all are alike; `changes` what else is
+    planned on the way.
+
     >>> path = RatePath(np.array([0.5, 1.0, 1.0, 0.5]), 1)
     >>> path.behind([0, 2, 4]).tolist()
     [0.0, 1.5, 3.0]
@@ -58,6 +66,8 @@ class RatePath:
 
     rate: np.ndarray
     warmup: int = 0
+    batch: np.ndarray | None = None
+    changes: tuple[PlannedChange, ...] = ()
 
     def __post_init__(self) -> None:
         rate = np.asarray(self.rate, dtype=float)
@@ -67,6 +77,8 @@ class RatePath:
             raise ConfigError(f"learning rates{where}; expected one finite rate, 0 or more, per step and not all zero")
         if not 0 <= self.warmup <= len(rate):
             raise ConfigError(f"warmup: got {self.warmup}; expected 0 to the run's {len(rate)} steps")
+        if self.batch is not None and not (len(self.batch) == len(rate) and bool(np.all(self.batch > 0))):
+            raise ConfigError(f"batch: expected a share above 0 of the usual batch for each of {len(rate)} steps")
         object.__setattr__(self, "rate", rate / rate.max())
 
     @property
@@ -75,8 +87,29 @@ class RatePath:
         return len(self.rate)
 
     @cached_property
+    def even_rate(self) -> np.ndarray:
+        """`(T,)` rate of each step as the law reads it: that of a run of an even batch that moves alike."""
+        return self.rate if self.batch is None else self.rate / np.sqrt(self.batch)
+
+    @cached_property
     def _sums(self) -> np.ndarray:
-        return np.concatenate([[0.0], np.cumsum(self.rate)])
+        moves = self.rate if self.batch is None else self.rate * np.sqrt(self.batch)
+        return np.concatenate([[0.0], np.cumsum(moves)])
+
+    def batches(self, step: ArrayLike) -> np.ndarray:
+        """Usual batches that lie behind `step`, any shape: the steps themselves where all batches are alike."""
+        if self.batch is None:
+            return np.asarray(step, dtype=float)
+        at = np.clip(np.asarray(step, dtype=float), 0, self.steps)
+        return np.interp(at, np.arange(self.steps + 1), np.concatenate([[0.0], np.cumsum(self.batch)]))
+
+    def step_after(self, batches: ArrayLike) -> np.ndarray:
+        """The inverse of `batches`; beyond the end the last batch goes on."""
+        at = np.asarray(batches, dtype=float)
+        if self.batch is None:
+            return at
+        behind = np.concatenate([[0.0], np.cumsum(self.batch)])
+        return np.interp(at, behind, np.arange(self.steps + 1)) + np.maximum(at - behind[-1], 0.0) / self.batch[-1]
 
     def behind(self, step: ArrayLike) -> np.ndarray:
         """Peak steps that lie behind `step`, any shape: the sum of the rates before it, linear inside a step."""
@@ -88,14 +121,14 @@ class RatePath:
         """`(T,)` fall of the rate into each step; the warm-up's rise belongs to no gap."""
         gaps = np.zeros(self.steps)
         first = min(self.warmup, self.steps - 1) + 1
-        gaps[first:] = self.rate[first - 1 : -1] - self.rate[first:]
+        gaps[first:] = self.even_rate[first - 1 : -1] - self.even_rate[first:]
         gaps[np.abs(gaps) < _SAME] = 0.0
         return gaps
 
     @cached_property
     def _moments(self) -> np.ndarray:
         """`(3, T + 1)` running sums of gap, gap · peak steps before it, gap · rate after it."""
-        moments = np.stack([self.gaps, self.gaps * self._sums[:-1], self.gaps * self.rate])
+        moments = np.stack([self.gaps, self.gaps * self._sums[:-1], self.gaps * self.even_rate])
         return np.concatenate([np.zeros((3, 1)), np.cumsum(moments, axis=1)], axis=1)
 
     @cached_property
@@ -127,7 +160,7 @@ class RatePath:
     def fallen(self, step: ArrayLike) -> np.ndarray:
         """How far the rate has come down from its highest at `step`, a share of the peak, any shape."""
         at = np.clip(np.asarray(step, dtype=float).astype(int) - 1, 0, self.steps - 1)
-        return np.where(np.asarray(step) <= self.warmup, 0.0, np.maximum.accumulate(self.rate)[at] - self.rate[at])
+        return np.where(np.asarray(step) <= self.warmup, 0.0, np.maximum.accumulate(self.even_rate)[at] - self.even_rate[at])
 
 
 def _blocks(at: np.ndarray, size: np.ndarray) -> np.ndarray:
