@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ....datasets.facts.optimisation import Cost, worth_log_sd
+from ....datasets.facts.optimisation import Cost, setting_costs
 from ...config.run_config import RunConfig
 from ...laws import Columns
 from ...predictor.loss_model import LossModel
@@ -115,7 +115,7 @@ def effect_of_cost(
     three["tokens"] = three["tokens"] * np.exp(-log_cost)
     base, shifted, further = np.split(model.fit.log_loss(three), 3)
     shift = shifted - base
-    sd = np.hypot(further - shifted, worth_log_sd() * shift)
+    sd = np.hypot(further - shifted, setting_costs().worth_log_sd * shift)
     return Effect(name, places, shift, sd, sources, one_sided, facts)
 
 

@@ -7,18 +7,7 @@ from typing_extensions import override
 
 from ....core.columns import level_column, level_of
 from ....core.units import format_count
-from ....datasets.facts.optimisation import (
-    Cost,
-    batch_cost,
-    best_lr,
-    critical_batch,
-    lr_cost,
-    may_diverge,
-    optimizer_gain,
-    reads_adam_lr,
-    settings_sources,
-    usual_batch,
-)
+from ....datasets.facts.optimisation import Cost, SettingCosts, setting_costs, takes_adam_rates
 from ....datasets.facts.optimizers import ADAMW
 from ...config.run_config import RunConfig
 from ...laws import Columns
@@ -37,17 +26,19 @@ def _reads(model: LossModel, *names: str) -> bool:
     return not {*law.columns, *law.optional, *law.levels}.isdisjoint(names)
 
 
-def _masked(cost: Cost, known: np.ndarray) -> Cost:
-    """No cost where nothing is stated."""
-    return Cost(np.where(known, cost.log_tokens, 0.0), np.where(known, cost.sd, 0.0))
-
-
 def _in_words(effect: Effect) -> str:
     middle, low, high = effect.percent()
     return f"{middle:+.2g} % of loss ({low:+.2g} to {high:+.2g})"
 
 
-class Batch(Adjustment):
+class _Setting(Adjustment):
+    """One of the settings, by published figures."""
+
+    def __init__(self, costs: SettingCosts | None = None) -> None:
+        self.costs = setting_costs() if costs is None else costs
+
+
+class Batch(_Setting):
     """Tokens per step: beyond the critical batch tokens are wasted; far below the usual one steps are too noisy."""
 
     name = "batch"
@@ -64,14 +55,14 @@ class Batch(Adjustment):
         known = np.isfinite(stated[_BATCH])
         batch = np.where(known, stated[_BATCH], 1.0)
         tokens = columns["tokens"]
-        cost = _masked(batch_cost(batch, tokens), known)
+        cost = self.costs.batch(batch, tokens).where(known)
         facts = {
             "batch_tokens": float(batch[0]),
-            "recommended_batch_tokens": float(usual_batch(tokens)[0]),
-            "critical_batch_tokens": float(critical_batch(tokens)[0]),
+            "recommended_batch_tokens": float(self.costs.usual_batch(tokens)[0]),
+            "critical_batch_tokens": float(self.costs.critical_batch(tokens)[0]),
         }
         return effect_of_cost(
-            model, columns, cost, self.name, (_BATCH,), settings_sources("batch"), one_sided=True, facts=facts
+            model, columns, cost, self.name, (_BATCH,), self.costs.sources("batch"), one_sided=True, facts=facts
         )
 
     @override
@@ -91,7 +82,7 @@ class Batch(Adjustment):
         )
 
 
-class LearningRate(Adjustment):
+class LearningRate(_Setting):
     """The peak learning rate of AdamW and its kin: a flat basin around an optimum that moves with size and data."""
 
     name = "learning_rate"
@@ -99,7 +90,7 @@ class LearningRate(Adjustment):
     @override
     def columns(self, config: RunConfig) -> dict[str, float]:
         lr = config.optim.lr
-        return {} if lr is None or not reads_adam_lr(config.optim.optimizer) else {_LR: float(lr)}
+        return {} if lr is None or not takes_adam_rates(config.optim.optimizer) else {_LR: float(lr)}
 
     @override
     def effect(self, model: LossModel, columns: Columns, stated: Columns) -> Effect | None:
@@ -108,17 +99,18 @@ class LearningRate(Adjustment):
         known = np.isfinite(stated[_LR])
         lr = np.where(known, stated[_LR], 1.0)
         params, tokens = columns["params"], columns["tokens"]
-        batch = usual_batch(tokens)
+        batch = self.costs.usual_batch(tokens)
         if _BATCH in stated:
             batch = np.where(np.isfinite(stated[_BATCH]), stated[_BATCH], batch)
-        best = best_lr(params, tokens, batch)
+        best = self.costs.best_lr(params, tokens, batch)
         facts = {
             "lr": float(lr[0]),
             "recommended_lr": float(best[0]),
-            "may_diverge": float(may_diverge(lr, best)[0]),
+            "may_diverge": float(self.costs.may_diverge(lr, best)[0]),
         }
+        cost = self.costs.learning_rate(lr, best).where(known)
         return effect_of_cost(
-            model, columns, _masked(lr_cost(lr, best), known), self.name, (_LR,), settings_sources("lr"),
+            model, columns, cost, self.name, (_LR,), self.costs.sources("lr"),
             one_sided=True, facts=facts,
         )  # fmt: skip
 
@@ -135,7 +127,7 @@ class LearningRate(Adjustment):
         )
 
 
-class Optimizer(Adjustment):
+class Optimizer(_Setting):
     """What another optimizer than AdamW gains in tokens; it shrinks with size."""
 
     name = "optimizer"
@@ -144,7 +136,9 @@ class Optimizer(Adjustment):
     def columns(self, config: RunConfig) -> dict[str, float]:
         name = config.optim.optimizer
         return (
-            {} if name == ADAMW or optimizer_gain(name, np.ones(1)) is None else {level_column(_OPTIMIZER, name): 1.0}
+            {}
+            if name == ADAMW or self.costs.optimizer(name, np.ones(1)) is None
+            else {level_column(_OPTIMIZER, name): 1.0}
         )
 
     @override
@@ -155,7 +149,7 @@ class Optimizer(Adjustment):
         kind = None
         for column, values in stated.items():
             place, name = level_of(column) or ("", "")
-            gain = optimizer_gain(name, columns["params"]) if place == _OPTIMIZER else None
+            gain = self.costs.optimizer(name, columns["params"]) if place == _OPTIMIZER else None
             if gain is None:
                 continue
             has = values == 1.0
@@ -165,7 +159,7 @@ class Optimizer(Adjustment):
             return None
         facts = {"tokens_factor": float(np.exp(-log_tokens[0]))}
         return effect_of_cost(
-            model, columns, Cost(log_tokens, sd), self.name, (_OPTIMIZER,), settings_sources(kind), facts=facts
+            model, columns, Cost(log_tokens, sd), self.name, (_OPTIMIZER,), self.costs.sources(kind), facts=facts
         )
 
     @override
