@@ -44,7 +44,8 @@ def fit_model(data: Measurements, learned: bool = True) -> tuple[StepTimeModel, 
     """Fit efficiencies and the residual to rows; the spread's widths are a Gaussian's until they are measured."""
     fit = fit_efficiencies(data.steps, data.step_time_s, data.source)
     physics = step_time(data.steps, fit.efficiencies)
-    errors = np.log(data.step_time_s / physics.total_s) - fit.log_offsets(data.source)
+    explained = fit.log_offsets(data.source) + fit.releases.log_factor(data.steps)
+    errors = np.log(data.step_time_s / physics.total_s) - explained
     residual = None
     if learned:
         clipped = np.clip(errors, -_LARGEST_ERROR, _LARGEST_ERROR)
@@ -53,7 +54,7 @@ def fit_model(data: Measurements, learned: bool = True) -> tuple[StepTimeModel, 
     gaussian = dict(zip(LEVELS, (0.674, 1.282, 1.645, 1.960), strict=True))
     spread = Spread(NOISE_SD, NOISE_SD_EXPERTS, gaussian)
     kinds = kind_offsets(data.steps, data.source, fit.offsets)
-    model = StepTimeModel(fit.efficiencies, residual, spread, kinds, 0.0, np.diag(sds**2))
+    model = StepTimeModel(fit.efficiencies, residual, spread, kinds, 0.0, np.diag(sds**2), fit.releases)
     return model, dict(fit.offsets)
 
 

@@ -25,6 +25,7 @@ from .efficiency import PARAMETERS, Efficiencies
 from .fitting import jacobian
 from .measurements.own_cluster import REPEAT_SD, MeasuredSteps, likeness, time_shares
 from .parts import StepTime, step_time
+from .releases import Releases
 from .residual import Residual, features
 from .steps import FRAMEWORKS, GENERATIONS, Steps
 
@@ -96,6 +97,8 @@ class StepTimeModel:
     """Log units, added to every prediction: 0 unless calibrated."""
     covariance: np.ndarray
     """(1 + parameters, 1 + parameters): of the offset and of log parameters, for a cluster as believed now."""
+    releases: Releases = field(default_factory=Releases.none)
+    """How much longer steps take with older releases of their software."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Where the model comes from, as plain facts."""
     calibrated_on: int = 0
@@ -118,7 +121,8 @@ class StepTimeModel:
 
     def corrected(self, steps: Steps, physics: StepTime) -> StepTime:
         """What `predict` gives, from the times that `step_time` gives of the same steps."""
-        factor = np.exp(self.offset + self._kind(steps) + self._learned(steps, physics))
+        shift = self.offset + self._kind(steps) + self.releases.log_factor(steps)
+        factor = np.exp(shift + self._learned(steps, physics))
         total_s = physics.total_s * factor
         if self.own is not None:
             total_s = self.own.answer_s(total_s, physics, self._noise_sd(steps))
@@ -231,6 +235,7 @@ class StepTimeModel:
             "offset": self.offset,
             "kinds": np.round(self.kinds, 6).tolist(),
             "efficiencies": dict(self.efficiencies.values),
+            "releases": self.releases.to_dict(),
             "spread": spread,
             "covariance": [[float(f"{v:.6g}") for v in row] for row in self.covariance],
             "residual": None if self.residual is None else self.residual.to_dict(),
@@ -278,6 +283,7 @@ class StepTimeModel:
             kinds=_kinds(plain["kinds"]),
             offset=offset,
             covariance=covariance,
+            releases=Releases.from_dict(plain["releases"]) if "releases" in plain else Releases.none(),
             provenance=dict(plain["provenance"]),
             calibrated_on=before,
         )

@@ -170,6 +170,8 @@ class Layouts(_Columns):
     """Parts of a micro-batch whose logits exist one after the other; 0: the loss is fused with the output head."""
     framework: np.ndarray
     """Index into FRAMEWORKS."""
+    release: np.ndarray = field(default_factory=lambda: np.array(0.0))
+    """Release of the software as `releases.release_number` holds it; 0 where none is stated."""
 
     @property
     def devices(self) -> np.ndarray:

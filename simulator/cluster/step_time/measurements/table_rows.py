@@ -16,6 +16,7 @@ from .....core.errors import InputError
 from .....core.model.architecture import Architecture
 from .....core.units import shown
 from .....datasets.facts.accelerators import PRECISIONS, Precision, find
+from ..releases import release_inside, release_number
 from ..steps import FRAMEWORKS, Machines, machine
 
 __all__ = [
@@ -231,7 +232,17 @@ def layout_of(row: Mapping[str, Cell], layers: int) -> dict[str, float]:
         **{f"offload_{what}": offloaded.get(what, 0.0) for what in _OFFLOAD},
         "loss_chunks": 1.0,
         "framework": framework_index(text(row, "framework")),
+        "release": _release(row),
     }
+
+
+def _release(row: Mapping[str, Cell]) -> float:
+    """The release of a row's software: its own column's, else the one that ends the framework's name."""
+    stated = row.get("release")
+    try:
+        return release_inside(text(row, "framework")) if stated is None else release_number(stated)
+    except InputError:
+        raise SkippedError("with release that isn't a version such as 26.04") from None
 
 
 def _offloaded(row: Mapping[str, Cell]) -> dict[str, float]:
