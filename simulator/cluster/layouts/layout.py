@@ -111,6 +111,6 @@ def _warnings(architecture: Architecture, layout: ParallelLayout, per_node: int)
     if layout.accumulation < layout.pp:
         yield f"{layout.accumulation} micro-batches can't fill {layout.pp} pipeline stages"
     if layout.pp > 1 and layout.zero_stage >= 3:
-        yield "ZeRO stage 3 with a pipeline communicates for every micro-batch, stages 1 and 2 once a step"
+        yield "ZeRO stage 3 with a pipeline gathers weights for every micro-batch, or (PyTorch's FSDP) keeps them whole"
     if layout.zero_stage and layout.dp * layout.cp == 1:
         yield f"ZeRO stage {layout.zero_stage} shards nothing over a single replica"

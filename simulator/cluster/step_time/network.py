@@ -14,9 +14,19 @@ import numpy as np
 
 from .efficiency import Efficiencies
 from .operators import routed_tokens
-from .steps import FRAMEWORKS, Steps
+from .steps import FRAMEWORKS, GENERATIONS, Steps
 
 __all__ = ["Network"]
+
+_TPU = GENERATIONS.index("tpu")
+_DEEPSPEED = FRAMEWORKS.index("deepspeed")
+_DEEPSPEED_CARDS = 0.66
+"""Network cards whose bandwidth DeepSpeed's stage 3 gets of a node's: it gathers matrix by matrix. Narayanan et al.
+2021, table 2: three times the weights of 175B and 530B pass in 67 and 184 s on 1,536 and 2,240 GPUs with 25 GB/s each,
+and in hardly another time on half as many."""
+_HOP_INSIDE_S, _HOP_BETWEEN_S = 3.4e-6, 14e-6
+"""Latency of one hop of a ring, of which a gather makes one for every rank: what NCCL (2.19, src/graph/tuning.cc, hwLat
+of rings with the simple protocol) counts for NVLink and for the network."""
 
 
 class Network:
@@ -31,11 +41,13 @@ class Network:
         self.residual_bytes = steps.micro_tokens * steps.models.width * machines.value_bytes
         self.one_node = layouts.devices <= machines.per_node
 
-    def _ring(self, group: np.ndarray, stride: np.ndarray | float = 1.0) -> np.ndarray:
+    def _ring(
+        self, group: np.ndarray, stride: np.ndarray | float = 1.0, most_cards: np.ndarray | float = np.inf
+    ) -> np.ndarray:
         """Bandwidth of a ring of `group` devices that are `stride` apart: all their cards where it leaves the node."""
         per_node = self.steps.machines.per_node
-        in_node = np.clip(per_node / stride, 1.0, group)
-        across = np.minimum(self.intra, in_node * self.inter)
+        cards = np.minimum(np.clip(per_node / stride, 1.0, group), most_cards)
+        across = np.minimum(self.intra, cards * self.inter)
         return np.where(self.one_node | (group * stride <= per_node), self.intra, across)
 
     def tensor_parallel_s(self) -> np.ndarray:
@@ -75,11 +87,20 @@ class Network:
         """Gathering (or scattering) a device's weights among data-parallel ranks once, latency aside."""
         layouts, machines = self.steps.layouts, self.steps.machines
         ranks, expert_ranks = layouts.data_ranks, layouts.expert_ranks
-        dense_s = dense_params * (ranks - 1) / ranks / self._ring(ranks, layouts.tp)
+        singly = (layouts.framework == _DEEPSPEED) & (layouts.zero_stage >= 3)
+        cards = np.where(singly, _DEEPSPEED_CARDS, np.inf)
+        dense_s = dense_params * (ranks - 1) / ranks / self._ring(ranks, layouts.tp, cards)
         experts_s = expert_params * (expert_ranks - 1) / expert_ranks / self._ring(expert_ranks, layouts.ep)
         return machines.value_bytes * (dense_s + experts_s)
 
     def gather_latency_s(self) -> np.ndarray:
-        """Latency of one collective among data-parallel ranks."""
-        ranks = self.steps.layouts.data_ranks
-        return np.where(ranks > 1, self.latency_s * np.log2(np.maximum(ranks, 2.0)), 0.0)
+        """Latency of one gather or scatter among data-parallel ranks: a message, and every hop of the ring.
+
+        TPUs are joined to tori, with a ring for each axis: a message for every doubling of the ranks.
+        """
+        layouts, ranks = self.steps.layouts, self.steps.layouts.data_ranks
+        in_node = np.clip(self.steps.machines.per_node / layouts.tp, 1.0, ranks)
+        between = np.where(self.one_node, 0.0, ranks / in_node - 1.0)
+        ring_s = self.latency_s + between * _HOP_BETWEEN_S + (ranks - 1.0 - between) * _HOP_INSIDE_S
+        torus_s = self.latency_s * np.log2(np.maximum(ranks, 2.0))
+        return np.where(ranks > 1, np.where(self.steps.machines.generation == _TPU, torus_s, ring_s), 0.0)
