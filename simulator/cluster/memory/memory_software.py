@@ -31,7 +31,7 @@ class Software:
     layer_work: float
     """Temporary tensors of one layer's backward pass, in units of what the layer keeps."""
     whole_streams: float
-    """Residual streams of whole sequences that tensor parallelism puts together at the peak."""
+    """Residual streams of whole sequences that tensor parallelism puts together when the loss is computed."""
     cached_gradients: float
     """Layers whose 16-bit weight gradients the software keeps room for between uses."""
     gathered_layers: float

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..step_time.steps import FRAMEWORKS, Steps
 from .activations import LayerActivations, layer_activations
-from .kernels import compiled_share
+from .kernels import compiled_share, stated_kernels
 from .memory_software import Software, by_framework
 from .parameter_bytes import parameter_bytes
 
@@ -25,6 +25,7 @@ GIB = 2.0**30
 PARTS = ("weights", "gradients", "optimizer", "activations", "logits", "workspace", "buffers")
 """What a framework's allocator sees, at the moment of the peak and on the device where it is highest."""
 
+_OPERAND_AND_GRADIENT = 2.0  # streams that tensor parallelism puts together at once in a layer's backward pass
 _FEW_DENSE = 0.25  # up to this share of dense layers they are taken to come first
 _FSDP = FRAMEWORKS.index("fsdp")
 _DEEPSPEED = FRAMEWORKS.index("deepspeed")
@@ -69,19 +70,21 @@ class Stages:
         }
         self.layer: LayerActivations = layer_activations(steps)
         layouts, models = steps.layouts, steps.models
-        shares = {name: compiled_share(getattr(steps.kernels, name)) for name in ("compiled", "compiled_loss")}
-        kept = self._between("kept", shares["compiled"])
-        self.logit_bytes = self._between("logit_bytes", shares["compiled_loss"])
+        kernels = stated_kernels(steps)
+        kept = self._between("kept", compiled_share(kernels.compiled))
+        self.logit_bytes = self._between("logit_bytes", compiled_share(kernels.compiled_loss))
         self.unsaid = {
-            "activations": self._unsaid("kept", steps.kernels.compiled) * (layouts.flash_attention > 0),
-            "logits": self._unsaid("logit_bytes", steps.kernels.compiled_loss),
+            "activations": self._unsaid("kept", kernels.compiled) * (layouts.flash_attention > 0),
+            "logits": self._unsaid("logit_bytes", kernels.compiled_loss),
         }
         """What eager execution takes more than is counted of a part, as a share of it."""
         # Before attention was fused, hardly anything was: Korthikanti et al. count every operator's tensors.
         self.kept = np.where(layouts.flash_attention > 0, kept, np.maximum(kept, 1.0))
         # What a policy by operator keeps is exact: there is nothing to fuse.
         self.kept_selective = np.where(layouts.framework == _FSDP, 1.0, self.kept)
-        self.whole_streams = np.where(layouts.tp > 1, self.constants["whole_streams"], 0.0) * self.layer.stream
+        tensor_stream = np.where(layouts.tp > 1, self.layer.stream, 0.0)
+        self.whole_streams = self.constants["whole_streams"] * tensor_stream
+        self.gathered_operand = _OPERAND_AND_GRADIENT * tensor_stream
         matrices = models.matrix_inputs * models.matrix_outputs
         self.attention_params = (matrices / np.where(models.matrix_split == 0, 1.0, layouts.tp)).sum(axis=0)
         # With a pipeline, PyTorch's FSDP keeps weights and gradients whole between micro-batches (torchtitan does),
@@ -200,7 +203,7 @@ class Stages:
             np.where(any_experts, self._work(layer.experts, layer.experts_selective), 0.0),
         )
         in_host = layouts.offload_activations > 0
-        return kept * np.where(in_host, two_layers, 1.0), np.where(layers > 0, work + self.whole_streams, 0.0)
+        return kept * np.where(in_host, two_layers, 1.0), np.where(layers > 0, work + self.gathered_operand, 0.0)
 
     def _kept(self, everything: np.ndarray, selective: np.ndarray) -> np.ndarray:
         """What one layer keeps for its backward pass: bytes. Shares of layers may be recomputed in each way."""

@@ -58,6 +58,24 @@ def test_a_row_becomes_a_step():
     assert steps.tokens == 64 * 4096
 
 
+@pytest.mark.parametrize(
+    ("cells", "layers", "loss"),
+    [
+        ({}, np.nan, np.nan),
+        ({"compile": "all"}, 1, 1),
+        ({"compile": "layers", "note": "eager"}, 1, 0),
+        ({"framework": "torchtitan fsdp + torch.compile"}, 1, np.nan),
+        ({"note": "Eager, no TP"}, 0, 0),
+    ],
+)
+def test_what_is_compiled_is_a_column_or_said_in_words(cells, layers, loss):
+    kernels = read({**ROW, **cells}).steps.kernels
+    assert [kernels.compiled[0], kernels.compiled_loss[0]] == pytest.approx([layers, loss], nan_ok=True)
+    assert np.isnan(kernels.dropout[0])
+    assert read({**ROW, "dropout": 1, "loss_chunks": 8}).steps.kernels.dropout[0] == 1
+    assert "compile" in skipped(compile="maybe")
+
+
 def test_what_is_left_out_is_the_plainest():
     names = [*REQUIRED, "step_time_s"]
     found = read({name: ROW[name] for name in names})
