@@ -23,7 +23,7 @@ from foretrain.simulator.predictor.storage.surrogate_format import (
     surrogate_from,
     surrogate_to_dict,
 )
-from foretrain.simulator.surrogate import Surrogate, _trees
+from foretrain.simulator.surrogate import Fade, Surrogate, _trees
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -181,6 +181,37 @@ def test_without_the_disk_the_round_trip_is_exact_but_for_the_threads_of_blas(mo
         one, two = (surrogate.correct(model.fit, columns) for surrogate in (before, after))
         np.testing.assert_allclose(two.log_loss, one.log_loss, rtol=0, atol=1e-12)
         np.testing.assert_allclose(two.variance, one.variance, rtol=1e-5)
+
+
+def test_files_from_before_corrections_faded_fade_as_usual_beyond_what_was_fitted(models):
+    model = models["gp"]
+    entry = surrogate_to_dict(model.surrogate)
+    del entry["fade"]
+    after = surrogate_from(entry, surrogate_arrays(model.surrogate), model.fit.law, model.fitted_ranges)
+    usual = Fade.usual(model.fitted_ranges)
+    assert after.fade.tried == model.fitted_ranges
+    np.testing.assert_array_equal(after.fade.weights, usual.weights)
+
+
+@pytest.mark.parametrize(
+    "fade",
+    [
+        {"rates": [0.1], "weights": [1.0]},
+        {"tried": {name: [2.0, 1.0] for name in ("params", "tokens", "compute")}, "rates": [0.1], "weights": [1.0]},
+        {"rates": [-0.1]},
+        {"rates": [float("nan")]},
+        {"weights": [0.5]},
+        {"rates": [0.1, 0.2]},
+        {"rates": [], "weights": []},
+    ],
+)
+def test_a_fade_that_isnt_ours_is_refused(fade, models):
+    model = models["gp"]
+    entry = surrogate_to_dict(model.surrogate)
+    sound = {"tried": entry["fade"]["tried"], "rates": [0.1], "weights": [1.0]}
+    entry["fade"] = fade if "weights" in fade and "rates" in fade else {**sound, **fade}
+    with pytest.raises((KeyError, ValueError)):
+        surrogate_from(entry, surrogate_arrays(model.surrogate), model.fit.law, model.fitted_ranges)
 
 
 # what is refused
