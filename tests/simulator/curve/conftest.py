@@ -1,5 +1,6 @@
 """Curves for tests: made by the law itself, and the public ones, read in place where they are."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from foretrain.simulator.curve.library import Curve
 from foretrain.simulator.curve.rates.path import RatePath, named_path, piecewise_path, wsd_path
 from foretrain.simulator.curve.reading import read_curves
 
-SHARED = Path(__file__).parents[4] / "shared/data/loss_curves"
+SHARED = Path(os.environ.get("FORETRAIN_SHARED", Path(__file__).parents[4] / "shared")) / "data/loss_curves"
 LEVEL = (3.0, 0.3, 0.14)
 PATHS = {
     "cosine": named_path("cosine", 6000, 300, 0.1),
