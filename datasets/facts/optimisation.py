@@ -81,10 +81,10 @@ class SettingCosts:
         share, at_usual = batch / critical, usual / critical
         large = np.maximum(np.log1p(share) - np.log1p(at_usual), 0.0)
         by_critical = np.maximum(share / (1.0 + share) - at_usual / (1.0 + at_usual), 0.0)
-        below = np.maximum(np.log(usual / batch) - facts["small"]["flat"], 0.0)
-        small = self._capped(facts["small"]["curvature"] * below**2)
+        below = np.maximum(np.log(usual / batch), 0.0)
+        small, of_small = self._bowl(below, facts["small"]["curvature"], facts["small"]["flat"])
         return Cost(
-            large + small, np.hypot(facts["critical"]["log_sd"] * by_critical, facts["small"]["log_sd"] * small)
+            large + small, np.hypot(facts["critical"]["log_sd"] * by_critical, facts["small"]["log_sd"] * of_small)
         )
 
     def best_lr(self, params: np.ndarray, tokens: np.ndarray, batch: np.ndarray) -> np.ndarray:
@@ -96,17 +96,14 @@ class SettingCosts:
         law = self.facts["lr"]
         params, tokens = np.asarray(params, dtype=float), np.asarray(tokens, dtype=float)
         at_usual = law["coefficient"] * params ** law["by_params"] * tokens ** law["by_tokens"]
-        return at_usual * (np.asarray(batch, dtype=float) / self.usual_batch(tokens)) ** law["by_batch"]
+        return at_usual * np.minimum(np.asarray(batch, dtype=float) / self.usual_batch(tokens), 1.0) ** law["by_batch"]
 
     def learning_rate(self, lr: np.ndarray, best: np.ndarray) -> Cost:
         """What a learning rate costs against the best: nothing near it, more above it than below."""
         law = self.facts["lr"]
         off = np.log(np.asarray(lr, dtype=float) / best)
-        curvature = np.where(off > 0, law["above"], law["below"])
-        beyond = np.maximum(np.abs(off) - law["flat"], 0.0)
-        bowl = curvature * beyond**2
-        slope = 2.0 * curvature * beyond / (1.0 + bowl / law["most"]) ** 2
-        return Cost(self._capped(bowl), law["log_sd"] * slope)
+        cost, slope = self._bowl(np.abs(off), np.where(off > 0, law["above"], law["below"]), law["flat"])
+        return Cost(cost, law["log_sd"] * slope)
 
     def may_diverge(self, lr: np.ndarray, best: np.ndarray) -> np.ndarray:
         """Whether a learning rate is so far above the best that many runs diverge, `(n,)`."""
@@ -124,12 +121,18 @@ class SettingCosts:
             if plain in law["names"]:
                 params = np.asarray(params, dtype=float)
                 gain = law["log_gain"] * (params / facts["params_at"]) ** facts["by_size"]
+                gain = np.minimum(gain, facts["most_log_gain"])
                 return kind, Cost(-gain, np.full(params.shape, law["sd"]))
         return None
 
-    def _capped(self, cost: np.ndarray) -> np.ndarray:
-        """A cost that levels off: what learns nothing doesn't get worse."""
-        return cost / (1.0 + cost / self.facts["lr"]["most"])
+    def _bowl(self, off: np.ndarray, curvature: float | np.ndarray, flat: float) -> tuple[np.ndarray, np.ndarray]:
+        """The cost of being off the best by a log, and how it would change were the best elsewhere.
+
+        It levels off, since what learns nothing doesn't get worse; within `flat` nothing is lost, but may be.
+        """
+        most = self.facts["lr"]["most"]
+        bowl = curvature * np.maximum(off - flat, 0.0) ** 2
+        return bowl / (1.0 + bowl / most), 2.0 * curvature * off / (1.0 + bowl / most) ** 2
 
 
 def takes_adam_rates(name: str) -> bool:

@@ -5,7 +5,7 @@ A member is added by adding it to `ADJUSTMENTS`. Every predicted loss has the ef
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -54,6 +54,27 @@ def effects(model: LossModel, columns: Columns, stated: Columns) -> list[Effect]
         return []
     found = [member.effect(model, columns, stated) for member in ADJUSTMENTS]
     return [one for one in found if one is not None]
+
+
+def carried(stated: Mapping[str, float], columns: Columns) -> dict[str, np.ndarray]:
+    """What a plan states, carried over to runs of other sizes, each `(n,)`: as far from what suits them as in the plan.
+
+    Args:
+        stated: The `stated_columns` of the plan, and its own `params` and `tokens`; empty for nothing.
+        columns: The runs, with `params` and `tokens`.
+    """
+    found: dict[str, np.ndarray] = {}
+    if not stated:
+        return found
+    own = {name: np.array([value]) for name, value in stated.items()}
+    for member in ADJUSTMENTS:
+        found |= member.carried(own, columns)
+    return found
+
+
+def known_places(model: LossModel) -> set[str]:
+    """The places in a plan of which published figures say what no law of the model reads."""
+    return {place for member in ADJUSTMENTS for place in member.places if not member.is_read(model)}
 
 
 def mean_effects(of_targets: Sequence[Sequence[Effect]]) -> tuple[Effect, ...]:

@@ -43,8 +43,7 @@ class Effect:
         """The shift of a run's loss and its 90 % interval, percent."""
         shift, width = float(self.log_loss[row]), _NORMAL_90 * float(self.sd[row])
         if self.one_sided and shift > 0:
-            ratio = np.exp(width / shift)
-            ends = shift / ratio, shift * ratio
+            ends = shift * np.exp(-width / shift), shift + width
         else:
             ends = shift - width, shift + width
         middle, low, high = (100.0 * np.expm1(np.minimum(end, 1.0)) for end in (shift, *ends))
@@ -68,6 +67,12 @@ class Adjustment(ABC):
     """One thing that plans state. Members are listed in `adjustments.ADJUSTMENTS`."""
 
     name: str
+    places: tuple[str, ...]
+    """Where plans state it."""
+
+    def is_read(self, model: LossModel) -> bool:
+        """Whether a law reads it, so that published figures have nothing to say."""
+        return False
 
     @abstractmethod
     def columns(self, config: RunConfig) -> dict[str, float]:
@@ -85,6 +90,17 @@ class Adjustment(ABC):
             columns: What the law reads, each `(n,)`.
             stated: What plans state of all adjustments, each `(n,)`; NaN for a plan that states nothing.
         """
+
+    def carried(self, own: Columns, columns: Columns) -> dict[str, np.ndarray]:
+        """What a plan states, carried over to runs `(n,)` of other sizes; by default as it is.
+
+        Args:
+            own: What the plan states of all adjustments, and its `params` and `tokens`, each `(1,)`.
+            columns: `params` and `tokens` of the runs.
+        """
+        n = len(columns["params"])
+        mine = {name: values for name, values in own.items() if name.startswith(self.places)}
+        return {name: np.full(n, values[0]) for name, values in mine.items()}
 
     def sentence(self, effect: Effect) -> str | None:
         """What is to be said of a single run, in plain words; None for nothing worth saying."""
@@ -136,9 +152,9 @@ def adjusted(prediction: LossPrediction, effects: Sequence[Effect]) -> LossPredi
     correlation = covariance / np.outer(scale, scale)
     np.fill_diagonal(correlation, 1.0)
     never_above = prediction.never_above
-    if never_above is not None:  # what larger runs can't do holds for runs with the same settings
-        same = np.ones(never_above.shape, dtype=bool)
+    if never_above is not None:  # what larger runs can't do holds while their settings do no more harm
+        no_worse = np.ones(never_above.shape, dtype=bool)
         for effect in effects:
-            same &= np.abs(effect.log_loss[:, None] - effect.log_loss) < _SAME
-        never_above = never_above & same
+            no_worse &= effect.log_loss[:, None] <= effect.log_loss + _SAME
+        never_above = never_above & no_worse
     return replace(found, correlation=correlation, never_above=never_above)

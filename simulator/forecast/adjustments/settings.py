@@ -17,13 +17,8 @@ from .effect import Adjustment, Effect, effect_of_cost
 __all__ = ["Batch", "LearningRate", "Optimizer"]
 
 _BATCH, _LR, _OPTIMIZER = "optim.batch_tokens", "optim.lr", "optim.optimizer"
-_WORTH_SAYING = 0.05
+_WORTH_SAYING = 0.2
 """Percent of loss."""
-
-
-def _reads(model: LossModel, *names: str) -> bool:
-    law = model.fit.law
-    return not {*law.columns, *law.optional, *law.levels}.isdisjoint(names)
 
 
 def _in_words(effect: Effect) -> str:
@@ -34,14 +29,24 @@ def _in_words(effect: Effect) -> str:
 class _Setting(Adjustment):
     """One of the settings, by published figures."""
 
+    read_as: tuple[str, ...]
+    """Columns of laws that are about it."""
+
     def __init__(self, costs: SettingCosts | None = None) -> None:
         self.costs = setting_costs() if costs is None else costs
+
+    @override
+    def is_read(self, model: LossModel) -> bool:
+        law = model.fit.law
+        return not {*law.columns, *law.optional, *law.levels}.isdisjoint(self.read_as)
 
 
 class Batch(_Setting):
     """Tokens per step: beyond the critical batch tokens are wasted; far below the usual one steps are too noisy."""
 
     name = "batch"
+    places = (_BATCH,)
+    read_as = ("batch_tokens", "steps")
 
     @override
     def columns(self, config: RunConfig) -> dict[str, float]:
@@ -50,7 +55,7 @@ class Batch(_Setting):
 
     @override
     def effect(self, model: LossModel, columns: Columns, stated: Columns) -> Effect | None:
-        if _BATCH not in stated or _reads(model, "batch_tokens", "steps"):
+        if _BATCH not in stated or self.is_read(model):
             return None
         known = np.isfinite(stated[_BATCH])
         batch = np.where(known, stated[_BATCH], 1.0)
@@ -62,8 +67,15 @@ class Batch(_Setting):
             "critical_batch_tokens": float(self.costs.critical_batch(tokens)[0]),
         }
         return effect_of_cost(
-            model, columns, cost, self.name, (_BATCH,), self.costs.sources("batch"), one_sided=True, facts=facts
+            model, columns, cost, self.name, self.places, self.costs.sources("batch"), one_sided=True, facts=facts
         )
+
+    @override
+    def carried(self, own: Columns, columns: Columns) -> dict[str, np.ndarray]:
+        if _BATCH not in own:
+            return {}
+        ratio = own[_BATCH] / self.costs.usual_batch(own["tokens"])
+        return {_BATCH: ratio * self.costs.usual_batch(columns["tokens"])}
 
     @override
     def sentence(self, effect: Effect) -> str | None:
@@ -86,6 +98,8 @@ class LearningRate(_Setting):
     """The peak learning rate of AdamW and its kin: a flat basin around an optimum that moves with size and data."""
 
     name = "learning_rate"
+    places = (_LR,)
+    read_as = ("lr",)
 
     @override
     def columns(self, config: RunConfig) -> dict[str, float]:
@@ -94,15 +108,11 @@ class LearningRate(_Setting):
 
     @override
     def effect(self, model: LossModel, columns: Columns, stated: Columns) -> Effect | None:
-        if _LR not in stated or _reads(model, "lr"):
+        if _LR not in stated or self.is_read(model):
             return None
         known = np.isfinite(stated[_LR])
         lr = np.where(known, stated[_LR], 1.0)
-        params, tokens = columns["params"], columns["tokens"]
-        batch = self.costs.usual_batch(tokens)
-        if _BATCH in stated:
-            batch = np.where(np.isfinite(stated[_BATCH]), stated[_BATCH], batch)
-        best = self.costs.best_lr(params, tokens, batch)
+        best = self._best(columns, stated)
         facts = {
             "lr": float(lr[0]),
             "recommended_lr": float(best[0]),
@@ -110,9 +120,23 @@ class LearningRate(_Setting):
         }
         cost = self.costs.learning_rate(lr, best).where(known)
         return effect_of_cost(
-            model, columns, cost, self.name, (_LR,), self.costs.sources("lr"),
+            model, columns, cost, self.name, self.places, self.costs.sources("lr"),
             one_sided=True, facts=facts,
         )  # fmt: skip
+
+    @override
+    def carried(self, own: Columns, columns: Columns) -> dict[str, np.ndarray]:
+        if _LR not in own:
+            return {}
+        there = Batch(self.costs).carried(own, columns)
+        return {_LR: own[_LR] / self._best(own, own) * self._best(columns, there)}
+
+    def _best(self, columns: Columns, stated: Columns) -> np.ndarray:
+        """The recommended rate of runs, at the batch that they state or else the usual one, `(n,)`."""
+        batch = self.costs.usual_batch(columns["tokens"])
+        if _BATCH in stated:
+            batch = np.where(np.isfinite(stated[_BATCH]), stated[_BATCH], batch)
+        return self.costs.best_lr(columns["params"], columns["tokens"], batch)
 
     @override
     def sentence(self, effect: Effect) -> str | None:
@@ -131,6 +155,8 @@ class Optimizer(_Setting):
     """What another optimizer than AdamW gains in tokens; it shrinks with size."""
 
     name = "optimizer"
+    places = (_OPTIMIZER,)
+    read_as = ("optimizer",)
 
     @override
     def columns(self, config: RunConfig) -> dict[str, float]:
@@ -143,7 +169,7 @@ class Optimizer(_Setting):
 
     @override
     def effect(self, model: LossModel, columns: Columns, stated: Columns) -> Effect | None:
-        if _reads(model, "optimizer"):
+        if self.is_read(model):
             return None
         log_tokens, sd = np.zeros((2, len(columns["params"])))
         kind = None
@@ -159,7 +185,7 @@ class Optimizer(_Setting):
             return None
         facts = {"tokens_factor": float(np.exp(-log_tokens[0]))}
         return effect_of_cost(
-            model, columns, Cost(log_tokens, sd), self.name, (_OPTIMIZER,), self.costs.sources(kind), facts=facts
+            model, columns, Cost(log_tokens, sd), self.name, self.places, self.costs.sources(kind), facts=facts
         )
 
     @override
