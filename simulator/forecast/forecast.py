@@ -30,10 +30,11 @@ from ..predictor.loss_model import LossModel
 from ..predictor.prediction import LossPrediction
 from ..predictor.predictor import AVERAGE, Predictor
 from ..predictor.textbook_parameters import decompose
+from .adjustments import Effect, effects, mean_effects, sentences
 from .bits import bits_per_byte, loss_bytes_per_token
 from .chances import Chances, Outcomes, outcomes
 from .for_plan import for_plan
-from .law_inputs import planned, run_columns
+from .law_inputs import planned, run_columns, split_columns
 from .text_warnings import text_warnings
 from .unread import unread_warnings
 
@@ -112,6 +113,8 @@ class Forecast(Summarised):
     """Times, memory, money and energy; None where the plan says too little of its machines."""
     cluster_missing: tuple[str, ...] = ()
     """What the plan would have to say for them."""
+    adjustments: tuple[Effect, ...] = ()
+    """What batch, learning rate and optimizer do to the loss of the main target, where no law of its reads them."""
 
     @property
     def chances(self) -> Chances:
@@ -162,6 +165,7 @@ class Forecast(Summarised):
         """Plain values with stable keys and units in the names, for JSON."""
         model = self.config.model
         data = self.config.data
+        told = sentences(self.adjustments)
         average = None
         if self.average is not None:
             average = self.average.to_dict()
@@ -177,6 +181,7 @@ class Forecast(Summarised):
             "p_all": self.p_all,
             "chances": self.chances.to_dict(),
             "extrapolation_gap_decades": self.extrapolation_gap_decades,
+            "adjustments": [one.to_dict(told.get(one.name)) for one in self.adjustments],
             "training_flops": self.config.training_flops,
             "params_total": model.params_total,
             "params_active": model.params_active,
@@ -232,12 +237,14 @@ def forecast(
 
     domains: dict[str, DomainForecast] = {}
     predictions: dict[str, LossPrediction] = {}
+    adjustments: dict[str, list[Effect]] = {}
     for name, model in predictor.models.items():
         prediction, known = planned(config, model, columns)
         predictions[name] = prediction
+        adjustments[name] = effects(model, known, split_columns(columns)[1])
         scale = loss_bytes_per_token(config.data, predictor, name)
         in_bits = predictor.about.get("level_known_in") == "bits_per_byte"
-        domains[name] = _domain(prediction, _parts(model, prediction, known), scale, in_bits)
+        domains[name] = _domain(prediction, _parts(model, prediction, known, adjustments[name]), scale, in_bits)
 
     main = predictor.main_loss_on(config.data.evaluated_on, config.data.corpus_text)
     average = _average(config, predictor, predictions, domains)
@@ -248,6 +255,7 @@ def forecast(
     if not lacking:
         cluster = estimate(config, step_times, step=step)
 
+    of_settings = mean_effects([adjustments[name] for name in predictor.parts(main)])
     wanted = config.targets.loss_nats_wanted
     p_target = None
     if wanted is not None:
@@ -259,7 +267,8 @@ def forecast(
     warnings += _warnings(config, gap)
     warnings += _mix_warnings(config, predictor, columns)
     warnings += _setting_warnings(predictor, columns)
-    warnings += unread_warnings(config, predictor)
+    warnings += sentences(of_settings).values()
+    warnings += unread_warnings(config, predictor, of_settings)
     warnings += predictor.notes
 
     return Forecast(
@@ -270,6 +279,7 @@ def forecast(
         average=average,
         cluster=cluster,
         cluster_missing=lacking,
+        adjustments=of_settings,
         prediction=of_main,
         params_fitted=float(columns["params"][0]),
         extrapolation_gap_decades=gap,
@@ -297,17 +307,33 @@ def _average(
     return _domain(mean, parts, planned_bytes_per_token(config.data))
 
 
-def _parts(model: LossModel, prediction: LossPrediction, known: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Where the loss comes from, nats; beside the law's parts, what was learned on top and what new domains cost."""
+def _parts(
+    model: LossModel,
+    prediction: LossPrediction,
+    known: Mapping[str, np.ndarray],
+    adjustments: Sequence[Effect],
+) -> dict[str, float]:
+    """Where the loss comes from, nats: the law's parts, what was learned on top, what new domains and settings cost."""
+    of_settings: dict[str, float] = {}
+    nats = float(prediction.loss_nats[0])
+    for effect in reversed(adjustments):
+        without = nats * math.exp(-float(effect.log_loss[0]))
+        of_settings[effect.name] = nats - without
+        nats = without
+    return _law_parts(model, nats, known) | {name: part for name, part in of_settings.items() if part != 0.0}
+
+
+def _law_parts(model: LossModel, loss_nats: float, known: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """The parts of a loss without effects of settings, nats."""
     parts = {name: float(nats[0]) for name, nats in decompose(model.fit, known).items()}
     by_law = sum(parts.values())
     if model.misfit is not None:  # the median over the laws that the tables leave open, in one law's proportions
-        return {name: nats * float(prediction.loss_nats[0]) / by_law for name, nats in parts.items()}
+        return {name: nats * loss_nats / by_law for name, nats in parts.items()}
     plain = by_law
     if model.surrogate is not None:
         plain = model.predict(known).loss_nats[0]
         parts["learned"] = float(plain - by_law)
-    cost = float(prediction.loss_nats[0] - plain)
+    cost = float(loss_nats - plain)
     if abs(cost) > _SAME_NATS:
         parts["new_domains"] = cost
     return parts

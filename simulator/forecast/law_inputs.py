@@ -16,13 +16,16 @@ from ..predictor.levels import check_levels
 from ..predictor.loss_model import LossModel
 from ..predictor.prediction import LossPrediction
 from ..predictor.predictor import Predictor
+from .adjustments import adjusted, effects, is_stated, stated_columns
 
 _READ_APART = ("params", "tokens", "unique_tokens", "num_experts", *DOMAIN_FAMILIES)
 """Columns of which more is to be said than what stands in the plan."""
 
 
 def run_columns(config: RunConfig, predictor: Predictor, warnings: list[str]) -> dict[str, np.ndarray]:
-    """The columns of one planned run that the predictor's laws read, `(1,)` each.
+    """The columns of one planned run that the predictor's laws read, and what else it states, `(1,)` each.
+
+    The latter are named by their place in the plan, `optim.lr`; `planned` knows their effects.
 
     Args:
         config: The planned run.
@@ -35,6 +38,7 @@ def run_columns(config: RunConfig, predictor: Predictor, warnings: list[str]) ->
     found |= _data_columns(config, laws, warnings)
     found |= _experts(config, laws, warnings)
     found |= _settings(config, laws, warnings)
+    found |= stated_columns(config)
     return {name: np.array([float(value)]) for name, value in found.items()}
 
 
@@ -131,7 +135,7 @@ def _data_columns(config: RunConfig, laws: Sequence[Law], warnings: list[str]) -
 def planned(
     config: RunConfig, model: LossModel, columns: Mapping[str, np.ndarray], joint: bool = False
 ) -> tuple[LossPrediction, Mapping[str, np.ndarray]]:
-    """Predict one target of a planned run.
+    """Predict one target of a planned run, with the effects of what it states and the law doesn't read.
 
     Args:
         config: The planned run.
@@ -144,7 +148,15 @@ def planned(
     """
     if "unique_tokens" in model.fit.law.columns:  # repeats must not count twice, in total and by domain
         columns = {name: values for name, values in columns.items() if not name.startswith("unique_tokens.")}
-    return predict_run(model, columns, config.data.allow_new_domains, "data.mix", joint)
+    read, stated = split_columns(columns)
+    prediction, known = predict_run(model, read, config.data.allow_new_domains, "data.mix", joint)
+    return adjusted(prediction, effects(model, known, stated)), known
+
+
+def split_columns(columns: Columns) -> tuple[Columns, Columns]:
+    """What laws read of `run_columns`, and what else plans state."""
+    stated = {name: values for name, values in columns.items() if is_stated(name)}
+    return {name: values for name, values in columns.items() if name not in stated}, stated
 
 
 def planned_loss(

@@ -14,6 +14,7 @@ from ..config.run_config import RunConfig
 from ..laws import Columns
 from ..predictor.prediction import KNOTS, LossPrediction
 from ..predictor.predictor import Predictor
+from .adjustments import is_stated
 from .for_plan import for_plan
 from .law_inputs import planned_loss, run_columns
 
@@ -110,4 +111,6 @@ def _neutral(name: str, plan: Mapping[str, np.ndarray]) -> np.ndarray | None:
         return np.ones(1)
     if name.startswith("mix.") or level_of(name) is not None:
         return np.zeros(1)
+    if is_stated(name):
+        return np.full(1, np.nan)
     return None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ...datasets.facts.corpora import kinds_of
 from ...datasets.facts.optimizers import ADAMW
 from ...datasets.runs.columns import columns
 from ..cluster.layout_choice import missing
 from ..config.run_config import RunConfig
 from ..predictor.predictor import Predictor
+from .adjustments import Effect
 from .bits import is_of_plan
 
 __all__ = ["unread_warnings"]
@@ -16,11 +19,15 @@ _UNLIKE = ("code", "math", "scientific", "books", "dialogue")
 _MAINLY = 0.5
 
 
-def unread_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
-    """One line on all that is stated and not read; another where the mix is of a kind that the runs weren't."""
+def unread_warnings(config: RunConfig, predictor: Predictor, adjustments: Sequence[Effect] = ()) -> list[str]:
+    """One line on all that is stated and not read; another where the mix is of a kind that the runs weren't.
+
+    `adjustments` are the effects that published figures know: what they are of counts as read.
+    """
     laws = [model.fit.law for model in predictor.models.values()]
     read = {name for law in laws for name in (*law.columns, *law.optional, *law.levels)}
-    unread = [place for place, names in _stated(config).items() if not read.intersection(names)]
+    known = {place for one in adjustments for place in one.places}
+    unread = [place for place, names in _stated(config).items() if not read.intersection(names) and place not in known]
     mixed = any(law.domains for law in laws)
     if config.data.mix is not None and not mixed and not _of_corpus(config, predictor):
         unread.append("data.mix")

@@ -16,6 +16,7 @@ from ...core.files import write_text
 from ...core.reading.yaml_reader import dumps_yaml
 from ...core.summary import Summarised
 from ...core.version import __version__
+from ..forecast.adjustments import known_places
 from .alternatives import Alternative, loss_for_cost, named_alternatives, relaxed_alternative
 from .candidate import Candidate, compared, forecast_of
 from .evaluate import Evaluator, PlanEvaluation
@@ -294,10 +295,11 @@ def _unread_notes(study: Study) -> list[str]:
     read: set[str] = set()
     for law in laws:
         read.update(law.columns, law.optional, law.levels)
+    known = set.intersection(*(known_places(study.predictor.models[column]) for column in study.loss_columns))
     unread = []
     for path in study.space.paths:
         section, _, key = path.partition(".")
-        if section in ("optim", "columns") and key not in read:
+        if section in ("optim", "columns") and key not in read and path not in known:
             unread.append(path)
     if study.space.mix is not None and not any(law.domains for law in laws):
         unread.append("data.mix")

@@ -2,7 +2,8 @@
 
 Compute is C = 6·N·D FLOPs (Kaplan et al. 2020, arXiv:2001.08361, section 2.1), with N as the law counts it. Where that
 is all parameters of a dense model, they are the active ones too; where a law counts the totals of routed models, C has
-the plan's share of active parameters in it. Learning rate and batch are taken as tuned at every size.
+the plan's share of active parameters in it. Learning rate and batch are taken as tuned at every size where a law reads
+them, and else as far from what suits each size as the plan's are from what suits it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from ....core.errors import InputError
 from ....core.units import shown
 from ...config.run_config import RunConfig
 from ...fitting import Fit, extrapolation_decades
+from ...forecast.adjustments import carried, stated_columns
 from ...forecast.for_plan import for_plan
 from ...forecast.law_inputs import planned_loss, run_columns
 from ...laws import Columns
@@ -51,6 +53,8 @@ class LossSurface:
     """Distinct tokens, where they aren't the plan's; None for those of the plan."""
     active_share: float = 1.0
     """Active parameters over those that the law counts."""
+    stated: Mapping[str, float] = field(default_factory=dict)
+    """What the plan states and no law reads, by its place in the plan, with the plan's own params and tokens."""
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -76,8 +80,11 @@ class LossSurface:
             _require_both(model, predictor.name)
         law_names = ", ".join(dict.fromkeys(model.fit.law.name for model in models))
         repeats = any("unique_tokens" in model.fit.law.columns for model in models)
-        gone = ("params", "tokens", "unique_tokens", *_TUNED)
+        stated = {} if config is None else stated_columns(config)
+        gone = ("params", "tokens", "unique_tokens", *_TUNED, *stated)
         fixed = {key: float(value[0]) for key, value in columns.items() if key not in gone}
+        if stated:
+            stated |= {name: float(columns[name][0]) for name in ("params", "tokens")}
         kind = str(predictor.about.get("params_kind", "total"))
         share = 1.0
         if config is not None and kind == "total":
@@ -89,7 +96,7 @@ class LossSurface:
                 f"unique tokens: got {unique_tokens:.3g}, but the law of {predictor.name} "
                 f"({law_names}) knows no repeats; expected a predictor with repetition, such as web-text"
             )
-        surface = cls(predictor, name, kind, fixed, plan, unique_tokens, min(share, 1.0), tuple(warnings))
+        surface = cls(predictor, name, kind, fixed, plan, unique_tokens, min(share, 1.0), stated, tuple(warnings))
         surface.log_loss(np.array([1e9]), np.array([2e10]))  # a mix that isn't stated is said now
         return surface
 
@@ -195,7 +202,9 @@ class LossSurface:
 
     def predict(self, params: np.ndarray, tokens: np.ndarray, joint: bool = False) -> LossPrediction:
         """The whole prediction, calibrated, with what was learned on top of the law; `joint` to compare the runs."""
-        return planned_loss(self.config, self.predictor, self.target, self.columns(params, tokens), joint)
+        columns = self.columns(params, tokens)
+        columns |= carried(self.stated, columns)
+        return planned_loss(self.config, self.predictor, self.target, columns, joint)
 
     @property
     def plain(self) -> bool:
