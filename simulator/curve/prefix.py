@@ -99,7 +99,6 @@ class CurvePosterior:
         sd = np.sqrt(covariance.mean() + self.points.noise**2 / len(step))
         return LossBand(step[-1:], np.exp([mean.mean()]), np.minimum([sd], _WIDEST))
 
-
     def end_of(self, path: RatePath) -> LossBand:
         """The smooth loss at the end of another path of the same job, such as a cooldown that leaves it earlier.
 

@@ -1,9 +1,10 @@
-"""What a plan changes on the way: its text, sequence length, batch and rates, each with what that may do to the loss."""
+"""What a plan changes on the way: text, sequence length, batch and rates, each with what that may do to the loss."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 
 from ....core.units import format_count
 from ...config.run_config import RunConfig
@@ -76,7 +77,7 @@ def _of_data(config: RunConfig, plan: BatchPlan) -> Iterator[PlannedChange]:
 
 
 def _of_batches(plan: BatchPlan) -> Iterator[PlannedChange]:
-    for before, after in zip(plan.stretches, plan.stretches[1:], strict=False):
+    for before, after in pairwise(plan.stretches):
         doublings = abs(math.log2(after.first / before.last))
         if doublings:
             what = f"the batch goes from {format_count(before.last)} to {format_count(after.first)} tokens"
@@ -84,7 +85,7 @@ def _of_batches(plan: BatchPlan) -> Iterator[PlannedChange]:
 
 
 def _of_rates(stages: list[RateStage]) -> Iterator[PlannedChange]:
-    for before, after in zip(stages, stages[1:], strict=False):
+    for before, after in pairwise(stages):
         rise = max(after.first - before.last, after.first - after.initial, after.last - after.first)
         fall = max(before.last - after.initial, after.first - after.last)
         if rise <= _SAME and fall <= _SAME:
