@@ -135,13 +135,32 @@ class _Estimate:
 
     def _run_time(self) -> RunTime:
         config, devices = self.config, self.layout.devices
-        self.number = config.data.tokens / self.step_tokens
-        steps = (1.0 + self.overhead) * self.number
+        steps = (1.0 + self.overhead) * self._usual_steps()
         typical = float(self.time.total_s[0]) * steps
         require_progress(expected_run_time(typical, devices, config.reliability), typical, devices, config.reliability)
         chance = self.chance
         productive_s = self.step_s * steps
         return simulate_run_time(productive_s, devices, config.reliability, chance.failure_rates, chance.interruptions)
+
+    def _usual_steps(self) -> float:
+        """Steps of the usual batch that take as long as the run's, whose number is kept as `number`."""
+        plan = self.config.batches
+        self.number = self.config.data.tokens / self.step_tokens
+        if plan is None or plan.even:
+            return self.number
+        self.number = plan.step_at(plan.tokens)
+        return sum(count * self._relative_time(batch) for batch, count in plan.parts)
+
+    def _relative_time(self, batch: float) -> float:
+        """Time of a step of `batch` tokens over that of the usual one, on the same devices in smaller or more rounds.
+
+        A replica computes one sequence at least: where there are fewer, it waits for those that have one.
+        """
+        sequences = max(1.0, self.layout.micro_batch * self.layout.accumulation * batch / self.step_tokens)
+        micro = min(self.layout.micro_batch, round(sequences))
+        split = replace(self.layout, micro_batch=micro, accumulation=max(1, round(sequences / micro)))
+        of_batch = self.fitted.predict(plan_steps(self.config, self.space, split))
+        return float(of_batch.total_s[0]) / float(self.time.total_s[0])
 
     def result(self) -> ClusterEstimate:
         config, hardware, run_time = self.config, self.config.hardware, self.run_time

@@ -82,8 +82,8 @@ def _check_path(path: tuple[str, ...], where: str, root: type[BaseModel]) -> Non
         if depth and is_list(root, path[:depth]):
             if not key.isdecimal():
                 raise ConfigError(
-                    f"{where}: {'.'.join(path[:depth])} is a list; expected the number of an entry, counted from 0, such "
-                    f"as {'.'.join(path[:depth])}.0, or all of it as [{{…}}, {{…}}]"
+                    f"{where}: {'.'.join(path[:depth])} is a list; expected the number of an entry, counted from 0, "
+                    f"such as {'.'.join(path[:depth])}.0, or all of it as [{{…}}, {{…}}]"
                 )
             continue
         known = known_keys(root, path[:depth])

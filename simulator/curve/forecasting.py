@@ -13,7 +13,8 @@ from ...core.quantity import Quantity
 from ...core.units import format_count, shown
 from ..config.run_config import RunConfig
 from .law.transfer import Library
-from .prefix import CurvePosterior, Z, condition
+from .prefix import CurvePosterior, LossBand, Z, condition
+from .rates.branches import branch_plans
 from .rates.path import RatePath
 from .rates.planned_rates import path_of
 
@@ -53,6 +54,8 @@ class Run:
     """Name of the run, for messages."""
     batch_tokens: float | None = None
     """Tokens per optimizer step."""
+    branches: tuple[tuple[str, RatePath], ...] = ()
+    """Runs that leave it on the way, such as earlier cooldowns: their names, and their rates from the beginning on."""
 
     @classmethod
     def of_config(
@@ -72,7 +75,8 @@ class Run:
         """
         family = choose_family(library, family)
         size = choose_size(library, family, config.model.params_total if size is None else size)
-        return cls(family, size, path_of(config), config.name or "run", config.optim.batch_tokens)
+        branches = tuple((one.name, path_of(one.config)) for one in branch_plans(config))
+        return cls(family, size, path_of(config), config.name or "run", config.optim.batch_tokens, branches)
 
 
 @dataclass(frozen=True)
@@ -109,9 +113,12 @@ class CurveForecast:
     @property
     def final(self) -> Quantity:
         """Loss at the end, nats."""
-        band = self.belief.band(np.array([self.run.path.steps]))
-        intervals = {level: tuple(float(edge[0]) for edge in band.interval(level)) for level in Z}
-        return Quantity(float(band.loss[0]), intervals)  # type: ignore[arg-type]
+        return _quantity(self.belief.band(np.array([self.run.path.steps])))
+
+    @property
+    def branch_ends(self) -> dict[str, tuple[int, Quantity]]:
+        """By name of a branch, its last step, and the loss there in nats."""
+        return {name: (path.steps, _quantity(self.belief.end_of(path))) for name, path in self.run.branches}
 
     def rows(self, steps: np.ndarray | None = None) -> list[dict[str, float | None]]:
         """Loss and its 90 % interval at `steps: (n,)`, with the rate there as a share of the peak."""
@@ -123,7 +130,7 @@ class CurveForecast:
         return [
             {
                 "step": int(step),
-                "tokens": None if batch is None else float(step * batch),
+                "tokens": None if batch is None else float(self.run.path.batches(step) * batch),
                 "lr_share": float(rate),
                 "loss_nats": float(middle),
                 "low90_nats": float(lo),
@@ -146,8 +153,21 @@ class CurveForecast:
             "final_loss_nats": final.to_dict(),
             "final_perplexity": {"median": float(np.exp(final.median)), "intervals": perplexity},
             "curve": self.rows(),
+            "branches": [
+                {"name": name, "steps": steps, "final_loss_nats": loss.to_dict()}
+                for name, (steps, loss) in self.branch_ends.items()
+            ],
+            "planned_changes": [
+                {"step": one.step, "what": one.what, "log_sd": one.log_sd} for one in self.run.path.changes
+            ],
             "notes": list(self.notes),
         }
+
+
+def _quantity(end: LossBand) -> Quantity:
+    """The loss at one step with its intervals."""
+    intervals = {level: tuple(float(edge[0]) for edge in end.interval(level)) for level in Z}
+    return Quantity(float(end.loss[0]), intervals)  # type: ignore[arg-type]
 
 
 def choose_family(library: Library, family: str | None) -> str:

@@ -99,6 +99,18 @@ class CurvePosterior:
         sd = np.sqrt(covariance.mean() + self.points.noise**2 / len(step))
         return LossBand(step[-1:], np.exp([mean.mean()]), np.minimum([sd], _WIDEST))
 
+    def end_of(self, path: RatePath) -> LossBand:
+        """The smooth loss at the end of another path of the same job, such as a cooldown that leaves it earlier.
+
+        What the points tell beside the law's parameters is left out, so the interval is rather wide.
+        """
+        step = np.array([path.steps], dtype=float)
+        at = Times.of(path, step)
+        value, jac = _law(self.theta, path.decay(step))
+        value = value + expected_level(path.changes, step)
+        variance = self.deviation.kernel(at, at) + jac @ self.covariance @ jac.T
+        return LossBand(step, np.exp(value), np.minimum(np.sqrt(np.diag(variance)), _WIDEST))
+
 
 def condition(
     path: RatePath,

@@ -21,6 +21,7 @@ from ..predictor.named import label_facts, named_predictor, run_count, with_term
 from ..predictor.params_kind import params_kind, without_embeddings
 from ..predictor.predictor import Predictor
 from ..predictor.table_labels import table_facts
+from .stages.one_text import as_one_text
 
 if TYPE_CHECKING:
     from ...datasets.runs.run_table import RunTable
@@ -63,7 +64,8 @@ def _agreeing(config: RunConfig, predictor: Predictor) -> Predictor:
         found = path.stat()
     except OSError as error:
         raise ConfigError(f"known_runs: {path}: can't be read: {error.strerror}") from None
-    text = (plan_labels(config), config.data.evaluated_on, config.data.corpus is not None)
+    named = as_one_text(config).data.corpus is not None
+    text = (plan_labels(config), config.data.evaluated_on, named)
     return _anchored_file(path, (found.st_mtime_ns, found.st_size), *text)
 
 
@@ -108,7 +110,8 @@ def anchored(config: RunConfig, table: RunTable) -> Predictor:
         FitError: The runs can't be read as such.
         InputError: They have several losses, and the plan doesn't say which is meant.
     """
-    return _anchored(table, plan_labels(config), config.data.evaluated_on, config.data.corpus is not None)
+    named = as_one_text(config).data.corpus is not None
+    return _anchored(table, plan_labels(config), config.data.evaluated_on, named)
 
 
 def _anchored(
@@ -174,7 +177,7 @@ def contradictions(observations: Observations, labels: Labels) -> list[str]:
 
 def plan_labels(config: RunConfig) -> Labels:
     """What a plan says of its text. A corpus that only one author trains on says who trained, too."""
-    data = config.data
+    data = as_one_text(config).data
     corpus = data.corpus
     if corpus is None and data.mix is not None and kinds_of(data.mix) is not None:
         corpus = data.mix

@@ -35,8 +35,11 @@ from .bits import bits_per_byte, loss_bytes_per_token
 from .chances import Chances, Outcomes, outcomes
 from .for_plan import for_plan
 from .law_inputs import planned, run_columns, split_columns
+from .stages.branches import BranchForecast, branch_forecasts
+from .stages.one_text import as_one_text
+from .stages.stage_warnings import stage_warnings
 from .text_warnings import text_warnings
-from .unread import unread_warnings
+from .unread import setting_warnings, unread_warnings
 
 _FACTS = (
     *("title", "source", "corpus", "val_domain", "tokenizer", "params_kind", "table", "digest", "command"),
@@ -113,6 +116,8 @@ class Forecast(Summarised):
     """Times, memory, money and energy; None where the plan says too little of its machines."""
     cluster_missing: tuple[str, ...] = ()
     """What the plan would have to say for them."""
+    branches: tuple[BranchForecast, ...] = ()
+    """The ends of runs that leave this one on its way, such as earlier cooldowns."""
     adjustments: tuple[Effect, ...] = ()
     """What batch, learning rate and optimizer do to the loss of the main target, where no law of its reads them."""
 
@@ -181,6 +186,7 @@ class Forecast(Summarised):
             "p_all": self.p_all,
             "chances": self.chances.to_dict(),
             "extrapolation_gap_decades": self.extrapolation_gap_decades,
+            "branches": [one.to_dict() for one in self.branches],
             "adjustments": [one.to_dict(told.get(one.name)) for one in self.adjustments],
             "training_flops": self.config.training_flops,
             "params_total": model.params_total,
@@ -232,6 +238,8 @@ def forecast(
     True
     """
     warnings: list[str] = []
+    text = as_one_text(config)
+    branches = branch_forecasts(config, lambda plan: forecast(plan, predictor).headline.loss_nats)
     predictor = for_plan(config, predictor)
     columns = run_columns(config, predictor, warnings)
 
@@ -242,12 +250,12 @@ def forecast(
         prediction, known = planned(config, model, columns)
         predictions[name] = prediction
         adjustments[name] = effects(model, known, split_columns(columns)[1])
-        scale = loss_bytes_per_token(config.data, predictor, name)
+        scale = loss_bytes_per_token(text.data, predictor, name)
         in_bits = predictor.about.get("level_known_in") == "bits_per_byte"
         domains[name] = _domain(prediction, _parts(model, prediction, known, adjustments[name]), scale, in_bits)
 
-    main = predictor.main_loss_on(config.data.evaluated_on, config.data.corpus_text)
-    average = _average(config, predictor, predictions, domains)
+    main = predictor.main_loss_on(text.data.evaluated_on, text.data.corpus_text)
+    average = _average(text, predictor, predictions, domains)
     of_main = predictor.mean({name: predictions[name] for name in predictor.parts(main)})
 
     lacking = missing(config)
@@ -263,12 +271,13 @@ def forecast(
 
     gap = max(float(prediction.extrapolation_decades[0]) for prediction in predictions.values())
     _refuse_what_nobody_knows(config, predictor, gap)
-    warnings += text_warnings(config, predictor)
+    warnings += text_warnings(text, predictor)
     warnings += _warnings(config, gap)
-    warnings += _mix_warnings(config, predictor, columns)
-    warnings += _setting_warnings(predictor, columns)
+    warnings += _mix_warnings(text, predictor, columns)
+    warnings += setting_warnings(predictor, columns)
     warnings += sentences(of_settings).values()
-    warnings += unread_warnings(config, predictor, of_settings)
+    warnings += unread_warnings(text, predictor, of_settings)
+    warnings += stage_warnings(config, _reads_text(predictor))
     warnings += predictor.notes
 
     return Forecast(
@@ -286,7 +295,13 @@ def forecast(
         p_target=p_target,
         p_all=_p_all(config, of_main, cluster),
         warnings=tuple(dict.fromkeys(warnings)),
+        branches=branches,
     )
+
+
+def _reads_text(predictor: Predictor) -> bool:
+    """Whether the forecast depends on the mix or the corpus of the plan."""
+    return bool(predictor.about.get("text_of_plan")) or any(m.fit.law.domains for m in predictor.models.values())
 
 
 def _average(
@@ -459,13 +474,6 @@ def _warnings(config: RunConfig, gap: float) -> list[str]:
     return found
 
 
-def _times(value: float, lowest: float, highest: float) -> str:
-    """How far a positive value lies outside of a range, in words."""
-    if value > highest:
-        return f"{value / highest:.3g} times the largest"
-    return f"{lowest / value:.3g} times below the smallest"
-
-
 def _refuse_what_nobody_knows(config: RunConfig, predictor: Predictor, gap: float) -> None:
     """Raise ConfigError for a plan so far beyond the fitted runs that a forecast would be made up."""
     if gap <= MOST_DECADES_BEYOND:
@@ -478,19 +486,3 @@ def _refuse_what_nobody_knows(config: RunConfig, predictor: Predictor, gap: floa
         f"({format_count(least_n)} to {format_count(most_n)} parameters, {format_count(least_d)} to "
         f"{format_count(most_d)} tokens); expected at most {MOST_DECADES_BEYOND:g} decades"
     )
-
-
-def _setting_warnings(predictor: Predictor, columns: Mapping[str, np.ndarray]) -> list[str]:
-    """What is to be said of settings that lie outside those of the fitted runs."""
-    found = []
-    for name in columns.keys() - {"params", "tokens"}:
-        ranges = [model.fitted_ranges[name] for model in predictor.models.values() if name in model.fitted_ranges]
-        if not ranges:
-            continue
-        lowest = min(low for low, _ in ranges)
-        highest = max(high for _, high in ranges)
-        value = float(columns[name][0])
-        if not lowest <= value <= highest:
-            by = f" ({_times(value, lowest, highest)})" if lowest > 0 < value else ""
-            found.append(f"{name}: {value:g} lies outside the fitted runs, {lowest:g} to {highest:g}{by}")
-    return sorted(found)

@@ -17,6 +17,7 @@ from ..predictor.loss_model import LossModel
 from ..predictor.prediction import LossPrediction
 from ..predictor.predictor import Predictor
 from .adjustments import adjusted, effects, is_stated, stated_columns
+from .stages.one_text import as_one_text
 
 _READ_APART = ("params", "tokens", "unique_tokens", "num_experts", *DOMAIN_FAMILIES)
 """Columns of which more is to be said than what stands in the plan."""
@@ -33,12 +34,13 @@ def run_columns(config: RunConfig, predictor: Predictor, warnings: list[str]) ->
         warnings: What is assumed or left out is appended here.
     """
     laws = [model.fit.law for model in predictor.models.values()]
+    stated, config = stated_columns(config), as_one_text(config)
     params = _fitted_params(config, predictor, warnings)
     found: dict[str, float] = {"params": params, "tokens": config.data.tokens}
     found |= _data_columns(config, laws, warnings)
     found |= _experts(config, laws, warnings)
     found |= _settings(config, laws, warnings)
-    found |= stated_columns(config)
+    found |= stated
     return {name: np.array([float(value)]) for name, value in found.items()}
 
 

@@ -1,8 +1,10 @@
-"""What a plan states although nothing in its forecast reads it, and texts that the predictor doesn't know."""
+"""What a plan states although nothing in its forecast reads it, and what lies outside of what the predictor knows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from ...datasets.facts.corpora import kinds_of
 from ...datasets.facts.optimizers import ADAMW
@@ -13,7 +15,7 @@ from ..predictor.predictor import Predictor
 from .adjustments import Effect
 from .bits import is_of_plan
 
-__all__ = ["unread_warnings"]
+__all__ = ["setting_warnings", "unread_warnings"]
 
 _UNLIKE = ("code", "math", "scientific", "books", "dialogue")
 _MAINLY = 0.5
@@ -70,3 +72,26 @@ def _other_text(config: RunConfig, predictor: Predictor) -> str | None:
         "of which this predictor knows nothing; a loss on it is another number (fit runs of such mixes, or name "
         "data.corpus)"
     )
+
+
+def setting_warnings(predictor: Predictor, columns: Mapping[str, np.ndarray]) -> list[str]:
+    """What is to be said of settings that lie outside those of the fitted runs."""
+    found = []
+    for name in columns.keys() - {"params", "tokens"}:
+        ranges = [model.fitted_ranges[name] for model in predictor.models.values() if name in model.fitted_ranges]
+        if not ranges:
+            continue
+        lowest = min(low for low, _ in ranges)
+        highest = max(high for _, high in ranges)
+        value = float(columns[name][0])
+        if not lowest <= value <= highest:
+            by = f" ({_times(value, lowest, highest)})" if lowest > 0 < value else ""
+            found.append(f"{name}: {value:g} lies outside the fitted runs, {lowest:g} to {highest:g}{by}")
+    return sorted(found)
+
+
+def _times(value: float, lowest: float, highest: float) -> str:
+    """How far a positive value lies outside of a range, in words."""
+    if value > highest:
+        return f"{value / highest:.3g} times the largest"
+    return f"{lowest / value:.3g} times below the smallest"

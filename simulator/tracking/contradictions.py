@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from ...datasets.run_logs.records import Notice
 from ..config.run_config import RunConfig
 from ..curve.rates.path import RatePath
 
-__all__ = ["Rates", "compare_rates", "gaps", "initial_loss", "other_config"]
+__all__ = ["Rates", "changes_so_far", "compare_rates", "gaps", "initial_loss", "other_config"]
 
 _CLOSE = 0.02  # of the peak: learning rates that differ by less agree
 _PEAK_CLOSE = 0.02  # relative difference of two peaks that is rounding
@@ -91,7 +91,7 @@ def _as_logged(path: RatePath, at: np.ndarray, share: np.ndarray) -> RatePath:
     # before the first point only the plan is known
     first = min(int(at[0]), now)
     rate[:first] = path.rate[:first]
-    return RatePath(rate, path.warmup)
+    return replace(path, rate=rate)
 
 
 def gaps(where: str, step: np.ndarray, path: RatePath, begins: float = math.inf) -> list[Notice]:
@@ -117,6 +117,26 @@ def gaps(where: str, step: np.ndarray, path: RatePath, begins: float = math.inf)
     if len(wide) > 3:
         notices.append(Notice("gap", f"{where}: {len(wide) - 3} more gaps"))
     return notices
+
+
+def changes_so_far(where: str, step: np.ndarray, path: RatePath) -> list[Notice]:
+    """What the plan changes at steps that the log has passed, `step: (n,)`: a step of the loss there is no regression.
+
+    Args:
+        where: The log, for messages.
+        step: Rising optimizer steps, `(n,)`.
+        path: The plan's learning rates and changes.
+    """
+    passed = [one for one in path.changes if step[0] < one.step < step[-1]]
+    return [
+        Notice(
+            "planned_change",
+            f"{where}: at step {one.step:.0f}, as planned, {one.what}: a step of the loss by some {one.log_sd:.1%} "
+            "there is no regression",
+            one.step,
+        )
+        for one in passed
+    ]
 
 
 def initial_loss(where: str, step: np.ndarray, loss: np.ndarray, config: RunConfig) -> list[Notice]:

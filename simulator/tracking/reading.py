@@ -13,8 +13,9 @@ from ...datasets.run_logs.order import in_order
 from ...datasets.run_logs.records import Notice, read_records
 from ..config.run_config import RunConfig
 from ..curve.rates.path import RatePath
-from .contradictions import compare_rates, gaps, initial_loss, other_config
+from .contradictions import changes_so_far, compare_rates, gaps, initial_loss, other_config
 from .scales import in_nats, step_unit
+from .step_axis import optimizer_steps, planned_steps
 
 __all__ = ["RunLog", "points_of", "read_log"]
 
@@ -73,8 +74,11 @@ def read_log(
 def points_of(raw: RawLog, config: RunConfig, rates: RatePath, planned_loss: float, unit: str = "auto") -> RunLog:
     """The points of a log whose columns are chosen already; see `read_log`."""
     ordered = in_order(raw)
+    if unit == "auto" and raw.axis == "steps" and planned_steps(raw, ordered.index, config, rates):
+        unit = "steps"
     counted = step_unit(raw, ordered.index, config, rates, unit)
-    step, index, beyond = _within(raw, ordered.index, counted.per_step, rates)
+    steps = optimizer_steps(raw.step, counted.name, counted.per_step, rates)
+    step, index, beyond = _within(raw, ordered.index, steps, rates)
     loss, changed = in_nats(raw, step, raw.loss[index], config, planned_loss)
     likely, odd = _likely(raw, step, loss)
     step, loss, index = step[likely], loss[likely], index[likely]
@@ -90,7 +94,7 @@ def points_of(raw: RawLog, config: RunConfig, rates: RatePath, planned_loss: flo
         loss=loss,
         path=so_far.path,
         diverged_at=diverged_at,
-        clock=np.stack([raw.step[timed] / counted.per_step, raw.wall_s[timed]]),
+        clock=np.stack([steps[timed], raw.wall_s[timed]]),
         notices=(
             *raw.notices,
             *ordered.notices,
@@ -102,6 +106,7 @@ def points_of(raw: RawLog, config: RunConfig, rates: RatePath, planned_loss: flo
             *initial_loss(raw.where, step, loss, config),
             *so_far.notices,
             *gaps(raw.where, step, rates, raw.begins / counted.per_step),
+            *changes_so_far(raw.where, step, rates),
         ),
     )
 
@@ -121,10 +126,10 @@ def _likely(raw: RawLog, step: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray
 
 
 def _within(
-    raw: RawLog, index: np.ndarray, per_step: float, rates: RatePath
+    raw: RawLog, index: np.ndarray, steps: np.ndarray, rates: RatePath
 ) -> tuple[np.ndarray, np.ndarray, list[Notice]]:
     """Optimizer steps of the records up to the planned end, the records, and notices of those beyond it."""
-    step = raw.step[index] / per_step
+    step = steps[index]
     inside = step <= rates.steps
     if not inside.any():
         raise LogError(f"{raw.where}: begins at step {step[0]:.0f}; the plan ends at step {rates.steps}")

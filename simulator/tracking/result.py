@@ -139,7 +139,7 @@ class Tracking(Summarised):
             "step": log.now,
             "steps": self.steps,
             "progress": log.now / self.steps,
-            "tokens": log.now / self.steps * self.config.data.tokens,
+            "tokens": float(log.path.batches(log.now) / log.path.batches(self.steps)) * self.config.data.tokens,
             "points": len(log.step),
             "spikes": self.belief.points.spikes,
             "last_loss_nats": float(log.loss[-1]),

@@ -7,12 +7,14 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ...datasets.run_logs.columns import RawLog
 from ...datasets.run_logs.records import Notice
+from ..config.run_config import RunConfig
 from ..curve.law.prior import CurvePrior
 from ..curve.prefix import condition
 from ..curve.rates.path import RatePath
 
-__all__ = ["PriorOf", "impossible_steps"]
+__all__ = ["PriorOf", "impossible_steps", "optimizer_steps", "planned_steps"]
 
 PriorOf = Callable[[RatePath, float], CurvePrior]
 """Returns the prior of a run's loss curve, given its learning rates and its current loss in nats."""
@@ -26,6 +28,7 @@ _TELLING = 2  # such points
 _LEAST_SD = 0.05  # of the log of a stated target, which is no forecast
 _SLACK = 1.02  # of the plan's end
 _GRID = 400
+_SAME_TOKENS = 0.05  # relative: tokens that a log and its plan may disagree on
 _ROUND = (1.0, 2.5, 5.0, 10.0)
 
 
@@ -80,3 +83,35 @@ def _round(value: float) -> float:
     """The nearest of 1, 2.5, 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(max(value, 1.0)))
     return power * min(_ROUND, key=lambda first: abs(math.log(max(value, 1.0) / power / first)))
+
+
+def planned_steps(log: RawLog, index: np.ndarray, config: RunConfig, path: RatePath) -> bool:
+    """Whether the tokens that are logged beside the steps are those of the plan's batches, where these change.
+
+    Then the steps are optimizer steps, which tokens per step alone wouldn't say.
+
+    Args:
+        log: The log.
+        index: The records that are used, `(n,)`.
+        config: The plan.
+        path: Its learning rates and batches.
+    """
+    step, tokens = log.step[index], log.tokens[index]
+    seen = np.isfinite(tokens) & (tokens > 0) & (step > 0)
+    if path.batch is None or config.optim.batch_tokens is None or not seen.any():
+        return False
+    planned = path.batches(step[seen]) * config.optim.batch_tokens
+    return float(np.median(np.abs(tokens[seen] / planned - 1))) < _SAME_TOKENS
+
+
+def optimizer_steps(counted: np.ndarray, name: str, per_step: float, path: RatePath) -> np.ndarray:
+    """Optimizer steps `(n,)` of what a log counts: where the plan's batch changes, tokens go by its batches.
+
+    Args:
+        counted: What it counts, `(n,)`.
+        name: What that is, as `scales.StepUnit` names it.
+        per_step: How many of it a step of the usual batch takes.
+        path: The plan's learning rates and batches.
+    """
+    steps = counted / per_step
+    return path.step_after(steps) if name in ("tokens", "samples") else steps

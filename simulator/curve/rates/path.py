@@ -3,8 +3,8 @@
 Rates are shares of the peak, so that no law here depends on the unit of the learning rate: a "peak step" is one step at
 the peak. Steps count from 0; the loss "at step t" is what is measured after the first t steps.
 
-Where the batch changes on the way, the law reads the run as one of an even batch, by Adam's square-root rule (Malladi et
-al. 2022, arXiv:2205.10287): a step of b usual batches at the rate η moves as b usual steps at η / √b do. So it makes
+Where the batch changes on the way, the law reads the run as one of an even batch, by Adam's square-root rule (Malladi
+et al. 2022, arXiv:2205.10287): a step of b usual batches at the rate η moves as b usual steps at η / √b do. So it makes
 √b·η of progress, and a batch that grows settles the loss as a rate that falls does.
 """
 
@@ -56,8 +56,8 @@ class Decay:
 class RatePath:
     """Learning rate of each step as a share of the peak, `rate: (T,)`; the first `warmup` steps are the warm-up.
 
-    `batch: (T,)` are tokens of each step as a share of the usual batch, None where all are alike; `changes` what else is
-    planned on the way.
+    `batch: (T,)` are tokens of each step as a share of the usual batch, None where all are alike; `changes` what else
+    is planned on the way.
 
     >>> path = RatePath(np.array([0.5, 1.0, 1.0, 0.5]), 1)
     >>> path.behind([0, 2, 4]).tolist()
@@ -160,7 +160,9 @@ class RatePath:
     def fallen(self, step: ArrayLike) -> np.ndarray:
         """How far the rate has come down from its highest at `step`, a share of the peak, any shape."""
         at = np.clip(np.asarray(step, dtype=float).astype(int) - 1, 0, self.steps - 1)
-        return np.where(np.asarray(step) <= self.warmup, 0.0, np.maximum.accumulate(self.even_rate)[at] - self.even_rate[at])
+        return np.where(
+            np.asarray(step) <= self.warmup, 0.0, np.maximum.accumulate(self.even_rate)[at] - self.even_rate[at]
+        )
 
 
 def _blocks(at: np.ndarray, size: np.ndarray) -> np.ndarray:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import cast
+
+import numpy as np
 
 from ....core.errors import ConfigError
 from ....core.model.schedules import ScheduleName
 from ...config.optimisation import OptimConfig, step_of
 from ...config.run_config import RunConfig
 from .path import RatePath, named_path, piecewise_path, pointwise_path
+from .planned_changes import planned_changes
+from .staged import RateStage, batch_shares, rate_stages, staged_rates, with_batches
 
 MAX_STEPS = 5_000_000
 """The longest run whose rates are tabled step by step, some 100 bytes each; published runs take up to 2 million."""
@@ -16,24 +22,63 @@ _TO_FINAL = ("cosine", "linear", "wsd", "multistep")
 
 
 def path_of(config: RunConfig) -> RatePath:
-    """Learning rate of every step of the plan. ConfigError names what the plan leaves out, or contradicts."""
-    optim, steps = config.optim, config.steps
-    if optim.schedule is None:
+    """Learning rate of every step of the plan, and what else it changes on the way.
+
+    ConfigError names what the plan leaves out, or contradicts.
+    """
+    optim, plan = config.optim, config.batches
+    if optim.schedule is None and not optim.staged_rates:
         raise ConfigError(
             "optim.schedule: is missing; a loss curve needs the learning rate of every step: expected cosine, linear, "
-            "wsd, constant, inverse_sqrt, multistep, piecewise or points"
+            "wsd, constant, inverse_sqrt, multistep, piecewise or points, or optim.stages with rates"
         )
-    if steps is None:
+    if plan is None:
         raise ConfigError("optim.batch_tokens: is missing; expected tokens per optimizer step, such as 4M")
-    return rates(optim, steps)
+    _refuse_long(plan.steps)
+    shares = batch_shares(plan, plan.stretches[0].first if plan.even else _usual(optim))
+    stages = stages_of(config)
+    if stages:
+        path = staged_rates(stages, plan.steps)
+        path = path if shares is None else replace(path, batch=shares)
+    elif shares is None:
+        path = rates(optim, plan.steps)
+    else:
+        path = with_batches(rates(_over_tokens(optim, shares), math.ceil(plan.tokens / _usual(optim))), shares)
+    changes = planned_changes(config, plan, stages)
+    return replace(path, changes=changes) if changes else path
 
 
-def rates(optim: OptimConfig, steps: int, where: str = "optim.") -> RatePath:
-    """Learning rates of `steps` steps; `where` stands before the names of keys in a ConfigError."""
+def stages_of(config: RunConfig) -> list[RateStage]:
+    """The stages of a plan that state its rates; none for a plan with a schedule, or without a batch."""
+    optim, plan = config.optim, config.batches
+    if plan is None or not optim.staged_rates or optim.lr is None:
+        return []
+    return list(rate_stages(optim.stages, optim.lr, plan, _warmup(optim)))
+
+
+def _over_tokens(optim: OptimConfig, shares: np.ndarray) -> OptimConfig:
+    """The same with a warm-up that is stated in steps of batches `shares: (steps,)` stated in tokens."""
+    if not optim.warmup_steps:
+        return optim
+    tokens = float(shares[: optim.warmup_steps].sum()) * _usual(optim)
+    return optim.model_copy(update={"warmup_steps": None, "warmup_tokens": tokens})
+
+
+def _usual(optim: OptimConfig) -> float:
+    assert optim.batch_tokens is not None  # a run whose batches differ states the usual one
+    return optim.batch_tokens
+
+
+def _refuse_long(steps: int, where: str = "optim.") -> None:
     if steps > MAX_STEPS:
         raise ConfigError(
             f"{where}batch_tokens: the run takes {steps} steps; expected at most {MAX_STEPS} for a loss curve"
         )
+
+
+def rates(optim: OptimConfig, steps: int, where: str = "optim.") -> RatePath:
+    """Learning rates of `steps` steps; `where` stands before the names of keys in a ConfigError."""
+    _refuse_long(steps, where)
     warmup = _warmup(optim)
     if warmup > steps:
         raise ConfigError(f"{where}warmup_steps: the warm-up takes {warmup} of {steps} steps; expected at most all")

@@ -16,6 +16,7 @@ from ...predictor.loss_model import LossModel
 from . import effect as _effect
 from .effect import Adjustment, Effect, adjusted
 from .settings import Batch, LearningRate, Optimizer
+from .stages import DataStages
 
 __all__ = [
     "ADJUSTMENTS",
@@ -29,7 +30,7 @@ __all__ = [
     "stated_columns",
 ]
 
-ADJUSTMENTS: tuple[Adjustment, ...] = (Batch(), LearningRate(), Optimizer())
+ADJUSTMENTS: tuple[Adjustment, ...] = (Batch(), LearningRate(), Optimizer(), DataStages())
 
 
 def stated_columns(config: RunConfig) -> dict[str, float]:
