@@ -219,6 +219,7 @@ class StepTimeModel:
         experts = np.broadcast_to(np.atleast_1d(steps.models.num_experts > 0), shape)
         unknown = np.broadcast_to(np.atleast_1d(steps.machines.generation >= len(GENERATIONS)), shape)
         noise = np.where(experts, self.spread.noise_sd_experts, self.spread.noise_sd)
+        noise = np.hypot(noise, steps.layouts.unstated_sd)
         return np.hypot(noise, np.where(unknown & (self.calibrated_on == 0), _UNKNOWN_GENERATION_SD, 0.0))
 
     def to_dict(self) -> dict[str, Any]:
