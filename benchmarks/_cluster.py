@@ -9,7 +9,12 @@ import numpy as np
 import pandas as pd
 from _tables import DATA
 from foretrain.simulator.cluster.step_time.efficiency import PARAMETERS
-from foretrain.simulator.cluster.step_time.fitting import fit_efficiencies, kind_offsets, source_weights
+from foretrain.simulator.cluster.step_time.fitting import (
+    fit_efficiencies,
+    kind_offsets,
+    source_weights,
+    sources_by_model,
+)
 from foretrain.simulator.cluster.step_time.measurements.table import Measurements, read_measurements
 from foretrain.simulator.cluster.step_time.parts import step_time
 from foretrain.simulator.cluster.step_time.residual import features, fit_residual
@@ -23,7 +28,7 @@ SMALL_SHARE = 0.2
 # A cluster's own offset, and its deviations as shares of the priors' log_sd; noise by kind of model. Where sources are
 # left out, 0.7 makes one set of widths right both before and after calibrating on three rows; below 0.3 is unlikely.
 OFFSET_SD, DEVIATIONS = 0.1, 0.7
-NOISE_SD, NOISE_SD_EXPERTS = 0.08, 0.2
+NOISE_SD, NOISE_SD_EXPERTS = 0.08, 0.22
 _LARGEST_ERROR = 0.4  # log units; beyond, a row teaches the trees nothing but its accident
 
 
@@ -42,6 +47,7 @@ def small_part(data: Measurements, seed: int = 0) -> np.ndarray:
 
 def fit_model(data: Measurements, learned: bool = True) -> tuple[StepTimeModel, dict[str, float]]:
     """Fit efficiencies and the residual to rows; the spread's widths are a Gaussian's until they are measured."""
+    data = replace(data, source=sources_by_model(data.steps, data.source))
     fit = fit_efficiencies(data.steps, data.step_time_s, data.source)
     physics = step_time(data.steps, fit.efficiencies)
     explained = fit.log_offsets(data.source) + fit.releases.log_factor(data.steps)

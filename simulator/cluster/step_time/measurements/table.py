@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .....core.errors import RunTableError
 from .....core.model.architecture import Architecture
+from ...layouts.unstated import usual_micro_batch
 from ..steps import Kernels, Layouts, Steps, layouts, model
 from .table_rows import (
     Cell,
@@ -31,6 +32,7 @@ from .table_rows import (
     shape_fields,
     shape_of,
     text,
+    unstated,
 )
 
 if TYPE_CHECKING:
@@ -69,6 +71,8 @@ class Measurements:
     rows: np.ndarray
     """Positions in the table."""
     skipped: Mapping[str, int]
+    assumed: Mapping[str, int] = field(default_factory=dict)
+    """Keys of the layout that rows don't state, which were taken as usual, with the number of such rows."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -76,7 +80,7 @@ class Measurements:
     def take(self, chosen: np.ndarray) -> Measurements:
         """Some of the rows."""
         parts = {name: getattr(self, name)[chosen] for name in _PER_ROW}
-        return Measurements(steps=self.steps.take(chosen), skipped=self.skipped, **parts)
+        return Measurements(steps=self.steps.take(chosen), skipped=self.skipped, assumed=self.assumed, **parts)
 
 
 _PER_ROW = ("step_time_s", "peak_memory_gib", "memory_kind", "source", "group", "recompute_known", "ran", "rows")
@@ -133,6 +137,7 @@ class _Found:
         self.facts: list[dict[str, Any]] = []
         self.rows: list[int] = []
         self.skipped: Counter[str] = Counter()
+        self.assumed: Counter[str] = Counter()
 
     def add(self, position: int, row: Mapping[str, Cell]) -> None:
         try:
@@ -147,6 +152,9 @@ class _Found:
             self.skipped[str(reason)] += 1
             return
         self.models.add(key, lambda: model(shape))
+        if row.get("micro_batch") is None:
+            layout = usual_micro_batch(self.models.last, self.machines.last, layout)
+        self.assumed.update(unstated(row, layout))
         self.layouts.append(layout)
         self.kernels.append(kernels)
         self.rows.append(position)
@@ -180,6 +188,7 @@ class _Found:
             steps=Steps(self.models.join(), self.machines.join(), plans, kernels=Kernels(**kernels)),
             rows=np.array(self.rows),
             skipped=dict(self.skipped),
+            assumed=dict(self.assumed),
             **facts,
         )
 
@@ -197,6 +206,11 @@ class _Unique:
             self.made.append(make())  # first, as it may fail
             self.keys[key] = len(self.made) - 1
         self.index.append(self.keys[key])
+
+    @property
+    def last(self) -> Any:
+        """The struct of the row that was added last."""
+        return self.made[self.index[-1]]
 
     def join(self) -> Any:
         joined = type(self.made[0]).join(self.made)
