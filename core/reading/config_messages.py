@@ -192,7 +192,9 @@ def is_list(root: type[BaseModel], path: tuple[str, ...]) -> bool:
     section = _section_at(root, path[:-1])
     fields = section.model_fields.items() if section is not None else ()
     found = next((field for name, field in fields if (field.alias or name) == path[-1]), None)
-    return found is not None and get_origin(found.annotation) is tuple and path[-1] in dict(_subsections(section or root))
+    return (
+        found is not None and get_origin(found.annotation) is tuple and path[-1] in dict(_subsections(section or root))
+    )
 
 
 def _all_paths(section: type[BaseModel], prefix: str = "") -> Iterator[str]:

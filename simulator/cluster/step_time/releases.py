@@ -132,13 +132,19 @@ class Releases:
 
     def note(self, framework: int, release: float, said: str) -> str | None:
         """What to tell someone who states a release that nobody measured; None where it was measured."""
-        numbers = sorted({float(n) for kind, (found, _) in self.known.items() if _software(kind) == framework for n in found})
+        numbers = sorted(
+            {float(n) for kind, (found, _) in self.known.items() if _software(kind) == framework for n in found}
+        )
         if any(abs(number - release) < 1e-3 for number in numbers):
             return None
         names = ", ".join(release_name(number) for number in numbers)
         known = f"known of {FRAMEWORKS[framework]}: {names}" if names else f"no release of {FRAMEWORKS[framework]} is"
         earlier = [number for number in numbers if number <= release]
-        taken = "the newest" if release == 0 or not numbers or release > numbers[-1] else release_name((earlier or numbers)[-1 if earlier else 0])
+        taken = (
+            "the newest"
+            if release == 0 or not numbers or release > numbers[-1]
+            else release_name((earlier or numbers)[-1 if earlier else 0])
+        )
         return (
             f"hardware.release {shown(said)}: no step time was measured with it ({known}); "
             f"{taken} is taken, and the spread between releases is part of the interval"

@@ -85,7 +85,10 @@ class BatchPlan(NamedTuple):
     @property
     def parts(self) -> list[tuple[float, float]]:
         """Batches of the run and the steps with each; where the batch grows, its mean over steps."""
-        return [((one.end - one.start) / one.steps if one.first != one.last else one.first, one.steps) for one in self.stretches]
+        return [
+            ((one.end - one.start) / one.steps if one.first != one.last else one.first, one.steps)
+            for one in self.stretches
+        ]
 
     def step_at(self, tokens: float) -> float:
         """Steps, with fractions, that lie behind when the run has seen `tokens`."""

@@ -44,7 +44,9 @@ def whole_mix(mix: dict[str, float]) -> dict[str, float]:
     # The slack keeps 1.01, whose float is a trifle more, on the right side.
     if abs(total - 1) > SHARES_TOLERANCE + 1e-9:
         hint = f" (token counts? divide by {total:.6g})" if total > 100 else ""
-        raise ValueError(f"got {shown(mix)}, which sums to {total:.6g}{hint}; expected shares that sum to 1 within 0.01")
+        raise ValueError(
+            f"got {shown(mix)}, which sums to {total:.6g}{hint}; expected shares that sum to 1 within 0.01"
+        )
     # A sum that is 1 but for rounding is left alone, so that writing and reading back changes no bit.
     return mix if abs(total - 1) < 1e-12 else {domain: share / total for domain, share in mix.items()}
 

@@ -160,7 +160,9 @@ class RatePath:
     def fallen(self, step: ArrayLike) -> np.ndarray:
         """How far the rate has come down from its highest at `step`, a share of the peak, any shape."""
         at = np.clip(np.asarray(step, dtype=float).astype(int) - 1, 0, self.steps - 1)
-        return np.where(np.asarray(step) <= self.warmup, 0.0, np.maximum.accumulate(self.even_rate)[at] - self.even_rate[at])
+        return np.where(
+            np.asarray(step) <= self.warmup, 0.0, np.maximum.accumulate(self.even_rate)[at] - self.even_rate[at]
+        )
 
 
 def _blocks(at: np.ndarray, size: np.ndarray) -> np.ndarray:
