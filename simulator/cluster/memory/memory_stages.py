@@ -26,6 +26,7 @@ PARTS = ("weights", "gradients", "optimizer", "activations", "logits", "workspac
 """What a framework's allocator sees, at the moment of the peak and on the device where it is highest."""
 
 _OPERAND_AND_GRADIENT = 2.0  # streams that tensor parallelism puts together at once in a layer's backward pass
+_SCATTERED = 3.0  # in 16-bit values: a layer's gradient, and its 32-bit copy while that is scattered among replicas
 _FEW_DENSE = 0.25  # up to this share of dense layers they are taken to come first
 _FSDP = FRAMEWORKS.index("fsdp")
 _DEEPSPEED = FRAMEWORKS.index("deepspeed")
@@ -89,8 +90,8 @@ class Stages:
         self.attention_params = (matrices / np.where(models.matrix_split == 0, 1.0, layouts.tp)).sum(axis=0)
         # With a pipeline, PyTorch's FSDP keeps weights and gradients whole between micro-batches (torchtitan does),
         # since gathering them for every one would cost more than the pipeline saves.
-        whole = (layouts.framework == _FSDP) & (layouts.pp > 1)
-        self.zero = np.where(whole, np.minimum(layouts.zero_stage, 1.0), layouts.zero_stage)
+        self.whole = (layouts.framework == _FSDP) & (layouts.pp > 1) & (layouts.zero_stage > 0)
+        self.zero = np.where(self.whole, np.minimum(layouts.zero_stage, 1.0), layouts.zero_stage)
         chunks = layouts.pp * layouts.vpp
         self.even = models.layers % chunks == 0
         # Where chunks don't divide the layers, the embedding and the head count as a layer each.
@@ -245,7 +246,8 @@ class Stages:
         others = dense * (1.0 - 1.0 / layouts.data_ranks) + experts * (1.0 - 1.0 / layouts.expert_ranks)
         copies = np.where(self.zero >= 3, 2.0, np.where(self.zero == 2, 1.0, 0.0))
         shapes = one_layer + np.where(any_experts, models.expert_params, 0.0)
-        cached = np.where(self.zero >= 2, 0.0, constants["cached_gradients"]) * np.minimum(shapes, contents.dense)
+        scattered = np.where(self.whole, _SCATTERED, constants["cached_gradients"])
+        cached = np.where(self.zero >= 2, 0.0, scattered) * np.minimum(shapes, contents.dense)
         values = copies * others + layouts.offload_weights * (dense + experts) + cached
         fixed = np.where(contents.dense > 0, constants["fixed_gib"] * GIB, 0.0)
         return self.steps.machines.value_bytes * values + fixed

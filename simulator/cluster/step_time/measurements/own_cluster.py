@@ -32,6 +32,7 @@ sources are left out and calibrated on three rows; at 1, intervals of mixtures o
 _LARGEST = 1e18  # of any number that describes a step in a file: parameters, FLOP/s
 _MOST_STEPS = 1000
 _LATER = ("release", "unstated_sd")  # names that files of the first versions lack
+_STRUCTS = {"models": Models, "machines": Machines, "layouts": Layouts, "states": States}
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,10 @@ class MeasuredSteps:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         each = [self.steps.take(np.array([i])) for i in range(len(self))]
-        return {"steps": _plain(Steps.join(each)), "log_s": self.log_s.tolist(), "counts": self.counts.tolist()}
+        joined = Steps.join(each)
+        # kernels are left out: they change what a step needs of memory, not its time
+        steps = {name: _plain(getattr(joined, name)) for name in _STRUCTS}
+        return {"steps": steps, "log_s": self.log_s.tolist(), "counts": self.counts.tolist()}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Self:
@@ -79,8 +83,7 @@ class MeasuredSteps:
         if not np.all((counts >= 1) & (counts <= _MOST_STEPS)):
             raise ValueError("its measured steps were measured too seldom or too often")
         parts = plain["steps"]
-        kinds = {"models": Models, "machines": Machines, "layouts": Layouts, "states": States}
-        structs = {name: _struct(kind, parts[name], len(log_s)) for name, kind in kinds.items()}
+        structs = {name: _struct(kind, parts[name], len(log_s)) for name, kind in _STRUCTS.items()}
         return cls(Steps(**structs), log_s, counts)
 
 
