@@ -19,6 +19,7 @@ from ..calibration import GRID, Calibration
 from ..loss_model import LossModel
 from ..predictor import Predictor
 from .facts import checked_about, checked_name, checked_notes, checked_plain
+from .forms_format import forms_from, forms_to_list
 from .misfit_format import misfit_arrays, misfit_from, misfit_to_dict
 from .surrogate_format import surrogate_arrays, surrogate_from, surrogate_to_dict
 
@@ -76,6 +77,8 @@ def _learned_to_dict(model: LossModel) -> dict[str, Any]:
         }
     if model.surrogate is not None and model.within is not None:
         found |= {"surrogate": surrogate_to_dict(model.surrogate), "within": model.within.to_dict()}
+    if model.forms is not None:
+        found["forms"] = forms_to_list(model.forms)
     if model.misfit is not None:
         found["misfit"] = misfit_to_dict(model.misfit)
     return found
@@ -144,7 +147,8 @@ def _target_from_dict(name: str, entry: Mapping[str, Any], number: int, arrays: 
     fit = Fit(law, reference, theta, draws, noise, objective)
     choice, mixed = checked_plain("choice", entry["choice"]), entry.get("mix_seen")
     mix_seen = None if mixed is None else {key: _range(key, mixed[key]) for key in ("params", "tokens", "compute")}
-    model = LossModel(fit, calibration, seen, rows, choice, mix_fitted_ranges=mix_seen)
+    forms = None if "forms" not in entry else forms_from(entry["forms"], fit)
+    model = LossModel(fit, calibration, seen, rows, choice, mix_fitted_ranges=mix_seen, forms=forms)
     if "surrogate" not in entry and "misfit" not in entry:
         return model
     own = {key.removesuffix(f"_{number}"): values for key, values in arrays.items() if key.endswith(f"_{number}")}
