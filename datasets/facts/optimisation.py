@@ -102,11 +102,20 @@ class SettingCosts:
         at_usual = law["coefficient"] * params ** law["by_params"] * tokens ** law["by_tokens"]
         return at_usual * np.minimum(np.asarray(batch, dtype=float) / self.usual_batch(tokens), 1.0) ** law["by_batch"]
 
-    def learning_rate(self, lr: np.ndarray, best: np.ndarray) -> Cost:
-        """What a learning rate costs against the best: nothing near it, more above it than below."""
+    def learning_rate(self, lr: np.ndarray, best: np.ndarray, share: np.ndarray) -> Cost:
+        """What a learning rate costs against the best: nothing near it, then ever more.
+
+        Small steps cost the more, the fewer there are: their cost grows with 1 + B / B_critical.
+
+        Args:
+            lr: Peak learning rates `(n,)`.
+            best: What suits the runs.
+            share: Batch over critical batch.
+        """
         law = self.facts["lr"]
         off = np.log(np.asarray(lr, dtype=float) / best)
-        cost, slope = self._bowl(np.abs(off), np.where(off > 0, law["above"], law["below"]), law["flat"])
+        curvature = np.where(off > 0, law["above"], law["below"] * (1.0 + share))
+        cost, slope = self._bowl(np.abs(off), curvature, law["flat"])
         return Cost(cost, law["log_sd"] * slope)
 
     def may_diverge(self, lr: np.ndarray, best: np.ndarray) -> np.ndarray:

@@ -132,16 +132,16 @@ class LearningRate(_Setting):
             return None
         known = np.isfinite(stated[_LR])
         lr = np.where(known, stated[_LR], 1.0)
-        best = self._best(columns, stated)
+        best, share = self._best(columns, stated), self._share(columns, stated)
         facts = {
             "lr": float(lr[0]),
             "recommended_lr": float(best[0]),
             "may_diverge": float(self.costs.may_diverge(lr, best)[0]),
         }
-        cost = self.costs.learning_rate(lr, best)
+        cost = self.costs.learning_rate(lr, best, share)
         if _LR + _OF_RUNS in stated:
             own = np.where(known, stated[_LR + _OF_RUNS], 1.0)
-            cost = cost.against(self.costs.learning_rate(own, best))
+            cost = cost.against(self.costs.learning_rate(own, best, share))
         cost = cost.where(known)
         return effect_of_cost(
             model, columns, cost, self.name, self.places, self.costs.sources("lr"),
@@ -156,12 +156,18 @@ class LearningRate(_Setting):
         factor = self._best(columns, there) / self._best(own, own)
         return {name: own[name] * factor for name in (_LR, _LR + _OF_RUNS) if name in own}
 
-    def _best(self, columns: Columns, stated: Columns) -> np.ndarray:
-        """The recommended rate of runs, at the batch that they state or else the usual one, `(n,)`."""
+    def _batch(self, columns: Columns, stated: Columns) -> np.ndarray:
+        """The batch that runs state, or else the usual one, `(n,)`."""
         batch = self.costs.usual_batch(columns["tokens"])
-        if _BATCH in stated:
-            batch = np.where(np.isfinite(stated[_BATCH]), stated[_BATCH], batch)
-        return self.costs.best_lr(columns["params"], columns["tokens"], batch)
+        return np.where(np.isfinite(stated[_BATCH]), stated[_BATCH], batch) if _BATCH in stated else batch
+
+    def _best(self, columns: Columns, stated: Columns) -> np.ndarray:
+        """The recommended rate of runs, `(n,)`."""
+        return self.costs.best_lr(columns["params"], columns["tokens"], self._batch(columns, stated))
+
+    def _share(self, columns: Columns, stated: Columns) -> np.ndarray:
+        """Their batch over the critical one, `(n,)`."""
+        return self._batch(columns, stated) / self.costs.critical_batch(columns["tokens"])
 
     @override
     def sentence(self, effect: Effect) -> str | None:
