@@ -255,7 +255,7 @@ def curvatures(found: Mapping[str, pd.DataFrame], coefficient: float) -> dict[st
     """Curvature of the cost of a learning rate below and above the best of its sweep, by source.
 
     That below grows with 1 + batch / critical batch, whose `coefficient` is given: without it, it would be 0.13 on
-    `steplaw` up to 0.3 of the critical batch and 0.29 from 1 to 3 of it, 0.39 and 0.47 on `misfitting` below and above 1.
+    `steplaw` up to 0.3 of the critical batch and 0.29 from 1 to 3 of it, on `misfitting` 0.39 below 1 and 0.47 above.
     """
     by_source = {}
     for name, one in sweeps(found).items():
