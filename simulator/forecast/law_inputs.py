@@ -34,7 +34,7 @@ def run_columns(config: RunConfig, predictor: Predictor, warnings: list[str]) ->
         warnings: What is assumed or left out is appended here.
     """
     laws = [model.fit.law for model in predictor.models.values()]
-    stated, config = stated_columns(config), as_one_text(config)
+    stated, config = stated_columns(config, predictor), as_one_text(config)
     params = _fitted_params(config, predictor, warnings)
     found: dict[str, float] = {"params": params, "tokens": config.data.tokens}
     found |= _data_columns(config, laws, warnings)

@@ -80,7 +80,7 @@ class LossSurface:
             _require_both(model, predictor.name)
         law_names = ", ".join(dict.fromkeys(model.fit.law.name for model in models))
         repeats = any("unique_tokens" in model.fit.law.columns for model in models)
-        stated = {} if config is None else stated_columns(config)
+        stated = {} if config is None else stated_columns(config, predictor)
         gone = ("params", "tokens", "unique_tokens", *_TUNED, *stated)
         fixed = {key: float(value[0]) for key, value in columns.items() if key not in gone}
         if stated:

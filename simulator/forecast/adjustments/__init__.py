@@ -13,7 +13,7 @@ import numpy as np
 from ...config.run_config import RunConfig
 from ...laws import Columns
 from ...predictor.loss_model import LossModel
-from . import effect as _effect
+from ...predictor.predictor import Predictor
 from .effect import Adjustment, Effect, adjusted
 from .settings import Batch, LearningRate, Optimizer
 from .stages import DataStages
@@ -33,9 +33,16 @@ __all__ = [
 ADJUSTMENTS: tuple[Adjustment, ...] = (Batch(), LearningRate(), Optimizer(), DataStages())
 
 
-def stated_columns(config: RunConfig) -> dict[str, float]:
-    """What a plan states beside what laws read, by the place in the plan."""
-    return _effect.stated(config, ADJUSTMENTS)
+def stated_columns(config: RunConfig, predictor: Predictor) -> dict[str, float]:
+    """What a plan states beside what laws read, by the place in the plan; where runs of its own had it too, nothing."""
+    about = predictor.about
+    of_runs = about.get("settings")
+    if of_runs is None and isinstance(of_anchors := about.get("stated_by_runs"), Mapping):
+        of_runs = of_anchors.get("settings")
+    found: dict[str, float] = {}
+    for member in ADJUSTMENTS:
+        found |= member.columns(config, of_runs if isinstance(of_runs, Mapping) else {})
+    return found
 
 
 def is_stated(column: str) -> bool:

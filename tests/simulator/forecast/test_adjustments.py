@@ -3,12 +3,15 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from foretrain.datasets.facts.optimisation import setting_costs
+from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.allocation.compute_optimal.optimal import compute_optimal
 from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.forecast.forecast import forecast
 from foretrain.simulator.forecast.together import predict_together
+from foretrain.simulator.predictor.predictor import Predictor
 from foretrain.simulator.predictor.storage.folder import load
 from foretrain.simulator.search.optimize import optimize
 from foretrain.simulator.search.study import Study
@@ -118,3 +121,20 @@ def test_a_search_finds_the_batch_that_suits():
     best = found.best.evaluation.config.optim
     assert best.optimizer == "muon"
     assert 0.5e6 < best.batch_tokens < 2.1e6
+
+
+def test_plans_are_held_against_the_settings_of_the_predictors_own_runs():
+    rows = [
+        {"params": n, "tokens": 20 * n * ratio, "loss": 1.7 + 400 * n**-0.34 + 1500 * (20 * n * ratio) ** -0.36}
+        | {"batch_tokens": 2e6, "lr": 1e-3, "optimizer": "Muon"}
+        for n in (5e7, 1e8, 2e8, 4e8, 8e8)
+        for ratio in (0.5, 1, 4)
+    ]
+    own = Predictor.fit(RunTable.from_frame(pd.DataFrame(rows)), law="chinchilla", name="own")
+    base = {"params": "2B", "tokens": "40B"}
+    assert forecast(plan(**base, batch_tokens=2e6, optimizer="muon"), own).adjustments == ()
+    (batch, gone) = forecast(plan(**base, batch_tokens=16e6, optimizer="adamw"), own).adjustments
+    assert batch.log_loss[0] > 0
+    assert gone.log_loss[0] > 0  # what Muon gained
+    (smaller,) = forecast(plan(**base, batch_tokens=5e5, optimizer="muon"), own).adjustments
+    assert smaller.log_loss[0] < 0
