@@ -132,7 +132,8 @@ def condition(
     """
     step, loss = np.asarray(step, float), np.asarray(loss, float)
     _check(path, step, loss, anchor)
-    points = smooth(step, loss, first=_first(path, step))
+    breaks = [one.step for one in path.changes]
+    points = smooth(step, loss, first=_first(path, step), breaks=breaks)
     now = float(step[-1]) if len(step) else 0.0
     at, decay, target = _view(path, prior, points, now)
     deviation = (at if len(points.step) else Times.of(path, np.array([_SETTLED * path.steps]))).usual(prior.drift)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,8 +45,11 @@ class Points:
         )
 
 
-def smooth(step: np.ndarray, loss: np.ndarray, first: float = 0.0) -> Points:
-    """Condense the points from step `first` on. `step`, `loss`: `(n,)`."""
+def smooth(step: np.ndarray, loss: np.ndarray, first: float = 0.0, breaks: Sequence[float] = ()) -> Points:
+    """Condense the points from step `first` on. `step`, `loss`: `(n,)`.
+
+    No point is the mean of losses before and after one of the steps `breaks`, at which the loss may jump.
+    """
     keep = step >= first
     step, log_loss = step[keep], np.log(loss[keep])
     noise = noise_of(log_loss)
@@ -54,6 +58,9 @@ def smooth(step: np.ndarray, loss: np.ndarray, first: float = 0.0) -> Points:
     step, log_loss = step[kept], log_loss[kept]
     size = max(1, -(-len(step) // MAX_POINTS))
     starts = np.arange(0, len(step), size)
+    if len(breaks) and len(step):
+        inside = np.searchsorted(step, breaks, side="right")
+        starts = np.union1d(starts, inside[inside < len(step)])
     if not len(starts):
         return Points(step, np.exp(log_loss), np.zeros(0), np.zeros(0), noise, dropped)
     count = np.diff(np.append(starts, len(step)))

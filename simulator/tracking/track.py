@@ -19,9 +19,10 @@ from ..config.run_config import HardwareConfig, RunConfig
 from ..curve.law.prior import CurvePrior, generic_prior
 from ..curve.prefix import CurvePosterior, Z, condition
 from ..curve.rates.path import RatePath
-from ..curve.rates.planned_rates import path_of
+from ..curve.rates.planned_changes import last_text_sd
 from ..curve.tracking import first_shift, standing
 from ..forecast.forecast import forecast
+from ..forecast.stages.levels import expected_path
 from ..predictor.predictor import Predictor
 from ..predictor.storage.folder import load
 from .pace import RunPace, pace_of
@@ -109,8 +110,9 @@ def track(
     """
     say = progress or (lambda _text, _share: None)
     say("reading", 0.0)
-    rates = path_of(config)
-    plan = planned_loss(config, predictor or predictor_for(config, None))
+    used = predictor or predictor_for(config, None)
+    rates = expected_path(config, used)
+    plan = planned_loss(config, used)
     points = read_log(log, config, rates, plan.loss_nats, metric, unit)
     say("forecasting", 0.6)
     prior = curves or _generic
@@ -134,7 +136,10 @@ class _Answer:
 
     def __init__(self, config: RunConfig, log: RunLog, plan: PlannedLoss, curves: PriorOf, say: Progress) -> None:
         self.config, self.log, self.plan, self.say = config, log, plan, say
-        ahead = condition(log.path, curves(log.path, plan.loss_nats), anchor=(plan.loss_nats, plan.log_sd or _ASIDE))
+        # what is planned is a loss on one text, and the log ends with that on the last stage's
+        self.plan_log_sd = math.hypot(plan.log_sd, last_text_sd(config))
+        anchor = (plan.loss_nats, self.plan_log_sd or _ASIDE)
+        ahead = condition(log.path, curves(log.path, plan.loss_nats), anchor=anchor)
         self.plan_prior = ahead.prior
         self.blind = log.now <= _WARMED * ahead.settled
         self.early = log.now <= ahead.settled or len(log.step) < _LEAST_POINTS
@@ -142,13 +147,12 @@ class _Answer:
         self.alone = ahead if self.blind else condition(log.path, self.prior, log.step, log.loss)
         self.belief = self.alone
         if plan.log_sd > 0 and not self.blind:
-            anchor = (plan.loss_nats, plan.log_sd)
             self.belief = condition(log.path, self.prior, log.step, log.loss, anchor=anchor)
 
     def result(self, pace: RunPace | None, said: list[Notice]) -> Tracking:
         log, plan = self.log, self.plan
         # the plan must not be compared with a forecast that depends on the plan
-        stands = None if self.blind else standing(self.alone, plan.loss_nats, plan.log_sd)
+        stands = None if self.blind else standing(self.alone, plan.loss_nats, self.plan_log_sd)
         verdict: Verdict = "too early" if self.early or stands is None else stands.verdict
         self.say("looking for shifts", 0.7)
         unknown = log.diverged_at is not None or (self.blind and plan.source == "target")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from typing import NamedTuple
 
 from ....core.units import format_count
 from ...config.run_config import RunConfig
@@ -14,7 +15,7 @@ from ...config.stages.stage import DataStage
 from .changes import PlannedChange
 from .staged import RateStage
 
-__all__ = ["TEXT_LOG_SD", "changed_share", "planned_changes"]
+__all__ = ["TEXT_LOG_SD", "TextLevels", "changed_share", "last_text_sd", "planned_changes"]
 
 TEXT_LOG_SD = 0.4
 """Sd of the difference in log loss of two texts, times the share of tokens that changes: √2 times the spread between
@@ -34,15 +35,28 @@ _FALL_LOG_SD = 2e-3
 _SAME = 1e-3  # of the peak, by which a rate may change without being a change
 
 
-def planned_changes(config: RunConfig, plan: BatchPlan, stages: list[RateStage]) -> tuple[PlannedChange, ...]:
+class TextLevels(NamedTuple):
+    """What a predictor says of the texts of a plan's stages: `log_nats` the logarithm of the loss on each.
+
+    `log_sd` is how far their difference is open, per share of the tokens that changes.
+    """
+
+    log_nats: tuple[float, ...]
+    log_sd: float
+
+
+def planned_changes(
+    config: RunConfig, plan: BatchPlan, stages: list[RateStage], text_levels: TextLevels | None = None
+) -> tuple[PlannedChange, ...]:
     """What changes on the way of a plan, in order; none for a plan without stages.
 
     Args:
         config: The plan.
         plan: Its tokens per step.
         stages: Its stages of the rates.
+        text_levels: What a predictor says of the texts of the stages, if anything.
     """
-    found = [*_of_data(config, plan), *_of_batches(plan), *_of_rates(stages)]
+    found = [*_of_data(config, plan, text_levels), *_of_batches(plan), *_of_rates(stages)]
     return tuple(sorted(found))
 
 
@@ -59,7 +73,7 @@ def changed_share(before: Mapping[str, float] | str | None, after: Mapping[str, 
     return 0.5 * math.fsum(abs(old.get(name, 0.0) - new.get(name, 0.0)) for name in {*old, *new})
 
 
-def _of_data(config: RunConfig, plan: BatchPlan) -> Iterator[PlannedChange]:
+def _of_data(config: RunConfig, plan: BatchPlan, levels: TextLevels | None) -> Iterator[PlannedChange]:
     data = config.data
     mix, corpus, length = data.mix, data.corpus, config.model.context_length
     for number, (stage, span) in enumerate(zip(data.stages, spans(data.stages, data.tokens), strict=True)):
@@ -67,12 +81,14 @@ def _of_data(config: RunConfig, plan: BatchPlan) -> Iterator[PlannedChange]:
         if number:
             shares = [changed_share(old, now) for old, now in ((mix, new[0]), (corpus, new[1]))]
             doublings = abs(math.log2((new[2] or 1) / (length or new[2] or 1)))
-            text = max(TEXT_LOG_SD * max(shares), _LEAST_SD) if max(shares) else 0.0
+            per_share = TEXT_LOG_SD if levels is None else levels.log_sd
+            text = max(per_share * max(shares), _LEAST_SD) if max(shares) else 0.0
+            level = 0.0 if levels is None else levels.log_nats[number] - levels.log_nats[number - 1]
             sd = math.hypot(text, _LENGTH_LOG_SD * doublings)
             if sd:
                 what = [f"{max(shares):.0%} of its text is other text"] if max(shares) else []
                 what += [f"sequences of {format_count(new[2] or 0)}"] if doublings else []
-                yield PlannedChange(plan.step_at(span.start), f"{_name(stage, number)}: {', '.join(what)}", 0.0, sd)
+                yield PlannedChange(plan.step_at(span.start), f"{_name(stage, number)}: {', '.join(what)}", level, sd)
         mix, corpus, length = new
 
 
@@ -98,3 +114,17 @@ def _of_rates(stages: list[RateStage]) -> Iterator[PlannedChange]:
 def _name(stage: DataStage | object, number: int) -> str:
     name = getattr(stage, "name", None)
     return f"stage {number + 1}" if name is None else str(name)
+
+
+def last_text_sd(config: RunConfig) -> float:
+    """Sd of log loss between the last stage's own text, on which the end is trained, and the text of the whole run."""
+    data = config.data
+    mix, corpus, mean = data.mix, data.corpus, dict[str, float]()
+    for stage, span in zip(data.stages, spans(data.stages, data.tokens), strict=True):
+        mix, corpus = stage.mix or mix, stage.corpus or corpus
+        text = corpus or mix
+        if text is None:
+            continue
+        for name, share in ({text: 1.0} if isinstance(text, str) else text).items():
+            mean[name] = mean.get(name, 0.0) + share * span.tokens / data.tokens
+    return TEXT_LOG_SD * changed_share(mean, corpus or mix) if mean else 0.0

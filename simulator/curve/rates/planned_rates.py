@@ -13,7 +13,7 @@ from ....core.model.schedules import ScheduleName
 from ...config.optimisation import OptimConfig, step_of
 from ...config.run_config import RunConfig
 from .path import RatePath, named_path, piecewise_path, pointwise_path
-from .planned_changes import planned_changes
+from .planned_changes import TextLevels, planned_changes
 from .staged import RateStage, batch_shares, rate_stages, staged_rates, with_batches
 
 MAX_STEPS = 5_000_000
@@ -21,10 +21,14 @@ MAX_STEPS = 5_000_000
 _TO_FINAL = ("cosine", "linear", "wsd", "multistep")
 
 
-def path_of(config: RunConfig) -> RatePath:
+def path_of(config: RunConfig, text_levels: TextLevels | None = None) -> RatePath:
     """Learning rate of every step of the plan, and what else it changes on the way.
 
     ConfigError names what the plan leaves out, or contradicts.
+
+    Args:
+        config: The plan.
+        text_levels: What a predictor says of the texts of its stages, if anything.
     """
     optim, plan = config.optim, config.batches
     if optim.schedule is None and not optim.staged_rates:
@@ -44,7 +48,7 @@ def path_of(config: RunConfig) -> RatePath:
         path = rates(optim, plan.steps)
     else:
         path = with_batches(rates(_over_tokens(optim, shares), math.ceil(plan.tokens / _usual(optim))), shares)
-    changes = planned_changes(config, plan, stages)
+    changes = planned_changes(config, plan, stages, text_levels)
     return replace(path, changes=changes) if changes else path
 
 

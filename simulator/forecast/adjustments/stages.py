@@ -11,16 +11,13 @@ from typing_extensions import override
 from ...config.run_config import RunConfig
 from ...laws import Columns, mix_column
 from ...predictor.loss_model import LossModel
-from ..stages.one_text import text_stages
+from ..stages.one_text import LOG_LOSS_PER_SHARE, text_stages
 from .effect import Adjustment, Effect
 
 __all__ = ["DataStages"]
 
 _PLACE = "data.stages"
 _OF_DOMAIN = f"{_PLACE}.mix."
-_LOG_LOSS_PER_SHARE = 0.16
-"""Where no law reads the mix: log loss on a text by the share of the tokens that are of it. C4's falls by 13 % from a
-share of .1 to .9 beside code (public code_mix, 4.2B, 84B tokens)."""
 _SOURCES = ("Bergsma et al. 2025, arXiv:2509.25380", "Wang & Aitchison 2024, arXiv:2405.13698")
 
 
@@ -44,7 +41,7 @@ class DataStages(Adjustment):
         if _PLACE not in stated:
             return None
         open_share = np.nan_to_num(stated[_PLACE])
-        sd = _LOG_LOSS_PER_SHARE * open_share
+        sd = LOG_LOSS_PER_SHARE * open_share
         if model.fit.law.domains:
             ends = [model.fit.log_loss(self._moved(columns, stated, sign)) for sign in (-1.0, 1.0)]
             sd = 0.5 * np.abs(ends[1] - ends[0])

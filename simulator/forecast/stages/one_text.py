@@ -21,13 +21,17 @@ from ...config.run_config import RunConfig
 from ...config.stages.spans import spans
 from ...curve.rates.planned_rates import path_of
 
-__all__ = ["TextStages", "as_one_text", "text_stages"]
+__all__ = ["LOG_LOSS_PER_SHARE", "TextStages", "as_one_text", "text_stages"]
 
 _TIMESCALE, _TIMESCALE_POWER = 1.084, -0.527
 """Best τ of runs, as a share of the run, by their tokens per parameter (Bergsma et al. 2025, arXiv:2505.13738): taken
 where the plan doesn't state what it follows from."""
+LOG_LOSS_PER_SHARE = 0.16
+"""Log loss on a text by the share of the tokens that are of it, where no law says more: C4's falls by 13 % from a share
+of .1 to .9 beside code (public code_mix, 4.2B, 84B tokens)."""
 _GRID = 2_000
 _BLEND = 0.5
+_DIGITS = 4  # of shares of corpora, which are told to people
 _LIKE_ADAMW = ("adamw", "lion", "muon", "sophia", "adam_mini")  # optimizers with decoupled weight decay
 
 
@@ -65,7 +69,8 @@ class TextStages:
         first = self.corpora[0]
         if first is None or all(one == first for one in self.corpora):
             return first if first is None or isinstance(first, str) else dict(first)
-        return _mixed([_shares(one) for one in self.corpora if one is not None], self._weights(blend))
+        mixed = _mixed([_shares(one) for one in self.corpora if one is not None], self._weights(blend))
+        return {name: round(share, _DIGITS) for name, share in mixed.items()}
 
     @property
     def open_share(self) -> float:

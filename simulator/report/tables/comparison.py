@@ -10,6 +10,7 @@ from rich.text import Text
 from ....core.quantity import Difference
 from ....core.summary import difference_text
 from ....core.units import format_amount, format_count, format_decimals
+from ...config.stages.in_words import stages_in_words
 from ...forecast.compare import FIGURES, Comparison, figures
 from ..bars import Interval, Strips
 from .cells import add_row, percent, plain_table
@@ -34,6 +35,7 @@ def comparison_view(result: Comparison) -> RenderableType:
     blocks: list[RenderableType] = []
     for name, one in zip(result.names, result.forecasts, strict=True):
         blocks.append(Text(f"{name}: {run_size(one.config)}", style="bold"))
+        blocks += [Text(f"  {line}") for line in stages_in_words(one.config.data, one.config.optim)]
     table = plain_table("", "predicted", "difference", "90 % interval", "better with")
     every = [figures(one, result.target) for one in result.forecasts]
     known = [name for name in (*FIGURES, *every[0]) if any(name in its for its in every)]

@@ -8,6 +8,7 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from ....core.quantity import Quantity
 from ....core.units import format_count
 from ...curve.forecasting import CurveForecast
 from ...curve.law.fitting import CurveFit
@@ -63,10 +64,23 @@ def forecast_view(result: CurveForecast) -> RenderableType:
     final = result.final
     low, high = final.intervals[0.9]
     title = f"{result.run.name}: {format_count(result.run.size)} parameters, {result.run.path.steps:,} steps"
+    lines = [
+        Text(f"{name}: ends at step {steps:,} at {loss.median:.4f} nats (90 %: {_ends(loss)})")
+        for name, (steps, loss) in result.branch_ends.items()
+    ]
+    lines += [
+        Text(f"at step {one.step:,.0f}, {one.what}: the loss may step by some {one.log_sd:.1%}")
+        for one in result.run.path.changes
+    ]
     end = f"ends at {final.median:.4f} nats (90 %: {low:.4f} to {high:.4f}), perplexity {np.exp(final.median):.2f}"
     rests = f"rests on the curves of {result.run.family} ({result.rests_on})"
     notes = [Text(f"! {note}", style="yellow") for note in result.notes]
-    return Group(Text(title, style="bold"), table, Text(end), Text(rests), *notes)
+    return Group(Text(title, style="bold"), table, Text(end), *lines, Text(rests), *notes)
+
+
+def _ends(loss: Quantity) -> str:
+    low, high = loss.intervals[0.9]
+    return f"{low:.4f} to {high:.4f}"
 
 
 def score_view(result: dict[str, Any]) -> RenderableType:

@@ -13,8 +13,10 @@ from rich.text import Text
 from ....core.quantity import Quantity
 from ....core.units import format_count, format_decimals, format_flops
 from ...config.run_config import RunConfig
+from ...config.stages.in_words import stages_in_words
 from ...forecast.forecast import DomainForecast, Forecast
 from ...forecast.offered import DEFAULT, Offered, ShippedPredictor
+from ...forecast.stages.branches import BranchForecast
 from ...predictor.loss_model import LossModel
 from ...predictor.predictor import Predictor
 from ...predictor.textbook_parameters import most_helpful
@@ -43,6 +45,7 @@ _TERMS = {
     "exponential_mixture": "data mix",
     "learned": "learned correction",
     "new_domains": "new domains",
+    "data_stages": "stages of the data",
 }
 
 
@@ -50,7 +53,9 @@ def forecast_view(result: Forecast) -> RenderableType:
     """The forecast of one run: what was planned, the numbers with intervals, what they rest on, warnings."""
     cluster = result.cluster
     title = f"{result.config.name or 'run'}: {run_size(result.config)}"
-    blocks: list[RenderableType] = [Text(title, style="bold"), _numbers(result), Strips(_intervals(result))]
+    stages = [Text(line) for line in stages_in_words(result.config.data, result.config.optim)]
+    blocks: list[RenderableType] = [Text(title, style="bold"), *stages, _numbers(result), Strips(_intervals(result))]
+    blocks += [Text(_branch(one)) for one in result.branches]
     targets = result.config.targets
     if result.p_target is not None:
         if targets.perplexity is not None:
@@ -75,6 +80,15 @@ def forecast_view(result: Forecast) -> RenderableType:
     if cluster is not None:
         blocks += notes_lines(cluster)
     return Group(*blocks)
+
+
+def _branch(one: BranchForecast) -> str:
+    """The end of a branch in one line."""
+    low, high = one.loss_nats.intervals[0.9]
+    return (
+        f"{one.name}: leaves after {format_count(one.left_tokens)} tokens, ends after {format_count(one.tokens)} at "
+        f"{one.loss_nats.median:.3f} nats (90 %: {low:.3f} to {high:.3f})"
+    )
 
 
 def _intervals(result: Forecast) -> list[Interval]:

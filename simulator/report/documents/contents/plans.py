@@ -10,8 +10,10 @@ from .....core.reading.yaml_reader import dumps_yaml
 from .....core.units import format_count
 from .....core.version import __version__
 from ....cluster.step_time.step_model import StepTimeModel
+from ....config.stages.in_words import stages_in_words
 from ....forecast.compare import Comparison
 from ....forecast.forecast import Forecast
+from ....forecast.stages.branches import BranchForecast
 from ....predictor.predictor import Predictor
 from ... import words
 from ...charts.picture import Numbers
@@ -191,6 +193,8 @@ def facts(plan: Forecast) -> tuple[tuple[str, str], ...]:
     """What the numbers rest on, exactly."""
     about = plan.predictor
     found = [
+        *(("stages", line) for line in stages_in_words(plan.config.data, plan.config.optim)),
+        *((one.name, _branch_end(one)) for one in plan.branches),
         ("predictor", f"{about['name']}: {about['title'] or about['table']}"),
         ("digest of its runs", str(about["digest"])),
         ("law", str(about["law"])),
@@ -200,3 +204,11 @@ def facts(plan: Forecast) -> tuple[tuple[str, str], ...]:
         ("foretrain", __version__),
     ]
     return tuple((name, text) for name, text in found if text != "None")
+
+
+def _branch_end(one: BranchForecast) -> str:
+    loss = one.loss_nats
+    return (
+        f"ends after {format_count(one.tokens)} tokens at {loss.median:.3f} nats per token "
+        f"(90 %: {words.interval(loss, words.LOSS)})"
+    )
