@@ -10,6 +10,7 @@ import numpy as np
 from ...core.errors import ConfigError, InfeasibleError
 from ..config.hardware import Framework, HardwareConfig, LayoutConfig
 from ..config.run_config import RunConfig
+from ..config.software_release import release_number
 from .layouts.candidates import LayoutSpace
 from .layouts.layout import ParallelLayout, batch_sequences
 from .layouts.layout_problems import complete_layout
@@ -47,9 +48,9 @@ def plan_space(config: RunConfig) -> LayoutSpace:
     _require_facts(config.hardware, count, stated)
     sequences = batch_sequences(batch, architecture.context_length)
     states = states_of(config.optim.optimizer, config.optim.master_weights == "fp32")
-    return LayoutSpace(
-        architecture, count, config.hardware.domain, sequences, stated, states, config.hardware.fit_chance
-    )
+    hardware = config.hardware
+    release = 0.0 if hardware.release is None else release_number(hardware.release)
+    return LayoutSpace(architecture, count, hardware.domain, sequences, stated, states, hardware.fit_chance, release)
 
 
 def _require_facts(hardware: HardwareConfig, count: int, stated: LayoutConfig) -> None:
@@ -90,7 +91,7 @@ def plan_steps(
         devices=layout.devices,
         offload=layout.offload_optimizer or layout.offload_weights or layout.offload_activations,
     )
-    return Steps(model(space.architecture), part, layouts(**columns), space.states)
+    return Steps(model(space.architecture), part, layouts(**columns, release=space.release), space.states)
 
 
 def choose_layout(

@@ -34,7 +34,7 @@ class StepQuestion:
         shape = (space.architecture, space.count, space.per_node, space.global_batch, space.stated, states)
         machines = (hardware.machine.model_dump_json(), hardware.working_precision, hardware.framework)
         # the very model: it is held here, so that no other takes on its identity
-        return (*shape, space.fit_chance, *machines, id(self.fitted), self.cap)
+        return (*shape, space.fit_chance, space.release, *machines, id(self.fitted), self.cap)
 
     @override
     def __eq__(self, other: object) -> bool:

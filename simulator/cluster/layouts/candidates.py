@@ -53,6 +53,8 @@ class LayoutSpace:
     """What the optimizer keeps of a parameter."""
     fit_chance: float = FIT_CHANCE
     """Chance to fit into memory that a layout must have."""
+    release: float = 0.0
+    """Release of the training software as a number; 0 where none is stated."""
 
 
 class _Split(NamedTuple):

@@ -33,7 +33,7 @@ def _each(stem: str, kinds: tuple[str, ...], medians: Mapping[str, float], log_s
 
 PARAMETERS: dict[str, EfficiencyPrior] = {
     "matmul": EfficiencyPrior(0.88, 0.15, "share of the best measured matrix product that large ones get in training"),
-    # systolic arrays keep their clock: published runs on TPU v5e reach 0.89 of the peak, recomputation counted (MaxText)
+    # systolic arrays keep their clock: runs published by MaxText on TPU v5e reach 0.89 of the peak, all work counted
     **_each("matmul", GENERATIONS, {"tpu": 1.1}, 0.1, "factor on matmul"),
     "matmul.fp8": EfficiencyPrior(1.0, 0.1, "factor on matmul in fp8"),
     "matmul.mxfp8": EfficiencyPrior(0.95, 0.1, "factor on matmul.fp8 with block scales"),
