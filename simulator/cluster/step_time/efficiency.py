@@ -80,7 +80,7 @@ PARAMETERS: dict[str, EfficiencyPrior] = {
     "fsdp_exposed": EfficiencyPrior(0.15, 0.5, "the same where weights are gathered for every micro-batch"),
     "offload_exposed": EfficiencyPrior(0.3, 0.5, "share of the traffic with the host that isn't hidden"),
     "intra_node": EfficiencyPrior(0.7, 0.2, "share of the nominal bandwidth of fast links"),
-    "inter_node": EfficiencyPrior(0.7, 0.2, "share of the nominal bandwidth between nodes"),
+    "inter_node": EfficiencyPrior(0.7, 0.15, "share of the nominal bandwidth between nodes"),
     "host": EfficiencyPrior(0.7, 0.2, "share of the nominal bandwidth to the host"),
     "latency_s": EfficiencyPrior(2e-5, 0.5, "seconds for a message of a collective"),
     "bubble": EfficiencyPrior(1.0, 0.1, "the pipeline's bubble over the textbook's"),
