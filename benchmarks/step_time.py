@@ -15,14 +15,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 from _cluster import SMALL, fit_model, left_out, measured, small_part
 from foretrain.core.model.architecture import Architecture
 from foretrain.datasets.facts.accelerators import accelerator
 from foretrain.simulator.cluster.layouts.candidates import LayoutSpace, candidate_layouts
-from foretrain.simulator.cluster.step_time.measurements.table import Measurements
+from foretrain.simulator.cluster.step_time.measurements.table import Measurements, read_measurements
 from foretrain.simulator.cluster.step_time.scoring import ranking
 from foretrain.simulator.cluster.step_time.step_model import StepTimeModel
-from foretrain.simulator.cluster.step_time.steps import GENERATIONS, Steps, layouts, machine, model
+from foretrain.simulator.cluster.step_time.steps import FRAMEWORKS, GENERATIONS, Steps, layouts, machine, model
 from foretrain.simulator.fitting import one_thread
 
 LEVEL = 0.8
@@ -233,6 +234,28 @@ class Sizes:
         return f"{label:36s}{rows.sum():5d} {two(self.half[rows])} {two(self.six[rows])} {two(self.ours[rows])}"
 
 
+def print_unstated(left: Left, table: pd.DataFrame) -> None:
+    """What is lost where a row's vpp, or its micro-batch under ZeRO stage 3, is hidden: taken as 1, and as usual."""
+    split = left.data.steps.layouts
+    piped = table["vpp"].notna() & (split.pp > 1) & (split.framework != FRAMEWORKS.index("deepspeed"))
+    gathered = table["micro_batch"].notna() & (split.zero_stage >= 3) & (split.pp == 1)
+    print("not stated                 rows  stated        as 1          as usual     inside 80 %")
+    for key, chosen in (("vpp", piped), ("micro_batch", gathered)):
+        chosen = chosen.to_numpy() & (left.data.source != SMALL)
+        sizes: list[list[np.ndarray]] = [[], [], []]
+        inside = []
+        for name in np.unique(left.data.source[chosen]):
+            rows = np.flatnonzero(chosen & (left.data.source == name))
+            known, model = table.iloc[rows], left.models[name]
+            for of, told in zip(sizes, (known, known.assign(**{key: 1}), known.assign(**{key: np.nan})), strict=True):
+                data = read_measurements(told)
+                of.append(np.abs(model.predict(data.steps).total_s / data.step_time_s - 1))
+            low, high = model.interval_s(data.steps, LEVEL)
+            inside.append((data.step_time_s >= low) & (data.step_time_s <= high))
+        errors = "  ".join(two(np.concatenate(of)) for of in sizes)
+        print(f"{key:24s} {chosen.sum():6d} {errors} {100 * np.concatenate(inside).mean():5.0f}")
+
+
 def print_sources(
     left: Left, sizes: Sizes, experts: np.ndarray, read: np.ndarray, calibrated: list[Calibrated]
 ) -> float:
@@ -301,6 +324,7 @@ def main() -> None:
     print_calibrated(calibrated)
     with one_thread():
         print_generations(data, experts)
+    print_unstated(left, table)
     sds = repeats(data)
     print(
         f"{len(sds)} layouts measured again: sd of log step time, median {np.median(sds):.3f}, largest {max(sds):.3f}"

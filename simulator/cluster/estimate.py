@@ -24,6 +24,7 @@ from .cluster_estimate import ClusterEstimate, Draws
 from .layout_choice import choose_layout, plan_space, plan_steps
 from .layouts.candidates import LayoutSpace
 from .layouts.layout import ParallelLayout, layout_warnings
+from .layouts.unstated import unstated_notes, unstated_sd
 from .memory.memory import GIB, Memory, MemoryCap, memory
 from .operations.energy import Energy, energy_used
 from .operations.goodput import expected_run_time, require_progress
@@ -73,7 +74,7 @@ def plan_step(config: RunConfig, fitted: StepTimeModel | None = None, cap: Memor
 def _searched(asked: StepQuestion) -> PlannedStep:
     config, space, fitted = asked.config, asked.space, asked.fitted
     layout = choose_layout(config, space, fitted, asked.cap)
-    steps = plan_steps(config, space, layout)
+    steps = unstated_sd(plan_steps(config, space, layout), layout, space.stated)
     return PlannedStep(
         fitted, space, layout, steps, fitted.predict(steps), float(fitted.log_sd(steps)[0]), memory(steps)
     )
@@ -242,6 +243,7 @@ class _Estimate:
         """Caveats of the numbers."""
         hardware, machines = self.config.hardware, self.steps.machines
         notes = layout_warnings(self.space.architecture, self.layout, self.space.per_node)
+        notes += unstated_notes(self.steps, self.layout, self.space.stated)
         shape = shape_note(self.config.model, self.space.architecture)
         if shape is not None:
             notes.append(shape)

@@ -226,7 +226,8 @@ class StepTimeModel:
     def _noise_sd(self, steps: Steps) -> np.ndarray:
         shape = np.shape(np.broadcast_to(0.0, np.broadcast(steps.layouts.tp, steps.models.layers).shape)) or (1,)
         experts = np.broadcast_to(np.atleast_1d(steps.models.num_experts > 0), shape)
-        return np.where(experts, self.spread.noise_sd_experts, self.spread.noise_sd)
+        noise = np.where(experts, self.spread.noise_sd_experts, self.spread.noise_sd)
+        return np.hypot(noise, steps.layouts.unstated_sd)
 
     def _shared_sd(self, steps: Steps) -> np.ndarray:
         """Sd of what isn't known of an unmeasured accelerator and of a release; all steps of a cluster share it."""

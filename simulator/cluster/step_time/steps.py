@@ -169,6 +169,8 @@ class Layouts(_Columns):
     """Index into FRAMEWORKS."""
     release: np.ndarray = field(default_factory=lambda: np.array(0.0))
     """Release of the software as `releases.release_number` holds it; 0 where none is stated."""
+    unstated_sd: np.ndarray = field(default_factory=lambda: np.array(0.0))
+    """Sd of log step time over what isn't stated of the layout (`layouts/unstated.py`)."""
 
     @property
     def devices(self) -> np.ndarray:

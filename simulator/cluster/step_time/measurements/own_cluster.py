@@ -31,6 +31,7 @@ _OTHER_RELEASE = 0.8
 sources are left out and calibrated on three rows; at 1, intervals of mixtures of experts cover 75 % instead of 85."""
 _LARGEST = 1e18  # of any number that describes a step in a file: parameters, FLOP/s
 _MOST_STEPS = 1000
+_LATER = ("release", "unstated_sd")  # names that files of the first versions lack
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,8 @@ def _struct(kind: Any, plain: Mapping[str, Any], length: int) -> Any:
     """One struct of arrays (…, length) of numbers within bounds; ValueError for any other."""
     values = {}
     for name in (field.name for field in fields(kind)):
-        # files of earlier versions tell no release
-        given = plain[name] if name in plain or name != "release" else [0.0] * length
+        # files of earlier versions tell no release, nor what wasn't stated
+        given = plain[name] if name in plain or name not in _LATER else [0.0] * length
         stated = np.array(given, dtype=object)
         unused = stated == np.array(None)
         stated[unused] = np.inf

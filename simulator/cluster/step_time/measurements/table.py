@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .....core.errors import RunTableError
 from .....core.model.architecture import Architecture
+from ...layouts.unstated import usual_micro_batch
 from ..steps import Layouts, Steps, layouts, model
 from .table_rows import (
     Cell,
@@ -30,6 +31,7 @@ from .table_rows import (
     shape_fields,
     shape_of,
     text,
+    unstated,
 )
 
 if TYPE_CHECKING:
@@ -68,6 +70,8 @@ class Measurements:
     rows: np.ndarray
     """Positions in the table."""
     skipped: Mapping[str, int]
+    assumed: Mapping[str, int] = field(default_factory=dict)
+    """Keys of the layout that rows don't state, which were taken as usual, with the number of such rows."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -75,7 +79,7 @@ class Measurements:
     def take(self, chosen: np.ndarray) -> Measurements:
         """Some of the rows."""
         parts = {name: getattr(self, name)[chosen] for name in _PER_ROW}
-        return Measurements(steps=self.steps.take(chosen), skipped=self.skipped, **parts)
+        return Measurements(steps=self.steps.take(chosen), skipped=self.skipped, assumed=self.assumed, **parts)
 
 
 _PER_ROW = ("step_time_s", "peak_memory_gib", "memory_kind", "source", "group", "recompute_known", "ran", "rows")
@@ -131,6 +135,7 @@ class _Found:
         self.facts: list[dict[str, Any]] = []
         self.rows: list[int] = []
         self.skipped: Counter[str] = Counter()
+        self.assumed: Counter[str] = Counter()
 
     def add(self, position: int, row: Mapping[str, Cell]) -> None:
         try:
@@ -145,6 +150,9 @@ class _Found:
             self.skipped[str(reason)] += 1
             return
         self.models.add(key, lambda: model(shape))
+        if row.get("micro_batch") is None:
+            layout = usual_micro_batch(self.models.last, self.machines.last, layout)
+        self.assumed.update(unstated(row, layout))
         self.layouts.append(layout)
         self.rows.append(position)
         same = tuple(row.get(name) for name in _SAME)
@@ -175,6 +183,7 @@ class _Found:
             steps=Steps(self.models.join(), self.machines.join(), Layouts(**vars(layouts(**columns)))),
             rows=np.array(self.rows),
             skipped=dict(self.skipped),
+            assumed=dict(self.assumed),
             **facts,
         )
 
@@ -192,6 +201,11 @@ class _Unique:
             self.made.append(make())  # first, as it may fail
             self.keys[key] = len(self.made) - 1
         self.index.append(self.keys[key])
+
+    @property
+    def last(self) -> Any:
+        """The struct of the row that was added last."""
+        return self.made[self.index[-1]]
 
     def join(self) -> Any:
         joined = type(self.made[0]).join(self.made)

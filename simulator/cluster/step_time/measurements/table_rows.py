@@ -17,6 +17,7 @@ from .....core.model.architecture import Architecture
 from .....core.units import shown
 from .....datasets.facts.accelerators import PRECISIONS, Precision, find
 from ....config.software_release import release_inside, release_number
+from ...layouts.unstated import interleaving
 from ..steps import FRAMEWORKS, Machines, machine
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "shape_fields",
     "shape_of",
     "text",
+    "unstated",
 ]
 
 Cell = float | str | None
@@ -119,6 +121,10 @@ def _whole(row: Mapping[str, Cell], name: str, default: int | None = None, *, le
     return int(number)
 
 
+def _stated(row: Mapping[str, Cell], name: str) -> int | None:
+    return None if row.get(name) is None else _whole(row, name)
+
+
 def framework_index(name: str | None) -> int:
     """Index into FRAMEWORKS of a framework by its name; Megatron's kin where nothing else fits."""
     words = (name or "").casefold()
@@ -200,24 +206,29 @@ def machine_of(row: Mapping[str, Cell]) -> Machines:
 
 
 def layout_of(row: Mapping[str, Cell], layers: int) -> dict[str, float]:
-    """The layout of a row. Unpublished recomputation counts as none, an unpublished micro-batch as 1."""
-    tp, pp, cp, vpp = (_whole(row, name, 1) for name in ("tp", "pp", "cp", "vpp"))
+    """The layout of a row. Unpublished recomputation counts as none, an unpublished micro-batch as 1.
+
+    Unpublished chunks of a pipeline's stages are as usual, with what else is possible in `unstated_sd`.
+    """
+    tp, pp, cp = (_whole(row, name, 1) for name in ("tp", "pp", "cp"))
     devices, batch = _whole(row, "n_gpus"), _whole(row, "global_batch")
     dp = _whole(row, "dp", max(1, devices // (tp * pp * cp)))
     if tp * pp * cp * dp != devices:
         raise SkippedError("whose tp · pp · cp · dp isn't n_gpus")
     if batch < dp:
         raise SkippedError("whose global_batch is less than one sequence per data-parallel rank")
-    # frameworks may count the embedding and the head as a layer each
-    if pp * vpp > layers + 2:
-        raise SkippedError("with more pipeline stages than layers")
     micro = min(_whole(row, "micro_batch", 1), batch // dp)
     rounds = max(1, round(batch / (dp * micro)))
+    framework = framework_index(text(row, "framework"))
+    usual = interleaving(layers, pp, rounds, framework, about=_stated(row, "vpp"))
+    # frameworks may count the embedding and the head as a layer each
+    if pp * usual.vpp > layers + 2:
+        raise SkippedError("with more pipeline stages than layers")
     recompute, offloaded = text(row, "recompute") or "none", _offloaded(row)
     return {
         "tp": tp,
         "pp": pp,
-        "vpp": vpp,
+        "vpp": usual.vpp,
         "cp": cp,
         "ep": _whole(row, "ep", 1),
         "dp": dp,
@@ -231,9 +242,16 @@ def layout_of(row: Mapping[str, Cell], layers: int) -> dict[str, float]:
         "flash_attention": flag(row, "flash_attn", True),
         **{f"offload_{what}": offloaded.get(what, 0.0) for what in _OFFLOAD},
         "loss_chunks": 1.0,
-        "framework": framework_index(text(row, "framework")),
+        "framework": framework,
         "release": _release(row),
+        "unstated_sd": 0.0 if row.get("vpp") is not None else usual.log_sd,
     }
+
+
+def unstated(row: Mapping[str, Cell], layout: Mapping[str, float]) -> tuple[str, ...]:
+    """The keys of a row's layout that aren't stated and matter to the time of its step: vpp and micro_batch."""
+    matter = {"vpp": layout["unstated_sd"] > 0, "micro_batch": layout["accumulation"] * layout["micro_batch"] > 1}
+    return tuple(name for name, matters in matter.items() if matters and row.get(name) is None)
 
 
 def _release(row: Mapping[str, Cell]) -> float:
