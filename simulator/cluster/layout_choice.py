@@ -10,6 +10,7 @@ import numpy as np
 from ...core.errors import ConfigError, InfeasibleError
 from ..config.hardware import Framework, HardwareConfig, LayoutConfig
 from ..config.run_config import RunConfig
+from ..config.software_release import release_number
 from .layouts.candidates import LayoutSpace
 from .layouts.layout import ParallelLayout, batch_sequences
 from .layouts.layout_problems import complete_layout
@@ -49,8 +50,17 @@ def plan_space(config: RunConfig) -> LayoutSpace:
     sequences = batch_sequences(batch, architecture.context_length)
     states = states_of(config.optim.optimizer, config.optim.master_weights == "fp32")
     hardware = config.hardware
-    kernels = kernels_of(hardware.compile, hardware.dropout)
-    return LayoutSpace(architecture, count, hardware.domain, sequences, stated, states, hardware.fit_chance, kernels)
+    return LayoutSpace(
+        architecture,
+        count,
+        hardware.domain,
+        sequences,
+        stated,
+        states,
+        hardware.fit_chance,
+        kernels_of(hardware.compile, hardware.dropout),
+        0.0 if hardware.release is None else release_number(hardware.release),
+    )
 
 
 def _require_facts(hardware: HardwareConfig, count: int, stated: LayoutConfig) -> None:
@@ -91,7 +101,8 @@ def plan_steps(
         devices=layout.devices,
         offload=layout.offload_optimizer or layout.offload_weights or layout.offload_activations,
     )
-    return Steps(model(space.architecture), part, layouts(**columns), space.states, space.kernels)
+    plans = layouts(**columns, release=space.release)
+    return Steps(model(space.architecture), part, plans, space.states, space.kernels)
 
 
 def choose_layout(

@@ -35,7 +35,7 @@ class StepQuestion:
         software = (hardware.framework, hardware.compile, hardware.dropout)
         machines = (hardware.machine.model_dump_json(), hardware.working_precision, *software)
         # the very model: it is held here, so that no other takes on its identity
-        return (*shape, space.fit_chance, *machines, id(self.fitted), self.cap)
+        return (*shape, space.fit_chance, space.release, *machines, id(self.fitted), self.cap)
 
     @override
     def __eq__(self, other: object) -> bool:

@@ -23,6 +23,7 @@ from ...core.errors import ConfigError
 from ...core.reading.fields import FieldError, Frozen, PositiveReal, Real, Share, Whole, whole_schema
 from ...core.units import shown
 from ...datasets.facts.accelerators import Accelerator, Precision, accelerator, catalogue
+from .software_release import release_name, release_number
 
 __all__ = ["Compile", "Framework", "HardwareConfig", "LayoutConfig", "Offload", "Recompute"]
 
@@ -54,6 +55,16 @@ def _known(value: Any) -> Any:
     if value is None or isinstance(value, Mapping | Accelerator):
         return value
     raise ConfigError(f"got {shown(value)}; expected a name such as H100-SXM-80, or a mapping with peak_tflops")
+
+
+def _release(value: Any) -> Any:
+    """A release as text, whether YAML made a number of it or not."""
+    if isinstance(value, str):
+        release_number(value)
+        return value.strip()
+    if isinstance(value, float) and 0 < value < 100:
+        return release_name(release_number(value)) if release_number(value) else f"{value:g}"
+    raise ConfigError(f"got {shown(value)}; expected year and month in quotes, such as '26.04'")
 
 
 def _name_or_mapping(value: Accelerator | None) -> Any:
@@ -150,6 +161,11 @@ class HardwareConfig(Frozen):
         default=None,
         description="Whether training drops activations at random; masks take memory (default: only of GPT-like "
         "models under megatron and deepspeed without flash attention, as was usual before 2023).",
+    )
+    release: Annotated[str, BeforeValidator(_release), WithJsonSchema({"type": ["string", "number"]})] | None = Field(
+        default=None,
+        description="Release of the training software by year and month, such as 26.04 or 26.04.01 "
+        "(default: the newest whose step times were measured).",
     )
     fit_chance: Annotated[Share, Field(gt=0, lt=1)] = Field(
         default=0.9, description="Chance to fit into memory that a layout must have to be chosen, such as 0.9 or 90%."

@@ -55,6 +55,8 @@ class LayoutSpace:
     """Chance to fit into memory that a layout must have."""
     kernels: Kernels = field(default_factory=Kernels)
     """How the software runs operators."""
+    release: float = 0.0
+    """Release of the training software as a number; 0 where none is stated."""
 
 
 class _Split(NamedTuple):

@@ -34,8 +34,8 @@ NOISE_SD = 0.2
 KIND_VARIANCE = 0.5
 """Variance shared by sources with the same generation and software, over that of a single source (chosen likewise)."""
 KIND_SCALE = 0.05
-"""Log units about its kind from which a source counts less, as a Cauchy variable (chosen likewise: 0.1 does nearly as well).
-One source of untuned software is 0.3 slower than its kind; in a plain mean it would take all of that kind with it."""
+"""Log units about its kind from which a source counts less, as a Cauchy variable (chosen likewise: 0.1 does nearly as
+well). One source of untuned software is 0.3 slower than its kind; a plain mean would take all of that kind with it."""
 
 AGAIN_SD = 0.05
 """Sd of a row about the other measurements of its layout by its source, log units: what is left of NOISE_SD where only

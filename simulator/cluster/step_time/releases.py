@@ -1,34 +1,24 @@
 """Releases of training software: how much longer a step takes with an older one than with the newest.
 
-Identical layouts of mixtures of experts ran 1.2 to 1.5 times faster between two releases of one framework. A release is
-named by year and month, as NVIDIA's containers are (26.04, or 26.04.01 for its first patch), and held as the number
-2604.01; 0 stands for none stated, which is taken as the newest. What is known of releases is a random walk for each kind
-of software, of accelerator and of model (dense, or with experts), fitted with the efficiencies.
+Identical layouts of mixtures of experts ran 1.2 to 1.5 times faster between two releases of one framework. What is
+known of releases is a random walk for each kind of software, of accelerator and of model (dense, or with experts),
+fitted with the efficiencies (`fitting.py`). Releases are numbers (`config/software_release.py`); 0 stands for none
+stated, which is taken as the newest.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ....core.errors import InputError
 from ....core.units import shown
+from ...config.software_release import release_name, release_number
 from .steps import FRAMEWORKS, GENERATIONS, Steps
 
-__all__ = [
-    "KINDS",
-    "RELEASE_STEP_SD",
-    "Releases",
-    "any_generation",
-    "release_inside",
-    "release_kinds",
-    "release_name",
-    "release_number",
-]
+__all__ = ["KINDS", "RELEASE_STEP_SD", "Releases", "any_generation", "release_kinds"]
 
 KINDS = ("dense", "experts")
 """Kinds of models whose releases are told apart."""
@@ -36,50 +26,12 @@ RELEASE_STEP_SD = (0.03, 0.12)
 """Sd of log step time from a release to the next, by KINDS: that of layouts which the shared runs measured in both
 (dense 0.03 over 30 pairs, experts 0.12 over 36)."""
 
-_DATED = re.compile(r"(?:20)?(\d{2})[.-](\d{1,2})(?:[.-](\d{1,2}))?")
-_INSIDE = re.compile(r"(?<![\d.])(\d{2}\.\d{2}(?:\.\d{1,2})?)(?![\d.])")
-_NUMBERED = re.compile(r"v?\d+(?:[.-]\d+)*")
-_EXPECTED = "expected year and month as 26.04, with a patch as 26.04.01, or a date as 2026-04-15"
+_SAME = 1e-3  # numbers of releases that differ by less are one
 _LARGEST_LOG = 3.0  # log units between two releases in a file
 
 
-def release_number(said: str | float) -> float:
-    """A release as a number that orders releases: 26.04.01 is 2604.01.
-
-    Args:
-        said: Year and month, a patch after them; a date; or the number that a table's reader makes of it (26.1 is 26.10).
-
-    Returns:
-        The number; 0 for a version that doesn't tell its date, such as 0.15.0: of those nothing is known.
-
-    Raises:
-        InputError: It is no version at all.
-    """
-    words = f"{said:.2f}" if isinstance(said, float) else said.strip().casefold()
-    found = _DATED.fullmatch(words)
-    if found is not None and 1 <= int(found[2]) <= 12:
-        # of a date the day says nothing of a release
-        patch = 0 if found[3] is None or words.startswith("20") else int(found[3])
-        return 100.0 * int(found[1]) + int(found[2]) + patch / 100.0
-    if _NUMBERED.fullmatch(words):
-        return 0.0
-    raise InputError(f"got {shown(said)}; {_EXPECTED}")
-
-
-def release_inside(words: str) -> float:
-    """The release that a framework's name ends with (`megatron-bridge 26.04`), 0 where it has none."""
-    found = _INSIDE.search(words)
-    return 0.0 if found is None else release_number(found[1])
-
-
-def release_name(number: float) -> str:
-    """A release as people write it: 26.04, 26.04.01."""
-    month, patch = divmod(round(100.0 * number), 100)
-    return f"{month // 100:02d}.{month % 100:02d}" + (f".{patch:02d}" if patch else "")
-
-
 def release_kinds(steps: Steps) -> np.ndarray:
-    """Of each step the kind of software, accelerator and model by which releases are told apart: a whole number, (n,)."""
+    """Kinds of software, accelerator and model by which releases are told apart: whole numbers, (n,)."""
     experts = steps.models.num_experts > 0
     cell = steps.layouts.framework * (len(GENERATIONS) + 1) + steps.machines.generation
     return np.broadcast_to(np.atleast_1d(cell * len(KINDS) + experts).astype(int), (len(steps),))
@@ -93,13 +45,13 @@ def any_generation(kinds: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Releases:
-    """What is known of releases: by kind (`release_kinds`) the releases, oldest first, and how much slower each is.
+    """What is known of releases: by kind (`release_kinds`) the releases, oldest first, and how much slower they are.
 
     A kind that isn't there has what any accelerator's has.
     """
 
     known: Mapping[int, tuple[np.ndarray, np.ndarray]]
-    """By kind: numbers of releases (k,), and log units by which a step takes longer than with the last of them, (k,)."""
+    """By kind: numbers of releases (k,), and log units by which steps take longer than with the last, (k,)."""
     spread: tuple[float, float]
     """Sd of log step time between releases, by KINDS: what isn't known where none is stated, or none that is known."""
 
@@ -113,7 +65,7 @@ class Releases:
         for kind, (numbers, slower) in self.known.items():
             own = (kinds == kind) & (release > 0)
             # between two known releases it is the older one; before the first of them, the first
-            found[own] = slower[np.maximum(np.searchsorted(numbers, release[own], side="right") - 1, 0)]
+            found[own] = slower[np.maximum(np.searchsorted(numbers, release[own] + _SAME, side="right") - 1, 0)]
         return found
 
     def log_sd(self, steps: Steps) -> np.ndarray:
@@ -122,7 +74,7 @@ class Releases:
         kinds, unknown = self._kinds(steps), np.ones(len(steps), dtype=bool)
         for kind, (numbers, _) in self.known.items():
             own = kinds == kind
-            unknown[own] = ~np.isin(np.round(release[own], 2), np.round(numbers, 2))
+            unknown[own] = np.min(np.abs(release[own][:, None] - numbers), axis=1) >= _SAME
         return np.where(unknown, np.take(self.spread, kinds % len(KINDS)), 0.0)
 
     def _kinds(self, steps: Steps) -> np.ndarray:
@@ -132,22 +84,20 @@ class Releases:
 
     def note(self, framework: int, release: float, said: str) -> str | None:
         """What to tell someone who states a release that nobody measured; None where it was measured."""
-        numbers = sorted(
-            {float(n) for kind, (found, _) in self.known.items() if _software(kind) == framework for n in found}
-        )
-        if any(abs(number - release) < 1e-3 for number in numbers):
+        found = {float(n) for kind, (ns, _) in self.known.items() if _software(kind) == framework for n in ns}
+        numbers = sorted(found)
+        if any(abs(number - release) < _SAME for number in numbers):
             return None
-        names = ", ".join(release_name(number) for number in numbers)
-        known = f"known of {FRAMEWORKS[framework]}: {names}" if names else f"no release of {FRAMEWORKS[framework]} is"
-        earlier = [number for number in numbers if number <= release]
-        taken = (
-            "the newest"
-            if release == 0 or not numbers or release > numbers[-1]
-            else release_name((earlier or numbers)[-1 if earlier else 0])
-        )
+        software = FRAMEWORKS[framework]
+        if numbers:
+            known = f"those of {software} are {', '.join(map(release_name, numbers))}"
+        else:
+            known = f"no release of {software} is told apart"
+        earlier = [number for number in numbers if number < release] or numbers[:1]
+        newest = not numbers or release == 0 or release > numbers[-1]
         return (
             f"hardware.release {shown(said)}: no step time was measured with it ({known}); "
-            f"{taken} is taken, and the spread between releases is part of the interval"
+            f"{'the newest' if newest else release_name(earlier[-1])} is taken, and the interval is wider for it"
         )
 
     def to_dict(self) -> dict[str, Any]:

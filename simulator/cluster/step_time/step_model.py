@@ -27,6 +27,7 @@ from .measurements.own_cluster import REPEAT_SD, MeasuredSteps, likeness, same_r
 from .parts import StepTime, step_time
 from .releases import Releases
 from .residual import Residual, features
+from .roofline import least_step_s
 from .steps import FRAMEWORKS, GENERATIONS, Steps
 
 __all__ = ["LEVELS", "Spread", "StepTimeModel"]
@@ -38,13 +39,13 @@ _FORMATS = (1, 2, 3)  # the second may hold measured steps beside the model befo
 _LARGEST_BYTES = 16 * 2**20
 _ITERATIONS = 6  # of Gauss–Newton and reweighting for calibrated parameters; four suffice
 _FREEDOMS = 4.0
-"""Degrees of freedom of measured steps about a cluster's model: 2 to 6 do as well where sources are left out, a Gaussian
-leaves mixtures of experts 11.3 % off instead of 10.2 after three rows."""
+"""Degrees of freedom of measured steps about a cluster's model: 2 to 6 do as well where sources are left out; with a
+Gaussian, mixtures of experts are 11.3 % off instead of 10.2 after three rows."""
 _TAIL = 0.46  # (z / 1.96)² − 1 per e-fold of rarity beyond 95 %: normal quantiles to 1 % up to 99.99 %
 _IMPLAUSIBLE = 100.0  # times a prediction: milliseconds, or another model's time
 _LARGEST_LOG = 10.0  # log units: bound of an offset, or of a parameter about its prior, in a file
 _SAME = 1e-9  # of times and shares: two layouts that differ by less are one
-_UNKNOWN_GENERATION_SD = 0.15  # log units; spread of efficiencies over generations, from their priors
+_UNKNOWN_GENERATION_SD = 0.2  # log units; by the coverage of generations left out (benchmarks/step_time.py)
 
 
 @dataclass(frozen=True)
@@ -186,10 +187,10 @@ class StepTimeModel:
         return self._tangent(steps) @ self.own.before @ self.own.tangents.T + noise * alike
 
     def interval_s(self, steps: Steps, level: float = 0.8) -> tuple[np.ndarray, np.ndarray]:
-        """Central interval of the step time at one of LEVELS."""
+        """Central interval of the step time at one of LEVELS, cut at the least possible time (`roofline.py`)."""
         half = self.spread.quantiles[level] * self.log_sd(steps)
         total_s = self.predict(steps).total_s
-        return total_s * np.exp(-half), total_s * np.exp(half)
+        return np.maximum(total_s * np.exp(-half), np.minimum(least_step_s(steps), total_s)), total_s * np.exp(half)
 
     def calibrated(self, steps: Steps, step_time_s: np.ndarray) -> StepTimeModel:
         """The model for a cluster with these measured steps (k,), beside those that it was calibrated on before.
@@ -229,7 +230,7 @@ class StepTimeModel:
         return np.hypot(noise, steps.layouts.unstated_sd)
 
     def _shared_sd(self, steps: Steps) -> np.ndarray:
-        """Sd of what isn't known of an accelerator nobody measured, and of a release; all steps of a cluster share it."""
+        """Sd of what isn't known of an unmeasured accelerator and of a release; all steps of a cluster share it."""
         unknown = np.where(steps.machines.generation >= len(GENERATIONS), _UNKNOWN_GENERATION_SD, 0.0)
         return np.hypot(unknown, self.releases.log_sd(steps))
 
@@ -362,8 +363,8 @@ class OwnSteps:
 def _conditioned(prior: StepTimeModel, measured: MeasuredSteps) -> StepTimeModel:
     """A model conditioned on measured steps: Gauss–Newton on the offset and the log parameters.
 
-    Measured steps are as a Student t about what the cluster's offset and efficiencies say, so that one which contradicts
-    the rest counts less (iteratively reweighted: Lange, Little & Taylor 1989).
+    Measured steps are as a Student t about what the cluster's offset and efficiencies say, so that one which
+    contradicts the rest counts less (iteratively reweighted: Lange, Little & Taylor 1989).
     """
     before = prior.covariance.copy()
     if prior.calibrated_on == 0:  # what isn't known of a generation or of a release all its steps share

@@ -16,8 +16,8 @@ from .....core.errors import InputError
 from .....core.model.architecture import Architecture
 from .....core.units import shown
 from .....datasets.facts.accelerators import PRECISIONS, Precision, find
+from ....config.software_release import release_inside, release_number
 from ...layouts.unstated import interleaving
-from ..releases import release_inside, release_number
 from ..steps import FRAMEWORKS, Machines, machine
 
 __all__ = [
