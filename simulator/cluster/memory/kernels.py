@@ -16,6 +16,7 @@ UNKNOWN = 0.38
 """Share of what is compiled where nothing is said. Published readings of PyTorch's trainers are of either kind; with
 that withheld 0.25 to 0.5 are about as good. Rather less than half, since an estimate that is too low costs a run."""
 
+_LOSS_TOO = 2504.0  # the release, as `releases` numbers them, from which on the loss is compiled with the layers
 _FSDP = FRAMEWORKS.index("fsdp")
 _UNFUSED = (FRAMEWORKS.index("megatron"), FRAMEWORKS.index("deepspeed"))
 _COMPILED: Mapping[Compile, tuple[float, float]] = {"none": (0.0, 0.0), "layers": (1.0, 0.0), "all": (1.0, 1.0)}
@@ -28,10 +29,19 @@ def kernels_of(compiled: Compile | None = None, dropout: bool | None = None) -> 
 
 
 def stated_kernels(steps: Steps) -> Kernels:
-    """Kernels as stated, and what follows: PyTorch's trainers compile layers with 8-bit products, slow without."""
-    machines, compiled = steps.machines, steps.kernels.compiled
+    """Kernels as stated, and what follows from number formats and releases.
+
+    PyTorch's trainers compile layers with 8-bit products, which are slow otherwise, and together with layers the loss
+    since April 2025 (torchtitan's pull request 1033), never before.
+    """
+    machines, kernels, release = steps.machines, steps.kernels, steps.layouts.release
     narrow = machines.narrow_bytes < machines.value_bytes
-    return replace(steps.kernels, compiled=np.where(np.isnan(compiled) & narrow, 1.0, compiled))
+    layers = np.where(np.isnan(kernels.compiled) & narrow, 1.0, kernels.compiled)
+    loss = kernels.compiled_loss
+    if np.any(release > 0):
+        implied = np.where(release >= _LOSS_TOO, layers, np.where(release > 0, 0.0, np.nan))
+        loss = np.where(np.isnan(loss), implied, loss)
+    return replace(kernels, compiled=layers, compiled_loss=loss)
 
 
 def compiled_share(stated: np.ndarray) -> np.ndarray:

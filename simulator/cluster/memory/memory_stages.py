@@ -90,7 +90,7 @@ class Stages:
         self.attention_params = (matrices / np.where(models.matrix_split == 0, 1.0, layouts.tp)).sum(axis=0)
         # With a pipeline, PyTorch's FSDP keeps weights and gradients whole between micro-batches (torchtitan does),
         # since gathering them for every one would cost more than the pipeline saves.
-        self.whole = (layouts.framework == _FSDP) & (layouts.pp > 1) & (layouts.zero_stage > 0)
+        self.whole = (layouts.framework == _FSDP) & (layouts.pp > 1)
         self.zero = np.where(self.whole, np.minimum(layouts.zero_stage, 1.0), layouts.zero_stage)
         chunks = layouts.pp * layouts.vpp
         self.even = models.layers % chunks == 0
@@ -246,7 +246,7 @@ class Stages:
         others = dense * (1.0 - 1.0 / layouts.data_ranks) + experts * (1.0 - 1.0 / layouts.expert_ranks)
         copies = np.where(self.zero >= 3, 2.0, np.where(self.zero == 2, 1.0, 0.0))
         shapes = one_layer + np.where(any_experts, models.expert_params, 0.0)
-        scattered = np.where(self.whole, _SCATTERED, constants["cached_gradients"])
+        scattered = np.where(self.whole & (layouts.data_ranks > 1), _SCATTERED, constants["cached_gradients"])
         cached = np.where(self.zero >= 2, 0.0, scattered) * np.minimum(shapes, contents.dense)
         values = copies * others + layouts.offload_weights * (dense + experts) + cached
         fixed = np.where(contents.dense > 0, constants["fixed_gib"] * GIB, 0.0)
