@@ -14,7 +14,7 @@ import numpy as np
 
 from ..step_time.steps import FRAMEWORKS, Steps
 from .activations import LayerActivations, layer_activations
-from .kernels import compiled_share, stated_kernels
+from .kernels import compiled_shares
 from .memory_software import Software, by_framework
 from .parameter_bytes import parameter_bytes
 
@@ -71,12 +71,12 @@ class Stages:
         }
         self.layer: LayerActivations = layer_activations(steps)
         layouts, models = steps.layouts, steps.models
-        kernels = stated_kernels(steps)
-        kept = self._between("kept", compiled_share(kernels.compiled))
-        self.logit_bytes = self._between("logit_bytes", compiled_share(kernels.compiled_loss))
+        layers_compiled, loss_compiled = compiled_shares(steps)
+        kept = self._between("kept", layers_compiled)
+        self.logit_bytes = self._between("logit_bytes", loss_compiled)
         self.unsaid = {
-            "activations": self._unsaid("kept", kernels.compiled) * (layouts.flash_attention > 0),
-            "logits": self._unsaid("logit_bytes", kernels.compiled_loss),
+            "activations": self._unsaid("kept", layers_compiled) * (layouts.flash_attention > 0),
+            "logits": self._unsaid("logit_bytes", loss_compiled),
         }
         """What eager execution takes more than is counted of a part, as a share of it."""
         # Before attention was fused, hardly anything was: Korthikanti et al. count every operator's tensors.
@@ -105,10 +105,10 @@ class Stages:
         eager = self.constants[name]
         return eager + share * (self.constants[f"{name}_compiled"] - eager)
 
-    def _unsaid(self, name: str, stated: np.ndarray) -> np.ndarray:
+    def _unsaid(self, name: str, share: np.ndarray) -> np.ndarray:
         """How far a constant lies above what is taken of it where nobody says what is compiled, as a share of that."""
-        taken = self._between(name, compiled_share(stated))
-        return np.where(np.isnan(stated), self.constants[name] / taken - 1.0, 0.0)
+        known = (share == 0.0) | (share == 1.0)
+        return np.where(known, 0.0, self.constants[name] / self._between(name, share) - 1.0)
 
     def first(self) -> dict[str, np.ndarray]:
         """The stage with the embedding, and with the head too where there is one stage only."""
