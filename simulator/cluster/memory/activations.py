@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..step_time.steps import FRAMEWORKS, Steps
-from .kernels import compiled_share, dropout_share, stated_kernels
+from .kernels import compiled_shares, dropout_share
 
 __all__ = ["LayerActivations", "layer_activations"]
 
@@ -140,7 +140,7 @@ def _every_second_product(steps: Steps) -> np.ndarray:
     stream, inside = models.width / split, models.ffn_width / layouts.tp
     queries = models.heads * models.key_width / layouts.tp
     values = models.kv_heads * models.value_width / layouts.tp
-    last = (1.0 - compiled_share(stated_kernels(steps).compiled)) * stream
+    last = (1.0 - compiled_shares(steps)[0]) * stream
     # q, (k,) v, (o,) then up, (gate,) down where gated, and up, (down) where not
     plain = queries + values + inside + np.where(models.projections > 1, last, 0.0)
     plain = steps.micro_tokens * steps.machines.value_bytes * plain

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..step_time.steps import FRAMEWORKS, Steps
 from .activations import LayerActivations, layer_activations
-from .kernels import compiled_share, stated_kernels
+from .kernels import compiled_shares
 from .memory_software import Software, by_framework
 from .parameter_bytes import parameter_bytes
 
@@ -71,12 +71,12 @@ class Stages:
         }
         self.layer: LayerActivations = layer_activations(steps)
         layouts, models = steps.layouts, steps.models
-        kernels = stated_kernels(steps)
-        kept = self._between("kept", compiled_share(kernels.compiled))
-        self.logit_bytes = self._between("logit_bytes", compiled_share(kernels.compiled_loss))
+        layers_compiled, loss_compiled = compiled_shares(steps)
+        kept = self._between("kept", layers_compiled)
+        self.logit_bytes = self._between("logit_bytes", loss_compiled)
         self.unsaid = {
-            "activations": self._unsaid("kept", kernels.compiled) * (layouts.flash_attention > 0),
-            "logits": self._unsaid("logit_bytes", kernels.compiled_loss),
+            "activations": self._unsaid("kept", layers_compiled) * (layouts.flash_attention > 0),
+            "logits": self._unsaid("logit_bytes", loss_compiled),
         }
         """What eager execution takes more than is counted of a part, as a share of it."""
         # Before attention was fused, hardly anything was: Korthikanti et al. count every operator's tensors.
@@ -90,7 +90,7 @@ class Stages:
         self.attention_params = (matrices / np.where(models.matrix_split == 0, 1.0, layouts.tp)).sum(axis=0)
         # With a pipeline, PyTorch's FSDP keeps weights and gradients whole between micro-batches (torchtitan does),
         # since gathering them for every one would cost more than the pipeline saves.
-        self.whole = (layouts.framework == _FSDP) & (layouts.pp > 1) & (layouts.zero_stage > 0)
+        self.whole = (layouts.framework == _FSDP) & (layouts.pp > 1)
         self.zero = np.where(self.whole, np.minimum(layouts.zero_stage, 1.0), layouts.zero_stage)
         chunks = layouts.pp * layouts.vpp
         self.even = models.layers % chunks == 0
@@ -105,10 +105,10 @@ class Stages:
         eager = self.constants[name]
         return eager + share * (self.constants[f"{name}_compiled"] - eager)
 
-    def _unsaid(self, name: str, stated: np.ndarray) -> np.ndarray:
+    def _unsaid(self, name: str, share: np.ndarray) -> np.ndarray:
         """How far a constant lies above what is taken of it where nobody says what is compiled, as a share of that."""
-        taken = self._between(name, compiled_share(stated))
-        return np.where(np.isnan(stated), self.constants[name] / taken - 1.0, 0.0)
+        known = (share == 0.0) | (share == 1.0)
+        return np.where(known, 0.0, self.constants[name] / self._between(name, share) - 1.0)
 
     def first(self) -> dict[str, np.ndarray]:
         """The stage with the embedding, and with the head too where there is one stage only."""
@@ -246,7 +246,7 @@ class Stages:
         others = dense * (1.0 - 1.0 / layouts.data_ranks) + experts * (1.0 - 1.0 / layouts.expert_ranks)
         copies = np.where(self.zero >= 3, 2.0, np.where(self.zero == 2, 1.0, 0.0))
         shapes = one_layer + np.where(any_experts, models.expert_params, 0.0)
-        scattered = np.where(self.whole, _SCATTERED, constants["cached_gradients"])
+        scattered = np.where(self.whole & (layouts.data_ranks > 1), _SCATTERED, constants["cached_gradients"])
         cached = np.where(self.zero >= 2, 0.0, scattered) * np.minimum(shapes, contents.dense)
         values = copies * others + layouts.offload_weights * (dense + experts) + cached
         fixed = np.where(contents.dense > 0, constants["fixed_gib"] * GIB, 0.0)

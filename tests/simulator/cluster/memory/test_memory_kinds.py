@@ -88,6 +88,20 @@ def test_compiling_never_needs_more(framework, shape, policy):
         assert unsaid.log_sd[0] > eager.log_sd[0]
 
 
+def test_a_release_tells_whether_the_loss_is_compiled():
+    """Since April 2025 with the layers, never before; what is stated of the loss stands."""
+    layers = replace(kernels_of("layers"), compiled_loss=np.array(np.nan))
+
+    def logits(kernels, release: float) -> float:
+        plan = layouts(framework=FRAMEWORKS.index("fsdp"), dp=8, zero_stage=3, recompute_full=1, release=release)
+        part = machine(accelerator("B200"), "bf16", devices=8)
+        return float(memory(Steps(model(LLAMA_8B), part, plan, kernels=kernels)).parts["logits"][0])
+
+    before, after, unsaid = (logits(layers, release) for release in (2412.0, 2508.0, 0.0))
+    assert before == logits(kernels_of("layers"), 2508.0) > unsaid > after == logits(kernels_of("all"), 2412.0)
+    assert logits(kernels_of(), 2412.0) == before
+
+
 @pytest.mark.parametrize(
     ("gib", "compiled", "precision", "replicas", "sequences"),
     [
