@@ -22,7 +22,9 @@ def _grid(sizes):
 def test_the_term_carries_few_steps_to_larger_runs():
     seen, larger = _grid([5e7, 1e8, 2e8, 4e8]), _grid([3e9])
     noisy = seen["loss"] * np.exp(RNG.normal(0.0, 1e-3, len(seen["loss"])))
-    observations = Observations({name: seen[name] for name in ("params", "tokens", "batch_tokens")}, noisy, np.ones(len(noisy)))
+    observations = Observations(
+        {name: seen[name] for name in ("params", "tokens", "batch_tokens")}, noisy, np.ones(len(noisy))
+    )
     prior = public_prior()
     errors = {}
     for law in ("general", "general+batch"):
