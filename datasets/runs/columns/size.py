@@ -35,7 +35,7 @@ add(
     ),
     Column(
         "params_total",
-        "parameters of a routed model with all its experts, beside `params` of one token: learning rate and batch go by it",
+        "parameters of a routed model with all experts, beside `params` of one token; rate and batch go by it",
         "parameters",
         rule="count",
         stated_at=None,
