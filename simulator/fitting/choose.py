@@ -19,7 +19,7 @@ AUTO = "auto"
 _FEWEST_RUNS = 4
 _VARIES = 1.5  # a column whose largest value is less than this many times its smallest can't carry an exponent
 _ONE_VALUE = 1.005  # and below this many times it is called one value
-_WORTH = {"general": 0.75, "chinchilla": 0.24, "kaplan": 0.01}
+FORMS_WORTH = {"general": 0.75, "chinchilla": 0.24, "kaplan": 0.01}
 """What forms are worth before any back-test (benchmarks/longer.py); rivals of a term share a quarter."""
 _RIVALS_WORTH = 0.25
 _LITTLE = 0.003  # what a law without the terms that the runs identify is worth
@@ -217,7 +217,7 @@ def _worth(names: Sequence[str]) -> dict[str, float]:
     found = {}
     for name in names:
         core, *extra = name.split("+")
-        worth = _WORTH.get(core, 1.0)
+        worth = FORMS_WORTH.get(core, 1.0)
         if len(extra) < len(preferred):
             worth = _LITTLE * worth
         for term, usual in zip(extra, preferred, strict=False):

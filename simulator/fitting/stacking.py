@@ -20,7 +20,7 @@ from .backtest import Scores
 _PRIOR_CUTS = 4.0  # 1 to 6 are alike (benchmarks/longer.py)
 _FREEDOM = 4.0  # of Student's t around a forecast
 _ROUNDS = 200
-_LEAST = 0.02  # of the forecast; a form of less is left out
+_LEAST = 0.05  # of the forecast; a form of less is left out
 
 
 def stacking_weights(scores: Mapping[str, Scores], prior: Mapping[str, float]) -> dict[str, float]:
