@@ -228,6 +228,8 @@ def forecast_curve(library: Library, run: Run, final: tuple[float, float] | None
     mine = [curve.final_loss for curve in library.curves if curve.family == run.family and curve.size == run.size]
     scale = final[0] if final is not None else float(np.mean(mine))
     prior = library.prior(run.family, run.size, run.path, scale)
+    if run.size not in sizes:
+        prior = prior.open_level(scale)  # the final loss sets it, whatever other sizes reach
     belief = condition(run.path, prior, anchor=final)
     return CurveForecast(run, belief, prior.name, tuple(_notes(library, run, final)))
 

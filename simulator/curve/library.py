@@ -26,6 +26,10 @@ class Curve:
     step: np.ndarray
     loss: np.ndarray
 
+    def __post_init__(self) -> None:
+        for name in ("step", "loss"):  # whole numbers of steps are numbers too: what is saved must be readable
+            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=float))
+
     @property
     def group(self) -> str:
         """Key of the runs that share a level."""
