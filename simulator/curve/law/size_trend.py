@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..library import Curve
+from ..smoothing import noise_of
 from .fitting import CurveFit
 
 SLOPE = np.array([-0.037, -0.2, -0.02, 0.0, -0.085, 0.16, 0.03])
@@ -22,9 +24,12 @@ SCATTER = np.array([0.005, 0.15, 0.03, 0.02, 0.005, 0.03, 0.05])
 """Standard deviation of a size about the line of its recipe. Chosen with SLOPE_SD and the drifts of `prior` so that
 90 % intervals of final losses hold about nine in ten runs of sizes left out (25M and 100M from each other, each size of
 the OLMo ladder from the three others or from two smaller ones) at 20, 30, 50 and 70 % of the run."""
-USUAL_MISS = 1.5e-3
-"""Misses of log loss that curves have of their own law (OLMo ladder .0014, 25M and 100M .0008); curves that miss by
-more, having been read off figures or logged roughly, tell that much less of other sizes."""
+USUAL_MISFIT = 2.5e-3
+"""By how much curves stray from their own law (OLMo ladder .0019 to .0024, 25M and 100M .0009 of the loss), the noise
+of single points apart. Curves that stray more, having been read off figures, say, tell that much less of other
+sizes."""
+_PARTS = 10  # of a run, whose mean misses are its misfit
+_FEW = 5  # points, of which noise can't be told from misfit
 _LEAST_SHARE = 1e-3  # of L0: A and B of a nonsensical fit may be below 0
 
 
@@ -36,14 +41,14 @@ class SizeLaw:
     theta: np.ndarray
     identified: bool = True
     """Whether its curves tell what a decay does."""
-    miss: float = 0.0
-    """Standard deviation of log loss about the law."""
+    misfit: float = 0.0
+    """Standard deviation of log loss about the law, without the noise of single points."""
 
     @classmethod
-    def of(cls, fit: CurveFit, group: str, size: float) -> SizeLaw:
+    def of(cls, fit: CurveFit, group: str, size: float, misfit: float = 0.0) -> SizeLaw:
         """The law that a fit has of a group."""
         floor, a, b = np.maximum(fit.level[group], _LEAST_SHARE * max(float(fit.level[group][0]), 1.0))
-        return cls(size, np.array([*fit.shape, *np.log([floor, a, b])]), fit.identified, fit.residual_sd)
+        return cls(size, np.array([*fit.shape, *np.log([floor, a, b])]), fit.identified, misfit)
 
 
 def at_size(laws: list[SizeLaw], size: float) -> tuple[np.ndarray, np.ndarray]:
@@ -62,6 +67,19 @@ def at_size(laws: list[SizeLaw], size: float) -> tuple[np.ndarray, np.ndarray]:
     return mean, sd
 
 
+def misfit(fit: CurveFit, curves: list[Curve]) -> float:
+    """Standard deviation of log loss about the fit, without the white noise of the points."""
+    found = []
+    for curve in curves:
+        warm = curve.warmed()
+        if len(warm.step) > _FEW:
+            residual = np.log(warm.loss / fit.loss(warm.path, warm.step, warm.group))
+            parts = np.array_split(residual, min(_PARTS, len(residual)))
+            white = noise_of(residual) ** 2 * np.mean([1.0 / len(part) for part in parts])
+            found.append(max(float(np.mean([part.mean() ** 2 for part in parts])) - white, 0.0))
+    return float(np.sqrt(np.mean(found))) if found else fit.residual_sd
+
+
 def roughness(laws: list[SizeLaw]) -> float:
     """How many times wider than usual what such laws tell of another size is, at least 1."""
-    return max(1.0, float(np.sqrt(np.mean([law.miss**2 for law in laws]))) / USUAL_MISS)
+    return max(1.0, float(np.sqrt(np.mean([law.misfit**2 for law in laws]))) / USUAL_MISFIT)

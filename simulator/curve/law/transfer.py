@@ -13,7 +13,8 @@ from ..library import Curve
 from ..rates.path import RatePath
 from .fitting import MIN_ANNEALED, CurveFit, annealed, fit_curves
 from .prior import CurvePrior, ScheduleBias, generic_prior, known_prior, sizes_prior
-from .size_trend import SizeLaw
+from .public import PublicLaw, public_laws, public_prior
+from .size_trend import SizeLaw, misfit
 
 _log = logging.getLogger(__name__)
 
@@ -28,14 +29,37 @@ class Library:
     Args:
         curves: Curves of finished runs, as `read_curves` gives them.
         fits: Fits that are known already, by the `run_id`s of their curves.
+        laws: Fitted laws of recipes whose curves aren't there, such as those that ship: see `public`.
 
     >>> Library([]).prior("new/recipe", 1e9, RatePath(np.ones(100)), loss=3.0).name
     'generic'
     """
 
-    def __init__(self, curves: list[Curve], fits: Mapping[tuple[str, ...], CurveFit] | None = None) -> None:
+    def __init__(
+        self,
+        curves: list[Curve],
+        fits: Mapping[tuple[str, ...], CurveFit] | None = None,
+        laws: Iterable[PublicLaw] = (),
+    ) -> None:
         self.curves = list(curves)
+        self.laws = tuple(laws)
         self._fits = dict(fits or {})
+
+    @classmethod
+    def public(cls) -> Library:
+        """The library that ships: the laws of the public curves, which serve where nobody has curves of related runs.
+
+        >>> Library.public().families[:3]
+        ['mpl', 'nanogpt-adam', 'nanogpt-shampoo']
+        >>> Library.public().prior("new/recipe", 1e9, RatePath(np.ones(100)), loss=3.0).name
+        'public curves'
+        """
+        return cls([], laws=public_laws())
+
+    @property
+    def families(self) -> list[str]:
+        """The families of its curves, and those that it has laws of."""
+        return list(dict.fromkeys([*self.sizes, *(law.family for law in self.laws)]))
 
     @property
     def sizes(self) -> dict[str, list[float]]:
@@ -61,8 +85,9 @@ class Library:
     def prior(self, family: str, size: float, path: RatePath, loss: float) -> CurvePrior:
         """The prior of a run.
 
-        Runs of its own size give shape and level; without any, those of the other sizes of its family are extrapolated;
-        without a family, the prior is generic. The bias is that of the law under the same schedule at other sizes.
+        Runs of its own size give shape and level; without any, those of the other sizes of its family are extrapolated.
+        For a family that isn't known the library's laws say what families have in common; without laws, the prior is
+        generic. The bias is that of the law under the same schedule at other sizes.
 
         Args:
             family: The run's family (maker, corpus, recipe).
@@ -74,20 +99,30 @@ class Library:
         own = [curve for curve in relatives if curve.size == size]
         others = _by_size(curve for curve in relatives if curve.size != size)
         if own and annealed(own) >= MIN_ANNEALED:
-            return known_prior(self._fit(own), own[0].group, self._bias(path, others, own), _beyond(path, own))
+            beyond = _beyond(path, [curve.path.steps for curve in own])
+            return known_prior(self._fit(own), own[0].group, self._bias(path, others, own), beyond)
         if own:
             fit = self._fit(relatives)
             siblings = [near for curves in others.values() if (near := nearest(path, curves)) is not None]
-            return known_prior(fit, own[0].group, ScheduleBias.of(fit, siblings), _beyond(path, relatives))
+            beyond = _beyond(path, [curve.path.steps for curve in relatives])
+            return known_prior(fit, own[0].group, ScheduleBias.of(fit, siblings), beyond)
         if others:
-            return sizes_prior(self._laws(others), size, self._bias(path, others), _beyond(path, relatives))
-        return generic_prior(loss)
+            beyond = _beyond(path, [curve.path.steps for curve in relatives])
+            return sizes_prior(self._laws(others), size, self._bias(path, others), beyond)
+        fitted = [law for law in self.laws if law.family == family]
+        if fitted:
+            beyond = _beyond(path, [steps for law in fitted for steps in law.steps])
+            return sizes_prior([law.law for law in fitted], size, beyond=beyond)
+        return public_prior(size, path, loss, self.laws) if self.laws else generic_prior(loss)
 
     def _laws(self, sizes: Mapping[float, list[Curve]]) -> list[SizeLaw]:
         """The law of each size, fitted on its own; where no size has a decay, on all together."""
         telling = {size: curves for size, curves in sizes.items() if annealed(curves) >= MIN_ANNEALED}
         if telling:
-            return [SizeLaw.of(self._fit(curves), curves[0].group, size) for size, curves in telling.items()]
+            fits = {size: self._fit(curves) for size, curves in telling.items()}
+            return [
+                SizeLaw.of(fit, telling[size][0].group, size, misfit(fit, telling[size])) for size, fit in fits.items()
+            ]
         fit = self._fit([curve for curves in sizes.values() for curve in curves])
         return [SizeLaw.of(fit, curves[0].group, size) for size, curves in sizes.items()]
 
@@ -175,7 +210,6 @@ def _by_size(curves: Iterable[Curve]) -> dict[float, list[Curve]]:
     return found
 
 
-def _beyond(path: RatePath, curves: list[Curve]) -> float:
-    """Log of the ratio of a run's length to that of the curves, 0 within their range."""
-    lengths = [curve.path.steps for curve in curves]
+def _beyond(path: RatePath, lengths: list[int]) -> float:
+    """Log of the ratio of a run's length to the steps of others, 0 within their range."""
     return float(np.log(max(1.0, path.steps / max(lengths), min(lengths) / path.steps)))

@@ -60,11 +60,17 @@ def test_more_sizes_tell_more_and_rough_curves_less(make_curve, paths):
     runs = ladder(make_curve, [1e8, 2e8, 4e8])
     few, many = (Library(some).prior("made", 1e9, paths["cosine"], 2.5) for some in (runs[-2:], runs))
     assert (many.sd < few.sd).all()
-    rng = np.random.default_rng(0)
-    rough = [replace(run, loss=run.loss * np.exp(0.01 * rng.standard_normal(len(run.loss)))) for run in runs]
-    wide = Library(rough).prior("made", 1e9, paths["cosine"], 2.5)
+    waves = [replace(run, loss=run.loss * np.exp(0.01 * np.sin(run.step / 500))) for run in runs]
+    wide = Library(waves).prior("made", 1e9, paths["cosine"], 2.5)
     assert (wide.sd > 2 * many.sd).all()
     assert wide.drift > 2 * many.drift
+
+
+def test_noise_of_single_points_is_no_misfit(make_curve, paths):
+    """Training losses of single batches scatter by a percent and tell as much of the law as smooth ones."""
+    noisy = [make_curve(name, size=size, noise=0.01) for size in (1e8, 2e8) for name in ("cosine", "wsd")]
+    drift = Library(noisy).prior("made", 4e8, paths["cosine"], 2.8).drift
+    assert drift < 1.5 * Library(ladder(make_curve, [1e8, 2e8])).prior("made", 4e8, paths["cosine"], 2.8).drift
 
 
 def test_a_length_beyond_the_curves_is_less_sure(library):
