@@ -16,9 +16,9 @@ import numpy as np
 
 from ...core.errors import FitError
 from .deviation import Deviation, Times, weigh
-from .law.fitting import LEAST_WARMUP
 from .law.multipower import basis_gradient
 from .law.prior import CurvePrior
+from .library import LEAST_WARMUP
 from .rates.changes import expected_level
 from .rates.path import Decay, RatePath
 from .smoothing import Points, smooth

@@ -139,7 +139,8 @@ class _Answer:
         # what is planned is a loss on one text, and the log ends with that on the last stage's
         self.plan_log_sd = math.hypot(plan.log_sd, last_text_sd(config))
         anchor = (plan.loss_nats, self.plan_log_sd or _ASIDE)
-        ahead = condition(log.path, curves(log.path, plan.loss_nats), anchor=anchor)
+        planned = curves(log.path, plan.loss_nats).open_level(plan.loss_nats)  # the plan says where it ends
+        ahead = condition(log.path, planned, anchor=anchor)
         self.plan_prior = ahead.prior
         self.blind = log.now <= _WARMED * ahead.settled
         self.early = log.now <= ahead.settled or len(log.step) < _LEAST_POINTS

@@ -7,7 +7,7 @@ prior's shape with the level solved for (the law is linear in it), so it needs n
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,9 +24,6 @@ POINTS = 15.0
 noise. They are spread by the square root of the stretch of log progress that each point stands for: evenly over log
 progress, the early part would dominate, evenly over steps, long flat tails (mean error on unseen schedules, 25M / 100M,
 with exponents 1, .75, .5, .25, 0: .0029/.0028, .0028/.0027, .0028/.0026, .0029/.0026, .0030/.0026 nats)."""
-LEAST_WARMUP = 0.03
-"""Share of a run that counts as its warm-up at least: runs without one need time to settle too (the least of the public
-curves)."""
 MIN_ANNEALED = 0.1
 """Least annealing term (of at most 1) in the data that identifies B; constant rates have 0, a cosine to 10 % 0.7."""
 _LEAST_POINTS = 8
@@ -119,11 +116,7 @@ def _warmed(curves: list[Curve]) -> list[Curve]:
     Logs that start at the first step would otherwise bend the fitted exponents: misses of the OLMo ladder's curves are
     .6 % of the loss with the warm-up, .15 % without.
     """
-    later = []
-    for curve in curves:
-        warm = curve.step >= max(curve.path.warmup, LEAST_WARMUP * curve.path.steps)
-        if warm.any():
-            later.append(replace(curve, step=curve.step[warm], loss=curve.loss[warm]))
+    later = [warm for curve in curves if len((warm := curve.warmed()).step)]
     same_groups = {curve.group for curve in later} == {curve.group for curve in curves}
     return later if same_groups and sum(len(curve.step) for curve in later) >= _LEAST_POINTS else curves
 
