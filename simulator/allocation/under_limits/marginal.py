@@ -187,7 +187,10 @@ def what_more_buys(
         wall_clock_days=base.wall_clock_days,
         cost_usd=base.cost_usd,
         rows=tuple(rows),
-        notes=("learning rate and batch suit every run as well as they suit the plan", *comparison.surface.notes),
+        notes=(
+            "the batch is the plan's in every run; its learning rate moves with size as the best one does",
+            *comparison.surface.notes,
+        ),
     )
 
 

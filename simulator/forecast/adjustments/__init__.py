@@ -65,7 +65,7 @@ def effects(model: LossModel, columns: Columns, stated: Columns) -> list[Effect]
 
 
 def carried(stated: Mapping[str, float], columns: Columns) -> dict[str, np.ndarray]:
-    """What a plan states, carried over to runs of other sizes, each `(n,)`: as far from what suits them as in the plan.
+    """What a plan states, carried over to runs of other sizes, each `(n,)`: as it is, but for rates, which follow size.
 
     Args:
         stated: The `stated_columns` of the plan, and its own `params` and `tokens`; empty for nothing.

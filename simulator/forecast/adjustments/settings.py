@@ -90,13 +90,6 @@ class Batch(_Setting):
         )
 
     @override
-    def carried(self, own: Columns, columns: Columns) -> dict[str, np.ndarray]:
-        if _BATCH not in own:
-            return {}
-        factor = self.costs.usual_batch(columns["tokens"]) / self.costs.usual_batch(own["tokens"])
-        return {name: own[name] * factor for name in (_BATCH, _BATCH + _OF_RUNS) if name in own}
-
-    @override
     def sentence(self, effect: Effect) -> str | None:
         facts = effect.facts or {}
         if effect.percent()[0] < _WORTH_SAYING:
@@ -150,10 +143,11 @@ class LearningRate(_Setting):
 
     @override
     def carried(self, own: Columns, columns: Columns) -> dict[str, np.ndarray]:
+        """Rates that move with the size as the best one does; what the tokens would ask for is the plan's to say."""
         if _LR not in own:
             return {}
-        there = Batch(self.costs).carried(own, columns)
-        factor = self._best(columns, there) / self._best(own, own)
+        there = {"params": columns["params"], "tokens": np.broadcast_to(own["tokens"], columns["params"].shape)}
+        factor = self._best(there, own) / self._best(own, own)
         return {name: own[name] * factor for name in (_LR, _LR + _OF_RUNS) if name in own}
 
     def _batch(self, columns: Columns, stated: Columns) -> np.ndarray:
