@@ -187,10 +187,7 @@ def what_more_buys(
         wall_clock_days=base.wall_clock_days,
         cost_usd=base.cost_usd,
         rows=tuple(rows),
-        notes=(
-            "the batch is the plan's in every run; its learning rate moves with size as the best one does",
-            *comparison.surface.notes,
-        ),
+        notes=(comparison.surface.of_settings, *comparison.surface.notes),
     )
 
 
