@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ....datasets.facts.optimisation import setting_costs
 from ...config.run_config import RunConfig
 from ...laws import Columns
 from ...predictor.loss_model import LossModel
@@ -23,9 +24,12 @@ __all__ = [
     "Adjustment",
     "Effect",
     "adjusted",
+    "carried",
     "effects",
     "is_stated",
+    "known_places",
     "mean_effects",
+    "recommended",
     "sentences",
     "stated_columns",
 ]
@@ -83,6 +87,20 @@ def carried(stated: Mapping[str, float], columns: Columns) -> dict[str, np.ndarr
 def known_places(model: LossModel) -> set[str]:
     """The places in a plan of which published figures say what no law of the model reads."""
     return {place for member in ADJUSTMENTS for place in member.places if not member.is_read(model)}
+
+
+def recommended(model: LossModel, columns: Columns) -> dict[str, float]:
+    """Batch, learning rate of AdamW and critical batch that suit a single run, where no law reads them; else empty."""
+    costs, tokens = setting_costs(), columns["tokens"]
+    read = {place for member in ADJUSTMENTS if member.is_read(model) for place in member.places}
+    if read:
+        return {}
+    batch = costs.usual_batch(tokens)
+    return {
+        "batch_tokens": float(batch[0]),
+        "lr": float(costs.best_lr(columns["params"], tokens, batch)[0]),
+        "critical_batch_tokens": float(costs.critical_batch(tokens)[0]),
+    }
 
 
 def mean_effects(of_targets: Sequence[Sequence[Effect]]) -> tuple[Effect, ...]:
