@@ -86,6 +86,8 @@ def carried(stated: Mapping[str, float], columns: Columns) -> dict[str, np.ndarr
 
 def known_places(model: LossModel) -> set[str]:
     """The places in a plan of which published figures say what no law of the model reads."""
+    if "tokens" not in model.fit.law.member.uses:
+        return set()  # costs are in tokens
     return {place for member in ADJUSTMENTS for place in member.places if not member.is_read(model)}
 
 
