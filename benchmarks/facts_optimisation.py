@@ -49,7 +49,7 @@ ABOUT = (
     "* (log(usual / batch) - flat)^2, nothing within flat. lr: best = coefficient * params^by_params * "
     "tokens^by_tokens * min(batch / usual, 1)^by_batch for AdamW, off_by_source its log by source over the two "
     "published laws; the log cost is curvature * (|log(lr / best)| - flat)^2, with curvature above, or below * (1 "
-    "+ B / B_critical); x / (1 + x / most) of every such bowl counts. optimizers: log_gain * (params / "
+    "+ B / B_critical); x / (1 + x / most) of every such bowl counts, and most at most of a large batch. optimizers: log_gain * (params / "
     "params_at)^by_size, at most most_log_gain. params are without embeddings. log_sd and sd: one standard "
     "deviation between recipes. Made by benchmarks/facts_optimisation.py from figures of the sources and from "
     "fits to public tables; figures of papers are recalled, not read again."

@@ -83,7 +83,7 @@ class SettingCosts:
         facts = self.facts["batch"]
         batch, usual, critical = np.asarray(batch, dtype=float), self.usual_batch(tokens), self.critical_batch(tokens)
         share, at_usual = batch / critical, usual / critical
-        large = np.maximum(np.log1p(share) - np.log1p(at_usual), 0.0)
+        large = np.clip(np.log1p(share) - np.log1p(at_usual), 0.0, self.facts["lr"]["most"])
         by_critical = np.maximum(share / (1.0 + share) - at_usual / (1.0 + at_usual), 0.0)
         below = np.maximum(np.log(usual / batch), 0.0)
         small, of_small = self._bowl(below, facts["small"]["curvature"], facts["small"]["flat"])

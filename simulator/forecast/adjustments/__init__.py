@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ....datasets.facts.optimisation import setting_costs
 from ...config.run_config import RunConfig
 from ...laws import Columns
 from ...predictor.loss_model import LossModel
@@ -23,9 +24,12 @@ __all__ = [
     "Adjustment",
     "Effect",
     "adjusted",
+    "carried",
     "effects",
     "is_stated",
+    "known_places",
     "mean_effects",
+    "recommended",
     "sentences",
     "stated_columns",
 ]
@@ -65,7 +69,7 @@ def effects(model: LossModel, columns: Columns, stated: Columns) -> list[Effect]
 
 
 def carried(stated: Mapping[str, float], columns: Columns) -> dict[str, np.ndarray]:
-    """What a plan states, carried over to runs of other sizes, each `(n,)`: as far from what suits them as in the plan.
+    """What a plan states, carried over to runs of other sizes, each `(n,)`: as it is, but for rates, which follow size.
 
     Args:
         stated: The `stated_columns` of the plan, and its own `params` and `tokens`; empty for nothing.
@@ -82,7 +86,23 @@ def carried(stated: Mapping[str, float], columns: Columns) -> dict[str, np.ndarr
 
 def known_places(model: LossModel) -> set[str]:
     """The places in a plan of which published figures say what no law of the model reads."""
+    if "tokens" not in model.fit.law.member.uses:
+        return set()  # costs are in tokens
     return {place for member in ADJUSTMENTS for place in member.places if not member.is_read(model)}
+
+
+def recommended(model: LossModel, columns: Columns) -> dict[str, float]:
+    """Batch, learning rate of AdamW and critical batch that suit a single run, where no law reads them; else empty."""
+    costs, tokens = setting_costs(), columns["tokens"]
+    read = {place for member in ADJUSTMENTS if member.is_read(model) for place in member.places}
+    if read:
+        return {}
+    batch = costs.usual_batch(tokens)
+    return {
+        "batch_tokens": float(batch[0]),
+        "lr": float(costs.best_lr(columns["params"], tokens, batch)[0]),
+        "critical_batch_tokens": float(costs.critical_batch(tokens)[0]),
+    }
 
 
 def mean_effects(of_targets: Sequence[Sequence[Effect]]) -> tuple[Effect, ...]:

@@ -27,8 +27,13 @@ _WORTH_SAYING = 0.2
 
 
 def _in_words(effect: Effect) -> str:
-    middle, low, high = effect.percent()
-    return f"{middle:+.2g} % of loss ({low:+.2g} to {high:+.2g})"
+    middle, low, high = (f"{'+' * (value > 0)}{_plain(value)}" for value in effect.percent())
+    return f"{middle} % of loss ({low} to {high})"
+
+
+def _plain(value: float) -> str:
+    """Two figures, and never an exponent for a large number."""
+    return f"{value:.2g}" if abs(value) < 99.5 else f"{value:,.0f}"
 
 
 class _Setting(Adjustment):
@@ -90,13 +95,6 @@ class Batch(_Setting):
         )
 
     @override
-    def carried(self, own: Columns, columns: Columns) -> dict[str, np.ndarray]:
-        if _BATCH not in own:
-            return {}
-        factor = self.costs.usual_batch(columns["tokens"]) / self.costs.usual_batch(own["tokens"])
-        return {name: own[name] * factor for name in (_BATCH, _BATCH + _OF_RUNS) if name in own}
-
-    @override
     def sentence(self, effect: Effect) -> str | None:
         facts = effect.facts or {}
         if effect.percent()[0] < _WORTH_SAYING:
@@ -104,7 +102,7 @@ class Batch(_Setting):
         batch, usual, critical = (
             facts[name] for name in ("batch_tokens", "recommended_batch_tokens", "critical_batch_tokens")
         )
-        where = f"{batch / critical:.2g} × the critical batch of such a run"
+        where = f"{_plain(batch / critical)} × the critical batch of such a run"
         if batch < usual:
             where = f"{batch / usual:.2g} × what such runs usually take"
         return (
@@ -150,10 +148,11 @@ class LearningRate(_Setting):
 
     @override
     def carried(self, own: Columns, columns: Columns) -> dict[str, np.ndarray]:
+        """Rates that move with the size as the best one does; what the tokens would ask for is the plan's to say."""
         if _LR not in own:
             return {}
-        there = Batch(self.costs).carried(own, columns)
-        factor = self._best(columns, there) / self._best(own, own)
+        there = {"params": columns["params"], "tokens": np.broadcast_to(own["tokens"], columns["params"].shape)}
+        factor = self._best(there, own) / self._best(own, own)
         return {name: own[name] * factor for name in (_LR, _LR + _OF_RUNS) if name in own}
 
     def _batch(self, columns: Columns, stated: Columns) -> np.ndarray:
@@ -177,7 +176,7 @@ class LearningRate(_Setting):
         lr, best = facts["lr"], facts["recommended_lr"]
         often = "; many runs diverge that far above it" if facts["may_diverge"] else ""
         return (
-            f"optim.lr: {lr:.2g} is {lr / best:.2g} × what suits such a run (about {best:.2g} with AdamW, within a "
+            f"optim.lr: {lr:.2g} is {_plain(lr / best)} × what suits such a run (about {best:.2g} with AdamW, within a "
             f"factor of two): {_in_words(effect)}{often} (published figures, no run of this predictor)"
         )
 

@@ -138,3 +138,12 @@ def test_plans_are_held_against_the_settings_of_the_predictors_own_runs():
     assert gone.log_loss[0] > 0  # what Muon gained
     (smaller,) = forecast(plan(**base, batch_tokens=5e5, optimizer="muon"), own).adjustments
     assert smaller.log_loss[0] < 0
+
+
+def test_what_suits_is_recommended():
+    told = forecast(plan(), WEB).to_dict()["recommended_settings"]
+    assert forecast(plan(lr=told["lr"], batch_tokens=round(told["batch_tokens"])), WEB).to_dict()["loss_nats"][
+        "median"
+    ] == pytest.approx(loss(), rel=1e-6)
+    assert told["batch_tokens"] < told["critical_batch_tokens"]
+    assert forecast(plan(params="1B", tokens="50B"), load("steplaw")).recommended == {}
