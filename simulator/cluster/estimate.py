@@ -153,19 +153,29 @@ class _Estimate:
         self.number = self.config.data.tokens / self.step_tokens
         if plan is None or plan.even:
             return self.number
-        self.number = plan.step_at(plan.tokens)
-        return sum(count * self._relative_time(batch) for batch, count in plan.parts)
+        self.number = as_long = 0.0
+        for batch, count in plan.parts:
+            share, time = self._smaller(batch / (self.config.optim.batch_tokens or batch))
+            steps = batch * count / (share * self.step_tokens)
+            self.number += steps
+            as_long += steps * time
+        return as_long
 
-    def _relative_time(self, batch: float) -> float:
-        """Time of a step of `batch` tokens over that of the usual one, on the same devices in smaller or more rounds.
+    def _smaller(self, share: float) -> tuple[float, float]:
+        """A step of `share` of the usual batch as the same devices make it, in smaller or more rounds.
 
-        A replica computes one sequence at least: where there are fewer, it waits for those that have one.
+        Returns its share of the tokens of the usual step, and of its time. A replica computes one sequence at least:
+        where there are fewer, it waits for those that have one.
         """
-        sequences = max(1.0, self.layout.micro_batch * self.layout.accumulation * batch / self.step_tokens)
+        usual = self.layout.micro_batch * self.layout.accumulation
+        sequences = max(1.0, usual * share)
         micro = min(self.layout.micro_batch, round(sequences))
-        split = replace(self.layout, micro_batch=micro, accumulation=max(1, round(sequences / micro)))
-        of_batch = self.fitted.predict(plan_steps(self.config, self.space, split))
-        return float(of_batch.total_s[0]) / float(self.time.total_s[0])
+        rounds = max(1, round(sequences / micro))
+        split = replace(self.layout, micro_batch=micro, accumulation=rounds)
+        time = float(self.fitted.predict(plan_steps(self.config, self.space, split)).total_s[0])
+        return min(share, 1 / usual) if usual * share < 1 else micro * rounds / usual, time / float(
+            self.time.total_s[0]
+        )
 
     def result(self) -> ClusterEstimate:
         config, hardware, run_time = self.config, self.config.hardware, self.run_time

@@ -170,8 +170,11 @@ def other_config(log: RawLog, config: RunConfig, per_step: float) -> list[Notice
     total = next((name for name in _TOTALS if (number(stated.get(name)) or 0) > 0), None)
     if total is not None and config.steps is not None:
         planned[total] = ("the planned steps", config.steps * (per_step if per_step < config.steps else 1.0))
+    batches = [] if config.batches is None else [batch for batch, _ in config.batches.parts]
     for name, (key, plan) in planned.items():
         value = number(stated.get(name))
+        if name == "batch_tokens" and value in batches:  # the batch of one of its stages
+            continue
         if value and plan and math.isfinite(value) and value > 0 and abs(value / plan - 1) > _PEAK_CLOSE:
             found.append(f"{name} {value:g} ({key}: {plan:g})")
     if not found:
