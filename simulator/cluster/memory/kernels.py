@@ -21,9 +21,12 @@ __all__ = [
 ]
 
 UNKNOWN_LAYERS, UNKNOWN_LOSS = 0.5, 0.33
-"""Shares that count as compiled where nobody says. Published readings of PyTorch's trainers are of either kind, the loss
-compiled in fewer of them than the layers. With that withheld from readings, 0.25 to 0.5 of losses are about as good; an
-estimate that is too low costs a run, and at 0.25 four published runs would be said not to fit."""
+"""Shares that count as compiled where nobody says.
+
+Published readings of PyTorch's trainers are of either kind, and fewer of them compile the loss than the layers. With
+that withheld from readings, 0.25 to 0.5 of losses are about as good; an estimate that is too low costs a run, and at
+0.25 four published runs would be said not to fit.
+"""
 
 _LOSS_TOO = 2504.0  # the release, as `releases` numbers them, from which on the loss is compiled with the layers
 _FSDP = FRAMEWORKS.index("fsdp")
