@@ -97,7 +97,7 @@ def test_unstated_recomputation_is_the_least_that_fits():
     )
     assert float(roomy.recompute_full[0] + roomy.recompute_selective[0]) == 0
     assert float(tight.recompute_full[0] + tight.recompute_selective[0]) == 1
-    megatron = read({**ROW, "recompute": "unknown"})
+    megatron = read({**ROW, "vpp": 1, "recompute": "unknown"})
     assert float(megatron.steps.layouts.recompute_full[0]) == 0
     assert megatron.assumed == {"recompute": 1}
 
