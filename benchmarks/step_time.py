@@ -27,7 +27,7 @@ from foretrain.simulator.cluster.step_time.steps import FRAMEWORKS, GENERATIONS,
 from foretrain.simulator.fitting import one_thread
 
 LEVEL = 0.8
-CALIBRATE_ON, SEEDS, LEAST_LEFT = (1, 2, 3, 5), 10, 2
+CALIBRATE_ON, SEEDS, LEAST_LEFT = (1, 2, 3, 5), 5, 2
 _SHOWN = 3  # rows of the calibration that is shown by source
 TARGETS: dict[str, tuple[float, str, Callable[[float, float], bool]]] = {
     "dense, pooled median": (0.075, "at most", float.__le__),
