@@ -27,7 +27,7 @@ from foretrain.simulator.cluster.step_time.steps import FRAMEWORKS, GENERATIONS,
 from foretrain.simulator.fitting import one_thread
 
 LEVEL = 0.8
-CALIBRATE_ON, SEEDS, LEAST_LEFT = (1, 2, 3, 5), 10, 2
+CALIBRATE_ON, SEEDS, LEAST_LEFT = (1, 2, 3, 5), 5, 2
 _SHOWN = 3  # rows of the calibration that is shown by source
 TARGETS: dict[str, tuple[float, str, Callable[[float, float], bool]]] = {
     "dense, pooled median": (0.075, "at most", float.__le__),
@@ -235,23 +235,25 @@ class Sizes:
 
 
 def print_unstated(left: Left, table: pd.DataFrame) -> None:
-    """What is lost where a row's vpp, or its micro-batch under ZeRO stage 3, is hidden: taken as 1, and as usual."""
+    """What is lost where a row's vpp, micro-batch or recomputation is hidden: taken as 1 or none, and as usual."""
     split = left.data.steps.layouts
-    piped = table["vpp"].notna() & (split.pp > 1) & (split.framework != FRAMEWORKS.index("deepspeed"))
-    gathered = table["micro_batch"].notna() & (split.zero_stage >= 3) & (split.pp == 1)
-    print("not stated                 rows  stated        as 1          as usual     inside 80 %")
-    for key, chosen in (("vpp", piped), ("micro_batch", gathered)):
-        chosen = chosen.to_numpy() & (left.data.source != SMALL)
+    piped = (split.pp > 1) & (split.framework != FRAMEWORKS.index("deepspeed"))
+    gathered = (split.zero_stage >= 3) & (split.pp == 1)
+    kin = np.isin(split.framework, [FRAMEWORKS.index(name) for name in ("fsdp", "deepspeed")])
+    cases = (("vpp", piped, 1), ("micro_batch", gathered, 1), ("recompute", kin, "none"))
+    print("not stated                 rows  stated        as 1 or none  as usual     inside 80 %")
+    for key, of_kind, plainest in cases:
+        chosen = (table[key].notna() & (table[key] != "unknown")).to_numpy() & of_kind & (left.data.source != SMALL)
         sizes: list[list[np.ndarray]] = [[], [], []]
         inside = []
         for name in np.unique(left.data.source[chosen]):
-            rows = np.flatnonzero(chosen & (left.data.source == name))
-            known, model = table.iloc[rows], left.models[name]
-            for of, told in zip(sizes, (known, known.assign(**{key: 1}), known.assign(**{key: np.nan})), strict=True):
-                data = read_measurements(told)
+            known, model = table.iloc[np.flatnonzero(chosen & (left.data.source == name))], left.models[name]
+            low, high = np.zeros(0), np.zeros(0)
+            told = (known, known.assign(**{key: plainest}), known.assign(**{key: None}))
+            for of, data in zip(sizes, map(read_measurements, told), strict=True):
                 of.append(np.abs(model.predict(data.steps).total_s / data.step_time_s - 1))
-            low, high = model.interval_s(data.steps, LEVEL)
-            inside.append((data.step_time_s >= low) & (data.step_time_s <= high))
+                low, high = model.interval_s(data.steps, LEVEL)
+            inside.append((known["step_time_s"] >= low) & (known["step_time_s"] <= high))
         errors = "  ".join(two(np.concatenate(of)) for of in sizes)
         print(f"{key:24s} {chosen.sum():6d} {errors} {100 * np.concatenate(inside).mean():5.0f}")
 

@@ -1,4 +1,4 @@
-"""What is usual of a layout where it isn't stated: chunks of pipeline stages, micro-batches of sharded weights.
+"""What is usual of a layout where it isn't stated: chunks of pipeline stages, micro-batches, recomputation.
 
 Neither the worst nor the best: a run whose interleaving wasn't published had some. What remains possible is integrated
 over, as the spread of the textbook's time, 1 + (pp − 1) / (vpp · micro-batches), over all that the schedule allows.
@@ -6,7 +6,7 @@ over, as the spread of the textbook's time, 1 + (pp − 1) / (vpp · micro-batch
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -14,17 +14,18 @@ import numpy as np
 
 from ...config.hardware import LayoutConfig
 from ..memory.memory import memory
-from ..step_time.steps import FRAMEWORKS, Layouts, Machines, Models, Steps, layouts
+from ..step_time.steps import FRAMEWORKS, Machines, Models, Steps, layouts
 from .layout import ParallelLayout
 from .layout_problems import OWN_STAGES
 
-__all__ = ["Interleaving", "interleaving", "says_part", "unstated_notes", "unstated_sd", "usual_micro_batch"]
+__all__ = ["Interleaving", "interleaving", "says_part", "unstated_notes", "unstated_sd", "usual_of_memory"]
 
 _FEW = 0.04
 """The bubble that interleaving is for, as a share of a step: 24 of the 29 pipelines in the shared table whose vpp is
 published have at most that, and 16 of the 19 interleave whose bubble would be larger without."""
 _INTERLEAVED = tuple(FRAMEWORKS.index(name) for name in ("megatron", "fsdp", "xla"))  # DeepSpeed's pipelines aren't
-_LIKELY = 0.5  # chance to fit into memory that a micro-batch must have to be the usual one
+_RECOMPUTED = tuple(FRAMEWORKS.index(name) for name in ("fsdp", "deepspeed"))
+_LIKELY = 0.5  # chance to fit into memory that the usual must have
 _DESCRIBED = ("tp", "pp", "cp", "ep", "dp", "zero_stage")
 
 
@@ -61,23 +62,30 @@ def interleaving(layers: int, pp: int, rounds: int, framework: int, about: int |
     return Interleaving(usual, tuple(possible), float(np.sqrt(np.mean(away**2))))
 
 
-def usual_micro_batch(models: Models, machines: Machines, columns: Mapping[str, float]) -> dict[str, float]:
-    """A layout, by the names of `Layouts`, with the micro-batch that is usual where none is stated.
+def usual_of_memory(
+    models: Models, machines: Machines, columns: Mapping[str, float], unstated: Collection[str]
+) -> dict[str, float]:
+    """A layout, by the names of `Layouts`, with what memory tells of `micro_batch` and `recompute`, where unstated.
 
-    With weights gathered for every micro-batch, it is the whole batch of a replica, or the largest part of it that
-    likely fits into memory; else one sequence, as in 109 of the 153 published rows of Megatron's kin.
+    With weights gathered for every micro-batch, that is the whole batch of a replica, or the largest part of it that
+    likely fits into memory; else one sequence, as in 109 of the 153 published rows of Megatron's kin. PyTorch's FSDP
+    and DeepSpeed compute as little anew as likely fits; Megatron's kin have other means, and nothing is assumed.
     """
-    local = round(columns["micro_batch"] * columns["accumulation"])
-    if columns["zero_stage"] < 3 or columns["pp"] > 1:
+    local = columns["micro_batch"] * columns["accumulation"]
+    splits, policies = [columns["accumulation"]], [(columns["recompute_selective"], columns["recompute_full"])]
+    if "micro_batch" in unstated and columns["zero_stage"] >= 3 and columns["pp"] == 1:
+        splits = [float(parts) for parts in range(1, round(local) + 1) if round(local) % parts == 0]
+    if "recompute" in unstated and columns["framework"] in _RECOMPUTED:
+        policies = [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0)]
+    tried = np.array([(local / parts, parts, *policy) for policy in policies for parts in splits])
+    if len(tried) == 1:
         return dict(columns)
-    split = [parts for parts in range(1, local + 1) if local % parts == 0]
-    tried = {name: np.full(len(split), value) for name, value in columns.items()}
-    tried |= {"micro_batch": local / np.array(split), "accumulation": np.array(split, dtype=float)}
-    found: Layouts = layouts(**tried)
-    fits = memory(Steps(models, machines, found)).fits(_LIKELY)
-    first = int(np.argmax(fits)) if np.any(fits) else len(split) - 1
-    return {**columns, "micro_batch": columns["micro_batch"] * columns["accumulation"] / split[first],
-            "accumulation": float(split[first])}  # fmt: skip
+    names = ("micro_batch", "accumulation", "recompute_selective", "recompute_full")
+    alike = {name: np.full(len(tried), value) for name, value in columns.items()}
+    steps = Steps(models, machines, layouts(**(alike | dict(zip(names, tried.T, strict=True)))))
+    fits = memory(steps).fits(_LIKELY)
+    chosen = int(np.argmax(fits)) if np.any(fits) else len(tried) - 1
+    return {**columns, **dict(zip(names, tried[chosen].tolist(), strict=True))}
 
 
 def says_part(stated: LayoutConfig) -> bool:

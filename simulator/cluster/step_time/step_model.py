@@ -37,10 +37,14 @@ LEVELS = (0.5, 0.8, 0.9, 0.95)
 
 _FORMATS = (1, 2, 3)  # the second may hold measured steps beside the model before them, the third tells releases
 _LARGEST_BYTES = 16 * 2**20
-_ITERATIONS = 6  # of Gauss–Newton and reweighting for calibrated parameters; four suffice
-_FREEDOMS = 4.0
-"""Degrees of freedom of measured steps about a cluster's model: 2 to 6 do as well where sources are left out; with a
-Gaussian, mixtures of experts are 11.3 % off instead of 10.2 after three rows."""
+_ITERATIONS = 4  # of Gauss–Newton and reweighting for calibrated parameters; three suffice
+_FREEDOMS = 2.0
+"""Degrees of freedom of measured steps about a cluster's model: 1 to 4 do as well where sources are left out; with a
+Gaussian an outlier among three rows misleads the rest."""
+_ALIKE_ODDS = 0.5
+"""Prior odds that a cluster is just like those fitted: of 19 groups of rows of sources left out, calibrating on one of
+them then raises the median error of 2 instead of 7, for 4.9 % instead of 4.5 off after three (dense)."""
+_LARGEST_ODDS = 50.0  # logarithm
 _TAIL = 0.46  # (z / 1.96)² − 1 per e-fold of rarity beyond 95 %: normal quantiles to 1 % up to 99.99 %
 _IMPLAUSIBLE = 100.0  # times a prediction: milliseconds, or another model's time
 _LARGEST_LOG = 10.0  # log units: bound of an offset, or of a parameter about its prior, in a file
@@ -364,7 +368,8 @@ def _conditioned(prior: StepTimeModel, measured: MeasuredSteps) -> StepTimeModel
     """A model conditioned on measured steps: Gauss–Newton on the offset and the log parameters.
 
     Measured steps are as a Student t about what the cluster's offset and efficiencies say, so that one which
-    contradicts the rest counts less (iteratively reweighted: Lange, Little & Taylor 1989).
+    contradicts the rest counts less (iteratively reweighted: Lange, Little & Taylor 1989). The cluster may also be just
+    like those fitted, with odds that the steps tell (spike and slab: Mitchell & Beauchamp 1988).
     """
     before = prior.covariance.copy()
     if prior.calibrated_on == 0:  # what isn't known of a generation or of a release all its steps share
@@ -375,25 +380,30 @@ def _conditioned(prior: StepTimeModel, measured: MeasuredSteps) -> StepTimeModel
     again = REPEAT_SD**2 / measured.counts
     doubt = np.zeros_like(noise_sd)
 
-    def slopes(model: StepTimeModel, doubt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Tangents (k, 1 + parameters) and the precision (k, k) of what is measured, before it is."""
+    def slopes(model: StepTimeModel, doubt: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Tangents (k, 1 + parameters), and the covariances (k, k) of what steps share by them, and of all else."""
         tangents, shares = model._tangent(steps), time_shares(step_time(steps, model.efficiencies))
         noise = likeness(shares, shares, release, release) * np.outer(noise_sd, noise_sd) + np.diag(again + doubt)
-        return tangents, np.linalg.inv(tangents @ before @ tangents.T + noise)
+        return tangents, tangents @ before @ tangents.T, noise
 
     for _ in range(_ITERATIONS):
-        tangents, precision = slopes(current, doubt)
+        tangents, cluster, noise = slopes(current, doubt)
+        precision = np.linalg.inv(cluster + noise)
         moved = np.concatenate([[current.offset - prior.offset], current.efficiencies.logs() - start])
         errors = measured.log_s - np.log(current.predict(steps).total_s) + tangents @ moved
-        change = before @ tangents.T @ precision @ errors
+        # as far as the errors are told from those of a cluster that is just like the others
+        odds = 0.5 * (errors @ (precision - np.linalg.inv(noise)) @ errors)
+        odds += 0.5 * (np.linalg.slogdet(cluster + noise)[1] - np.linalg.slogdet(noise)[1])
+        differs = 1.0 / (1.0 + _ALIKE_ODDS * np.exp(np.clip(odds, -_LARGEST_ODDS, _LARGEST_ODDS)))
+        change = differs * (before @ tangents.T @ precision @ errors)
         efficiencies = Efficiencies.from_logs(start + change[1:])
         current = replace(current, offset=prior.offset + float(change[0]), efficiencies=efficiencies)
-        cluster = tangents @ before @ tangents.T
         left = errors - tangents @ change
         known = np.diag(cluster) - np.einsum("ij,jk,ik->i", cluster, precision, cluster)
         weight = (_FREEDOMS + 1.0) / (_FREEDOMS + (left**2 + np.maximum(known, 0.0)) / (noise_sd**2 + again))
         doubt = noise_sd**2 * (1.0 / np.minimum(weight, 1.0) - 1.0)
-    tangents, precision = slopes(current, doubt)
+    tangents, cluster, noise = slopes(current, doubt)
+    precision = np.linalg.inv(cluster + noise)
     covariance = before - before @ tangents.T @ precision @ tangents @ before
     physics = step_time(steps, current.efficiencies)
     own = OwnSteps(

@@ -17,7 +17,7 @@ import numpy as np
 
 from .....core.errors import RunTableError
 from .....core.model.architecture import Architecture
-from ...layouts.unstated import usual_micro_batch
+from ...layouts.unstated import usual_of_memory
 from ..steps import Kernels, Layouts, Steps, layouts, model
 from .table_rows import (
     Cell,
@@ -72,7 +72,7 @@ class Measurements:
     """Positions in the table."""
     skipped: Mapping[str, int]
     assumed: Mapping[str, int] = field(default_factory=dict)
-    """Keys of the layout that rows don't state, which were taken as usual, with the number of such rows."""
+    """Keys of the layout that rows don't state, which were taken as usual, with the number of those rows."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -152,9 +152,10 @@ class _Found:
             self.skipped[str(reason)] += 1
             return
         self.models.add(key, lambda: model(shape))
-        if row.get("micro_batch") is None:
-            layout = usual_micro_batch(self.models.last, self.machines.last, layout)
-        self.assumed.update(unstated(row, layout))
+        open_keys = unstated(row)
+        if open_keys:
+            layout = usual_of_memory(self.models.last, self.machines.last, layout, open_keys)
+        self.assumed.update(open_keys)
         self.layouts.append(layout)
         self.kernels.append(kernels)
         self.rows.append(position)

@@ -250,10 +250,14 @@ def layout_of(row: Mapping[str, Cell], layers: int) -> dict[str, float]:
     }
 
 
-def unstated(row: Mapping[str, Cell], layout: Mapping[str, float]) -> tuple[str, ...]:
-    """The keys of a row's layout that aren't stated and matter to the time of its step: vpp and micro_batch."""
-    matter = {"vpp": layout["unstated_sd"] > 0, "micro_batch": layout["accumulation"] * layout["micro_batch"] > 1}
-    return tuple(name for name, matters in matter.items() if matters and row.get(name) is None)
+def unstated(row: Mapping[str, Cell]) -> tuple[str, ...]:
+    """The keys of a row's layout that aren't stated and for which there is something usual to take."""
+    said = {
+        "vpp": row.get("vpp") is not None or _whole(row, "pp", 1) == 1,
+        "micro_batch": row.get("micro_batch") is not None,
+        "recompute": text(row, "recompute") not in ("", "unknown"),
+    }
+    return tuple(name for name, stated in said.items() if not stated)
 
 
 def _release(row: Mapping[str, Cell]) -> float:

@@ -20,7 +20,8 @@ ROW = {
     "sub_source": "here", "model": "405b", "n_layers": 126, "d_model": 16384, "n_heads": 128, "n_kv_heads": 8,
     "d_ff": 53248, "gated_mlp": 1, "vocab": 128256, "seq_len": 8192, "gpu": "H100-SXM-80", "n_gpus": 1024,
     "gpus_per_node": 8, "inter_gbps_per_gpu": 400, "precision": "bf16", "tp": 8, "pp": 16, "dp": 8, "zero_stage": 1,
-    "seq_parallel": 1, "micro_batch": 1, "global_batch": 256, "framework": "megatron-lm", "step_time_s": 20.0,
+    "seq_parallel": 1, "micro_batch": 1, "global_batch": 256, "recompute": "none",
+    "framework": "megatron-lm", "step_time_s": 20.0,
 }  # fmt: skip
 # a 7B model by PyTorch's FSDP
 SHARDED = ROW | {
@@ -88,11 +89,25 @@ def test_an_unstated_micro_batch_of_sharded_weights_is_all_that_fits():
     assert read({**ROW, "micro_batch": None}).steps.layouts.micro_batch == 1
 
 
+def test_unstated_recomputation_is_the_least_that_fits():
+    """Of software that has few other means; hidden in published rows, their steps looked 21 % (median) too short."""
+    roomy, tight = (
+        read({**SHARDED, "recompute": None, "micro_batch": size, "global_batch": 2048}).steps.layouts
+        for size in (1, 32)
+    )
+    assert float(roomy.recompute_full[0] + roomy.recompute_selective[0]) == 0
+    assert float(tight.recompute_full[0] + tight.recompute_selective[0]) == 1
+    megatron = read({**ROW, "vpp": 1, "recompute": "unknown"})
+    assert float(megatron.steps.layouts.recompute_full[0]) == 0
+    assert megatron.assumed == {"recompute": 1}
+
+
 def test_a_partly_stated_layout_is_completed_and_said_so():
-    whole, part = planned(tp=8, pp=8, vpp=5, micro_batch=2), planned(tp=8, pp=8, micro_batch=2)
+    part = planned(tp=8, pp=8, micro_batch=2)
+    whole = planned(tp=8, pp=8, micro_batch=2, vpp=part.layout.vpp)
     assert part.layout == whole.layout
     assert width(part.step_time_s) > 1.01 * width(whole.step_time_s)
-    assert any(note.startswith("layout.vpp isn't stated: 5 taken") for note in part.notes)
+    assert any(note.startswith(f"layout.vpp isn't stated: {part.layout.vpp} taken") for note in part.notes)
     assert not any("isn't stated" in note and "layout." in note for note in whole.notes)
     free = planned()
     assert not any(note.startswith("layout.") for note in free.notes), "all of it was chosen"
