@@ -119,6 +119,7 @@ def _target_from_dict(name: str, entry: Mapping[str, Any], number: int, arrays: 
     law = get_law(entry["law"], entry.get("domains", ()), _levels(entry.get("levels", {})))
     if entry["fixed"]:
         law = Law(law.member, law.terms, entry["fixed"])
+    law = law.of_target(name.removeprefix("loss.") if name.startswith("loss.") else None)
     stated = entry["theta"]
     theta = np.array([float(stated[key]) if key in stated else _unstated(law, key) for key in law.names])
     draws = arrays[f"draws_{number}"].astype(float)

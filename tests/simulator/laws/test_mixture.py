@@ -225,6 +225,36 @@ def test_enough_runs_and_mixes():
     assert term.identifiable(drawn(30, mixes=2)) == "2 different mixes are too few for 3 domains; 3 are needed"
 
 
+def test_a_target_of_the_mix_is_taught_most_by_its_own_text_and_takes_few_mixes():
+    """Six mixes of 22 domains (BiMix's) say little of each domain, but enough of the target's own."""
+    many = tuple(f"d{number}" for number in range(22))
+    plain = build_term("mixture", many)
+    term = plain.of_target("D3")
+    means = {parameter.name: parameter.mean for parameter in term.parameters}
+    assert means["worth.d3"] > 3 > 0.5 > max(means[f"worth.{d}"] for d in many if d != "d3")
+    assert plain.of_target("elsewhere") is plain
+    assert build_term("exponential_mixture", many).of_target("d3").parameters[0].mean == plain.parameters[0].mean
+    few = build_term("mixture", ("d3", "web")).of_target("d3")
+    assert {p.name: p.mean for p in few.parameters}["worth.d3"] < means["worth.d3"]
+
+    shares = np.random.default_rng(0).dirichlet(np.ones(22), 4)
+    columns = {"params": np.full(4, N0), "tokens": np.full(4, D0)}
+    columns |= {f"mix.{d}": shares[:, i] for i, d in enumerate(many)}
+    assert "too few for 22 domains" in (plain.identifiable(columns) or "")
+    assert term.identifiable(columns) is None
+    columns["mix.d3"] = np.array([0.1, 0.1, 0.2, 0.2])
+    assert term.identifiable(columns) == "the share of the target's own domain takes 2 values; 3 are needed"
+
+
+def test_a_law_of_a_target_keeps_what_is_fixed():
+    law = get_law("general+mixture", DOMAINS)
+    fixed = Law(law.member, law.terms, {"E": 1.5})
+    assert law.of_target("poems") is law
+    assert law.of_target(None) is law
+    assert fixed.of_target("code").fixed == fixed.fixed
+    assert fixed.of_target("code").names == law.names
+
+
 def test_a_mix_that_does_not_vary_or_is_blank():
     term = build_term("mixture", DOMAINS)
     assert "the shares of 0 of 3 domains vary" in (term.identifiable(columns_of(np.tile(CENTRE, (20, 1)))) or "")
