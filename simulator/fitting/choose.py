@@ -167,7 +167,10 @@ def _reason(name: str, observations: Observations) -> str | None:
         if any(column.startswith("mix.") for column in observations.columns):
             return "the share of every domain is the same in all runs"
         return "a mix is absent"
-    return build_term(name, observations.domains, observations.levels).identifiable(observations.columns)
+    built = build_term(name, observations.domains, observations.levels)
+    if observations.target is not None:
+        built = built.of_target(observations.target)
+    return built.identifiable(observations.columns)
 
 
 def _stocks(observations: Observations) -> list[str]:

@@ -136,6 +136,10 @@ class Term(ABC):
         """Reference values that the term needs beyond params and tokens, from the runs at `rows`. Default: none."""
         return {}
 
+    def of_target(self, target: str) -> Term:
+        """The same term for losses of this name (`arxiv` of `loss.arxiv`), whose prior may know it. Default: itself."""
+        return self
+
     def absent(self, columns: Columns) -> str | None:
         """The reason why the term can't be fitted where the runs lack one of its columns; None where they have all."""
         for name in self.columns:

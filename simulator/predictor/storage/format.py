@@ -21,7 +21,7 @@ from ..predictor import Predictor
 from .facts import checked_about, checked_name, checked_notes, checked_plain
 from .forms_format import forms_from, forms_to_list
 from .misfit_format import misfit_arrays, misfit_from, misfit_to_dict
-from .surrogate_format import surrogate_arrays, surrogate_from, surrogate_to_dict
+from .surrogate_format import surrogate_arrays, surrogate_from, surrogate_to_dict, with_new_parameters
 
 FORMAT = 1
 """Version of the layout; a predictor of another version is refused."""
@@ -122,13 +122,14 @@ def _target_from_dict(name: str, entry: Mapping[str, Any], number: int, arrays: 
     law = get_law(entry["law"], entry.get("domains", ()), _levels(entry.get("levels", {})))
     if entry["fixed"]:
         law = Law(law.member, law.terms, entry["fixed"])
+    law = law.of_target(name.removeprefix("loss.") if name.startswith("loss.") else None)
     stated = entry["theta"]
     theta = np.array([float(stated[key]) if key in stated else _unstated(law, key) for key in law.names])
     draws = arrays[f"draws_{number}"].astype(float)
+    known = np.array([key in stated for key in law.names])
     if draws.ndim == 2 and draws.shape[1] == len(stated) < len(theta):
-        since = [key not in stated for key in law.names]
         every = np.tile(theta, (len(draws), 1))
-        every[:, np.logical_not(since)] = draws
+        every[:, known] = draws
         draws = every
     if draws.ndim != 2 or draws.shape[1] != len(theta) or not 1 <= len(draws) <= _MOST_DRAWS:
         raise ValueError(f"target {name!r}: draws of shape {draws.shape} for {len(theta)} parameters")
@@ -154,6 +155,7 @@ def _target_from_dict(name: str, entry: Mapping[str, Any], number: int, arrays: 
     own = {key.removesuffix(f"_{number}"): values for key, values in arrays.items() if key.endswith(f"_{number}")}
     if "misfit" in entry:
         return replace(model, misfit=misfit_from(entry["misfit"], own))
+    own = with_new_parameters(own, known)
     surrogate = surrogate_from(entry["surrogate"], own, law, seen if mix_seen is None else mix_seen)
     return replace(model, surrogate=surrogate, within=_calibration(name, entry["within"]))
 

@@ -50,6 +50,21 @@ def surrogate_arrays(surrogate: Surrogate) -> dict[str, np.ndarray]:
     return found
 
 
+def with_new_parameters(arrays: Mapping[str, np.ndarray], known: np.ndarray) -> dict[str, np.ndarray]:
+    """The arrays of a file from before a law had some of its parameters: all but those that are `known: (P,)`."""
+    found, old = dict(arrays), int(known.sum())
+    for name, axes in (("tangent", (1,)), ("offset", (0,)), ("root", (0, 1))):
+        array = found.get(name)
+        if array is None or known.all() or array.shape[-1] != old:
+            continue
+        for axis in axes:
+            places = np.clip(np.cumsum(known) - 1, 0, None)
+            shape = [-1 if each == axis else 1 for each in range(array.ndim)]
+            array = np.take(array, places, axis=axis) * known.reshape(shape)
+        found[name] = array
+    return found
+
+
 def surrogate_from(
     entry: Mapping[str, Any],
     arrays: Mapping[str, np.ndarray],

@@ -18,6 +18,7 @@ from foretrain.simulator.predictor.calibration import public_calibration
 from foretrain.simulator.predictor.loss_model import LossModel
 from foretrain.simulator.predictor.predictor import Predictor
 from foretrain.simulator.predictor.storage.folder import load, save
+from foretrain.simulator.predictor.storage.format import arrays_of, from_dict, to_dict
 from foretrain.simulator.predictor.storage.surrogate_format import (
     surrogate_arrays,
     surrogate_from,
@@ -191,6 +192,32 @@ def test_files_from_before_corrections_faded_fade_as_usual_beyond_what_was_fitte
     usual = Fade.usual(model.fitted_ranges)
     assert after.fade.tried == model.fitted_ranges
     np.testing.assert_array_equal(after.fade.weights, usual.weights)
+
+
+def test_files_from_before_repeats_did_harm_are_read_as_they_were(models, make_mixed):
+    """A law that has got a parameter since: it is where it was in effect then, and no learner's tangent sees it."""
+    law = models["gp"].fit.law
+    place = law.names.index("log_domain_repeat_harm")
+    quiet = models["gp"].fit.theta.copy()
+    quiet[place] = 25.0
+    draws = models["gp"].fit.draws.copy()
+    draws[:, place] = 25.0
+    surrogate = models["gp"].surrogate
+    kept = np.arange(len(law.names)) != place
+    root = surrogate.tangent.root * np.outer(kept, kept)
+    inputs = replace(surrogate.process.inputs, tangent=surrogate.process.inputs.tangent * kept)
+    tangent = replace(surrogate.tangent, offset=surrogate.tangent.offset * kept, root=root)
+    surrogate = replace(surrogate, tangent=tangent, process=replace(surrogate.process, inputs=inputs))
+    then = replace(models["gp"], fit=replace(models["gp"].fit, theta=quiet, draws=draws), surrogate=surrogate)
+    data, arrays = to_dict(Predictor("then", {"loss": then})), arrays_of(Predictor("then", {"loss": then}))
+    del data["targets"]["loss"]["theta"]["log_domain_repeat_harm"]
+    for name, axes in (("draws_0", [1]), ("tangent_0", [1]), ("offset_0", [0]), ("root_0", [0, 1])):
+        for axis in axes:
+            arrays[name] = np.delete(arrays[name], place, axis)
+    columns = make_mixed(20, 5).columns
+    one, two = then.predict(columns), from_dict(data, arrays).predict(columns, "loss")
+    np.testing.assert_allclose(two.log_loss, one.log_loss, rtol=1e-6)
+    np.testing.assert_allclose(two.scale, one.scale, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
