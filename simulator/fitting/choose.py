@@ -210,7 +210,7 @@ def choose(observations: Observations, prior: LawPrior | None, *, seed: int = 0)
     why += f"; back-test error {scores[law].median_relative_error:.2%} over {scores[law].cuts} cuts"
     others = [f"{name} {weight:.0%}" for name, weight in weights.items() if name != law]
     if others:
-        why += f"; of the forecast {weights[law]:.0%} are its, of {' and of '.join(others)}"
+        why += f"; the forecast weighs it {weights[law]:.0%}, {', '.join(others)}"
     return Choice(law, why, scores, left_out, weights)
 
 
