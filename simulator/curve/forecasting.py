@@ -172,11 +172,11 @@ def _quantity(end: LossBand) -> Quantity:
 
 
 def choose_family(library: Library, family: str | None) -> str:
-    """The family that was named, or the only one; of fitted laws alone, none need be. FitError names those there are."""
+    """The family that was named, or the only one; with laws alone, none need be. FitError names those there are."""
     known = library.families
     if family is None and len(known) == 1:
         return known[0]
-    if family is None and library.laws and not library.curves:
+    if family in (None, PUBLIC) and library.laws and not library.curves:
         return PUBLIC
     if family not in known:
         got = "several families" if family is None else shown(family)
@@ -227,13 +227,10 @@ def forecast_curve(library: Library, run: Run, final: tuple[float, float] | None
     sizes = library.sizes.get(run.family, [])
     if final is None and run.size not in sizes:
         have = ", ".join(format_count(s) for s in sizes) or "none"
-        what = (
-            "the public curves tell"
-            if library.laws and not sizes
-            else f"{format_count(run.size)} parameters are none of the sizes that were fitted ({have}), so the curves tell"
-        )
+        fitted = f"{format_count(run.size)} parameters are none of the sizes that were fitted ({have}), so the curves"
+        curves = "the public curves" if library.laws and not sizes else fitted
         raise FitError(
-            f"{run.name}: {what} its shape but not its level; expected its final loss (--final-loss 2.31) or a "
+            f"{run.name}: {curves} tell its shape but not its level; expected its final loss (--final-loss 2.31) or a "
             "predictor of it (--predictor web-text)"
         )
     mine = [curve.final_loss for curve in library.curves if curve.family == run.family and curve.size == run.size]

@@ -47,7 +47,7 @@ def save(library: Library, folder: str | os.PathLike[str]) -> None:
     Raises:
         UsageError: The name of the folder is empty.
         PredictorError: The folder can't be made or holds something else.
-        InputError: A file can't be written.
+        InputError: A file can't be written, or the library is the public one, of laws without curves.
 
     >>> import tempfile
     >>> import foretrain
@@ -56,6 +56,8 @@ def save(library: Library, folder: str | os.PathLike[str]) -> None:
     ...     foretrain.load_curves(folder).curves
     []
     """
+    if library.laws:
+        raise InputError("a library of fitted laws ships and isn't saved; expected one of curves")
     path = check_destination(folder)
     data = made_plain(to_dict(library))  # what is written can be read: names that come from files may hold anything
     arrays: dict[str, Any] = {}

@@ -20,7 +20,7 @@ from ..rates.path import RatePath
 from .fitting import CurveFit
 from .multipower import FADE, S_REF
 from .prior import FLOOR_SHARE, GENERIC_DRIFT, CurvePrior
-from .size_trend import SizeLaw
+from .size_trend import SizeLaw, roughness
 
 PUBLIC = "public curves"
 """Name of the prior, and of the family of a run that is of none of the recipes."""
@@ -64,7 +64,8 @@ def public_prior(size: float, path: RatePath, loss: float, laws: Iterable[Public
     """For a job of a recipe that nobody knows, from what the public ones have in common.
 
     A in shares of the loss grows with the size. B is compared at the end of each run, since what a fall of the rate is
-    worth fades with the steps, and steps of different batches aren't the same. Every maker counts alike, nearly.
+    worth fades with the steps, and steps of different batches aren't the same. Makers
+    count nearly alike, however many sizes they have, and less where their curves stray from their own law.
 
     Args:
         size: The run's parameters.
@@ -74,7 +75,8 @@ def public_prior(size: float, path: RatePath, loss: float, laws: Iterable[Public
     """
     known = list(public_laws() if laws is None else laws)
     sources = [law.source for law in known]
-    weight = np.array([sources.count(source) for source in sources]) ** -0.5
+    rough = np.array([roughness([law.law]) for law in known])
+    weight = np.array([sources.count(source) for source in sources]) ** -0.5 / rough
     theta = np.array([law.law.theta for law in known])
     floor, a, b = theta[:, 4:].T
     length = np.array([np.log(law.peak_steps / S_REF) for law in known])

@@ -3,7 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
-from foretrain.core.errors import PredictorError, UsageError
+from foretrain.core.errors import InputError, PredictorError, UsageError
 from foretrain.core.files import write_manifest
 from foretrain.simulator.curve.law.transfer import Library
 from foretrain.simulator.curve.library import Curve
@@ -124,6 +124,12 @@ def test_whole_numbers_of_steps_survive(make_curve, tmp_path):
     whole = Curve("whole", "made", 1e8, curve.path, curve.step.astype(int), curve.loss)
     save(Library([whole]), tmp_path / "mine")
     assert np.array_equal(load(tmp_path / "mine").curves[0].step, curve.step)
+
+
+def test_laws_without_curves_are_not_saved(tmp_path):
+    with pytest.raises(InputError, match="expected one of curves"):
+        save(Library.public(), tmp_path / "mine")
+    assert not (tmp_path / "mine").exists()
 
 
 def test_fits_of_an_earlier_law_are_made_again(library, copy):
