@@ -49,10 +49,10 @@ ABOUT = (
     "* (log(usual / batch) - flat)^2, nothing within flat. lr: best = coefficient * params^by_params * "
     "tokens^by_tokens * min(batch / usual, 1)^by_batch for AdamW, off_by_source its log by source over the two "
     "published laws; the log cost is curvature * (|log(lr / best)| - flat)^2, with curvature above, or below * (1 "
-    "+ B / B_critical); x / (1 + x / most) of every such bowl counts, and most at most of a large batch. optimizers: log_gain * (params / "
-    "params_at)^by_size, at most most_log_gain. params are without embeddings. log_sd and sd: one standard "
-    "deviation between recipes. Made by benchmarks/facts_optimisation.py from figures of the sources and from "
-    "fits to public tables; figures of papers are recalled, not read again."
+    "+ B / B_critical); x / (1 + x / most) of every such bowl counts, and most at most of a large batch. "
+    "optimizers: log_gain * (params / params_at)^by_size, at most most_log_gain. params are without embeddings. "
+    "log_sd and sd: one standard deviation between recipes. Made by benchmarks/facts_optimisation.py from figures "
+    "of the sources and from fits to public tables; figures of papers are recalled, not read again."
 )
 SOURCES = {
     "zhang2024": "Zhang et al. 2024, How does critical batch size scale in pre-training?, arXiv:2410.21676",

@@ -292,7 +292,7 @@ def forecast(
         cluster=cluster,
         cluster_missing=lacking,
         adjustments=of_settings,
-        recommended=recommended(next(iter(predictor.parts(main).values())), columns),
+        recommended=recommended(config, next(iter(predictor.parts(main).values())), columns),
         prediction=of_main,
         params_fitted=float(columns["params"][0]),
         extrapolation_gap_decades=gap,

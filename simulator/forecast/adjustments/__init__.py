@@ -91,16 +91,18 @@ def known_places(model: LossModel) -> set[str]:
     return {place for member in ADJUSTMENTS for place in member.places if not member.is_read(model)}
 
 
-def recommended(model: LossModel, columns: Columns) -> dict[str, float]:
+def recommended(config: RunConfig, model: LossModel, columns: Columns) -> dict[str, float]:
     """Batch, learning rate of AdamW and critical batch that suit a single run, where no law reads them; else empty."""
-    costs, tokens = setting_costs(), columns["tokens"]
+    costs, params, tokens = setting_costs(), columns["params"], columns["tokens"]
+    if config.model.num_experts is not None and config.model.num_experts > 1:
+        params = np.array([config.model.params_total - (config.model.params_embedding or 0.0)])
     read = {place for member in ADJUSTMENTS if member.is_read(model) for place in member.places}
     if read:
         return {}
     batch = costs.usual_batch(tokens)
     return {
         "batch_tokens": float(batch[0]),
-        "lr": float(costs.best_lr(columns["params"], tokens, batch)[0]),
+        "lr": float(costs.best_lr(params, tokens, batch)[0]),
         "critical_batch_tokens": float(costs.critical_batch(tokens)[0]),
     }
 

@@ -20,6 +20,7 @@ from .effect import Adjustment, Effect, effect_of_cost
 __all__ = ["Batch", "LearningRate", "Optimizer"]
 
 _BATCH, _LR, _OPTIMIZER = "optim.batch_tokens", "optim.lr", "optim.optimizer"
+_LR_PARAMS = f"{_LR}.params"
 _OF_RUNS = ".of_runs"
 """Follows the name of a column: the value that the predictor's own runs had, and that was nearest to the plan's."""
 _WORTH_SAYING = 0.2
@@ -122,7 +123,11 @@ class LearningRate(_Setting):
     def columns(self, config: RunConfig, of_runs: Mapping[str, Any]) -> dict[str, float]:
         if not takes_adam_rates(config.optim.optimizer):
             return {}
-        return _number(config.optim.lr, _LR, of_runs.get("lr"))
+        found = _number(config.optim.lr, _LR, of_runs.get("lr"))
+        model = config.model
+        if found and model.num_experts is not None and model.num_experts > 1:
+            found[_LR_PARAMS] = model.params_total - (model.params_embedding or 0.0)
+        return found
 
     @override
     def effect(self, model: LossModel, columns: Columns, stated: Columns) -> Effect | None:
@@ -151,9 +156,11 @@ class LearningRate(_Setting):
         """Rates that move with the size as the best one does; what the tokens would ask for is the plan's to say."""
         if _LR not in own:
             return {}
-        there = {"params": columns["params"], "tokens": np.broadcast_to(own["tokens"], columns["params"].shape)}
-        factor = self._best(there, own) / self._best(own, own)
-        return {name: own[name] * factor for name in (_LR, _LR + _OF_RUNS) if name in own}
+        size = columns["params"] / own["params"]
+        sizes = {name: own[name] * size for name in (_LR_PARAMS,) if name in own}
+        there = {"params": columns["params"], "tokens": np.broadcast_to(own["tokens"], size.shape)}
+        factor = self._best(there, {**own, **sizes}) / self._best(own, own)
+        return sizes | {name: own[name] * factor for name in (_LR, _LR + _OF_RUNS) if name in own}
 
     def _batch(self, columns: Columns, stated: Columns) -> np.ndarray:
         """The batch that runs state, or else the usual one, `(n,)`."""
@@ -161,8 +168,11 @@ class LearningRate(_Setting):
         return np.where(np.isfinite(stated[_BATCH]), stated[_BATCH], batch) if _BATCH in stated else batch
 
     def _best(self, columns: Columns, stated: Columns) -> np.ndarray:
-        """The recommended rate of runs, `(n,)`."""
-        return self.costs.best_lr(columns["params"], columns["tokens"], self._batch(columns, stated))
+        """The recommended rate of runs, `(n,)`; that of experts goes by all of their parameters (Li et al. 2025)."""
+        params = columns["params"]
+        if _LR_PARAMS in stated:
+            params = np.where(np.isfinite(stated[_LR_PARAMS]), stated[_LR_PARAMS], params)
+        return self.costs.best_lr(params, columns["tokens"], self._batch(columns, stated))
 
     def _share(self, columns: Columns, stated: Columns) -> np.ndarray:
         """Their batch over the critical one, `(n,)`."""

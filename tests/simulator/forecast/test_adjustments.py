@@ -147,3 +147,15 @@ def test_what_suits_is_recommended():
     ] == pytest.approx(loss(), rel=1e-6)
     assert told["batch_tokens"] < told["critical_batch_tokens"]
     assert forecast(plan(params="1B", tokens="50B"), load("steplaw")).recommended == {}
+
+
+def test_rates_of_experts_go_by_all_of_their_parameters():
+    """Li et al. 2025 (arXiv:2503.04715): total, not active, parameters set the best rate of routed models."""
+    experts = {"params": "8B", "params_active": "1B", "num_experts": 32, "experts_per_token": 2}
+    data, optim = {"tokens": "100B"}, {"lr": 1e-4}
+    found = {}
+    for name, model in {"routed": experts, "dense": {"params": "8B"}}.items():
+        config = RunConfig.from_mapping({"model": model, "data": data, "optim": optim})
+        (rate,) = forecast(config, WEB).adjustments
+        found[name] = rate.facts["recommended_lr"]
+    assert found["routed"] == pytest.approx(found["dense"], rel=0.01)
