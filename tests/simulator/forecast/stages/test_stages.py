@@ -95,7 +95,7 @@ def test_steps_and_times_are_those_of_small_batches_too(predictor):
     plain, one = estimate([]), estimate([{}])
     small = estimate([{"share": 0.1, "batch_tokens": "64k"}, {"batch_tokens": "512k"}])
     assert one.to_dict() == plain.to_dict()
-    assert small.steps == pytest.approx(0.9 * plain.steps + 8 * 0.1 * plain.steps)
+    assert small.steps == pytest.approx(0.9 * plain.steps + 8 * 0.1 * plain.steps, rel=0.02)  # whole sequences
     assert 1.0 < small.wall_clock_days.median / plain.wall_clock_days.median < 2.0
 
 
