@@ -177,8 +177,12 @@ def _run_of_config(
     known: Any, config: str, overrides: tuple[str, ...], predictor: str | None, size: str | None, family: str | None
 ) -> tuple[Any, tuple[float, float] | None]:
     """The run of a configuration, and its final loss where a predictor tells it."""
+    from dataclasses import replace
+
     from ...simulator.config.run_config import RunConfig
     from ...simulator.curve.forecasting import Run, choose_family
+    from ...simulator.forecast.stages.levels import expected_path
+    from ...simulator.predictor.storage.folder import load
 
     planned = RunConfig.load(config, overrides)
     chosen_family = choose_family(known, family)
@@ -188,6 +192,7 @@ def _run_of_config(
         run = Run.of_config(known, planned, family=chosen_family, size=params)
         if predictor is not None:
             final = _final_loss(planned, predictor)
+            run = replace(run, path=expected_path(planned, load(predictor)))
     return run, final
 
 
@@ -206,12 +211,14 @@ def _final_loss(run: Any, predictor: str) -> tuple[float, float]:
     """Final loss in nats and the standard deviation of its logarithm, as a predictor forecasts them."""
     from ...simulator.curve.prefix import Z
     from ...simulator.forecast.forecast import forecast
+    from ...simulator.forecast.stages.levels import end_nats
     from ...simulator.predictor.storage.folder import load
 
-    loss = forecast(run, load(predictor)).headline.loss_nats
+    fitted = load(predictor)
+    loss = forecast(run, fitted).headline.loss_nats
     low, high = loss.intervals[0.9]
     log_sd = math.log(high / low) / (2 * Z[0.9])
-    return loss.median, log_sd
+    return end_nats(run, fitted, loss.median), log_sd
 
 
 def _count(text: str) -> float:

@@ -164,7 +164,8 @@ def planned(
     if "unique_tokens" in model.fit.law.columns:  # repeats must not count twice, in total and by domain
         columns = {name: values for name, values in columns.items() if not name.startswith("unique_tokens.")}
     read, stated = split_columns(columns)
-    prediction, known = predict_run(model, read, config.data.allow_new_domains, "data.mix", joint)
+    where = "data.stages" if any(stage.mix for stage in config.data.stages) else "data.mix"
+    prediction, known = predict_run(model, read, config.data.allow_new_domains, where, joint)
     return adjusted(prediction, effects(model, known, stated)), known
 
 

@@ -22,7 +22,7 @@ from ..curve.rates.path import RatePath
 from ..curve.rates.planned_changes import last_text_sd
 from ..curve.tracking import first_shift, standing
 from ..forecast.forecast import forecast
-from ..forecast.stages.levels import expected_path
+from ..forecast.stages.levels import end_nats, expected_path
 from ..predictor.predictor import Predictor
 from ..predictor.storage.folder import load
 from .pace import RunPace, pace_of
@@ -58,7 +58,7 @@ def planned_loss(config: RunConfig, predictor: Predictor | None) -> PlannedLoss:
     bare = config.model_copy(update={"hardware": HardwareConfig(), "layout": None})
     loss = forecast(bare, predictor).headline.loss_nats
     low, high = loss.intervals[0.9]
-    return PlannedLoss(loss.median, math.log(high / low) / (2 * Z[0.9]), "predictor")
+    return PlannedLoss(end_nats(bare, predictor, loss.median), math.log(high / low) / (2 * Z[0.9]), "predictor")
 
 
 def track(

@@ -10,7 +10,7 @@ from ....core.reading.fields import FieldError
 from ....core.units import format_count
 from .stage import OptimStage, Stage
 
-__all__ = ["Span", "checked_spans", "spans"]
+__all__ = ["Span", "checked_spans", "fixed_length", "spans"]
 
 _TOLERANCE = 1e-3  # of the run: 33.3 % three times is a whole run, and published counts are rounded
 
@@ -78,6 +78,14 @@ def checked_spans(stages: Sequence[Stage], total: float, where: str) -> list[Spa
     if main:
         found[main[-1]] = found[main[-1]]._replace(end=total)
     return [_branched(stages, number, total, found) for number in range(len(stages))]
+
+
+def fixed_length(stages: Sequence[Stage]) -> bool:
+    """Whether stages make up a run of one number of tokens only."""
+    main = [stage for stage in stages if not _is_branch(stage)]
+    return any(stage.tokens is not None for stage in main) and all(
+        stage.length_tokens(1.0) is not None for stage in main
+    )
 
 
 def _is_branch(stage: Stage) -> bool:

@@ -181,6 +181,10 @@ class OptimStage(Stage):
             batch = getattr(self, key)
             if batch is not None and batch < 1:
                 raise FieldError(key, f"got {batch:g}; expected one token at least, such as 4M")
+        if self.branch and self.start is not None:
+            raise FieldError(
+                "start", "is of no use to a branch, which leaves where the stage before it ends; expected none"
+            )
         if self.branch and self.tokens is None and self.share is None:
             raise FieldError("tokens", "is missing; a branch is no part of the run: expected its tokens, such as 200B")
         return self

@@ -47,7 +47,7 @@ def branch_plans(config: RunConfig) -> list[Branch]:
 
 def _until(data: DataConfig, left: float, end: float) -> DataConfig:
     """What is trained on until a branch ends: where it left the main run, it goes on with the text of then."""
-    kept = []
+    kept, begin = [], 0.0
     for stage, span in zip(data.stages, spans(data.stages, data.tokens), strict=True):
         if span.start < left:
             kept.append(stage.model_copy(update={"tokens": span.tokens, "share": None, "start": None}))

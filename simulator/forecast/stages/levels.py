@@ -15,7 +15,7 @@ from ..for_plan import for_plan
 from ..law_inputs import planned_loss, run_columns
 from .one_text import LOG_LOSS_PER_SHARE, text_stages
 
-__all__ = ["expected_path", "text_levels"]
+__all__ = ["end_nats", "expected_path", "text_levels"]
 
 
 _OF_KINDS = 0.85
@@ -34,6 +34,19 @@ def expected_path(config: RunConfig, predictor: Predictor | None) -> RatePath:
         ConfigError: The plan leaves out something that is needed.
     """
     return path_of(config, None if predictor is None else text_levels(config, predictor))
+
+
+def end_nats(config: RunConfig, predictor: Predictor, loss_nats: float) -> float:
+    """The loss that a run is expected to log at its end, nats: on the text of its last stage.
+
+    Args:
+        config: The plan.
+        predictor: Predicts the loss.
+        loss_nats: The forecast of its final loss, which is that of the whole run's text; it holds where texts aren't
+            told apart.
+    """
+    levels = text_levels(config, predictor)
+    return loss_nats if levels is None else math.exp(levels.log_nats[-1])
 
 
 def text_levels(config: RunConfig, predictor: Predictor) -> TextLevels | None:

@@ -17,6 +17,7 @@ from ....core.units import parse_count, shown
 from ....datasets.runs.columns import columns
 from ...config.column_values import stated_columns
 from ...config.run_config import RunConfig
+from ...config.stages.spans import fixed_length
 from .dimensions import Dimension, MixDimension, RangeDimension, SetDimension
 from .paths import get, key_in, leaf_types, put, within
 from .simplex import to_shares
@@ -73,8 +74,24 @@ def _check_apart(path: str, raw: Mapping[str, Any], run: RunConfig, origins: Ori
         raise ConfigError(
             f"{place}: is given beside space.model.params, which scales the shape; expected one of the two"
         )
+    if path == "data.tokens":
+        _check_stages(place, run)
+    if path == _MIX and any(stage.mix for stage in run.data.stages):
+        raise ConfigError(
+            f"{place}: the run has mixes in data.stages, which count instead; expected a run without them"
+        )
     if path == _STOCKS and _MIX in raw:
         raise ConfigError(f"{place}: is given beside space.{_MIX}; expected unique_tokens of its domains instead")
+
+
+def _check_stages(place: str, run: RunConfig) -> None:
+    """Refuse more or fewer tokens for a run whose stages are all stated in tokens."""
+    for section, stages in (("data", run.data.stages), ("optim", run.optim.stages)):
+        if fixed_length(stages):
+            raise ConfigError(
+                f"{place}: the run's {section}.stages are stated in tokens, which add up to {run.data.tokens:g} and no "
+                "other number; expected shares, or one stage without a length"
+            )
 
 
 def _leaves_alone(outer: str, choices: Any, path: str) -> bool:
