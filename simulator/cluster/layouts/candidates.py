@@ -166,7 +166,9 @@ def _choices(space: LayoutSpace, split: _Split) -> tuple[Sequence[int], ...]:
     sizes = [size for size in _divisors(per_replica) if size <= _LARGEST_MICRO_BATCH]
     if stated.micro_batch is not None:
         sizes = [stated.micro_batch] if per_replica % stated.micro_batch == 0 else []
-    stages = (0, 1, 2, 3) if split.dp * split.cp > 1 else (0,)
+    # with a pipeline gradients stay whole until the step's end, so that stage 2 shards nothing that stage 1 doesn't
+    stages = (0, 1, 2, 3) if split.pp == 1 else (0, 1, 3)
+    stages = stages if split.dp * split.cp > 1 else (0,)
     return (
         _virtual_stages(space, split),
         _expert_degrees(space, split),
