@@ -60,7 +60,9 @@ def fit_model(data: Measurements, learned: bool = True) -> tuple[StepTimeModel, 
     sds = np.array([OFFSET_SD, *(DEVIATIONS * prior.log_sd for prior in PARAMETERS.values())])
     gaussian = dict(zip(LEVELS, (0.674, 1.282, 1.645, 1.960), strict=True))
     spread = Spread(NOISE_SD, NOISE_SD_EXPERTS, gaussian)
-    kinds = kind_offsets(data.steps, data.source, fit.offsets)
+    # the small models' steps are mostly launches, and their offset says little of others
+    others = data.take(np.flatnonzero(data.source != SMALL))
+    kinds = kind_offsets(others.steps, others.source, fit.offsets)
     model = StepTimeModel(fit.efficiencies, residual, spread, kinds, 0.0, np.diag(sds**2), fit.releases)
     return model, dict(fit.offsets)
 

@@ -91,7 +91,7 @@ def plan_steps(
     columns["recompute_selective"] = np.array([float(layout.recompute == "selective")])
     columns["recompute_full"] = np.array([float(layout.recompute == "full")])
     hardware = config.hardware
-    named = framework or hardware.framework
+    named = framework or hardware.software
     index = default_framework(hardware.machine, columns["zero_stage"])
     columns["framework"] = index if named is None else np.array([float(FRAMEWORKS.index(named))])
     part = machine(
@@ -130,7 +130,7 @@ def _fastest(
             space,
             hardware.machine,
             hardware.working_precision,
-            framework=hardware.framework,
+            framework=hardware.software,
             fitted=fitted,
             top=top,
             cap=cap,

@@ -165,7 +165,7 @@ class HardwareConfig(Frozen):
     release: Annotated[str, BeforeValidator(_release), WithJsonSchema({"type": ["string", "number"]})] | None = Field(
         default=None,
         description="Release of the training software by year and month, such as 26.04 or 26.04.01 "
-        "(default: the newest whose step times were measured).",
+        "(default: the newest whose step times were measured); it stands for megatron where framework isn't stated.",
     )
     fit_chance: Annotated[Share, Field(gt=0, lt=1)] = Field(
         default=0.9, description="Chance to fit into memory that a layout must have to be chosen, such as 0.9 or 90%."
@@ -187,6 +187,12 @@ class HardwareConfig(Frozen):
             raise ConfigError("hardware.accelerator: is missing; expected a name such as H100-SXM-80, or a mapping")
         stated = {"per_node": self.per_node, "inter_node_gbit_per_s": self.inter_node_gbit_per_s}
         return self.accelerator.model_copy(update={key: value for key, value in stated.items() if value is not None})
+
+    @property
+    def software(self) -> Framework | None:
+        """The training software as stated; megatron where only a release is, as no other's are told apart."""
+        on_tpu = self.accelerator is not None and (self.accelerator.generation or "").startswith("tpu")
+        return self.framework or (None if self.release is None or on_tpu else "megatron")
 
     @property
     def domain(self) -> int:

@@ -31,7 +31,7 @@ SOURCE_SD = 0.3
 NOISE_SD = 0.2
 """Sd of a row about its source, from layouts, releases and errors of this model, log units. Chosen likewise."""
 
-KIND_VARIANCE = 0.5
+KIND_VARIANCE = 1.0
 """Variance shared by sources with the same generation and software, over that of a single source (chosen likewise)."""
 KIND_SCALE = 0.05
 """Log units about its kind from which a source counts less, as a Cauchy variable (chosen likewise: 0.1 does nearly as

@@ -77,6 +77,35 @@ def test_the_parts_of_a_step_and_of_memory_add_up():
     assert sum(PLAIN.cost_parts_usd.values()) == pytest.approx(PLAIN.cost_usd.median)
 
 
+def test_nothing_is_faster_than_the_peak():
+    """An accelerator that nobody measured, with generous links: its MFU would go beyond 100 % without a limit."""
+    peak = {**CUSTOM, "matmul_tflops": {"bf16": 400}, "hbm_gb_per_s": 30000, "intra_node_gb_per_s": 3000}
+    fast = made(hardware={**SEVEN_B["hardware"], "accelerator": peak, "count": 8})
+    assert fast.mfu.intervals[0.95][1] == pytest.approx(1.0)
+    assert fast.mfu.intervals[0.5][1] < 1.0
+    for level, (low, high) in fast.step_time_s.intervals.items():
+        ends = fast.mfu.intervals[level]
+        assert low * ends[1] == pytest.approx(fast.step_time_s.median * fast.mfu.median, rel=1e-3)
+        assert high * ends[0] == pytest.approx(fast.step_time_s.median * fast.mfu.median, rel=1e-3)
+        assert fast.tokens_per_s.intervals[level][1] * low == pytest.approx(fast.step_tokens, rel=1e-3)
+
+
+def test_a_stated_release_is_used_or_spoken_of():
+    architecture = {**SEVEN_B["model"]["architecture"], **EXPERTS}
+    experts = {"model": {"architecture": architecture}}
+    on = ("hardware.accelerator=GB200", "layout={tp: 1, pp: 1, ep: 8, zero_stage: 1}")
+    names = ("26.04", "26.06", "27.12")
+    old, new, unknown = (made(*on, f"hardware.release='{name}'", **experts) for name in names)
+    assert 1.15 < old.step_time_s.median / new.step_time_s.median < 1.5
+    assert unknown.step_time_s.median == pytest.approx(new.step_time_s.median, rel=0.05)
+    assert width(unknown.step_time_s) > 1.05 * width(new.step_time_s)
+    assert [note for note in unknown.notes if "hardware.release '27.12'" in note and "26.04.01" in note]
+    assert not [note for note in old.notes if "release" in note]
+    with pytest.raises(ConfigError, match=r"hardware.release: got 'latest'; expected year and month such as 26\.04"):
+        plan("hardware.release=latest")
+    assert plan("hardware.release=26.10").hardware.release == "26.10", "which YAML reads as 26.1"
+
+
 def test_rates_are_those_of_the_step():
     tokens = 1024 * 4096
     assert PLAIN.tokens_per_s.median == pytest.approx(tokens / PLAIN.step_time_s.median)

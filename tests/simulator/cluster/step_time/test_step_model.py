@@ -159,6 +159,21 @@ def test_draws_of_a_gaussian_spread_are_gaussian():
 # calibration
 
 
+def test_a_step_that_contradicts_the_rest_counts_less(make_steps):
+    """Three measured steps of mixed layouts made others worse: here the third is off by 60 %."""
+    layouts = {"tp": np.array([1.0, 2, 4, 8, 2]), "pp": np.array([2.0, 4, 4, 2, 8]), "dp": np.full(5, 8.0)}
+    steps = make_steps(LLAMA70, gpu="H100", accumulation=32, **layouts)
+    predicted = MODEL.predict(steps).total_s
+    known, rest = np.arange(3), np.arange(3, 5)
+    shifts = {}
+    for name, off in (("agreeing", [1.0, 1.0, 1.0]), ("one off", [1.0, 1.0, 1.6]), ("all off", [1.6, 1.6, 1.6])):
+        model = MODEL.calibrated(steps.take(known), predicted[known] * off)
+        shifts[name] = np.log(model.predict(steps.take(rest)).total_s / predicted[rest])
+    assert np.all(np.abs(shifts["agreeing"]) < 0.01)
+    assert np.all(np.abs(shifts["one off"]) < 0.3 * np.log(1.6))
+    assert np.all(shifts["all off"] > 0.7 * np.log(1.6))
+
+
 @pytest.mark.parametrize("factor", [0.6, 0.9, 1.3, 3.0])
 def test_calibration_moves_towards_what_was_measured(factor, steps):
     before = MODEL.predict(steps).total_s
