@@ -140,7 +140,7 @@ def _target_from_dict(name: str, entry: Mapping[str, Any], number: int, arrays: 
     reference = Reference({key: _within(key, v, 0, _HUGE) for key, v in entry["reference"].items()})
     seen = {key: _range(key, entry["seen"][key]) for key in ("params", "tokens", "compute")}
     seen |= {key: _setting_range(key, ends) for key, ends in entry["seen"].items() if key not in seen}
-    for key in ("params", "tokens"):
+    for key in ("params", "tokens", *(f"mix.{domain}" for domain in law.domains)):
         reference.log(key)
     noise = _within("noise", entry["noise"], 0, _MOST_NOISE)
     calibration = _calibration(name, entry["calibration"])
