@@ -19,10 +19,9 @@ AUTO = "auto"
 _FEWEST_RUNS = 4
 _VARIES = 1.5  # a column whose largest value is less than this many times its smallest can't carry an exponent
 _ONE_VALUE = 1.005  # and below this many times it is called one value
-FORMS_WORTH = {"general": 0.75, "chinchilla": 0.24, "kaplan": 0.01}
+FORMS_WORTH = {"general": 0.8, "chinchilla": 0.19, "kaplan": 0.01}
 """What forms are worth before any back-test (benchmarks/longer.py); rivals of a term share a quarter."""
 _RIVALS_WORTH = 0.25
-_LITTLE = 0.003  # what a law without the terms that the runs identify is worth
 
 
 @dataclass(frozen=True)
@@ -203,7 +202,8 @@ def choose(observations: Observations, prior: LawPrior | None, *, seed: int = 0)
         few = "no cut in compute leaves runs to fit and runs to predict" if "+mix" in preferred else "too few runs"
         return Choice(preferred, f"{why}; {few} for a back-test", scores, left_out, {preferred: 1.0})
 
-    weights = stacking_weights(scores, _worth(names))
+    worth = _worth(names)
+    weights = stacking_weights({name: scores[name] for name in worth}, worth)
     law = max(weights, key=lambda name: weights[name])
     if law != preferred:
         why = f"it foretells this table's larger runs better than {preferred}"
@@ -215,15 +215,15 @@ def choose(observations: Observations, prior: LawPrior | None, *, seed: int = 0)
 
 
 def _worth(names: Sequence[str]) -> dict[str, float]:
-    """What each candidate is worth before any back-test, the preferred one first."""
+    """What each form is worth before any back-test, the preferred one first; a law that lacks terms is none of them."""
     _, *preferred = names[0].split("+")
     found = {}
     for name in names:
         core, *extra = name.split("+")
-        worth = FORMS_WORTH.get(core, 1.0)
         if len(extra) < len(preferred):
-            worth = _LITTLE * worth
-        for term, usual in zip(extra, preferred, strict=False):
+            continue
+        worth = FORMS_WORTH.get(core, 1.0)
+        for term, usual in zip(extra, preferred, strict=True):
             worth *= 1.0 if term == usual else _RIVALS_WORTH
         found[name] = worth
     return found

@@ -196,12 +196,12 @@ def test_terms_for_the_same_thing_are_weighed_too(rival, chosen, judged, table):
     assert {"general+repetition", "general+muennighoff"} <= set(choice.weights)
 
 
-def test_a_law_without_its_term_counts_only_where_it_is_clearly_better(judged, table):
+def test_a_law_without_the_terms_that_the_runs_identify_is_no_form_of_it(judged, table):
     routed = table(num_experts=np.tile([1, 4, 16, 64], 10))
-    judged({"general+experts": 0.01, "general": 0.008})
-    assert set(choose(routed, None).weights) == {"general+experts"}
     judged({"general+experts": 0.2, "general": 0.004}, cuts=10)
-    assert choose(routed, None).law == "general"
+    choice = choose(routed, None)
+    assert "general" in choice.scores
+    assert set(choice.weights) == {"general+experts"}
 
 
 def test_too_few_runs_for_a_back_test(table):
