@@ -18,9 +18,9 @@ from .fitting import CurveFit
 SLOPE = np.array([-0.037, -0.2, -0.02, 0.0, -0.085, 0.16, 0.03])
 """Change of (α, log C, β, γ, log L0, log A, log B) while the size grows e-fold: means over the 25M and 100M recipe (α
 -.034, L0 -.087, A .13), the OLMo ladder (-.041, -.093, .20), GPT-3, OPT and Llama 2 (L0 -.06 to -.09, A .08 to .22)."""
-SLOPE_SD = np.array([0.008, 0.15, 0.03, 0.015, 0.007, 0.035, 0.05])
+SLOPE_SD = np.array([0.007, 0.14, 0.027, 0.014, 0.0065, 0.032, 0.085])
 """How far those recipes differ in it, for α, L0, A and B nearly; see SCATTER."""
-SCATTER = np.array([0.005, 0.15, 0.03, 0.02, 0.005, 0.03, 0.05])
+SCATTER = np.array([0.0045, 0.13, 0.027, 0.018, 0.0045, 0.027, 0.05])
 """Standard deviation of a size about the line of its recipe. Chosen with SLOPE_SD and the drifts of `prior` so that
 90 % intervals of final losses hold about nine in ten runs of sizes left out (25M and 100M from each other, each size of
 the OLMo ladder from the three others or from two smaller ones) at 20, 30, 50 and 70 % of the run."""
