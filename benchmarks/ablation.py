@@ -17,7 +17,16 @@ import numpy as np
 from _tables import tasks
 from extrapolation import split
 from facts_laws import leave_one_out_priors
-from foretrain.simulator.fitting import LawPrior, Observations, backtest, fit_law, fit_observations, weak_prior
+from foretrain.simulator.fitting import (
+    LawPrior,
+    Observations,
+    backtest,
+    fit_law,
+    fit_observations,
+    stacking_weights,
+    weak_prior,
+)
+from foretrain.simulator.fitting.choose import FORMS_WORTH
 from foretrain.simulator.laws import get_law
 
 Variant = Callable[[Observations, LawPrior], np.ndarray]
@@ -43,6 +52,10 @@ def variants(large: Observations) -> dict[str, Variant]:
 
         return predict
 
+    def weighed(small: Observations, prior: LawPrior) -> np.ndarray:
+        weights = stacking_weights({name: backtest(get_law(name), small, prior) for name in FORMS}, FORMS_WORTH)
+        return np.sum([weight * form(name)(small, prior) for name, weight in weights.items()], axis=0)
+
     return {
         "general form, learned prior, weights": form("general"),
         "  without the weights": unweighted,
@@ -55,6 +68,7 @@ def variants(large: Observations) -> dict[str, Variant]:
         "form switched by back-test, any gain": switched(1.0),
         "form switched by back-test, a gain of 30 %": switched(0.7),
         "form switched by back-test, a gain of half": switched(0.5),
+        "forms weighed by back-test (auto with terms)": weighed,
     }  # fmt: skip
 
 

@@ -43,14 +43,16 @@ LR_BY_BATCH = (
 )
 PARAMS_AT = 3e8
 ABOUT = (
-    "What batch, learning rate and optimizer cost or gain, in tokens: the natural log of the factor by wh"
-    "ich tokens count less. batch: usual = coefficient * tokens^exponent is what well-tuned runs take; cr"
-    "itical the batch at which half of the tokens are wasted, E = D (1 + B / B_critical); below the usual"
-    " batch the log cost is curvature * (log(usual / batch) - flat)^2, nothing within flat. lr: best = co"
-    "efficient * params^by_params * tokens^by_tokens * min(batch / usual, 1)^by_batch for AdamW; log cost below"
-    " and above it, curvature * (|log(lr / best)| - flat)^2. optimizers: log_gain * (params / params_at)^"
-    "by_size, params without embeddings. log_sd and sd: one standard deviation between recipes. Made by b"
-    "enchmarks/facts_optimisation.py from the figures of the sources and from fits to public tables."
+    "What batch, learning rate and optimizer cost or gain, in tokens: the natural log of the factor by which "
+    "tokens count less. batch: usual = coefficient * tokens^exponent is what well-tuned runs take; critical the "
+    "batch at which tokens count half, D / (1 + B / B_critical); below the usual batch the log cost is curvature "
+    "* (log(usual / batch) - flat)^2, nothing within flat. lr: best = coefficient * params^by_params * "
+    "tokens^by_tokens * min(batch / usual, 1)^by_batch for AdamW, off_by_source its log by source over the two "
+    "published laws; the log cost is curvature * (|log(lr / best)| - flat)^2, with curvature above, or below * (1 "
+    "+ B / B_critical); x / (1 + x / most) of every such bowl counts, and most at most of a large batch. "
+    "optimizers: log_gain * (params / params_at)^by_size, at most most_log_gain. params are without embeddings. "
+    "log_sd and sd: one standard deviation between recipes. Made by benchmarks/facts_optimisation.py from figures "
+    "of the sources and from fits to public tables; figures of papers are recalled, not read again."
 )
 SOURCES = {
     "zhang2024": "Zhang et al. 2024, How does critical batch size scale in pre-training?, arXiv:2410.21676",
@@ -249,12 +251,19 @@ def off_the_law(found: Mapping[str, pd.DataFrame]) -> dict[str, float]:
     return out
 
 
-def curvatures(found: Mapping[str, pd.DataFrame]) -> dict[str, tuple[float, float]]:
-    """Curvature of the cost of a learning rate below and above the best of its sweep, by source."""
+def curvatures(found: Mapping[str, pd.DataFrame], coefficient: float) -> dict[str, tuple[float, float]]:
+    """Curvature of the cost of a learning rate below and above the best of its sweep, by source.
+
+    That below grows with 1 + batch / critical batch, whose `coefficient` is given: without it, it would be 0.13 on
+    `steplaw` up to 0.3 of the critical batch and 0.29 from 1 to 3 of it, on `misfitting` 0.39 below 1 and 0.47 above.
+    """
     by_source = {}
     for name, one in sweeps(found).items():
         below, above = one[one.off < 0], one[one.off > 0]
-        by_source[name] = (_curvature(below.off, below.cost), _curvature(above.off, above.cost))
+        share = np.zeros(len(below))  # the batch isn't stated
+        if "batch_tokens" in one:
+            share = below.batch_tokens / (coefficient * below.tokens**EXPONENT)
+        by_source[name] = (_curvature(below.off * np.sqrt(1.0 + share), below.cost), _curvature(above.off, above.cost))
     return by_source
 
 
@@ -275,7 +284,9 @@ def made(without: str | None = None) -> dict[str, Any]:
     small = [0.0] if without == "li2025" else [0.0, small_of_losses(found["li2025"], SMALL_FLAT, usual)]
     if without == "zhang2024":
         small = small[1:]
-    bowls = np.array([pair for name, pair in curvatures(found).items() if name != without])
+    log_critical = np.log(list(critical.values()))
+    coefficient = _short(np.exp(log_critical.mean()))
+    bowls = np.array([pair for name, pair in curvatures(found, coefficient).items() if name != without])
     below, above = np.exp(np.log(bowls).mean(axis=0))
     gains = optimizer_gains(found["marin2025"])
     of_muon = (
@@ -287,7 +298,6 @@ def made(without: str | None = None) -> dict[str, Any]:
     of_adamh = gains[gains.optimizer == "adamh"]
     adamh = float((of_adamh.gain / (of_adamh.params / PARAMS_AT) ** by_size).mean())
     lr_law, off = usual_lr_law(), [value for name, value in off_the_law(found).items() if name != without]
-    log_critical = np.log(list(critical.values()))
     return {
         "about": ABOUT,
         "provenance": {
@@ -298,7 +308,7 @@ def made(without: str | None = None) -> dict[str, Any]:
         "batch": {
             "usual": usual,
             "critical": {
-                "coefficient": _short(np.exp(log_critical.mean())),
+                "coefficient": coefficient,
                 "exponent": EXPONENT,
                 "log_sd": _short(log_critical.std(ddof=1)),
                 "by_source": {name: _short(value) for name, value in critical.items()},
@@ -360,7 +370,7 @@ def main() -> None:
     found["li2025"] = steplaw(found["li2025"])
     print("critical batch, coefficient:", {name: round(value, 1) for name, value in critical_by_source(found).items()})
     print("learning rate, log over the law:", {name: round(value, 2) for name, value in off_the_law(found).items()})
-    for name, (below, above) in curvatures(found).items():
+    for name, (below, above) in curvatures(found, facts["batch"]["critical"]["coefficient"]).items():
         print(f"learning rate, {name}: curvature {below:.2f} below the best, {above:.2f} above")
     print(optimizer_gains(found["marin2025"]).round(3).to_string(index=False))
 

@@ -16,7 +16,10 @@ import numpy as np
 import pandas as pd
 from facts_optimisation import made, marin_rates, misfitting, same_architecture, tables
 from foretrain.datasets.facts.optimisation import SettingCosts
-from foretrain.simulator.forecast.adjustments import Batch, LearningRate, Optimizer
+from foretrain.datasets.runs.run_table import RunTable
+from foretrain.simulator.fitting import Observations, choose, fit_observations, one_thread, public_prior
+from foretrain.simulator.forecast.adjustments.settings import Batch, LearningRate, Optimizer
+from foretrain.simulator.laws import get_law
 
 NOISE, WIDTH_80 = 0.002, 1.2816
 BATCH, LR = "optim.batch_tokens", "optim.lr"
@@ -125,9 +128,36 @@ def rows() -> Iterator[dict[str, object]]:
     yield judged("marin_speedrun, rate", costs, rates.assign(lr=lr, loss=rates.bpb, optimizer=None), at_one)
 
 
+def batch_laws() -> Iterator[dict[str, object]]:
+    """Laws fitted to small runs (or batches) and held against the others, with and without the term of batches."""
+    columns = ["params", "tokens", "batch_tokens", "loss"]
+    found = tables()
+    steplaw_runs = found["li2025"][found["li2025"].diverged == 0]
+    best = steplaw_runs.loc[steplaw_runs.groupby(["params", "tokens", "batch_tokens"]).loss.idxmin()]
+    compute = best.params.astype(float) * best.tokens
+    parts = [(f"steplaw, 6ND below {6 * cut:.1e}", best, compute <= cut) for cut in (3e18, 8e18, 2e19)]
+    steps = found["zhang2024"]
+    parts += [
+        ("critical_batch, up to 1M tokens", steps, steps.batch_tokens <= 1e6),
+        ("critical_batch, up to 151M parameters", steps, steps.params <= 1.6e8),
+    ]
+    prior = public_prior()
+    for name, table, small in parts:
+        row: dict[str, object] = {"fitted": name, "n": int(small.sum()), "predicted": int((~small).sum())}
+        seen = Observations.from_table(RunTable.from_frame(table[small][columns].reset_index(drop=True)), "loss")
+        other = {column: table[~small][column].to_numpy(dtype=float) for column in columns}
+        for law in ("general", "general+batch"):
+            fit = fit_observations(get_law(law), seen, prior)
+            row[law] = 100.0 * np.abs(np.expm1(fit.log_loss(other) - np.log(other["loss"]))).mean()
+        yield row | {"auto": choose(seen, prior).law}
+
+
 def main() -> None:
-    """Print the table."""
+    """Print both tables."""
     print(pd.DataFrame(list(rows())).round(2).to_string(index=False))
+    print("\nlaws of tables of params, tokens and batch without a learning rate, |predicted / observed - 1| in percent")
+    with one_thread():
+        print(pd.DataFrame(list(batch_laws())).round(2).to_string(index=False))
 
 
 if __name__ == "__main__":

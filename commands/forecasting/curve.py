@@ -61,7 +61,7 @@ def fit(curves: str, train: str | None, out: str, strict: bool, as_json: bool) -
 
 
 @curve.command()
-@click.argument("library", metavar="DIR")
+@click.argument("library", metavar="[DIR]", required=False)
 @click.option("--config", metavar="FILE", help="The planned run, YAML or JSON; optim states its learning rates.")
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value, e.g. optim.schedule=wsd."
@@ -70,13 +70,13 @@ def fit(curves: str, train: str | None, out: str, strict: bool, as_json: bool) -
     "--schedule", metavar="TEXT|CSV", help="Instead of --config: wsd,steps=24000,warmup=2000,final=0.1; or a file."
 )
 @click.option("--size", metavar="N", help="Parameters, such as 100M (default: the plan's, or the only size of DIR).")
-@click.option("--family", metavar="NAME", help="Which of the fitted families, if DIR has several.")
+@click.option("--family", metavar="NAME", help="Which of the families of DIR, or which public recipe, the run is like.")
 @click.option("--final-loss", type=float, metavar="NATS", help="The run's final loss, taken as accurate to 0.2 %.")
 @click.option("--predictor", metavar="NAME|DIR", help="Take the final loss from a predictor, with its uncertainty.")
 @chart_option("the curve")
 @json_option
 def predict(
-    library: str,
+    library: str | None,
     config: str | None,
     overrides: tuple[str, ...],
     schedule: str | None,
@@ -87,16 +87,20 @@ def predict(
     size: str | None,
     family: str | None,
 ) -> None:
-    """Predict the loss at each step of a planned run, with intervals, from a folder made by `simulate curve fit`.
+    """Predict the loss at each step of a planned run, with intervals.
 
-    A size that was fitted needs nothing more. Another size takes the shape (and what the law misses under the same
-    schedule) from the fitted ones, and its level from where it will end: --final-loss or --predictor.
+    DIR is a folder made by `simulate curve fit`. A size that was fitted needs nothing more. Another size takes the
+    shape (and what the law misses under the same schedule) from the fitted ones, and its level from where it will end:
+    --final-loss or --predictor. Without DIR the laws of the public curves serve: what their makers have in common, or
+    one recipe that --family names; a plan then ends at the forecast of web-text unless told otherwise.
 
     \b
-    Example:  simulate curve predict curves --config run.yaml --predictor web-text --chart curve.html
+    Example:  simulate curve predict --config run.yaml --chart curve.html
+              simulate curve predict curves --config run.yaml --predictor web-text
               simulate curve predict curves --schedule wsd,steps=24000,warmup=2160,final=0.1,form=sqrt --size 100M
     """
     from ...simulator.curve.forecasting import FINAL_SD, forecast_curve
+    from ...simulator.curve.law.transfer import Library
     from ...simulator.curve.store import load
 
     if (config is None) == (schedule is None):
@@ -107,7 +111,9 @@ def predict(
         )
     if config is None and (predictor is not None or overrides):
         raise UsageError("simulate curve predict: --predictor and --set go with --config; expected --final-loss")
-    known = load(library)
+    known = Library.public() if library is None else load(library)
+    if library is None and config is not None and final_loss is None:
+        predictor = predictor or "web-text"
     final = None
     if config is not None:
         run, final = _run_of_config(known, config, overrides, predictor, size, family)

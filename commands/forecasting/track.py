@@ -17,8 +17,8 @@ EXIT_BEHIND = 4
     "--log", required=True, metavar="PATH", help="The log so far: JSON lines, CSV, console, TensorBoard; see below."
 )
 @click.option("--predictor", metavar="NAME|DIR", help="What predicts the final loss (default: the plan's target).")
-@click.option("--curves", metavar="DIR", help="Curves of smaller runs, by `simulate curve fit`.")
-@click.option("--family", metavar="NAME", help="Family in --curves that the run belongs to.")
+@click.option("--curves", metavar="DIR", help="Curves of smaller runs, by `simulate curve fit` (default: public ones).")
+@click.option("--family", metavar="NAME", help="Family in --curves, or public recipe, that the run belongs to.")
 @click.option("--metric", metavar="KEY", help="Name of the loss in the log, where there are several.")
 @click.option(
     "--step-unit",
@@ -53,18 +53,20 @@ def track(
     prints on a console, with steps and losses under their usual names. Steps are optimizer steps: other units are
     found out where they can be, or stated by --step-unit steps, tokens, samples, steps/8 for 8 micro-batches to a
     step, or 500steps for one record every 500. The final loss is held against the plan's targets, or against the
-    forecast of --predictor (web-text if there is no target either).
+    forecast of --predictor (web-text if there is no target either); a run with less than a 10 % chance of its target
+    is behind. What loss curves look like is taken from the public ones, of any recipe or of one that --family names,
+    or from your own: --curves.
 
     \b
     Example:  simulate track --config run.yaml --log metrics.jsonl --chart track.html
     """
     from ...simulator.config.run_config import RunConfig
-    from ...simulator.tracking.relatives import load_curves
+    from ...simulator.tracking.relatives import load_curves, public_curves
     from ...simulator.tracking.track import predictor_for
     from ...simulator.tracking.track import track as track_run
 
     run = RunConfig.load(config, overrides)
-    shapes = None if curves is None else load_curves(curves, run, family)
+    shapes = public_curves(run, family) if curves is None else load_curves(curves, run, family)
     fitted = predictor_for(run, predictor)
     times = step_times(calibration)
     with stated_in(config), progress_bar("tracking") as step:

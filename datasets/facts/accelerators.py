@@ -7,6 +7,7 @@ the names; mind that links inside a node are in GB/s (bytes) and those between n
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -43,6 +44,9 @@ _STAND_INS: dict[Precision, Precision] = {
 _CUSTOM = "or a mapping with peak_tflops, hbm_gib, hbm_gb_per_s and what else the plan needs"
 _WELL_KNOWN = ("A100-SXM-80", "H100-SXM-80", "H200-SXM", "B200", "GB200", "MI300X", "TPUv5p")
 _MAX_NAMED = 5
+# Of the peak: systolic arrays come closer to it than GPUs do (MaxText's published runs use 0.8 to 0.89 of it, all work
+# counted); four bits are from runs.
+_TPU_SHARE, _FOUR_BIT_SHARE = 0.95, 0.6
 
 # Bounds some hundred times beyond what is sold: they catch slips of unit, such as FLOP/s for TFLOP/s.
 _Tflops = Annotated[PositiveReal, Field(le=1e6)]
@@ -129,6 +133,23 @@ class Accelerator(Frozen):
         """The best matrix product measured, FLOP/s, with the stand-ins of `peak_flops`; None where nobody measured."""
         best = self._tflops(self.matmul_tflops, precision)
         return None if best is None else best * 1e12
+
+    def attainable_flops(self, precision: Precision) -> float:
+        """The best matrix product to expect, FLOP/s: as measured, else the share of the peak that its kin reach.
+
+        Kin are those of its generation whose products were measured in this precision, failing that those of its maker,
+        failing that all. TPUs, none of which was measured by itself, and four bits have shares of their own.
+        """
+        measured = self.matmul_flops(precision)
+        if measured is not None:
+            return measured
+        if precision in ("fp4", "nvfp4"):
+            share = _FOUR_BIT_SHARE
+        elif (self.generation or "").startswith("tpu"):
+            share = _TPU_SHARE
+        else:
+            share = _kin_share(self.vendor, self.generation, precision)
+        return self.peak_flops(precision) * share
 
     def _tflops(self, known: Mapping[Precision, float], precision: Precision) -> float | None:
         old = self.vendor == "nvidia" and self.generation in _BEFORE_AMPERE
@@ -238,6 +259,22 @@ def add_accelerator(entry: Accelerator) -> Accelerator:
 def catalogue() -> Mapping[str, Accelerator]:
     """Every accelerator of the catalogue by its name, in the catalogue's order."""
     return MappingProxyType(_ACCELERATORS.all())
+
+
+@cache
+def _kin_share(vendor: str | None, generation: str | None, precision: Precision) -> float:
+    """Geometric mean of measured matrix products over the peak, of the nearest kin that have any."""
+    for near in ({"generation": generation}, {"vendor": vendor}, {}):
+        for known in (precision, "bf16"):
+            shares = [
+                best / one.peak_flops(known)
+                for one in catalogue().values()
+                if all(value is not None and getattr(one, key) == value for key, value in near.items())
+                and (best := one.matmul_flops(known)) is not None
+            ]
+            if shares:
+                return math.exp(math.fsum(map(math.log, shares)) / len(shares))
+    raise AssertionError("the catalogue has no measured matrix product")
 
 
 @cache

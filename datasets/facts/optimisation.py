@@ -17,7 +17,7 @@ import numpy as np
 from .catalogue import read_facts
 from .optimizers import ADAMW, optimizer_states
 
-__all__ = ["Cost", "SettingCosts", "setting_costs", "takes_adam_rates"]
+__all__ = ["Cost", "SettingCosts", "plain_optimizer", "setting_costs", "takes_adam_rates"]
 
 _ADAM_RATES = (ADAMW, "adamw8bit", "adam_mini", "nadam", "cautious", "adamc", "cadamc", "schedule_free")
 
@@ -28,6 +28,10 @@ class Cost:
 
     log_tokens: np.ndarray
     sd: np.ndarray
+
+    def against(self, other: Cost) -> Cost:
+        """What this costs more than another setting, whose error is the same one."""
+        return Cost(self.log_tokens - other.log_tokens, np.abs(self.sd - other.sd))
 
     def where(self, known: np.ndarray) -> Cost:
         """The same for some runs `(n,)`, nothing for the others."""
@@ -79,7 +83,7 @@ class SettingCosts:
         facts = self.facts["batch"]
         batch, usual, critical = np.asarray(batch, dtype=float), self.usual_batch(tokens), self.critical_batch(tokens)
         share, at_usual = batch / critical, usual / critical
-        large = np.maximum(np.log1p(share) - np.log1p(at_usual), 0.0)
+        large = np.clip(np.log1p(share) - np.log1p(at_usual), 0.0, self.facts["lr"]["most"])
         by_critical = np.maximum(share / (1.0 + share) - at_usual / (1.0 + at_usual), 0.0)
         below = np.maximum(np.log(usual / batch), 0.0)
         small, of_small = self._bowl(below, facts["small"]["curvature"], facts["small"]["flat"])
@@ -98,11 +102,20 @@ class SettingCosts:
         at_usual = law["coefficient"] * params ** law["by_params"] * tokens ** law["by_tokens"]
         return at_usual * np.minimum(np.asarray(batch, dtype=float) / self.usual_batch(tokens), 1.0) ** law["by_batch"]
 
-    def learning_rate(self, lr: np.ndarray, best: np.ndarray) -> Cost:
-        """What a learning rate costs against the best: nothing near it, more above it than below."""
+    def learning_rate(self, lr: np.ndarray, best: np.ndarray, share: np.ndarray) -> Cost:
+        """What a learning rate costs against the best: nothing near it, then ever more.
+
+        Small steps cost the more, the fewer there are: their cost grows with 1 + B / B_critical.
+
+        Args:
+            lr: Peak learning rates `(n,)`.
+            best: What suits the runs.
+            share: Batch over critical batch.
+        """
         law = self.facts["lr"]
         off = np.log(np.asarray(lr, dtype=float) / best)
-        cost, slope = self._bowl(np.abs(off), np.where(off > 0, law["above"], law["below"]), law["flat"])
+        curvature = np.where(off > 0, law["above"], law["below"] * (1.0 + share))
+        cost, slope = self._bowl(np.abs(off), curvature, law["flat"])
         return Cost(cost, law["log_sd"] * slope)
 
     def may_diverge(self, lr: np.ndarray, best: np.ndarray) -> np.ndarray:
@@ -116,7 +129,7 @@ class SettingCosts:
         >>> kind, np.exp(-gain.log_tokens).round(1)
         ('matrix', array([1.2, 1.1]))
         """
-        facts, plain = self.facts["optimizers"], _plain_name(name)
+        facts, plain = self.facts["optimizers"], plain_optimizer(name)
         for kind, law in facts["kinds"].items():
             if plain in law["names"]:
                 params = np.asarray(params, dtype=float)
@@ -137,10 +150,11 @@ class SettingCosts:
 
 def takes_adam_rates(name: str) -> bool:
     """Whether the learning rates of an optimizer are those of AdamW."""
-    return _plain_name(name) in _ADAM_RATES
+    return plain_optimizer(name) in _ADAM_RATES
 
 
-def _plain_name(name: str) -> str:
+def plain_optimizer(name: str) -> str:
+    """The name by which an optimizer is known, else its own in lower case without separators."""
     known = optimizer_states(name)
     return re.sub(r"[^a-z0-9]", "", name.lower()) if known is None else known.name
 

@@ -12,10 +12,12 @@ import pandas as pd
 from .columns import is_standard
 from .raw_table import Cells, Frame, RawTable
 
-__all__ = ["origins", "progress", "with_training_runs"]
+__all__ = ["origins", "progress", "settings_of", "with_training_runs"]
 
 _NAMES = ("run", "name", "model")
 """Extra columns that tell training runs apart, beside the settings of a run."""
+
+_SHARE_DIGITS = 4  # shares of one run that differ by less were rounded
 
 _ALONG_A_RUN = frozenset(
     (
@@ -42,9 +44,16 @@ def _several_tokens(frame: Frame) -> Cells:
     if along is None or "params" not in frame.columns:
         return pd.Series(False, frame.index)
     keys = ["run_id", along, *(["val_domain"] if "val_domain" in frame.columns else [])]
-    differ = by_run[along].transform("nunique").gt(1) & by_run["params"].transform("nunique").le(1)
+    differ = by_run[along].transform("nunique").gt(1)
+    for name in settings_of(frame):
+        differ &= frame[name].round(_SHARE_DIGITS).groupby(frame["run_id"], sort=False).transform("nunique").le(1)
     twice = frame.duplicated(keys, keep=False).groupby(frame["run_id"]).transform("any")
     return differ & ~twice & frame[along].notna()
+
+
+def settings_of(frame: Frame) -> list[str]:
+    """Columns that tell runs apart whatever they are called: their size, and their mix."""
+    return [name for name in frame.columns if name == "params" or (name.startswith("mix.") and is_standard(name))]
 
 
 def _named_by_tokens(raw: RawTable, frame: Frame, rows: Cells) -> Frame:

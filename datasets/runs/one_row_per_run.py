@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from .columns import is_standard
-from .histories import with_training_runs
+from .histories import settings_of, with_training_runs
 from .raw_table import Cells, Frame, RawTable
 from .statuses import STATUSES
 
@@ -85,19 +85,22 @@ def _refuse_contradictions(raw: RawTable, frame: Frame, keys: list[str]) -> None
     row = int(frame[repeated].index[0])
     alike = frame[(frame[keys] == frame.loc[row, keys]).all(axis=1)]
     first, first_row = alike.iloc[0], int(alike.index[0])
-    if "params" in alike.columns and alike["params"].nunique() > 1:  # which no point of one run can have
-        row = int(alike.index[int(np.argmax(alike["params"] != first["params"]))])
+    # which no two points of one run can have
+    settings = [str(c) for c in settings_of(frame) if alike[c].nunique() > 1]
+    if settings:
+        row = int(alike.index[int(np.argmax(alike[settings[0]] != first[settings[0]]))])
     second = frame.loc[row]
     pair = pd.DataFrame([first, second], dtype=object)
     differs = [str(c) for c, values in pair.nunique(dropna=False).items() if values > 1]
     losses = [c for c in differs if c == "loss" or c.startswith("loss.")]
-    column = "params" if "params" in differs else (losses or differs)[0]
+    column = (settings or losses or differs)[0]
     domain = f" and val_domain {second['val_domain']!r}" if len(keys) > 1 else ""
     raw.refuse_row(
         row,
         f"{raw.label('run_id')}: run_id {second['run_id']!r}{domain} is there already, at {raw.locate(first_row)}, "
-        f"with {column} {first[column]} where this row has {column} {second[column]}; expected one row per run, "
-        "per run and val_domain, or per run and tokens; if another column tells runs apart, say "
+        f"with {column} {first[column]} where this row has {column} {second[column]}; expected one row per run, per run "
+        "and val_domain, or per run and tokens: points of one run, alike but for tokens and losses, are named "
+        "run_id@tokens (which is made where tokens differ); if another column tells runs apart, say "
         "--columns run_id=COLUMN",
     )
 

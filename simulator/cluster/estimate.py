@@ -24,6 +24,8 @@ from .cluster_estimate import ClusterEstimate, Draws
 from .layout_choice import choose_layout, plan_space, plan_steps
 from .layouts.candidates import LayoutSpace
 from .layouts.layout import ParallelLayout, layout_warnings
+from .layouts.unstated import unstated_notes, unstated_sd
+from .memory.kernels import kernel_notes
 from .memory.memory import GIB, Memory, MemoryCap, memory
 from .operations.energy import Energy, energy_used
 from .operations.goodput import expected_run_time, require_progress
@@ -33,6 +35,7 @@ from .operations.run_time import RunTime, finishing_day
 from .planned_shape import shape_note
 from .step_question import StepQuestion
 from .step_time.parts import StepTime
+from .step_time.roofline import least_step_s
 from .step_time.step_model import StepTimeModel
 from .step_time.steps import FRAMEWORKS, GENERATIONS, Steps
 
@@ -72,7 +75,7 @@ def plan_step(config: RunConfig, fitted: StepTimeModel | None = None, cap: Memor
 def _searched(asked: StepQuestion) -> PlannedStep:
     config, space, fitted = asked.config, asked.space, asked.fitted
     layout = choose_layout(config, space, fitted, asked.cap)
-    steps = plan_steps(config, space, layout)
+    steps = unstated_sd(plan_steps(config, space, layout), layout, space.stated)
     return PlannedStep(
         fitted, space, layout, steps, fitted.predict(steps), float(fitted.log_sd(steps)[0]), memory(steps)
     )
@@ -128,8 +131,11 @@ class _Estimate:
         self.chance = chance
         self.overhead = config.reliability.overhead
         self.time, self.memory = step.time, step.memory
-        self.step_s = float(self.time.total_s[0]) * np.exp(step.log_sd * chance.step_errors)
         self.step_tokens = float(step.steps.tokens[0])
+        typical = float(self.time.total_s[0])
+        # no draw is faster than the machines' peak, nor than what would be a model FLOPs utilisation of 100 %
+        least = min(max(float(least_step_s(step.steps)[0]), self._at_peak_s()), typical)
+        self.step_s = np.maximum(typical * np.exp(step.log_sd * chance.step_errors), least)
         self.run_time = self._run_time()
 
     def _run_time(self) -> RunTime:
@@ -177,7 +183,6 @@ class _Estimate:
         cost = self._cost(energy)
         finish = None if config.start is None else self._finish(config.start)
         budget = config.targets.budget_usd
-        flops = self.space.architecture.training_flops_per_token() * self.step_tokens
         gpu_hours = device_hours(run_time, self.layout.devices)
         peak = float(np.ravel(self.steps.machines.peak_flops)[0])
         energy_mwh = None if energy is None else Quantity.of_draws(energy.total_mwh)
@@ -195,7 +200,7 @@ class _Estimate:
             step_tokens=self.step_tokens,
             step_parts_s={name: float(np.ravel(part)[0]) for name, part in self.time.parts.items()},
             tokens_per_s=Quantity.of_draws(self.step_tokens / self.step_s),
-            mfu=Quantity.of_draws(flops / (self.step_s * peak * self.layout.devices)),
+            mfu=Quantity.of_draws(self._at_peak_s() / self.step_s),
             peak_flops_per_s=peak,
             peak_memory_gib=_memory_quantity(needed),
             memory_parts_gib=_memory_parts(needed),
@@ -230,6 +235,11 @@ class _Estimate:
             notes=tuple(self._notes(needed, cost, energy)),
         )
 
+    def _at_peak_s(self) -> float:
+        """Seconds of the model's FLOPs of one step at the datasheet's peak: step time at a utilisation of 100 %."""
+        flops = self.space.architecture.training_flops_per_token() * self.step_tokens
+        return flops / (float(np.ravel(self.steps.machines.peak_flops)[0]) * self.layout.devices)
+
     def _goodput(self) -> np.ndarray:
         """Goodput by draw, moved so that the medians of step time, goodput and wall clock agree with each other."""
         run_time = self.run_time
@@ -263,6 +273,7 @@ class _Estimate:
         """Caveats of the numbers."""
         hardware, machines = self.config.hardware, self.steps.machines
         notes = layout_warnings(self.space.architecture, self.layout, self.space.per_node)
+        notes += unstated_notes(self.steps, self.layout, self.space.stated)
         shape = shape_note(self.config.model, self.space.architecture)
         if shape is not None:
             notes.append(shape)
@@ -277,6 +288,10 @@ class _Estimate:
                 f"no step time measured on {hardware.machine.name} or its kin: efficiencies are the mean of others, "
                 "and the interval is wider for it; simulate cluster calibrate narrows it"
             )
+        if hardware.release is not None:
+            framework = int(np.ravel(self.steps.layouts.framework)[0])
+            unmeasured = self.fitted.releases.note(framework, self.space.release, hardware.release)
+            notes += [] if unmeasured is None else [unmeasured]
         beyond = self.layout.devices > self.space.per_node
         if beyond and hardware.inter_node_gbit_per_s is None and hardware.accelerator in catalogue().values():
             usual = hardware.machine.inter_node_gbit_per_s
@@ -301,6 +316,7 @@ class _Estimate:
             )
         if optimizer_states(optimizer) is None:
             yield f"optim.optimizer {shown(optimizer)} isn't known: its memory is counted as adamw's"
+        yield from kernel_notes(self.steps)
         below = replace(self.layout, zero_stage=2)
         if hardware.framework is None and self.layout.zero_stage > below.zero_stage:
             other = plan_steps(self.config, self.space, below)

@@ -10,10 +10,12 @@ import numpy as np
 from ...core.errors import ConfigError, InfeasibleError
 from ..config.hardware import Framework, HardwareConfig, LayoutConfig
 from ..config.run_config import RunConfig
+from ..config.software_release import release_number
 from .layouts.candidates import LayoutSpace
 from .layouts.layout import ParallelLayout, batch_sequences
 from .layouts.layout_problems import complete_layout
 from .layouts.search import RankedLayout, default_framework, fastest_layouts
+from .memory.kernels import kernels_of
 from .memory.memory import MemoryCap
 from .memory.parameter_bytes import states_of
 from .planned_shape import planned_shape
@@ -47,8 +49,17 @@ def plan_space(config: RunConfig) -> LayoutSpace:
     _require_facts(config.hardware, count, stated)
     sequences = batch_sequences(batch, architecture.context_length)
     states = states_of(config.optim.optimizer, config.optim.master_weights == "fp32")
+    hardware = config.hardware
     return LayoutSpace(
-        architecture, count, config.hardware.domain, sequences, stated, states, config.hardware.fit_chance
+        architecture,
+        count,
+        hardware.domain,
+        sequences,
+        stated,
+        states,
+        hardware.fit_chance,
+        kernels_of(hardware.compile, hardware.dropout),
+        0.0 if hardware.release is None else release_number(hardware.release),
     )
 
 
@@ -90,7 +101,8 @@ def plan_steps(
         devices=layout.devices,
         offload=layout.offload_optimizer or layout.offload_weights or layout.offload_activations,
     )
-    return Steps(model(space.architecture), part, layouts(**columns), space.states)
+    plans = layouts(**columns, release=space.release)
+    return Steps(model(space.architecture), part, plans, space.states, space.kernels)
 
 
 def choose_layout(

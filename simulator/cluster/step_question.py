@@ -32,9 +32,10 @@ class StepQuestion:
         space, hardware = self.space, self.config.hardware
         states = tuple(float(getattr(space.states, field.name)) for field in fields(space.states))
         shape = (space.architecture, space.count, space.per_node, space.global_batch, space.stated, states)
-        machines = (hardware.machine.model_dump_json(), hardware.working_precision, hardware.framework)
+        software = (hardware.framework, hardware.compile, hardware.dropout)
+        machines = (hardware.machine.model_dump_json(), hardware.working_precision, *software)
         # the very model: it is held here, so that no other takes on its identity
-        return (*shape, space.fit_chance, *machines, id(self.fitted), self.cap)
+        return (*shape, space.fit_chance, space.release, *machines, id(self.fitted), self.cap)
 
     @override
     def __eq__(self, other: object) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     BeforeValidator,
@@ -23,13 +23,17 @@ from ...core.errors import ConfigError
 from ...core.reading.fields import FieldError, Frozen, PositiveReal, Real, Share, Whole, whole_schema
 from ...core.units import shown
 from ...datasets.facts.accelerators import Accelerator, Precision, accelerator, catalogue
+from .software_release import release_name, release_number
 
-__all__ = ["Framework", "HardwareConfig", "LayoutConfig", "Offload", "Recompute"]
+__all__ = ["Compile", "Framework", "HardwareConfig", "LayoutConfig", "Offload", "Recompute"]
 
 Recompute = Literal["none", "selective", "full"]
 """Activations computed anew in the backward pass: none, some, all but each block's input. Which some, is the software's
-matter: of megatron and deepspeed attention's core, of fsdp all but attention's output and every second matrix product,
-of xla the inside of feed-forward networks."""
+matter: of megatron and deepspeed attention's core, of fsdp all but attention's output and every second matrix product
+(torchtitan's `op`), of xla the inside of feed-forward networks."""
+
+Compile = Literal["none", "layers", "all"]
+"""What torch.compile makes kernels of: nothing, the layers, or the layers and the loss."""
 
 Offload = Literal["optimizer", "weights", "activations"]
 """What may be kept in the host's memory."""
@@ -53,11 +57,29 @@ def _known(value: Any) -> Any:
     raise ConfigError(f"got {shown(value)}; expected a name such as H100-SXM-80, or a mapping with peak_tflops")
 
 
+def _release(value: Any) -> Any:
+    """A release as text, whether YAML made a number of it or not."""
+    if isinstance(value, str):
+        release_number(value)
+        return value.strip()
+    if isinstance(value, float) and 0 < value < 100:
+        return release_name(release_number(value)) if release_number(value) else f"{value:g}"
+    raise ConfigError(f"got {shown(value)}; expected year and month in quotes, such as '26.04'")
+
+
 def _name_or_mapping(value: Accelerator | None) -> Any:
     """Write an accelerator of the catalogue as its name, any other in full."""
     if value is None or catalogue().get(value.name) == value:
         return value and value.name
     return value.model_dump(mode="json")
+
+
+def _compile(value: Any) -> Any:
+    """Read what is compiled: yes and no stand for all and nothing."""
+    return {True: "all", False: "none"}[value] if isinstance(value, bool) else value
+
+
+_COMPILE_SCHEMA = {"anyOf": [{"type": "boolean"}, {"enum": list(get_args(Compile))}]}
 
 
 class _NameInSchema:
@@ -130,7 +152,21 @@ class HardwareConfig(Frozen):
         description="Kind of training software: megatron (and NeMo), fsdp (PyTorch), deepspeed, xla (JAX) "
         "(default: xla on TPUs, fsdp where zero_stage is 3, else megatron).",
     )
-
+    compile: Annotated[Compile, BeforeValidator(_compile), WithJsonSchema(_COMPILE_SCHEMA)] | None = Field(
+        default=None,
+        description="What torch.compile makes kernels of, with PyTorch's trainers: none, layers, or all (the loss too; "
+        "also true) (default: not known, which memory's interval allows for).",
+    )
+    dropout: StrictBool | None = Field(
+        default=None,
+        description="Whether training drops activations at random; masks take memory (default: only of GPT-like "
+        "models under megatron and deepspeed without flash attention, as was usual before 2023).",
+    )
+    release: Annotated[str, BeforeValidator(_release), WithJsonSchema({"type": ["string", "number"]})] | None = Field(
+        default=None,
+        description="Release of the training software by year and month, such as 26.04 or 26.04.01 "
+        "(default: the newest whose step times were measured).",
+    )
     fit_chance: Annotated[Share, Field(gt=0, lt=1)] = Field(
         default=0.9, description="Chance to fit into memory that a layout must have to be chosen, such as 0.9 or 90%."
     )

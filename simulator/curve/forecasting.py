@@ -12,6 +12,7 @@ from ...core.errors import FitError
 from ...core.quantity import Quantity
 from ...core.units import format_count, shown
 from ..config.run_config import RunConfig
+from .law.public import PUBLIC, far_from_public, far_note
 from .law.transfer import Library
 from .prefix import CurvePosterior, LossBand, Z, condition
 from .rates.branches import branch_plans
@@ -171,10 +172,12 @@ def _quantity(end: LossBand) -> Quantity:
 
 
 def choose_family(library: Library, family: str | None) -> str:
-    """The family that was named, or the only one. FitError names those that there are."""
-    known = library.sizes
+    """The family that was named, or the only one; with laws alone, none need be. FitError names those there are."""
+    known = library.families
     if family is None and len(known) == 1:
-        return next(iter(known))
+        return known[0]
+    if family in (None, PUBLIC) and library.laws and not library.curves:
+        return PUBLIC
     if family not in known:
         got = "several families" if family is None else shown(family)
         raise FitError(f"family: got {got}; expected one of {', '.join(known)}")
@@ -183,7 +186,11 @@ def choose_family(library: Library, family: str | None) -> str:
 
 def choose_size(library: Library, family: str, size: float | None) -> float:
     """The size that was asked for, or the only one; one of the library's where it is that but for rounding."""
-    known = library.sizes[family]
+    known = library.sizes.get(family, [])
+    if not known:
+        if size is None:
+            raise FitError("size: is missing; expected the run's parameters, such as --size 100M")
+        return size
     if size is None:
         if len(known) > 1:
             sizes = ", ".join(format_count(s) for s in known)
@@ -220,14 +227,17 @@ def forecast_curve(library: Library, run: Run, final: tuple[float, float] | None
     sizes = library.sizes.get(run.family, [])
     if final is None and run.size not in sizes:
         have = ", ".join(format_count(s) for s in sizes) or "none"
+        fitted = f"{format_count(run.size)} parameters are none of the sizes that were fitted ({have}), so the curves"
+        curves = "the public curves" if library.laws and not sizes else fitted
         raise FitError(
-            f"{run.name}: {format_count(run.size)} parameters are none of the sizes that were fitted ({have}), so the "
-            "curves tell its shape but not its level; expected its final loss (--final-loss 2.31) or a predictor of it "
-            "(--predictor web-text)"
+            f"{run.name}: {curves} tell its shape but not its level; expected its final loss (--final-loss 2.31) or a "
+            "predictor of it (--predictor web-text)"
         )
     mine = [curve.final_loss for curve in library.curves if curve.family == run.family and curve.size == run.size]
     scale = final[0] if final is not None else float(np.mean(mine))
     prior = library.prior(run.family, run.size, run.path, scale)
+    if run.size not in sizes:
+        prior = prior.open_level(scale)  # the final loss sets it, whatever other sizes reach
     belief = condition(run.path, prior, anchor=final)
     return CurveForecast(run, belief, prior.name, tuple(_notes(library, run, final)))
 
@@ -235,6 +245,8 @@ def forecast_curve(library: Library, run: Run, final: tuple[float, float] | None
 def _notes(library: Library, run: Run, final: tuple[float, float] | None) -> Sequence[str]:
     relatives = [curve for curve in library.curves if curve.family == run.family]
     notes = []
+    if not relatives and library.laws:
+        notes += [far_note(what) for what in far_from_public(run.size, run.path)]
     longest = max((curve.path.steps for curve in relatives), default=0)
     if relatives and run.path.steps > 2 * longest:
         notes.append(

@@ -18,12 +18,12 @@ from ...core.errors import FitError
 from .deviation import Deviation, Times, weigh
 from .law.multipower import basis_gradient
 from .law.prior import CurvePrior
+from .library import LEAST_WARMUP
 from .rates.changes import expected_level
 from .rates.path import Decay, RatePath
 from .smoothing import Points, smooth
 
 _EARLY = 2.0  # warm-ups after which the law holds: until then curves keep traces of the start
-_LEAST_WARMUP = 0.03  # of the plan: runs without warm-up need time to settle too (the least of the public curves)
 _SETTLED = 0.1  # share of the plan from which runs without points are taken to deviate from the law
 _EARLY_SHARE = 0.2  # of the run so far is left out in any case, for the same reason
 _MIN_POINTS = 6  # fewer are taken from the early part if need be
@@ -187,7 +187,7 @@ def _first(path: RatePath, step: np.ndarray) -> float:
 
 
 def _settled(path: RatePath) -> float:
-    return _EARLY * max(path.warmup, _LEAST_WARMUP * path.steps)
+    return _EARLY * max(path.warmup, LEAST_WARMUP * path.steps)
 
 
 def _law(theta: np.ndarray, decay: Decay) -> tuple[np.ndarray, np.ndarray]:

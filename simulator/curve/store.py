@@ -25,8 +25,9 @@ from .law.transfer import Library
 from .library import Curve
 from .rates.path import RatePath
 
-FORMAT = 1
-"""Version of the layout; a folder of another version is refused."""
+FORMAT = 2
+"""Version of the layout and of the law; a folder of a version that is not known is refused."""
+_OTHER_LAW = (1,)  # versions whose fits are of an earlier law: they are made again from the curves
 _JSON, _ARRAYS = "curves.json", "curves.npz"
 _MAX_JSON_BYTES, _MAX_ARRAY_BYTES = 8_000_000, 512_000_000
 
@@ -46,7 +47,7 @@ def save(library: Library, folder: str | os.PathLike[str]) -> None:
     Raises:
         UsageError: The name of the folder is empty.
         PredictorError: The folder can't be made or holds something else.
-        InputError: A file can't be written.
+        InputError: A file can't be written, or the library is the public one, of laws without curves.
 
     >>> import tempfile
     >>> import foretrain
@@ -55,6 +56,8 @@ def save(library: Library, folder: str | os.PathLike[str]) -> None:
     ...     foretrain.load_curves(folder).curves
     []
     """
+    if library.laws:
+        raise InputError("a library of fitted laws ships and isn't saved; expected one of curves")
     path = check_destination(folder)
     data = made_plain(to_dict(library))  # what is written can be read: names that come from files may hold anything
     arrays: dict[str, Any] = {}
@@ -127,9 +130,11 @@ def _read(folder: Path) -> Library:
     data = read_json(folder / _JSON, _MAX_JSON_BYTES, PredictorError)
     arrays = read_arrays(folder / _ARRAYS, _MAX_ARRAY_BYTES)
     try:
-        if data["format"] != FORMAT:
+        if data["format"] not in (FORMAT, *_OTHER_LAW):
             raise PredictorError(f"{folder}: has format {data['format']!r}; this version reads format {FORMAT}")
         curves = [_curve(run, arrays, i) for i, run in enumerate(data["runs"])]
+        if data["format"] in _OTHER_LAW:
+            return Library(curves)
         return Library(curves, {tuple(fit["runs"]): _fit(fit, curves) for fit in data["fits"]})
     except PredictorError:
         raise

@@ -22,6 +22,7 @@ from .choose import AUTO, Choice, candidates, choose, collinearity, constant_col
 from .empirical_bayes import learn_prior
 from .observations import Observations, known_columns, law_columns
 from .prior import SHAPE, LawPrior, public_prior, weak_prior
+from .stacking import Forms, stacked_scores, stacking_weights
 
 __all__ = [
     "AUTO",
@@ -29,6 +30,7 @@ __all__ = [
     "SHAPE",
     "Choice",
     "Fit",
+    "Forms",
     "LawPrior",
     "Observations",
     "Scores",
@@ -58,5 +60,7 @@ __all__ = [
     "public_prior",
     "ranges",
     "require",
+    "stacked_scores",
+    "stacking_weights",
     "weak_prior",
 ]

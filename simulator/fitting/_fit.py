@@ -144,9 +144,10 @@ def fit_law(
 
     dims = len(law.parameters)
     mean, shape = np.zeros(dims), np.zeros((dims, dims))
+    heavier = 1.0 if runs is None else len(log_loss) / runs
     if prior is not None:
         mean, shape = prior.for_law(law, reference)
-        shape = shape * (len(log_loss) / (len(log_loss) if runs is None else runs))
+        shape = shape * heavier
     delta = _MIXED_DELTA if law.domains else DELTA
     problem = Problem(law, features, log_loss, np.zeros((dims, dims)), delta)
     theta, trusted, noise = _settle(problem, weights, mean, shape, prior)
@@ -159,7 +160,7 @@ def fit_law(
     if draws:
         rng = np.random.default_rng(seed)
         if has_gaussian_draws(law):
-            covariance = laplace(law, gradient[0], final, noise, shape)
+            covariance = laplace(law, gradient[0], final, noise, shape, origins, heavier)
             drawn = gaussian_draws(law, theta, covariance, rng, draws)
         else:
             drawn = bootstrap(problem, theta, final, mean, prior, draws, rng, origins)

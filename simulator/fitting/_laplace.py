@@ -6,6 +6,8 @@ with g_i the gradient of log L at run i, σ the noise, w_i the weights and Λ th
     A = Σ w_i·g_i·g_iᵀ/σ² + Λ        cov = A⁻¹·(Σ w_i²·g_i·g_iᵀ/σ² + Λ)·A⁻¹
 
 is the covariance of optima over resampled runs and redrawn prior centres. With equal weights it is A⁻¹, the posterior.
+Where rows are points of runs, Σ w_i²·g_i·g_iᵀ becomes Σ_r (Σ_i∈r w_i·g_i)(Σ_i∈r w_i·g_i)ᵀ: the points of a run share its
+luck, so any number of them tells what one does (a sandwich clustered by run; Liang & Zeger 1986).
 What such draws predict is linear in them too: the valley of good fits bends (strength times exponent is known, each of
 them is not), and steps along its tangent that leave it would look like ignorance of the loss.
 """
@@ -27,17 +29,37 @@ def has_gaussian_draws(law: Law) -> bool:
     return bool(law.domains) and int(law.free.sum()) > _MANY
 
 
-def laplace(law: Law, grad: np.ndarray, weights: np.ndarray, noise: float, precision: np.ndarray) -> np.ndarray:
+def laplace(
+    law: Law,
+    grad: np.ndarray,
+    weights: np.ndarray,
+    noise: float,
+    precision: np.ndarray,
+    origins: np.ndarray | None = None,
+    heavier: float = 1.0,
+) -> np.ndarray:
     """The covariance `(P, P)` above, zero where parameters are fixed or where nothing bends the objective.
 
-    `grad: (P, n)` of log L, `weights: (n,)` of mean 1, `noise` the mean absolute residual, `precision: (P, P)`.
+    Args:
+        law: The law.
+        grad: Gradient of log L, `(P, n)`.
+        weights: Weight of each row, `(n,)`, of mean 1.
+        noise: Mean absolute residual of log loss.
+        precision: The prior's, `(P, P)`, as it enters the objective.
+        origins: Numbers the training run of each row, `(n,)`; None where every row is a run of its own.
+        heavier: How many times the prior's own precision that is: the rows for each run that they are worth.
     """
     at = np.ix_(law.free, law.free)
     g = grad[law.free] / (_SD_PER_MEAN * noise)
     prior = precision[at]
     inverse = np.linalg.pinv((g * weights) @ g.T + prior, rcond=_LEAST_CURVATURE, hermitian=True)
+    score = g * weights
+    if origins is not None:
+        by_run = np.zeros((len(g), int(origins.max()) + 1))
+        np.add.at(by_run.T, origins, score.T)
+        score = by_run
     out = np.zeros_like(precision)
-    out[at] = inverse @ ((g * weights**2) @ g.T + prior) @ inverse
+    out[at] = inverse @ (score @ score.T + heavier * prior) @ inverse
     return out
 
 

@@ -13,23 +13,30 @@ from ..laws import Law, build_term, members, stock_column, terms
 from .backtest import Scores, backtest
 from .observations import Observations
 from .prior import LawPrior
+from .stacking import stacking_weights
 
 AUTO = "auto"
 _FEWEST_RUNS = 4
 _VARIES = 1.5  # a column whose largest value is less than this many times its smallest can't carry an exponent
 _ONE_VALUE = 1.005  # and below this many times it is called one value
-_SWITCH = 0.5  # a rival form must halve the back-test error: choosing by smaller margins lost accuracy out of sample
-_SWITCH_CUTS = 4
+FORMS_WORTH = {"general": 0.75, "chinchilla": 0.24, "kaplan": 0.01}
+"""What forms are worth before any back-test (benchmarks/longer.py); rivals of a term share a quarter."""
+_RIVALS_WORTH = 0.25
+_LITTLE = 0.003  # what a law without the terms that the runs identify is worth
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The chosen law, why, what each candidate's back-test said, and why other terms were left out."""
+    """The chosen law, why, what each candidate's back-test said, and why other terms were left out.
+
+    `weights` are those of all forms that count, the chosen one among them: it has the largest.
+    """
 
     law: str
     why: str
     scores: Mapping[str, Scores] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
 
 
 def require(law: Law, observations: Observations, prior: LawPrior | None = None) -> None:
@@ -160,7 +167,10 @@ def _reason(name: str, observations: Observations) -> str | None:
         if any(column.startswith("mix.") for column in observations.columns):
             return "the share of every domain is the same in all runs"
         return "a mix is absent"
-    return build_term(name, observations.domains, observations.levels).identifiable(observations.columns)
+    built = build_term(name, observations.domains, observations.levels)
+    if observations.target is not None:
+        built = built.of_target(observations.target)
+    return built.identifiable(observations.columns)
 
 
 def _stocks(observations: Observations) -> list[str]:
@@ -174,7 +184,8 @@ def _stocks(observations: Observations) -> list[str]:
 
 
 def choose(observations: Observations, prior: LawPrior | None, *, seed: int = 0) -> Choice:
-    """Back-test every applicable law and choose: the preferred form unless a rival clearly predicts better.
+    """Back-test every applicable law and weigh them: the preferred form has most of the weight unless a rival foretells
+    the larger runs clearly better.
 
     Args:
         observations: The runs.
@@ -186,20 +197,36 @@ def choose(observations: Observations, prior: LawPrior | None, *, seed: int = 0)
     """
     names, left_out = candidates(observations, prior)
     scores = {name: backtest(observations.law(name), observations, prior, seed=seed) for name in names}
-    errors = {name: one.median_relative_error for name, one in scores.items() if one.cuts}
     preferred = names[0]
     why = _describe(preferred, left_out, observations)
-    if preferred not in errors:
+    if not scores[preferred].cuts:
         few = "no cut in compute leaves runs to fit and runs to predict" if "+mix" in preferred else "too few runs"
-        return Choice(preferred, f"{why}; {few} for a back-test", scores, left_out)
+        return Choice(preferred, f"{why}; {few} for a back-test", scores, left_out, {preferred: 1.0})
 
-    rival = min(errors, key=lambda name: errors[name])
-    own_error, rival_error = errors[preferred], errors[rival]
-    if rival_error < _SWITCH * own_error and scores[rival].cuts >= _SWITCH_CUTS:
-        why = f"it at least halves the back-test error of {preferred} ({rival_error:.2%} against {own_error:.2%})"
-        return Choice(rival, why, scores, left_out)
-    why += f"; back-test error {own_error:.2%} over {scores[preferred].cuts} cuts"
-    return Choice(preferred, why, scores, left_out)
+    weights = stacking_weights(scores, _worth(names))
+    law = max(weights, key=lambda name: weights[name])
+    if law != preferred:
+        why = f"it foretells this table's larger runs better than {preferred}"
+    why += f"; back-test error {scores[law].median_relative_error:.2%} over {scores[law].cuts} cuts"
+    others = [f"{name} {weight:.0%}" for name, weight in weights.items() if name != law]
+    if others:
+        why += f"; the forecast weighs it {weights[law]:.0%}, {', '.join(others)}"
+    return Choice(law, why, scores, left_out, weights)
+
+
+def _worth(names: Sequence[str]) -> dict[str, float]:
+    """What each candidate is worth before any back-test, the preferred one first."""
+    _, *preferred = names[0].split("+")
+    found = {}
+    for name in names:
+        core, *extra = name.split("+")
+        worth = FORMS_WORTH.get(core, 1.0)
+        if len(extra) < len(preferred):
+            worth = _LITTLE * worth
+        for term, usual in zip(extra, preferred, strict=False):
+            worth *= 1.0 if term == usual else _RIVALS_WORTH
+        found[name] = worth
+    return found
 
 
 def _enough(observations: Observations) -> None:

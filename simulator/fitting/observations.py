@@ -61,6 +61,8 @@ class Observations:
     """Optimizer steps up to each row, `(n,)`, NaN where unknown; None where no row says."""
     flops: np.ndarray | None = None
     """Training FLOPs as the table states them, `(n,)`, NaN where unknown; None where nobody says."""
+    target: str | None = None
+    """What text the loss is of, `arxiv` of `loss.arxiv`; None where it has no name."""
 
     @classmethod
     def from_table(cls, table: RunTable, target: str) -> Observations:
@@ -78,6 +80,7 @@ class Observations:
             progress=progress if (progress < 1).any() else None,
             steps=steps if np.isfinite(steps).any() else None,
             flops=_column(rows, "flops"),
+            target=target.removeprefix("loss.") if target.startswith("loss.") else None,
         )
 
     @classmethod
@@ -99,7 +102,7 @@ class Observations:
 
     def law(self, name: str) -> Law:
         """The law of this name over these runs' domains and levels. FitError as `get_law`."""
-        return get_law(name, self.domains, self.levels)
+        return get_law(name, self.domains, self.levels).of_target(self.target)
 
     def __len__(self) -> int:
         return len(self.loss)
@@ -124,6 +127,7 @@ class Observations:
             some(self.progress),
             some(self.steps),
             some(self.flops),
+            self.target,
         )
 
     def thinned(self, rows: int) -> Observations:

@@ -30,7 +30,7 @@ from ..predictor.loss_model import LossModel
 from ..predictor.prediction import LossPrediction
 from ..predictor.predictor import AVERAGE, Predictor
 from ..predictor.textbook_parameters import decompose
-from .adjustments import Effect, effects, mean_effects, sentences
+from .adjustments import Effect, effects, mean_effects, recommended, sentences
 from .bits import bits_per_byte, loss_bytes_per_token
 from .chances import Chances, Outcomes, outcomes
 from .for_plan import for_plan
@@ -120,6 +120,8 @@ class Forecast(Summarised):
     """The ends of runs that leave this one on its way, such as earlier cooldowns."""
     adjustments: tuple[Effect, ...] = ()
     """What batch, learning rate and optimizer do to the loss of the main target, where no law of its reads them."""
+    recommended: Mapping[str, float] = field(default_factory=dict)
+    """Batch, AdamW's learning rate and critical batch that suit such a run; empty where a law of its reads them."""
 
     @property
     def chances(self) -> Chances:
@@ -188,6 +190,7 @@ class Forecast(Summarised):
             "extrapolation_gap_decades": self.extrapolation_gap_decades,
             "branches": [one.to_dict() for one in self.branches],
             "adjustments": [one.to_dict(told.get(one.name)) for one in self.adjustments],
+            "recommended_settings": dict(self.recommended),
             "training_flops": self.config.training_flops,
             "params_total": model.params_total,
             "params_active": model.params_active,
@@ -289,6 +292,7 @@ def forecast(
         cluster=cluster,
         cluster_missing=lacking,
         adjustments=of_settings,
+        recommended=recommended(config, next(iter(predictor.parts(main).values())), columns),
         prediction=of_main,
         params_fitted=float(columns["params"][0]),
         extrapolation_gap_decades=gap,

@@ -19,7 +19,7 @@ from ..predictor.predictor import Predictor
 from .adjustments import adjusted, effects, is_stated, stated_columns
 from .stages.one_text import as_one_text
 
-_READ_APART = ("params", "tokens", "unique_tokens", "num_experts", *DOMAIN_FAMILIES)
+_READ_APART = ("params", "params_total", "tokens", "unique_tokens", "num_experts", *DOMAIN_FAMILIES)
 """Columns of which more is to be said than what stands in the plan."""
 
 
@@ -34,11 +34,12 @@ def run_columns(config: RunConfig, predictor: Predictor, warnings: list[str]) ->
         warnings: What is assumed or left out is appended here.
     """
     laws = [model.fit.law for model in predictor.models.values()]
-    stated, config = stated_columns(config), as_one_text(config)
+    stated, config = stated_columns(config, predictor), as_one_text(config)
     params = _fitted_params(config, predictor, warnings)
     found: dict[str, float] = {"params": params, "tokens": config.data.tokens}
     found |= _data_columns(config, laws, warnings)
     found |= _experts(config, laws, warnings)
+    found |= _all_experts(config, predictor)
     found |= _settings(config, laws, warnings)
     found |= stated
     return {name: np.array([float(value)]) for name, value in found.items()}
@@ -57,6 +58,18 @@ def _experts(config: RunConfig, laws: Sequence[Law], warnings: list[str]) -> dic
         return {}
     warnings.append("the effect of experts comes from routed models of at most 370M parameters per token")
     return {"num_experts": _as_read(columns()["num_experts"], config)}
+
+
+def _all_experts(config: RunConfig, predictor: Predictor) -> dict[str, float]:
+    """All parameters of a routed model, where laws read them beside those of one token; none for a dense model."""
+    model = config.model
+    read = any("params_total" in one.fit.law.optional for one in predictor.models.values())
+    if not read or model.num_experts is None or model.num_experts <= 1:
+        return {}
+    left_out = 0.0
+    if predictor.about.get("params_kind") == "non_embedding" and model.params_embedding is not None:
+        left_out = model.params_embedding
+    return {"params_total": model.params_total - left_out}
 
 
 def _settings(config: RunConfig, laws: Sequence[Law], warnings: list[str]) -> dict[str, float]:

@@ -107,6 +107,8 @@ def _neutral(name: str, plan: Mapping[str, np.ndarray]) -> np.ndarray | None:
         return plan["tokens"]
     if name.startswith("unique_tokens."):
         return np.array([np.inf])
+    if name == "params_total":
+        return plan["params"]
     if name == "num_experts":
         return np.ones(1)
     if name.startswith("mix.") or level_of(name) is not None:

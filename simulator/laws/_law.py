@@ -128,6 +128,15 @@ class Law:
         """The levels of each category that the law tells apart, by the category's column."""
         return {term.category: term.levels for term in self.terms if term.category is not None}
 
+    def of_target(self, target: str | None) -> Law:
+        """The same law for losses of this name, of which terms may know more beforehand; itself where none does."""
+        if target is None:
+            return self
+        terms = [term.of_target(target) for term in self.terms]
+        if all(one is other for one, other in zip(terms, self.terms, strict=True)):
+            return self
+        return Law(self.member, terms, {k: v for k, v in self.fixed.items() if k not in self.member.fixed})
+
     def box(self) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper bounds of all parameters, each `(P,)`."""
         lower = np.array([parameter.lower for parameter in self.parameters])

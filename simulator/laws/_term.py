@@ -25,13 +25,17 @@ Levels = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter, its weak generic prior N(mean, sd²), and the box that keeps the arithmetic finite."""
+    """One parameter, its weak generic prior N(mean, sd²), and the box that keeps the arithmetic finite.
+
+    `unstated` is what it was in effect before there was such a parameter, for predictors that were saved then.
+    """
 
     name: str
     mean: float
     sd: float
     lower: float
     upper: float
+    unstated: float | None = None
 
 
 @dataclass
@@ -131,6 +135,10 @@ class Term(ABC):
     def centre(self, columns: Columns, rows: np.ndarray) -> dict[str, float]:
         """Reference values that the term needs beyond params and tokens, from the runs at `rows`. Default: none."""
         return {}
+
+    def of_target(self, target: str) -> Term:
+        """The same term for losses of this name (`arxiv` of `loss.arxiv`), whose prior may know it. Default: itself."""
+        return self
 
     def absent(self, columns: Columns) -> str | None:
         """The reason why the term can't be fitted where the runs lack one of its columns; None where they have all."""

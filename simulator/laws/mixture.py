@@ -13,19 +13,31 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from typing_extensions import override
 
+from ...core.columns import alias_key
 from ...core.errors import FitError
 from ._registry import register_term
 from ._term import Effect, Parameter, Term, mix_column, need, stock_column, varying_domains
 
 _LEAST_SHARE = 1e-4  # added to every share: rounded tables write 0 for less than 0.0005, and log 0 has no value
 _PUBLISHED_R_TOKENS = 15.387756  # R_D*, Muennighoff et al. 2023 (arXiv 2305.16264), fit on C4
+_HARMFUL_REPEATS = 31.0
+"""Scarce text in a mix is best seen 15 to 20 times (Sedova et al. 2026, arXiv 2605.12715, over 2,000 runs): repeats are
+worth most at R*·log(1 + H/R*) of them, 17 with this H."""
+_NO_HARM = 25.0  # log of repeats beyond any run
 _FEWEST_MIXES = 3
+_OWN_WORTH, _OWN_WORTH_OF_MANY, _MANY = 2.2, 4.5, 16
+_WORTH_SPREAD = 1.3
+_OWN_STRENGTH, _OWN_STRENGTH_SPREAD = math.log(0.15), 0.7
+"""Where the target is one of the training domains, its own text is worth most: on RegMix's 512 runs of 1M the log worth
+of a target's own domain is 2.1 to 6.8 above that of the 16 others (mean 4.5, sd 1.2), which spread by 1.3, and the
+strength is .07 to .13, .45 once (13 targets). Where there is one other domain it is a broad one, worth about as much as
+its best part, the best of those 16: 2.2. Between, by the logarithm of their number."""
 _USUAL_STRENGTH = math.log(0.36)  # the usual exponent of data: worth counts as tokens do
 
 
@@ -34,8 +46,9 @@ class _Mix(Term):
 
     The reducible loss is multiplied by (m(w')/m(w_ref))^-s, with s = σ·(N/N₀)^c and `m` left to the members, and D
     becomes D'. D' = Σ D'_s and w'_s = D'_s/D' are D and w, except where `unique_tokens.<domain>` states a domain's
-    stock U and D·w_s exceeds it: then D'_s = U·(1 + R*·(1 - exp(-R/R*))) with R = D·w_s/U - 1 (Muennighoff et al. 2023,
-    eq. 5, domain by domain). The prior of c is what 13 domains of RegMix's tables show between 1M and 60M parameters
+    stock U and D·w_s exceeds it: then D'_s = U·(1 + R*·(1 - exp(-R/R*))·exp(-R/H)) with R = D·w_s/U - 1: Muennighoff et
+    al. 2023, eq. 5, domain by domain; beyond some repeats more of them do harm, until the domain is worth no more
+    than seen once. The prior of c is what 13 domains of RegMix's tables show between 1M and 60M parameters
     (0.05 to 0.10 with eight runs at 60M): larger models tell mixes apart a little better.
     """
 
@@ -45,6 +58,8 @@ class _Mix(Term):
     shape: tuple[Parameter, ...] = ()
     """Parameters of `m` beyond one worth for each domain."""
     domain_value = Parameter("worth", 0.0, 3.0, -15.0, 15.0)
+    own: str | None = None
+    """The training domain that the target is a loss of, where it is one and the prior knows it."""
 
     def __init__(self, domains: Sequence[str] = (), levels: Sequence[str] = ()):
         super().__init__(domains, levels)
@@ -59,6 +74,7 @@ class _Mix(Term):
             Parameter("log_mix_strength", _USUAL_STRENGTH, 0.7, -5.0, 3.0),
             Parameter("mix_strength_by_params", 0.07, 0.02, -1.0, 1.0),
             Parameter("log_domain_repeat_star", math.log(_PUBLISHED_R_TOKENS), 0.7, -1.5, 6.0),
+            Parameter("log_domain_repeat_harm", math.log(_HARMFUL_REPEATS), 0.5, -1.0, _NO_HARM, unstated=_NO_HARM),
             *self.shape,
             *(Parameter(f"worth.{d}", kind.mean, kind.sd, kind.lower, kind.upper) for d in self.domains),
         )
@@ -100,6 +116,12 @@ class _Mix(Term):
         if len(varying) < 2:
             return f"the shares of {len(varying)} of {len(self.domains)} domains vary over the runs; 2 are needed"
         shares = self._shares(columns)
+        if self.own is not None:
+            own = columns[mix_column(self.own)]
+            values = len(np.unique(np.round(own, 6)))
+            if values < _FEWEST_MIXES:
+                return f"the share of the target's own domain takes {values} values; {_FEWEST_MIXES} are needed"
+            return None
         fewest = math.ceil(len(varying) / 2 + 4)
         if len(shares) < fewest:
             return f"{len(shares)} runs are too few for {len(varying)} domains; {fewest} are needed"
@@ -126,8 +148,8 @@ class _Mix(Term):
 
     def _effect(self, theta, features, gradient) -> Effect:
         """The effect on tokens (where any repeat) and on the reducible loss; gradients are empty unless asked for."""
-        own, shares, empty = theta[:, 3:], features["shares"].T, np.empty((0, 0, 0))
-        repeated = _repeated(shares, features["repeats"].T, theta[:, 2]) if "repeats" in features else None
+        own, shares, empty = theta[:, 4:], features["shares"].T, np.empty((0, 0, 0))
+        repeated = _repeated(shares, features["repeats"].T, theta[:, 2:4]) if "repeats" in features else None
         shares = shares if repeated is None else repeated.shares
         log_m, by_own, by_share = self._log_worth(own, shares, gradient)
         at_centre, by_centre, _ = self._log_worth(own, features["centre"][:1].T, gradient)
@@ -138,12 +160,13 @@ class _Mix(Term):
             return Effect(log_tokens=tokens, log_reducible=(lost, empty))
         grad = np.zeros((*theta.shape, lost.shape[1]))
         grad[:, 0], grad[:, 1] = lost, lost * features["x"]
-        np.multiply(by_centre - by_own, strength[:, None], out=grad[:, 3:])
+        np.multiply(by_centre - by_own, strength[:, None], out=grad[:, 4:])
         if repeated is None:
             return Effect(log_reducible=(lost, grad))
-        grad[:, 2] = -strength * (by_share * repeated.shares_by_star).sum(axis=1)
         tokens = np.zeros_like(grad)
-        tokens[:, 2] = repeated.tokens_by_star
+        for place, by in enumerate(repeated.by, start=2):
+            grad[:, place] = -strength * (by_share * by.shares).sum(axis=1)
+            tokens[:, place] = by.log_tokens
         return Effect(log_tokens=(repeated.log_tokens, tokens), log_reducible=(lost, grad))
 
     def _shares(self, columns) -> np.ndarray:
@@ -168,26 +191,34 @@ class _Mix(Term):
 
 
 @dataclass(frozen=True)
-class _Repeated:
-    """What repeats leave of each domain: w' `(K, S, n)`, log D' - log D `(K, n)`, and their derivatives by log R*."""
+class _Change:
+    """Shares w' `(K, S, n)` and log D' - log D `(K, n)`, or how fast they change."""
 
     shares: np.ndarray
     log_tokens: np.ndarray
-    tokens_by_star: np.ndarray
-    shares_by_star: np.ndarray
 
 
-def _repeated(shares: np.ndarray, repeats: np.ndarray, log_star: np.ndarray) -> _Repeated:
-    """Domains whose stock is used up count less. `shares, repeats: (S, n)`, `log_star: (K,)`."""
-    star = np.exp(log_star)[:, None, None]
-    decay = np.exp(-repeats / star)
+@dataclass(frozen=True)
+class _Repeated(_Change):
+    """What repeats leave of each domain, and its derivatives by log R* and log H."""
+
+    by: tuple[_Change, _Change]
+
+
+def _repeated(shares: np.ndarray, repeats: np.ndarray, logs: np.ndarray) -> _Repeated:
+    """Domains whose stock is used up count less. `shares, repeats: (S, n)`; `logs: (K, 2)` are log R* and log H."""
+    star, most = np.exp(logs)[:, :, None, None].swapaxes(0, 1)
+    decay, sound = np.exp(-repeats / star), np.exp(-repeats / most)
     each = shares / (1.0 + repeats)
-    worth = each * (1.0 + star * (1.0 - decay))
-    slope = each * (star * (1.0 - decay) - repeats * decay)
+    gained = star * (1.0 - decay) * sound
+    worth = each * (1.0 + gained)
     kept = worth.sum(axis=1) / shares.sum(axis=0)
-    by_total = slope.sum(axis=1) / worth.sum(axis=1)
     moved = worth / kept[:, None]
-    return _Repeated(moved, np.log(kept), by_total, slope / kept[:, None] - moved * by_total[:, None])
+    changes = []
+    for slope in (each * (star * (1.0 - decay) - repeats * decay) * sound, each * gained * repeats / most):
+        by_total = slope.sum(axis=1) / worth.sum(axis=1)
+        changes.append(_Change(slope / kept[:, None] - moved * by_total[:, None], by_total))
+    return _Repeated(moved, np.log(kept), (changes[0], changes[1]))
 
 
 @register_term("mixture")
@@ -200,6 +231,23 @@ class MixtureTerm(_Mix):
     """
 
     shape = (Parameter("log_mix_curvature", math.log(0.5), 0.5, -3.0, 1.5),)
+
+    @override
+    def of_target(self, target):
+        own = next((domain for domain in self.domains if alias_key(domain) == alias_key(target)), None)
+        if own is None:
+            return self
+        term = type(self)(self.domains)
+        term.own = own
+        many = min(math.log(max(len(self.domains) - 1, 1)) / math.log(_MANY), 1.0)
+        beliefs = {f"worth.{domain}": (0.0, _WORTH_SPREAD) for domain in self.domains}
+        beliefs[f"worth.{own}"] = (_OWN_WORTH + many * (_OWN_WORTH_OF_MANY - _OWN_WORTH), _WORTH_SPREAD)
+        beliefs["log_mix_strength"] = (_OWN_STRENGTH, _OWN_STRENGTH_SPREAD)
+        term.parameters = tuple(
+            replace(one, mean=beliefs[one.name][0], sd=beliefs[one.name][1]) if one.name in beliefs else one
+            for one in self.parameters
+        )
+        return term
 
     @override
     def _log_worth(self, own, shares, gradient):

@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from ._registry import register_term
 from ._term import Effect, Parameter, Term, geometric_means, need
-from .learning_rate import settings_reason
+from .learning_rate import log_size, settings_reason
 
 _BY = ("lr", "batch", "tokens", "params")
 _KINDS = {"short": (0, 1, -1, 0), "slow": (-1, 0, 0, 0), "noisy": (1, -1, 0, 0), "unstable": (2, 0, 0, 1)}
@@ -33,6 +33,7 @@ class Posynomial(Term):
     """P(u) = Σ_k exp(c_k + w_k·[u, log D, log N]) at u = (log lr, log batch), as a share of the loss level."""
 
     columns = ("lr", "batch_tokens")
+    optional = ("params_total",)
     describes = "learning rate"
     rank = 30
     only_first = True
@@ -51,7 +52,8 @@ class Posynomial(Term):
     @override
     def prepare(self, columns, reference):
         stated = self.columns if all(name in columns for name in self.columns) else ()
-        out = {name: np.log(need(columns, name)) - reference.log(name) for name in ("params", "tokens", *stated)}
+        out = {name: np.log(need(columns, name)) - reference.log(name) for name in ("tokens", *stated)}
+        out["params"] = log_size(columns, reference)
         # the minimum depends on size and data alone, and most tables have many runs of each
         cells = np.stack([out["params"], out["tokens"]], axis=1).round(12)
         return out | {"cell": np.unique(cells, axis=0, return_inverse=True)[1].ravel()}

@@ -11,7 +11,12 @@ from ._term import Effect, Parameter, Term, need
 _PUBLISHED_R_TOKENS = 15.387756  # R_D*, Muennighoff et al. 2023 (arXiv 2305.16264), fit on C4
 _PUBLISHED_R_PARAMS = 5.309743  # R_N*, same fit
 _EVEN_PARAMS_PER_TOKEN = 0.051  # compute-optimal N/U of the same fit: (A/B)^(1/α), A=520.8 B=1487.7 α=β=0.35266
-_MOST_HARM = 2.0  # where the penalty saturates, in loss levels: a guess among all tokens is about three levels
+_MOST_HARM = 3.5  # in loss levels: how far a guess among 50,000 tokens lies above a large run
+_HALF_OF_IT = (
+    4.0  # parameters per unique token; all of a text fits into 1.4: 3.6 bits each (arXiv 2505.24832), 5 a token
+)
+_NO_LIMIT = -25.0  # log of parameters per unique token: even the smallest model could memorise everything
+_STEEPNESS = 2.0  # of the share of the text that is memorised, over parameters per unique token: 1.5 to 2 are alike
 
 
 class _Repeats(Term):
@@ -61,6 +66,8 @@ class Repetition(_Repeats):
 
     The saturating part is Muennighoff et al. 2023, eq. 5; it cannot follow runs whose loss rises with epochs, so
     a penalty that grows with parameters per unique token and with repeats is added (our form; zero at one epoch).
+    However often a text is repeated, it does no more harm than the parameters can memorise of it:
+    P_max = most/(1 + (k·U/N)²), so a small model on much text ends flat, and no run ends far above a plain guess.
     """
 
     rank = 10
@@ -70,6 +77,7 @@ class Repetition(_Repeats):
         Parameter("overfit_params_per_unique", 0.7, 0.4, 0.0, 3.0),
         Parameter("overfit_repeats", 1.0, 0.4, 0.05, 4.0),
         Parameter("overfit_log_most", np.log(_MOST_HARM), 0.3, -2.0, 3.0),
+        Parameter("overfit_log_half", np.log(_HALF_OF_IT), 0.5, _NO_LIMIT, 5.0, unstated=_NO_LIMIT),
     )
 
     @override
@@ -81,18 +89,21 @@ class Repetition(_Repeats):
     @override
     def effect(self, theta, features):
         shift, slope = _saturating(features, theta[:, 0])
-        by_tokens = np.zeros((len(theta), 5, shift.shape[1]))
+        by_tokens = np.zeros((len(theta), len(self.parameters), shift.shape[1]))
         by_tokens[:, 0] = slope
         log_repeats = np.log(np.maximum(features["repeats"], 1e-12))
         ratio = features["log_params_per_unique"]
         exponent = theta[:, 1:2] + theta[:, 2:3] * ratio + theta[:, 3:4] * log_repeats
         grown = np.exp(np.minimum(exponent, 50.0)) * (features["repeats"] > 1e-9)  # one epoch does no harm
-        most = np.exp(theta[:, 4:5])
+        lacking = np.exp(np.clip(_STEEPNESS * (theta[:, 5:6] - ratio), -50.0, 50.0))
+        most = np.exp(theta[:, 4:5]) / (1.0 + lacking)
         penalty = grown / (1.0 + grown / most)
         inside = penalty * (1.0 - penalty / most) * (exponent < 50.0)
+        by_most = penalty**2 / most
         by_penalty = np.zeros_like(by_tokens)
         by_penalty[:, 1], by_penalty[:, 2], by_penalty[:, 3] = inside, inside * ratio, inside * log_repeats
-        by_penalty[:, 4] = penalty**2 / most
+        by_penalty[:, 4] = by_most
+        by_penalty[:, 5] = by_most * -_STEEPNESS * lacking / (1.0 + lacking)
         return Effect(log_tokens=(shift, by_tokens), penalty=(penalty, by_penalty))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from ...core.errors import InputError
 from ..fitting import (
     Fit,
+    Forms,
     departure_sd,
     draw_covariance,
     draw_spread,
@@ -26,7 +27,7 @@ from .calibration import Calibration
 from .domains import check_domains
 from .levels import check_levels
 from .monotone.order import never_above, ordered
-from .prediction import LossPrediction
+from .prediction import FADES_DECADES, LossPrediction
 from .textbook_parameters import textbook_parameters
 
 _MIX_SHARE = 0.35  # of a mix's effect, unknown a decade out: it grew 0.7 to 1.45 times on RegMix and on our proxies
@@ -49,6 +50,8 @@ class LossModel:
     """Calibration of predictions among the fitted runs, from runs left out one by one; None without a learner."""
     mix_fitted_ranges: Mapping[str, tuple[float, float]] | None = None
     """`fitted_ranges` of the runs in which the mix varied; None for a law that reads no mix."""
+    forms: Forms | None = None
+    """Further forms of the law that the runs don't rule out: part of the forecast and of its interval."""
     misfit: Misfit | None = None
     """How the runs deviate from the draws of the law, of a model that rests on the public tables; else None."""
 
@@ -65,7 +68,10 @@ class LossModel:
         columns = check_levels(self.fit, check_domains(self.fit, columns))
         uses = self.fit.law.member.uses
         found = ordered(self._predict(columns, joint), columns, self.fitted_ranges, self._predict, uses)
-        return replace(found, never_above=never_above(self.fit, columns)) if joint else found
+        if not joint:
+            return found
+        further = () if self.forms is None else self.forms.fits
+        return replace(found, never_above=never_above(self.fit, columns, further))
 
     def _predict(self, columns: Columns, joint: bool = False) -> LossPrediction:
         """The same, each run by itself: nothing yet of what larger runs can't do."""
@@ -75,28 +81,43 @@ class LossModel:
         by_law = self.fit.log_loss(columns)
         gap = extrapolation_decades(dict(self.fitted_ranges), columns)
         of_mix = self._mix_error(columns)
+        shift, apart = self._between_forms(columns, by_law, gap)
+        beside = np.sqrt(of_mix**2 + (apart**2).sum(axis=0))
         if self.surrogate is None:
-            spread = np.hypot(draw_spread(self.fit, columns, by_law), np.abs(of_mix))
-            predicted = LossPrediction(by_law, error_scale(spread, self.fit.noise, gap), gap, self.calibration)
+            spread = np.hypot(draw_spread(self.fit, columns, by_law), beside)
+            scale = error_scale(spread, self.fit.noise, gap)
+            predicted = LossPrediction(by_law + shift, scale, gap, self.calibration)
         else:
             learned = self.surrogate.correct(self.fit, columns)
             of_law = self._law_spread(columns, by_law, gap)
-            spread = np.hypot(self.surrogate.spread(of_law, learned), np.abs(of_mix))
+            spread = np.hypot(self.surrogate.spread(of_law, learned), beside)
             scale = error_scale(spread, 0.0, gap)
-            predicted = LossPrediction(by_law + learned.log_loss, scale, gap, self.calibration, self.within)
+            predicted = LossPrediction(by_law + learned.log_loss + shift, scale, gap, self.calibration, self.within)
         if not joint:
             return predicted
-        shared = self._shared(columns, by_law, gap) + gap_covariance(gap) + np.outer(of_mix, of_mix)
+        shared = self._shared(columns, by_law, gap) + gap_covariance(gap) + np.outer(of_mix, of_mix) + apart.T @ apart
         return replace(predicted, correlation=_correlation(shared, predicted.scale))
 
     def _predict_from_posterior(self, misfit: Misfit, columns: Columns, joint: bool) -> LossPrediction:
         """Predict from the draws of a posterior, which say all that is open: how far out a run is needs no extra."""
         centre, covariance = predicted(self.fit, misfit, columns)
         of_departure = departure_sd(self.fit, columns)
-        shared, scale = posterior_scale(covariance + np.outer(of_departure, of_departure), misfit.noise, columns)
         gap = extrapolation_decades(dict(self.fitted_ranges), columns)
+        shift, apart = self._between_forms(columns, centre, gap)
+        covariance = covariance + np.outer(of_departure, of_departure) + apart.T @ apart
+        shared, scale = posterior_scale(covariance, misfit.noise, columns)
         correlation = _correlation(shared, scale) if joint else None
-        return LossPrediction(centre, scale, gap, self.calibration, correlation=correlation)
+        return LossPrediction(centre + shift, scale, gap, self.calibration, correlation=correlation)
+
+    def _between_forms(self, columns: Columns, by_law: np.ndarray, gap: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What `Forms.apart` says. Among the fitted runs a learner knows better, so there it sets in beyond them."""
+        if self.forms is None:
+            return np.zeros(len(by_law)), np.zeros((0, len(by_law)))
+        shift, apart = self.forms.apart(columns, by_law)
+        if self.surrogate is None:
+            return shift, apart
+        beyond = np.minimum(gap / FADES_DECADES, 1.0)
+        return shift * beyond, apart * beyond
 
     def _shared(self, columns: Columns, by_law: np.ndarray, gap: np.ndarray) -> np.ndarray:
         """Covariance of what law and learner leave open at n runs, `(n, n)`; each run's own noise is no part of it."""

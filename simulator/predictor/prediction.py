@@ -19,7 +19,7 @@ from .calibration import Calibration
 KNOTS = (0.5, 0.8, 0.9, 0.95, 0.98, 0.995)
 """Levels of intervals at which the upper end is held to those of smaller runs; in between it is interpolated."""
 
-_FADES_DECADES = 0.3  # beyond the fitted runs, where the calibration of runs like them no longer counts
+FADES_DECADES = 0.3  # beyond the fitted runs, where the calibration of runs like them no longer counts
 _UNTRIED = 0.5  # of s where no back-test could be: exponents are then left far more open than they are
 _DRIFT_PER_DECADE = 0.045  # 90 % of pairs drift apart by less, in log loss, for each decade between their distances
 
@@ -155,7 +155,7 @@ class LossPrediction:
         """How far each run counts as extrapolated, 0 to 1, `(n,)`."""
         if self.within is None:
             return np.ones(len(self.extrapolation_decades))
-        return np.minimum(self.extrapolation_decades / _FADES_DECADES, 1.0)
+        return np.minimum(self.extrapolation_decades / FADES_DECADES, 1.0)
 
     def _width(self, level: float) -> np.ndarray:
         """Half the width of an interval, in units of `scale`, `(n,)`."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ...core.errors import UsageError
 from ...core.reading.suggest import did_you_mean
 from ...core.units import shown
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from ...datasets.runs.run_table import RunTable
 
 _FACTS = ("corpus", "val_domain", "tokenizer")
+_RANGES, _OPTIMIZER = ("batch_tokens", "lr"), "optimizer"
 _CORPUS_COLUMNS = ("dataset", "data", "train_set", "training_set")
 """Extra columns of text that name the corpus where there is no column `corpus`."""
 
@@ -27,7 +30,8 @@ def table_facts(table: RunTable) -> dict[str, object]:
         table: The runs.
 
     Returns:
-        `params_kind`; `corpus`, `val_domain`, `tokenizer` and `bytes_per_token` where all runs agree on them.
+        `params_kind`; `corpus`, `val_domain`, `tokenizer` and `bytes_per_token` where all runs agree on them;
+        `settings` where they state some: the lowest and highest batch and learning rate, and the optimizer of all.
     """
     facts: dict[str, object] = {"params_kind": params_kind(table)}
     for fact in _FACTS:
@@ -41,7 +45,23 @@ def table_facts(table: RunTable) -> dict[str, object]:
         counted = table.column("bytes_per_token")
         if (counted == counted[0]).all():
             facts["bytes_per_token"] = float(counted[0])
-    return facts
+    settings = _settings(table)
+    return facts | {"settings": settings} if settings else facts
+
+
+def _settings(table: RunTable) -> dict[str, object]:
+    """With which batches, learning rates and optimizer runs were trained, as far as all of them say it."""
+    found: dict[str, object] = {}
+    for name in _RANGES:
+        if table.has(name):
+            values = table.column(name)
+            if np.isfinite(values).all():
+                found[name] = [float(values.min()), float(values.max())]
+    if table.has(_OPTIMIZER):
+        names = {str(name).strip() for name in table.frame[_OPTIMIZER].dropna()}
+        if len(names) == 1:
+            found[_OPTIMIZER] = names.pop()
+    return found
 
 
 def target_labels(

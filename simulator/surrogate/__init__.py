@@ -2,6 +2,18 @@
 
 from ._choose import LAW, Chosen, choose_surrogate
 from ._surrogate import KINDS, Correction, Kind, Surrogate
+from .fading import Fade, tried_rows
 from .features import Features
 
-__all__ = ["KINDS", "LAW", "Chosen", "Correction", "Features", "Kind", "Surrogate", "choose_surrogate"]
+__all__ = [
+    "KINDS",
+    "LAW",
+    "Chosen",
+    "Correction",
+    "Fade",
+    "Features",
+    "Kind",
+    "Surrogate",
+    "choose_surrogate",
+    "tried_rows",
+]

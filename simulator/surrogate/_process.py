@@ -114,6 +114,32 @@ class Process:
         left = self._kernel(new.x, scaled(others.x, self.hyper)) - white[0].T @ white[1]
         return self.unit**2 * (left + law[0].T @ law[1])
 
+    @property
+    def prior_variance(self) -> float:
+        """Variance of the residual before anything was learned, in log loss."""
+        return float(self.unit**2 * np.exp(self.hyper.signal))
+
+    def prior_covariance(self, new: Inputs, others: Inputs) -> np.ndarray:
+        """Its covariance before anything was learned, of two sets of runs, `(m, k)`."""
+        return self.unit**2 * self._kernel(new.x, scaled(others.x, self.hyper))
+
+    def log_likelihood(self, rows: np.ndarray, correlation: np.ndarray) -> float:
+        """That of some of its runs, `rows: (r,)`, had their residuals a further `correlation: (r, r)`; the law is open.
+
+        Up to a constant; -inf where that is no covariance.
+        """
+        inputs = self.inputs.take(rows)
+        covariance = self._kernel(inputs.x, scaled(inputs.x, self.hyper))
+        covariance *= correlation
+        covariance += inputs.tangent @ inputs.tangent.T
+        noise = noise_variance(inputs.run_noise, self.hyper) / self.trust[rows]
+        covariance.flat[:: len(rows) + 1] += noise + _JITTER
+        root = any_root(covariance)
+        if root is None:
+            return -np.inf
+        z = self.z[rows]
+        return float(-0.5 * z @ solve(root, z) - np.log(np.diag(root)).sum())
+
     def left_out(self, groups: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Errors (predicted - observed) and sds of each run predicted from the others, `(n,)` each, in log loss.
 
@@ -121,17 +147,17 @@ class Process:
         """
         solved, root, _ = self._law
         of_law = whiten(root, solved.T)
-        inverse = solve(self._factor, np.eye(len(self.z))) - of_law.T @ of_law
+        white = inverse_root(self._factor)  # K⁻¹ is its square less that of the law's part; whole, it would cost most
         # a typical run's noise, not the one that an outlier was given
         typical = noise_variance(self.inputs.run_noise, self.hyper) * (1.0 - 1.0 / self.trust)
         if groups is None:
-            variance = 1.0 / np.diag(inverse)
+            variance = 1.0 / (np.sum(white**2, axis=0) - np.sum(of_law**2, axis=0))
             error = -self._weights * variance
         else:
             error, variance = np.empty(len(self.z)), np.empty(len(self.z))
             for group in np.unique(groups):
                 rows = np.flatnonzero(groups == group)
-                block = np.linalg.inv(inverse[np.ix_(rows, rows)])
+                block = np.linalg.inv(white[:, rows].T @ white[:, rows] - of_law[:, rows].T @ of_law[:, rows])
                 error[rows], variance[rows] = -block @ self._weights[rows], np.diag(block)
         return self.unit * error, self.unit * np.sqrt(np.maximum(variance + typical, 1e-12))
 

@@ -15,6 +15,7 @@ from ..fitting.trees import Trees
 from ..laws import Columns
 from ._process import Inputs, Process, learn
 from ._tangent import Tangent
+from .fading import Fade
 from .features import Features, run_noise
 
 Kind = Literal["gp", "trees", "gp+trees"]
@@ -43,7 +44,8 @@ class Surrogate:
     `kind` names the learner of the correction: the process (`gp`), trees, or the mean of both. The uncertainty is
     always the process's.
     A `joint` process learns the law's parameters again, together with the residual: better among runs like the fitted
-    ones, while the law's own fit, weighted for it, is what extrapolates.
+    ones, while the law's own fit, weighted for it, is what extrapolates. Whatever was learned fades (`fade`) towards
+    that fit beyond the sizes where it was learned.
     `errors` are the mean absolute cross-validated errors of log loss by candidate, the bare law included.
     """
 
@@ -51,6 +53,7 @@ class Surrogate:
     features: Features
     tangent: Tangent
     process: Process
+    fade: Fade
     joint: bool = True
     trees: Trees | None = None
     errors: Mapping[str, float] = field(default_factory=dict)
@@ -70,7 +73,7 @@ class Surrogate:
         inputs = Inputs(features.matrix(fit, columns), run_noise(fit, columns), gradient @ tangent.root / unit)
         explained = residual + gradient @ tangent.offset
         process = learn(inputs, explained, len(features.shares), features.lengths, unit=unit, rows=_LEARNING_ROWS)
-        return cls("gp", features, tangent, process, joint)
+        return cls("gp", features, tangent, process, Fade.learned(observations, fit.law, process), joint)
 
     def correct(self, fit: Fit, columns: Columns) -> Correction:
         """The correction of runs given as columns `(n,)`."""
@@ -84,6 +87,17 @@ class Surrogate:
         return Correction(*(np.concatenate(block) for block in zip(*parts, strict=True)))
 
     def _correct(self, fit, columns):
+        mean, variance, noise = self._learned(fit, columns)
+        decades = self.fade.decades(columns)
+        off = decades > 0
+        if off.any():
+            prior = self.process.prior_variance
+            variance[off] = self.fade.variance(decades[off], variance[off], prior, mean[off])
+            mean *= self.fade.mean(decades)
+        return mean, variance, noise
+
+    def _learned(self, fit, columns):
+        """The correction, its variance and that of the noise as at sizes where mixes (or what else) were tried."""
         inputs, gradient = self._inputs(fit, columns)
         mean, variance, noise = self.process.predict(inputs)
         mean -= gradient @ self.tangent.offset
@@ -108,4 +122,10 @@ class Surrogate:
 
     def covariance(self, fit: Fit, columns: Columns, others: Columns) -> np.ndarray:
         """Posterior covariance of the log losses of two sets of runs, their own noise left out, `(n, m)`."""
-        return self.process.covariance(self._inputs(fit, columns)[0], self._inputs(fit, others)[0])
+        sides = [self._inputs(fit, side)[0] for side in (columns, others)]
+        learned = self.process.covariance(*sides)
+        decades, beyond = self.fade.decades(columns), self.fade.decades(others)
+        if not (decades.any() or beyond.any()):
+            return learned
+        means = np.outer(self._learned(fit, columns)[0], self._learned(fit, others)[0])
+        return self.fade.covariance(decades, beyond, learned, self.process.prior_covariance(*sides), means)

@@ -20,7 +20,11 @@ from ..curve.tracking import Shift
 from .pace import RunPace
 from .reading import RunLog
 
-__all__ = ["PlannedLoss", "Tracking", "Verdict"]
+__all__ = ["LEAST_CHANCE", "PlannedLoss", "Tracking", "Verdict"]
+
+LEAST_CHANCE = 0.1
+"""Chance of a stated target below which a run is behind, even where the 90 % interval still holds it. Of runs that will
+just reach their target one in ten falls below it at some look; at a fifth, one in five would."""
 
 Verdict = Literal["on track", "ahead", "behind", "diverged", "too early"]
 
@@ -67,7 +71,11 @@ class Tracking(Summarised):
     plan_prior: CurvePrior
     """The curves of the planned run, before its first step: what the planned band comes from."""
     verdict: Verdict
-    """"on track", "ahead", "behind", "diverged" or "too early"."""
+    """"on track", "ahead", "behind", "diverged" or "too early".
+
+    Behind is a run whose expected final loss lies above the plan by more than its 90 % interval, or whose chance of the
+    stated target is below 10 %; ahead is one that lies below by more than the interval.
+    """
     z: float | None
     """Log of forecast over plan in standard deviations, above 0 worse than planned; None where nothing can be said."""
     shift: Shift | None
@@ -175,4 +183,8 @@ def _verdict(result: Tracking) -> str:
     if loss is None:
         return f"{at}, {plan}"
     low, high = loss.intervals[0.9]
-    return f"{at}: final loss {loss.median:.4g} nats ({low:.4g} to {high:.4g}), {plan}"
+    text = f"{at}: final loss {loss.median:.4g} nats ({low:.4g} to {high:.4g}), {plan}"
+    if result.verdict == "behind" and result.p_target is not None and result.p_target < LEAST_CHANCE:
+        chance = "less than 1%" if result.p_target < 0.01 else f"{result.p_target:.0%}"
+        text += f"; {chance} chance of the target"
+    return text

@@ -16,7 +16,7 @@ from ..cluster.estimate import estimate
 from ..cluster.layout_choice import missing
 from ..cluster.step_time.step_model import StepTimeModel
 from ..config.run_config import HardwareConfig, RunConfig
-from ..curve.law.prior import CurvePrior, generic_prior
+from ..curve.law.public import PUBLIC, far_from_public, far_note
 from ..curve.prefix import CurvePosterior, Z, condition
 from ..curve.rates.path import RatePath
 from ..curve.rates.planned_changes import last_text_sd
@@ -27,7 +27,8 @@ from ..predictor.predictor import Predictor
 from ..predictor.storage.folder import load
 from .pace import RunPace, pace_of
 from .reading import RunLog, read_log
-from .result import PlannedLoss, Tracking, Verdict
+from .relatives import public_curves
+from .result import LEAST_CHANCE, PlannedLoss, Tracking, Verdict
 from .step_axis import PriorOf, impossible_steps
 
 __all__ = ["PriorOf", "impossible_axis", "planned_loss", "predictor_for", "track"]
@@ -79,7 +80,7 @@ def track(
         predictor: Predicts the planned loss; by default the target that `config.targets` states counts as the plan, or
             without one the forecast of "web-text".
         curves: What loss curves look like: from the learning rates and the loss so far (nats per token) to a prior; by
-            default a generic one.
+            default that of the public curves.
         metric: Name of the loss in the log; by default it is found.
         unit: What the log counts: "auto", "steps", "tokens", "samples", or "steps/K" for K micro-batches per step.
         step_times: Predicts the time of a step; by default the shipped model.
@@ -115,19 +116,19 @@ def track(
     plan = planned_loss(config, used)
     points = read_log(log, config, rates, plan.loss_nats, metric, unit)
     say("forecasting", 0.6)
-    prior = curves or _generic
+    prior = curves or public_curves(config)
     axis = impossible_axis(points, rates, plan, prior) if unit == "auto" else []
     cluster, said = _cluster(config, points, step_times)
     pace = pace_of(config, points.clock, points.now, cluster)
     return _Answer(config, points, plan, prior, say).result(pace, [*axis, *said])
 
 
-def impossible_axis(log: RunLog, rates: RatePath, plan: PlannedLoss, curves: PriorOf | None = None) -> list[Notice]:
+def impossible_axis(log: RunLog, rates: RatePath, plan: PlannedLoss, curves: PriorOf) -> list[Notice]:
     """A notice where a log's steps, taken for optimizer steps, can't be that; see `impossible_steps`."""
     if log.unit != "steps":
         return []
     planned = (plan.loss_nats, plan.log_sd)
-    found = impossible_steps(log.where, log.step_key, log.step, log.loss, rates, planned, curves or _generic)
+    found = impossible_steps(log.where, log.step_key, log.step, log.loss, rates, planned, curves)
     return [] if found is None else [found]
 
 
@@ -139,7 +140,8 @@ class _Answer:
         # what is planned is a loss on one text, and the log ends with that on the last stage's
         self.plan_log_sd = math.hypot(plan.log_sd, last_text_sd(config))
         anchor = (plan.loss_nats, self.plan_log_sd or _ASIDE)
-        ahead = condition(log.path, curves(log.path, plan.loss_nats), anchor=anchor)
+        planned = curves(log.path, plan.loss_nats).open_level(plan.loss_nats)  # the plan says where it ends
+        ahead = condition(log.path, planned, anchor=anchor)
         self.plan_prior = ahead.prior
         self.blind = log.now <= _WARMED * ahead.settled
         self.early = log.now <= ahead.settled or len(log.step) < _LEAST_POINTS
@@ -153,9 +155,12 @@ class _Answer:
         log, plan = self.log, self.plan
         # the plan must not be compared with a forecast that depends on the plan
         stands = None if self.blind else standing(self.alone, plan.loss_nats, self.plan_log_sd)
-        verdict: Verdict = "too early" if self.early or stands is None else stands.verdict
-        self.say("looking for shifts", 0.7)
         unknown = log.diverged_at is not None or (self.blind and plan.source == "target")
+        p_target = None if unknown else _p_target(self.belief, self.config)
+        verdict: Verdict = "too early" if self.early or stands is None else stands.verdict
+        if verdict != "too early" and p_target is not None and p_target < LEAST_CHANCE:
+            verdict = "behind"
+        self.say("looking for shifts", 0.7)
         return Tracking(
             config=self.config,
             log=log,
@@ -167,17 +172,21 @@ class _Answer:
             shift=None if self.blind else first_shift(log.path, self.prior, log.step, log.loss),
             loss_nats=None if unknown else _final(self.belief),
             difference_nats=None if unknown else _difference(self.belief, plan.loss_nats),
-            p_target=None if unknown else _p_target(self.belief, self.config),
+            p_target=p_target,
             pace=pace,
             notices=(*log.notices, *said, *self._warnings()),
         )
 
     def _warnings(self) -> list[Notice]:
+        found = []
+        if self.belief.prior.name == PUBLIC:
+            size = self.config.model.params_total
+            found += [Notice("curves", far_note(what)) for what in far_from_public(size, self.log.path)]
         spikes = self.belief.points.spikes
         if spikes:
             text = f"{self.log.where}: {spikes} spikes of the loss, far above their neighbours, don't count"
-            return [Notice("spikes", text), *self._units()]
-        return self._units()
+            found.append(Notice("spikes", text))
+        return found + self._units()
 
     def _units(self) -> list[Notice]:
         ratio = float(self.alone.final().loss[0]) / self.plan.loss_nats
@@ -185,10 +194,6 @@ class _Answer:
             return []
         text = f"the forecast is {ratio:.3g} times the plan, about 1/ln 2: is the loss in bits?"
         return [Notice("loss_unit", text, serious=True)]
-
-
-def _generic(_: RatePath, loss: float) -> CurvePrior:
-    return generic_prior(loss)
 
 
 def _final(belief: CurvePosterior) -> Quantity:
@@ -206,12 +211,14 @@ def _difference(belief: CurvePosterior, planned_nats: float) -> Difference:
 
 def _p_target(belief: CurvePosterior, config: RunConfig) -> float | None:
     target = config.targets.loss_nats_wanted
-    return None if target is None else _chance_at_most(belief, target)
+    return None if target is None else _chance_at_most(belief, target, last_text_sd(config))
 
 
-def _chance_at_most(belief: CurvePosterior, loss_nats: float) -> float:
+def _chance_at_most(belief: CurvePosterior, loss_nats: float, log_sd: float = 0.0) -> float:
+    """Chance of a final loss of at most this, which itself has a standard deviation of its logarithm."""
     end = belief.final()
-    return 0.5 * math.erfc(math.log(float(end.loss[0]) / loss_nats) / float(end.log_sd[0]) / math.sqrt(2))
+    sd = math.hypot(float(end.log_sd[0]), log_sd)
+    return 0.5 * math.erfc(math.log(float(end.loss[0]) / loss_nats) / sd / math.sqrt(2))
 
 
 def _cluster(

@@ -23,7 +23,7 @@ TRAIN = ("--train", "s_cosine,s_constant,s_stages,m_cosine")
 MEASURES = {"r2", "mae_nats", "max_relative_error", "final_relative_error"}
 CURVE_KEYS = {
     "name", "family", "params", "steps", "warmup_steps", "rests_on", "final_loss_nats", "final_perplexity", "curve",
-    "notes",
+    "notes", "branches", "planned_changes",
 }  # fmt: skip
 PLAN = """
 name: medium
@@ -165,6 +165,19 @@ def test_predict_another_size_from_where_it_ends(at):
     guessed = parsed(at(*words, "--predictor", "web-text", "--json"))
     low, high = guessed["final_loss_nats"]["intervals"]["0.9"]
     assert high - low > 5 * np.ptp(stated["final_loss_nats"]["intervals"]["0.9"])
+
+
+def test_predict_without_curves_goes_by_the_public_ones(at):
+    words = ("predict", "--config", "run.yaml")
+    stated = parsed(at(*words, "--final-loss", 2.6, "--json"))
+    assert (stated["rests_on"], stated["notes"]) == ("public curves", [])
+    assert stated["final_loss_nats"]["median"] == pytest.approx(2.6, rel=2e-3)
+    guessed = parsed(at(*words, "--json"))
+    assert guessed["final_loss_nats"] == parsed(at(*words, "--predictor", "web-text", "--json"))["final_loss_nats"]
+    assert "rests on the laws of the public curves" in at(*words).stdout
+    recipe = parsed(at(*words, "--final-loss", 2.6, "--family", "mpl", "--json"))
+    assert (recipe["family"], recipe["rests_on"]) == ("mpl", "other sizes")
+    check_refused(at(*words, "--family", "nobody"), "expected one of mpl, nanogpt-adam")
 
 
 @pytest.mark.parametrize("kind", ["html", "svg", "png", "pdf"])

@@ -222,6 +222,19 @@ def test_overfitting_grows_with_repeats_and_with_params_per_unique_token(data):
         assert (np.diff(penalty) >= -1e-9 * penalty[1:]).all()
 
 
+@LAWS
+@given(data=st.data())
+def test_repeats_without_end_do_no_more_harm_than_parameters_can_memorise(data):
+    theta = data.draw(term_vectors("repetition"))
+    most, log_half = np.exp(theta[0, 4]), theta[0, 5]
+    params_per_unique = data.draw(decades(-3, 2))
+    columns = {"params": np.full(2, params_per_unique * 1e9), "unique_tokens": np.full(2, 1e9)}
+    penalty = effect("repetition", theta, tokens=np.array([1e13, 1e40]), **columns).penalty[0][0]
+    can_memorise = most / (1.0 + (np.exp(log_half) / params_per_unique) ** 2)
+    assert (penalty <= can_memorise * (1 + 1e-9)).all()
+    assert penalty[1] >= penalty[0] * (1 - 1e-9)
+
+
 PUBLISHED = {"A": 520.8, "B": 1487.7, "E": 1.869, "alpha": 0.35266, "beta": 0.35266, "R_D": 15.388, "R_N": 5.310}
 
 

@@ -34,6 +34,15 @@ add(
         stated_at="model.params_active",
     ),
     Column(
+        "params_total",
+        "parameters of a routed model with all experts, beside `params` of one token; rate and batch go by it",
+        "parameters",
+        rule="count",
+        stated_at=None,
+        default="params",
+        searchable=False,
+    ),
+    Column(
         "params_non_embedding",
         "parameters without embeddings; with `params` it says what `params_embedding` is",
         "parameters",

@@ -3,7 +3,7 @@
 Compute is C = 6·N·D FLOPs (Kaplan et al. 2020, arXiv:2001.08361, section 2.1), with N as the law counts it. Where that
 is all parameters of a dense model, they are the active ones too; where a law counts the totals of routed models, C has
 the plan's share of active parameters in it. Learning rate and batch are taken as tuned at every size where a law reads
-them, and else as far from what suits each size as the plan's are from what suits it.
+them. Else the batch is the plan's, and its learning rate moves with size as the best one does.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class LossSurface:
             _require_both(model, predictor.name)
         law_names = ", ".join(dict.fromkeys(model.fit.law.name for model in models))
         repeats = any("unique_tokens" in model.fit.law.columns for model in models)
-        stated = {} if config is None else stated_columns(config)
+        stated = {} if config is None else stated_columns(config, predictor)
         gone = ("params", "tokens", "unique_tokens", *_TUNED, *stated)
         fixed = {key: float(value[0]) for key, value in columns.items() if key not in gone}
         if stated:
@@ -205,6 +205,24 @@ class LossSurface:
         columns = self.columns(params, tokens)
         columns |= carried(self.stated, columns)
         return planned_loss(self.config, self.predictor, self.target, columns, joint)
+
+    @property
+    def of_settings(self) -> str:
+        """How learning rate and batch enter, in words."""
+        if any("lr" in model.fit.law.columns for model in self.models):
+            return "learning rate and batch are taken as tuned in every run"
+        return "every run has the plan's batch, and its learning rate as it moves with size where it is tuned"
+
+    def with_rate(self, config: RunConfig, params: float) -> RunConfig:
+        """A plan of another size with the learning rate that it is predicted with; as it is where a law reads rates."""
+        rate = carried(self.stated, self.columns(np.array([params]), np.array([config.data.tokens]))).get("optim.lr")
+        if rate is None or config.optim.lr is None:
+            return config
+        lr = float(f"{rate[0]:.3g}")
+        update = {"lr": lr}
+        if config.optim.lr_final is not None:
+            update["lr_final"] = config.optim.lr_final * lr / config.optim.lr
+        return config.model_copy(update={"optim": config.optim.model_copy(update=update)})
 
     @property
     def plain(self) -> bool:

@@ -187,7 +187,7 @@ def what_more_buys(
         wall_clock_days=base.wall_clock_days,
         cost_usd=base.cost_usd,
         rows=tuple(rows),
-        notes=("learning rate and batch suit every run as well as they suit the plan", *comparison.surface.notes),
+        notes=(comparison.surface.of_settings, *comparison.surface.notes),
     )
 
 

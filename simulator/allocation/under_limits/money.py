@@ -157,7 +157,7 @@ def money_optimal(
     own = config.model.params_total
     sizes = tuple(_row(ladder, place) for place in range(len(ladder.rungs)))
     return MoneyOptimal(
-        config=chosen.config,
+        config=surface.with_rate(chosen.config, rung.params_fitted),
         limits=limits,
         binding=chosen.binding,
         predictor=predictor.name,
@@ -234,7 +234,7 @@ def _columns(ladder: Ladder) -> dict[str, np.ndarray]:
 
 
 def _notes(ladder: Ladder, surface: LossSurface, gap: float) -> list[str]:
-    notes = ["learning rate and batch are taken as tuned at every size"]
+    notes = [surface.of_settings]
     if ladder.best in (0, len(ladder.rungs) - 1) and len(ladder.rungs) > 1:
         notes.append("the best size is the last that can be trained so: a size beyond it might be better still")
     if ladder.left_out:

@@ -21,7 +21,7 @@ from ....core.errors import ConfigError, InfeasibleError
 from ....core.model.architecture import Architecture
 from ...config.hardware import LayoutConfig, Recompute
 from ..memory.memory import FIT_CHANCE
-from ..step_time.steps import States
+from ..step_time.steps import Kernels, States
 from .layout import ParallelLayout
 from .layout_problems import OWN_STAGES, complete_layout, tp_faults
 
@@ -53,6 +53,10 @@ class LayoutSpace:
     """What the optimizer keeps of a parameter."""
     fit_chance: float = FIT_CHANCE
     """Chance to fit into memory that a layout must have."""
+    kernels: Kernels = field(default_factory=Kernels)
+    """How the software runs operators."""
+    release: float = 0.0
+    """Release of the training software as a number; 0 where none is stated."""
 
 
 class _Split(NamedTuple):
@@ -164,7 +168,9 @@ def _choices(space: LayoutSpace, split: _Split) -> tuple[Sequence[int], ...]:
     sizes = [size for size in _divisors(per_replica) if size <= _LARGEST_MICRO_BATCH]
     if stated.micro_batch is not None:
         sizes = [stated.micro_batch] if per_replica % stated.micro_batch == 0 else []
-    stages = (0, 1, 2, 3) if split.dp * split.cp > 1 else (0,)
+    # with a pipeline gradients stay whole until the step's end, so that stage 2 shards nothing that stage 1 doesn't
+    stages = (0, 1, 2, 3) if split.pp == 1 else (0, 1, 3)
+    stages = stages if split.dp * split.cp > 1 else (0,)
     return (
         _virtual_stages(space, split),
         _expert_degrees(space, split),

@@ -110,7 +110,9 @@ def _warnings(architecture: Architecture, layout: ParallelLayout, per_node: int)
         yield f"{architecture.layers} layers over {stages} stages are uneven: the largest has {largest}"
     if layout.accumulation < layout.pp:
         yield f"{layout.accumulation} micro-batches can't fill {layout.pp} pipeline stages"
-    if layout.pp > 1 and layout.zero_stage >= 2:
-        yield f"ZeRO stage {layout.zero_stage} with a pipeline communicates for every micro-batch, stage 1 once a step"
+    if layout.pp > 1 and layout.zero_stage == 2:
+        yield "ZeRO stage 2 with a pipeline is no faster than stage 1: gradients stay whole and are reduced once a step"
+    if layout.pp > 1 and layout.zero_stage >= 3:
+        yield "ZeRO stage 3 with a pipeline gathers weights for every micro-batch, or (PyTorch's FSDP) keeps them whole"
     if layout.zero_stage and layout.dp * layout.cp == 1:
         yield f"ZeRO stage {layout.zero_stage} shards nothing over a single replica"

@@ -80,7 +80,8 @@ def steps_of(
         index = np.full(np.shape(index), FRAMEWORKS.index(framework))
     offload = any(np.any(columns[f"offload_{what}"]) for what in ("optimizer", "weights", "activations"))
     part = machine(accelerator, precision, per_node=space.per_node, devices=space.count, offload=offload)
-    return Steps(model(space.architecture), part, layouts(**columns, framework=index), space.states)
+    plans = layouts(**columns, framework=index, release=space.release)
+    return Steps(model(space.architecture), part, plans, space.states, space.kernels)
 
 
 def fastest_layouts(

@@ -1,8 +1,11 @@
 """Bytes of activations that a layer keeps for its backward pass, for one micro-batch on one device.
 
-The itemisation is Korthikanti et al. 2022 (arXiv:2205.05198), section 4.1, without dropout, extended to gated networks,
-grouped queries, latent attention, experts and 8-bit operands. With fused attention its matrix of scores is never kept
-(Dao et al. 2022, arXiv:2205.14135).
+The itemisation is Korthikanti et al. 2022 (arXiv:2205.05198), section 4.1, extended to gated networks, grouped queries,
+latent attention, experts and 8-bit operands. With fused attention its matrix of scores is never kept (Dao et al. 2022,
+arXiv:2205.14135).
+
+What PyTorch's trainers keep with selective recomputation is the policy of torchtitan's `op` option, as its source has
+it: the outputs of attention and of every second matrix product, in the order in which they're computed.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..step_time.steps import FRAMEWORKS, Steps
+from .kernels import compiled_shares, dropout_share
 
 __all__ = ["LayerActivations", "layer_activations"]
 
@@ -19,7 +23,8 @@ _XLA = FRAMEWORKS.index("xla")
 _FSDP = FRAMEWORKS.index("fsdp")
 _ROUTER_BYTES = 12.0  # fp32 logits, probabilities and their gradient, per token and expert
 _STATISTIC_BYTES = 4.0  # fp32 logarithm of the softmax's sum that fused attention keeps per token and head
-_KEPT_PRODUCTS = 0.5  # "every second matrix product": the default policy of torchtitan and its kin
+_MASK_BYTES = 1.0
+_KEPT_PRODUCTS = 0.5  # of a layer with experts: policies differ in which of their products are kept
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,9 @@ def layer_activations(steps: Steps) -> LayerActivations:
     split = np.where(layouts.sequence_parallel > 0, layouts.tp, 1.0)
     values = steps.micro_tokens * models.width
     # two norms: their inputs, and their outputs, which are operands of matrix products
-    common = 2.0 * values * (wide + _operand(steps)) / split + _attention(steps)
+    # and two masks of dropout, after attention's projection and after the feed-forward network
+    masks = 2.0 * _MASK_BYTES * values * dropout_share(steps) / split
+    common = 2.0 * values * (wide + _operand(steps)) / split + _attention(steps) + masks
     scores, inside = _scores(steps), _ffn(steps, models.ffn_width)
     dense = common + scores + inside
     with_experts = bool(np.any(models.moe_layers > 0))
@@ -54,20 +61,20 @@ def layer_activations(steps: Steps) -> LayerActivations:
     experts = common + scores + routed
     layer_input = values * wide / split
 
-    def selective(everything: np.ndarray, feed_forward: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    def selective(everything: np.ndarray, feed_forward: np.ndarray, products: np.ndarray) -> np.ndarray:
         """Megatron's sense: attention's core is computed anew. Compilers that choose what to keep by policy drop the
-        inside of the feed-forward network first. PyTorch's trainers keep attention's output and some products'."""
-        compiled = (layouts.framework == _XLA) & (layouts.flash_attention > 0)
-        left = everything - np.where(compiled, feed_forward + scores, scores)
-        by_operator = layer_input + _result(steps) + _KEPT_PRODUCTS * (_projections(steps) + outputs)
-        left = np.where(layouts.framework == _FSDP, by_operator, left)
+        inside of the feed-forward network first. PyTorch's trainers keep attention's output and some `products`."""
+        by_policy = (layouts.framework == _XLA) & (layouts.flash_attention > 0)
+        left = everything - np.where(by_policy, feed_forward + scores, scores)
+        left = np.where(layouts.framework == _FSDP, layer_input + _result(steps) + products, left)
         return np.minimum(np.maximum(left, layer_input), everything)
 
+    some = _KEPT_PRODUCTS * (_projections(steps) + _expert_products(steps)) if with_experts else np.zeros(())
     return LayerActivations(
         dense=dense,
         experts=experts,
-        dense_selective=selective(dense, inside, _ffn_products(steps, models.ffn_width)),
-        experts_selective=selective(experts, routed, _expert_products(steps) if with_experts else np.zeros(())),
+        dense_selective=selective(dense, inside, _every_second_product(steps)),
+        experts_selective=selective(experts, routed, some),
         layer_input=layer_input,
         stream=values * wide,
     )
@@ -97,11 +104,13 @@ def _attention(steps: Steps) -> np.ndarray:
 def _scores(steps: Steps) -> np.ndarray:
     """What attention's core keeps beside its operands and its result.
 
-    Fused, a statistic per token and head. Else the matrix of scores, its softmax and mask: 5 bytes per pair in 16 bits.
+    Fused, a statistic per token and head. Else the softmax, and with dropout its mask and what that leaves: 5 bytes per
+    pair in 16 bits. PyTorch's own operators keep as much without dropout, since they take softmax in 32 bits.
     """
-    models, layouts = steps.models, steps.layouts
+    models, layouts, wide = steps.models, steps.layouts, steps.machines.value_bytes
     tokens = steps.micro_tokens * models.heads / layouts.tp
-    pairs = tokens * models.context_length * (2.0 * steps.machines.value_bytes + 1.0)
+    more = np.where(layouts.framework == _FSDP, 1.0, dropout_share(steps))
+    pairs = tokens * models.context_length * (wide + more * (wide + _MASK_BYTES))
     return np.where(layouts.flash_attention > 0, _STATISTIC_BYTES * tokens, pairs)
 
 
@@ -118,6 +127,28 @@ def _projections(steps: Steps) -> np.ndarray:
     split = np.where(layouts.sequence_parallel > 0, layouts.tp, 1.0)
     by = np.where(models.matrix_split == 1, layouts.tp, np.where(models.matrix_split == 2, split, 1.0))
     return steps.micro_tokens * steps.machines.value_bytes * (models.matrix_outputs / by).sum(axis=0)
+
+
+def _every_second_product(steps: Steps) -> np.ndarray:
+    """Outputs of the first, third, fifth and so on of a dense layer's matrix products, in the order of computation.
+
+    Queries, keys and values are products of their own there. A compiler sees that the backward pass doesn't need the
+    last product's output, which is only added to the stream; eager execution keeps it too.
+    """
+    models, layouts = steps.models, steps.layouts
+    split = np.where(layouts.sequence_parallel > 0, layouts.tp, 1.0)
+    stream, inside = models.width / split, models.ffn_width / layouts.tp
+    queries = models.heads * models.key_width / layouts.tp
+    values = models.kv_heads * models.value_width / layouts.tp
+    last = (1.0 - compiled_shares(steps)[0]) * stream
+    # q, (k,) v, (o,) then up, (gate,) down where gated, and up, (down) where not
+    plain = queries + values + inside + np.where(models.projections > 1, last, 0.0)
+    plain = steps.micro_tokens * steps.machines.value_bytes * plain
+    if not np.any(models.latent > 0):
+        return plain
+    # latent attention's products follow its matrices: half of all outputs, on the average
+    some = _KEPT_PRODUCTS * (_projections(steps) + _ffn_products(steps, models.ffn_width))
+    return np.where(models.latent > 0, some, plain)
 
 
 def _ffn_products(steps: Steps, width: np.ndarray) -> np.ndarray:

@@ -140,7 +140,11 @@ def _memory(steps: Steps, software: Mapping[str, Software]) -> Memory:
     stages = Stages(steps, software)
     parts = _fuller(_fuller(stages.first(), stages.second()), stages.last())
     total = sum(parts.values(), np.zeros(()))
-    half = steps.machines.half
+    half, plan = steps.machines.half, steps.layouts
+    plain = (1.0 - plan.recompute_selective) * (1.0 - plan.recompute_full)  # only whole layers depend on what is fused
+    eager = plain * stages.unsaid["activations"] * parts["activations"] + stages.unsaid["logits"] * parts["logits"]
+    # where nobody says what is compiled, the upper end of an 80 % interval is what eager execution needs
+    unsaid = np.log1p(eager / total) / _LEVEL
 
     def constant(name: str) -> np.ndarray:
         return by_framework(software, steps.layouts.framework, name)
@@ -149,7 +153,7 @@ def _memory(steps: Steps, software: Mapping[str, Software]) -> Memory:
         "reserve_bytes": (constant("reserve") + half * constant("more_reserve_fp16")) * total,
         "context_bytes": GIB * (_CONTEXT_GIB + _GROUP_GIB * _groups(steps)),
         "capacity_bytes": steps.machines.memory_bytes,
-        "log_sd": np.hypot(constant("log_sd"), half * constant("more_log_sd_fp16")),
+        "log_sd": np.hypot(np.hypot(constant("log_sd"), half * constant("more_log_sd_fp16")), unsaid),
     }
     return Memory(
         parts={name: np.broadcast_to(value, shape) for name, value in parts.items()},

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..step_time.steps import FRAMEWORKS, Steps
 from .activations import LayerActivations, layer_activations
+from .kernels import compiled_shares
 from .memory_software import Software, by_framework
 from .parameter_bytes import parameter_bytes
 
@@ -24,6 +25,8 @@ GIB = 2.0**30
 PARTS = ("weights", "gradients", "optimizer", "activations", "logits", "workspace", "buffers")
 """What a framework's allocator sees, at the moment of the peak and on the device where it is highest."""
 
+_OPERAND_AND_GRADIENT = 2.0  # streams that tensor parallelism puts together at once in a layer's backward pass
+_SCATTERED = 3.0  # in 16-bit values: a layer's gradient, and its 32-bit copy while that is scattered among replicas
 _FEW_DENSE = 0.25  # up to this share of dense layers they are taken to come first
 _FSDP = FRAMEWORKS.index("fsdp")
 _DEEPSPEED = FRAMEWORKS.index("deepspeed")
@@ -68,13 +71,27 @@ class Stages:
         }
         self.layer: LayerActivations = layer_activations(steps)
         layouts, models = steps.layouts, steps.models
-        self.whole_streams = np.where(layouts.tp > 1, self.constants["whole_streams"], 0.0) * self.layer.stream
+        layers_compiled, loss_compiled = compiled_shares(steps)
+        kept = self._between("kept", layers_compiled)
+        self.logit_bytes = self._between("logit_bytes", loss_compiled)
+        self.unsaid = {
+            "activations": self._unsaid("kept", layers_compiled) * (layouts.flash_attention > 0),
+            "logits": self._unsaid("logit_bytes", loss_compiled),
+        }
+        """What eager execution takes more than is counted of a part, as a share of it."""
+        # Before attention was fused, hardly anything was: Korthikanti et al. count every operator's tensors.
+        self.kept = np.where(layouts.flash_attention > 0, kept, np.maximum(kept, 1.0))
+        # What a policy by operator keeps is exact: there is nothing to fuse.
+        self.kept_selective = np.where(layouts.framework == _FSDP, 1.0, self.kept)
+        tensor_stream = np.where(layouts.tp > 1, self.layer.stream, 0.0)
+        self.whole_streams = self.constants["whole_streams"] * tensor_stream
+        self.gathered_operand = _OPERAND_AND_GRADIENT * tensor_stream
         matrices = models.matrix_inputs * models.matrix_outputs
         self.attention_params = (matrices / np.where(models.matrix_split == 0, 1.0, layouts.tp)).sum(axis=0)
         # With a pipeline, PyTorch's FSDP keeps weights and gradients whole between micro-batches (torchtitan does),
         # since gathering them for every one would cost more than the pipeline saves.
-        whole = (layouts.framework == _FSDP) & (layouts.pp > 1)
-        self.zero = np.where(whole, np.minimum(layouts.zero_stage, 1.0), layouts.zero_stage)
+        self.whole = (layouts.framework == _FSDP) & (layouts.pp > 1)
+        self.zero = np.where(self.whole, np.minimum(layouts.zero_stage, 1.0), layouts.zero_stage)
         chunks = layouts.pp * layouts.vpp
         self.even = models.layers % chunks == 0
         # Where chunks don't divide the layers, the embedding and the head count as a layer each.
@@ -82,6 +99,16 @@ class Stages:
             self.even, models.layers / layouts.pp, np.ceil((models.layers + 2) / chunks) * layouts.vpp
         )
         self.end_layers = np.where(self.even, self.most_layers, np.maximum(self.most_layers - 1.0, 1.0))
+
+    def _between(self, name: str, share: np.ndarray) -> np.ndarray:
+        """A constant where a share of it is compiled."""
+        eager = self.constants[name]
+        return eager + share * (self.constants[f"{name}_compiled"] - eager)
+
+    def _unsaid(self, name: str, share: np.ndarray) -> np.ndarray:
+        """How far a constant lies above what is taken of it where nobody says what is compiled, as a share of that."""
+        known = (share == 0.0) | (share == 1.0)
+        return np.where(known, 0.0, self.constants[name] / self._between(name, share) - 1.0)
 
     def first(self) -> dict[str, np.ndarray]:
         """The stage with the embedding, and with the head too where there is one stage only."""
@@ -177,22 +204,23 @@ class Stages:
             np.where(any_experts, self._work(layer.experts, layer.experts_selective), 0.0),
         )
         in_host = layouts.offload_activations > 0
-        return kept * np.where(in_host, two_layers, 1.0), np.where(layers > 0, work + self.whole_streams, 0.0)
+        return kept * np.where(in_host, two_layers, 1.0), np.where(layers > 0, work + self.gathered_operand, 0.0)
 
     def _kept(self, everything: np.ndarray, selective: np.ndarray) -> np.ndarray:
         """What one layer keeps for its backward pass: bytes. Shares of layers may be recomputed in each way."""
-        layouts, factor, layer_input = self.steps.layouts, self.constants["kept"], self.layer.layer_input
+        layouts, layer_input = self.steps.layouts, self.layer.layer_input
         some, full = layouts.recompute_selective, layouts.recompute_full
-        kept = (1.0 - some) * factor * everything + some * np.maximum(factor * selective, layer_input)
+        left = np.minimum(self.kept_selective * selective, self.kept * everything)
+        kept = (1.0 - some) * self.kept * everything + some * np.maximum(left, layer_input)
         return (1.0 - full) * kept + full * layer_input
 
     def _work(self, everything: np.ndarray, selective: np.ndarray) -> np.ndarray:
         """Temporary tensors of one layer's backward pass, and what is there again of it by then: bytes."""
-        layouts, factor = self.steps.layouts, self.constants["kept"]
-        whole = factor * everything
+        layouts = self.steps.layouts
+        whole = self.kept * everything
         again = np.maximum(
             layouts.recompute_full * (whole - self.layer.layer_input),
-            layouts.recompute_selective * factor * (everything - selective),
+            layouts.recompute_selective * np.maximum(whole - self.kept_selective * selective, 0.0),
         )
         return self.constants["layer_work"] * whole + again
 
@@ -201,7 +229,7 @@ class Stages:
         steps = self.steps
         chunks = steps.layouts.loss_chunks
         share = np.where(chunks > 0, 1.0 / np.maximum(chunks, 1.0), 0.0)  # none is stored by a fused loss
-        logits = share * self.constants["logit_bytes"] * steps.micro_tokens * steps.models.vocab_size / steps.layouts.tp
+        logits = share * self.logit_bytes * steps.micro_tokens * steps.models.vocab_size / steps.layouts.tp
         gradient = steps.machines.value_bytes * steps.models.table_params / steps.layouts.tp
         return np.where(head, logits + gradient + self.whole_streams, 0.0)
 
@@ -218,7 +246,8 @@ class Stages:
         others = dense * (1.0 - 1.0 / layouts.data_ranks) + experts * (1.0 - 1.0 / layouts.expert_ranks)
         copies = np.where(self.zero >= 3, 2.0, np.where(self.zero == 2, 1.0, 0.0))
         shapes = one_layer + np.where(any_experts, models.expert_params, 0.0)
-        cached = np.where(self.zero >= 2, 0.0, constants["cached_gradients"]) * np.minimum(shapes, contents.dense)
+        scattered = np.where(self.whole & (layouts.data_ranks > 1), _SCATTERED, constants["cached_gradients"])
+        cached = np.where(self.zero >= 2, 0.0, scattered) * np.minimum(shapes, contents.dense)
         values = copies * others + layouts.offload_weights * (dense + experts) + cached
         fixed = np.where(contents.dense > 0, constants["fixed_gib"] * GIB, 0.0)
         return self.steps.machines.value_bytes * values + fixed

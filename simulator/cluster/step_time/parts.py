@@ -122,17 +122,23 @@ def _data_parallel_s(steps: Steps, network: Network, turn_s: np.ndarray, fitted:
     """Gradients reduced and weights gathered: once a step, or with every micro-batch where they are sharded."""
     layouts = steps.layouts
     gather, latency = network.gather_s(*local_params(steps)), network.gather_latency_s()
-    # stage 2 scatters gradients with every micro-batch, since it keeps only its shard of them
-    rounds = np.where(layouts.zero_stage == 2, layouts.accumulation, 1.0)
+    # stage 2 scatters gradients with every micro-batch, since it keeps only its shard of them; with a pipeline, whose
+    # micro-batches follow each other closely, frameworks keep gradients whole and reduce them once a step
+    rounds = np.where((layouts.zero_stage == 2) & (layouts.pp == 1), layouts.accumulation, 1.0)
     once = (1.0 + rounds) * gather + 4.0 * latency
     exposed = np.minimum(fitted.by("dp_exposed", FRAMEWORKS, layouts.framework), 1.0)
     plain = exposed * once + np.maximum(0.0, (1.0 - exposed) * once - _DATA_WINDOW * turn_s * rounds)
     per_turn = 3.0 * gather + 3.0 * latency * steps.models.layers
-    hidden = np.maximum((1.0 - fitted["fsdp_exposed"]) * per_turn, 1e-12)
+    kin = fitted.by("dp_exposed", FRAMEWORKS, layouts.framework) / fitted["dp_exposed"]
+    waited = np.minimum(kin * fitted["fsdp_exposed"], 1.0)
+    hidden = np.maximum((1.0 - waited) * per_turn, 1e-12)
     p = _OVERLAP_SHARPNESS
     beside = (hidden**p + turn_s**p) ** (1 / p) - turn_s
-    sharded = layouts.accumulation * (fitted["fsdp_exposed"] * per_turn + beside)
-    return np.where(layouts.data_ranks > 1, np.where(layouts.zero_stage >= 3, sharded, plain), 0.0)
+    sharded = layouts.accumulation * (waited * per_turn + beside)
+    # with a pipeline, PyTorch's FSDP keeps weights and gradients whole between micro-batches (memory/memory_stages.py)
+    whole = (layouts.framework == _FSDP) & (layouts.pp > 1)
+    each_turn = (layouts.zero_stage >= 3) & ~whole
+    return np.where(layouts.data_ranks > 1, np.where(each_turn, sharded, plain), 0.0)
 
 
 def _optimizer_s(steps: Steps, fitted: Efficiencies) -> np.ndarray:

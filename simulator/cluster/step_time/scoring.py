@@ -24,7 +24,8 @@ _MEMORY_LEVEL = 0.8
 def score(model: StepTimeModel, data: Measurements) -> dict[str, Any]:
     """Score a model on measured steps: step times, memory, ranking of layouts, and what was skipped and why."""
     timed = data.take(np.flatnonzero(np.isfinite(data.step_time_s)))
-    scores: dict[str, Any] = {"rows": len(data), "skipped": dict(data.skipped), "step_time": None, "ranking": None}
+    left_out = {"skipped": dict(data.skipped), "assumed": dict(data.assumed)}
+    scores: dict[str, Any] = {"rows": len(data), **left_out, "step_time": None, "ranking": None}
     if len(timed):
         low, high = model.interval_s(timed.steps, _LEVEL)
         predicted = model.predict(timed.steps).total_s

@@ -16,7 +16,18 @@ from ....core.model.architecture import Architecture
 from ....datasets.facts.accelerators import Accelerator, Precision
 from ...config.hardware import Framework
 
-__all__ = ["FRAMEWORKS", "GENERATIONS", "Layouts", "Machines", "Models", "States", "Steps", "machine", "model"]
+__all__ = [
+    "FRAMEWORKS",
+    "GENERATIONS",
+    "Kernels",
+    "Layouts",
+    "Machines",
+    "Models",
+    "States",
+    "Steps",
+    "machine",
+    "model",
+]
 
 FRAMEWORKS: tuple[Framework, ...] = get_args(Framework)
 """Kinds of training software that the model distinguishes: Megatron-LM and similar with fused kernels; PyTorch's
@@ -27,9 +38,6 @@ GENERATIONS = ("ampere", "hopper", "blackwell", "tpu")
 
 _NARROW: dict[str, float] = {"fp8": 1.0, "mxfp8": 1.03, "fp4": 0.5, "nvfp4": 0.56}  # bytes with block scales
 _WIDE = {"fp32": 4.0, "tf32": 4.0}
-# Used without a measured best matrix product: the measured ones are 0.78 to 0.87 of the peak on GPUs (catalogue),
-# and systolic arrays come closer (MaxText's published runs use 0.8 of it, recomputation counted).
-_ATTAINABLE, _ATTAINABLE_TPU, _ATTAINABLE_FP4 = 0.82, 0.95, 0.6
 _MATRICES = 5  # of one attention layer, at most: those of latent attention
 
 
@@ -170,6 +178,10 @@ class Layouts(_Columns):
     """Parts of a micro-batch whose logits exist one after the other; 0: the loss is fused with the output head."""
     framework: np.ndarray
     """Index into FRAMEWORKS."""
+    release: np.ndarray = field(default_factory=lambda: np.array(0.0))
+    """Release of the software as `releases.release_number` holds it; 0 where none is stated."""
+    unstated_sd: np.ndarray = field(default_factory=lambda: np.array(0.0))
+    """Sd of log step time over what isn't stated of the layout (`layouts/unstated.py`)."""
 
     @property
     def devices(self) -> np.ndarray:
@@ -202,6 +214,18 @@ class States(_Columns):
 
 
 @dataclass(frozen=True)
+class Kernels(_Columns):
+    """How the operators of a layer and of the loss are run: 1 yes, 0 no, NaN where it isn't known."""
+
+    compiled: np.ndarray = field(default_factory=lambda: np.array(np.nan))
+    """Layers are compiled (torch.compile): what is cheap between matrix products is computed anew."""
+    compiled_loss: np.ndarray = field(default_factory=lambda: np.array(np.nan))
+    """So is the loss: no 32-bit copies of the logits."""
+    dropout: np.ndarray = field(default_factory=lambda: np.array(np.nan))
+    """Activations are dropped at random, so that masks are kept."""
+
+
+@dataclass(frozen=True)
 class Steps(_Columns):
     """Training steps: models on machines in layouts, all broadcastable to one shape (n,)."""
 
@@ -209,6 +233,7 @@ class Steps(_Columns):
     machines: Machines
     layouts: Layouts
     states: States = field(default_factory=States)
+    kernels: Kernels = field(default_factory=Kernels)
 
     def __len__(self) -> int:
         return int(np.broadcast(self.layouts.tp, self.models.layers, self.machines.per_node).size)
@@ -277,8 +302,8 @@ def machine(
         inter = inter_node_gbit_per_s * 1e9 / 8 if inter_node_gbit_per_s else accelerator.inter_node_bytes_per_s
     value = _WIDE.get(precision, 2.0)
     numbers = {
-        "matmul_flops": _attainable(accelerator, precision),
-        "wide_flops": _attainable(accelerator, wide),
+        "matmul_flops": accelerator.attainable_flops(precision),
+        "wide_flops": accelerator.attainable_flops(wide),
         "peak_flops": accelerator.peak_flops(precision),
         "hbm_bytes_per_s": accelerator.hbm_bytes_per_s,
         "intra_bytes_per_s": accelerator.intra_node_bytes_per_s if min(devices, domain) > 1 else unused,
@@ -307,12 +332,3 @@ def layouts(**columns: np.ndarray | float | Iterable[float]) -> Layouts:
     plain |= dict.fromkeys(("tp", "pp", "vpp", "cp", "ep", "dp", "micro_batch", "accumulation", "loss_chunks"), 1.0)
     plain |= {"zero_stage": 1.0, "flash_attention": 1.0}
     return Layouts(**{k: np.asarray(v, dtype=float) for k, v in (plain | columns).items()})
-
-
-def _attainable(accelerator: Accelerator, precision: Precision) -> float:
-    """The best attainable rate of matrix products, FLOP/s: as measured, else the usual share of the peak."""
-    measured = accelerator.matmul_flops(precision)
-    if measured is not None:
-        return measured
-    share = _ATTAINABLE_TPU if (accelerator.generation or "").startswith("tpu") else _ATTAINABLE
-    return accelerator.peak_flops(precision) * (_ATTAINABLE_FP4 if precision in ("fp4", "nvfp4") else share)

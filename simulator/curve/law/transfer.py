@@ -12,12 +12,14 @@ from ....core.progress import Progress
 from ..library import Curve
 from ..rates.path import RatePath
 from .fitting import MIN_ANNEALED, CurveFit, annealed, fit_curves
-from .prior import CurvePrior, ScheduleBias, generic_prior, known_prior, transferred_prior
+from .prior import CurvePrior, ScheduleBias, generic_prior, known_prior, sizes_prior
+from .public import PublicLaw, public_laws, public_prior
+from .size_trend import SizeLaw, misfit
 
 _log = logging.getLogger(__name__)
 
-_SAME_RATE = 0.02  # paths whose rates differ by less, share by share of the run, are one schedule
-_SAME_LENGTH = 1.25  # and whose lengths differ by less than this factor: the law's bias depends on length
+_SAME_RATE = 0.03  # paths whose rates after their warm-ups differ by less, share by share of the run, are one schedule
+_SAME_LENGTH = 2.0  # and whose lengths differ by less than this factor: the law's bias depends on length
 _SHARES = (np.arange(200) + 0.5) / 200
 
 
@@ -27,14 +29,37 @@ class Library:
     Args:
         curves: Curves of finished runs, as `read_curves` gives them.
         fits: Fits that are known already, by the `run_id`s of their curves.
+        laws: Fitted laws of recipes whose curves aren't there, such as those that ship: see `public`.
 
     >>> Library([]).prior("new/recipe", 1e9, RatePath(np.ones(100)), loss=3.0).name
     'generic'
     """
 
-    def __init__(self, curves: list[Curve], fits: Mapping[tuple[str, ...], CurveFit] | None = None) -> None:
+    def __init__(
+        self,
+        curves: list[Curve],
+        fits: Mapping[tuple[str, ...], CurveFit] | None = None,
+        laws: Iterable[PublicLaw] = (),
+    ) -> None:
         self.curves = list(curves)
+        self.laws = tuple(laws)
         self._fits = dict(fits or {})
+
+    @classmethod
+    def public(cls) -> Library:
+        """The library that ships: the laws of the public curves, which serve where nobody has curves of related runs.
+
+        >>> Library.public().families[:3]
+        ['mpl', 'nanogpt-adam', 'nanogpt-shampoo']
+        >>> Library.public().prior("new/recipe", 1e9, RatePath(np.ones(100)), loss=3.0).name
+        'public curves'
+        """
+        return cls([], laws=public_laws())
+
+    @property
+    def families(self) -> list[str]:
+        """The families of its curves, and those that it has laws of."""
+        return list(dict.fromkeys([*self.sizes, *(law.family for law in self.laws)]))
 
     @property
     def sizes(self) -> dict[str, list[float]]:
@@ -60,8 +85,9 @@ class Library:
     def prior(self, family: str, size: float, path: RatePath, loss: float) -> CurvePrior:
         """The prior of a run.
 
-        Runs of its own size give shape and level; without any, other sizes of its family give the shape; without a
-        family, the prior is generic. The bias is that of the law under the same schedule at other sizes.
+        Runs of its own size give shape and level; without any, those of the other sizes of its family are extrapolated.
+        For a family that isn't known the library's laws say what families have in common; without laws, the prior is
+        generic. The bias is that of the law under the same schedule at other sizes.
 
         Args:
             family: The run's family (maker, corpus, recipe).
@@ -71,27 +97,53 @@ class Library:
         """
         relatives = [curve for curve in self.curves if curve.family == family]
         own = [curve for curve in relatives if curve.size == size]
-        others = [curve for curve in relatives if curve.size != size]
-        siblings = [curve for curve in others if alike(curve.path, path)]
+        others = _by_size(curve for curve in relatives if curve.size != size)
         if own and annealed(own) >= MIN_ANNEALED:
-            return known_prior(self._fit(own), own[0].group, self._bias(siblings, own, others))
+            beyond = _beyond(path, [curve.path.steps for curve in own])
+            return known_prior(self._fit(own), own[0].group, self._bias(path, others, own), beyond)
         if own:
             fit = self._fit(relatives)
-            return known_prior(fit, own[0].group, ScheduleBias.of(fit, siblings))
+            siblings = [near for curves in others.values() if (near := nearest(path, curves)) is not None]
+            beyond = _beyond(path, [curve.path.steps for curve in relatives])
+            return known_prior(fit, own[0].group, ScheduleBias.of(fit, siblings), beyond)
         if others:
-            ratio = min((size / curve.size for curve in others), key=lambda r: abs(np.log(r)))
-            fit = self._fit(others)
-            return transferred_prior(fit, loss, ratio, ScheduleBias.of(fit, siblings))
-        return generic_prior(loss)
+            beyond = _beyond(path, [curve.path.steps for curve in relatives])
+            return sizes_prior(self._laws(others), size, self._bias(path, others), beyond)
+        fitted = [law for law in self.laws if law.family == family]
+        if fitted:
+            beyond = _beyond(path, [steps for law in fitted for steps in law.steps])
+            return sizes_prior([law.law for law in fitted], size, beyond=beyond)
+        return public_prior(size, path, loss, self.laws) if self.laws else generic_prior(loss)
 
-    def _bias(self, siblings: list[Curve], own: list[Curve], others: list[Curve]) -> ScheduleBias | None:
-        """The law's bias at other sizes, fitted on the same schedules as the run's own size."""
+    def _laws(self, sizes: Mapping[float, list[Curve]]) -> list[SizeLaw]:
+        """The law of each size, fitted on its own; where no size has a decay, on all together."""
+        telling = {size: curves for size, curves in sizes.items() if annealed(curves) >= MIN_ANNEALED}
+        if telling:
+            fits = {size: self._fit(curves) for size, curves in telling.items()}
+            return [
+                SizeLaw.of(fit, telling[size][0].group, size, misfit(fit, telling[size])) for size, fit in fits.items()
+            ]
+        fit = self._fit([curve for curves in sizes.values() for curve in curves])
+        return [SizeLaw.of(fit, curves[0].group, size) for size, curves in sizes.items()]
+
+    def _bias(
+        self, path: RatePath, sizes: Mapping[float, list[Curve]], own: list[Curve] | None = None
+    ) -> ScheduleBias | None:
+        """The law's bias under a run's schedule at other sizes.
+
+        It is fitted there on all schedules, or on those that were fitted of the run's `own` size.
+        """
         parts = []
-        for sibling in siblings:
-            same = [c for c in others if c.size == sibling.size and any(alike(c.path, o.path) for o in own)]
-            if same and annealed(same) >= MIN_ANNEALED:
-                parts.append(ScheduleBias.of(self._fit(same), [sibling]))
-        return ScheduleBias.mean(parts)
+        for curves in sizes.values():
+            sibling = nearest(path, curves)
+            if sibling is None:
+                continue
+            if own is not None:
+                same = [nearest(curve.path, curves) for curve in own]
+                curves = list({curve.run_id: curve for curve in same if curve is not None}.values())
+            if curves and annealed(curves) >= MIN_ANNEALED:
+                parts.append(ScheduleBias.of(self._fit(curves), [sibling]))
+        return ScheduleBias.mean([part for part in parts if part is not None])
 
     def _fit(self, curves: list[Curve], strict: bool = False) -> CurveFit:
         key = tuple(curve.run_id for curve in curves)
@@ -136,8 +188,28 @@ def fit_library(curves: Iterable[Curve], *, strict: bool = False, progress: Prog
 
 
 def alike(a: RatePath, b: RatePath) -> bool:
-    """Whether two paths are one schedule at about one length."""
+    """Whether two paths are one schedule, whatever their warm-ups, of lengths that differ by a factor of 2 at most."""
     if max(a.steps, b.steps) > _SAME_LENGTH * min(a.steps, b.steps):
         return False
-    rates = [path.rate[(_SHARES * path.steps).astype(int)] for path in (a, b)]
-    return bool(np.max(np.abs(rates[0] - rates[1])) < _SAME_RATE)
+    after = max(a.warmup / a.steps, b.warmup / b.steps) < _SHARES
+    rates = [path.rate[(_SHARES[after] * path.steps).astype(int)] for path in (a, b)]
+    return bool(np.max(np.abs(rates[0] - rates[1]), initial=0.0) < _SAME_RATE)
+
+
+def nearest(path: RatePath, curves: Iterable[Curve]) -> Curve | None:
+    """The curve of the same schedule whose length is nearest; None where none is alike."""
+    same = [curve for curve in curves if alike(curve.path, path)]
+    return min(same, key=lambda curve: abs(np.log(curve.path.steps / path.steps)), default=None)
+
+
+def _by_size(curves: Iterable[Curve]) -> dict[float, list[Curve]]:
+    """Curves by size, rising."""
+    found: dict[float, list[Curve]] = {}
+    for curve in sorted(curves, key=lambda curve: curve.size):
+        found.setdefault(curve.size, []).append(curve)
+    return found
+
+
+def _beyond(path: RatePath, lengths: list[int]) -> float:
+    """Log of the ratio of a run's length to the steps of others, 0 within their range."""
+    return float(np.log(max(1.0, path.steps / max(lengths), min(lengths) / path.steps)))

@@ -10,10 +10,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from ....datasets.facts.optimisation import setting_costs
 from ...config.run_config import RunConfig
 from ...laws import Columns
 from ...predictor.loss_model import LossModel
-from . import effect as _effect
+from ...predictor.predictor import Predictor
 from .effect import Adjustment, Effect, adjusted
 from .settings import Batch, LearningRate, Optimizer
 from .stages import DataStages
@@ -23,9 +24,12 @@ __all__ = [
     "Adjustment",
     "Effect",
     "adjusted",
+    "carried",
     "effects",
     "is_stated",
+    "known_places",
     "mean_effects",
+    "recommended",
     "sentences",
     "stated_columns",
 ]
@@ -33,9 +37,16 @@ __all__ = [
 ADJUSTMENTS: tuple[Adjustment, ...] = (Batch(), LearningRate(), Optimizer(), DataStages())
 
 
-def stated_columns(config: RunConfig) -> dict[str, float]:
-    """What a plan states beside what laws read, by the place in the plan."""
-    return _effect.stated(config, ADJUSTMENTS)
+def stated_columns(config: RunConfig, predictor: Predictor) -> dict[str, float]:
+    """What a plan states beside what laws read, by the place in the plan; where runs of its own had it too, nothing."""
+    about = predictor.about
+    of_runs = about.get("settings")
+    if of_runs is None and isinstance(of_anchors := about.get("stated_by_runs"), Mapping):
+        of_runs = of_anchors.get("settings")
+    found: dict[str, float] = {}
+    for member in ADJUSTMENTS:
+        found |= member.columns(config, of_runs if isinstance(of_runs, Mapping) else {})
+    return found
 
 
 def is_stated(column: str) -> bool:
@@ -58,7 +69,7 @@ def effects(model: LossModel, columns: Columns, stated: Columns) -> list[Effect]
 
 
 def carried(stated: Mapping[str, float], columns: Columns) -> dict[str, np.ndarray]:
-    """What a plan states, carried over to runs of other sizes, each `(n,)`: as far from what suits them as in the plan.
+    """What a plan states, carried over to runs of other sizes, each `(n,)`: as it is, but for rates, which follow size.
 
     Args:
         stated: The `stated_columns` of the plan, and its own `params` and `tokens`; empty for nothing.
@@ -75,7 +86,25 @@ def carried(stated: Mapping[str, float], columns: Columns) -> dict[str, np.ndarr
 
 def known_places(model: LossModel) -> set[str]:
     """The places in a plan of which published figures say what no law of the model reads."""
+    if "tokens" not in model.fit.law.member.uses:
+        return set()  # costs are in tokens
     return {place for member in ADJUSTMENTS for place in member.places if not member.is_read(model)}
+
+
+def recommended(config: RunConfig, model: LossModel, columns: Columns) -> dict[str, float]:
+    """Batch, learning rate of AdamW and critical batch that suit a single run, where no law reads them; else empty."""
+    costs, params, tokens = setting_costs(), columns["params"], columns["tokens"]
+    if config.model.num_experts is not None and config.model.num_experts > 1:
+        params = np.array([config.model.params_total - (config.model.params_embedding or 0.0)])
+    read = {place for member in ADJUSTMENTS if member.is_read(model) for place in member.places}
+    if read:
+        return {}
+    batch = costs.usual_batch(tokens)
+    return {
+        "batch_tokens": float(batch[0]),
+        "lr": float(costs.best_lr(params, tokens, batch)[0]),
+        "critical_batch_tokens": float(costs.critical_batch(tokens)[0]),
+    }
 
 
 def mean_effects(of_targets: Sequence[Sequence[Effect]]) -> tuple[Effect, ...]:

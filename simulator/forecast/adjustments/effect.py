@@ -15,7 +15,7 @@ from ...laws import Columns
 from ...predictor.loss_model import LossModel
 from ...predictor.prediction import LossPrediction
 
-__all__ = ["Adjustment", "Effect", "adjusted", "effect_of_cost", "stated"]
+__all__ = ["Adjustment", "Effect", "adjusted", "effect_of_cost"]
 
 _NORMAL_90 = 1.6449
 _SAME = 1e-12
@@ -75,10 +75,15 @@ class Adjustment(ABC):
         return False
 
     @abstractmethod
-    def columns(self, config: RunConfig) -> dict[str, float]:
+    def columns(self, config: RunConfig, of_runs: Mapping[str, Any]) -> dict[str, float]:
         """What a plan states of it, as numbers by the place in the plan; empty where it states nothing.
 
         Names begin with a section of the plan (`optim.lr`), so that no column of a law is meant.
+
+        Args:
+            config: The plan.
+            of_runs: With which settings the predictor's own runs were trained: `batch_tokens` and `lr` (the lowest and
+                the highest), `optimizer`, as far as they say it. The plan is held against these.
         """
 
     @abstractmethod
@@ -105,14 +110,6 @@ class Adjustment(ABC):
     def sentence(self, effect: Effect) -> str | None:
         """What is to be said of a single run, in plain words; None for nothing worth saying."""
         return None
-
-
-def stated(config: RunConfig, members: Sequence[Adjustment]) -> dict[str, float]:
-    """What a plan states of all adjustments, by the place in the plan."""
-    found: dict[str, float] = {}
-    for member in members:
-        found |= member.columns(config)
-    return found
 
 
 def effect_of_cost(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from typing_extensions import override
 
@@ -25,7 +28,7 @@ class DataStages(Adjustment):
     places = (_PLACE,)
 
     @override
-    def columns(self, config: RunConfig) -> dict[str, float]:
+    def columns(self, config: RunConfig, of_runs: Mapping[str, Any]) -> dict[str, float]:
         stages = text_stages(config)
         if stages is None or stages.alike:
             return {}

@@ -11,7 +11,7 @@ import numpy as np
 
 from ....core.progress import Progress
 from ....core.quantity import LEVELS
-from ...fitting import LawPrior, Observations, Scores, backtest, choose, fit_observations, public_prior
+from ...fitting import LawPrior, Observations, Scores, backtest, choose, fit_observations, public_prior, stacked_scores
 from ...surrogate import LAW, choose_surrogate
 from ..calibration import Calibration, left_out_folds, posterior_calibration, public_calibration, widened
 from ..fit.loss_fit import left_out_if_plain
@@ -93,7 +93,7 @@ def backtest_table(
         else:
             why = choice.why
         learned = _learned(choice.law, observations, prior, seed)
-        chosen = own[choice.law]
+        chosen = stacked_scores(own, choice.weights, choice.law)
         results[target] = {
             "chosen": choice.law,
             "why": why,

@@ -18,6 +18,8 @@ import numpy as np
 from ....datasets.runs.columns import column
 from ...fitting import (
     AUTO,
+    Choice,
+    Forms,
     LawPrior,
     Observations,
     backtest,
@@ -26,11 +28,12 @@ from ...fitting import (
     identifiable_terms,
     ranges,
     require,
+    stacked_scores,
 )
 from ...hierarchy.labels import Labels, describe
 from ...hierarchy.population import Population
 from ...laws import Law
-from ...surrogate import Chosen, choose_surrogate
+from ...surrogate import Chosen, choose_surrogate, tried_rows
 from ..calibration import Calibration, public_calibration, widened
 from ..loss_model import LossModel
 from .fit_warnings import fit_warnings
@@ -96,12 +99,13 @@ def fit_loss_model(
         public = public_calibration()
     if prior is not None and _same_everywhere(observations):
         prior = prior.centred_at(observations.columns["params"][0], observations.columns["tokens"][0])
-    built, facts = _chosen_law(observations, law, prior, fixed, seed)
+    built, facts, choice = _chosen_law(observations, law, prior, fixed, seed)
     if why is not None:
         facts["why"] = why
         facts["backtest_errors"] |= with_tables
     _log.info("%d runs: law %s, as %s", len(observations), built.name, facts["why"])
     fit = fit_observations(built, observations, prior, draws=DRAWS, seed=seed)
+    forms = None if choice is None else _further_forms(choice, observations, prior, seed)
     facts["doubts"] = fit_warnings(observations, facts["left_out"], prior, built.member.uses, built.domains)
 
     chosen = None
@@ -117,6 +121,8 @@ def fit_loss_model(
         within = Calibration.from_scores(chosen.within[chosen.name], public, chosen.weights)
     else:
         scores = backtest(built, observations, prior, draws=_BACKTEST_DRAWS, seed=seed)
+        if choice is not None and forms is not None:
+            scores = stacked_scores({**choice.scores, choice.law: scores}, choice.weights, choice.law)
     calibration, facts["widened"] = widened(scores, scores.z(), lambda some: Calibration.from_scores(some, public))
     facts["cuts"] = scores.cuts
     facts["surrogate"] = _surrogate_facts(chosen)
@@ -129,7 +135,8 @@ def fit_loss_model(
         choice=facts,
         surrogate=surrogate,
         within=within,
-        mix_fitted_ranges=_mix_ranges(observations, built),
+        forms=forms,
+        mix_fitted_ranges=ranges(observations.take(tried_rows(observations, built))) if built.domains else None,
     )
 
 
@@ -156,18 +163,6 @@ def _setting_ranges(observations: Observations, law: Law) -> dict[str, tuple[flo
     return found
 
 
-def _mix_ranges(observations: Observations, law: Law) -> dict[str, tuple[float, float]] | None:
-    """`ranges` of the runs whose mix isn't the table's most frequent one (a ladder's, if there is a ladder)."""
-    if not law.domains:
-        return None
-    shares = np.array([observations.columns[f"mix.{domain}"] for domain in law.domains]).T.round(3)
-    _, mix, count = np.unique(shares, axis=0, return_inverse=True, return_counts=True)
-    if count.max() == 1:
-        return ranges(observations)
-    of_usual_mix = mix.ravel() == count.argmax()
-    return ranges(observations.take(~of_usual_mix))
-
-
 def _same_everywhere(observations: Observations) -> bool:
     """Whether size and data take one value each, so that only the mix varies."""
     fitted = ranges(observations)
@@ -191,12 +186,14 @@ def errors_over_sd(model: LossModel, observations: Observations) -> np.ndarray:
 
 def _chosen_law(
     observations: Observations, law: str, prior: LawPrior | None, fixed: Mapping[str, float] | None, seed: int
-) -> tuple[Law, dict[str, Any]]:
-    """The law to fit, as asked or as the table can support, and what there is to say about the choice."""
+) -> tuple[Law, dict[str, Any], Choice | None]:
+    """The law to fit, as asked or as the table can support, what there is to say about the choice, and the choice."""
     facts: dict[str, Any] = {"why": "as asked", "left_out": {}, "backtest_errors": {}}
+    choice = None
     if law == AUTO:
         choice = choose(observations, prior, seed=seed)
         law = choice.law
+        facts["weights"] = dict(choice.weights)
         facts["why"] = choice.why
         facts["left_out"] = dict(choice.left_out)
         for name, scores in choice.scores.items():
@@ -206,8 +203,17 @@ def _chosen_law(
         require(observations.law(law), observations, prior)
     built = observations.law(law)
     if fixed:
-        built = Law(built.member, built.terms, fixed)
-    return built, facts
+        return Law(built.member, built.terms, fixed), facts, None
+    return built, facts, choice
+
+
+def _further_forms(choice: Choice, observations: Observations, prior: LawPrior | None, seed: int) -> Forms | None:
+    """The other forms that the back-tests don't rule out, fitted; None without any."""
+    weights = {name: weight for name, weight in choice.weights.items() if name != choice.law}
+    if not weights:
+        return None
+    fits = [fit_observations(observations.law(name), observations, prior, seed=seed) for name in weights]
+    return Forms(tuple(fits), np.array(list(weights.values())))
 
 
 def _surrogate_facts(chosen: Chosen | None) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ difference is known. Of repeated data only tokens count so: there a larger model
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -159,8 +159,9 @@ def _grid(low: np.ndarray, high: np.ndarray, points: int) -> np.ndarray:
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(_SIZES))
 
 
-def never_above(fit: Fit, columns: Columns) -> np.ndarray:
-    """Whether run i can't end above run j, `(n, n)`: at least as large and as long, all else alike, by every draw."""
+def never_above(fit: Fit, columns: Columns, forms: Sequence[Fit] = ()) -> np.ndarray:
+    """Whether run i can't end above run j, `(n, n)`: at least as large and as long, all else alike, by every draw and
+    by every further form of the law."""
     count = len(columns["params"])
     found = np.ones((count, count), dtype=bool)
     for name, values in dict(columns).items():
@@ -169,7 +170,7 @@ def never_above(fit: Fit, columns: Columns) -> np.ndarray:
             found &= own[:, None] >= own[None, :]
         else:
             found &= own[:, None] == own[None, :]
-    drawn = fit.log_loss_draws(columns)
+    drawn = np.concatenate([fit.log_loss_draws(columns), *(form.log_loss(columns)[None] for form in forms)])
     for i, j in zip(*np.nonzero(found & ~np.eye(count, dtype=bool)), strict=True):
         found[i, j] = bool((drawn[:, i] <= drawn[:, j]).all())
     return found

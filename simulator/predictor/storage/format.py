@@ -19,8 +19,9 @@ from ..calibration import GRID, Calibration
 from ..loss_model import LossModel
 from ..predictor import Predictor
 from .facts import checked_about, checked_name, checked_notes, checked_plain
+from .forms_format import forms_from, forms_to_list
 from .misfit_format import misfit_arrays, misfit_from, misfit_to_dict
-from .surrogate_format import surrogate_arrays, surrogate_from, surrogate_to_dict
+from .surrogate_format import surrogate_arrays, surrogate_from, surrogate_to_dict, with_new_parameters
 
 FORMAT = 1
 """Version of the layout; a predictor of another version is refused."""
@@ -76,6 +77,8 @@ def _learned_to_dict(model: LossModel) -> dict[str, Any]:
         }
     if model.surrogate is not None and model.within is not None:
         found |= {"surrogate": surrogate_to_dict(model.surrogate), "within": model.within.to_dict()}
+    if model.forms is not None:
+        found["forms"] = forms_to_list(model.forms)
     if model.misfit is not None:
         found["misfit"] = misfit_to_dict(model.misfit)
     return found
@@ -119,8 +122,15 @@ def _target_from_dict(name: str, entry: Mapping[str, Any], number: int, arrays: 
     law = get_law(entry["law"], entry.get("domains", ()), _levels(entry.get("levels", {})))
     if entry["fixed"]:
         law = Law(law.member, law.terms, entry["fixed"])
-    theta = np.array([float(entry["theta"][key]) for key in law.names])
+    law = law.of_target(name.removeprefix("loss.") if name.startswith("loss.") else None)
+    stated = entry["theta"]
+    theta = np.array([float(stated[key]) if key in stated else _unstated(law, key) for key in law.names])
     draws = arrays[f"draws_{number}"].astype(float)
+    known = np.array([key in stated for key in law.names])
+    if draws.ndim == 2 and draws.shape[1] == len(stated) < len(theta):
+        every = np.tile(theta, (len(draws), 1))
+        every[:, known] = draws
+        draws = every
     if draws.ndim != 2 or draws.shape[1] != len(theta) or not 1 <= len(draws) <= _MOST_DRAWS:
         raise ValueError(f"target {name!r}: draws of shape {draws.shape} for {len(theta)} parameters")
     lower, upper = law.box()
@@ -138,14 +148,24 @@ def _target_from_dict(name: str, entry: Mapping[str, Any], number: int, arrays: 
     fit = Fit(law, reference, theta, draws, noise, objective)
     choice, mixed = checked_plain("choice", entry["choice"]), entry.get("mix_seen")
     mix_seen = None if mixed is None else {key: _range(key, mixed[key]) for key in ("params", "tokens", "compute")}
-    model = LossModel(fit, calibration, seen, rows, choice, mix_fitted_ranges=mix_seen)
+    forms = None if "forms" not in entry else forms_from(entry["forms"], fit)
+    model = LossModel(fit, calibration, seen, rows, choice, mix_fitted_ranges=mix_seen, forms=forms)
     if "surrogate" not in entry and "misfit" not in entry:
         return model
     own = {key.removesuffix(f"_{number}"): values for key, values in arrays.items() if key.endswith(f"_{number}")}
     if "misfit" in entry:
         return replace(model, misfit=misfit_from(entry["misfit"], own))
-    surrogate = surrogate_from(entry["surrogate"], own, law)
+    own = with_new_parameters(own, known)
+    surrogate = surrogate_from(entry["surrogate"], own, law, seen if mix_seen is None else mix_seen)
     return replace(model, surrogate=surrogate, within=_calibration(name, entry["within"]))
+
+
+def _unstated(law: Law, name: str) -> float:
+    """What a parameter was in effect in predictors that were saved before it was there. KeyError for other ones."""
+    for parameter in law.parameters:
+        if parameter.name == name and parameter.unstated is not None:
+            return parameter.unstated
+    raise KeyError(name)
 
 
 def _calibration(name: str, entry: Mapping[str, Any]) -> Calibration:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...fitting.trees import Trees
 from ...laws import Law
-from ...surrogate import KINDS, Features, Surrogate
+from ...surrogate import KINDS, Fade, Features, Surrogate
 from ...surrogate._kernel import Hyper
 from ...surrogate._process import Inputs, Process
 from ...surrogate._surrogate import MOST_ROWS
@@ -19,6 +19,9 @@ from ...surrogate.features import run_noise_causes
 _ARRAYS = ("hyper", "x", "luck", "tangent", "z", "trust", "offset", "root")
 _TREES = "trees_"  # before the names of the trees' arrays
 _WIDE = 1e6  # no honest feature, tangent or residual is larger in its own unit
+_MOST_RATES = 100  # eleven are written
+_SIZES = ("params", "tokens", "compute")
+_HUGE = 1e40
 _WIDEST_LOG = 40.0  # log hyperparameters are learned within 14 of zero
 
 
@@ -29,6 +32,7 @@ def surrogate_to_dict(surrogate: Surrogate) -> dict[str, Any]:
         "joint": surrogate.joint,
         "features": surrogate.features.to_dict(),
         "unit": surrogate.process.unit,
+        "fade": _fade_to_dict(surrogate.fade),
         "errors": {name: float(f"{error:.6g}") for name, error in surrogate.errors.items()},
     }
 
@@ -46,8 +50,30 @@ def surrogate_arrays(surrogate: Surrogate) -> dict[str, np.ndarray]:
     return found
 
 
-def surrogate_from(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray], law: Law) -> Surrogate:
-    """The inverse. ValueError, KeyError or TypeError for what isn't ours."""
+def with_new_parameters(arrays: Mapping[str, np.ndarray], known: np.ndarray) -> dict[str, np.ndarray]:
+    """The arrays of a file from before a law had some of its parameters: all but those that are `known: (P,)`."""
+    found, old = dict(arrays), int(known.sum())
+    for name, axes in (("tangent", (1,)), ("offset", (0,)), ("root", (0, 1))):
+        array = found.get(name)
+        if array is None or known.all() or array.shape[-1] != old:
+            continue
+        for axis in axes:
+            places = np.clip(np.cumsum(known) - 1, 0, None)
+            shape = [-1 if each == axis else 1 for each in range(array.ndim)]
+            array = np.take(array, places, axis=axis) * known.reshape(shape)
+        found[name] = array
+    return found
+
+
+def surrogate_from(
+    entry: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    law: Law,
+    fitted: Mapping[str, tuple[float, float]],
+) -> Surrogate:
+    """The inverse. `fitted` are the ranges of the fitted sizes, for files that don't state how a correction fades.
+
+    Raises ValueError, KeyError or TypeError for what isn't ours."""
     kind, features = entry["kind"], Features.from_dict(entry["features"])
     trees = {name.removeprefix(_TREES): array for name, array in arrays.items() if name.startswith(_TREES)}
     if kind not in KINDS or bool(trees) != (kind != "gp"):
@@ -78,4 +104,25 @@ def surrogate_from(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray], l
     tangent = Tangent(values["offset"], values["root"])
     errors = {str(name): float(error) for name, error in entry["errors"].items()}
     grown = Trees.of(trees, d) if trees else None
-    return Surrogate(kind, features, tangent, process, bool(entry["joint"]), grown, errors)
+    fade = _fade(entry.get("fade"), fitted)
+    return Surrogate(kind, features, tangent, process, fade, bool(entry["joint"]), grown, errors)
+
+
+def _fade_to_dict(fade: Fade) -> dict[str, Any]:
+    tried = {name: list(ends) for name, ends in fade.tried.items()}
+    return {"tried": tried, "rates": fade.rates.tolist(), "weights": fade.weights.tolist()}
+
+
+def _fade(entry: Mapping[str, Any] | None, fitted: Mapping[str, tuple[float, float]]) -> Fade:
+    """How a correction fades; as usual, beyond what was fitted, in files from before that was learned."""
+    if entry is None:
+        return Fade.usual(fitted)
+    tried = {name: (float(entry["tried"][name][0]), float(entry["tried"][name][1])) for name in _SIZES}
+    if not all(0 < low <= high < _HUGE for low, high in tried.values()):
+        raise ValueError("fade: expected a range of sizes")
+    rates, weights = (np.array(entry[name], dtype=float) for name in ("rates", "weights"))
+    if rates.shape != weights.shape or rates.ndim != 1 or not 1 <= len(rates) <= _MOST_RATES:
+        raise ValueError(f"fade: {rates.shape} rates and {weights.shape} weights; expected as many of each")
+    if not np.all((rates >= 0) & (rates < _WIDE)) or not np.all(weights >= 0) or not abs(weights.sum() - 1.0) < 1e-6:
+        raise ValueError("fade: expected rates of at least 0, and weights that sum to 1")
+    return Fade(tried, rates, weights)

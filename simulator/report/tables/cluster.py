@@ -187,6 +187,10 @@ def score_view(result: Mapping[str, Any]) -> RenderableType:
     if fits["rows"]:
         blocks.append(Text(f"whether it fits: {fits['wrong']} wrong of {fits['rows']} rows whose answer is known"))
     blocks += [Text(f"! {rows} rows {reason}: left out", style="yellow") for reason, rows in result["skipped"].items()]
+    blocks += [
+        Text(f"{rows} rows don't state {key}: as usual of their software")
+        for key, rows in result.get("assumed", {}).items()
+    ]
     return Group(*blocks)
 
 

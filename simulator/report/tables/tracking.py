@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ....core.summary import difference_text
 from ....core.units import format_count, format_duration
+from ...curve.law.public import PUBLIC
 from ...tracking.pace import RunPace
 from ...tracking.result import Tracking
 from .cells import add_row, percent, plain_table
@@ -36,11 +37,17 @@ def tracking_view(result: Tracking) -> RenderableType:
         blocks.append(Text(f"chance of reaching the target: {percent(result.p_target)}"))
     if result.pace is not None:
         blocks += [_times(result.pace), *map(Text, _dates(result.pace))]
-    rests = f"rests on {len(log.step)} points of {log.metric} in {log.where}; curves: {result.belief.prior.name}"
+    rests = f"rests on {len(log.step)} points of {log.metric} in {log.where}; curves: {_curves(result)}"
     blocks.append(Text(rests, style="dim"))
     blocks += [Text(f"! {notice.text}", style="yellow") for notice in result.notices]
     good = "green" if result.ok else "red"
     return Group(*blocks, Text(result.sentence, style=f"bold {good}"))
+
+
+def _curves(result: Tracking) -> str:
+    """What the shape of the loss curve was taken from."""
+    name = result.belief.prior.name
+    return f"the laws of the {PUBLIC}, no related runs were given" if name == PUBLIC else name
 
 
 def _losses(result: Tracking) -> Table:

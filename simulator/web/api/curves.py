@@ -36,7 +36,7 @@ router = APIRouter(tags=["curves"])
     responses={**gives("Curve"), **ERRORS},
 )
 async def curve(request: Request, asked: Annotated[CurveRequest, Depends(body_as(CurveRequest))]) -> Answer:
-    """The loss curve with its interval, from a curve library of the server's: `simulate curve predict --json`."""
+    """The loss curve with its interval, from a curve library or the public curves: `simulate curve predict --json`."""
     state = state_of(request)
     if asked.final_loss_nats is not None and asked.predictor is not None:
         raise InputError("request: predictor: is named beside final_loss_nats; expected only one of the two")
@@ -44,7 +44,7 @@ async def curve(request: Request, asked: Annotated[CurveRequest, Depends(body_as
     def found() -> Answer:
         run, offered = read_plan(asked.plan), state.offered
         check_steps(run, state.settings.limits.steps)
-        library = offered.library(asked.curves)
+        library = Library.public() if asked.curves is None else offered.library(asked.curves)
         planned = Run.of_config(library, run, family=choose_family(library, asked.family), size=asked.size)
         final = None if asked.final_loss_nats is None else (asked.final_loss_nats, FINAL_SD)
         if asked.predictor is not None:

@@ -71,7 +71,9 @@ class CurveRequest(Frozen):
     """One plan whose loss is forecast step by step."""
 
     plan: Plan = Field(description="The planned run; optim states its learning rates.")
-    curves: Label = Field(description="Name of a curve library that the server was started with.")
+    curves: Label | None = Field(
+        default=None, description="Name of a curve library that the server was started with (default: public curves)."
+    )
     family: Label | None = Field(default=None, description="Which of the library's families, if it has several.")
     size: PositiveCount | None = Field(default=None, description="Parameters of the fitted curves to follow.")
     final_loss_nats: Annotated[PositiveReal, Field(le=100)] | None = Field(

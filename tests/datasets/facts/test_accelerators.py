@@ -170,11 +170,14 @@ def test_the_catalogue_agrees_with_the_shared_table():
         stated = {key: float(row[key]) for key in row if row[key] and key not in ("gpu", "vendor", "source", "note",
                                                                                  "evidence")}  # fmt: skip
         assert entry.vendor == row["vendor"]
+        if entry.vendor == "google":  # the table's is one axis of the torus, of which slices use all
+            stated.pop("intra_node_gbps_per_dir", None)
         for key, own in SAME.items():
             assert key not in stated or getattr(entry, own) == stated[key], (row["gpu"], key)
         for precision in ("fp32", "bf16", "fp16", "fp8", "fp4"):
             assert stated.get(f"peak_{precision}_tflops") in (None, entry.peak_tflops.get(precision))
         for precision in ("bf16", "fp8"):
-            assert stated.get(f"mamf_{precision}_tflops") == entry.matmul_tflops.get(precision)
+            # the catalogue has the best of them, such as its maker's own
+            assert stated.get(f"mamf_{precision}_tflops", 0.0) <= entry.matmul_tflops.get(precision, 0.0)
         # a vendor's GB may be 10^9 bytes or GiB, and part of it may be reserved
         assert stated["hbm_gb"] * 0.93 <= entry.hbm_gib <= stated["hbm_gb"]

@@ -55,6 +55,15 @@ def test_a_run_id_of_two_sizes_or_two_losses_is_no_curve():
         RunTable.from_frame(twice)
 
 
+def test_a_run_id_of_two_mixes_is_no_curve_and_is_told_how_points_of_a_run_are_named():
+    mixes = {"mix.web": [0.5, 0.5, 0.2] + [0.7] * 3, "mix.code": [0.5, 0.5, 0.8] + [0.3] * 3}
+    named = ["small"] * 3 + ["large"] * 3
+    with pytest.raises(RunTableError, match=r"row 3.*with mix.web 0\.5 where this row has mix.web 0\.2.*run_id@tokens"):
+        RunTable.from_frame(curves(run_id=named, **mixes))
+    rounded = {"mix.web": [0.50001, 0.5, 0.5] + [0.7] * 3, "mix.code": [0.49999, 0.5, 0.5] + [0.3] * 3}
+    assert RunTable.from_frame(curves(run_id=named, **rounded)).origins.tolist() == [1, 1, 1, 0, 0, 0]
+
+
 def test_rows_before_the_end_of_a_schedule_are_points_of_the_run_of_their_settings():
     table = RunTable.from_frame(curves(checkpoint=[1, 1, 0] * 2))
     assert table.origins.tolist() == [0, 0, 0, 1, 1, 1]

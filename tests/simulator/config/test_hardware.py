@@ -37,6 +37,8 @@ def read(hardware=None, layout=None, overrides=()) -> RunConfig:
         ({"count": 0}, "hardware.count: got 0"),
         ({"per_node": 0.5}, "hardware.per_node: got 0.5; expected a whole number"),
         ({"inter_node_gbps": 0}, "hardware.inter_node_gbps: got 0; expected a number above 0"),
+        ({"compile": "loss"}, "hardware.compile: got 'loss'; expected one of 'none', 'layers' or 'all'"),
+        ({"dropout": 0.1}, "hardware.dropout: got 0.1; expected true or false"),
     ],
 )
 def test_bad_hardware_is_refused_when_it_is_read(hardware, fragment):
@@ -89,6 +91,12 @@ def test_what_is_read_fits_the_schema_and_survives_writing(hardware, layout):
         jsonschema.validate(mapping, schema)
     assert RunConfig.from_mapping(json.loads(json.dumps(config.to_mapping()))) == config
     assert RunConfig.from_mapping(yaml.safe_load(yaml.safe_dump(config.to_mapping()))) == config
+
+
+@pytest.mark.parametrize(("written", "meant"), [(True, "all"), (False, "none"), ("layers", "layers"), (None, None)])
+def test_what_is_compiled_may_be_said_with_yes_and_no(written, meant):
+    test_what_is_read_fits_the_schema_and_survives_writing({"compile": written, "dropout": written is True}, {})
+    assert read({"compile": written}).hardware.compile == meant
 
 
 def test_overrides_reach_into_a_custom_accelerator():

@@ -1,5 +1,7 @@
 """Curves for tests: made by the law itself, and the public ones, read in place where they are."""
 
+import csv
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,8 @@ from foretrain.simulator.curve.library import Curve
 from foretrain.simulator.curve.rates.path import RatePath, named_path, piecewise_path, wsd_path
 from foretrain.simulator.curve.reading import read_curves
 
-SHARED = Path(__file__).parents[4] / "shared/data/loss_curves"
+DATA = Path(os.environ.get("FORETRAIN_SHARED", Path(__file__).parents[4] / "shared")) / "data"
+SHARED, LADDER = DATA / "loss_curves", DATA / "olmo_ladder"
 LEVEL = (3.0, 0.3, 0.14)
 PATHS = {
     "cosine": named_path("cosine", 6000, 300, 0.1),
@@ -46,3 +49,22 @@ def public():
     if not SHARED.is_dir():
         pytest.skip(f"{SHARED} is absent: it holds the public loss curves")
     return read_curves(SHARED)
+
+
+@pytest.fixture(scope="session")
+def ladder() -> list[Curve]:
+    """The curves of the OLMo ladder: cosines of five lengths at four sizes, one of them run twice."""
+    if not LADDER.is_dir():
+        pytest.skip(f"{LADDER} is absent: it holds the curves of the OLMo ladder")
+    with (LADDER / "runs.csv").open(encoding="utf-8") as file:
+        runs = {row["run_id"]: row for row in csv.DictReader(file)}
+    points: dict[str, list[tuple[float, float]]] = {}
+    with (LADDER / "curves.csv").open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            points.setdefault(row["run_id"], []).append((float(row["step"]), float(row["loss"])))
+    curves = []
+    for run_id, pairs in points.items():
+        size, batch = float(runs[run_id]["params"]), float(runs[run_id]["batch_tokens"])
+        path = named_path("cosine", int(runs[run_id]["steps"]), round(size / batch), 0.1)
+        curves.append(Curve(run_id, "ladder", size, path, *np.array(sorted(pairs)).T))
+    return curves

@@ -33,7 +33,7 @@ def test_a_known_size_needs_no_final_loss(library, make_curve, paths):
 
 def test_another_size_takes_its_level_from_the_end(library, make_curve, paths):
     """Shape from two sizes, level from a predictor: the whole curve follows."""
-    truth = make_curve("wsd", (2.5, 0.27, 0.125), 4e8)
+    truth = make_curve("wsd", (2.5, 0.32, 0.125), 4e8)
     run = Run("made", 4e8, paths["wsd"])
     result = forecast_curve(library, run, (truth.loss[-1], 0.002))
     assert result.final.median == pytest.approx(truth.loss[-1], rel=2e-3)

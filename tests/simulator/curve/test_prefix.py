@@ -48,7 +48,7 @@ def test_the_unit_of_the_loss_does_not_matter(make_curve):
 def test_an_anchor_sets_the_end_and_its_width(make_curve, sd):
     library = Library([make_curve(name) for name in ("cosine", "two_stage")])
     path = make_curve("wsd").path
-    belief = condition(path, library.prior("made", 4e8, path, 2.5), anchor=(2.5, sd))
+    belief = condition(path, library.prior("made", 4e8, path, 2.5).open_level(2.5), anchor=(2.5, sd))
     band = belief.band(np.array([path.steps]))
     assert belief.now == 0
     assert band.loss[0] == pytest.approx(2.5, rel=2 * sd)

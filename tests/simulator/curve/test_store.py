@@ -3,9 +3,10 @@ import shutil
 
 import numpy as np
 import pytest
-from foretrain.core.errors import PredictorError, UsageError
+from foretrain.core.errors import InputError, PredictorError, UsageError
 from foretrain.core.files import write_manifest
 from foretrain.simulator.curve.law.transfer import Library
+from foretrain.simulator.curve.library import Curve
 from foretrain.simulator.curve.prefix import condition
 from foretrain.simulator.curve.store import check_destination, load, save
 
@@ -115,6 +116,26 @@ def test_tampered_arrays_are_refused(copy):
         write_manifest(copy)
         with pytest.raises(PredictorError, match="not one of ours"):
             load(copy)
+
+
+def test_whole_numbers_of_steps_survive(make_curve, tmp_path):
+    """A library of curves with integer steps was written, and then refused."""
+    curve = make_curve("cosine")
+    whole = Curve("whole", "made", 1e8, curve.path, curve.step.astype(int), curve.loss)
+    save(Library([whole]), tmp_path / "mine")
+    assert np.array_equal(load(tmp_path / "mine").curves[0].step, curve.step)
+
+
+def test_laws_without_curves_are_not_saved(tmp_path):
+    with pytest.raises(InputError, match="expected one of curves"):
+        save(Library.public(), tmp_path / "mine")
+    assert not (tmp_path / "mine").exists()
+
+
+def test_fits_of_an_earlier_law_are_made_again(library, copy):
+    edited(copy, lambda d: (d.update(format=1), d["fits"][0]["shape"].update(alpha=0.9)))
+    alpha = [fit.shape[0] for fit in load(copy).family_fits().values()]
+    assert alpha == [fit.shape[0] for fit in library.family_fits().values()]
 
 
 def test_not_json(copy):

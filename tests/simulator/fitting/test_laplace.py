@@ -111,6 +111,20 @@ def test_equal_weights_give_the_posterior():
     np.testing.assert_allclose(found, np.linalg.inv(grad @ grad.T / 0.012533**2 + precision), rtol=1e-9)
 
 
+def test_points_of_a_run_tell_what_the_run_does():
+    """Ten rows of each run, however alike, leave as much open as one row of each, the prior weighing accordingly."""
+    law = get_law("general")
+    rng = np.random.default_rng(0)
+    grad, precision, weights = rng.normal(size=(6, 12)), np.diag([0.5, 1, 2, 3, 4, 5]), rng.uniform(0.5, 1.5, 12)
+    weights /= weights.mean()
+    alone = laplace(law, grad, weights, 0.01, precision)
+    runs, many = np.repeat(np.arange(12), 10), np.repeat(grad, 10, axis=1)
+    points = laplace(law, many, np.repeat(weights, 10), 0.01, 10 * precision, runs, 10.0)
+    np.testing.assert_allclose(points, alone, rtol=1e-9)
+    as_runs = laplace(law, many, np.repeat(weights, 10), 0.01, precision)
+    assert np.trace(as_runs) < 0.2 * np.trace(alone)
+
+
 def test_draws_are_seeded_and_stay_near_the_box():
     law = get_law("general+mixture", DOMAINS)
     theta = np.array([p.mean for p in law.parameters])

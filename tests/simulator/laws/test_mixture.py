@@ -30,6 +30,9 @@ def columns_of(shares, params=N0, tokens=D0, **stocks) -> dict[str, np.ndarray]:
     return columns | {f"unique_tokens.{d}": np.full(n, stock) for d, stock in stocks.items()}
 
 
+HARMLESS = {"log_domain_repeat_harm": 25.0}
+
+
 def vector(law: Law, **values: float) -> np.ndarray:
     """The prior's centre `(1, P)` with some parameters set; `worth_web` stands for `worth.web`."""
     named = {key.replace("worth_", "worth."): value for key, value in values.items()}
@@ -139,7 +142,7 @@ def test_a_single_domain_is_the_plain_law(name):
     law, plain = get_law(f"general+{name}", ("web",)), get_law("general")
     reference = Reference({"params": N0, "tokens": D0, "mix.web": 1.0})
     columns = {"params": np.array([1e9, 4e8]), "tokens": np.array([4e10, 2e9]), "mix.web": np.ones(2)}
-    theta = vector(law, worth_web=2.0)
+    theta = vector(law, worth_web=2.0, **HARMLESS)
     core = theta[:, : len(plain.names)]
     alone = law.loss(theta, law.prepare(columns, reference))[0]
     np.testing.assert_allclose(alone, plain.loss(core, plain.prepare(columns, reference))[0], rtol=1e-12)
@@ -156,7 +159,7 @@ def test_a_single_domain_is_the_plain_law(name):
 def test_only_the_domain_that_runs_out_repeats():
     """30 % of 2e9 tokens are code, of which there are 1e8: that share counts less, the others as they are."""
     law = get_law("general+mixture", DOMAINS)
-    theta = vector(law, worth_web=1.0, worth_code=2.0)
+    theta = vector(law, worth_web=1.0, worth_code=2.0, **HARMLESS)
     fresh, plenty, scarce = (
         predict(law, theta, columns_of(CENTRE, **stocks))[0] for stocks in ({}, {"code": 6e8}, {"code": 1e8})
     )
@@ -169,6 +172,23 @@ def test_only_the_domain_that_runs_out_repeats():
     counted[1] = 1e8 / D0 * (1 + star * (1 - np.exp(-5 / star)))
     same = columns_of(counted / counted.sum(), tokens=D0 * counted.sum())
     assert scarce == pytest.approx(predict(law, theta, same)[0], rel=1e-9)
+
+
+@pytest.mark.parametrize("own_worth", [2.0, 3.0, 4.5])
+def test_scarce_text_in_a_mix_is_best_seen_about_15_to_20_times(own_worth):
+    """Sedova et al. 2026: more of it does harm, and a domain repeated without end is worth what it is seen once."""
+    law = get_law("general+mixture", DOMAINS)
+    theta = vector(law, worth_code=own_worth)
+    times = np.geomspace(0.5, 800, 500)
+    stock = D0 / 1000
+    shares = np.outer(np.ones(500), [0.6, 0.0, 0.4]) * (1 - times / 1000)[:, None]
+    shares[:, 1] = times / 1000
+    loss = predict(law, theta, columns_of(shares, code=stock))
+    assert 12 < times[loss.argmin()] < 20
+    assert loss[-1] > loss.min()
+    once = columns_of(shares[-1] * [1, 1 / times[-1], 1] / (shares[-1] * [1, 1 / times[-1], 1]).sum())
+    once["tokens"] = D0 * (shares[-1] * [1, 1 / times[-1], 1]).sum(keepdims=True)
+    assert loss[-1] == pytest.approx(predict(law, theta, once)[0], rel=1e-6)
 
 
 def test_a_blank_stock_has_no_end():
@@ -223,6 +243,36 @@ def test_enough_runs_and_mixes():
     assert term.identifiable(drawn(5)) == "5 runs are too few for 3 domains; 6 are needed"
     assert term.identifiable(drawn(30, mixes=3)) is None
     assert term.identifiable(drawn(30, mixes=2)) == "2 different mixes are too few for 3 domains; 3 are needed"
+
+
+def test_a_target_of_the_mix_is_taught_most_by_its_own_text_and_takes_few_mixes():
+    """Six mixes of 22 domains (BiMix's) say little of each domain, but enough of the target's own."""
+    many = tuple(f"d{number}" for number in range(22))
+    plain = build_term("mixture", many)
+    term = plain.of_target("D3")
+    means = {parameter.name: parameter.mean for parameter in term.parameters}
+    assert means["worth.d3"] > 3 > 0.5 > max(means[f"worth.{d}"] for d in many if d != "d3")
+    assert plain.of_target("elsewhere") is plain
+    assert build_term("exponential_mixture", many).of_target("d3").parameters[0].mean == plain.parameters[0].mean
+    few = build_term("mixture", ("d3", "web")).of_target("d3")
+    assert {p.name: p.mean for p in few.parameters}["worth.d3"] < means["worth.d3"]
+
+    shares = np.random.default_rng(0).dirichlet(np.ones(22), 4)
+    columns = {"params": np.full(4, N0), "tokens": np.full(4, D0)}
+    columns |= {f"mix.{d}": shares[:, i] for i, d in enumerate(many)}
+    assert "too few for 22 domains" in (plain.identifiable(columns) or "")
+    assert term.identifiable(columns) is None
+    columns["mix.d3"] = np.array([0.1, 0.1, 0.2, 0.2])
+    assert term.identifiable(columns) == "the share of the target's own domain takes 2 values; 3 are needed"
+
+
+def test_a_law_of_a_target_keeps_what_is_fixed():
+    law = get_law("general+mixture", DOMAINS)
+    fixed = Law(law.member, law.terms, {"E": 1.5})
+    assert law.of_target("poems") is law
+    assert law.of_target(None) is law
+    assert fixed.of_target("code").fixed == fixed.fixed
+    assert fixed.of_target("code").names == law.names
 
 
 def test_a_mix_that_does_not_vary_or_is_blank():

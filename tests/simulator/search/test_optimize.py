@@ -153,9 +153,10 @@ def test_a_gaussian_process_searches(make_study):
 
 
 def test_what_no_law_reads_is_said(make_study):
-    space = {"optim.batch_tokens": {"low": "1M", "high": "4M", "log": True}}
+    space = {"optim.weight_decay": [0.03, 0.1], "optim.batch_tokens": {"low": "1M", "high": "4M", "log": True}}
     notes = optimize(make_study(space=space, search={"trials": 3, "sampler": "random", "polish": False})).notes
-    assert any("optim.batch_tokens varies, but web-text doesn't know" in note for note in notes)
+    assert any("optim.weight_decay varies, but web-text doesn't know" in note for note in notes)
+    assert not any("optim.batch_tokens varies" in note for note in notes)
 
 
 def test_importances_are_shares(make_study):

@@ -34,6 +34,29 @@ def test_against_another_target(plan, losses, write_log, target, verdict, ok):
     assert result.p_target == pytest.approx(float(target > 3), abs=0.02)
 
 
+def test_a_target_that_is_hardly_reached_is_missed(plan, losses, write_log):
+    """A job .03 nats above its target read "on track" with a chance of 8 %, inside its 90 % interval."""
+    step, loss = losses(0.6)
+    log = write_log(step=step, loss=loss)
+    end = track(plan(), log).belief.final()
+    for z, verdict in ((1.45, "behind"), (1.1, "on track")):
+        target = float(end.loss[0] * np.exp(-z * end.log_sd[0]))
+        result = track(plan(targets__loss_nats=target), log)
+        assert (result.verdict, result.ok) == (verdict, verdict == "on track")
+        assert result.p_target == pytest.approx(0.5 * math.erfc(z / math.sqrt(2)), rel=0.02)
+        assert ("; 7% chance of the target" in result.sentence) == (verdict == "behind")
+
+
+def test_a_plan_far_beyond_the_public_curves_is_said_to_be(plan, losses, write_log):
+    step, loss = losses(0.6)
+    log = write_log(step=step, loss=loss)
+    near, far = (track(plan(model__params=size), log) for size in ("10M", "5T"))
+    assert near.belief.prior.name == far.belief.prior.name == "public curves"
+    assert (near.notices, [notice.kind for notice in far.notices]) == ((), ["curves"])
+    assert "5.00T parameters (they have 25.0M to 33.7B): far beyond the public curves" in far.notices[0].text
+    assert far.belief.final().log_sd[0] > near.belief.final().log_sd[0]
+
+
 def test_a_jump_of_the_loss_is_noticed(plan, losses, write_log):
     step, loss = losses(0.6)
     result = track(plan(), write_log(step=step, loss=np.where(step > 5000, 1.02, 1.0) * loss))
@@ -74,7 +97,7 @@ def test_in_the_warm_up_nothing_is_forecast(plan, losses, write_log):
         assert (result.verdict, result.ok, result.loss_nats, result.z) == ("too early", True, None, None)
         assert result.sentence.startswith("too early to tell at step ")
     result = track(plan(), write_log(step=step, loss=loss), load("web-text"))
-    assert result.loss_nats.median == pytest.approx(result.plan.loss_nats, rel=1e-3)
+    assert result.loss_nats.median == pytest.approx(result.plan.loss_nats, rel=2e-3)
 
 
 def test_a_restart_changes_nothing_but_the_notes(plan, losses, write_log):

@@ -15,7 +15,7 @@ import numpy as np
 from ..parts import StepTime
 from ..steps import Layouts, Machines, Models, States, Steps
 
-__all__ = ["REPEAT_SD", "MeasuredSteps", "likeness", "time_shares"]
+__all__ = ["REPEAT_SD", "MeasuredSteps", "likeness", "same_release", "time_shares"]
 
 REPEAT_SD = 0.03
 """Sd of log step time among measurements of one plan on one cluster: the median of 14 groups of rows of published runs
@@ -26,8 +26,13 @@ _LENGTH = 0.02
 
 Chosen by the coverage of dense sources left out and calibrated on three of their rows (`benchmarks/step_time.py`: 0.82
 of 80 % intervals; 0.71 at 0.1), whose errors hardly depend on it."""
+_OTHER_RELEASE = 0.8
+"""How far two steps that are alike in all else are alike with two releases of the software. 0.7 to 0.9 do as well where
+sources are left out and calibrated on three rows; at 1, intervals of mixtures of experts cover 75 % instead of 85."""
 _LARGEST = 1e18  # of any number that describes a step in a file: parameters, FLOP/s
 _MOST_STEPS = 1000
+_LATER = ("release", "unstated_sd")  # names that files of the first versions lack
+_STRUCTS = {"models": Models, "machines": Machines, "layouts": Layouts, "states": States}
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,10 @@ class MeasuredSteps:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         each = [self.steps.take(np.array([i])) for i in range(len(self))]
-        return {"steps": _plain(Steps.join(each)), "log_s": self.log_s.tolist(), "counts": self.counts.tolist()}
+        joined = Steps.join(each)
+        # kernels are left out: they change what a step needs of memory, not its time
+        steps = {name: _plain(getattr(joined, name)) for name in _STRUCTS}
+        return {"steps": steps, "log_s": self.log_s.tolist(), "counts": self.counts.tolist()}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Self:
@@ -75,8 +83,7 @@ class MeasuredSteps:
         if not np.all((counts >= 1) & (counts <= _MOST_STEPS)):
             raise ValueError("its measured steps were measured too seldom or too often")
         parts = plain["steps"]
-        kinds = {"models": Models, "machines": Machines, "layouts": Layouts, "states": States}
-        structs = {name: _struct(kind, parts[name], len(log_s)) for name, kind in kinds.items()}
+        structs = {name: _struct(kind, parts[name], len(log_s)) for name, kind in _STRUCTS.items()}
         return cls(Steps(**structs), log_s, counts)
 
 
@@ -93,7 +100,9 @@ def _struct(kind: Any, plain: Mapping[str, Any], length: int) -> Any:
     """One struct of arrays (…, length) of numbers within bounds; ValueError for any other."""
     values = {}
     for name in (field.name for field in fields(kind)):
-        stated = np.array(plain[name], dtype=object)
+        # files of earlier versions tell no release, nor what wasn't stated
+        given = plain[name] if name in plain or name not in _LATER else [0.0] * length
+        stated = np.array(given, dtype=object)
         unused = stated == np.array(None)
         stated[unused] = np.inf
         value = stated.astype(float)
@@ -109,7 +118,15 @@ def time_shares(time: StepTime) -> np.ndarray:
     return np.stack(parts, axis=-1) / np.atleast_1d(time.total_s)[..., None]
 
 
-def likeness(shares: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """How far steps (n, parts) and (k, parts) spend their time alike: 1 where they do, 0 where not at all, (n, k)."""
+def likeness(shares: np.ndarray, others: np.ndarray, release: np.ndarray, of_others: np.ndarray) -> np.ndarray:
+    """How far steps (n,) and others (k,) are alike: 1 where they are, 0 where not at all, (n, k).
+
+    Told by what they spend their time on, (n, parts) and (k, parts), and by the releases of their software.
+    """
     apart = np.sum((shares[:, None, :] - others[None, :, :]) ** 2, axis=-1)
-    return np.exp(-0.5 * apart / _LENGTH**2)
+    return np.exp(-0.5 * apart / _LENGTH**2) * np.where(same_release(release, of_others), 1.0, _OTHER_RELEASE)
+
+
+def same_release(release: np.ndarray, of_others: np.ndarray) -> np.ndarray:
+    """Whether steps (n,) and others (k,) state the same release, or both none. (n, k)"""
+    return np.isclose(np.atleast_1d(release)[:, None], np.atleast_1d(of_others)[None, :], rtol=0.0, atol=1e-3)

@@ -10,19 +10,21 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .....core.errors import RunTableError
 from .....core.model.architecture import Architecture
-from ..steps import Layouts, Steps, layouts, model
+from ...layouts.unstated import usual_of_memory
+from ..steps import Kernels, Layouts, Steps, layouts, model
 from .table_rows import (
     Cell,
     SkippedError,
     clean,
     framework_index,
+    kernels_in,
     layout_of,
     machine_key,
     machine_of,
@@ -30,6 +32,7 @@ from .table_rows import (
     shape_fields,
     shape_of,
     text,
+    unstated,
 )
 
 if TYPE_CHECKING:
@@ -68,6 +71,8 @@ class Measurements:
     rows: np.ndarray
     """Positions in the table."""
     skipped: Mapping[str, int]
+    assumed: Mapping[str, int] = field(default_factory=dict)
+    """Keys of the layout that rows don't state, which were taken as usual, with the number of those rows."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -75,7 +80,7 @@ class Measurements:
     def take(self, chosen: np.ndarray) -> Measurements:
         """Some of the rows."""
         parts = {name: getattr(self, name)[chosen] for name in _PER_ROW}
-        return Measurements(steps=self.steps.take(chosen), skipped=self.skipped, **parts)
+        return Measurements(steps=self.steps.take(chosen), skipped=self.skipped, assumed=self.assumed, **parts)
 
 
 _PER_ROW = ("step_time_s", "peak_memory_gib", "memory_kind", "source", "group", "recompute_known", "ran", "rows")
@@ -128,9 +133,11 @@ class _Found:
         self.machines = _Unique()
         self.groups: dict[Hashable, int] = {}
         self.layouts: list[dict[str, float]] = []
+        self.kernels: list[dict[str, float]] = []
         self.facts: list[dict[str, Any]] = []
         self.rows: list[int] = []
         self.skipped: Counter[str] = Counter()
+        self.assumed: Counter[str] = Counter()
 
     def add(self, position: int, row: Mapping[str, Cell]) -> None:
         try:
@@ -139,13 +146,18 @@ class _Found:
             if seconds is None and gib is None and not failed:
                 raise SkippedError("without step_time_s or peak_mem_gib")
             key, shape = self._shape(row)
-            layout = layout_of(row, shape.layers)
+            layout, kernels = layout_of(row, shape.layers), kernels_in(row)
             self.machines.add(machine_key(row), lambda: machine_of(row))
         except SkippedError as reason:
             self.skipped[str(reason)] += 1
             return
         self.models.add(key, lambda: model(shape))
+        open_keys = unstated(row)
+        if open_keys:
+            layout = usual_of_memory(self.models.last, self.machines.last, layout, open_keys)
+        self.assumed.update(open_keys)
         self.layouts.append(layout)
+        self.kernels.append(kernels)
         self.rows.append(position)
         same = tuple(row.get(name) for name in _SAME)
         sources = [name for name in ("sub_source", "source") if name in row]
@@ -170,11 +182,14 @@ class _Found:
 
     def measurements(self) -> Measurements:
         columns = {name: np.array([one[name] for one in self.layouts], dtype=float) for name in self.layouts[0]}
+        kernels = {name: np.array([one[name] for one in self.kernels]) for name in self.kernels[0]}
+        plans = Layouts(**vars(layouts(**columns)))
         facts = {name: np.array([one[name] for one in self.facts]) for name in self.facts[0]}
         return Measurements(
-            steps=Steps(self.models.join(), self.machines.join(), Layouts(**vars(layouts(**columns)))),
+            steps=Steps(self.models.join(), self.machines.join(), plans, kernels=Kernels(**kernels)),
             rows=np.array(self.rows),
             skipped=dict(self.skipped),
+            assumed=dict(self.assumed),
             **facts,
         )
 
@@ -192,6 +207,11 @@ class _Unique:
             self.made.append(make())  # first, as it may fail
             self.keys[key] = len(self.made) - 1
         self.index.append(self.keys[key])
+
+    @property
+    def last(self) -> Any:
+        """The struct of the row that was added last."""
+        return self.made[self.index[-1]]
 
     def join(self) -> Any:
         joined = type(self.made[0]).join(self.made)

@@ -16,6 +16,8 @@ from .....core.errors import InputError
 from .....core.model.architecture import Architecture
 from .....core.units import shown
 from .....datasets.facts.accelerators import PRECISIONS, Precision, find
+from ....config.software_release import release_inside, release_number
+from ...layouts.unstated import interleaving
 from ..steps import FRAMEWORKS, Machines, machine
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "clean",
     "flag",
     "framework_index",
+    "kernels_in",
     "layout_of",
     "machine_key",
     "machine_of",
@@ -31,6 +34,7 @@ __all__ = [
     "shape_fields",
     "shape_of",
     "text",
+    "unstated",
 ]
 
 Cell = float | str | None
@@ -47,6 +51,7 @@ _SOFTWARE = (
 _ATTENTION = ("mha", "gqa", "mqa", "mla")
 _RECOMPUTE = ("none", "selective", "full", "offload", "unknown")
 _OFFLOAD = ("optimizer", "weights", "activations")
+_COMPILED = {"none": (0.0, 0.0), "layers": (1.0, 0.0), "all": (1.0, 1.0)}
 # Compilers that offload instead of recomputing move few of a layer's activations: one residual stream is assumed, of
 # the six that a dense layer keeps with fused attention.
 _INSTEAD = 1 / 6
@@ -116,6 +121,10 @@ def _whole(row: Mapping[str, Cell], name: str, default: int | None = None, *, le
     if not (least <= number <= most and number == int(number)):
         raise SkippedError(f"with {name} that isn't a whole number from {least} to {most}")
     return int(number)
+
+
+def _stated(row: Mapping[str, Cell], name: str) -> int | None:
+    return None if row.get(name) is None else _whole(row, name)
 
 
 def framework_index(name: str | None) -> int:
@@ -199,24 +208,29 @@ def machine_of(row: Mapping[str, Cell]) -> Machines:
 
 
 def layout_of(row: Mapping[str, Cell], layers: int) -> dict[str, float]:
-    """The layout of a row. Unpublished recomputation counts as none, an unpublished micro-batch as 1."""
-    tp, pp, cp, vpp = (_whole(row, name, 1) for name in ("tp", "pp", "cp", "vpp"))
+    """The layout of a row. Unpublished recomputation counts as none, an unpublished micro-batch as 1.
+
+    Unpublished chunks of a pipeline's stages are as usual, with what else is possible in `unstated_sd`.
+    """
+    tp, pp, cp = (_whole(row, name, 1) for name in ("tp", "pp", "cp"))
     devices, batch = _whole(row, "n_gpus"), _whole(row, "global_batch")
     dp = _whole(row, "dp", max(1, devices // (tp * pp * cp)))
     if tp * pp * cp * dp != devices:
         raise SkippedError("whose tp · pp · cp · dp isn't n_gpus")
     if batch < dp:
         raise SkippedError("whose global_batch is less than one sequence per data-parallel rank")
-    # frameworks may count the embedding and the head as a layer each
-    if pp * vpp > layers + 2:
-        raise SkippedError("with more pipeline stages than layers")
     micro = min(_whole(row, "micro_batch", 1), batch // dp)
     rounds = max(1, round(batch / (dp * micro)))
+    framework = framework_index(text(row, "framework"))
+    usual = interleaving(layers, pp, rounds, framework, about=_stated(row, "vpp"))
+    # frameworks may count the embedding and the head as a layer each
+    if pp * usual.vpp > layers + 2:
+        raise SkippedError("with more pipeline stages than layers")
     recompute, offloaded = text(row, "recompute") or "none", _offloaded(row)
     return {
         "tp": tp,
         "pp": pp,
-        "vpp": vpp,
+        "vpp": usual.vpp,
         "cp": cp,
         "ep": _whole(row, "ep", 1),
         "dp": dp,
@@ -229,9 +243,45 @@ def layout_of(row: Mapping[str, Cell], layers: int) -> dict[str, float]:
         "recompute_full": float(recompute == "full"),
         "flash_attention": flag(row, "flash_attn", True),
         **{f"offload_{what}": offloaded.get(what, 0.0) for what in _OFFLOAD},
-        "loss_chunks": 1.0,
-        "framework": framework_index(text(row, "framework")),
+        "loss_chunks": float(_whole(row, "loss_chunks", 1, least=0)),
+        "framework": framework,
+        "release": _release(row),
+        "unstated_sd": 0.0 if row.get("vpp") is not None else usual.log_sd,
     }
+
+
+def unstated(row: Mapping[str, Cell]) -> tuple[str, ...]:
+    """The keys of a row's layout that aren't stated and for which there is something usual to take."""
+    said = {
+        "vpp": row.get("vpp") is not None or _whole(row, "pp", 1) == 1,
+        "micro_batch": row.get("micro_batch") is not None,
+        "recompute": text(row, "recompute") not in ("", "unknown"),
+    }
+    return tuple(name for name, stated in said.items() if not stated)
+
+
+def _release(row: Mapping[str, Cell]) -> float:
+    """The release of a row's software: its own column's, else the one that ends the framework's name."""
+    stated = row.get("release")
+    try:
+        return release_inside(text(row, "framework")) if stated is None else release_number(stated)
+    except InputError:
+        raise SkippedError("with release that isn't a version such as 26.04") from None
+
+
+def kernels_in(row: Mapping[str, Cell]) -> dict[str, float]:
+    """How a row's operators were run: its columns `compile` and `dropout`, else words of `framework` and `note`.
+
+    NaN for what it doesn't say. That layers are compiled says nothing of the loss.
+    """
+    stated = text(row, "compile")
+    if stated not in ("", *_COMPILED):
+        raise SkippedError(f"with compile {shown(stated)}")
+    said = f"{text(row, 'framework')} {text(row, 'note')}"
+    implied = (1.0, math.nan) if "compile" in said else (0.0, 0.0) if "eager" in said else (math.nan, math.nan)
+    layers, loss = _COMPILED[stated] if stated else implied
+    dropout = math.nan if row.get("dropout") is None else float(flag(row, "dropout", False))
+    return {"compiled": layers, "compiled_loss": loss, "dropout": dropout}
 
 
 def _offloaded(row: Mapping[str, Cell]) -> dict[str, float]:

@@ -20,6 +20,7 @@ from ....config.run_config import RunConfig
 from ....config.text_scale import planned_bytes_per_token
 from ....curve.rates.planned_rates import path_of
 from ....tracking.reading import points_of
+from ....tracking.relatives import public_curves
 from ....tracking.track import impossible_axis, planned_loss, predictor_for
 from .outcome import Asked, RunOutcome, Status, status_word, trial_of
 from .outcome_rows import VALIDATION
@@ -135,7 +136,8 @@ def _check_axis(log: RawLog, config: RunConfig) -> None:
         points = points_of(log, config, path_of(config), plan.loss_nats)
     except LogError:
         return  # a log that can't be tracked may still have a final loss
-    notices = [*points.notices, *impossible_axis(points, points.path, plan)]
+    curves = public_curves(config)
+    notices = [*points.notices, *impossible_axis(points, points.path, plan, curves)]
     wrong = next((notice for notice in notices if notice.kind == "step_axis"), None)
     if wrong is not None:
         raise LogError(wrong.text)

@@ -82,11 +82,14 @@ def test_largest_effects_come_first(turned):
     assert effects == sorted(effects, reverse=True)
 
 
-def test_what_nothing_reads_is_listed(turned):
-    """The law of web text has no learning rate, and the batch changes no time here."""
-    assert "optim.lr" in turned.not_read
+def test_what_changes_nothing_is_listed(turned, seven, web):
+    """A learning rate at the best of its flat basin; the plan's own is below it."""
     assert "data.tokens" not in turned.not_read
-    assert row_of(turned, "optim.lr").read is False
+    assert row_of(turned, "optim.lr").up["loss_nats"] < 0
+    at_best = RunConfig.from_mapping(seven.to_mapping(), overrides=["optim.lr=7e-4"])
+    found = sensitivity(at_best, web)
+    assert "optim.lr" in found.not_read
+    assert row_of(found, "optim.lr").read is False
 
 
 def test_a_predictor_that_reads_a_learning_rate_tells_what_it_does(seven):

@@ -110,7 +110,7 @@ def test_the_best_plan_can_be_run_as_it_is(best, web):
     from foretrain.simulator.forecast.forecast import forecast
 
     config = RunConfig.from_mapping(best.config.to_mapping())
-    said = forecast(over(config, "optim.lr=null"), web)
+    said = forecast(config, web)
     assert said.headline.loss_nats.median == pytest.approx(best.loss_nats.median, abs=2e-3)
     assert said.cluster.cost_usd.median == pytest.approx(1e6, rel=0.01)
 
@@ -218,8 +218,7 @@ def test_one_definition_of_a_difference(more, seven, web):
     """`optimal more` says of twice the tokens what `compare` says of the two plans."""
     from foretrain.simulator.forecast.compare import compare
 
-    plain = over(seven, "optim.lr=null", "optim.batch_tokens=null")
-    found = compare([plain, with_tokens(plain, 4e12)], web).differences[1]["loss_nats"]
+    found = compare([seven, with_tokens(seven, 4e12)], web).differences[1]["loss_nats"]
     told = row_of(more, "twice the tokens").same_model.loss_change_nats
     assert told.median == pytest.approx(found.median)
     assert told.intervals[0.9] == pytest.approx(found.intervals[0.9])
@@ -229,8 +228,7 @@ def test_one_definition_of_a_difference(more, seven, web):
 def test_more_tokens_by_hand(more, seven, web):
     from foretrain.simulator.forecast.forecast import forecast
 
-    plain = over(seven, "optim.lr=null", "optim.batch_tokens=null")
-    doubled = forecast(with_tokens(plain, 4e12), web).headline.loss_nats.median
+    doubled = forecast(with_tokens(seven, 4e12), web).headline.loss_nats.median
     assert row_of(more, "twice the tokens").same_model.loss_nats == pytest.approx(doubled)
 
 

@@ -150,7 +150,8 @@ def test_what_frameworks_can_do_is_possible():
         ({"tp": 16}, "copies each of the 8 key-value heads"),
         ({"architecture": DEEPSEEK, "pp": 16}, "61 layers over 16 stages are uneven: the largest has 4"),
         ({"pp": 16, "tp": 8, "micro_batch": 32}, "8 micro-batches can't fill 16 pipeline stages"),
-        ({"pp": 4, "zero_stage": 2}, "ZeRO stage 2 with a pipeline"),
+        ({"pp": 4, "zero_stage": 2}, "ZeRO stage 2 with a pipeline is no faster than stage 1"),
+        ({"pp": 4, "zero_stage": 3}, "ZeRO stage 3 with a pipeline"),
         ({"tp": 8, "pp": 64}, "ZeRO stage 1 shards nothing"),
     ],
 )

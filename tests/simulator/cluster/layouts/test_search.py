@@ -229,4 +229,4 @@ def test_looking_at_the_fastest_alone_finds_what_looking_at_all_finds():
             if near is not None:
                 told += 1
                 assert near == search._fastest(every, every.memory.fits(where.fit_chance), MODEL, top)
-    assert told >= 6
+    assert told >= 4

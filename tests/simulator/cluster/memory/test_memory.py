@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from foretrain.core.model.architecture import Architecture
 from foretrain.datasets.facts.accelerators import accelerator
+from foretrain.simulator.cluster.memory.kernels import kernels_of
 from foretrain.simulator.cluster.memory.memory import GIB, PARTS, RESERVE, VERDICTS, Memory, memory
-from foretrain.simulator.cluster.memory.memory_software import SOFTWARE
 from foretrain.simulator.cluster.step_time.steps import FRAMEWORKS, Steps, layouts, machine, model
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -188,23 +188,54 @@ def test_states_of_the_zero_paper():
     assert whole == pytest.approx(shape.params_total, rel=0.005)
 
 
-def test_activations_of_korthikanti():
-    """Korthikanti et al. 2022 (arXiv:2205.05198), equations 1, 2, 4 and 6, less their dropout masks."""
-    shape, plain = gpt(96, 12288, 96), replace(SOFTWARE["megatron"], kept=1.0)
-    sbh, scores = 2048 * 12288.0, 96 * 2048.0 * 2048.0
+# Korthikanti et al. 2022 (arXiv:2205.05198), table 2: bytes of a layer over s·b·h, where `pairs` is a·s/h
+KORTHIKANTI = {
+    "nothing parallel": ({}, lambda pairs: 34 + 5 * pairs),
+    "tensor parallel": ({"tp": 8.0}, lambda pairs: 10 + 24 / 8 + 5 * pairs / 8),
+    "and sequence": ({"tp": 8.0, "sequence_parallel": 1.0}, lambda pairs: 34 / 8 + 5 * pairs / 8),
+    "tensor, selective": ({"tp": 8.0, "recompute_selective": 1.0}, lambda pairs: 10 + 24 / 8),
+    "and sequence, selective": (
+        {"tp": 8.0, "sequence_parallel": 1.0, "recompute_selective": 1.0},
+        lambda pairs: 34 / 8,
+    ),
+    "full": ({"recompute_full": 1.0}, lambda pairs: 2),
+}
 
-    def activations(**columns) -> float:
-        plan = layouts(**columns, flash_attention=0.0)
-        steps = Steps(model(shape), machine(accelerator("A100-80GB"), "bf16", devices=64), plan)
-        return float(memory(steps, {**SOFTWARE, "megatron": plain}).parts["activations"][0]) / 96
 
-    masks = 2 * sbh  # of one byte each, after attention's projection and after the feed-forward network
-    assert activations() == pytest.approx(34 * sbh + 5 * scores - masks)
-    # norms' four streams stay whole with tensor parallelism alone; they count ten, masks and undivided inputs included
-    assert activations(tp=8.0) == pytest.approx((8 + 24 / 8) * sbh + 5 * scores / 8)
-    assert activations(tp=8.0, sequence_parallel=1.0) == pytest.approx((34 * sbh - masks + 5 * scores) / 8)
-    assert activations(tp=8.0, sequence_parallel=1.0, recompute_selective=1.0) == pytest.approx((34 * sbh - masks) / 8)
-    assert activations(recompute_full=1.0) == pytest.approx(2 * sbh)
+@pytest.mark.parametrize(
+    "shape", [gpt(48, 6144, 64), gpt(96, 12288, 96), gpt(105, 20480, 128)], ids=["22B", "175B", "530B"]
+)
+@pytest.mark.parametrize("case", KORTHIKANTI)
+def test_activations_of_korthikanti(shape, case):
+    """Without flash attention, as all was before 2022: dropout is counted, and nothing that kernels fuse later."""
+    columns, published = KORTHIKANTI[case]
+    bytes_of_all = needed(shape, part="A100-80GB", flash_attention=0.0, micro_batch=4.0, **columns).parts["activations"]
+    layer = published(shape.heads * 2048 / shape.width) * 2048 * 4 * shape.width
+    assert bytes_of_all[0] / shape.layers == pytest.approx(layer)
+
+
+def test_the_22b_of_korthikanti():
+    """59.3 GiB of activations by their formula, and 18 bytes per parameter with bf16 and sums of gradients in fp32."""
+    parts = needed(gpt(48, 6144, 64), part="A100-80GB", tp=8.0, micro_batch=4.0, flash_attention=0.0).parts
+    assert parts["activations"][0] / GIB == pytest.approx(59.3, abs=0.05)
+    states = sum(float(parts[name][0]) for name in ("weights", "gradients", "optimizer"))
+    assert states / GIB == pytest.approx(45.6, rel=0.02)
+
+
+def test_dropout_adds_its_masks_alone():
+    """Two of a byte per value of the stream; for each of attention's pairs a byte, and two for what it leaves."""
+    shape, sbh, pairs = gpt(96, 12288, 96), 2048 * 12288.0, 96 * 2048.0 * 2048.0
+
+    def layer(dropout: bool | None, **columns: float) -> float:
+        plan = layouts(flash_attention=0.0, **columns)
+        steps = Steps(model(shape), machine(accelerator("H100"), "bf16", devices=8), plan)
+        found = memory(replace(steps, kernels=kernels_of(dropout=dropout)))
+        return float(found.parts["activations"][0]) / shape.layers
+
+    assert layer(True) - layer(False) == pytest.approx(2 * sbh + 3 * pairs)
+    assert layer(None) == layer(True)
+    selective = [layer(dropout, recompute_selective=1.0, tp=8.0, sequence_parallel=1.0) for dropout in (True, False)]
+    assert selective[0] - selective[1] == pytest.approx(2 * sbh / 8)
 
 
 def test_micro_batches_in_flight():

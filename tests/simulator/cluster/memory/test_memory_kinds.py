@@ -12,6 +12,7 @@ from foretrain.core.model.architecture import Architecture
 from foretrain.datasets.facts.accelerators import accelerator
 from foretrain.simulator.cluster.cluster_estimate import ClusterEstimate
 from foretrain.simulator.cluster.estimate import estimate
+from foretrain.simulator.cluster.memory.kernels import kernels_of
 from foretrain.simulator.cluster.memory.memory import GIB, Memory, memory
 from foretrain.simulator.cluster.memory.parameter_bytes import states_of
 from foretrain.simulator.cluster.step_time.steps import FRAMEWORKS, Steps, layouts, machine, model
@@ -27,10 +28,12 @@ EXPERTS = Architecture.model_validate(
 STATES = ("weights", "gradients", "optimizer")
 
 
-def needed(shape=DENSE, framework="fsdp", precision="bf16", optimizer="adamw", master=True, **columns) -> Memory:
+def needed(
+    shape=DENSE, framework="fsdp", precision="bf16", optimizer="adamw", master=True, compiled=None, **columns
+) -> Memory:
     plan = layouts(**columns, framework=FRAMEWORKS.index(framework))
     part = machine(accelerator("B200"), precision, devices=int(np.max(plan.devices)))
-    return memory(Steps(model(shape), part, plan, states_of(optimizer, master)))
+    return memory(Steps(model(shape), part, plan, states_of(optimizer, master), kernels_of(compiled)))
 
 
 def part(found: Memory, *names: str) -> float:
@@ -53,6 +56,68 @@ def test_fsdps_selective_keeps_a_third_to_a_half(shape):
     """Published runs with a policy by operator use that share of the activations of none."""
     none, some = (part(needed(shape, dp=8, recompute_selective=s), "activations") for s in (0, 1))
     assert 1 / 3 < some / none < 1 / 2
+
+
+LLAMA_8B = Architecture(
+    layers=32, width=4096, heads=32, kv_heads=8, ffn_width=14336, vocab_size=128256, context_length=8192
+)
+
+
+@pytest.mark.parametrize(("compiled", "last"), [("none", 4096), ("all", 0)])
+def test_what_torchtitans_policy_by_operator_keeps(compiled, last):
+    """Input and attention's output, with a statistic of 4 bytes a head; of the products q, v, up and down, which the
+    backward pass doesn't need, as a compiler sees."""
+    found = needed(LLAMA_8B, dp=8, zero_stage=3, recompute_selective=1, compiled=compiled)
+    values = 4096 + 4096 + 4096 + 1024 + 14336 + last
+    assert part(found, "activations") / 32 / 8192 == pytest.approx(2 * values + 4 * 32)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("shape", [DENSE, EXPERTS, LLAMA_8B], ids=["dense", "experts", "llama"])
+@pytest.mark.parametrize("policy", [{}, {"recompute_selective": 1}, {"recompute_full": 1}], ids=str)
+def test_compiling_never_needs_more(framework, shape, policy):
+    eager, layers, everything, unsaid = (
+        needed(shape, framework, dp=8, zero_stage=3, micro_batch=2, compiled=c, **policy)
+        for c in ("none", "layers", "all", None)
+    )
+    assert eager.device_gib[0] >= layers.device_gib[0] >= everything.device_gib[0]
+    assert eager.device_gib[0] >= unsaid.device_gib[0] >= everything.device_gib[0]
+    assert unsaid.log_sd[0] >= eager.log_sd[0] == everything.log_sd[0]
+    if framework == "fsdp":
+        assert eager.device_gib[0] > everything.device_gib[0]
+        assert unsaid.log_sd[0] > eager.log_sd[0]
+
+
+def test_a_release_tells_whether_the_loss_is_compiled():
+    """Since April 2025 with the layers, never before; what is stated of the loss stands."""
+    layers = replace(kernels_of("layers"), compiled_loss=np.array(np.nan))
+
+    def logits(kernels, release: float) -> float:
+        plan = layouts(framework=FRAMEWORKS.index("fsdp"), dp=8, zero_stage=3, recompute_full=1, release=release)
+        part = machine(accelerator("B200"), "bf16", devices=8)
+        return float(memory(Steps(model(LLAMA_8B), part, plan, kernels=kernels)).parts["logits"][0])
+
+    before, after, unsaid = (logits(layers, release) for release in (2412.0, 2508.0, 0.0))
+    assert before == logits(kernels_of("layers"), 2508.0) > unsaid > after == logits(kernels_of("all"), 2412.0)
+    assert logits(kernels_of(), 2412.0) == before
+
+
+@pytest.mark.parametrize(
+    ("gib", "compiled", "precision", "replicas", "sequences"),
+    [
+        (82.4, "none", "bf16", 8, 2),
+        (77.0, "layers", "bf16", 8, 2),
+        (62.0, "layers", "bf16", 128, 2),
+        (49.58, "none", "bf16", 8, 1),
+        (47.96, "all", "fp8", 32, 2),
+    ],
+)
+def test_torchtitans_readings_of_8b_by_operator(gib, compiled, precision, replicas, sequences):
+    """Its benchmarks of December 2024 and June 2025, and pull 996: 33 to 89 % too much if attention alone counts."""
+    plan = {"dp": replicas, "zero_stage": 3, "micro_batch": sequences, "recompute_selective": 1}
+    known, unsaid = (needed(LLAMA_8B, precision=precision, compiled=c, **plan) for c in (compiled, None))
+    assert known.reserved_gib[0] == pytest.approx(gib, rel=0.06)
+    assert unsaid.reserved_gib[0] == pytest.approx(gib, rel=0.3)
 
 
 def test_a_loss_in_chunks_divides_the_logits():
@@ -137,7 +202,7 @@ def test_field_case_of_selective_recomputation_and_chunked_loss():
     folder = "03_selective_recompute_and_chunked_loss"
     none, some, full = (at(f"{folder}/moe.yaml", f"layout.recompute={r}") for r in ("none", "selective", "full"))
     assert none.peak_memory_gib.median > some.peak_memory_gib.median > full.peak_memory_gib.median
-    assert (some.fits, some.p_fit > 0.99) == ("fits", True)
+    assert (some.fits, some.p_fit > 0.95) == ("fits", True)
     with pytest.raises(InfeasibleError) as refused:
         at(f"{folder}/dense.yaml", "layout.recompute=none")
     assert all(f"layout.{way}" in str(refused.value) for way in ("micro_batch=", "loss=chunked", "recompute=full"))
@@ -160,3 +225,17 @@ def test_field_case_of_16_bits_alone():
     assert sum(found.memory_parts_gib[name] for name in STATES) == pytest.approx(13, abs=0.3)
     with pytest.raises(InfeasibleError, match="a chance to fit of under 1 %"):
         at("11_states_of_other_optimizers/seven_b.yaml")
+
+
+def test_an_estimate_says_what_is_taken_of_kernels():
+    folder, notes = "03_selective_recompute_and_chunked_loss", {}
+    for stated in ("null", "none", "layers", "true"):
+        found = at(f"{folder}/moe.yaml", f"hardware.compile={stated}")
+        notes[stated] = any("hardware.compile" in note for note in found.notes), found.peak_memory_gib.median
+    assert [said for said, _ in notes.values()] == [True, False, False, False]
+    assert notes["none"][1] > notes["null"][1] > notes["true"][1]
+    masked = at("04_fp16_bytes/fp16.yaml", "layout.flash_attention=false")
+    assert any("hardware.dropout" in note for note in masked.notes)
+    plain = at("04_fp16_bytes/fp16.yaml", "layout.flash_attention=false", "hardware.dropout=false")
+    assert not any("hardware.dropout" in note for note in plain.notes)
+    assert plain.peak_memory_gib.median < masked.peak_memory_gib.median

@@ -131,7 +131,7 @@ def test_large_sources_count_less_per_row():
 
 
 def test_kinds_expect_what_their_sources_share(known):
-    """One source's offset is shrunk by V / (V + 1), of two their sum by V / (2 V + 1)."""
+    """One source's offset is shrunk by V / (V + 1), of two their sum by V / (2 V + 1); one far off counts little."""
     steps, source, _ = known
     v = KIND_VARIANCE
     kinds = kind_offsets(steps, source, OFFSETS)
@@ -141,5 +141,11 @@ def test_kinds_expect_what_their_sources_share(known):
     assert kinds[ampere, megatron] == pytest.approx(OFFSETS["a"] * v / (v + 1))
     assert kinds[hopper, fsdp] == pytest.approx(OFFSETS["d"] * v / (v + 1))
     assert np.count_nonzero(kinds) == 3  # c has none
-    together = kind_offsets(steps.take(np.array([0, 1])), np.array(["p", "q"]), {"p": 0.2, "q": 0.4})
-    assert together[ampere, megatron] == pytest.approx(0.6 * v / (2 * v + 1))
+    steps = steps.take(np.arange(3))
+    for offsets, expected, within in (
+        ((0.3, 0.301), 0.601 * v / (2 * v + 1), 1e-3),
+        ((-0.05, -0.06, 0.3), -0.05, 0.03),
+    ):
+        names = np.array(["p", "q", "r"][: len(offsets)])
+        kinds = kind_offsets(steps.take(np.arange(len(names))), names, dict(zip(names, offsets, strict=True)))
+        assert kinds[ampere, megatron] == pytest.approx(expected, abs=within)

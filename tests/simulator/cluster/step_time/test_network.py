@@ -1,8 +1,10 @@
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from foretrain.core.model.architecture import Architecture
+from foretrain.simulator.cluster.step_time.efficiency import Efficiencies
 from foretrain.simulator.cluster.step_time.network import Network
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -76,11 +78,24 @@ def test_ranks_in_a_node_share_its_network_cards(tp, cards, network):
 
 
 def test_gathering_experts_among_their_own_ranks(network):
-    """8 experts over 8 of 64 devices are kept by 8 ranks each."""
+    """8 experts over 8 of 64 devices are kept by 8 ranks each, one in every node; over 2, by four in every node."""
     found = network(MIXTRAL, dp=64, ep=8).gather_s(np.array([0.0]), np.array([1e9]))
     assert found * SLOW == pytest.approx(1e9 * BYTES * 7 / 8)
+    four = network(MIXTRAL, dp=64, ep=2).gather_s(np.array([0.0]), np.array([1e9]))
+    assert four * 4 * SLOW == pytest.approx(1e9 * BYTES * 31 / 32)
     alone = network(MIXTRAL, dp=8, ep=8).gather_s(np.array([0.0]), np.array([1e9]))
     assert alone == 0
+
+
+def test_a_gather_hops_to_every_rank(make_steps):
+    """NCCL's ring: 255 hops of 14 microseconds between 256 nodes, 3.4 inside them; a TPU's torus is shorter."""
+    many, few, tpus = (
+        Network(make_steps(LLAMA, gpu=gpu, dp=ranks), Efficiencies.prior()).gather_latency_s()
+        for gpu, ranks in (("H100", 2048), ("H100", 8), ("TPUv5p", 2048))
+    )
+    assert many == pytest.approx(20e-6 + 255 * 14e-6 + 1792 * 3.4e-6)
+    assert few == pytest.approx(20e-6 + 7 * 3.4e-6)
+    assert tpus == pytest.approx(11 * 20e-6)
 
 
 @pytest.mark.parametrize("cp", [2, 4, 8])
@@ -113,10 +128,31 @@ def test_nobody_to_talk_to(network, make_steps, shipped):
         assert found.gather_s(np.array([1e9]), np.array([1e9])) == 0
 
 
-def test_groups_that_leave_the_node_are_slow(network):
+def test_a_ring_over_whole_nodes_uses_all_their_cards(network):
     inside, outside = network(GPT3, tp=8), network(GPT3, tp=16)
     ratio = outside.tensor_parallel_s() / inside.tensor_parallel_s()
-    assert ratio == pytest.approx(FAST / SLOW * (15 / 16) / (7 / 8))
+    assert ratio == pytest.approx(FAST / (8 * SLOW) * (15 / 16) / (7 / 8))
+
+
+@pytest.mark.parametrize(("tp", "cards"), [(1, 8), (4, 2), (8, 1)])
+def test_context_parallel_devices_in_a_node_share_its_network_cards(tp, cards, network):
+    volume = 15 * 8192 / 16 * (8 / tp) * (128 + 128) * BYTES
+    assert network(LLAMA, tp=tp, cp=16).context_parallel_s() * min(FAST, cards * SLOW) == pytest.approx(volume)
+
+
+def test_a_group_within_a_node_needs_no_network_whatever_else_does(network):
+    """Replicas are next to each other, pipeline stages apart."""
+    one, two = (network(LLAMA, tp=2, dp=4, pp=pp).gather_s(np.array([1e9]), np.array([0.0])) for pp in (1, 8))
+    assert one == two
+
+
+@pytest.mark.parametrize("ep", [16, 64])
+def test_experts_send_over_the_network_only_what_leaves_the_node(ep, network):
+    """Of 16 devices' tokens 8 of 16 shares leave, of 64's 56 of 64; what stays goes over fast links meanwhile."""
+    many = MIXTRAL.model_copy(update={"num_experts": 64})
+    each = 2 * 4096 * 2 * 4096 / ep * BYTES
+    found = network(many, dp=64, ep=ep).expert_parallel_s()
+    assert found == pytest.approx(max(7 * each / FAST, (ep - 8) * each / SLOW))
 
 
 LAYOUTS = st.fixed_dictionaries(
@@ -150,3 +186,14 @@ def test_faster_links_are_never_slower(make_steps, shipped, layout, link, factor
 def test_longer_micro_batches_move_more(make_steps, shipped, layout):
     one, two = (seconds(Network(make_steps(MIXTRAL, micro_batch=size, **layout), shipped)) for size in (1, 2))
     assert all(one[name] <= two[name] <= 2 * one[name] * (1 + 1e-12) for name in one)
+
+
+@given(LAYOUTS, st.sampled_from(["bf16", "fp8"]))
+@settings(max_examples=60, deadline=None)
+def test_a_wider_node_is_never_slower(make_steps, shipped, layout, precision):
+    """And never faster than one that holds all devices: what leaves a node is never faster than what stays in it."""
+    steps = make_steps(MIXTRAL, precision=precision, links=ODD_LINKS, **layout)
+    found = [seconds(Network(replace(steps, machines=replace(steps.machines, per_node=np.array(float(size)))), shipped))
+             for size in (4, 8, 16, 72, 1e6)]  # fmt: skip
+    for one, wider in itertools.pairwise(found):
+        assert all(wider[name] <= one[name] * (1 + 1e-12) for name in one)

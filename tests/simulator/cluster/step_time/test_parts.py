@@ -8,6 +8,7 @@ from foretrain.simulator.cluster.step_time.efficiency import Efficiencies
 from foretrain.simulator.cluster.step_time.network import Network
 from foretrain.simulator.cluster.step_time.operators import layer_times
 from foretrain.simulator.cluster.step_time.parts import StepTime, local_params, stage_layers, step_time
+from foretrain.simulator.cluster.step_time.step_model import StepTimeModel
 from foretrain.simulator.cluster.step_time.steps import FRAMEWORKS, Steps
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -169,9 +170,9 @@ def test_sharded_weights_communicate_half_as_much_again(make_steps, lossless):
     """Rajbhandari et al. 2020 (arXiv:1910.02054), section 7: 1.5 times the volume of data parallelism."""
     steps = make_steps(LLAMA7, dp=8, zero_stage=np.array([0.0, 1, 2, 3]), accumulation=1)
     seconds = step_time(steps, lossless).parts["data_parallel"]
-    np.testing.assert_allclose(seconds / seconds[0], [1, 1, 1, 1.5])
+    np.testing.assert_allclose(seconds / seconds[0], [1, 1, 1, 1.5], rtol=0.04)  # the latency of 32 layers' gathers
     gather = Network(steps, lossless).gather_s(*local_params(steps))
-    np.testing.assert_allclose(seconds[0], 2 * gather)
+    np.testing.assert_allclose(seconds[0], 2 * gather, rtol=0.01)
 
 
 def test_sharded_weights_are_gathered_for_every_micro_batch(make_steps, lossless):
@@ -179,7 +180,59 @@ def test_sharded_weights_are_gathered_for_every_micro_batch(make_steps, lossless
     steps = make_steps(LLAMA7, dp=8, zero_stage=stages, accumulation=np.tile([1.0, 10.0], 3))
     seconds = step_time(steps, lossless).parts["data_parallel"].reshape(3, 2)
     # gradients once a step; with every micro-batch, and weights once; both with every micro-batch
-    np.testing.assert_allclose(seconds[:, 1] / seconds[:, 0], [1, 5.5, 10])
+    np.testing.assert_allclose(seconds[:, 1] / seconds[:, 0], [1, 5.5, 10], rtol=0.01)
+
+
+@given(SHAPES, LAYOUTS)
+@settings(max_examples=60, deadline=None)
+def test_with_a_pipeline_sharded_gradients_are_reduced_once_a_step(make_steps, shipped, shape, layout):
+    """Stage 2 took 44.2 s where stage 1 took 38.8 (llama-70b, 256 A100, tp 8, pp 8), for traffic nobody causes."""
+    layout |= {"pp": max(2, layout["pp"])}
+    first, second = (make_steps(shape, **{**layout, "zero_stage": stage}) for stage in (1, 2))
+    assert total(second, shipped) == total(first, shipped)
+
+
+def test_fsdp_keeps_weights_whole_with_a_pipeline(make_steps, shipped):
+    """As its memory is counted: gathered and reduced once a step, like sharded optimizer states."""
+    columns = {"pp": 4, "dp": 8, "accumulation": 16, "framework": "fsdp"}
+    first, third = (step_time(make_steps(LLAMA70, zero_stage=stage, **columns), shipped) for stage in (1, 3))
+    assert third.parts["data_parallel"] == first.parts["data_parallel"]
+
+
+# layers, width, heads, GPUs, micro-batch, and teraFLOP/s per GPU by the paper's formula for FLOPs
+ZERO3 = [
+    (96, 12288, 96, 384, 4, 144), (96, 12288, 96, 768, 2, 88), (96, 12288, 96, 1536, 1, 44),
+    (105, 20480, 128, 640, 4, 138), (105, 20480, 128, 1120, 2, 98), (105, 20480, 128, 2240, 1, 48),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("layers", "width", "heads", "gpus", "micro_batch", "tflops"), ZERO3)
+def test_deepspeed_gathers_over_one_card(make_steps, layers, width, heads, gpus, micro_batch, tflops):
+    """Narayanan et al. 2021 (arXiv:2104.04473), table 2: ZeRO-3 on A100s was predicted 27 to 75 % too fast."""
+    shape = Architecture(
+        family="gpt", layers=layers, width=width, heads=heads, ffn_width=4 * width, vocab_size=51200,
+        context_length=2048, learned_positions=False,
+    )  # fmt: skip
+    steps = make_steps(
+        shape, gpu="A100-SXM-80", precision="fp16", framework="deepspeed", zero_stage=3, dp=gpus,
+        micro_batch=micro_batch, recompute_full=1, flash_attention=0,
+    )  # fmt: skip
+    sequences = gpus * micro_batch
+    extra = 1 + 2048 / (6 * width) + 51200 / (16 * layers * width)  # equation (3) of the paper
+    measured_s = 96 * sequences * 2048 * layers * width**2 * extra / (gpus * tflops * 1e12)
+    assert StepTimeModel.shipped().predict(steps).total_s[0] == pytest.approx(measured_s, rel=0.2)
+
+
+def test_gathers_among_thousands_of_ranks_are_felt(make_steps):
+    """Fernandez et al. 2024 (arXiv:2411.13055): a 7B model by FSDP, 2 sequences per H100, loses 37 % of its
+    throughput per GPU from 128 to 2,048 of them, hardly anything below."""
+    model = StepTimeModel.shipped()
+    few, some, many = (
+        model.predict(make_steps(LLAMA7, framework="fsdp", zero_stage=3, dp=gpus, micro_batch=2)).total_s[0]
+        for gpus in (8, 128, 2048)
+    )
+    assert 0.95 < few / some <= 1
+    assert 0.55 < some / many < 0.8
 
 
 def test_long_micro_batches_hide_traffic(make_steps, shipped):

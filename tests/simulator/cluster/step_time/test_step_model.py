@@ -316,12 +316,13 @@ HUGE = 10**400
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        (("format",), 3), (("offset",), float("nan")), (("offset",), 11), (("offset",), "x"), (("offset",), None),
+        (("format",), 4), (("offset",), float("nan")), (("offset",), 11), (("offset",), "x"), (("offset",), None),
         (("offset",), HUGE), (("kinds",), []), (("kinds",), [[0.0]]), (("kinds", 0, 0), float("inf")),
         (("efficiencies",), {}), (("efficiencies", "matmul"), 0), (("efficiencies", "matmul"), -1),
         (("efficiencies", "matmul"), float("nan")), (("efficiencies", "matmul"), 1e30),
         (("efficiencies", "other"), 1.0), (("covariance",), [[1.0]]), (("covariance", 0, 0), float("nan")),
         (("covariance", 0, 0), -1.0), (("covariance", 0, 1), 0.5), (("covariance", 0, 0), 1e300),
+        (("releases",), {}), (("releases", "spread", "dense"), -1), (("releases", "slower"), {"megatron": {}}),
         (("spread",), None), (("spread", "noise_sd"), 0), (("spread", "noise_sd"), float("nan")),
         (("spread", "noise_sd_experts"), -0.1), (("spread", "quantiles"), {}), (("spread", "quantiles", "0.8"), 0.1),
         (("spread", "quantiles", "0.95"), float("inf")), (("spread", "quantiles", "0.5"), -1),

@@ -118,7 +118,7 @@ TEST = ("constant_72000", "cosine_72000", "wsd_20000_24000", "wsdcon_18", "wsdco
 
 @pytest.mark.parametrize("size", ["25m", "100m"])
 def test_three_schedules_tell_six_others(public, size):
-    """The publishers' own split: R² at least .998 and a mean error of at most .0042 nats."""
+    """The publishers' own split: R² at least .999 and a mean error of at most .0030 nats."""
     train = public_runs(public, size, TRAIN)
     fit = fit_curves(train)
     rows = []
@@ -126,8 +126,8 @@ def test_three_schedules_tell_six_others(public, size):
         miss = curve.loss - fit.loss(curve.path, curve.step)
         rows.append((1 - miss @ miss / np.sum((curve.loss - curve.loss.mean()) ** 2), np.abs(miss).mean()))
     r2, mae = np.mean(rows, axis=0)
-    assert r2 >= 0.998
-    assert mae <= 0.0042
+    assert r2 >= 0.999
+    assert mae <= 0.003
 
 
 @pytest.mark.parametrize("loss", [np.full(8, 3.0), np.linspace(3.2, 3.0, 8), np.where(np.arange(8) % 2, 1e-9, 1e9)])
@@ -140,3 +140,13 @@ def test_eight_neighbours_are_a_curve(first, loss, paths):
     assert np.all(np.isfinite(fit.shape))
     assert np.all(np.isfinite(fit.covariance))
     assert np.all(np.isfinite(fit.loss(paths["constant"], np.array([3000.0, 6000.0]))))
+
+
+def test_a_logged_warm_up_bends_no_exponent(make_curve, paths):
+    """Curves that began at step 50, at 9 nats, made exponents of .3 where the rest of each run says .5."""
+    curves = [make_curve(name) for name in FITTED]
+    warm = np.arange(50.0, 300.0, 50.0)
+    early = [
+        replace(c, step=np.append(warm, c.step), loss=np.append(9.0 - 3 * np.log10(warm / 50), c.loss)) for c in curves
+    ]
+    np.testing.assert_allclose(fit_curves(early).shape, fit_curves(curves).shape, rtol=1e-6)

@@ -1,5 +1,6 @@
 import numpy as np
-from foretrain.simulator.curve.law.multipower import Shape, basis, basis_gradient
+from foretrain.simulator.curve.law.multipower import FADE, Shape, basis, basis_gradient
+from foretrain.simulator.curve.rates.path import piecewise_path
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,3 +41,11 @@ def test_the_published_law_means_this_shape():
     """Luo et al. 2025, with C 1 at a peak of 3e-4 and γ .5, is C · peak^(1 - γ) per peak step."""
     assert Shape.of(Shape().array()) == Shape()
     np.testing.assert_allclose(np.exp(Shape().log_c), np.sqrt(3e-4))
+
+
+def test_a_fall_of_the_rate_is_worth_less_after_more_progress():
+    """The same fall after eight times the peak steps, looked at equally long after it."""
+    early, late = (piecewise_path(40_000, 0, {at: 0.3}) for at in (4_000, 32_000))
+    terms = [basis(Shape().array(), path.decay([at + 5_000.0]))[0, 2] for path, at in ((early, 4_000), (late, 32_000))]
+    assert terms[0] < terms[1] < 0
+    np.testing.assert_allclose(terms[1] / terms[0], 8.0**-FADE, rtol=1e-6)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from foretrain.core.errors import ConfigError
-from foretrain.simulator.curve.law.multipower import Shape, basis
+from foretrain.simulator.curve.law.multipower import FADE, S_REF, Shape, basis
 from foretrain.simulator.curve.rates.path import (
     MAX_BLOCKS,
     Decay,
@@ -26,7 +26,7 @@ def jagged(draw):
 
 
 def exact(path, steps, shape):
-    """The annealing term as the paper has it, one summand for each step at which the rate changes."""
+    """The annealing term, one summand for each step at which the rate changes: the paper's, times what it is worth."""
     _, log_c, beta, gamma = shape
     sums = np.concatenate([[0.0], np.cumsum(path.rate)])
     at = np.flatnonzero(path.gaps)
@@ -34,7 +34,8 @@ def exact(path, steps, shape):
     for step in steps:
         past = at[at < step]
         x = np.exp(log_c) * np.maximum(path.rate[past], 1e-3) ** -gamma * (sums[step] - sums[past])
-        found.append(-np.sum(path.gaps[past] * (1 - (1 + x) ** -beta)))
+        worth = path.gaps[past] * (np.maximum(sums[past], 1) / S_REF) ** -FADE
+        found.append(-np.sum(worth * (1 - (1 + x) ** -beta)))
     return np.array(found)
 
 

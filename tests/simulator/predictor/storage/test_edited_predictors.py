@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from foretrain.core.errors import PredictorError
 from foretrain.core.files import write_manifest
-from foretrain.simulator.fitting import fit_observations, public_prior, ranges
+from foretrain.simulator.fitting import Forms, fit_observations, public_prior, ranges
 from foretrain.simulator.laws import get_law
 from foretrain.simulator.predictor.calibration import public_calibration
 from foretrain.simulator.predictor.loss_model import LossModel
@@ -37,6 +37,8 @@ def folders(make_mixed, mix_domains, make_table, tmp_path_factory) -> dict[str, 
     trees = _trees.grow(learner.process.inputs.x, residual, learner.process.trust, seed=0)
     public = public_calibration()
     plain = LossModel(fit, public, ranges(observations), 30, {"why": "as asked", "backtest_errors": {"x": 0.1}})
+    rival = fit_observations(get_law("chinchilla+mixture", mix_domains), observations, public_prior())
+    plain = replace(plain, forms=Forms((rival,), np.array([0.3])))
     both = replace(plain, surrogate=replace(learner, kind="gp+trees", trees=trees), within=public)
     made = {
         "gp+trees": Predictor("both", {"loss": both, "loss.b": plain}, {"corpus": "c4"}, ("a note",), np.eye(2)),

@@ -18,12 +18,13 @@ from foretrain.simulator.predictor.calibration import public_calibration
 from foretrain.simulator.predictor.loss_model import LossModel
 from foretrain.simulator.predictor.predictor import Predictor
 from foretrain.simulator.predictor.storage.folder import load, save
+from foretrain.simulator.predictor.storage.format import arrays_of, from_dict, to_dict
 from foretrain.simulator.predictor.storage.surrogate_format import (
     surrogate_arrays,
     surrogate_from,
     surrogate_to_dict,
 )
-from foretrain.simulator.surrogate import Surrogate, _trees
+from foretrain.simulator.surrogate import Fade, Surrogate, _trees
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -177,10 +178,67 @@ def test_without_the_disk_the_round_trip_is_exact_but_for_the_threads_of_blas(mo
         before, law = model.surrogate, model.fit.law
         assert before is not None
         entry = json.loads(json.dumps(surrogate_to_dict(before)))
-        after = surrogate_from(entry, surrogate_arrays(before), law)
+        after = surrogate_from(entry, surrogate_arrays(before), law, model.fitted_ranges)
         one, two = (surrogate.correct(model.fit, columns) for surrogate in (before, after))
         np.testing.assert_allclose(two.log_loss, one.log_loss, rtol=0, atol=1e-12)
         np.testing.assert_allclose(two.variance, one.variance, rtol=1e-5)
+
+
+def test_files_from_before_corrections_faded_fade_as_usual_beyond_what_was_fitted(models):
+    model = models["gp"]
+    entry = surrogate_to_dict(model.surrogate)
+    del entry["fade"]
+    after = surrogate_from(entry, surrogate_arrays(model.surrogate), model.fit.law, model.fitted_ranges)
+    usual = Fade.usual(model.fitted_ranges)
+    assert after.fade.tried == model.fitted_ranges
+    np.testing.assert_array_equal(after.fade.weights, usual.weights)
+
+
+def test_files_from_before_repeats_did_harm_are_read_as_they_were(models, make_mixed):
+    """A law that has got a parameter since: it is where it was in effect then, and no learner's tangent sees it."""
+    law = models["gp"].fit.law
+    place = law.names.index("log_domain_repeat_harm")
+    quiet = models["gp"].fit.theta.copy()
+    quiet[place] = 25.0
+    draws = models["gp"].fit.draws.copy()
+    draws[:, place] = 25.0
+    surrogate = models["gp"].surrogate
+    kept = np.arange(len(law.names)) != place
+    root = surrogate.tangent.root * np.outer(kept, kept)
+    inputs = replace(surrogate.process.inputs, tangent=surrogate.process.inputs.tangent * kept)
+    tangent = replace(surrogate.tangent, offset=surrogate.tangent.offset * kept, root=root)
+    surrogate = replace(surrogate, tangent=tangent, process=replace(surrogate.process, inputs=inputs))
+    then = replace(models["gp"], fit=replace(models["gp"].fit, theta=quiet, draws=draws), surrogate=surrogate)
+    data, arrays = to_dict(Predictor("then", {"loss": then})), arrays_of(Predictor("then", {"loss": then}))
+    del data["targets"]["loss"]["theta"]["log_domain_repeat_harm"]
+    for name, axes in (("draws_0", [1]), ("tangent_0", [1]), ("offset_0", [0]), ("root_0", [0, 1])):
+        for axis in axes:
+            arrays[name] = np.delete(arrays[name], place, axis)
+    columns = make_mixed(20, 5).columns
+    one, two = then.predict(columns), from_dict(data, arrays).predict(columns, "loss")
+    np.testing.assert_allclose(two.log_loss, one.log_loss, rtol=1e-6)
+    np.testing.assert_allclose(two.scale, one.scale, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "fade",
+    [
+        {"rates": [0.1], "weights": [1.0]},
+        {"tried": {name: [2.0, 1.0] for name in ("params", "tokens", "compute")}, "rates": [0.1], "weights": [1.0]},
+        {"rates": [-0.1]},
+        {"rates": [float("nan")]},
+        {"weights": [0.5]},
+        {"rates": [0.1, 0.2]},
+        {"rates": [], "weights": []},
+    ],
+)
+def test_a_fade_that_isnt_ours_is_refused(fade, models):
+    model = models["gp"]
+    entry = surrogate_to_dict(model.surrogate)
+    sound = {"tried": entry["fade"]["tried"], "rates": [0.1], "weights": [1.0]}
+    entry["fade"] = fade if "weights" in fade and "rates" in fade else {**sound, **fade}
+    with pytest.raises((KeyError, ValueError)):
+        surrogate_from(entry, surrogate_arrays(model.surrogate), model.fit.law, model.fitted_ranges)
 
 
 # what is refused

@@ -58,6 +58,24 @@ def test_a_row_becomes_a_step():
     assert steps.tokens == 64 * 4096
 
 
+@pytest.mark.parametrize(
+    ("cells", "layers", "loss"),
+    [
+        ({}, np.nan, np.nan),
+        ({"compile": "all"}, 1, 1),
+        ({"compile": "layers", "note": "eager"}, 1, 0),
+        ({"framework": "torchtitan fsdp + torch.compile"}, 1, np.nan),
+        ({"note": "Eager, no TP"}, 0, 0),
+    ],
+)
+def test_what_is_compiled_is_a_column_or_said_in_words(cells, layers, loss):
+    kernels = read({**ROW, **cells}).steps.kernels
+    assert [kernels.compiled[0], kernels.compiled_loss[0]] == pytest.approx([layers, loss], nan_ok=True)
+    assert np.isnan(kernels.dropout[0])
+    assert read({**ROW, "dropout": 1, "loss_chunks": 8}).steps.kernels.dropout[0] == 1
+    assert "compile" in skipped(compile="maybe")
+
+
 def test_what_is_left_out_is_the_plainest():
     names = [*REQUIRED, "step_time_s"]
     found = read({name: ROW[name] for name in names})
@@ -203,12 +221,12 @@ def test_a_table_without_any_usable_row_says_why():
 
 
 def test_columns_of_every_type_are_read(tmp_path):
-    table = pd.DataFrame([{**ROW, "vpp": None, "head_dim": None}, {**ROW, "vpp": 2, "head_dim": 128}])
+    table = pd.DataFrame([{**ROW, "vpp": None, "head_dim": None}, {**ROW, "vpp": 5, "head_dim": 128}])
     nullable, text = table.convert_dtypes(), table.astype(object).map(lambda v: None if v is None else str(v))
     table.to_parquet(tmp_path / "t.parquet")
     for other in (nullable, text, pd.read_parquet(tmp_path / "t.parquet")):
         found = read_measurements(other)
-        np.testing.assert_array_equal(found.steps.layouts.vpp, [1, 2])
+        np.testing.assert_array_equal(found.steps.layouts.vpp, [2, 5])  # blank: as usual
         assert (found.skipped, found.group.tolist()) == ({}, [0, 0])
 
 

@@ -1,0 +1,161 @@
+"""Batch, learning rate and optimizer where no law of the predictor reads them."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from foretrain.datasets.facts.optimisation import setting_costs
+from foretrain.datasets.runs.run_table import RunTable
+from foretrain.simulator.allocation.compute_optimal.optimal import compute_optimal
+from foretrain.simulator.config.run_config import RunConfig
+from foretrain.simulator.forecast.forecast import forecast
+from foretrain.simulator.forecast.together import predict_together
+from foretrain.simulator.predictor.predictor import Predictor
+from foretrain.simulator.predictor.storage.folder import load
+from foretrain.simulator.search.optimize import optimize
+from foretrain.simulator.search.study import Study
+
+WEB = load("web-text")
+TOKENS = 2e12
+
+
+def plan(tokens=TOKENS, params="7B", **optim):
+    return RunConfig.from_mapping({"model": {"params": params}, "data": {"tokens": tokens}, "optim": optim})
+
+
+def loss(predictor=WEB, **optim):
+    return forecast(plan(**optim), predictor).headline.loss_nats.median
+
+
+def test_the_usual_settings_change_nothing():
+    usual = float(setting_costs().usual_batch(np.array(TOKENS)))
+    assert loss(batch_tokens=round(usual)) == pytest.approx(loss(), rel=1e-6)
+    assert forecast(plan(), WEB).adjustments == ()
+    assert forecast(plan(optimizer="adamw"), WEB).adjustments == ()
+
+
+def test_a_large_batch_counts_as_fewer_tokens():
+    """McCandlish et al. 2018: D / (1 + B / B_critical), against what the usual batch wastes."""
+    costs = setting_costs()
+    usual, critical = (float(law(np.array(TOKENS))) for law in (costs.usual_batch, costs.critical_batch))
+    batch = 1e8
+    left = (1 + usual / critical) / (1 + batch / critical)
+    fewer = forecast(plan(TOKENS * left), WEB).headline.loss_nats.median
+    assert loss(batch_tokens=batch) == pytest.approx(fewer, rel=2e-3)  # a law's centre against its median over draws
+
+
+@pytest.mark.parametrize("name", ["batch_tokens", "lr"])
+def test_the_further_from_the_best_the_higher_the_loss(name):
+    best = {"batch_tokens": 4.4e6, "lr": 7e-4}[name]
+    for way in (2.0, 0.5):
+        found = [loss(**{name: best * way**step}) for step in range(8)]
+        assert found == sorted(found)
+        assert found[-1] > 1.02 * found[0]
+
+
+def test_what_is_far_off_is_said_in_plain_words():
+    result = forecast(plan(lr=5e-3, batch_tokens="128M"), WEB)
+    batch, rate = result.to_dict()["adjustments"]
+    low, high = batch["loss_percent_90"]
+    assert 0 < low < batch["loss_percent"] < high
+    assert batch["recommended_batch_tokens"] < batch["critical_batch_tokens"] < 128e6
+    assert "the critical batch" in batch["sentence"]
+    assert "diverge" in rate["sentence"]
+    assert {batch["sentence"], rate["sentence"]} < set(result.warnings)
+    assert not any(text.startswith("not read") for text in result.warnings)
+    parts = result.headline.decomposition_nats
+    assert parts["batch"] > 0 < parts["learning_rate"]
+    assert math.fsum(parts.values()) == pytest.approx(result.headline.loss_nats.median)
+    assert forecast(plan(lr=5e-4, batch_tokens="4M"), WEB).warnings == forecast(plan(), WEB).warnings
+
+
+def test_muon_gains_tokens_and_less_of_them_with_size():
+    gains = []
+    for params in ("125M", "1B", "70B"):
+        found = [forecast(plan(params=params, tokens="20B", optimizer=name), WEB) for name in ("adamw", "muon")]
+        gains.append(found[1].adjustments[0].facts["tokens_factor"])
+        assert found[1].headline.loss_nats.median < found[0].headline.loss_nats.median
+    assert 1.4 >= gains[0] > gains[1] > gains[2] > 1
+    result = forecast(plan(optimizer="my_own_optimizer", lr=0.02), WEB)
+    assert result.adjustments == ()  # whose rates mean nothing to AdamW's
+    assert "not read by this predictor: optim.optimizer, optim.lr" in result.warnings
+
+
+def test_what_a_law_reads_is_left_to_it():
+    steplaw = load("steplaw")
+    assert forecast(plan(params="1B", tokens="50B", lr=2e-3, batch_tokens="1M"), steplaw).adjustments == ()
+
+
+def test_plans_with_the_same_settings_share_their_error():
+    same = [plan(batch_tokens="64M"), plan(2.2e12, batch_tokens="64M")]
+    joint = predict_together([*same, plan(2.2e12)], WEB, "loss")
+    assert joint.difference(1).scale_nats < joint.difference(2).scale_nats
+    plain = predict_together([plan(), plan(2.2e12)], WEB, "loss")
+    assert joint.difference(1).scale_nats < 2.0 * plain.difference(1).scale_nats
+    eigenvalues = np.linalg.eigvalsh(joint.correlation)
+    assert eigenvalues.min() > -1e-9
+
+
+def test_the_optimum_is_of_the_plans_settings():
+    config = plan(batch_tokens="64M", lr=2e-3)
+    found = compute_optimal(WEB, config=config)
+    assert found.plan.loss_nats == pytest.approx(forecast(config, WEB).headline.loss_nats.median, rel=1e-9)
+
+
+def test_a_search_finds_the_batch_that_suits():
+    study = Study.from_mapping(
+        {
+            "run": {"model": {"params": "1B"}, "data": {"tokens": "100B"}},
+            "predictor": "web-text",
+            "space": {
+                "optim.batch_tokens": {"low": "256K", "high": "64M", "log": True},
+                "optim.optimizer": ["adamw", "muon"],
+            },
+            "objective": "loss_nats",
+            "search": {"trials": 40, "seed": 1},
+        }
+    )
+    found = optimize(study)
+    assert not any("doesn't know" in note for note in found.notes)
+    best = found.best.evaluation.config.optim
+    assert best.optimizer == "muon"
+    assert 0.5e6 < best.batch_tokens < 2.1e6
+
+
+def test_plans_are_held_against_the_settings_of_the_predictors_own_runs():
+    rows = [
+        {"params": n, "tokens": 20 * n * ratio, "loss": 1.7 + 400 * n**-0.34 + 1500 * (20 * n * ratio) ** -0.36}
+        | {"batch_tokens": 2e6, "lr": 1e-3, "optimizer": "Muon"}
+        for n in (5e7, 1e8, 2e8, 4e8, 8e8)
+        for ratio in (0.5, 1, 4)
+    ]
+    own = Predictor.fit(RunTable.from_frame(pd.DataFrame(rows)), law="chinchilla", name="own")
+    base = {"params": "2B", "tokens": "40B"}
+    assert forecast(plan(**base, batch_tokens=2e6, optimizer="muon"), own).adjustments == ()
+    (batch, gone) = forecast(plan(**base, batch_tokens=16e6, optimizer="adamw"), own).adjustments
+    assert batch.log_loss[0] > 0
+    assert gone.log_loss[0] > 0  # what Muon gained
+    (smaller,) = forecast(plan(**base, batch_tokens=5e5, optimizer="muon"), own).adjustments
+    assert smaller.log_loss[0] < 0
+
+
+def test_what_suits_is_recommended():
+    told = forecast(plan(), WEB).to_dict()["recommended_settings"]
+    assert forecast(plan(lr=told["lr"], batch_tokens=round(told["batch_tokens"])), WEB).to_dict()["loss_nats"][
+        "median"
+    ] == pytest.approx(loss(), rel=1e-6)
+    assert told["batch_tokens"] < told["critical_batch_tokens"]
+    assert forecast(plan(params="1B", tokens="50B"), load("steplaw")).recommended == {}
+
+
+def test_rates_of_experts_go_by_all_of_their_parameters():
+    """Li et al. 2025 (arXiv:2503.04715): total, not active, parameters set the best rate of routed models."""
+    experts = {"params": "8B", "params_active": "1B", "num_experts": 32, "experts_per_token": 2}
+    data, optim = {"tokens": "100B"}, {"lr": 1e-4}
+    found = {}
+    for name, model in {"routed": experts, "dense": {"params": "8B"}}.items():
+        config = RunConfig.from_mapping({"model": model, "data": data, "optim": optim})
+        (rate,) = forecast(config, WEB).adjustments
+        found[name] = rate.facts["recommended_lr"]
+    assert found["routed"] == pytest.approx(found["dense"], rel=0.01)
