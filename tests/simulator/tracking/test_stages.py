@@ -91,7 +91,8 @@ def test_a_cooldown_that_leaves_the_run_has_an_end_of_its_own():
     cooled = path_of(branch_plans(staged)[0].config)
     truth = float((basis(Shape().array(), cooled.decay([steps])) @ np.array([2.6, 0.3, 0.13]))[0])
     assert steps == 6000
-    assert low[0] < truth < high[0] and end.loss[0] == pytest.approx(truth, rel=0.01)
+    assert low[0] < truth < high[0]
+    assert end.loss[0] == pytest.approx(truth, rel=0.01)
     assert found.to_dict()["branches"][0]["name"] == "early"
 
 
