@@ -2,8 +2,9 @@
 
 The shared curves of 25M and 100M (nine schedules each) get the level of another text from 60 % of the run on, as a run
 of two mixes has it. The plan states that change (`data.stages`), or doesn't. From what is logged up to 80 %: is a
-regression reported, and how far off is the forecast of the end? Then a true regression comes on top at 70 %. Nothing is
-known beforehand (generic prior). A real two-stage mix with its plan is in no public table: the levels are made.
+regression reported, and how far off is the forecast of the end? Then a true regression comes on top at 70 %. A real
+two-stage mix with its plan is in no public table: the levels are made. Last, a constant run that is seen up to step
+20,000 and a cooldown that leaves it there, which is another real run: how far off is the forecast of its end?
 
     python benchmarks/planned_changes.py
 """
@@ -15,8 +16,9 @@ from dataclasses import replace
 import numpy as np
 from _tables import DATA
 from foretrain.simulator.curve.law.prior import generic_prior
+from foretrain.simulator.curve.law.transfer import Library
 from foretrain.simulator.curve.library import Curve
-from foretrain.simulator.curve.prefix import condition
+from foretrain.simulator.curve.prefix import Z, condition
 from foretrain.simulator.curve.rates.changes import PlannedChange
 from foretrain.simulator.curve.rates.planned_changes import TEXT_LOG_SD
 from foretrain.simulator.curve.reading import read_curves
@@ -75,6 +77,27 @@ def main() -> None:
         found = np.mean([alarm(stating(changed(one, 0.10, rise))) for one in some])
         plain = np.mean([alarm(changed(one, 0.0, rise)) for one in some])
         print(f"{rise:18.0%} {found:36.0%} {plain:20.0%}", flush=True)
+    _cooldowns({one.run_id: one for one in curves})
+
+
+def _cooldowns(curves: dict[str, Curve]) -> None:
+    """The end of cooldowns foretold from the run that they leave."""
+    print("\ncooldowns that leave a constant run at step 20,000, from that run: error of their end, 90 % interval")
+    for size, other in (("25m", "100m"), ("100m", "25m")):
+        main = curves[f"mpl_{size}_constant_72000"]
+        seen = main.until(20_000)
+        now = float(seen.loss[-1])
+        relatives = Library([one for name, one in curves.items() if f"_{other}_" in name])
+        for form, name in (("exponential", "wsd_20000_24000"), ("linear", "wsdld_20000_24000")):
+            end = curves[f"mpl_{size}_{name}"]
+            said = []
+            for prior in (generic_prior(now), relatives.prior(main.family, main.size, main.path, now)):
+                found = condition(main.path, prior, seen.step, seen.loss).end_of(end.path)
+                low, high = found.interval(0.9)
+                held = "holds" if low[0] <= end.final_loss <= high[0] else "misses"
+                error, width = found.loss[0] / end.final_loss - 1, Z[0.9] * found.log_sd[0]
+                said.append(f"{prior.name} {error:+.2%} ± {width:.2%} {held}")
+            print(f"{size:>5} {form:12} {'   '.join(said)}")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,9 @@ from ...core.version import __version__
 from ...datasets.run_logs.records import Notice
 from ..config.run_config import RunConfig
 from ..curve.law.prior import CurvePrior
-from ..curve.prefix import CurvePosterior
+from ..curve.prefix import CurvePosterior, LossBand
+from ..curve.rates.branches import branch_plans
+from ..curve.rates.planned_rates import path_of
 from ..curve.tracking import Shift
 from .pace import RunPace
 from .reading import RunLog
@@ -97,6 +99,18 @@ class Tracking(Summarised):
         return self.log.path.steps
 
     @property
+    def tokens(self) -> float:
+        """Tokens behind, by the batches of the plan."""
+        path = self.log.path
+        return float(path.batches(self.log.now) / path.batches(self.steps)) * self.config.data.tokens
+
+    @property
+    def branch_ends(self) -> dict[str, tuple[int, LossBand]]:
+        """By name of a branch of the plan, such as an earlier cooldown: its last step, and the loss expected there."""
+        paths = {one.name: path_of(one.config) for one in branch_plans(self.config)}
+        return {name: (path.steps, self.belief.end_of(path)) for name, path in paths.items()}
+
+    @property
     def ok(self) -> bool:
         """Whether nothing speaks for stopping: neither behind nor diverged, and no regression was noticed."""
         return self.verdict not in ("behind", "diverged") and self.shift is None
@@ -144,10 +158,11 @@ class Tracking(Summarised):
             "perplexity": None if self.perplexity is None else self.perplexity.to_dict(),
             "difference_nats": None if self.difference_nats is None else self.difference_nats.to_dict(),
             "p_target": self.p_target,
+            "branches": [_branch(name, *end) for name, end in self.branch_ends.items()],
             "step": log.now,
             "steps": self.steps,
             "progress": log.now / self.steps,
-            "tokens": float(log.path.batches(log.now) / log.path.batches(self.steps)) * self.config.data.tokens,
+            "tokens": self.tokens,
             "points": len(log.step),
             "spikes": self.belief.points.spikes,
             "last_loss_nats": float(log.loss[-1]),
@@ -171,6 +186,12 @@ def _shift(shift: Shift) -> Mapping[str, float]:
         "sd_share": shift.sd,
         "z": shift.z,
     }
+
+
+def _branch(name: str, steps: int, end: LossBand) -> Mapping[str, Any]:
+    low, high = end.interval(0.9)
+    ends = [float(low[0]), float(high[0])]
+    return {"name": name, "steps": steps, "loss_nats": float(end.loss[0]), "loss_nats_90": ends}
 
 
 def _verdict(result: Tracking) -> str:

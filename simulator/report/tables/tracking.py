@@ -27,7 +27,7 @@ def tracking_view(result: Tracking) -> RenderableType:
     share = log.now / result.steps
     title = (
         f"{result.config.name or 'run'}: step {log.now:.0f} of {result.steps} ({share:.0%}), "
-        f"{format_count(share * tokens)} of {format_count(tokens)} tokens"
+        f"{format_count(result.tokens)} of {format_count(tokens)} tokens"
     )
     blocks: list[RenderableType] = [Text(title, style="bold"), _losses(result)]
     if result.difference_nats is not None:
@@ -35,6 +35,11 @@ def tracking_view(result: Tracking) -> RenderableType:
         blocks.append(Text(f"against the plan: {told}"))
     if result.p_target is not None:
         blocks.append(Text(f"chance of reaching the target: {percent(result.p_target)}"))
+    for name, (steps, end) in result.branch_ends.items():
+        low, high = end.interval(0.9)
+        blocks.append(
+            Text(f"{name}, to step {steps:,}: ends at {end.loss[0]:.3f} nats (90 %: {low[0]:.3f} to {high[0]:.3f})")
+        )
     if result.pace is not None:
         blocks += [_times(result.pace), *map(Text, _dates(result.pace))]
     rests = f"rests on {len(log.step)} points of {log.metric} in {log.where}; curves: {_curves(result)}"

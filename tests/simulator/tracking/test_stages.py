@@ -9,6 +9,7 @@ import pytest
 from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.curve.law.multipower import Shape, basis
 from foretrain.simulator.curve.law.prior import generic_prior
+from foretrain.simulator.curve.rates.branches import branch_plans
 from foretrain.simulator.curve.rates.changes import PlannedChange
 from foretrain.simulator.curve.rates.path import RatePath
 from foretrain.simulator.curve.rates.planned_rates import path_of
@@ -78,6 +79,21 @@ def test_a_restart_that_warms_up_again_is_no_regression_where_it_is_planned():
     step, loss = run(path_of(plan({"stages": stages})), upto=0.8)
     assert track(plan({"stages": stages}), log_of(step, loss)).shift is None
     assert track(plan({"schedule": "cosine", "lr_final": 3e-5}), log_of(step, loss)).shift is not None
+
+
+def test_a_cooldown_that_leaves_the_run_has_an_end_of_its_own():
+    """As lies between where the run is and where it will end, and as the law says."""
+    early = {"name": "early", "share": 0.1, "lr_final": 0, "branch": True}
+    staged = plan({"stages": [{"share": 0.5}, early, {}, {"share": 0.2, "lr_final": 0}]})
+    step, loss = run(path_of(staged), upto=0.6)
+    found = track(staged, log_of(step, loss))
+    (steps, end), (low, high) = found.branch_ends["early"], found.branch_ends["early"][1].interval(0.9)
+    cooled = path_of(branch_plans(staged)[0].config)
+    truth = float((basis(Shape().array(), cooled.decay([steps])) @ np.array([2.6, 0.3, 0.13]))[0])
+    assert steps == 6000
+    assert low[0] < truth < high[0]
+    assert end.loss[0] == pytest.approx(truth, rel=0.01)
+    assert found.to_dict()["branches"][0]["name"] == "early"
 
 
 def test_tokens_of_a_log_are_turned_into_steps_by_the_batches_of_the_plan():

@@ -1,8 +1,11 @@
 """Forecasts of staged plans: as plain ones where nothing changes; else late texts count more, what is open is said."""
 
+import math
+
 import foretrain
 import numpy as np
 import pytest
+from foretrain.core.errors import ConfigError
 from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.forecast.stages.levels import end_nats, text_levels
 from foretrain.simulator.forecast.stages.one_text import TextStages, as_one_text
@@ -112,7 +115,7 @@ def test_plans_in_stages_are_compared_searched_and_shown(predictor, tmp_path):
     }  # fmt: skip
     assert foretrain.optimize(study).best is not None
     study["run"] = plan(optim={"stages": [{"tokens": "80B"}, {"tokens": "20B", "lr_final": 0}]}).to_mapping()
-    with pytest.raises(ConfigError, match="optim.stages are stated in tokens, which add up to 1e"):
+    with pytest.raises(ConfigError, match=r"optim\.stages are stated in tokens, which add up to 1e"):
         foretrain.optimize(study)
     from foretrain.simulator.report.documents.contents.plans import facts
 
