@@ -291,7 +291,7 @@ class _Estimate:
         if hardware.release is not None:
             framework = int(np.ravel(self.steps.layouts.framework)[0])
             unmeasured = self.fitted.releases.note(framework, self.space.release, hardware.release)
-            notes += [] if unmeasured is None else [unmeasured]
+            notes += [] if unmeasured is None else [f"hardware.{unmeasured}"]
         beyond = self.layout.devices > self.space.per_node
         if beyond and hardware.inter_node_gbit_per_s is None and hardware.accelerator in catalogue().values():
             usual = hardware.machine.inter_node_gbit_per_s

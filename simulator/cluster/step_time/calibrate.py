@@ -10,6 +10,7 @@ import numpy as np
 
 from ....core.errors import InfeasibleError, InputError
 from ...config.run_config import RunConfig
+from ...config.software_release import release_name
 from ..layout_choice import choose_layout, plan_space, plan_steps
 from ..layouts.candidates import LayoutSpace
 from ..layouts.layout import ParallelLayout
@@ -102,4 +103,16 @@ def _calibrated(
         "half_width_after": np.expm1(made.spread.quantiles[_LEVEL] * made.log_sd(steps)),
     }
     rows = [{"name": name, **{k: float(v[i]) for k, v in columns.items()}} for i, name in enumerate(names)]
-    return made, {"calibrated_on": made.calibrated_on, "steps": rows}
+    facts: dict[str, Any] = {"calibrated_on": made.calibrated_on, "steps": rows}
+    notes = _unmeasured_releases(steps, fitted)
+    return made, facts | {"notes": notes} if notes else facts
+
+
+def _unmeasured_releases(steps: Steps, fitted: StepTimeModel) -> list[str]:
+    """What is said of releases that steps state and nobody measured."""
+    stated = np.broadcast_arrays(np.atleast_1d(steps.layouts.framework), np.atleast_1d(steps.layouts.release))
+    pairs = sorted(
+        {(int(framework), float(release)) for framework, release in zip(*stated, strict=True) if release > 0}
+    )
+    notes = (fitted.releases.note(framework, release, release_name(release)) for framework, release in pairs)
+    return [note for note in notes if note is not None]

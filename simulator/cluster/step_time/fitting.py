@@ -79,12 +79,17 @@ def kind_offsets(steps: Steps, source: np.ndarray, offsets: Mapping[str, float])
         found.setdefault((int(generations[row]), int(frameworks[row])), []).append(offsets[str(name)])
     kinds = np.zeros((len(GENERATIONS) + 1, len(FRAMEWORKS)))
     for cell, values in found.items():
-        each, middle = np.array(values), float(np.median(values))
+        each = np.array(values)
+        weights = _about(each, float(np.median(each)))
         for _ in range(_REWEIGHTED):
-            weights = 1.0 / (1.0 + ((each - middle) / KIND_SCALE) ** 2)
-            middle = float(weights @ each / weights.sum())
-        kinds[cell] = KIND_VARIANCE * weights.sum() * middle / (KIND_VARIANCE * weights.sum() + 1.0)
+            weights = _about(each, float(weights @ each / weights.sum()))
+        kinds[cell] = KIND_VARIANCE * (weights @ each) / (KIND_VARIANCE * weights.sum() + 1.0)
     return kinds
+
+
+def _about(offsets: np.ndarray, middle: float) -> np.ndarray:
+    """How much each source counts about the middle of its kind."""
+    return 1.0 / (1.0 + ((offsets - middle) / KIND_SCALE) ** 2)
 
 
 def sources_by_model(steps: Steps, source: np.ndarray) -> np.ndarray:

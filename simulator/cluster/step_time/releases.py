@@ -96,7 +96,7 @@ class Releases:
         earlier = [number for number in numbers if number < release] or numbers[:1]
         newest = not numbers or release == 0 or release > numbers[-1]
         return (
-            f"hardware.release {shown(said)}: no step time was measured with it ({known}); "
+            f"release {shown(said)}: no step time was measured with it ({known}); "
             f"{'the newest' if newest else release_name(earlier[-1])} is taken, and the interval is wider for it"
         )
 

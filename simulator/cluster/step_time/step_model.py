@@ -172,11 +172,12 @@ class StepTimeModel:
         if same:
             return 1.0
         if self.own is None:
-            shared = float((tangents[0] @ self.covariance @ tangents[1].T)[0, 0])
+            unknown = self._shared_sd(first) * self._shared_sd(other)
+            shared = float((tangents[0] @ self.covariance @ tangents[1].T)[0, 0] + unknown[0])
         else:
             prior, own = self.own.before, self.own
-            shares = [time_shares(step_time(steps, self.efficiencies)) for steps in (first, other)]
-            alike = likeness(*shares, first.layouts.release, other.layouts.release)
+            shares, of_other = (time_shares(step_time(steps, self.efficiencies)) for steps in (first, other))
+            alike = likeness(shares, of_other, first.layouts.release, other.layouts.release)
             noise = self._noise_sd(first)[:, None] * self._noise_sd(other)[None, :]
             before = tangents[0] @ prior @ tangents[1].T + noise * alike
             learned = self._with_measured(first) @ own.precision @ self._with_measured(other).T

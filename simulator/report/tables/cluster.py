@@ -168,7 +168,8 @@ def calibration_view(result: Mapping[str, Any], where: str) -> RenderableType:
     lines = [f"wrote {where}: simulate predict --config run.yaml --calibration {where}"]
     if "layout" in result:
         lines.insert(0, f"taken as measured in the layout {layout_text(ParallelLayout(**result['layout']))}")
-    return Group(table, *map(Text, lines))
+    notes = [Text(f"! {note}", style="yellow") for note in result.get("notes", [])]
+    return Group(table, *map(Text, lines), *notes)
 
 
 def score_view(result: Mapping[str, Any]) -> RenderableType:

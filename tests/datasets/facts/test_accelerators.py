@@ -3,6 +3,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from foretrain.core.errors import ConfigError
 from foretrain.datasets.facts import accelerators
@@ -181,3 +182,25 @@ def test_the_catalogue_agrees_with_the_shared_table():
             assert stated.get(f"mamf_{precision}_tflops", 0.0) <= entry.matmul_tflops.get(precision, 0.0)
         # a vendor's GB may be 10^9 bytes or GiB, and part of it may be reserved
         assert stated["hbm_gb"] * 0.93 <= entry.hbm_gib <= stated["hbm_gb"]
+
+
+def test_what_nobody_measured_attains_the_share_of_its_kin():
+    """MI300X and MI325X reach about half of their peaks, which 0.82 of it for every GPU didn't know."""
+
+    def share(name: str, precision="bf16") -> float:
+        one = accelerator(name)
+        return one.attainable_flops(precision) / one.peak_flops(precision)
+
+    assert share("H100-SXM-80") == pytest.approx(794.5 / 989)
+    assert share("GB300") == pytest.approx(np.cbrt(1745 / 2250 * 1769 / 2250 * 1822 / 2500))
+    assert share("MI355X") == pytest.approx(np.sqrt(708 / 1307 * 843 / 1307))
+    assert share("Gaudi3") == share("Gaudi3", "fp8") == share("Gaudi2")
+    assert share("TPUv6e") == 0.95
+    assert share("GB200", "nvfp4") == 0.6
+    for vendor, generation in (("nvidia", "hopper"), ("nvidia", "rubin"), ("other", "one"), (None, None)):
+        custom = Accelerator(vendor=vendor, generation=generation, peak_tflops={"bf16": 100})
+        assert 50e12 < custom.attainable_flops("bf16") < 95e12
+    # the best measured share of the peak is never above it
+    for name, one in catalogue().items():
+        for precision in one.peak_tflops:
+            assert one.attainable_flops(precision) <= one.peak_flops(precision), (name, precision)

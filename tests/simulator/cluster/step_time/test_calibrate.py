@@ -159,3 +159,11 @@ def test_no_time_at_all():
 def test_a_plan_that_says_too_little():
     with pytest.raises(ConfigError, match=r"hardware\.accelerator, hardware\.count: missing"):
         calibrate_on_plan(plan("hardware=null"), [2.0], SHIPPED)
+
+
+def test_a_release_that_nobody_measured_is_spoken_of():
+    known = rows({"step_time_s": 9.0, "framework": "megatron-bridge 26.04"}, {"step_time_s": 9.0, "micro_batch": 2})
+    assert "notes" not in calibrate_on_rows(known, SHIPPED)[1]
+    unknown = rows({"step_time_s": 9.0, "release": "27.12"}, {"step_time_s": 9.0, "micro_batch": 2})
+    (note,) = calibrate_on_rows(unknown, SHIPPED)[1]["notes"]
+    assert note.startswith("release '27.12': no step time was measured with it (those of megatron are 25.09, ")

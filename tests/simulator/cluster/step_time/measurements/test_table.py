@@ -87,6 +87,13 @@ def test_what_is_left_out_is_the_plainest():
     assert found.memory_kind[0] == "allocated"
 
 
+def test_a_release_is_its_columns_or_the_frameworks():
+    columns = {"framework": "megatron-bridge 26.02", "release": None}
+    rows = [columns, {**columns, "release": "26.04.01"}, {**columns, "release": 26.1}, {"framework": "megatron-lm"}]
+    found = read(*({**ROW, **row} for row in rows)).steps.layouts.release
+    np.testing.assert_allclose(found, [2602, 2604.01, 2610, 0])
+
+
 def test_tied_embeddings_follow_from_the_number_of_parameters():
     total = [read({**ROW, "params_total_b": size}).steps.models.params_total for size in (6.738, 6.607)]
     assert total == [6_738_415_616, 6_738_415_616 - 32000 * 4096]
@@ -176,6 +183,7 @@ def test_measures_are_finite_and_above_0(column):
         ({"flash_attn": "maybe"}, "with flash_attn that isn't a number"),
         ({"recompute": "some"}, "with recompute 'some'"),
         ({"offload": 1}, "with offload, not saying of what"),
+        ({"release": "newest"}, "with release that isn't a version such as 26.04"),
     ],
 )
 def test_rows_are_skipped_by_reason(changed, reason):
