@@ -113,7 +113,7 @@ def test_a_named_law_at_one_size_needs_a_prior(table):
 
 def test_a_named_law_with_more_parameters_than_runs_needs_a_prior(table):
     domains = tuple(f"d{i}" for i in range(17))
-    with pytest.raises(FitError, match=r"20 runs for 27 parameters; take --prior public"):
+    with pytest.raises(FitError, match=r"20 runs for 28 parameters; take --prior public"):
         require(law("general+mixture", domains), table(20, domains))
     require(law("general+mixture", domains), table(20, domains), public_prior())
 
