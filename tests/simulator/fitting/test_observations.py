@@ -71,9 +71,9 @@ def test_columns_that_are_all_blank_are_left_out():
 def test_every_optional_column_is_one_that_some_law_reads():
     table = RunTable.from_frame(pd.DataFrame({
         "params": [1e8, 2e8], "tokens": [1e10, 2e10], "loss": [3.0, 2.9], "unique_tokens": [5e9, 2e10],
-        "num_experts": [1, 8], "lr": [1e-3, 2e-3], "batch_tokens": [1e6, 2e6],
+        "num_experts": [1, 8], "lr": [1e-3, 2e-3], "batch_tokens": [1e6, 2e6], "params_total": [1e8, 1e9],
     }))  # fmt: skip
-    optional = {"unique_tokens", "num_experts", "lr", "batch_tokens"}
+    optional = {"unique_tokens", "num_experts", "lr", "batch_tokens", "params_total"}
     assert set(known_columns(table)) == {"params", "tokens"} | optional
     assert {one.name for one in law_columns()} == optional
 
