@@ -26,7 +26,7 @@ __all__ = ["LEAST_CHANCE", "PlannedLoss", "Tracking", "Verdict"]
 
 LEAST_CHANCE = 0.1
 """Chance of a stated target below which a run is behind, even where the 90 % interval still holds it. Of runs that will
-just reach their target one in ten falls below it at some look; at a fifth, one in five would."""
+just reach their target, one in ten falls below it at any one look; at a chance of 20 %, one in five would."""
 
 Verdict = Literal["on track", "ahead", "behind", "diverged", "too early"]
 
