@@ -41,7 +41,7 @@ FORECAST_KEYS = DOMAIN_KEYS | {
     "name", "domains", "average", "p_target", "p_all", "chances", "waterfall", "extrapolation_gap_decades",
     "training_flops", "params_total", "params_active", "params_fitted",
     "tokens", "epochs", "predictor", "warnings", "config", "seed", "version",
-    "cluster_missing", *CLUSTER_KEYS,
+    "cluster_missing", "adjustments", "recommended_settings", "branches", *CLUSTER_KEYS,
 }  # fmt: skip
 PREDICTOR_KEYS = {
     "name", "title", "source", "corpus", "val_domain", "tokenizer", "params_kind", "table", "digest", "command", "law",

@@ -20,8 +20,8 @@ BATCH = 4096
 # These names are a promise to whoever parses them: add, never rename.
 KEYS = {
     "name", "verdict", "ok", "sentence", "z", "shift", "plan", "loss_nats", "perplexity", "difference_nats", "p_target",
-    "step", "steps", "progress", "tokens", "points", "spikes", "last_loss_nats", "diverged_at_step", "log", "metric",
-    "step_unit", "prior", "time", "notices", "config", "version",
+    "branches", "step", "steps", "progress", "tokens", "points", "spikes", "last_loss_nats", "diverged_at_step", "log",
+    "metric", "step_unit", "prior", "time", "notices", "config", "version",
 }  # fmt: skip
 TIME_KEYS = {
     "step_time_s", "tokens_per_s", "mfu", "elapsed_days", "lost_share", "days_left", "wall_clock_days", "finish",

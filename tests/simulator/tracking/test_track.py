@@ -177,7 +177,7 @@ def test_plain_values(plan, losses, write_log):
     assert json.loads(json.dumps(facts, allow_nan=False)) == facts
     assert set(facts) == {
         "name", "verdict", "ok", "sentence", "z", "shift", "plan", "loss_nats", "perplexity", "difference_nats",
-        "p_target", "step", "steps", "progress", "tokens", "points", "spikes", "last_loss_nats",
+        "p_target", "branches", "step", "steps", "progress", "tokens", "points", "spikes", "last_loss_nats",
         "diverged_at_step", "log", "metric", "step_unit", "prior", "time", "notices", "config", "version",
     }  # fmt: skip
     assert facts["time"]["step_time_s"] == pytest.approx(2)
