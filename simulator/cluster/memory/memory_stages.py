@@ -91,7 +91,9 @@ class Stages:
         # With a pipeline, PyTorch's FSDP keeps weights and gradients whole between micro-batches (torchtitan does),
         # since gathering them for every one would cost more than the pipeline saves.
         self.whole = (layouts.framework == _FSDP) & (layouts.pp > 1)
-        self.zero = np.where(self.whole, np.minimum(layouts.zero_stage, 1.0), layouts.zero_stage)
+        # Others add gradients up over micro-batches and reduce them once a step, so stage 2 is stage 1 there.
+        once = self.whole | ((layouts.zero_stage == 2) & (layouts.pp > 1))
+        self.zero = np.where(once, np.minimum(layouts.zero_stage, 1.0), layouts.zero_stage)
         chunks = layouts.pp * layouts.vpp
         self.even = models.layers % chunks == 0
         # Where chunks don't divide the layers, the embedding and the head count as a layer each.
