@@ -402,7 +402,7 @@ def calibrated(tmp_path_factory, call_in) -> str:
         lambda text: b"[1, 2]",
         lambda text: b"null",
         lambda text: bytes(range(256)),
-        lambda text: text.replace('"format":2', '"format":99').encode(),
+        lambda text: text.replace('"format":3', '"format":99').encode(),
         lambda text: re.sub(r'"offset":[^,]*', '"offset":NaN', text).encode(),
         lambda text: re.sub(r'"offset":[^,]*', '"offset":"far"', text).encode(),
         lambda text: b"[" * 100_000,

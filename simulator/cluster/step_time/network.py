@@ -20,10 +20,10 @@ __all__ = ["Network"]
 
 _TPU = GENERATIONS.index("tpu")
 _DEEPSPEED = FRAMEWORKS.index("deepspeed")
-_DEEPSPEED_CARDS = 0.66
+_DEEPSPEED_CARDS = 0.72
 """Network cards whose bandwidth DeepSpeed's stage 3 gets of a node's: it gathers matrix by matrix. Narayanan et al.
 2021, table 2: three times the weights of 175B and 530B pass in 67 and 184 s on 1,536 and 2,240 GPUs with 25 GB/s each,
-and in hardly another time on half as many."""
+a tenth of which is other work, and in hardly another time on half as many."""
 _HOP_INSIDE_S, _HOP_BETWEEN_S = 3.4e-6, 14e-6
 """Latency of one hop of a ring, of which a gather makes one for every rank: what NCCL (2.19, src/graph/tuning.cc, hwLat
 of rings with the simple protocol) counts for NVLink and for the network."""
