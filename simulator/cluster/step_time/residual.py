@@ -116,5 +116,5 @@ def _numbers(plain: Mapping[str, Any], name: str) -> np.ndarray:
 def fit_residual(x: np.ndarray, log_errors: np.ndarray, weights: np.ndarray, seed: int = 0) -> Residual:
     """Fit trees to log errors (n,) at features (n, features); deterministic for a seed."""
     trees = Trees.grow(x, log_errors, weights, {**_SETTINGS, "seed": seed}, _ROUNDS)
-    edges = np.quantile(x, [0.005, 0.995], axis=0) + np.array([[-1e-6], [1e-6]])
+    edges = np.quantile(x, [0.005, 0.995], axis=0) + np.array([[-1e-4], [1e-4]])  # more than files round
     return Residual(trees, lowest=edges[0], highest=edges[1])
