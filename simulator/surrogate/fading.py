@@ -55,7 +55,7 @@ class Fade:
         rows, apart = _between_sizes(observations, mask)
         if apart.max(initial=0.0) < _SIZES_APART:
             return usual
-        fit = np.array([process.log_likelihood(rows, np.exp(-rate * apart)) for rate in usual.rates])
+        fit = process.log_likelihoods(rows, (np.exp(-rate * apart) for rate in usual.rates))
         weights = usual.weights * np.exp(fit - fit.max())
         return cls(usual.tried, usual.rates, weights / weights.sum())
 

@@ -54,7 +54,7 @@ def test_whatever_learned_it_a_correction_fades_from_the_sizes_where_mixes_were_
             ratio = faded.log_loss / whole.log_loss
             np.testing.assert_allclose(ratio, ratio[0])
             assert (faded.variance >= np.minimum(whole.variance, surrogate.process.prior_variance) * (1 - 1e-6)).all()
-            shares.append(ratio[0])
+            shares.append(round(float(ratio[0]), 9))
     assert shares == sorted(shares, reverse=True)
     assert shares[2] == pytest.approx(np.exp(-PER_DECADE), rel=0.03)
 
