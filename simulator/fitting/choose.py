@@ -203,6 +203,9 @@ def choose(observations: Observations, prior: LawPrior | None, *, seed: int = 0)
         return Choice(preferred, f"{why}; {few} for a back-test", scores, left_out, {preferred: 1.0})
 
     worth = _worth(names)
+    if any(term.tunes for term in observations.law(preferred).terms):
+        # what rate and batch cost is fitted too freely beside another core: its best loss may rise with size
+        worth = {name: share for name, share in worth.items() if name.split("+")[0] == preferred.split("+")[0]}
     weights = stacking_weights({name: scores[name] for name in worth}, worth)
     law = max(weights, key=lambda name: weights[name])
     if law != preferred:
