@@ -162,7 +162,10 @@ class HardwareConfig(Frozen):
         description="Whether training drops activations at random; masks take memory (default: only of GPT-like "
         "models under megatron and deepspeed without flash attention, as was usual before 2023).",
     )
-    release: Annotated[str, BeforeValidator(_release), WithJsonSchema({"type": ["string", "number"]})] | None = Field(
+    release: (
+        Annotated[str, BeforeValidator(_release), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "number"}]})]
+        | None
+    ) = Field(
         default=None,
         description="Release of the training software by year and month, such as 26.04 or 26.04.01 "
         "(default: the newest whose step times were measured); it stands for megatron where framework isn't stated.",

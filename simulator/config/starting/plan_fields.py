@@ -90,7 +90,7 @@ def _of(
         elif not entry.get("deprecated"):
             text = entry.get("description", "")
             stated, usual = entry.get("default"), _DEFAULT.search(text)
-            default = usual[1] if usual else "" if stated in (None, {}) else _plain(stated)
+            default = usual[1] if usual else "" if stated in (None, {}, []) else _plain(stated)
             unit = units.get(path) or next((unit for end, unit in _UNITS if path.endswith(end)), "")
             kind = ", or ".join(dict.fromkeys(_kinds(entry)))
             yield PlanField(path, kind, unit, default, key in required, _DEFAULT.sub("", text))
