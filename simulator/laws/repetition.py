@@ -15,7 +15,7 @@ _MOST_HARM = 3.5  # in loss levels: how far a guess among 50,000 tokens lies abo
 _HALF_OF_IT = (
     4.0  # parameters per unique token; all of a text fits into 1.4: 3.6 bits each (arXiv 2505.24832), 5 a token
 )
-_NO_LIMIT = -25.0  # log of parameters per unique token: even the smallest model could memorise everything
+_NO_LIMIT = -8.0  # log of parameters per unique token: even the smallest model could memorise everything
 _STEEPNESS = 2.0  # of the share of the text that is memorised, over parameters per unique token: 1.5 to 2 are alike
 
 
