@@ -98,8 +98,8 @@ def _refuse_contradictions(raw: RawTable, frame: Frame, keys: list[str]) -> None
     raw.refuse_row(
         row,
         f"{raw.label('run_id')}: run_id {second['run_id']!r}{domain} is there already, at {raw.locate(first_row)}, "
-        f"with {column} {first[column]} where this row has {column} {second[column]}; expected one row per run, per run "
-        "and val_domain, or per run and tokens: points of one run, alike but for tokens and losses, are named "
+        f"with {column} {first[column]} where this row has {column} {second[column]}; expected one row per run, per "
+        "run and val_domain, or per run and tokens: points of one run, alike but for tokens and losses, are named "
         "run_id@tokens (which is made where tokens differ); if another column tells runs apart, say "
         "--columns run_id=COLUMN",
     )

@@ -6,8 +6,8 @@ with g_i the gradient of log L at run i, σ the noise, w_i the weights and Λ th
     A = Σ w_i·g_i·g_iᵀ/σ² + Λ        cov = A⁻¹·(Σ w_i²·g_i·g_iᵀ/σ² + Λ)·A⁻¹
 
 is the covariance of optima over resampled runs and redrawn prior centres. With equal weights it is A⁻¹, the posterior.
-Where rows are points of runs, Σ w_i²·g_i·g_iᵀ becomes Σ_r (Σ_i∈r w_i·g_i)(Σ_i∈r w_i·g_i)ᵀ: the points of a run share its
-luck, so any number of them tells what one does (a sandwich clustered by run; Liang & Zeger 1986).
+Where rows are points of runs, Σ w_i²·g_i·g_iᵀ becomes Σ_r (Σ_i∈r w_i·g_i)(Σ_i∈r w_i·g_i)ᵀ: the points of a run share
+its luck, so any number of them tells what one does (a sandwich clustered by run; Liang & Zeger 1986).
 What such draws predict is linear in them too: the valley of good fits bends (strength times exponent is known, each of
 them is not), and steps along its tangent that leave it would look like ignorance of the loss.
 """
