@@ -30,8 +30,8 @@ FEATURES = (*(f"share.{name}" for name in _SHARES), *_SHAPES)
 _LEAST_SHARE = 1e-4
 LARGEST_CORRECTION = 0.15
 """Log units: no correction beyond it, either way."""
-# Corrections fade from all of them when every feature is within what was seen, to none when three in ten are outside.
-_OUTSIDE_AT_MOST = 0.3
+# Corrections fade from all of them when every feature is within what was seen, to none when one in seven is outside.
+_OUTSIDE_AT_MOST = 0.15
 # Settings by leave-one-source-out and by the ranking of layouts on held-out rows; flat around these.
 _ROUNDS = 250
 _SETTINGS = {

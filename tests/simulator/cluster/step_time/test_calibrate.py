@@ -103,13 +103,17 @@ def test_what_is_as_predicted_changes_nothing_and_slower_steps_slow_down(factor)
 
 
 def test_a_calibration_carries_over_to_other_layouts():
-    """A cluster that is slow in one layout is taken to be slow in others, though by less."""
+    """A cluster that is slow in one layout is taken to be slow in others, though by less.
+
+    One that is surprisingly slow makes others no surer: it may be so for a reason that they don't share.
+    """
     other = "layout={tp: 8, pp: 2, cp: 1}"
-    before = estimate(plan(other)).step_time_s
-    model, _ = calibrate_on_plan(plan(), [1.4 * estimate(plan()).step_time_s.median], SHIPPED)
-    after = estimate(plan(other), model).step_time_s
-    assert 1.05 < after.median / before.median < 1.4
-    assert width(after) < width(before)
+    before, here = estimate(plan(other)).step_time_s, estimate(plan()).step_time_s.median
+    for factor in (1.15, 1.4):
+        model, _ = calibrate_on_plan(plan(), [factor * here], SHIPPED)
+        after = estimate(plan(other), model).step_time_s
+        assert 1.03 < after.median / before.median < factor
+        assert width(after) < 1.15 * width(before)
 
 
 def test_rows_with_a_time_calibrate():
