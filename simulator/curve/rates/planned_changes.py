@@ -23,15 +23,14 @@ domains, .27 between the 22 of the public bimix_pile (280M) and .31 between the 
 _UNKNOWN_SHARE = 0.3  # of tokens that change where one of two texts isn't stated
 _LEAST_SD = 5e-3  # of any change of the text: so far do reruns of a curve differ
 _LENGTH_LOG_SD = 0.015
-"""Per doubling of the sequence length: a longer context takes 1 to 2 % off the loss per token (Xiong et al. 2023,
-arXiv:2309.16039, figure 1, from 4k to 32k)."""
+"""Per doubling of the sequence length, a judgement: longer contexts take a percent or two off the loss per token."""
 _BATCH_LOG_SD = 3e-3
-"""Per doubling of the batch: the square-root rule is good to some tenths of a percent of the loss where the batch is
-below the critical one (shared data: critical_batch, near each optimum)."""
+"""Per doubling of the batch, a judgement: the square-root rule is good to some tenths of a percent of the loss below
+the critical batch."""
 _RISE_LOG_SD = 1e-2
-"""Of a rise of the rate by the whole peak: on top of what the law says, states of the optimizer may be lost."""
+"""Of a rise of the rate by the whole peak, a judgement: beside what the law says, states of the optimizer may be lost."""
 _FALL_LOG_SD = 2e-3
-"""Of a fall by the whole peak: so well does the law foretell cooldowns that it wasn't fitted on (public curves)."""
+"""Of a fall by the whole peak, a judgement: cooldowns that a law wasn't fitted on are foretold about as well."""
 _SAME = 1e-3  # of the peak, by which a rate may change without being a change
 
 
