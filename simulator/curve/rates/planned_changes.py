@@ -28,7 +28,7 @@ _BATCH_LOG_SD = 3e-3
 """Per doubling of the batch, a judgement: the square-root rule is good to some tenths of a percent of the loss below
 the critical batch."""
 _RISE_LOG_SD = 1e-2
-"""Of a rise of the rate by the whole peak, a judgement: beside what the law says, states of the optimizer may be lost."""
+"""Of a rise of the rate by the whole peak, a judgement: the states of the optimizer may be lost, too."""
 _FALL_LOG_SD = 2e-3
 """Of a fall by the whole peak, a judgement: cooldowns that a law wasn't fitted on are foretold about as well."""
 _SAME = 1e-3  # of the peak, by which a rate may change without being a change
