@@ -159,7 +159,7 @@ def test_a_domain_may_have_epochs_of_its_own(make_study, mixed_predictor):
     [
         (
             {"data.stages.1.share": {"low": 0.1, "high": 0.5}},
-            "is part of a list, of which a study can't vary one entry",
+            "a list, of which a study can't vary one entry",
         ),
         ({"optim.stages.0.lr": [1e-4, 3e-4]}, "expected space.optim.stages with lists to choose from"),
         ({"data.tokns": {"low": 1, "high": 2}}, "unknown key; did you mean data.tokens"),
