@@ -99,6 +99,8 @@ def predict(
               simulate curve predict curves --config run.yaml --predictor web-text
               simulate curve predict curves --schedule wsd,steps=24000,warmup=2160,final=0.1,form=sqrt --size 100M
     """
+    from dataclasses import replace
+
     from ...simulator.curve.forecasting import FINAL_SD, forecast_curve
     from ...simulator.curve.law.transfer import Library
     from ...simulator.curve.store import load
@@ -114,14 +116,15 @@ def predict(
     known = Library.public() if library is None else load(library)
     if library is None and config is not None and final_loss is None:
         predictor = predictor or "web-text"
-    final = None
+    final, notes = None, ()
     if config is not None:
-        run, final = _run_of_config(known, config, overrides, predictor, size, family)
+        run, final, notes = _run_of_config(known, config, overrides, predictor, size, family)
     else:
         run = _run_of_schedule(known, str(schedule), size, family)
     if final_loss is not None:
         final = (final_loss, FINAL_SD)
     result = forecast_curve(known, run, final)
+    result = replace(result, notes=(*result.notes, *notes))
     if chart is not None:
         from ...simulator.report.charts.runs.curve import curve_picture
         from ...simulator.report.charts.writing import save_pictures
@@ -175,8 +178,8 @@ def _ids(text: str | None, option: str) -> list[str] | None:
 
 def _run_of_config(
     known: Any, config: str, overrides: tuple[str, ...], predictor: str | None, size: str | None, family: str | None
-) -> tuple[Any, tuple[float, float] | None]:
-    """The run of a configuration, and its final loss where a predictor tells it."""
+) -> tuple[Any, tuple[float, float] | None, tuple[str, ...]]:
+    """The run of a configuration, its final loss where a predictor tells it, and what is to be said of that."""
     from dataclasses import replace
 
     from ...simulator.config.run_config import RunConfig
@@ -187,13 +190,13 @@ def _run_of_config(
     planned = RunConfig.load(config, overrides)
     chosen_family = choose_family(known, family)
     params = None if size is None else _count(size)
-    final = None
+    final, notes = None, ()
     with stated_in(config):
         run = Run.of_config(known, planned, family=chosen_family, size=params)
         if predictor is not None:
-            final = _final_loss(planned, predictor)
+            final, notes = _final_loss(planned, predictor)
             run = replace(run, path=expected_path(planned, load(predictor)))
-    return run, final
+    return run, final, notes
 
 
 def _run_of_schedule(known: Any, schedule: str, size: str | None, family: str | None) -> Any:
@@ -207,8 +210,8 @@ def _run_of_schedule(known: Any, schedule: str, size: str | None, family: str | 
     return Run(chosen_family, choose_size(known, chosen_family, params), path)
 
 
-def _final_loss(run: Any, predictor: str) -> tuple[float, float]:
-    """Final loss in nats and the standard deviation of its logarithm, as a predictor forecasts them."""
+def _final_loss(run: Any, predictor: str) -> tuple[tuple[float, float], tuple[str, ...]]:
+    """Final loss in nats and the standard deviation of its logarithm, as a predictor forecasts them, and notes."""
     from ...simulator.curve.prefix import Z
     from ...simulator.forecast.forecast import forecast
     from ...simulator.forecast.stages.levels import end_nats
@@ -218,7 +221,14 @@ def _final_loss(run: Any, predictor: str) -> tuple[float, float]:
     loss = forecast(run, fitted).headline.loss_nats
     low, high = loss.intervals[0.9]
     log_sd = math.log(high / low) / (2 * Z[0.9])
-    return end_nats(run, fitted, loss.median), log_sd
+    end = end_nats(run, fitted, loss.median)
+    if end == loss.median:
+        return (end, log_sd), ()
+    note = (
+        "data.stages: the curve is that of the training loss, on each stage's own text; on one text, mixed of all "
+        f"stages, the forecast is {loss.median:.3f} nats (simulate predict)"
+    )
+    return (end, log_sd), (note,)
 
 
 def _count(text: str) -> float:

@@ -10,10 +10,11 @@ from ...core.units import shown
 __all__ = ["release_inside", "release_name", "release_number"]
 
 _DATED = re.compile(r"(20)?([0-9]{2})[.-]([0-9]{1,2})(?:[.-]([0-9]{1,2}))?", re.ASCII)
-_INSIDE = re.compile(r"(?<![0-9.])[0-9]{2}\.[0-9]{2}(?:\.[0-9]{1,2})?(?![0-9.])", re.ASCII)
+_INSIDE = re.compile(r"(?<![0-9.])[0-9]{2}\.(?:0[1-9]|1[0-2])(?:\.[0-9]{1,2})?(?![0-9.])", re.ASCII)
 _NUMBERED = re.compile(r"v?[0-9]{1,9}(?:[.-][0-9]{1,9}){0,4}", re.ASCII)
 _EXPECTED = "expected year and month such as 26.04, with a patch such as 26.04.01, or a date such as 2026-04-15"
 _LONGEST = 40
+_FIRST_YEAR = 17  # of containers that are named so: smaller numbers are versions of something else
 
 
 def release_number(said: str | float) -> float:
@@ -27,7 +28,7 @@ def release_number(said: str | float) -> float:
         The number; 0 for a version that doesn't tell its date, such as 0.15.0: nothing is known of those.
 
     Raises:
-        InputError: It is no version at all.
+        InputError: It is no version at all, or one of a month that doesn't exist.
 
     >>> release_number("26.04.01"), release_number(26.1), release_number("2026-04-15"), release_number("0.15.0")
     (2604.01, 2610.0, 2604.0, 0.0)
@@ -39,6 +40,8 @@ def release_number(said: str | float) -> float:
             # the day of a date isn't a patch
             patch = 0 if found[4] is None or found[1] else int(found[4])
             return 100.0 * int(found[2]) + int(found[3]) + patch / 100.0
+        if found is not None and (found[1] or int(found[2]) >= _FIRST_YEAR):
+            raise InputError(f"got {shown(said)}, which has no month {found[3]}; {_EXPECTED}")
         if _NUMBERED.fullmatch(words):
             return 0.0
     raise InputError(f"got {shown(said)}; {_EXPECTED}")

@@ -31,6 +31,7 @@ from ..predictor.prediction import LossPrediction
 from ..predictor.predictor import AVERAGE, Predictor
 from ..predictor.textbook_parameters import decompose
 from .adjustments import Effect, effects, mean_effects, recommended, sentences
+from .adjustments.stages import DataStages
 from .bits import bits_per_byte, loss_bytes_per_token
 from .chances import Chances, Outcomes, outcomes
 from .for_plan import for_plan
@@ -242,8 +243,7 @@ def forecast(
     """
     warnings: list[str] = []
     text = as_one_text(config)
-    branches = branch_forecasts(config, lambda plan: forecast(plan, predictor).headline.loss_nats)
-    predictor = for_plan(config, predictor)
+    given, predictor = predictor, for_plan(config, predictor)
     columns = run_columns(config, predictor, warnings)
 
     domains: dict[str, DomainForecast] = {}
@@ -278,9 +278,11 @@ def forecast(
     warnings += _warnings(config, gap)
     warnings += _mix_warnings(text, predictor, columns)
     warnings += setting_warnings(predictor, columns)
-    warnings += sentences(of_settings).values()
+    reads_text = _reads_text(predictor)
+    # of a text that isn't read, `stage_warnings` says all there is to say
+    warnings += [said for name, said in sentences(of_settings).items() if reads_text or name != DataStages.name]
     warnings += unread_warnings(text, predictor, of_settings)
-    warnings += stage_warnings(config, _reads_text(predictor))
+    warnings += stage_warnings(config, reads_text)
     warnings += predictor.notes
 
     return Forecast(
@@ -299,7 +301,7 @@ def forecast(
         p_target=p_target,
         p_all=_p_all(config, of_main, cluster),
         warnings=tuple(dict.fromkeys(warnings)),
-        branches=branches,
+        branches=branch_forecasts(config, lambda plan: forecast(plan, given).headline.loss_nats),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ....core.reading.fields import FieldError
 from ....core.units import format_count
+from .batches import Stretch
 from .spans import checked_spans
 from .stage import DataStage, OptimStage
 
@@ -124,9 +125,13 @@ def check_optim_lengths(stages: Sequence[OptimStage], tokens: float, batch_token
                 f"{where}.warmup_tokens",
                 f"got {format_count(stage.warmup_tokens)}; expected at most the stage's {format_count(span.tokens)}",
             )
-        if stage.warmup_steps and own is not None and stage.warmup_steps * own > span.tokens * (1 + _SAME):
-            steps = span.tokens / own
-            raise FieldError(f"{where}.warmup_steps", f"got {stage.warmup_steps}; expected at most its {steps:.0f}")
+        if stage.warmup_steps and own is not None:
+            steps = Stretch(span.start, span.end, own, stage.batch_tokens_final or own).steps
+            if stage.warmup_steps > steps * (1 + _SAME):
+                raise FieldError(
+                    f"{where}.warmup_steps",
+                    f"got {stage.warmup_steps}; expected at most the stage's {steps:.0f} steps",
+                )
 
 
 def check_data_stages(stages: Sequence[DataStage], tokens: float, mix: object | None, corpus: object | None) -> None:

@@ -149,9 +149,24 @@ def adjusted(prediction: LossPrediction, effects: Sequence[Effect]) -> LossPredi
     correlation = covariance / np.outer(scale, scale)
     np.fill_diagonal(correlation, 1.0)
     never_above = prediction.never_above
-    if never_above is not None:  # what larger runs can't do holds while their settings do no more harm
-        no_worse = np.ones(never_above.shape, dtype=bool)
-        for effect in effects:
-            no_worse &= effect.log_loss[:, None] <= effect.log_loss + _SAME
-        never_above = never_above & no_worse
+    if never_above is not None:
+        never_above = never_above & _no_worse(prediction, effects)
     return replace(found, correlation=correlation, never_above=never_above)
+
+
+def _no_worse(prediction: LossPrediction, effects: Sequence[Effect]) -> np.ndarray:
+    """Whether the settings of run i leave it known that it can't end above run j, `(n, n)`.
+
+    What can only do harm must do no more of it. What may do either must be less, by the far end of its interval, than
+    what the larger run gains by its size.
+    """
+    gain = prediction.log_loss - prediction.log_loss[:, None]
+    no_worse = np.ones(gain.shape, dtype=bool)
+    might_cost = np.zeros(gain.shape)
+    for effect in effects:
+        more = effect.log_loss[:, None] - effect.log_loss
+        if effect.one_sided:
+            no_worse &= more <= _SAME
+        else:
+            might_cost += more + _NORMAL_90 * np.abs(effect.sd[:, None] - effect.sd)
+    return no_worse & (might_cost <= np.maximum(gain, 0.0) + _SAME)

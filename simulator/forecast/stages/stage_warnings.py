@@ -37,7 +37,7 @@ def _of_text(config: RunConfig, reads_mix: bool) -> Iterator[str]:
             "data.stages: this predictor reads no mix, so what the stages' texts do to the loss is left out, but for a "
             "wider interval"
         )
-    if config.data.evaluated_on is None:
+    elif config.data.evaluated_on is None:
         yield (
             "data.stages: the loss is that on one text, mixed of all stages; the training loss of the last stage is of "
             "its own text and may lie elsewhere (data.evaluated_on names a text that stays the same)"
@@ -51,7 +51,11 @@ def _of_lengths(config: RunConfig) -> Iterator[str]:
         listed = ", ".join(format_count(float(length or 0)) for length in others)
         at = "the model's" if own is None else format_count(own)
         on_machines = "" if missing(config) else ", memory and times"
-        yield f"data.stages: loss{on_machines} are those of sequences of {at} tokens; what {listed} change is left out"
+        are = "is that" if missing(config) else "are those"
+        yield (
+            f"data.stages: loss{on_machines} {are} of sequences of {at} tokens; what longer or shorter ones ({listed}) "
+            "change is left out"
+        )
 
 
 def _of_batches(config: RunConfig) -> Iterator[str]:
@@ -59,11 +63,13 @@ def _of_batches(config: RunConfig) -> Iterator[str]:
     if plan is None or plan.even:
         return
     usual, steps = config.optim.batch_tokens or 0.0, float(plan.steps)
-    small = sum(count for batch, count in plan.parts if batch < usual)
+    smaller = [(batch, count) for batch, count in plan.parts if batch < usual]
+    small, seen = sum(count for _, count in smaller), sum(batch * count for batch, count in smaller)
     if small > _MANY * steps:
         yield (
-            f"optim.stages: {small:,.0f} of {steps:,.0f} steps are of smaller batches than optim.batch_tokens: on "
-            "machines that are laid out for that one they run less efficiently, and are counted so"
+            f"optim.stages: {small / steps:.0%} of the steps, with {seen / plan.tokens:.0%} of the tokens, have "
+            "smaller batches than optim.batch_tokens: they take less time than the step that is shown, but run less "
+            "efficiently on machines that are laid out for that one, and are counted so"
         )
 
 

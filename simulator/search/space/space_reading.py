@@ -127,6 +127,13 @@ def _kind(path: str, place: str) -> tuple[bool, bool]:
         if ".".join(parts[1:]) not in stated:
             raise ConfigError(f"{place}: unknown column; expected one of {', '.join(sorted(stated))}")
         return not stated[parts[1]].is_text, False
+    entry = next((number for number, part in enumerate(parts) if part.isdigit()), None)
+    if entry is not None:
+        whole = ".".join(parts[:entry])
+        raise ConfigError(
+            f"{place}: is part of a list, of which a study can't vary one entry; expected space.{whole} with lists to "
+            "choose from, each of them whole"
+        )
     if parts[-1] not in (known_keys(RunConfig, parts[:-1]) or []):
         raise ConfigError(f"{place}: unknown key; {suggestion(RunConfig, parts)}")
     kinds = leaf_types(RunConfig, parts)

@@ -25,7 +25,7 @@ DENSE = Architecture(layers=32, width=4096, heads=32, ffn_width=11008, vocab_siz
     ("said", "number"),
     [
         ("26.04", 2604), ("26.04.01", 2604.01), (" 25.9 ", 2509), (26.04, 2604), (26.1, 2610), ("2026-04-15", 2604),
-        ("2026.04", 2604), ("20.04", 2004), ("v0.15.0", 0), ("26.13", 0), (0.15, 0),
+        ("2026.04", 2604), ("20.04", 2004), ("v0.15.0", 0), ("1.13", 0), (0.15, 0),
     ],
 )  # fmt: skip
 def test_releases_are_read(said, number):
@@ -40,9 +40,16 @@ def test_what_is_no_version_is_refused(said):
         release_number(said)
 
 
+@pytest.mark.parametrize("said", ["26.13", 26.13, "26.00", "2026-13-41"])
+def test_a_month_that_does_not_exist_is_refused(said):
+    with pytest.raises(InputError, match="which has no month"):
+        release_number(said)
+
+
 def test_a_frameworks_name_may_hold_its_release():
     assert release_inside("megatron-bridge 26.04.01") == pytest.approx(2604.01)
     assert release_inside("megatron-lm") == release_inside("composer 0.15.0") == release_inside("x 126.04") == 0
+    assert release_inside("megatron 25.40") == 0
 
 
 @pytest.fixture(scope="module")

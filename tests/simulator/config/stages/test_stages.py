@@ -40,6 +40,8 @@ def plan(data=None, optim=None, overrides=()):
         ("optim", [{"tokens": "100k", "lr_final": 0}, {}], "one step of 1.00M tokens is more than the stage's 100k"),
         ("optim", [{"batch_tokens": "256k"}, {"share": 0.5}], "optim.batch_tokens: got 1.00M, which no stage has"),
         ("optim", [{"share": 0.1, "warmup_steps": "20k"}, {}], "optim.stages.0.warmup_steps: got 20000; expected"),
+        ("optim", [{"share": 0.1, "batch_tokens": "100k", "batch_tokens_final": "1M", "warmup_steps": "50k"}, {}],
+         "optim.stages.0.warmup_steps: got 50000; expected at most the stage's 25584 steps"),
         ("optim", [{"lr_initial": 0}], "lr_initial: goes with warmup_steps or warmup_tokens"),
         ("optim", [{"form": "cosine"}], "form: goes with lr_final, which is missing"),
         ("optim", [{"form": "exponential", "lr_final": 0}], "which an exponential decay never reaches"),

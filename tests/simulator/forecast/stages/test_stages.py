@@ -5,7 +5,7 @@ import math
 import foretrain
 import numpy as np
 import pytest
-from foretrain.core.errors import ConfigError
+from foretrain.core.errors import ConfigError, InputError
 from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.forecast.stages.levels import end_nats, text_levels
 from foretrain.simulator.forecast.stages.one_text import TextStages, as_one_text
@@ -121,3 +121,27 @@ def test_plans_in_stages_are_compared_searched_and_shown(predictor, tmp_path):
 
     told = dict(facts(found.forecasts[1]))
     assert "data in stages" in told["stages"] or "optimisation in stages" in told["stages"]
+
+
+def test_a_predictor_that_reads_no_text_says_so_once():
+    """Three sentences told of mixes that a predictor of one text doesn't read at all."""
+    found = foretrain.forecast(plan({"stages": ANNEALED}), load("chinchilla-massivetext"))
+    assert sum(text.startswith("data.stages") for text in found.warnings) == 1
+    assert (
+        found.headline.loss_nats.intervals[0.9]
+        != foretrain.forecast(plan(), load("chinchilla-massivetext")).headline.loss_nats.intervals[0.9]
+    )
+
+
+def test_steps_of_smaller_batches_are_said_as_shares(predictor):
+    """A share of the steps holds on every page; their number differs by how machines share the batch."""
+    ramp = [{"share": 0.1, "batch_tokens": "250k"}, {"batch_tokens": "1M"}]
+    said = [text for text in foretrain.forecast(plan(None, {"stages": ramp}), predictor).warnings if "smaller" in text]
+    assert len(said) == 1
+    assert "31% of the steps, with 10% of the tokens" in said[0]
+
+
+def test_what_a_predictor_refuses_is_told_of_the_plan_and_not_of_its_branch():
+    branch = {"name": "aside", "branch": True, "share": 0.1, "lr_final": 0}
+    with pytest.raises(InputError, match=r"tokens: got 1e\+12"):
+        foretrain.forecast(plan({"tokens": "1T"}, {"stages": [{"share": 0.5}, branch, {}]}), load("routing-moe"))

@@ -157,6 +157,11 @@ def test_a_domain_may_have_epochs_of_its_own(make_study, mixed_predictor):
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
+        (
+            {"data.stages.1.share": {"low": 0.1, "high": 0.5}},
+            "a list, of which a study can't vary one entry",
+        ),
+        ({"optim.stages.0.lr": [1e-4, 3e-4]}, "expected space.optim.stages with lists to choose from"),
         ({"data.tokns": {"low": 1, "high": 2}}, "unknown key; did you mean data.tokens"),
         ({"data.tokens": {"low": "2T", "high": "1T"}}, "expected more than low"),
         ({"data.tokens": {"low": 0, "high": "1T", "log": True}}, "expected a number above 0"),
