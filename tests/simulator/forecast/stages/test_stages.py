@@ -121,3 +121,18 @@ def test_plans_in_stages_are_compared_searched_and_shown(predictor, tmp_path):
 
     told = dict(facts(found.forecasts[1]))
     assert "data in stages" in told["stages"] or "optimisation in stages" in told["stages"]
+
+
+def test_what_is_unknown_of_the_stages_texts_is_no_part_of_a_difference(predictor):
+    corpora = [{"corpus": {"web": 0.85, "code": 0.15}}, {"share": 0.1, "corpus": {"web": 0.5, "math": 0.5}}]
+    data = {"mix": None, "evaluated_on": "c4_en"}
+    one = plan({**data, "stages": corpora})
+    longer = plan({**data, "tokens": "150B", "stages": corpora})
+    other = plan({**data, "tokens": "150B", "stages": [corpora[0], {"share": 0.1, "corpus": "pile"}]})
+    widths = [_width(one, against, predictor) for against in (one, longer, other)]
+    assert widths[0] < widths[1] < 0.3 * widths[2]  # other texts differ by more than their weights
+
+
+def _width(one, other, predictor):
+    low, high = foretrain.compare([one, other], predictor).differences[1]["loss_nats"].intervals[0.9]
+    return high - low
