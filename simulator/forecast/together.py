@@ -17,6 +17,7 @@ from ..predictor.predictor import Predictor
 from .adjustments import is_stated
 from .for_plan import for_plan
 from .law_inputs import planned_loss, run_columns
+from .stages.one_text import likeness
 
 __all__ = ["LossDraws", "predict_together"]
 
@@ -48,7 +49,8 @@ def predict_together(configs: Sequence[RunConfig], predictor: Predictor, target:
     if joint.correlation is not None:  # what tables of different texts share isn't known
         same = np.array([[one is other for other in asked] for one in asked])
         never_above = None if joint.never_above is None else joint.never_above & same
-        joint = replace(joint, correlation=np.where(same, joint.correlation, 0.0), never_above=never_above)
+        shared = np.where(same, 1.0, likeness(configs, float(min(one.scale[0] for one in alone))))
+        joint = replace(joint, correlation=joint.correlation * shared, never_above=never_above)
     return replace(
         joint,
         log_loss=np.concatenate([one.log_loss for one in alone]),

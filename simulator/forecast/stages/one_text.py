@@ -19,9 +19,10 @@ import numpy as np
 from ....core.errors import ConfigError
 from ...config.run_config import RunConfig
 from ...config.stages.spans import spans
+from ...curve.rates.planned_changes import TEXT_LOG_SD
 from ...curve.rates.planned_rates import path_of
 
-__all__ = ["LOG_LOSS_PER_SHARE", "TextStages", "as_one_text", "text_stages"]
+__all__ = ["LOG_LOSS_PER_SHARE", "TextStages", "as_one_text", "likeness", "text_stages"]
 
 _TIMESCALE, _TIMESCALE_POWER = 1.084, -0.527
 """Best τ of runs, as a share of the run, by their tokens per parameter (Bergsma et al. 2025, arXiv:2505.13738): taken
@@ -32,6 +33,7 @@ of .1 to .9 beside code (public code_mix, 4.2B, 84B tokens)."""
 _GRID = 2_000
 _BLEND = 0.5
 _DIGITS = 4  # of shares of corpora, which are told to people
+_READ_AS = ("tokenizer", "bytes_per_token", "evaluated_on")
 _LIKE_ADAMW = ("adamw", "lion", "muon", "sophia", "adam_mini")  # optimizers with decoupled weight decay
 
 
@@ -101,6 +103,36 @@ def as_one_text(config: RunConfig) -> RunConfig:
         return config
     text = {"mix": stages.mix(), "corpus": stages.corpus(), "stages": ()}
     return config.model_copy(update={"data": config.data.model_copy(update=text)})
+
+
+def likeness(configs: Sequence[RunConfig], log_sd: float) -> np.ndarray:
+    """`(n, n)` how much of what is unknown of one plan's text is unknown of another's, where both have stages.
+
+    Stages of the same texts, in the same order, may be of other lengths, or count otherwise by their rates: the one
+    text that stands for them then differs by some percent, by which its loss may differ by `TEXT_LOG_SD` a share. It
+    is 0 for plans without stages, or with other texts.
+
+    Args:
+        configs: The plans.
+        log_sd: What is unknown of the text, as a standard deviation of the logarithm of the loss.
+    """
+    plans = [(config.data, text_stages(config)) for config in configs]
+    found = np.zeros((len(plans), len(plans)))
+    for row, (data, stages) in enumerate(plans):
+        for column, (other, its) in enumerate(plans):
+            if stages is None or its is None or (stages.corpora, stages.mixes) != (its.corpora, its.mixes):
+                continue
+            if any(getattr(data, key) != getattr(other, key) for key in _READ_AS):
+                continue
+            texts = ((stages.mix(), its.mix()), (stages.corpus(), its.corpus()))
+            apart = max(_distance(_shares(a), _shares(b)) for a, b in texts)
+            found[row, column] = math.exp(-0.5 * (TEXT_LOG_SD * apart / log_sd) ** 2)
+    return found
+
+
+def _distance(one: Mapping[str, float], other: Mapping[str, float]) -> float:
+    """Euclidean, so that `likeness` is a matrix of correlations whatever the texts."""
+    return math.sqrt(math.fsum((one.get(name, 0.0) - other.get(name, 0.0)) ** 2 for name in {*one, *other}))
 
 
 def _shares(text: str | Mapping[str, float] | None) -> Mapping[str, float]:

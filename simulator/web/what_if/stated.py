@@ -27,6 +27,12 @@ BASE = "base."
 SIZE = "model.params"
 """The size, which is no plain override where the plan states a shape: it then scales the shape within its family."""
 
+_STAGED = ("data", "optim")
+_SCALED = (
+    ("data", "tokens", ("tokens", "start", "warmup_tokens")),
+    ("optim", "batch_tokens", ("batch_tokens", "batch_tokens_final")),
+)
+"""Numbers of the whole run, and those of its stages that go with them."""
 _FIRST = "llama-7b"
 _MOST_KEYS = 120
 _MOST_QUERY = 100_000  # characters
@@ -56,6 +62,7 @@ class Stated:
         for key in [key for key, text in plain.items() if not text.strip()]:
             _taken_away(found, key.split("."))
         found = apply_overrides(found, [f"{key}={_quoted(text)}" for key, text in plain.items() if text.strip()])
+        _restage(found, self.plan)
         size = self.changes.get(SIZE, "").strip()
         return _sized(found, size) if size else found
 
@@ -142,6 +149,34 @@ def _quoted(text: str) -> str:
     return (
         text if text and text[0] not in "{[&*!|>%@`\"'#" and ": " not in text and " #" not in text else json.dumps(text)
     )
+
+
+def _restage(found: dict[str, Any], plan: Mapping[str, Any]) -> None:
+    """Stages keep their proportions where the run's tokens or its batch were changed; else they wouldn't add up."""
+    for section, key, of_stages in _SCALED:
+        before, after = (_count_at(one, section, key) for one in (plan, found))
+        if before is None or after is None or before == after:
+            continue
+        for name in _STAGED:
+            stages = (found.get(name) or {}).get("stages")
+            for stage in stages if isinstance(stages, list) else []:
+                for of_stage in of_stages:
+                    own = _count(stage.get(of_stage)) if isinstance(stage, dict) else None
+                    if own is not None and own > 1.0:  # up to 1 it is a share of the run, which stays
+                        stage[of_stage] = own * (after / before)
+
+
+def _count_at(plan: Mapping[str, Any], section: str, key: str) -> float | None:
+    inner = plan.get(section)
+    return _count(inner.get(key)) if isinstance(inner, Mapping) else None
+
+
+def _count(value: Any) -> float | None:
+    """A number of tokens; None for what is none, such as a share or what checking will refuse."""
+    try:
+        return None if value is None else parse_count(value)
+    except ConfigError:
+        return None
 
 
 def _sized(found: dict[str, Any], size: str) -> dict[str, Any]:

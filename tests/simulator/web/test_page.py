@@ -70,6 +70,19 @@ def test_numbers_of_the_address_are_those_of_the_plan(params, tokens, count, pri
     assert (config.hardware.count, config.hardware.price_usd_per_hour) == (count, price)
 
 
+@pytest.mark.parametrize("change", [{"data.tokens": "1T"}, {"data.tokens": "20T"}, {"optim.batch_tokens": "4M"}])
+def test_stages_keep_their_proportions_when_the_run_is_changed(change):
+    first = Asked.of("from=staged-7b").own.config()
+    config = Asked.of(urlencode({"from": "staged-7b", **change})).own.config()
+    (key,) = change
+    by = 0.5 if key == "optim.batch_tokens" else config.data.tokens / first.data.tokens
+    for name in ("tokens", "batch_tokens"):
+        factor = by if key.endswith(f".{name}") else 1.0
+        own, before = ([getattr(stage, name) for stage in one.optim.stages] for one in (config, first))
+        assert own == [None if value is None else pytest.approx(value * factor) for value in before]
+    assert [stage.share for stage in config.data.stages] == [stage.share for stage in first.data.stages]
+
+
 def test_an_empty_field_takes_away_what_the_plan_states(client):
     config = Asked.of("from=llama-7b&hardware.price_usd_per_hour=&targets.budget_usd=").own.config()
     assert config.hardware.price_usd_per_hour is None

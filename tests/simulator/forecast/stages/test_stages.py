@@ -145,3 +145,18 @@ def test_what_a_predictor_refuses_is_told_of_the_plan_and_not_of_its_branch():
     branch = {"name": "aside", "branch": True, "share": 0.1, "lr_final": 0}
     with pytest.raises(InputError, match=r"tokens: got 1e\+12"):
         foretrain.forecast(plan({"tokens": "1T"}, {"stages": [{"share": 0.5}, branch, {}]}), load("routing-moe"))
+
+
+def test_what_is_unknown_of_the_stages_texts_is_no_part_of_a_difference(predictor):
+    corpora = [{"corpus": {"web": 0.85, "code": 0.15}}, {"share": 0.1, "corpus": {"web": 0.5, "math": 0.5}}]
+    data = {"mix": None, "evaluated_on": "c4_en"}
+    one = plan({**data, "stages": corpora})
+    longer = plan({**data, "tokens": "150B", "stages": corpora})
+    other = plan({**data, "tokens": "150B", "stages": [corpora[0], {"share": 0.1, "corpus": "pile"}]})
+    widths = [_width(one, against, predictor) for against in (one, longer, other)]
+    assert widths[0] < widths[1] < 0.3 * widths[2]  # other texts differ by more than their weights
+
+
+def _width(one, other, predictor):
+    low, high = foretrain.compare([one, other], predictor).differences[1]["loss_nats"].intervals[0.9]
+    return high - low
