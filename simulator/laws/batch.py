@@ -12,8 +12,8 @@ import numpy as np
 from typing_extensions import override
 
 from ._registry import register_term
-from ._term import Effect, Parameter, Term, geometric_means, need
-from .learning_rate import settings_reason
+from ._settings import SettingsTerm
+from ._term import Effect, Parameter, need
 
 _BY_TOKENS = 0.47  # of the critical batch: 0.462 and 0.47 in the two papers
 _AT_USUAL = 0.12  # usual over critical batch: a run that states no batch counts as one at the usual
@@ -21,7 +21,7 @@ _LARGEST = 30.0
 
 
 @register_term("batch")
-class Batch(Term):
+class Batch(SettingsTerm):
     """D_eff = D·(1 + B_u/B_c) / (1 + B/B_c), log B_c = c + e·log D, and noise of small batches, exp(n - w·log B).
 
     The noise is a share of the loss level.
@@ -45,19 +45,6 @@ class Batch(Term):
             "batch": np.log(need(columns, "batch_tokens")) - reference.log("batch_tokens"),
             "tokens": np.log(need(columns, "tokens")) - reference.log("tokens"),
         }
-
-    @override
-    def centre(self, columns, rows):
-        return geometric_means(columns, self.columns, rows)
-
-    @override
-    def identifiable(self, columns):
-        reason = self.absent(columns)
-        if reason:
-            return reason
-        if len(columns["params"]) < 3 * len(self.parameters):
-            return f"{len(columns['params'])} runs are too few for {len(self.parameters)} parameters of {self.name!r}"
-        return settings_reason(columns, self.columns)
 
     @override
     def rebase(self, theta, x, t, level):

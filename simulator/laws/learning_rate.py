@@ -2,59 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from typing_extensions import override
 
 from ._registry import register_term
-from ._term import Columns, Effect, Parameter, Reference, Term, geometric_means, need
+from ._settings import SettingsTerm
+from ._term import Columns, Effect, Parameter, Reference, need
 
 # Generic prior for how the optimum moves, DeepSeek LLM (arXiv 2401.02954), eq. 1: lr* ∝ C^-0.125, batch* ∝ C^0.3271.
 _LR_SLOPE, _BATCH_SLOPE = -0.125, 0.3271
 
 
 _MOST_HARM = 5.0  # a uniform guess is this many times the reducible loss above the best of a mid-sized run
-_NEIGHBOURS, _APART, _SHARE_OF_RUNS, _MOST_RUNS = 3, 0.2, 0.5, 600
-
-
-def _left_by_size(columns: Columns, name: str) -> float:
-    """Spread of log `name` around the power law in params and tokens that fits it best."""
-    logs = [np.log(np.asarray(columns[c], dtype=float)) for c in ("params", "tokens", name)]
-    design = np.stack([np.ones(len(logs[0])), *logs[:2]], axis=1)
-    return float(np.std(logs[2] - design @ np.linalg.lstsq(design, logs[2], rcond=None)[0]))
-
-
-def _own_variation(columns: Columns, name: str) -> float:
-    """Share of runs with a neighbour in (log N, log D) whose `name` differs by more than 0.2 in log.
-
-    A learning rate that is set by size says nothing of its own effect, however much it varies over the table.
-    """
-    every = np.linspace(0, len(columns["params"]) - 1, min(_MOST_RUNS, len(columns["params"]))).round().astype(int)
-    place = np.stack([np.log(np.asarray(columns[c], dtype=float))[every] for c in ("params", "tokens")], axis=1)
-    distance = ((place[:, None] - place[None]) ** 2).sum(-1)
-    np.fill_diagonal(distance, np.inf)
-    near = np.argsort(distance, axis=1, kind="stable")[:, :_NEIGHBOURS]
-    values = np.log(np.asarray(columns[name], dtype=float))[every]
-    return float((np.abs(values[near] - values[:, None]) > _APART).any(axis=1).mean())
-
-
-def settings_reason(columns: Columns, names: Sequence[str]) -> str | None:
-    """None if each of these settings varies by itself, beside params and tokens; else the reason, naming the column."""
-    for name in names:
-        left = _left_by_size(columns, name)
-        if left < _APART:
-            return (
-                f"column {name!r} varies too little beside params and tokens "
-                f"(its log strays by {left:.2f} from a power law in them; {_APART} is needed)"
-            )
-        share = _own_variation(columns, name)
-        if share < _SHARE_OF_RUNS:
-            return (
-                f"column {name!r} varies too little among runs of like params and tokens "
-                f"({share:.0%} of the runs have such a neighbour; {_SHARE_OF_RUNS:.0%} are needed)"
-            )
-    return None
 
 
 def log_size(columns: Columns, reference: Reference) -> np.ndarray:
@@ -84,7 +43,7 @@ def _bowl(z, height, left, right):
     return value * slope, h * (up - down) * bent, value * bent, by_left * bent, by_right * bent
 
 
-class _Bowl(Term):
+class _Bowl(SettingsTerm):
     """Shared by both members: reading logs, centring, and how much a column must vary.
 
     The bowl stretches the reducible loss, so it flattens in nats as runs grow: on StepLaw's table this does as well
@@ -106,19 +65,6 @@ class _Bowl(Term):
         for name in self.columns:
             out[name] = np.log(need(columns, name)) - reference.log(name)
         return out
-
-    @override
-    def centre(self, columns, rows):
-        return geometric_means(columns, self.columns, rows)
-
-    @override
-    def identifiable(self, columns):
-        reason = self.absent(columns)
-        if reason:
-            return reason
-        if len(columns["params"]) < 3 * len(self.parameters):
-            return f"{len(columns['params'])} runs are too few for {len(self.parameters)} parameters of {self.name!r}"
-        return settings_reason(columns, self.columns)
 
 
 @register_term("lr")

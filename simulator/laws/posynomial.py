@@ -15,13 +15,13 @@ import numpy as np
 from typing_extensions import override
 
 from ._registry import register_term
-from ._term import Effect, Parameter, Term, geometric_means, need
-from .learning_rate import log_size, settings_reason
+from ._settings import SettingsTerm
+from ._term import Effect, Parameter, need
+from .learning_rate import log_size
 
 _BY = ("lr", "batch", "tokens", "params")
 _KINDS = {"short": (0, 1, -1, 0), "slow": (-1, 0, 0, 0), "noisy": (1, -1, 0, 0), "unstable": (2, 0, 0, 1)}
 """Centres of the exponents of lr, batch, tokens and params: steps = tokens / batch, lr, lr / batch, lr²·params."""
-_RUNS_PER_PARAMETER = 4
 _LARGEST = 1.0  # log of the largest cost, in loss levels: what diverged that far no longer grows
 _SMALLEST = -40.0
 _BEND = 2e-5  # a bowl |u|² this flat keeps the minimum finite where the costs alone would let it run away
@@ -29,7 +29,7 @@ _FARTHEST, _STRIDE, _STEPS, _SETTLED = 8.0, 1.5, 60, 1e-9
 
 
 @register_term("lr_batch_posynomial")
-class Posynomial(Term):
+class Posynomial(SettingsTerm):
     """P(u) = Σ_k exp(c_k + w_k·[u, log D, log N]) at u = (log lr, log batch), as a share of the loss level."""
 
     columns = ("lr", "batch_tokens")
@@ -40,6 +40,7 @@ class Posynomial(Term):
     rebases_exactly = False  # the cap on its harm is a share of the loss level
     tunes = True
     speaks_always = True
+    runs_per_parameter = 4
     parameters = tuple(
         parameter
         for kind, powers in _KINDS.items()
@@ -57,18 +58,6 @@ class Posynomial(Term):
         # the minimum depends on size and data alone, and most tables have many runs of each
         cells = np.stack([out["params"], out["tokens"]], axis=1).round(12)
         return out | {"cell": np.unique(cells, axis=0, return_inverse=True)[1].ravel()}
-
-    @override
-    def centre(self, columns, rows):
-        return geometric_means(columns, self.columns, rows)
-
-    @override
-    def identifiable(self, columns):
-        reason = self.absent(columns)
-        fewest = _RUNS_PER_PARAMETER * len(self.parameters)
-        if reason is None and len(columns["params"]) < fewest:
-            return f"{len(columns['params'])} runs are too few for {self.name!r}; {fewest} are needed"
-        return reason or settings_reason(columns, self.columns)
 
     @override
     def rebase(self, theta, x, t, level):
