@@ -29,7 +29,7 @@ from .optimisation import OptimConfig
 from .other_files import refuse_other_files
 from .overrides import merge_overrides
 from .stages.batches import BatchPlan
-from .stages.checks import check_optim_lengths
+from .stages.checks import check_optim_lengths, check_sequences
 
 __all__ = [
     "DataConfig",
@@ -218,6 +218,8 @@ class RunConfig(Frozen):
             )
         if optim.stages:
             check_optim_lengths(optim.stages, tokens, optim.batch_tokens)
+        if self.batches is not None:
+            check_sequences(self.data.stages, max(max(one.first, one.last) for one in self.batches.stretches))
         if optim.warmup_tokens is not None and optim.warmup_tokens > tokens:
             raise FieldError(
                 "optim.warmup_tokens", f"got {optim.warmup_tokens:g}; expected at most data.tokens {tokens:g}"

@@ -32,6 +32,7 @@ _ABOVE_GUESSING = 1.05  # of ln(vocabulary): what no model that has learned anyt
 _LARGEST_VOCABULARY = 300_000  # where the plan states none
 _MICRO = re.compile(r"steps/([0-9]{1,6})")
 _RECORDS = re.compile(r"([0-9]{1,9}) ?steps")
+_MANY = 10_000  # from which a count is told by its unit, as 8.00M
 _GUESS_STEPS = 2  # steps in which a model still guesses evenly
 
 
@@ -79,7 +80,10 @@ def step_unit(log: RawLog, index: np.ndarray, config: RunConfig, path: RatePath,
     if per_step is None:
         raise LogError(f"{log.where}: counts samples; expected model.context_length in the plan, to tell their tokens")
     if name != "steps" or stated != "auto":
-        return _said(log, name, per_step) if name != "steps" else StepUnit(name, per_step)
+        if name == "steps":
+            return StepUnit(name, per_step)
+        batches = config.batches
+        return _said(log, name, per_step, "" if batches is None or batches.even else "and as the plan's stages have it")
     return _guessed(log, index, path, known)
 
 
@@ -131,8 +135,12 @@ def _guessed(log: RawLog, index: np.ndarray, path: RatePath, known: dict[str, fl
 
 def _said(log: RawLog, name: str, per_step: float, why: str = "") -> StepUnit:
     reason = f", {why}" if why else ""
-    text = f"{log.where}: {log.step_key} counts {name}, {per_step:g} to an optimizer step{reason}"
+    text = f"{log.where}: {log.step_key} counts {name}, {_plain(per_step)} to an optimizer step{reason}"
     return StepUnit(name, per_step, (Notice("step_unit", text),))
+
+
+def _plain(count: float) -> str:
+    return format_count(count) if count >= _MANY else f"{count:g}"
 
 
 def _multiples(step: np.ndarray, unit: float) -> bool:

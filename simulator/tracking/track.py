@@ -171,7 +171,7 @@ class _Answer:
             z=None if stands is None else stands.z,
             shift=None if self.blind else first_shift(log.path, self.prior, log.step, log.loss),
             loss_nats=None if unknown else _final(self.belief),
-            difference_nats=None if unknown else _difference(self.belief, plan.loss_nats),
+            difference_nats=None if unknown else _difference(self.belief, plan, self.config),
             p_target=p_target,
             pace=pace,
             notices=(*log.notices, *said, *self._warnings()),
@@ -202,11 +202,19 @@ def _final(belief: CurvePosterior) -> Quantity:
     return Quantity(float(end.loss[0]), {k: (float(low[0]), float(high[0])) for k, (low, high) in intervals.items()})
 
 
-def _difference(belief: CurvePosterior, planned_nats: float) -> Difference:
-    """The final loss minus the planned one, which is a number: all that is open is where the run ends."""
-    final = _final(belief)
-    intervals = {level: (low - planned_nats, high - planned_nats) for level, (low, high) in final.intervals.items()}
-    return Difference(final.median - planned_nats, intervals, _chance_at_most(belief, planned_nats))
+def _difference(belief: CurvePosterior, plan: PlannedLoss, config: RunConfig) -> Difference:
+    """The final loss minus the planned one, which is a number: all that is open is where the run ends.
+
+    A target is one on the text of the whole run, so that the last stage's text is open, too.
+    """
+    final, planned = _final(belief), plan.loss_nats
+    text_sd = last_text_sd(config) if plan.source == "target" else 0.0
+    wider = math.hypot(1.0, text_sd / float(belief.final().log_sd[0]))
+    intervals = {
+        level: tuple(final.median * (end / final.median) ** wider - planned for end in ends)
+        for level, ends in final.intervals.items()
+    }
+    return Difference(final.median - planned, intervals, _chance_at_most(belief, planned, text_sd))
 
 
 def _p_target(belief: CurvePosterior, config: RunConfig) -> float | None:

@@ -108,7 +108,7 @@ def test_what_more_buys(call, tmp_path):
 
 
 def test_sensitivity(call, tmp_path):
-    words = ("optimal", "sensitivity", "--config", SEVEN_B, "--set", "data.tokens=1T")
+    words = ("optimal", "sensitivity", "--config", SEVEN_B, "--set", "data.tokens=1T", "--set", "optim.optimizer=muon")
     facts = parsed(call(*words, "--chart", tmp_path / "s.svg", "--json"))
     assert (tmp_path / "s.svg").read_bytes().startswith(b"<svg")
     assert {frozenset(row) for row in facts["knobs"]} == {frozenset(KNOB_KEYS)}

@@ -12,6 +12,7 @@ from ....core.errors import InputError
 from ....core.quantity import Quantity
 from ....core.version import __version__
 from ...config.run_config import RunConfig
+from ...forecast.adjustments import is_stated
 from ...predictor.predictor import Predictor
 from ..figures import loss_at, perplexity_of, spread_of, times_or_over
 from .optimum import DRIFT_PER_DECADE, Optimum, find_optimum, optima_of_draws
@@ -179,4 +180,8 @@ def _notes(surface: LossSurface, gap: float) -> list[str]:
         )
     if any(model.surrogate is not None for model in surface.models):
         notes.append("the optimum is the law's; what was learned on top of it enters the loss only")
+    if any(is_stated(name) for name in surface.stated):
+        notes.append(
+            f"{surface.of_settings}; what they cost enters the loss only, the optimum and penalties are the law's"
+        )
     return [*notes, *surface.notes]

@@ -10,7 +10,7 @@ from .batches import Stretch
 from .spans import checked_spans
 from .stage import DataStage, OptimStage
 
-__all__ = ["check_data_stages", "check_optim_lengths", "check_optim_stages", "states_rates"]
+__all__ = ["check_data_stages", "check_optim_lengths", "check_optim_stages", "check_sequences", "states_rates"]
 
 _SAME = 0.01  # relative: a rate that is stated in two places may differ by rounding
 
@@ -132,6 +132,17 @@ def check_optim_lengths(stages: Sequence[OptimStage], tokens: float, batch_token
                     f"{where}.warmup_steps",
                     f"got {stage.warmup_steps}; expected at most the stage's {steps:.0f} steps",
                 )
+
+
+def check_sequences(stages: Sequence[DataStage], largest_batch: float) -> None:
+    """Raise FieldError, with its whole place, for a stage of which one sequence is more than a step takes."""
+    for number, stage in enumerate(stages):
+        if stage.context_length is not None and stage.context_length > largest_batch:
+            raise FieldError(
+                f"data.stages.{number}.context_length",
+                f"got {stage.context_length}; expected at most the tokens of a step, {format_count(largest_batch)} by "
+                "optim.batch_tokens",
+            )
 
 
 def check_data_stages(stages: Sequence[DataStage], tokens: float, mix: object | None, corpus: object | None) -> None:

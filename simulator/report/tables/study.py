@@ -200,6 +200,8 @@ def _shown_value(value: object) -> str:
         return "–"
     if isinstance(value, Mapping):
         return str(value.get("name", value))
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return f"{len(value)} entries"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     if isinstance(value, int) and value < _COUNTED:

@@ -111,6 +111,8 @@ def test_the_optimum_is_of_the_plans_settings():
     config = plan(batch_tokens="64M", lr=2e-3)
     found = compute_optimal(WEB, config=config)
     assert found.plan.loss_nats == pytest.approx(forecast(config, WEB).headline.loss_nats.median, rel=1e-9)
+    assert any("what they cost enters the loss only" in note for note in found.notes)
+    assert not any("enters the loss only" in note for note in compute_optimal(WEB, config=plan()).notes)
 
 
 def test_a_search_finds_the_batch_that_suits():

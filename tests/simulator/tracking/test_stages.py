@@ -106,12 +106,24 @@ def test_tokens_of_a_log_are_turned_into_steps_by_the_batches_of_the_plan():
     by_tokens = track(ramp, log_of(tokens, loss).replace(b'"step"', b'"tokens"'))
     assert by_tokens.log.step == pytest.approx(step, abs=1e-3)
     assert by_tokens.log.unit == "tokens"
+    assert any("1.00M to an optimizer step, and as the plan's stages have it" in one.text for one in by_tokens.notices)
     beside = track(ramp, log_of(step, loss, tokens=tokens))
     assert beside.log.step == pytest.approx(step)
     assert not any(one.serious for one in beside.notices)
     assert beside.to_dict()["tokens"] == pytest.approx(tokens[-1])
     assert by_tokens.shift is None
     assert beside.shift is None
+
+
+def test_the_chance_of_a_target_is_one_number():
+    """Better than the plan with 11 %, but on target with 18 %, where the target is the plan."""
+    staged = plan(COOLDOWN, ANNEALED)
+    found = track(staged, log_of(*run(path_of(staged), upto=0.5)))
+    assert found.plan.source == "target"
+    assert found.difference_nats.chance_lower == found.p_target
+    low, high = found.difference_nats.intervals[0.9]
+    assert (low < 0) == (found.p_target > 0.05)
+    assert (high > 0) == (found.p_target < 0.95)
 
 
 @pytest.mark.skipif(not CURVES.is_dir(), reason="the shared curves aren't there")

@@ -42,6 +42,7 @@ def plan(data=None, optim=None, overrides=()):
         ("optim", [{"share": 0.1, "warmup_steps": "20k"}, {}], "optim.stages.0.warmup_steps: got 20000; expected"),
         ("optim", [{"share": 0.1, "batch_tokens": "100k", "batch_tokens_final": "1M", "warmup_steps": "50k"}, {}],
          "optim.stages.0.warmup_steps: got 50000; expected at most the stage's 25584 steps"),
+        ("data", [{"share": 0.9}, {"context_length": "2M"}], "1.context_length: got 2000000; expected at most"),
         ("optim", [{"lr_initial": 0}], "lr_initial: goes with warmup_steps or warmup_tokens"),
         ("optim", [{"form": "cosine"}], "form: goes with lr_final, which is missing"),
         ("optim", [{"form": "exponential", "lr_final": 0}], "which an exponential decay never reaches"),
