@@ -18,7 +18,6 @@ __all__ = [
     "LOSS",
     "NATS_APART",
     "PERPLEXITY",
-    "SETTING",
     "Unit",
     "a_chance",
     "capital",
@@ -45,8 +44,7 @@ __all__ = [
 _MOST_DIGITS = 4
 _PERCENT = re.compile(r"(?<=\d)%")
 _MINUS = re.compile(r"(?<![\w.)-])-(?=\d)")
-SETTING = re.compile(r"(model|data|optim|hardware|layout|reliability|prices|energy|targets|serving)(\.[a-z0-9_]+)+")
-"""A key of the configuration."""
+_SETTING = re.compile(r"(model|data|optim|hardware|layout|reliability|prices|energy|targets|serving)(\.[a-z0-9_]+)+")
 _NOTHING = 0.01  # of the width of its 90 % interval, below which a difference is told as none
 _STEPS_IN_INTERVAL = 6.0  # an interval holds at least so many steps of the last digit shown
 
@@ -307,7 +305,7 @@ def sentence(text: str) -> str:
         return ""
     first, *others = text.split()
     named = "." in first.rstrip(".,") or "_" in first
-    if SETTING.fullmatch(first) and others:
+    if _SETTING.fullmatch(first) and others:
         text = f"The setting {text}"
     return (text if named else text[0].upper() + text[1:]) + ("" if text[-1] in ".!?" else ".")
 

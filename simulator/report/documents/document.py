@@ -94,7 +94,7 @@ class Note:
         """
         text = text.replace("'", "’").replace("\n", " ")
         where, found, _ = text.partition(": ")
-        place = f"{where}: " if found and words.SETTING.fullmatch(where) else ""  # alone it says no cause
+        place = f"{where}: " if found and " " not in where else ""  # a file or a setting: alone it says no cause
         for mark in ("; ", ": "):
             cause, found, then = text.removeprefix(place).partition(mark)
             if found and 8 <= len(cause) <= 125:

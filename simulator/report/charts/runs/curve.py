@@ -44,14 +44,14 @@ def curve_picture(result: CurveForecast) -> Picture:
         rate = dict(result.run.branches)[name].rate[-1]
         table.append((f"{short(name)}, {step:,}", f"{loss.median:.3f}", f"{low:.3f} to {high:.3f}", f"{rate:.2g}"))
     notes = [words.sentence(note) for note in (*result.planned_steps, *result.notes)]
-    aside = "; dashed: runs that leave it" if result.run.branches else ""
+    size, aside = words.count(result.run.size), "; dashed: runs that leave it" if result.run.branches else ""
     return Picture(
         name="curve",
         title=(
             f"The run will end at {words.plain(final.median, words.width_of(final))} nats "
             f"(90 %: {words.interval(final, words.LOSS)})"
         ),
-        subtitle=f"Loss of {words.count(result.run.size)} parameters with 50 % and 90 %, above the learning rate{aside}",
+        subtitle=f"Loss of {size} parameters with 50 % and 90 %, above the learning rate{aside}",
         caption=" ".join([f"Rests on {visible(result.sources)}.", *notes]),
         numbers=Numbers(("step", "loss, nats", "90 %", "rate / peak"), tuple(table)),
         draw=draw,
