@@ -121,6 +121,21 @@ class CurveForecast:
         """By name of a branch, its last step, and the loss there in nats."""
         return {name: (path.steps, _quantity(self.belief.end_of(path))) for name, path in self.run.branches}
 
+    @property
+    def sources(self) -> str:
+        """What set the curve's shape and level, in words."""
+        if self.rests_on == PUBLIC:
+            return "the laws of the public curves, of eleven recipes (no curves of related runs were given)"
+        return f"the curves of {self.run.family} ({self.rests_on})"
+
+    @property
+    def planned_steps(self) -> list[str]:
+        """What the plan changes on the way, each with what that may do to the loss."""
+        return [
+            f"at step {one.step:,.0f}, {one.what}: the loss may step by some {100 * one.log_sd:.2g}%"
+            for one in self.run.path.changes
+        ]
+
     def rows(self, steps: np.ndarray | None = None) -> list[dict[str, float | None]]:
         """Loss and its 90 % interval at `steps: (n,)`, with the rate there as a share of the peak."""
         steps = self.steps if steps is None else steps

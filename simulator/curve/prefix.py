@@ -100,11 +100,14 @@ class CurvePosterior:
         return LossBand(step[-1:], np.exp([mean.mean()]), np.minimum([sd], _WIDEST))
 
     def end_of(self, path: RatePath) -> LossBand:
-        """The smooth loss at the end of another path of the same job, such as a cooldown that leaves it earlier.
+        """The smooth loss at the end of another path of the same job, as `along` gives it."""
+        return self.along(path, np.array([path.steps], dtype=float))
+
+    def along(self, path: RatePath, step: np.ndarray) -> LossBand:
+        """The smooth loss at `step: (n,)` of another path of the same job, such as a cooldown that leaves it earlier.
 
         What the points tell beside the law's parameters is left out, so the interval is rather wide.
         """
-        step = np.array([path.steps], dtype=float)
         at = Times.of(path, step)
         value, jac = _law(self.theta, path.decay(step))
         value = value + expected_level(path.changes, step)

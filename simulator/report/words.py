@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...core.quantity import Quantity
+from ...core.quantity import Difference, Quantity
 
 __all__ = [
     "BITS",
@@ -31,6 +31,7 @@ __all__ = [
     "likely",
     "listed",
     "money_unit",
+    "no_difference",
     "of_fifty",
     "percent",
     "plain",
@@ -42,7 +43,9 @@ __all__ = [
 
 _MOST_DIGITS = 4
 _PERCENT = re.compile(r"(?<=\d)%")
+_MINUS = re.compile(r"(?<![\w.)-])-(?=\d)")
 _SETTING = re.compile(r"(model|data|optim|hardware|layout|reliability|prices|energy|targets|serving)(\.[a-z0-9_]+)+")
+_NOTHING = 0.01  # of the width of its 90 % interval, below which a difference is told as none
 _STEPS_IN_INTERVAL = 6.0  # an interval holds at least so many steps of the last digit shown
 
 
@@ -152,6 +155,16 @@ def width_of(quantity: Quantity, level: float = 0.9) -> float:
     """How wide a central interval is."""
     low, high = quantity.intervals[level]
     return high - low
+
+
+def no_difference(difference: Difference) -> bool:
+    """Whether a difference is nothing beside what is unknown of it: `−0.00004 (90 %: −0.16 to +0.16)`.
+
+    >>> no_difference(Difference(-4e-5, {0.9: (-0.16, 0.16)}, 0.5))
+    True
+    """
+    low, high = difference.intervals[0.9]
+    return low < 0 < high and abs(difference.median) < _NOTHING * (high - low)
 
 
 def signed(value: float, unit: Unit, width: float | None = None) -> str:
@@ -280,14 +293,14 @@ def likely(share: float) -> str:
 
 
 def sentence(text: str) -> str:
-    """Text with a capital at its beginning and a full stop at its end, percentages as they are written elsewhere.
+    """Text with a capital at its beginning and a full stop at its end, percentages and minuses as elsewhere.
 
     A name of the configuration, which has no capital, isn't what it begins with, unless names are all that there is.
 
     >>> sentence("the interval is 5% wider"), sentence("optim.lr isn't read"), sentence("optim.lr, data.mix")
     ('The interval is 5 % wider.', "The setting optim.lr isn't read.", 'optim.lr, data.mix.')
     """
-    text = _PERCENT.sub(" %", text.strip())
+    text = _MINUS.sub("−", _PERCENT.sub(" %", text.strip()))
     if not text:
         return ""
     first, *others = text.split()

@@ -131,8 +131,8 @@ def changes_so_far(where: str, step: np.ndarray, path: RatePath) -> list[Notice]
     return [
         Notice(
             "planned_change",
-            f"{where}: at step {one.step:.0f}, as planned, {one.what}: a step of the loss by some {one.log_sd:.1%} "
-            "there is no regression",
+            f"{where}: at step {one.step:,.0f}, as planned, {one.what}: a step of the loss by some "
+            f"{100 * one.log_sd:.2g}% there is no regression",
             one.step,
         )
         for one in passed

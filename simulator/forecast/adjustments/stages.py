@@ -63,5 +63,5 @@ class DataStages(Adjustment):
         _, low, high = effect.percent()
         return (
             "data.stages: the mixes count midway between their tokens and what AdamW's weights keep of them, late "
-            f"stages more than early ones; how much more leaves {low:+.2g} to {high:+.2g} % of loss open (90 %)"
+            f"stages more than early ones; how much more leaves {low:+.1f} % to {high:+.1f} % of loss open (90 %)"
         )

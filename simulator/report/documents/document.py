@@ -93,10 +93,12 @@ class Note:
         Note(cause='The corpus isn’t named.', then='Naming it narrows the interval.')
         """
         text = text.replace("'", "’").replace("\n", " ")
+        where, found, _ = text.partition(": ")
+        place = f"{where}: " if found and " " not in where else ""  # a file or a setting: alone it says no cause
         for mark in ("; ", ": "):
-            cause, found, then = text.partition(mark)
-            if found and 8 <= len(cause) <= 110:
-                return cls(words.sentence(cause), words.sentence(then))
+            cause, found, then = text.removeprefix(place).partition(mark)
+            if found and 8 <= len(cause) <= 125:
+                return cls(words.sentence(place + cause), words.sentence(then))
         return cls(words.sentence(text))
 
 

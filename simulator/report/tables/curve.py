@@ -13,7 +13,6 @@ from ....core.units import format_count
 from ...curve.forecasting import CurveForecast
 from ...curve.law.fitting import CurveFit
 from ...curve.law.multipower import LEVEL, S_REF, SHAPE
-from ...curve.law.public import PUBLIC
 from ...curve.law.transfer import Library
 from ...curve.library import Curve
 from .cells import add_row, plain_table
@@ -69,16 +68,10 @@ def forecast_view(result: CurveForecast) -> RenderableType:
         Text(f"{name}: ends at step {steps:,} at {loss.median:.4f} nats (90 %: {_ends(loss)})")
         for name, (steps, loss) in result.branch_ends.items()
     ]
-    lines += [
-        Text(f"at step {one.step:,.0f}, {one.what}: the loss may step by some {one.log_sd:.1%}")
-        for one in result.run.path.changes
-    ]
+    lines += [Text(line) for line in result.planned_steps]
     end = f"ends at {final.median:.4f} nats (90 %: {low:.4f} to {high:.4f}), perplexity {np.exp(final.median):.2f}"
-    of_public = "rests on the laws of the public curves, of eleven recipes (no curves of related runs were given)"
-    of_family = f"rests on the curves of {result.run.family} ({result.rests_on})"
-    rests = of_public if result.rests_on == PUBLIC else of_family
     notes = [Text(f"! {note}", style="yellow") for note in result.notes]
-    return Group(Text(title, style="bold"), table, Text(end), *lines, Text(rests), *notes)
+    return Group(Text(title, style="bold"), table, Text(end), *lines, Text(f"rests on {result.sources}"), *notes)
 
 
 def _ends(loss: Quantity) -> str:

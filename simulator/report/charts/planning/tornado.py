@@ -33,6 +33,7 @@ _WORDS = {
 _PANELS = (("loss_nats", "loss, nats"), ("cost_usd", "cost"), ("wall_clock_days", "wall clock"))
 _LEAST = 0.02  # of the largest change of an outcome; below it in all, a number is named in the caption
 _SEEN = 0.005  # of that change, below which no bar can be seen
+_UNEVEN = 0.25  # of the step, by which a number may be turned further or less far without its being said
 _MOST_ROWS = 8
 _ROW_PX, _BAR_PX, _APART_PX = 44, 13, 16
 _VALUE_PX = 58  # room for a number beside its bar
@@ -86,7 +87,7 @@ def tornado_picture(result: Sensitivity) -> Picture:
         title=_title(rows, panels, units, step),
         subtitle=f"What {step} % less (upper bar) and more (lower bar) of each number does, all else held{points}",
         caption=_caption(result, rows),
-        numbers=_numbers(rows, headings, units, step),
+        numbers=_numbers(rows, headings, units, most, step),
         draw=draw,
         widths=WHOLE,
     )
@@ -130,6 +131,10 @@ def _caption(result: Sensitivity, rows: Sequence[Turned]) -> str:
     drawn = {row.key for row in rows}
     little = [knob_in_words(row.key) for row in result.rows if row.read and row.key not in drawn]
     said = f"Predictor {short(result.predictor)}."
+    uneven = [row for row in rows if not row.key.startswith("data.mix.") and _uneven(row, result.step)]
+    if uneven:
+        each = [f"{knob_in_words(row.key)} by {words.listed(_steps_taken(row))}" for row in uneven[:_MOST_ROWS]]
+        said += f" Turned as far as whole numbers allow: {'; '.join(each)}."
     if little:
         said += f" Hardly anything: {words.listed(little[:_MOST_ROWS])}."
     if result.not_read:
@@ -138,16 +143,31 @@ def _caption(result: Sensitivity, rows: Sequence[Turned]) -> str:
     return said
 
 
-def _numbers(rows: Sequence[Turned], headings: Any, units: Any, step: str) -> Numbers:
+def _steps_taken(row: Turned) -> list[str]:
+    """How far a number was turned each way, in percent with its sign."""
+    ends = [end for end in (row.value_down, row.value_up) if end is not None]
+    return [words.signed(100.0 * (end / row.value - 1.0), words.Unit(after=" %")) for end in ends]
+
+
+def _uneven(row: Turned, step: float) -> bool:
+    """Whether a number couldn't be turned by about as much as all others: a batch that devices share evenly."""
+    ends = [end for end in (row.value_down, row.value_up) if end is not None and row.value]
+    return any(abs(abs(end / row.value - 1.0) / step - 1.0) > _UNEVEN for end in ends)
+
+
+def _numbers(rows: Sequence[Turned], headings: Any, units: Any, most: Any, step: str) -> Numbers:
     columns = [f"{heading}, {step} % {side}" for _, heading in headings for side in ("less", "more")]
     table = []
     for row in rows:
         cells = [knob_in_words(row.key)]
         for name, _ in headings:
             for change in (row.down[name], row.up[name]):
-                cells.append(
-                    "–" if change is None else _said(name, change, units[name], True) if change else "no effect"
-                )
+                if change is None:
+                    cells.append("–")
+                elif abs(change) < _SEEN * most[name]:
+                    cells.append("hardly any" if change else "no effect")
+                else:
+                    cells.append(_said(name, change, units[name], True))
         table.append(tuple(cells))
     return Numbers(("number", *columns), tuple(table))
 

@@ -127,6 +127,6 @@ def _against(
         return ""
     base = unit_of(theirs.median).text(theirs.median, words.width_of(theirs))
     size = unit_of(apart.median).text(abs(apart.median), words.width_of(apart))
-    if abs(apart.median) < 1e-9 * max(abs(theirs.median), 1e-12):
+    if words.no_difference(apart) or abs(apart.median) < 1e-9 * max(abs(theirs.median), 1e-12):
         return f"The same as the baseline ({base})"
     return f"{size} {less if apart.median < 0 else more} than the baseline ({base})"

@@ -193,7 +193,7 @@ def facts(plan: Forecast) -> tuple[tuple[str, str], ...]:
     """What the numbers rest on, exactly."""
     about = plan.predictor
     found = [
-        *(("stages", line) for line in stages_in_words(plan.config.data, plan.config.optim)),
+        *(line.split(": ", 1) for line in stages_in_words(plan.config.data, plan.config.optim)),
         *((one.name, _branch_end(one)) for one in plan.branches),
         ("predictor", f"{about['name']}: {about['title'] or about['table']}"),
         ("digest of its runs", str(about["digest"])),

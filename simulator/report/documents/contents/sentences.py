@@ -137,6 +137,8 @@ def _side(difference: Difference, unit: words.Unit) -> str:
     side = "lower" if difference.median < 0 else "higher"
     size = unit.text(abs(difference.median), width)
     ends = sorted((abs(low), abs(high)))
+    if words.no_difference(difference):
+        return f"the same (90 %: {unit.number(-low, width)} lower to {unit.text(high, width)} higher)"
     if low < 0 < high:
         return f"{side} by {size} (90 %: {unit.number(-low, width)} lower to {unit.number(high, width)} higher)"
     return f"{side} by {size} (90 %: {unit.number(ends[0], width)} to {unit.number(ends[1], width)})"

@@ -11,6 +11,7 @@ from ... import words
 from ...charts.picture import Numbers
 from ...charts.planning.front import figure
 from ...charts.planning.study import study_pictures
+from ...charts.planning.tornado import knob_in_words
 from ..document import Document, Note, Section
 from .judged import Judged
 from .plans import judged_document
@@ -18,6 +19,8 @@ from .plans import judged_document
 __all__ = ["study_document"]
 
 _PLAIN = ("loss", "perplexity", "cost", "lifetime cost", "time", "energy")
+_IN_PLAN = ("model.params", "data.tokens", "hardware.count")  # what `Alternative.plan` tells
+_COUNTED = 10_000.0  # from here on a number is told with a suffix
 _SAID = 1  # alternatives beside the best that the sentence below the decision may name
 
 
@@ -76,10 +79,23 @@ def _table(alternatives: Sequence[Alternative]) -> Numbers:
     """A row for each named plan, and one for the run as it is."""
     rows = []
     for one in alternatives:
-        rows.append((one.title, one.plan, *_cells(one.figures), _chance(one)))
+        rows.append((one.title, ", ".join([one.plan, *_chosen(one)]), *_cells(one.figures), _chance(one)))
     if alternatives and alternatives[0].baseline:
         rows.append(("as it is", "", *_cells(alternatives[0].baseline), ""))
     return Numbers(("", "plan", "loss, nats", "cost", "wall clock", "chance to be better"), tuple(rows))
+
+
+def _chosen(one: Alternative) -> list[str]:
+    """What a plan has of its own beside its size, tokens and machines: `batch 4M`, `learning rate 0.0003`."""
+    values = {key: value for key, value in one.candidate.evaluation.values.items() if key not in _IN_PLAN}
+    plain = {key: value for key, value in values.items() if isinstance(value, int | float | str)}
+    return [f"{knob_in_words(key)} {_value(value)}" for key, value in plain.items()]
+
+
+def _value(value: float | str) -> str:
+    if isinstance(value, str | bool):
+        return str(value)
+    return words.count(value) if value >= _COUNTED else f"{value:.2g}"
 
 
 def _cells(figures) -> tuple[str, str, str]:

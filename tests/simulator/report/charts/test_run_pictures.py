@@ -1,6 +1,7 @@
 """Pictures of runs: titles agree with verdicts, intervals with what they held, and logs may be long and odd."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -135,10 +136,18 @@ def test_a_planned_curve_ends_at_what_its_title_says(drawn, planned):
 
 
 def test_names_of_families_are_harmless(drawn, planned, hostile):
-    odd = SimpleNamespace(**{**vars(planned), "run": Run(hostile, 25e6, planned.run.path, name=hostile)})
-    for name in ("steps", "final", "rows"):
-        setattr(odd, name, getattr(planned, name))
-    drawn(curve_picture(odd), 320)  # type: ignore[arg-type]
+    odd = replace(planned, run=Run(hostile, 25e6, planned.run.path, name=hostile))
+    drawn(curve_picture(odd), 320)
+
+
+def test_a_run_that_leaves_the_planned_one_is_drawn_to_its_end(drawn, planned):
+    rate = np.concatenate([planned.run.path.rate[:10_000], np.linspace(1, 0, 2_000)])
+    found = replace(planned, run=replace(planned.run, branches=(("early cooldown", RatePath(rate)),)))
+    step, loss = found.branch_ends["early cooldown"]
+    picture = curve_picture(found)
+    assert {f"early cooldown {loss.median:.2f}"} <= set(drawn(picture))
+    assert picture.numbers.rows[-1][:2] == (f"early cooldown, {step:,}", f"{loss.median:.3f}")
+    drawn(picture, 320)
 
 
 # back-tests
