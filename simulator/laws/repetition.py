@@ -12,9 +12,7 @@ _PUBLISHED_R_TOKENS = 15.387756  # R_D*, Muennighoff et al. 2023 (arXiv 2305.162
 _PUBLISHED_R_PARAMS = 5.309743  # R_N*, same fit
 _EVEN_PARAMS_PER_TOKEN = 0.051  # compute-optimal N/U of the same fit: (A/B)^(1/α), A=520.8 B=1487.7 α=β=0.35266
 _MOST_HARM = 3.5  # in loss levels: how far a guess among 50,000 tokens lies above a large run
-_HALF_OF_IT = (
-    4.0  # parameters per unique token; all of a text fits into 1.4: 3.6 bits each (arXiv 2505.24832), 5 a token
-)
+_HALF_OF_IT = 4.0  # parameters per unique token; a text fits into 1.4: 3.6 bits each (arXiv 2505.24832), 5 a token
 _NO_LIMIT = -8.0  # log of parameters per unique token: even the smallest model could memorise everything
 _STEEPNESS = 2.0  # of the share of the text that is memorised, over parameters per unique token: 1.5 to 2 are alike
 
