@@ -84,9 +84,15 @@ def _refuse_contradictions(raw: RawTable, frame: Frame, keys: list[str]) -> None
         return
     row = int(frame[repeated].index[0])
     alike = frame[(frame[keys] == frame.loc[row, keys]).all(axis=1)]
-    first, first_row = alike.iloc[0], int(alike.index[0])
     # which no two points of one run can have
     settings = [str(c) for c in settings_of(frame) if alike[c].nunique() > 1]
+    along = next((name for name in ("tokens", "steps") if name in frame.columns), None)
+    if not settings and along is not None and alike[along].duplicated().any():
+        # the rows at the same tokens contradict each other, not those at other tokens
+        twice = alike[along][alike[along].duplicated()].iloc[0]
+        alike = alike[alike[along] == twice]
+        row = int(alike.index[1])
+    first, first_row = alike.iloc[0], int(alike.index[0])
     if settings:
         row = int(alike.index[int(np.argmax(alike[settings[0]] != first[settings[0]]))])
     second = frame.loc[row]

@@ -55,6 +55,14 @@ def test_a_run_id_of_two_sizes_or_two_losses_is_no_curve():
         RunTable.from_frame(twice)
 
 
+def test_of_a_curve_the_two_rows_that_contradict_each_other_are_named():
+    """The first two rows of the run were named, which lie at different tokens and are in order."""
+    runs = pd.concat([curves(run_id=["small"] * 3 + ["large"] * 3), curves(run_id=["small"] * 6).iloc[[1]]])
+    runs.iloc[-1, runs.columns.get_loc("loss")] = 3.5
+    with pytest.raises(RunTableError, match=r"row 7.*'small' is there already, at row 2, with loss 3\.6 where .* 3\.5"):
+        RunTable.from_frame(runs.reset_index(drop=True))
+
+
 def test_a_run_id_of_two_mixes_is_no_curve_and_is_told_how_points_of_a_run_are_named():
     mixes = {"mix.web": [0.5, 0.5, 0.2] + [0.7] * 3, "mix.code": [0.5, 0.5, 0.8] + [0.3] * 3}
     named = ["small"] * 3 + ["large"] * 3
