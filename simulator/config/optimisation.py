@@ -134,6 +134,11 @@ class OptimConfig(Frozen):
         """Whether stages state the learning rates, in place of a schedule."""
         return states_rates(self.stages)
 
+    @property
+    def staged_batches(self) -> bool:
+        """Whether stages state batches, one of which is `batch_tokens`: it can't be changed alone."""
+        return any(one.batch_tokens or one.batch_tokens_final for one in self.stages)
+
     @model_validator(mode="after")
     def _check_stages(self) -> Self:
         warmup = "warmup_steps" if self.warmup_steps else None if self.warmup_tokens is None else "warmup_tokens"

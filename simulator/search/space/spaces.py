@@ -152,7 +152,7 @@ class Space:
         if isinstance(batch, RangeDimension):
             return batch.low, batch.high
         stated = self.run.optim.batch_tokens
-        if batch is not None or stated is None or not self.supplies(_COUNT):
+        if batch is not None or stated is None or self.run.optim.staged_batches or not self.supplies(_COUNT):
             return None
         return stated / _MOST_BATCH_CHANGE, stated * _MOST_BATCH_CHANGE
 

@@ -22,7 +22,7 @@ _MORE = 1.5  # times the plan's own cost or time, where it states no budget or d
 def better_study(stated: Stated, judged: Judged) -> dict[str, Any]:
     """A study around a plan: size, tokens, batch and machines vary; its budget and deadline are the limits.
 
-    Where it states neither, plans may cost, or without prices take, half as much again.
+    Where it states neither, plans may cost, or without prices take, half as much again. Batches that stages state stay.
 
     Raises:
         InputError: The plan says too little of its machines, or states a layout, which other sizes couldn't keep.
@@ -44,7 +44,7 @@ def better_study(stated: Stated, judged: Judged) -> dict[str, Any]:
         "data.tokens": _around(plan.config.data.tokens, "data.tokens"),
     }
     batch, count = plan.config.optim.batch_tokens, plan.config.hardware.count
-    if batch is not None:
+    if batch is not None and not plan.config.optim.staged_batches:
         space["optim.batch_tokens"] = _around(batch, "optim.batch_tokens")
     if count is not None and count >= 16:
         reach = _REACH["hardware.count"]

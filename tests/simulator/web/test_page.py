@@ -323,3 +323,12 @@ def test_a_search_starts_from_the_plan_of_the_page_and_keeps_its_limits(client):
     refused = client.post("/page/better", json={"query": plan_query(BARE)})
     assert refused.status_code == 422
     assert "a search needs machines: state" in refused.json()["error"]["message"]
+
+
+def test_a_search_from_a_plan_in_stages_leaves_their_batches(client):
+    study = Study.from_mapping(client.post("/page/better", json={"query": "from=staged-7b"}).json()["study"])
+    assert not study.space.supplies("optim.batch_tokens")
+    for count in (96, 520, 2048):
+        values = {"model.params": 13e9, "data.tokens": 6e12, "hardware.count": count}
+        config = study.space.config(values)
+        assert (config.optim.batch_tokens, config.hardware.count) == (8e6, count)

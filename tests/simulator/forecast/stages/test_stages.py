@@ -120,7 +120,8 @@ def test_plans_in_stages_are_compared_searched_and_shown(predictor, tmp_path):
     from foretrain.simulator.report.documents.contents.plans import facts
 
     told = dict(facts(found.forecasts[1]))
-    assert "data in stages" in told["stages"] or "optimisation in stages" in told["stages"]
+    assert "math" in told["data in stages"]
+    assert "lr to 0" in told["optimisation in stages"]
 
 
 def test_a_predictor_that_reads_no_text_says_so_once():
