@@ -64,8 +64,8 @@ def _named_by_tokens(raw: RawTable, frame: Frame, rows: Cells) -> Frame:
     named = frame["run_id"] + "@" + place.map(lambda value: f"{value:.12g}" if np.isfinite(value) else "")
     runs = int(frame["run_id"][rows].nunique())
     raw.notes.append(
-        f"{int(rows.sum())} rows share {runs} run_id{'s' * (runs > 1)} at several {along}: each run is a curve, its points are named "
-        f"run_id@{along} and those before its last one count less"
+        f"{int(rows.sum())} rows share {runs} run_id{'s' * (runs > 1)} at several {along}: each run is a curve, its "
+        f"points are named run_id@{along} and those before its last one count less"
     )
     changed = frame.assign(training_run=frame["run_id"], run_id=frame["run_id"].where(~rows | last, named))
     if "checkpoint" not in frame.columns:
