@@ -131,35 +131,36 @@ class _Estimate:
         self.chance = chance
         self.overhead = config.reliability.overhead
         self.time, self.memory = step.time, step.memory
-        self.step_tokens = float(step.steps.tokens[0])
+        usual_tokens = float(step.steps.tokens[0])
         typical = float(self.time.total_s[0])
         # no draw is faster than the machines' peak, nor than what would be a model FLOPs utilisation of 100 %
-        least = min(max(float(least_step_s(step.steps)[0]), self._at_peak_s()), typical)
-        self.step_s = np.maximum(typical * np.exp(step.log_sd * chance.step_errors), least)
+        least = min(max(float(least_step_s(step.steps)[0]), self._at_peak_s(usual_tokens)), typical)
+        usual_s = np.maximum(typical * np.exp(step.log_sd * chance.step_errors), least)
+        self.number, self.step_tokens, self.as_usual = self._mean_step(usual_tokens)
+        self.step_s = self.as_usual * usual_s
         self.run_time = self._run_time()
 
     def _run_time(self) -> RunTime:
         config, devices = self.config, self.layout.devices
-        steps = (1.0 + self.overhead) * self._usual_steps()
-        typical = float(self.time.total_s[0]) * steps
+        steps = (1.0 + self.overhead) * self.number
+        typical = self.as_usual * float(self.time.total_s[0]) * steps
         require_progress(expected_run_time(typical, devices, config.reliability), typical, devices, config.reliability)
         chance = self.chance
         productive_s = self.step_s * steps
         return simulate_run_time(productive_s, devices, config.reliability, chance.failure_rates, chance.interruptions)
 
-    def _usual_steps(self) -> float:
-        """Steps of the usual batch that take as long as the run's, whose number is kept as `number`."""
-        plan = self.config.batches
-        self.number = self.config.data.tokens / self.step_tokens
+    def _mean_step(self, usual_tokens: float) -> tuple[float, float, float]:
+        """How many steps there are, the tokens of the mean one, and its time as a share of that of the usual batch."""
+        plan, tokens = self.config.batches, self.config.data.tokens
         if plan is None or plan.even:
-            return self.number
-        self.number = as_long = 0.0
+            return tokens / usual_tokens, usual_tokens, 1.0
+        number = as_long = 0.0
         for batch, count in plan.parts:
             share, time = self._smaller(batch / (self.config.optim.batch_tokens or batch))
-            steps = batch * count / (share * self.step_tokens)
-            self.number += steps
+            steps = batch * count / (share * usual_tokens)
+            number += steps
             as_long += steps * time
-        return as_long
+        return number, tokens / number, as_long / number
 
     def _smaller(self, share: float) -> tuple[float, float]:
         """A step of `share` of the usual batch as the same devices make it, in smaller or more rounds.
@@ -198,9 +199,9 @@ class _Estimate:
             step_time_s=Quantity.of_draws(self.step_s),
             steps=self.number,
             step_tokens=self.step_tokens,
-            step_parts_s={name: float(np.ravel(part)[0]) for name, part in self.time.parts.items()},
+            step_parts_s={name: self.as_usual * float(np.ravel(part)[0]) for name, part in self.time.parts.items()},
             tokens_per_s=Quantity.of_draws(self.step_tokens / self.step_s),
-            mfu=Quantity.of_draws(self._at_peak_s() / self.step_s),
+            mfu=Quantity.of_draws(self._at_peak_s(self.step_tokens) / self.step_s),
             peak_flops_per_s=peak,
             peak_memory_gib=_memory_quantity(needed),
             memory_parts_gib=_memory_parts(needed),
@@ -235,9 +236,9 @@ class _Estimate:
             notes=tuple(self._notes(needed, cost, energy)),
         )
 
-    def _at_peak_s(self) -> float:
-        """Seconds of the model's FLOPs of one step at the datasheet's peak: step time at a utilisation of 100 %."""
-        flops = self.space.architecture.training_flops_per_token() * self.step_tokens
+    def _at_peak_s(self, tokens: float) -> float:
+        """Seconds of the model's FLOPs of a step of `tokens` at the datasheet's peak: at a utilisation of 100 %."""
+        flops = self.space.architecture.training_flops_per_token() * tokens
         return flops / (float(np.ravel(self.steps.machines.peak_flops)[0]) * self.layout.devices)
 
     def _goodput(self) -> np.ndarray:

@@ -68,8 +68,8 @@ def _of_batches(config: RunConfig) -> Iterator[str]:
     if small > _MANY * steps:
         yield (
             f"optim.stages: {small / steps:.0%} of the steps, with {seen / plan.tokens:.0%} of the tokens, have "
-            "smaller batches than optim.batch_tokens: they take less time than the step that is shown, but run less "
-            "efficiently on machines that are laid out for that one, and are counted so"
+            "smaller batches than optim.batch_tokens, which machines that are laid out for that one run less "
+            "efficiently; a step's tokens and time are means over all steps"
         )
 
 
