@@ -95,7 +95,7 @@ class SettingCosts:
         """Peak learning rate of AdamW that suits params (without embeddings), tokens and batch, `(n,)`.
 
         >>> setting_costs().best_lr(np.array([6.5e9]), np.array([2e12]), np.array([4e6])).round(4)
-        array([0.0004])
+        array([0.0007])
         """
         law = self.facts["lr"]
         params, tokens = np.asarray(params, dtype=float), np.asarray(tokens, dtype=float)

@@ -45,7 +45,13 @@ __all__ = [
     "apply_overrides",
 ]
 
-_NEWER_KEYS = (("optim", "master_weights", "fp32"), ("hardware", "fit_chance", 0.9))  # section, key, default
+_NEWER_KEYS = (
+    ("optim", "master_weights", "fp32"),
+    ("hardware", "fit_chance", 0.9),
+    ("hardware", "compile", None),
+    ("hardware", "dropout", None),
+    ("hardware", "release", None),
+)  # section, key, default
 
 
 def _section(value: Any) -> Any:

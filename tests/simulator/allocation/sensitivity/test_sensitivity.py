@@ -99,7 +99,7 @@ def test_a_predictor_that_reads_a_learning_rate_tells_what_it_does(seven):
 
 def test_networks_are_read_though_steps_are_kept(seven, web):
     """The steps of shapes are worked out once; a network that is another must not be given the step of the first."""
-    shapes = RunConfig.from_mapping(seven.to_mapping(), overrides=["hardware.inter_node_gbps=50"])
+    shapes = RunConfig.from_mapping(seven.to_mapping(), overrides=["hardware.inter_node_gbps=25"])
     assert row_of(sensitivity(shapes, web), "hardware.inter_node_gbps").up["wall_clock_days"] < 0
 
 
