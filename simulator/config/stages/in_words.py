@@ -15,9 +15,10 @@ __all__ = ["stages_in_words"]
 def stages_in_words(data: DataConfig, optim: OptimConfig) -> list[str]:
     """One line on the stages of the data and one on those of the optimisation, as far as a plan has any.
 
-    >>> data = DataConfig(tokens=100e9, stages=({"name": "web", "mix": {"web": 1}}, {"share": 0.2, "mix": {"web": 0.5, "math": 0.5}}))
+    >>> stages = {"name": "web", "mix": {"web": 1}}, {"share": 0.2, "mix": {"web": 0.5, "math": 0.5}}
+    >>> data = DataConfig(tokens=100e9, stages=stages)
     >>> stages_in_words(data, OptimConfig())
-    ['data in stages: web 80.0B; 20.0B of web 50 %, math 50 %']
+    ['data in stages: web 80.0B of web 100 %; 20.0B of web 50 %, math 50 %']
     """
     found = []
     if data.stages:

@@ -62,6 +62,6 @@ class DataStages(Adjustment):
     def sentence(self, effect: Effect) -> str | None:
         _, low, high = effect.percent()
         return (
-            "data.stages: the mixes count midway between their tokens and what AdamW's weights keep of them, late "
-            f"stages more than early ones; how much more leaves {low:+.1f} % to {high:+.1f} % of loss open (90 %)"
+            "data.stages: the mixes count midway between their tokens and what AdamW's weights keep of them, "
+            f"by rate and age; what lies between leaves {low:+.1f} % to {high:+.1f} % of loss open (90 %)"
         )
