@@ -101,7 +101,7 @@ def isoflop(
     >>> bool((curve.low_90 < curve.loss_nats).all())
     True
     """
-    surface = LossSurface.of(predictor, config, unique_tokens)
+    surface = LossSurface.of(predictor, config, unique_tokens).as_tuned()
     found = []
     for amount in flops:
         best = optimum_at(surface, predictor.name, amount)
@@ -140,7 +140,7 @@ def isoloss(
     >>> easy.cheapest_flops.median < hard.cheapest_flops.median
     True
     """
-    surface = LossSurface.of(predictor, config, unique_tokens)
+    surface = LossSurface.of(predictor, config, unique_tokens).as_tuned()
     return [_isoloss(surface, float(loss)) for loss in losses]
 
 

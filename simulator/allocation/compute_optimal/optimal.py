@@ -12,7 +12,6 @@ from ....core.errors import InputError
 from ....core.quantity import Quantity
 from ....core.version import __version__
 from ...config.run_config import RunConfig
-from ...forecast.adjustments import is_stated
 from ...predictor.predictor import Predictor
 from ..figures import loss_at, perplexity_of, spread_of, times_or_over
 from .optimum import DRIFT_PER_DECADE, Optimum, find_optimum, optima_of_draws
@@ -101,8 +100,9 @@ def compute_optimal(
     >>> low < 70e9 < high, found.method  # Chinchilla, as it was trained
     (True, 'closed form')
     """
-    surface = LossSurface.of(predictor, config, unique_tokens)
-    own = None if config is None else _of_plan(surface, predictor, config)
+    as_stated = LossSurface.of(predictor, config, unique_tokens)
+    own = None if config is None else _of_plan(as_stated, predictor, config)
+    surface = as_stated.as_tuned()
     if flops is None:
         if own is None:
             raise InputError("flops: is missing; expected training FLOPs such as 5.76e23, or a plan")
@@ -180,8 +180,4 @@ def _notes(surface: LossSurface, gap: float) -> list[str]:
         )
     if any(model.surrogate is not None for model in surface.models):
         notes.append("the optimum is the law's; what was learned on top of it enters the loss only")
-    if any(is_stated(name) for name in surface.stated):
-        notes.append(
-            f"{surface.of_settings}; what they cost enters the loss only, the optimum and penalties are the law's"
-        )
     return [*notes, *surface.notes]

@@ -3,14 +3,15 @@
 Compute is C = 6·N·D FLOPs (Kaplan et al. 2020, arXiv:2001.08361, section 2.1), with N as the law counts it. Where that
 is all parameters of a dense model, they are the active ones too; where a law counts the totals of routed models, C has
 the plan's share of active parameters in it. Learning rate and batch are taken as tuned at every size where a law reads
-them. Else the batch is the plan's, and its learning rate moves with size as the best one does.
+them, and where the best size is asked for. Else the batch is the plan's, and its learning rate moves with size as the
+best one does.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -19,7 +20,7 @@ from ....core.errors import InputError
 from ....core.units import shown
 from ...config.run_config import RunConfig
 from ...fitting import Fit, extrapolation_decades
-from ...forecast.adjustments import carried, stated_columns
+from ...forecast.adjustments import carried, is_stated, stated_columns
 from ...forecast.for_plan import for_plan
 from ...forecast.law_inputs import planned_loss, run_columns
 from ...laws import Columns
@@ -205,6 +206,13 @@ class LossSurface:
         columns = self.columns(params, tokens)
         columns |= carried(self.stated, columns)
         return planned_loss(self.config, self.predictor, self.target, columns, joint)
+
+    def as_tuned(self) -> LossSurface:
+        """The same with batch, rate and optimizer as tuned in every run: where a size is asked for, they follow it."""
+        if not any(is_stated(name) for name in self.stated):
+            return self
+        note = "batch, learning rate and optimizer are taken as tuned in every run but the plan's own"
+        return replace(self, stated={}, notes=(note, *self.notes))
 
     @property
     def of_settings(self) -> str:

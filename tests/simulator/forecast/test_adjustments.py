@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from foretrain.datasets.facts.optimisation import setting_costs
 from foretrain.datasets.runs.run_table import RunTable
+from foretrain.simulator.allocation.compute_optimal.curves import isoflop
 from foretrain.simulator.allocation.compute_optimal.optimal import compute_optimal
 from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.forecast.forecast import forecast
@@ -107,12 +108,16 @@ def test_which_optimizer_is_better_is_not_certain_where_its_gain_is_in_doubt():
     assert longer.probability_below_zero == 1
 
 
-def test_the_optimum_is_of_the_plans_settings():
+def test_the_optimum_is_of_tuned_runs_and_the_plan_of_its_own_settings():
     config = plan(batch_tokens="64M", lr=2e-3)
     found = compute_optimal(WEB, config=config)
     assert found.plan.loss_nats == pytest.approx(forecast(config, WEB).headline.loss_nats.median, rel=1e-9)
-    assert any("what they cost enters the loss only" in note for note in found.notes)
-    assert not any("enters the loss only" in note for note in compute_optimal(WEB, config=plan()).notes)
+    assert any("taken as tuned in every run but the plan's own" in note for note in found.notes)
+    unstated = compute_optimal(WEB, config=plan())
+    assert not any("tuned" in note for note in unstated.notes)
+    assert found.loss_nats == unstated.loss_nats
+    (curve,) = isoflop(WEB, [found.flops], config=config)
+    assert curve.params[curve.loss_nats.argmin()] == pytest.approx(found.params.median, rel=0.3)  # a flat valley
 
 
 def test_a_search_finds_the_batch_that_suits():

@@ -252,7 +252,7 @@ def test_a_tornado_has_a_panel_for_each_outcome_and_its_title_is_its_largest_bar
     ]
     assert picture.title == f"10 % more {knob_in_words(top.key)}: {', '.join(said)}"
     names = words.listed([knob_in_words(key) for key in turned.not_read])
-    assert f"Not read by this predictor or estimate: {names}" in picture.caption
+    assert (f"Not read by this predictor or estimate: {names}" in picture.caption) == bool(turned.not_read)
     assert len(texts_of(picture, 320, "model size")) == 3, "panels stand below each other"
     assert len(texts_of(picture, 1040, "model size")) == 1, "panels stand beside each other"
 
