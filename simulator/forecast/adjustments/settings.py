@@ -23,6 +23,7 @@ _BATCH, _LR, _OPTIMIZER = "optim.batch_tokens", "optim.lr", "optim.optimizer"
 _LR_PARAMS = f"{_LR}.params"
 _OF_RUNS = ".of_runs"
 """Follows the name of a column: the value that the predictor's own runs had, and that was nearest to the plan's."""
+_PUBLISHED = "(published figures, no run of this predictor)"
 _WORTH_SAYING = 0.2
 """Percent of loss."""
 
@@ -108,7 +109,7 @@ class Batch(_Setting):
             where = f"{batch / usual:.2g} × what such runs usually take"
         return (
             f"optim.batch_tokens: a batch of {format_count(batch)} tokens is {where}: {_in_words(effect)} against "
-            f"about {format_count(usual)} (published figures, no run of this predictor)"
+            f"about {format_count(usual)} {_PUBLISHED}"
         )
 
 
@@ -187,7 +188,7 @@ class LearningRate(_Setting):
         often = "; many runs diverge that far above it" if facts["may_diverge"] else ""
         return (
             f"optim.lr: {lr:.2g} is {_plain(lr / best)} × what suits such a run (about {best:.2g} with AdamW, within a "
-            f"factor of two): {_in_words(effect)}{often} (published figures, no run of this predictor)"
+            f"factor of two): {_in_words(effect)}{often} {_PUBLISHED}"
         )
 
 
@@ -236,5 +237,5 @@ class Optimizer(_Setting):
         factor = (effect.facts or {})["tokens_factor"]
         return (
             f"optim.optimizer: its tokens count about {factor:.2f} times those of the predictor's runs at this size: "
-            f"{_in_words(effect)} (published figures, no run of this predictor)"
+            f"{_in_words(effect)} {_PUBLISHED}"
         )
