@@ -81,7 +81,7 @@ def group_of(
     """Our engine, compiled, before its first step."""
     settings = EngineSettings(compile="always", device=device)
     runs = [run_of(shape, seed, sequences=sequences) for seed in range(copies)]
-    return TrainingGroup(runs, store, settings, resolve(settings, 1.0))
+    return TrainingGroup(runs, store, settings, resolve(settings, runs))
 
 
 def speed_of(trainer: TrainingGroup | EagerTrainer, seconds: float) -> float:
@@ -347,7 +347,7 @@ def main() -> None:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(folder) / "compiled")
         split = {d: {"path": f"{d}.train.jsonl.gz", "validation_path": f"{d}.valid.jsonl.gz"} for d in DOMAINS}
         prepare(Corpus.from_mapping({"domains": split}, folder=CORPORA), Path(folder) / "store")
-        plan = resolve(EngineSettings(), 1.0)
+        plan = resolve(EngineSettings())
         print(f"{usable_cores()} cores, {plan.device_name}, torch {torch.__version__}, "
               f"ours in {plan.precision}, trainer in {'bf16' if plan.device == 'cuda' else 'fp32'}")  # fmt: skip
         if plan.device == "cuda":

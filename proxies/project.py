@@ -345,7 +345,7 @@ def _machine(space: ProxySpace, workers: int | None) -> Machine:
     from .engine._hardware import resolve
 
     without_compiler = space.engine.model_copy(update={"compile": "never"})
-    hardware = resolve(without_compiler, 0.0)
+    hardware = resolve(without_compiler)
     on_gpu = hardware.device == "cuda"
     in_bf16 = on_gpu and hardware.precision == "bf16"
     speed = measure_speed("cuda" if on_gpu else "cpu", "bf16" if in_bf16 else "fp32")

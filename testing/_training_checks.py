@@ -31,7 +31,7 @@ def a_saved_model_has_the_same_loss_when_loaded(name: str) -> None:
     """A checkpoint in the middle of training holds everything that the losses depend on."""
     with _known_source() as (store, folder):
         runs = [_training_run(name, steps=6, batch=4, seed=seed) for seed in (1, 2)]
-        hardware = resolve(_SETTINGS, 1.0)
+        hardware = resolve(_SETTINGS)
         untrained, trained, loaded = (TrainingGroup(runs, store, _SETTINGS, hardware) for _ in range(3))
         for _ in range(3):
             trained.advance()
@@ -39,9 +39,9 @@ def a_saved_model_has_the_same_loss_when_loaded(name: str) -> None:
         save_checkpoint(trained, checkpoint)
         assert load_checkpoint(loaded, checkpoint), "the checkpoint of the same runs wasn't taken; expected it to be"
         tokens = random_tokens(trained.model, 2)
-        losses = trained._losses(tokens)
-        assert torch.equal(loaded._losses(tokens), losses), "the loaded model has other losses; expected the same bits"
-        assert not torch.equal(untrained._losses(tokens), losses), "three steps changed no loss; expected them to"
+        before, losses, after = (group.computation.losses(tokens) for group in (untrained, trained, loaded))
+        assert torch.equal(after, losses), "the loaded model has other losses; expected the same bits"
+        assert not torch.equal(before, losses), "three steps changed no loss; expected them to"
 
 
 def a_model_learns_a_known_source_down_to_its_entropy(name: str) -> None:

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 # Folders beside the package that no wheel holds; hidden ones too.
 NOT_PACKAGES = {"tests", "benchmarks", "docs", "build", "dist", "__pycache__"}
-SUFFIXES = {".py", ".typed", ".json", ".npz", ".md", ".yaml", ".csv", ".html", ".js", ".css", ".svg"}
+SUFFIXES = {".py", ".cpp", ".typed", ".json", ".npz", ".md", ".yaml", ".csv", ".html", ".js", ".css", ".svg"}
 
 
 def package_folders() -> list[Path]:

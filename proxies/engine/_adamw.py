@@ -75,6 +75,10 @@ class StepSizes:
         """Return the numbers of a step, (8, K, 1)."""
         return self._table[step].unsqueeze(-1)
 
+    def of_copy(self, copy: int) -> Tensor:
+        """Return the numbers of one copy, dense: (steps, 8)."""
+        return self._table[:, :, copy].contiguous()
+
 
 def update(state: Moments, gradient: Tensor, sizes: Tensor, scales: Tensor, decays: Tensor, step: Tensor) -> None:
     """Take one step of every copy, in place.

@@ -20,9 +20,11 @@ from ..models import build_model
 from ..results import CurvePoint, DomainLoss, Validation
 from ..runs import ProxyRun
 from ..settings import EngineSettings
-from ._adamw import ALIVE, Moments, StepSizes, update
+from ._adamw import ALIVE, Moments
 from ._buffers import WeightLayout
 from ._hardware import HardwareChoice
+from ._torch import TorchComputation
+from .native.computation import NativeComputation
 
 __all__ = ["TrainingGroup"]
 
@@ -61,30 +63,15 @@ class TrainingGroup:
         for domain in store.domains:
             self._validation[domain] = validation_rows(store, domain, length, int(settings.eval_tokens))
 
-        # Weights: the optimizer changes fp32 ones; losses and gradients are computed with a copy of them in the
-        # hardware's number format, which for validation holds the averaged weights.
+        # Weights: the optimizer changes fp32 ones.
         device = hardware.device
         self.model = build_model(first.model, first.shape)
         self.layout = WeightLayout(self.model)
         initial_KP = self.layout.initial([run.seed for run in self.runs])
         self.state = Moments.start(initial_KP.to(device))
-        self._weights_KP = self.state.master.to(hardware.dtype, copy=True).requires_grad_()
         self._loss_sum_K = torch.zeros(len(self.runs), device=device)  # since the last point of the curve
-        self._sizes = StepSizes(self.runs, device)
-        self._scales_P = self.layout.learning_rate_scales().to(device)
-        self._decays_P = self.layout.decays().to(device)
-        self._update = update
-        if hardware.compiled:
-            self._compile()
-
-    def _compile(self) -> None:
-        import torch._dynamo.config as dynamo
-        import torch._inductor.config as inductor
-
-        inductor.compile_threads = 1  # a pool of compilers would outlive a worker that is killed
-        dynamo.recompile_limit = dynamo.accumulated_recompile_limit = 1_000  # one for each shape that is trained
-        self.model.compile()
-        self._update = torch.compile(update, dynamic=False)
+        way = NativeComputation if hardware.kernels else TorchComputation
+        self.computation = way(self.runs, self.model, self.layout, self.state, hardware)
 
     @property
     def tensors(self) -> dict[str, Tensor]:
@@ -96,7 +83,7 @@ class TrainingGroup:
         """Continue from `tensors` after `step` steps."""
         for name, tensor in self.tensors.items():
             tensor.copy_(tensors[name])
-        self._load_weights(self.state.master)
+        self.computation.load(self.state.master)
         self.step = step
 
     @property
@@ -117,31 +104,13 @@ class TrainingGroup:
         batches = [mixture.rows(begin, begin + batch) for mixture in self._mixtures]
         tokens_KBT = torch.from_numpy(np.stack(batches)).to(self.hardware.device)
 
-        # Copies share no weights, so the gradient of the summed losses is each copy's own.
-        losses_K = self._losses(tokens_KBT).mean(1)
-        (gradient_KP,) = torch.autograd.grad(losses_K.sum(), self._weights_KP)
-
-        with torch.no_grad():
-            self._loss_sum_K += losses_K.detach()
-            sizes = self._sizes.at(self.step)
-            step = torch.tensor(self.step, device=self.hardware.device)
-            self._update(self.state, gradient_KP.float(), sizes, self._scales_P, self._decays_P, step)
-        self._load_weights(self.state.master)
+        self._loss_sum_K += self.computation.advance(tokens_KBT, self.step)
         self.step += 1
 
         if self.step % self._curve_stride == 0 or self.step == self.steps:
             self._note_curve()
         if self.step in self.evaluate_steps:
             self._evaluate()
-
-    def _losses(self, tokens_KBT: Tensor) -> Tensor:
-        """Mean loss of each sequence, (K, B), with the weights that are loaded."""
-        return self.model.losses(self.layout.split(self._weights_KP), tokens_KBT)
-
-    def _load_weights(self, weights_KP: Tensor) -> None:
-        """Take weights for the next losses, in the hardware's number format."""
-        with torch.no_grad():
-            self._weights_KP.copy_(weights_KP)
 
     def _note_curve(self) -> None:
         """Add a point to each training curve; declare copies diverged that are worse than guessing."""
@@ -160,9 +129,9 @@ class TrainingGroup:
 
     def _evaluate(self) -> None:
         """Validate the averaged weights of every copy on every domain."""
-        self._load_weights(self.state.average)
+        self.computation.load(self.state.average)
         measured = {domain: self._validate(rows_NT) for domain, rows_NT in self._validation.items()}
-        self._load_weights(self.state.master)
+        self.computation.load(self.state.master)
         for copy, run in enumerate(self.runs):
             losses = {}
             for domain, (means_K, errors_K) in measured.items():
@@ -197,7 +166,7 @@ class TrainingGroup:
         parts = []
         for rows_BT in filled.split(batch):
             rows_KBT = rows_BT.repeat(copies, 1, 1)
-            parts.append(self._losses(rows_KBT).detach())
+            parts.append(self.computation.losses(rows_KBT).detach())
         losses_KN = torch.cat(parts, 1)[:, :count].double().cpu().numpy()
         means_K = losses_KN.mean(1)
         if count == 1:

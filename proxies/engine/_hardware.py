@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
 from ...core.errors import ConfigError
+from ..runs import ProxyRun
 from ..settings import EngineSettings
+from .native.library import Library, find_compiler, load_library
+from .native.transformer import supports
 
 __all__ = ["HardwareChoice", "resolve"]
 
@@ -31,6 +33,8 @@ class HardwareChoice:
     precision: str
     """Number format of the matrix products: fp32 or bf16. Master weights are fp32 in both."""
     compiled: bool
+    kernels: str | None
+    """Which native kernels compute it, by their key; None where torch does."""
     threads: int
     torch_version: str
 
@@ -44,12 +48,12 @@ class HardwareChoice:
         return asdict(self)
 
 
-def resolve(settings: EngineSettings, group_flops: float) -> HardwareChoice:
+def resolve(settings: EngineSettings, runs: Sequence[ProxyRun] = ()) -> HardwareChoice:
     """Turn `auto` into what this machine has.
 
     Args:
         settings: What was asked for.
-        group_flops: Training FLOPs of the whole group, which decide whether compiling pays.
+        runs: The group, whose architecture and FLOPs decide how it is compiled; without any, nothing is.
 
     Raises:
         ConfigError: A GPU or a compiler is asked for and there is none.
@@ -67,11 +71,13 @@ def resolve(settings: EngineSettings, group_flops: float) -> HardwareChoice:
     precision = settings.precision
     if precision == "auto":
         precision = "bf16" if _has_fast_bf16(device) else "fp32"
+    library = _kernels(settings, runs, device, precision)
     return HardwareChoice(
         device=device,
         device_name=device_name,
         precision=precision,
-        compiled=_compiles(settings, group_flops),
+        compiled=library is not None or _compiles(settings, runs),
+        kernels=None if library is None else library.key,
         threads=torch.get_num_threads(),
         torch_version=str(torch.__version__),
     )
@@ -85,11 +91,19 @@ def _has_fast_bf16(device: str) -> bool:
     return has_tiles is not None and bool(has_tiles())
 
 
-def _compiles(settings: EngineSettings, group_flops: float) -> bool:
-    """Whether to compile, which takes a C++ compiler."""
-    compiler = shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++")
+def _kernels(settings: EngineSettings, runs: Sequence[ProxyRun], device: str, precision: str) -> Library | None:
+    """The native kernels for a group, None where there are none for it or they aren't wanted."""
+    if device != "cpu" or settings.compile == "never" or not runs or not supports(runs[0].model, runs[0].shape):
+        return None
+    return load_library(precision)
+
+
+def _compiles(settings: EngineSettings, runs: Sequence[ProxyRun]) -> bool:
+    """Whether torch compiles a group, which takes a C++ compiler."""
+    compiler = find_compiler()
     if settings.compile == "always" and compiler is None:
         raise ConfigError("engine.compile: got 'always', but no C++ compiler (g++, clang++ or $CXX) is on the path")
     if settings.compile == "auto":
-        return compiler is not None and group_flops >= _WORTH_COMPILING_FLOPS
-    return settings.compile == "always"
+        flops = sum(run.training_flops for run in runs)
+        return compiler is not None and flops >= _WORTH_COMPILING_FLOPS
+    return settings.compile == "always" and bool(runs)

@@ -62,7 +62,7 @@ def train_group(
         raise ConfigError(
             f"shape.vocab_size: got {vocab_size}; the token store has {store.vocab_size} different tokens"
         )
-    hardware = resolve(settings, sum(run.training_flops for run in runs))
+    hardware = resolve(settings, runs)
     group = TrainingGroup(runs, store, settings, hardware)
     load_checkpoint(group, checkpoint)
     first_step = group.step

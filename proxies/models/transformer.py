@@ -21,8 +21,11 @@ from ...core.units import shown
 from ._model import ProxyModel, Weight, cross_entropy
 from ._registry import register_model
 
+__all__ = ["NORM_EPSILON", "Transformer", "rotation"]
+
 _ROTARY_BASE = 10_000.0  # Su et al. 2021 (RoFormer, arXiv:2104.09864), section 3.2.2
-_NORM_EPSILON = 1e-6
+NORM_EPSILON = 1e-6
+"""What is added to the mean square before its root is taken."""
 _LAYER_WEIGHTS = ("norm_1", "convolution", "qkv", "out", "norm_2", "up", "down")
 # What the shape may not ask for, and the value that it must have.
 _FIXED = {"norm": "rms", "biases": False, "learned_positions": False, "num_experts": None, "kv_lora_rank": None}
@@ -72,7 +75,7 @@ class Transformer(ProxyModel):
     def logits(self, weights: Mapping[str, Tensor], tokens: Tensor) -> Tensor:
         copies, _, length = tokens.shape
         stream = weights["embedding"][torch.arange(copies, device=tokens.device)[:, None, None], tokens]
-        turn = _rotation(length, self.head_width, stream)
+        turn = rotation(length, self.head_width, stream)
         heads = (self.shape.heads, self.kv_heads, self.head_width)
         for layer in range(self.shape.layers):
             names = ((name, f"{layer}.{name}") for name in _LAYER_WEIGHTS)
@@ -143,7 +146,7 @@ def _matmul(inputs: Tensor, matrix: Tensor) -> Tensor:
 def _norm(stream: Tensor, gain: Tensor) -> Tensor:
     """Root-mean-square norm, in fp32, with a gain (K, D)."""
     wide = stream.float()
-    scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + _NORM_EPSILON)
+    scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + NORM_EPSILON)
     return (wide * scale * gain.float()[:, None, None]).to(stream.dtype)
 
 
@@ -156,11 +159,15 @@ def _convolve(inputs: Tensor, taps: Tensor) -> Tensor:
     return total
 
 
-def _rotation(length: int, head_width: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of rotary positions, (T, head width / 2) each."""
-    half = torch.arange(0, head_width, 2, device=like.device, dtype=torch.float32) / head_width
-    angles = torch.outer(torch.arange(length, device=like.device, dtype=torch.float32), _ROTARY_BASE**-half)
-    return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
+def rotation(length: int, head_width: int, like: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return cosines and sines of rotary positions, (T, head width / 2) each, on the device and in the format of `like`.
+
+    Without `like` they are fp32 on the CPU.
+    """
+    device, dtype = ("cpu", torch.float32) if like is None else (like.device, like.dtype)
+    half = torch.arange(0, head_width, 2, device=device, dtype=torch.float32) / head_width
+    angles = torch.outer(torch.arange(length, device=device, dtype=torch.float32), _ROTARY_BASE**-half)
+    return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
 def _rotate(heads: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:

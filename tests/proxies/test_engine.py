@@ -2,7 +2,6 @@
 
 import json
 import math
-import shutil
 import threading
 from dataclasses import replace
 
@@ -17,6 +16,7 @@ from foretrain.proxies.engine import _train as train_module
 from foretrain.proxies.engine import train_group
 from foretrain.proxies.engine._group import TrainingGroup
 from foretrain.proxies.engine._hardware import resolve
+from foretrain.proxies.engine.native.library import find_compiler
 from foretrain.proxies.settings import EngineSettings
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -67,6 +67,7 @@ def test_results_come_in_the_order_of_the_runs_and_say_how_they_were_computed(tr
         assert engine.pop("tokens_per_s") > 0
         assert engine.pop("torch_version") == torch.__version__
         assert engine.pop("device_name")
+        assert engine.pop("kernels") is None
         assert engine == {"device": "cpu", "precision": "fp32", "compiled": False, "threads": 1, "copies": 2}
         json.dumps(result.to_dict(), allow_nan=False)
 
@@ -127,14 +128,14 @@ def test_curve_points_are_means_over_the_steps_since_the_last(tiny_run, tiny_sto
     group = TrainingGroup(
         [tiny_run(500, shape={"context_length": 4}, batch_sequences=2)], tiny_store, plain, cpu(plain)
     )
-    seen, real = [], group._losses
+    seen, real = [], group.computation.advance
 
-    def spy(tokens):
-        found = real(tokens)
-        seen.append(found.mean().item())
+    def spy(tokens, step):
+        found = real(tokens, step)
+        seen.append(found.item())
         return found
 
-    group._losses = spy
+    group.computation.advance = spy
     for _ in range(40):
         group.advance()
     stride = group.curves[0][0].step
@@ -154,7 +155,7 @@ def test_training_lowers_the_loss_of_what_is_trained_on_alone(train, tiny_run):
 
 
 def cpu(settings):
-    return resolve(settings, 1.0)
+    return resolve(settings)
 
 
 def by_hand(group, rows, weights):
@@ -274,7 +275,7 @@ def test_a_diverged_run_keeps_the_evaluations_before(tiny_run, tiny_store, plain
         group.advance()
     with torch.no_grad():
         group.state.master[0] *= float("nan")
-    group._load_weights(group.state.master)
+    group.computation.load(group.state.master)
     while not group.finished:
         group.advance()
     assert group.diverged_steps() == [5, None]
@@ -328,28 +329,31 @@ def test_bf16_is_within_noise_of_fp32(train, tiny_run):
 
 # Inductor itself uses what Python deprecates; those warnings are not ours to fix.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The .grad attribute:UserWarning")
-@pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="compiling takes a C++ compiler")
-def test_compiled_is_the_same_within_rounding(train, tiny_run):
-    runs = [half_way(tiny_run(12, run_id=str(seed), seed=seed)) for seed in range(2)]
+@pytest.mark.skipif(find_compiler() is None, reason="compiling takes a C++ compiler")
+@pytest.mark.parametrize("gated", [True, False], ids=["kernels", "torch"])
+def test_compiled_is_the_same_within_rounding(train, tiny_run, gated):
+    runs = [half_way(tiny_run(12, run_id=str(seed), seed=seed, shape={"ffn_gated": gated})) for seed in range(2)]
     written = train(*runs)
     compiled = train(*runs, settings=EngineSettings(device="cpu", precision="fp32", compile="always", eval_tokens=512))
     for one, other in zip(written, compiled, strict=True):
         assert other.engine["compiled"] is True
+        assert (other.engine["kernels"] is not None) == gated
         np.testing.assert_allclose(losses(other), losses(one), atol=1e-4)
 
 
-def test_auto_is_resolved_and_recorded(monkeypatch):
+def test_auto_is_resolved_and_recorded(monkeypatch, tiny_run):
     auto = EngineSettings()
-    long, brief = resolve(auto, 1e15), resolve(auto, 1e6)
-    assert brief.compiled is False
-    assert long.precision in ("fp32", "bf16")
-    assert long.device in ("cpu", "cuda")
-    assert long.threads == 1
+    brief, long = (tiny_run(steps, shape={"ffn_gated": False}) for steps in (10, 10**8))
+    assert resolve(auto, [brief]).compiled is False
+    found = resolve(auto, [long])
+    assert found.precision in ("fp32", "bf16")
+    assert found.device in ("cpu", "cuda")
+    assert found.threads == 1
     monkeypatch.setenv("CXX", "no-such-compiler")
     monkeypatch.setenv("PATH", "/nowhere")
-    assert resolve(auto, 1e15).compiled is False
+    assert resolve(auto, [long]).compiled is False
     with pytest.raises(ConfigError, match=r"engine\.compile: got 'always', but no C\+\+ compiler"):
-        resolve(EngineSettings(compile="always"), 1e15)
+        resolve(EngineSettings(compile="always"), [long])
 
 
 # progress and refusals

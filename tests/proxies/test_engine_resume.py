@@ -41,7 +41,7 @@ def new_group(runs, tiny_store, plain):
     """`new_group(runs, settings)`: a group before its first step."""
 
     def make(runs=runs, settings=plain, store=tiny_store):
-        return TrainingGroup(runs, store, settings, resolve(settings, 1.0))
+        return TrainingGroup(runs, store, settings, resolve(settings, runs))
 
     return make
 
@@ -316,7 +316,7 @@ def test_a_stopped_process_leaves_what_resumes_to_the_same_bits(
         code = child.wait(timeout=60)
     assert code == (-number if number == signal.SIGKILL else 42)
     assert 5 <= last < STEPS
-    group = TrainingGroup(runs, tiny_store, plain, resolve(plain, 1.0))
+    group = TrainingGroup(runs, tiny_store, plain, resolve(plain))
     assert load_checkpoint(group, tmp_path / "c")
     assert group.step in ((last - 1, last) if number == signal.SIGKILL else (last,))
     resumed = train_group(runs, tiny_store, plain, tmp_path / "c")

@@ -1,0 +1,59 @@
+"""Steps computed by torch: all copies in one set of tensor operations, any architecture and device, compiled or not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from ._adamw import StepSizes, update
+from ._computation import Computation
+
+__all__ = ["TorchComputation"]
+
+
+class TorchComputation(Computation):
+    """Stacked copies: gradients by automatic differentiation of the model's losses, then one update of everything."""
+
+    def __init__(self, *facts: Any) -> None:
+        super().__init__(*facts)
+        device = self.hardware.device
+        self._weights_KP = self.state.master.to(self.hardware.dtype, copy=True).requires_grad_()
+        self._sizes = StepSizes(self.runs, device)
+        self._scales_P = self.layout.learning_rate_scales().to(device)
+        self._decays_P = self.layout.decays().to(device)
+        self._update = update
+        if self.hardware.compiled:
+            self._compile()
+
+    def _compile(self) -> None:
+        import torch._dynamo.config as dynamo
+        import torch._inductor.config as inductor
+
+        inductor.compile_threads = 1  # a pool of compilers would outlive a worker that is killed
+        dynamo.recompile_limit = dynamo.accumulated_recompile_limit = 1_000  # one for each shape that is trained
+        self.model.compile()
+        self._update = torch.compile(update, dynamic=False)
+
+    @override
+    def load(self, weights_KP: Tensor) -> None:
+        with torch.no_grad():
+            self._weights_KP.copy_(weights_KP)
+
+    @override
+    def losses(self, tokens_KBT: Tensor) -> Tensor:
+        return self.model.losses(self.layout.split(self._weights_KP), tokens_KBT)
+
+    @override
+    def advance(self, tokens_KBT: Tensor, step: int) -> Tensor:
+        # Copies share no weights, so the gradient of the summed losses is each copy's own.
+        losses_K = self.losses(tokens_KBT).mean(1)
+        (gradient_KP,) = torch.autograd.grad(losses_K.sum(), self._weights_KP)
+        with torch.no_grad():
+            number = torch.tensor(step, device=self.hardware.device)
+            sizes = self._sizes.at(step)
+            self._update(self.state, gradient_KP.float(), sizes, self._scales_P, self._decays_P, number)
+        self.load(self.state.master)
+        return losses_K.detach()

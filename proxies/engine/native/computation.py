@@ -1,0 +1,130 @@
+"""Steps computed by the kernels: one copy after the other, in parts that stay in the processor's caches."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from ....core.errors import ConfigError, CorpusError
+from .._adamw import ALIVE, StepSizes
+from .._computation import Computation
+from .calls import pointer
+from .library import load_library
+from .transformer import Buffers, TransformerPasses
+
+__all__ = ["NativeComputation"]
+
+# Rows of a part: with fewer, products are too small for the processor's matrix units; with more, activations leave its
+# caches (benchmarks/README.md, proxy_throughput.py).
+_MOST_ROWS = 2048
+
+
+class NativeComputation(Computation):
+    """Copies train one after the other, each batch in parts of the same number of sequences."""
+
+    def __init__(self, *facts: Any) -> None:
+        super().__init__(*facts)
+        library = load_library(self.hardware.precision)
+        if library is None:
+            raise ConfigError("engine: the kernels can't be compiled here any more; expected a C++ compiler, as before")
+        self._functions = library.functions
+        first = self.runs[0]
+        self._sequences = _part(first.batch_sequences, first.shape.context_length)
+        self._parts = first.batch_sequences // self._sequences
+        self._weights_KP = self.state.master.to(self.hardware.dtype, copy=True)
+        self._gradient_P = torch.zeros_like(self._weights_KP[0])
+        self._total_P = self._gradient_P if self._parts == 1 else torch.zeros_like(self._gradient_P)
+        self._buffers = Buffers(first.shape, self._sequences, self.hardware.dtype)
+        gradients = self._named(self._gradient_P)
+        self.passes = [
+            TransformerPasses(self._functions, self._buffers, self._named(weights), gradients, first.batch_sequences)
+            for weights in self._weights_KP
+        ]
+        sizes = StepSizes(self.runs, "cpu")
+        self._sizes = [sizes.of_copy(copy) for copy in range(len(self.runs))]
+        self._segments = _Segments(self.layout.learning_rate_scales(), self.layout.decays())
+        self._functions.squares.restype = ctypes.c_double
+        self._functions.adamw.restype = None
+
+    def _named(self, flat_P: Tensor) -> dict[str, Tensor]:
+        """Views into the buffer of one copy, by the names of weights."""
+        return {name: weight[0] for name, weight in self.layout.split(flat_P.unsqueeze(0)).items()}
+
+    @override
+    def load(self, weights_KP: Tensor) -> None:
+        self._weights_KP.copy_(weights_KP)
+
+    @override
+    def losses(self, tokens_KBT: Tensor) -> Tensor:
+        with torch.no_grad():
+            found = [self._run(copy, tokens_BT, training=False) for copy, tokens_BT in enumerate(tokens_KBT)]
+        return torch.stack(found)
+
+    @override
+    def advance(self, tokens_KBT: Tensor, step: int) -> Tensor:
+        losses = []
+        with torch.no_grad():
+            for copy, tokens_BT in enumerate(tokens_KBT):
+                losses.append(self._run(copy, tokens_BT, training=True).mean())
+                if self.state.died[copy].item() == ALIVE:
+                    self._update(copy, step)
+        return torch.stack(losses)
+
+    def _run(self, copy: int, tokens_BT: Tensor, training: bool) -> Tensor:
+        """Losses of each sequence, (B,); when training, the batch's gradient is then in `_total_P`."""
+        buffers, passes = self._buffers, self.passes[copy]
+        vocab_size = buffers.shape.vocab_size
+        least, most = torch.aminmax(tokens_BT)
+        if least < 0 or most >= vocab_size:  # kernels would read and write beyond the weights
+            raise CorpusError(f"the tokens hold number {int(most)}; expected 0 to {vocab_size - 1}: they are damaged")
+        calls = passes.training if training else passes.forward
+        shape = (self._sequences, buffers.length)
+        losses = []
+        for part, rows_BT in enumerate(tokens_BT.split(self._sequences)):
+            buffers.tokens.view(shape).copy_(rows_BT[:, :-1])
+            buffers.targets.view(shape).copy_(rows_BT[:, 1:])
+            for call in calls:
+                call.run()
+            losses.append(buffers.losses.view(shape).mean(1))
+            if training and self._parts > 1:
+                if part == 0:
+                    self._total_P.copy_(self._gradient_P)
+                else:
+                    self._total_P.add_(self._gradient_P)
+        return torch.cat(losses)
+
+    def _update(self, copy: int, step: int) -> None:
+        """AdamW on one copy; it dies instead where its gradient isn't finite."""
+        state, gradient = self.state, self._total_P
+        norm = math.sqrt(self._functions.squares(pointer(gradient), ctypes.c_int64(gradient.numel())))
+        if not math.isfinite(norm):
+            state.died[copy] = step
+            return
+        sizes = self._sizes[copy][step]
+        shrink = min(1.0, self.runs[copy].recipe.clip_norm / norm) if norm else 1.0
+        moments = (state.master, state.first, state.second, state.average, self._weights_KP)
+        self._functions.adamw(
+            pointer(gradient), *(pointer(tensor[copy]) for tensor in moments), pointer(sizes), ctypes.c_float(shrink),
+            *self._segments.arguments,
+        )  # fmt: skip
+
+
+class _Segments:
+    """Stretches of the flat buffer whose numbers share their learning rate's scale and whether they decay."""
+
+    def __init__(self, scales_P: Tensor, decays_P: Tensor) -> None:
+        changes = (scales_P[1:] != scales_P[:-1]) | (decays_P[1:] != decays_P[:-1])
+        stops = torch.cat((changes.nonzero().flatten() + 1, torch.tensor([len(scales_P)])))
+        self._kept = (stops, scales_P[stops - 1].contiguous(), decays_P[stops - 1].contiguous())
+        self.arguments = (*(pointer(tensor) for tensor in self._kept), ctypes.c_int64(len(stops)))
+
+
+def _part(sequences: int, length: int) -> int:
+    """The largest number of sequences that divides a batch and has at most `_MOST_ROWS` tokens; at least one."""
+    most = max(1, min(sequences, _MOST_ROWS // length))
+    return next(count for count in range(most, 0, -1) if sequences % count == 0)

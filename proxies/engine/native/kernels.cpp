@@ -1,0 +1,559 @@
+// What a transformer's training step does besides its matrix products: norms with a short causal convolution, causal
+// attention with rotary positions, gated feed-forward, cross-entropy, embedding, AdamW. Each forward and backward.
+//
+// Letters in shapes: B sequences, T tokens, N = B·T rows, D width, H query heads, G key heads (G ≤ H), C head width,
+// F inner width, V vocabulary, P numbers in the weights. Arrays are dense and row-major. Activations and working
+// weights are `Real`: float, or bf16 (with -DBF16) that is widened where it is read and rounded where it is written. The
+// residual stream, its gradient and all sums are float. Nothing is allocated: callers bring the scratch memory.
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#if defined(__AVX512F__)
+constexpr int LANES = 16, ROWS = 8;  // 8 rows × 2 vectors of sums, of 32 registers
+#elif defined(__AVX__)
+constexpr int LANES = 8, ROWS = 4;
+#else
+constexpr int LANES = 4, ROWS = 4;
+#endif
+
+typedef float Vector __attribute__((vector_size(4 * LANES)));
+
+struct Bf16 {
+    uint16_t bits;
+};
+
+#ifdef BF16
+typedef Bf16 Real;
+#else
+typedef float Real;
+#endif
+
+static inline float widen(float x) { return x; }
+static inline float widen(Bf16 x) {
+    const uint32_t bits = uint32_t(x.bits) << 16;
+    float wide;
+    std::memcpy(&wide, &bits, 4);
+    return wide;
+}
+
+static inline void narrow(float x, float& to) { to = x; }
+static inline void narrow(float x, Bf16& to) {  // to nearest, ties to even
+    uint32_t bits;
+    std::memcpy(&bits, &x, 4);
+    to.bits = uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+static inline Vector load(const float* from) {
+    Vector v;
+    std::memcpy(&v, from, sizeof v);
+    return v;
+}
+static inline void store(float* to, Vector v) { std::memcpy(to, &v, sizeof v); }
+
+static inline int64_t round_up(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
+
+// e^x for x ≤ 88: 2^n · e^r with |r| ≤ ln 2 / 2, e^r by its Taylor series to degree 6 (error 1.2e-7); NaN stays NaN.
+static inline float exponential(float x) {
+    x = x > 88.0f ? 88.0f : x;
+    x = x < -87.0f ? -87.0f : x;
+    const float n = std::floor(x * 1.44269504f + 0.5f);
+    const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+    const float series =
+        1.0f + r * (1.0f + r * (0.5f + r * (1.0f / 6 + r * (1.0f / 24 + r * (1.0f / 120 + r * (1.0f / 720))))));
+    const int32_t power = int32_t(uint32_t(int32_t(n) + 127) << 23);
+    float scale;
+    std::memcpy(&scale, &power, 4);
+    return series * scale;
+}
+
+static inline float sigmoid(float x) { return 1.0f / (1.0f + exponential(-x)); }
+
+// ------------------------------------------------------------------------------------------- norm and convolution
+
+// stream ← stream + branch (where there is one); out ← normed + convolution of normed over the last `taps` tokens,
+// normed = stream / root mean square · gain. `inverse` keeps 1 / root mean square for the way back.
+extern "C" void norm_forward(const float* stream, const Real* branch, const Real* gain, const Real* taps, float* added,
+                  float* inverse, Real* out, float* scratch, int64_t B, int64_t T, int64_t D, int64_t tap_count,
+                  float epsilon) {
+    for (int64_t b = 0; b < B; b++) {
+        for (int64_t t = 0; t < T; t++) {
+            const int64_t row = (b * T + t) * D;
+            float* normed = scratch + t * D;
+            float total = 0;
+            if (branch) {
+#pragma omp simd reduction(+ : total)
+                for (int64_t d = 0; d < D; d++) {
+                    const float x = stream[row + d] + widen(branch[row + d]);
+                    added[row + d] = x;
+                    total += x * x;
+                }
+            } else {
+#pragma omp simd reduction(+ : total)
+                for (int64_t d = 0; d < D; d++) total += stream[row + d] * stream[row + d];
+            }
+            const float* x = branch ? added + row : stream + row;
+            const float scale = 1.0f / std::sqrt(total / float(D) + epsilon);
+            inverse[b * T + t] = scale;
+#pragma omp simd
+            for (int64_t d = 0; d < D; d++) normed[d] = x[d] * scale * widen(gain[d]);
+            if (tap_count == 0) {
+#pragma omp simd
+                for (int64_t d = 0; d < D; d++) narrow(normed[d], out[row + d]);
+            } else if (tap_count == 4 && t >= 3) {
+#pragma omp simd
+                for (int64_t d = 0; d < D; d++)
+                    narrow(normed[d] * (1.0f + widen(taps[d])) + normed[d - D] * widen(taps[D + d]) +
+                               normed[d - 2 * D] * widen(taps[2 * D + d]) + normed[d - 3 * D] * widen(taps[3 * D + d]),
+                           out[row + d]);
+            } else {
+                for (int64_t d = 0; d < D; d++) {
+                    float sum = normed[d] * (1.0f + widen(taps[d]));
+                    for (int64_t back = 1; back < tap_count && back <= t; back++)
+                        sum += normed[d - back * D] * widen(taps[back * D + d]);
+                    narrow(sum, out[row + d]);
+                }
+            }
+        }
+    }
+}
+
+// From the gradient of `out` (gradient) to that of the stream, which is added to `stream_gradient` and, where `narrowed`
+// is given, written there as Real too; gain_gradient (D) and taps_gradient (taps, D) are overwritten.
+extern "C" void norm_backward(const Real* gradient, const float* stream, const float* inverse, const Real* gain, const Real* taps,
+                   float* stream_gradient, Real* narrowed, Real* gain_gradient, Real* taps_gradient, float* scratch,
+                   int64_t B, int64_t T, int64_t D, int64_t tap_count) {
+    float* of_gain = scratch;                        // (D)
+    float* of_taps = of_gain + D;                    // (taps, D)
+    float* weight = of_taps + tap_count * D;         // (taps, D): taps as float, the first with the 1 of the direct path
+    float* wide_gain = weight + tap_count * D;       // (D)
+    float* of_normed = wide_gain + D;                // (D)
+    float* out_gradient = of_normed + D;             // (T, D)
+    float* unit = out_gradient + T * D;              // (T, D): stream / root mean square
+    for (int64_t d = 0; d < D * (1 + tap_count); d++) of_gain[d] = 0;
+    for (int64_t d = 0; d < D; d++) wide_gain[d] = widen(gain[d]);
+    for (int64_t i = 0; i < tap_count * D; i++) weight[i] = widen(taps[i]) + (i < D ? 1.0f : 0.0f);
+    for (int64_t b = 0; b < B; b++) {
+        const int64_t first = b * T * D;
+#pragma omp simd
+        for (int64_t i = 0; i < T * D; i++) out_gradient[i] = widen(gradient[first + i]);
+        for (int64_t t = 0; t < T; t++) {
+            const float scale = inverse[b * T + t];
+#pragma omp simd
+            for (int64_t d = 0; d < D; d++) unit[t * D + d] = stream[first + t * D + d] * scale;
+        }
+        for (int64_t back = 0; back < tap_count; back++) {
+            float* sum = of_taps + back * D;
+            for (int64_t t = back; t < T; t++) {
+                const float *g = out_gradient + t * D, *u = unit + (t - back) * D;
+#pragma omp simd
+                for (int64_t d = 0; d < D; d++) sum[d] += g[d] * u[d];  // the gain is multiplied in at the end
+            }
+        }
+        for (int64_t t = 0; t < T; t++) {
+            const float *g = out_gradient + t * D, *u = unit + t * D;
+            const float* back_through = g;
+            if (tap_count) {
+                back_through = of_normed;
+                if (tap_count == 4 && t + 3 < T) {
+#pragma omp simd
+                    for (int64_t d = 0; d < D; d++)
+                        of_normed[d] = g[d] * weight[d] + g[d + D] * weight[D + d] + g[d + 2 * D] * weight[2 * D + d] +
+                                       g[d + 3 * D] * weight[3 * D + d];
+                } else {
+                    for (int64_t d = 0; d < D; d++) of_normed[d] = g[d] * weight[d];
+                    for (int64_t back = 1; back < tap_count && t + back < T; back++)
+#pragma omp simd
+                        for (int64_t d = 0; d < D; d++) of_normed[d] += g[back * D + d] * weight[back * D + d];
+                }
+            }
+            float along = 0;
+#pragma omp simd reduction(+ : along)
+            for (int64_t d = 0; d < D; d++) {
+                of_gain[d] += back_through[d] * u[d];
+                along += back_through[d] * wide_gain[d] * u[d];
+            }
+            along /= float(D);
+            const float scale = inverse[b * T + t];
+            float* to = stream_gradient + first + t * D;
+            if (narrowed) {
+#pragma omp simd
+                for (int64_t d = 0; d < D; d++) {
+                    const float sum = to[d] + scale * (back_through[d] * wide_gain[d] - u[d] * along);
+                    to[d] = sum;
+                    narrow(sum, narrowed[first + t * D + d]);
+                }
+            } else {
+#pragma omp simd
+                for (int64_t d = 0; d < D; d++) to[d] += scale * (back_through[d] * wide_gain[d] - u[d] * along);
+            }
+        }
+    }
+    for (int64_t d = 0; d < D; d++) narrow(of_gain[d], gain_gradient[d]);
+    for (int64_t i = 0; i < tap_count * D; i++) narrow(of_taps[i] * wide_gain[i % D], taps_gradient[i]);
+}
+
+// ------------------------------------------------------------------------------------------------------ attention
+
+// sums[r][j] ← Σ_c rows[r][c] · columns[c][j] for ROWS rows and j < count, in steps of two vectors.
+static inline void products(const float* rows, int64_t row_stride, const float* columns, int64_t column_stride, int64_t width,
+                     int64_t count, float* sums, int64_t sum_stride) {
+    for (int64_t j = 0; j < count; j += 2 * LANES) {
+        Vector left[ROWS] = {}, right[ROWS] = {};
+        for (int64_t c = 0; c < width; c++) {
+            const Vector a = load(columns + c * column_stride + j), b = load(columns + c * column_stride + j + LANES);
+#pragma GCC unroll 8
+            for (int r = 0; r < ROWS; r++) {
+                const float x = rows[r * row_stride + c];
+                left[r] += x * a;
+                right[r] += x * b;
+            }
+        }
+#pragma GCC unroll 8
+        for (int r = 0; r < ROWS; r++) {
+            store(sums + r * sum_stride + j, left[r]);
+            store(sums + r * sum_stride + j + LANES, right[r]);
+        }
+    }
+}
+
+// out[r] ← Σ_j weights[r][j] · values[j] for ROWS rows, each `width` (whole vectors) wide.
+template <int STEP>
+static inline void mix_columns(const float* weights, int64_t weight_stride, const float* values, int64_t width, int64_t count,
+                        float* out) {
+    Vector sums[ROWS][STEP] = {};
+    for (int64_t j = 0; j < count; j++) {
+        Vector v[STEP];
+#pragma GCC unroll 2
+        for (int s = 0; s < STEP; s++) v[s] = load(values + j * width + s * LANES);
+#pragma GCC unroll 8
+        for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 2
+            for (int s = 0; s < STEP; s++) sums[r][s] += weights[r * weight_stride + j] * v[s];
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 2
+        for (int s = 0; s < STEP; s++) store(out + r * width + s * LANES, sums[r][s]);
+}
+
+static inline void mix(const float* weights, int64_t weight_stride, const float* values, int64_t width, int64_t count,
+                float* out) {
+    int64_t at = 0;
+    for (; at + 2 * LANES <= width; at += 2 * LANES)
+        mix_columns<2>(weights, weight_stride, values + at, width, count, out + at);
+    if (at < width) mix_columns<1>(weights, weight_stride, values + at, width, count, out + at);
+}
+
+// sums[j] += Σ_r weights[r][j] · rows[r] for ROWS rows, each `width` wide.
+template <int STEP>
+static inline void spread_columns(const float* weights, int64_t weight_stride, const float* rows, int64_t width, int64_t count,
+                           float* sums) {
+    Vector x[ROWS][STEP];
+#pragma GCC unroll 8
+    for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 2
+        for (int s = 0; s < STEP; s++) x[r][s] = load(rows + r * width + s * LANES);
+    for (int64_t j = 0; j < count; j++)
+#pragma GCC unroll 2
+        for (int s = 0; s < STEP; s++) {
+            Vector sum = load(sums + j * width + s * LANES);
+#pragma GCC unroll 8
+            for (int r = 0; r < ROWS; r++) sum += weights[r * weight_stride + j] * x[r][s];
+            store(sums + j * width + s * LANES, sum);
+        }
+}
+
+static inline void spread(const float* weights, int64_t weight_stride, const float* rows, int64_t width, int64_t count,
+                   float* sums) {
+    int64_t at = 0;
+    for (; at + 2 * LANES <= width; at += 2 * LANES)
+        spread_columns<2>(weights, weight_stride, rows + at, width, count, sums + at);
+    if (at < width) spread_columns<1>(weights, weight_stride, rows + at, width, count, sums + at);
+}
+
+// One head of one sequence, widened: rows (T, C) at `from` with a stride, turned by position where cos is given, into
+// `to` (T, width), padded by zeros, times a factor.
+static void read_head(const Real* from, int64_t stride, const float* cos, const float* sin, float factor, int64_t T, int64_t C,
+               int64_t width, float* to) {
+    const int64_t half = C / 2;
+    for (int64_t t = 0; t < T; t++) {
+        const Real* x = from + t * stride;
+        float* y = to + t * width;
+        if (cos) {
+            const float *c = cos + t * half, *s = sin + t * half;
+#pragma omp simd
+            for (int64_t i = 0; i < half; i++) {
+                const float first = widen(x[i]), second = widen(x[half + i]);
+                y[i] = factor * (first * c[i] - second * s[i]);
+                y[half + i] = factor * (first * s[i] + second * c[i]);
+            }
+        } else {
+#pragma omp simd
+            for (int64_t i = 0; i < C; i++) y[i] = factor * widen(x[i]);
+        }
+        for (int64_t i = C; i < width; i++) y[i] = 0;
+    }
+}
+
+// The gradient of what `read_head` has read: the turn backwards.
+static void write_head(const float* from, const float* cos, const float* sin, float factor, int64_t T, int64_t C,
+                int64_t width, Real* to, int64_t stride) {
+    const int64_t half = C / 2;
+    for (int64_t t = 0; t < T; t++) {
+        const float* x = from + t * width;
+        Real* y = to + t * stride;
+        if (cos) {
+            const float *c = cos + t * half, *s = sin + t * half;
+#pragma omp simd
+            for (int64_t i = 0; i < half; i++) {
+                narrow(factor * (x[i] * c[i] + x[half + i] * s[i]), y[i]);
+                narrow(factor * (x[half + i] * c[i] - x[i] * s[i]), y[half + i]);
+            }
+        } else {
+#pragma omp simd
+            for (int64_t i = 0; i < C; i++) narrow(factor * x[i], y[i]);
+        }
+    }
+}
+
+static void transpose(const float* from, int64_t T, int64_t C, int64_t width, int64_t stride, float* to) {
+    for (int64_t t = 0; t < T; t++)
+        for (int64_t c = 0; c < C; c++) to[c * stride + t] = from[t * width + c];
+}
+
+static int64_t padded_length(int64_t T) { return (T + 2 * LANES - 1) / (2 * LANES) * (2 * LANES); }
+
+// qkv (N, (H + 2·G)·C) → out (N, H·C); `log_sums` (B, H, T) keeps the logarithm of each row's sum of exponentials.
+extern "C" void attention_forward(const Real* qkv, const float* cos, const float* sin, Real* out, float* log_sums, float* scratch,
+                       int64_t B, int64_t T, int64_t H, int64_t G, int64_t C) {
+    const int64_t width = round_up(C), length = padded_length(T), rows = (T + ROWS - 1) / ROWS * ROWS;
+    const int64_t stride = (H + 2 * G) * C;
+    float* query = scratch;                      // (rows, width)
+    float* key = query + rows * width;           // (rows, width)
+    float* keys = key + rows * width;            // (C, length)
+    float* value = keys + width * length;        // (rows, width)
+    float* scores = value + rows * width;        // (ROWS, length)
+    float* mixed = scores + ROWS * length;       // (rows, width)
+    for (int64_t i = 0; i < width * length; i++) keys[i] = 0;
+    for (int64_t i = T * width; i < rows * width; i++) query[i] = value[i] = 0;
+    const float factor = 1.0f / std::sqrt(float(C));
+    for (int64_t b = 0; b < B; b++) {
+        const Real* rows_of = qkv + b * T * stride;
+        for (int64_t h = 0; h < H; h++) {
+            const int64_t g = h / (H / G);
+            if (h % (H / G) == 0) {
+                read_head(rows_of + (H + g) * C, stride, cos, sin, 1.0f, T, C, width, key);
+                transpose(key, T, C, width, length, keys);
+                read_head(rows_of + (H + G + g) * C, stride, nullptr, sin, 1.0f, T, C, width, value);
+            }
+            read_head(rows_of + h * C, stride, cos, sin, factor, T, C, width, query);
+            for (int64_t i = 0; i < T; i += ROWS) {
+                const int64_t seen = i + ROWS < T ? i + ROWS : T;
+                products(query + i * width, width, keys, length, C, seen, scores, length);
+                for (int64_t r = 0; r < ROWS; r++) {
+                    float* row = scores + r * length;
+                    const int64_t own = i + r < T ? i + r + 1 : T;  // causal: keys up to its own
+                    float most = row[0], sum = 0;
+#pragma omp simd reduction(max : most)
+                    for (int64_t j = 0; j < own; j++) most = row[j] > most ? row[j] : most;
+#pragma omp simd reduction(+ : sum)
+                    for (int64_t j = 0; j < own; j++) {
+                        const float e = exponential(row[j] - most);
+                        row[j] = e;
+                        sum += e;
+                    }
+                    const float share = 1.0f / sum;
+#pragma omp simd
+                    for (int64_t j = 0; j < own; j++) row[j] *= share;
+                    for (int64_t j = own; j < seen; j++) row[j] = 0;
+                    if (i + r < T) log_sums[(b * H + h) * T + i + r] = most + std::log(sum);
+                }
+                mix(scores, length, value, width, seen, mixed + i * width);
+            }
+            write_head(mixed, nullptr, sin, 1.0f, T, C, width, out + b * T * H * C + h * C, H * C);
+        }
+    }
+}
+
+// From the gradient of `out` to that of qkv, both Real; the weights are computed again from `log_sums`.
+extern "C" void attention_backward(const Real* qkv, const float* cos, const float* sin, const Real* out, const float* log_sums,
+                        const Real* out_gradient, Real* qkv_gradient, float* scratch, int64_t B, int64_t T, int64_t H,
+                        int64_t G, int64_t C) {
+    const int64_t width = round_up(C), length = padded_length(T), rows = (T + ROWS - 1) / ROWS * ROWS;
+    const int64_t stride = (H + 2 * G) * C, size = rows * width;
+    float* query = scratch;                   // (rows, width) each
+    float* key = query + size;
+    float* value = key + size;
+    float* of_mixed = value + size;
+    float* of_query = of_mixed + size;
+    float* of_key = of_query + size;
+    float* of_value = of_key + size;
+    float* keys = of_value + size;            // (width, length)
+    float* values = keys + width * length;    // (width, length)
+    float* weights = values + width * length; // (ROWS, length)
+    float* slopes = weights + ROWS * length;  // (ROWS, length)
+    for (int64_t i = 0; i < 2 * width * length; i++) keys[i] = 0;
+    for (int64_t i = 0; i < 4 * size; i++) query[i] = 0;
+    const float factor = 1.0f / std::sqrt(float(C));
+    for (int64_t b = 0; b < B; b++) {
+        const Real* rows_of = qkv + b * T * stride;
+        Real* rows_to = qkv_gradient + b * T * stride;
+        for (int64_t h = 0; h < H; h++) {
+            const int64_t g = h / (H / G);
+            if (h % (H / G) == 0) {
+                read_head(rows_of + (H + g) * C, stride, cos, sin, 1.0f, T, C, width, key);
+                transpose(key, T, C, width, length, keys);
+                read_head(rows_of + (H + G + g) * C, stride, nullptr, sin, 1.0f, T, C, width, value);
+                transpose(value, T, C, width, length, values);
+                for (int64_t i = 0; i < 2 * size; i++) of_key[i] = 0;
+            }
+            const int64_t head = b * T * H * C + h * C;
+            read_head(rows_of + h * C, stride, cos, sin, factor, T, C, width, query);
+            read_head(out_gradient + head, H * C, nullptr, sin, 1.0f, T, C, width, of_mixed);
+            for (int64_t i = 0; i < T; i += ROWS) {
+                const int64_t seen = i + ROWS < T ? i + ROWS : T;
+                products(query + i * width, width, keys, length, C, seen, weights, length);
+                products(of_mixed + i * width, width, values, length, C, seen, slopes, length);
+                for (int64_t r = 0; r < ROWS; r++) {
+                    float *row = weights + r * length, *slope = slopes + r * length;
+                    const int64_t own = i + r < T ? i + r + 1 : 0;
+                    if (own) {
+                        const float log_sum = log_sums[(b * H + h) * T + i + r];
+                        const Real* mixed = out + head + (i + r) * H * C;
+                        float along = 0;
+#pragma omp simd reduction(+ : along)
+                        for (int64_t c = 0; c < C; c++) along += of_mixed[(i + r) * width + c] * widen(mixed[c]);
+#pragma omp simd
+                        for (int64_t j = 0; j < own; j++) {
+                            const float weight = exponential(row[j] - log_sum);
+                            row[j] = weight;
+                            slope[j] = weight * (slope[j] - along);
+                        }
+                    }
+                    for (int64_t j = own; j < seen; j++) row[j] = slope[j] = 0;
+                }
+                mix(slopes, length, key, width, seen, of_query + i * width);
+                spread(slopes, length, query + i * width, width, seen, of_key);
+                spread(weights, length, of_mixed + i * width, width, seen, of_value);
+            }
+            write_head(of_query, cos, sin, factor, T, C, width, rows_to + h * C, stride);
+            if ((h + 1) % (H / G) == 0) {
+                write_head(of_key, cos, sin, 1.0f, T, C, width, rows_to + (H + g) * C, stride);
+                write_head(of_value, nullptr, sin, 1.0f, T, C, width, rows_to + (H + G + g) * C, stride);
+            }
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------- feed-forward, loss
+
+// inner (N, 2·F), its halves gate and up → out (N, F) = gate · sigmoid(gate) · up.
+extern "C" void gate_forward(const Real* inner, Real* out, int64_t N, int64_t F) {
+    for (int64_t n = 0; n < N; n++) {
+        const Real *gate = inner + 2 * n * F, *up = gate + F;
+        Real* to = out + n * F;
+#pragma omp simd
+        for (int64_t f = 0; f < F; f++) {
+            const float x = widen(gate[f]);
+            narrow(x * sigmoid(x) * widen(up[f]), to[f]);
+        }
+    }
+}
+
+extern "C" void gate_backward(const Real* inner, const Real* gradient, Real* inner_gradient, int64_t N, int64_t F) {
+    for (int64_t n = 0; n < N; n++) {
+        const Real *gate = inner + 2 * n * F, *up = gate + F, *from = gradient + n * F;
+        Real *of_gate = inner_gradient + 2 * n * F, *of_up = of_gate + F;
+#pragma omp simd
+        for (int64_t f = 0; f < F; f++) {
+            const float x = widen(gate[f]), g = widen(from[f]), share = sigmoid(x);
+            narrow(g * widen(up[f]) * share * (1.0f + x * (1.0f - share)), of_gate[f]);
+            narrow(g * x * share, of_up[f]);
+        }
+    }
+}
+
+// losses (N): cross-entropy in nats of logits (N, V); where `scale` isn't 0 the logits become their own gradient of
+// scale · Σ losses.
+extern "C" void cross_entropy(Real* logits, const int64_t* targets, float* losses, float* scratch, int64_t N, int64_t V,
+                   float scale) {
+    for (int64_t n = 0; n < N; n++) {
+        Real* row = logits + n * V;
+        float most = widen(row[0]), sum = 0;
+#pragma omp simd reduction(max : most)
+        for (int64_t v = 0; v < V; v++) most = widen(row[v]) > most ? widen(row[v]) : most;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t v = 0; v < V; v++) {
+            const float e = exponential(widen(row[v]) - most);
+            scratch[v] = e;
+            sum += e;
+        }
+        losses[n] = most + std::log(sum) - widen(row[targets[n]]);
+        if (scale == 0) continue;
+        const float share = scale / sum;
+        scratch[targets[n]] -= sum;
+#pragma omp simd
+        for (int64_t v = 0; v < V; v++) narrow(scratch[v] * share, row[v]);
+    }
+}
+
+extern "C" void embedding_forward(const Real* table, const int64_t* tokens, float* stream, int64_t N, int64_t D) {
+    for (int64_t n = 0; n < N; n++) {
+        const Real* row = table + tokens[n] * D;
+#pragma omp simd
+        for (int64_t d = 0; d < D; d++) stream[n * D + d] = widen(row[d]);
+    }
+}
+
+// table_gradient (V, D) ← the stream's gradient, summed by token; + what is there already where `add` isn't 0.
+extern "C" void embedding_backward(const float* stream_gradient, const int64_t* tokens, Real* table_gradient, float* scratch,
+                        int64_t N, int64_t V, int64_t D, int64_t add) {
+    for (int64_t i = 0; i < V * D; i++) scratch[i] = add ? widen(table_gradient[i]) : 0.0f;
+    for (int64_t n = 0; n < N; n++) {
+        float* row = scratch + tokens[n] * D;
+#pragma omp simd
+        for (int64_t d = 0; d < D; d++) row[d] += stream_gradient[n * D + d];
+    }
+#pragma omp simd
+    for (int64_t i = 0; i < V * D; i++) narrow(scratch[i], table_gradient[i]);
+}
+
+// ------------------------------------------------------------------------------------------------------ optimizer
+
+extern "C" double squares(const Real* gradient, int64_t P) {
+    double total = 0;
+    for (int64_t start = 0; start < P; start += 4096) {
+        const int64_t stop = start + 4096 < P ? start + 4096 : P;
+        float sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t i = start; i < stop; i++) sum += widen(gradient[i]) * widen(gradient[i]);
+        total += sum;
+    }
+    return total;
+}
+
+// AdamW, the averaged weights and the working copy in one pass over the flat buffers. Numbers up to stops[k] have the
+// learning rate times scales[k], and decay times decays[k]; `sizes` are those of one step in the order of `StepSizes`.
+extern "C" void adamw(const Real* gradient, float* master, float* first, float* second, float* average, Real* working,
+           const float* sizes, float shrink, const int64_t* stops, const float* scales, const float* decays,
+           int64_t segments) {
+    const float beta1 = sizes[2], beta2 = sizes[3], blend = sizes[7];
+    const float correct1 = 1.0f / sizes[4], correct2 = 1.0f / sizes[5];
+    for (int64_t k = 0; k < segments; k++) {
+        const float rate = sizes[0] * scales[k], decay = sizes[1] * decays[k];
+#pragma omp simd
+        for (int64_t i = k ? stops[k - 1] : 0; i < stops[k]; i++) {
+            const float g = widen(gradient[i]) * shrink;
+            const float m = beta1 * first[i] + (1.0f - beta1) * g;
+            const float v = beta2 * second[i] + (1.0f - beta2) * g * g;
+            const float x = master[i] - rate * (m * correct1) / (std::sqrt(v * correct2) + 1e-8f) - decay * master[i];
+            first[i] = m;
+            second[i] = v;
+            master[i] = x;
+            average[i] += blend * (x - average[i]);
+            narrow(x, working[i]);
+        }
+    }
+}
