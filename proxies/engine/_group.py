@@ -29,6 +29,7 @@ from .native.computation import NativeComputation
 __all__ = ["TrainingGroup"]
 
 _CURVE_POINTS = 200
+_AHEAD_SEQUENCES = 256
 # A model that is worse than guessing uniformly by this much over a tenth of its run won't come back.
 _WORSE_THAN_GUESSING_NATS = 0.5
 
@@ -59,6 +60,7 @@ class TrainingGroup:
         length = first.shape.context_length
         sequences = self.steps * first.batch_sequences
         self._mixtures = [Mixture(store, run.mix, length, sequences, run.seed, run.unique_tokens) for run in runs]
+        self._ahead = 0, np.empty((len(runs), 0, length + 1), np.int64)  # first sequence, and those read
         self._validation = {}
         for domain in store.domains:
             self._validation[domain] = validation_rows(store, domain, length, int(settings.eval_tokens))
@@ -98,12 +100,7 @@ class TrainingGroup:
 
     def advance(self) -> None:
         """Take one step of every copy; note the curve and validate where that is due."""
-        # A batch for each copy, from its own mixture.
-        batch = self.runs[0].batch_sequences
-        begin = self.step * batch
-        batches = [mixture.rows(begin, begin + batch) for mixture in self._mixtures]
-        tokens_KBT = torch.from_numpy(np.stack(batches)).to(self.hardware.device)
-
+        tokens_KBT = torch.from_numpy(self._batches()).to(self.hardware.device)
         self._loss_sum_K += self.computation.advance(tokens_KBT, self.step)
         self.step += 1
 
@@ -111,6 +108,18 @@ class TrainingGroup:
             self._note_curve()
         if self.step in self.evaluate_steps:
             self._evaluate()
+
+    def _batches(self) -> np.ndarray:
+        """A batch for each copy, from its own mixture: (K, B, T + 1). Read ahead, as reading has a cost for each call."""
+        batch = self.runs[0].batch_sequences
+        begin = self.step * batch
+        start, read = self._ahead
+        if not start <= begin < start + read.shape[1]:
+            stop = min(begin + max(1, _AHEAD_SEQUENCES // batch) * batch, self.steps * batch)
+            read = np.stack([mixture.rows(begin, stop) for mixture in self._mixtures])
+            start = begin
+            self._ahead = start, read
+        return read[:, begin - start : begin - start + batch]
 
     def _note_curve(self) -> None:
         """Add a point to each training curve; declare copies diverged that are worse than guessing."""

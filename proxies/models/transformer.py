@@ -160,7 +160,7 @@ def _convolve(inputs: Tensor, taps: Tensor) -> Tensor:
 
 
 def rotation(length: int, head_width: int, like: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Return cosines and sines of rotary positions, (T, head width / 2) each, on the device and in the format of `like`.
+    """Return cosines and sines of rotary positions, (T, head width / 2) each, on the device and in the dtype of `like`.
 
     Without `like` they are fp32 on the CPU.
     """

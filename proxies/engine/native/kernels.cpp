@@ -17,8 +17,11 @@ constexpr int LANES = 8, ROWS = 4;
 #else
 constexpr int LANES = 4, ROWS = 4;
 #endif
+constexpr int BLOCK = 32;  // query rows whose weights are kept at a time on the way back
+constexpr float LEAST = -3e38f;
 
 typedef float Vector __attribute__((vector_size(4 * LANES)));
+typedef uint32_t BitsVector __attribute__((vector_size(4 * LANES)));
 
 struct Bf16 {
     uint16_t bits;
@@ -52,21 +55,44 @@ static inline Vector load(const float* from) {
 }
 static inline void store(float* to, Vector v) { std::memcpy(to, &v, sizeof v); }
 
+static inline Vector larger(Vector a, Vector b) { return a > b ? a : b; }
+static inline float largest(Vector v) {
+    float lanes[LANES];
+    store(lanes, v);
+    for (int width = LANES / 2; width; width /= 2)
+        for (int i = 0; i < width; i++) lanes[i] = lanes[i] > lanes[i + width] ? lanes[i] : lanes[i + width];
+    return lanes[0];
+}
+static inline float total(Vector v) {
+    float lanes[LANES];
+    store(lanes, v);
+    for (int width = LANES / 2; width; width /= 2)
+        for (int i = 0; i < width; i++) lanes[i] += lanes[i + width];
+    return lanes[0];
+}
+
 static inline int64_t round_up(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
 
-// e^x for x ≤ 88: 2^n · e^r with |r| ≤ ln 2 / 2, e^r by its Taylor series to degree 6 (error 1.2e-7); NaN stays NaN.
-static inline float exponential(float x) {
-    x = x > 88.0f ? 88.0f : x;
-    x = x < -87.0f ? -87.0f : x;
-    const float n = std::floor(x * 1.44269504f + 0.5f);
-    const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-    const float series =
+// e^x for x ≤ 88, a float or a vector of them: 2^n · e^r with |r| ≤ ln 2 / 2, e^r by its Taylor series to degree 6 (error
+// 1.2e-7). Adding 1.5 · 2^23 rounds to a whole number n, which is then in the low bits. NaN stays NaN.
+template <typename Float, typename Bits>
+static inline Float exponential(Float x) {
+    x = x > 88.0f ? 0.0f * x + 88.0f : x;
+    x = x < -87.0f ? 0.0f * x - 87.0f : x;
+    const Float shifted = x * 1.44269504f + 12582912.0f, n = shifted - 12582912.0f;
+    const Float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+    const Float series =
         1.0f + r * (1.0f + r * (0.5f + r * (1.0f / 6 + r * (1.0f / 24 + r * (1.0f / 120 + r * (1.0f / 720))))));
-    const int32_t power = int32_t(uint32_t(int32_t(n) + 127) << 23);
-    float scale;
-    std::memcpy(&scale, &power, 4);
-    return series * scale;
+    Bits bits;
+    std::memcpy(&bits, &shifted, sizeof bits);
+    bits = (bits << 23) + 0x3f800000;
+    Float power;
+    std::memcpy(&power, &bits, sizeof power);
+    return series * power;
 }
+
+static inline float exponential(float x) { return exponential<float, uint32_t>(x); }
+static inline Vector exponential(Vector x) { return exponential<Vector, BitsVector>(x); }
 
 static inline float sigmoid(float x) { return 1.0f / (1.0f + exponential(-x)); }
 
@@ -246,31 +272,39 @@ static inline void mix(const float* weights, int64_t weight_stride, const float*
     if (at < width) mix_columns<1>(weights, weight_stride, values + at, width, count, out + at);
 }
 
-// sums[j] += Σ_r weights[r][j] · rows[r] for ROWS rows, each `width` wide.
+// sums[j] += Σ_r weights[r][j] · rows[r] for `count` rows and j < `seen`, each `width` wide. Row r has weights from
+// position `first` + r on backwards: those later are zero.
 template <int STEP>
-static inline void spread_columns(const float* weights, int64_t weight_stride, const float* rows, int64_t width, int64_t count,
-                           float* sums) {
-    Vector x[ROWS][STEP];
+static inline void spread_columns(const float* weights, int64_t weight_stride, const float* rows, int64_t width,
+                                  int64_t first, int64_t count, int64_t seen, float* sums) {
+    for (int64_t j = 0; j < seen; j += ROWS) {
+        Vector sum[ROWS][STEP];
 #pragma GCC unroll 8
-    for (int r = 0; r < ROWS; r++)
+        for (int k = 0; k < ROWS; k++)
 #pragma GCC unroll 2
-        for (int s = 0; s < STEP; s++) x[r][s] = load(rows + r * width + s * LANES);
-    for (int64_t j = 0; j < count; j++)
+            for (int s = 0; s < STEP; s++) sum[k][s] = load(sums + (j + k) * width + s * LANES);
+        for (int64_t r = j > first ? j - first : 0; r < count; r++) {
+            Vector x[STEP];
 #pragma GCC unroll 2
-        for (int s = 0; s < STEP; s++) {
-            Vector sum = load(sums + j * width + s * LANES);
+            for (int s = 0; s < STEP; s++) x[s] = load(rows + r * width + s * LANES);
 #pragma GCC unroll 8
-            for (int r = 0; r < ROWS; r++) sum += weights[r * weight_stride + j] * x[r][s];
-            store(sums + j * width + s * LANES, sum);
+            for (int k = 0; k < ROWS; k++)
+#pragma GCC unroll 2
+                for (int s = 0; s < STEP; s++) sum[k][s] += weights[r * weight_stride + j + k] * x[s];
         }
+#pragma GCC unroll 8
+        for (int k = 0; k < ROWS; k++)
+#pragma GCC unroll 2
+            for (int s = 0; s < STEP; s++) store(sums + (j + k) * width + s * LANES, sum[k][s]);
+    }
 }
 
-static inline void spread(const float* weights, int64_t weight_stride, const float* rows, int64_t width, int64_t count,
-                   float* sums) {
+static inline void spread(const float* weights, int64_t weight_stride, const float* rows, int64_t width, int64_t first,
+                          int64_t count, int64_t seen, float* sums) {
     int64_t at = 0;
     for (; at + 2 * LANES <= width; at += 2 * LANES)
-        spread_columns<2>(weights, weight_stride, rows + at, width, count, sums + at);
-    if (at < width) spread_columns<1>(weights, weight_stride, rows + at, width, count, sums + at);
+        spread_columns<2>(weights, weight_stride, rows + at, width, first, count, seen, sums + at);
+    if (at < width) spread_columns<1>(weights, weight_stride, rows + at, width, first, count, seen, sums + at);
 }
 
 // One head of one sequence, widened: rows (T, C) at `from` with a stride, turned by position where cos is given, into
@@ -319,7 +353,11 @@ static void write_head(const float* from, const float* cos, const float* sin, fl
 }
 
 static void transpose(const float* from, int64_t T, int64_t C, int64_t width, int64_t stride, float* to) {
-    for (int64_t t = 0; t < T; t++)
+    for (int64_t t = 0; t + 8 <= T; t += 8)
+        for (int64_t c = 0; c < C; c++)
+#pragma GCC unroll 8
+            for (int64_t i = 0; i < 8; i++) to[c * stride + t + i] = from[(t + i) * width + c];
+    for (int64_t t = T / 8 * 8; t < T; t++)
         for (int64_t c = 0; c < C; c++) to[c * stride + t] = from[t * width + c];
 }
 
@@ -351,26 +389,29 @@ extern "C" void attention_forward(const Real* qkv, const float* cos, const float
             read_head(rows_of + h * C, stride, cos, sin, factor, T, C, width, query);
             for (int64_t i = 0; i < T; i += ROWS) {
                 const int64_t seen = i + ROWS < T ? i + ROWS : T;
+                float shares[ROWS];
                 products(query + i * width, width, keys, length, C, seen, scores, length);
                 for (int64_t r = 0; r < ROWS; r++) {
                     float* row = scores + r * length;
                     const int64_t own = i + r < T ? i + r + 1 : T;  // causal: keys up to its own
-                    float most = row[0], sum = 0;
-#pragma omp simd reduction(max : most)
-                    for (int64_t j = 0; j < own; j++) most = row[j] > most ? row[j] : most;
-#pragma omp simd reduction(+ : sum)
-                    for (int64_t j = 0; j < own; j++) {
-                        const float e = exponential(row[j] - most);
-                        row[j] = e;
+                    for (int64_t j = own; j < round_up(own); j++) row[j] = LEAST;
+                    Vector most = load(row), sum = {};
+                    for (int64_t j = LANES; j < own; j += LANES) most = larger(most, load(row + j));
+                    const float top = largest(most);
+                    for (int64_t j = 0; j < own; j += LANES) {
+                        const Vector e = exponential(load(row + j) - top);
+                        store(row + j, e);
                         sum += e;
                     }
-                    const float share = 1.0f / sum;
-#pragma omp simd
-                    for (int64_t j = 0; j < own; j++) row[j] *= share;
                     for (int64_t j = own; j < seen; j++) row[j] = 0;
-                    if (i + r < T) log_sums[(b * H + h) * T + i + r] = most + std::log(sum);
+                    const float sum_of_row = total(sum);
+                    shares[r] = 1.0f / sum_of_row;
+                    if (i + r < T) log_sums[(b * H + h) * T + i + r] = top + std::log(sum_of_row);
                 }
                 mix(scores, length, value, width, seen, mixed + i * width);
+                for (int64_t r = 0; r < ROWS; r++)
+                    for (int64_t c = 0; c < width; c += LANES)
+                        store(mixed + (i + r) * width + c, load(mixed + (i + r) * width + c) * shares[r]);
             }
             write_head(mixed, nullptr, sin, 1.0f, T, C, width, out + b * T * H * C + h * C, H * C);
         }
@@ -392,8 +433,8 @@ extern "C" void attention_backward(const Real* qkv, const float* cos, const floa
     float* of_value = of_key + size;
     float* keys = of_value + size;            // (width, length)
     float* values = keys + width * length;    // (width, length)
-    float* weights = values + width * length; // (ROWS, length)
-    float* slopes = weights + ROWS * length;  // (ROWS, length)
+    float* weights = values + width * length; // (BLOCK, length)
+    float* slopes = weights + BLOCK * length;  // (BLOCK, length)
     for (int64_t i = 0; i < 2 * width * length; i++) keys[i] = 0;
     for (int64_t i = 0; i < 4 * size; i++) query[i] = 0;
     const float factor = 1.0f / std::sqrt(float(C));
@@ -412,31 +453,34 @@ extern "C" void attention_backward(const Real* qkv, const float* cos, const floa
             const int64_t head = b * T * H * C + h * C;
             read_head(rows_of + h * C, stride, cos, sin, factor, T, C, width, query);
             read_head(out_gradient + head, H * C, nullptr, sin, 1.0f, T, C, width, of_mixed);
-            for (int64_t i = 0; i < T; i += ROWS) {
-                const int64_t seen = i + ROWS < T ? i + ROWS : T;
-                products(query + i * width, width, keys, length, C, seen, weights, length);
-                products(of_mixed + i * width, width, values, length, C, seen, slopes, length);
-                for (int64_t r = 0; r < ROWS; r++) {
-                    float *row = weights + r * length, *slope = slopes + r * length;
-                    const int64_t own = i + r < T ? i + r + 1 : 0;
-                    if (own) {
-                        const float log_sum = log_sums[(b * H + h) * T + i + r];
-                        const Real* mixed = out + head + (i + r) * H * C;
-                        float along = 0;
+            for (int64_t block = 0; block < T; block += BLOCK) {
+                const int64_t end = block + BLOCK < T ? block + BLOCK : T;
+                for (int64_t i = block; i < end; i += ROWS) {
+                    const int64_t seen = i + ROWS < T ? i + ROWS : T;
+                    float *rows_of_weights = weights + (i - block) * length, *rows_of_slopes = slopes + (i - block) * length;
+                    products(query + i * width, width, keys, length, C, seen, rows_of_weights, length);
+                    products(of_mixed + i * width, width, values, length, C, seen, rows_of_slopes, length);
+                    for (int64_t r = 0; r < ROWS; r++) {
+                        float *row = rows_of_weights + r * length, *slope = rows_of_slopes + r * length;
+                        const int64_t own = i + r < T ? i + r + 1 : 0;
+                        if (own) {
+                            const float log_sum = log_sums[(b * H + h) * T + i + r];
+                            const Real* mixed = out + head + (i + r) * H * C;
+                            float along = 0;
 #pragma omp simd reduction(+ : along)
-                        for (int64_t c = 0; c < C; c++) along += of_mixed[(i + r) * width + c] * widen(mixed[c]);
-#pragma omp simd
-                        for (int64_t j = 0; j < own; j++) {
-                            const float weight = exponential(row[j] - log_sum);
-                            row[j] = weight;
-                            slope[j] = weight * (slope[j] - along);
+                            for (int64_t c = 0; c < C; c++) along += of_mixed[(i + r) * width + c] * widen(mixed[c]);
+                            for (int64_t j = 0; j < own; j += LANES) {
+                                const Vector weight = exponential(load(row + j) - log_sum);
+                                store(row + j, weight);
+                                store(slope + j, weight * (load(slope + j) - along));
+                            }
                         }
+                        for (int64_t j = own; j < (end + ROWS - 1) / ROWS * ROWS; j++) row[j] = slope[j] = 0;
                     }
-                    for (int64_t j = own; j < seen; j++) row[j] = slope[j] = 0;
+                    mix(rows_of_slopes, length, key, width, seen, of_query + i * width);
                 }
-                mix(slopes, length, key, width, seen, of_query + i * width);
-                spread(slopes, length, query + i * width, width, seen, of_key);
-                spread(weights, length, of_mixed + i * width, width, seen, of_value);
+                spread(slopes, length, query + block * width, width, block, end - block, end, of_key);
+                spread(weights, length, of_mixed + block * width, width, block, end - block, end, of_value);
             }
             write_head(of_query, cos, sin, factor, T, C, width, rows_to + h * C, stride);
             if ((h + 1) % (H / G) == 0) {

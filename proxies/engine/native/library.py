@@ -47,7 +47,7 @@ def find_compiler() -> str | None:
 
 @functools.cache
 def load_library(precision: str) -> Library | None:
-    """Load the kernels for fp32 or bf16, compiling them if need be, which takes seconds. None, said, where that fails."""
+    """Load the kernels for fp32 or bf16, after some seconds of compiling if need be. None, said, where that fails."""
     compiler = find_compiler()
     if compiler is None:
         _log.warning("no C++ compiler (g++, clang++ or $CXX): proxies are trained without compiled kernels, slower")

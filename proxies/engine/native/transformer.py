@@ -66,7 +66,7 @@ class Buffers:
         """Numbers of fp32 that the greediest kernel writes to on the way, with its padding."""
         shape, length = self.shape, self.length + 32
         head = self.head_width + 16
-        attention = 9 * length * head + 16 * length
+        attention = 9 * length * head + 64 * length
         norms = (3 + 2 * shape.short_conv + 2 * length) * shape.width
         return max(attention, norms, shape.vocab_size * shape.width)
 
