@@ -88,7 +88,9 @@ class TrainingGroup:
 
     @property
     def finished(self) -> bool:
-        """Whether all steps are taken, or every copy has diverged."""
+        """Whether all steps are taken, or every copy has diverged; that is looked at with each point of the curve."""
+        if self.step < self.steps and self.step % self._curve_stride:
+            return False  # asking a GPU waits for it
         return self.step >= self.steps or None not in self.diverged_steps()
 
     def diverged_steps(self) -> list[int | None]:
@@ -102,7 +104,7 @@ class TrainingGroup:
         batch = self.runs[0].batch_sequences
         begin = self.step * batch
         batches = [mixture.rows(begin, begin + batch) for mixture in self._mixtures]
-        tokens_KBT = torch.from_numpy(np.stack(batches)).to(self.hardware.device)
+        tokens_KBT = torch.from_numpy(np.stack(batches))
 
         self._loss_sum_K += self.computation.advance(tokens_KBT, self.step)
         self.step += 1
