@@ -92,23 +92,25 @@ class Ladder:
         ]
 
 
+# A batch of 8k tokens up to 10M parameters, 16k beyond: about the best of runs of 20M to 60M tokens (Step law,
+# arXiv:2503.04715: 0.58 · tokens^0.571), which is what proxies are. Larger ones leave less to gain by stacking.
 SPEED = (
-    Case(6, 128, 256, 64, 16),  # 1.2M parameters
-    Case(8, 320, 512, 32, 8),  # 9.6M
+    Case(6, 128, 256, 32, 32),  # 1.2M parameters
+    Case(8, 320, 512, 16, 8),  # 9.6M
     Case(8, 576, 1024, 16, 4),  # 31M
     Case(12, 896, 1024, 16, 1),  # 111M
     Case(24, 1024, 1024, 16, 1),  # 290M
 )
 LADDER = Ladder(
     rungs=(
-        Case(8, 128, 512, 64, 2),  # 1.6M parameters
-        Case(8, 192, 512, 64, 2),
-        Case(8, 320, 512, 64, 2),
-        Case(8, 576, 512, 64, 1),
-        Case(8, 1088, 512, 64, 1),  # 110M, 3.6 times the next
+        Case(8, 128, 512, 32, 2),  # 1.6M parameters
+        Case(8, 192, 512, 32, 2),
+        Case(8, 320, 512, 32, 2),
+        Case(8, 576, 512, 32, 1),
+        Case(8, 1088, 512, 32, 1),  # 110M, 3.6 times the next
     ),
     tokens=32e6,
-    lr_rung=Case(8, 192, 512, 64, 4),
+    lr_rung=Case(8, 192, 512, 32, 4),
     lrs=(0.004, 0.008, 0.016, 0.032),
     lr_tokens=8e6,
     warmup_tokens=1e6,

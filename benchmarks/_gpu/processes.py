@@ -35,8 +35,9 @@ class Remote:
 
     def receive(self, limit_s: float) -> Any:
         """The answer to the call that was sent first. Raises LostError; after that the process is gone."""
+        limit_s = max(0.0, limit_s)
         try:
-            if not self._pipe.poll(max(0.0, limit_s)):
+            if not self._pipe.poll(limit_s):
                 raise LostError(f"no answer within {limit_s:.0f} s")
             fine, answer = self._pipe.recv()
         except (EOFError, OSError):

@@ -6,6 +6,7 @@ them one by one.
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable, Sequence
 
@@ -75,6 +76,7 @@ def _capture(step: Callable[[], None]) -> Callable[[], None]:
         for _ in range(_WARM_UP_STEPS):
             step()
     torch.cuda.current_stream().wait_stream(stream)
+    gc.collect()  # what is collected while recording could call the GPU, which isn't allowed then
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         step()

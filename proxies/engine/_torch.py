@@ -54,7 +54,10 @@ class TorchComputation(Computation):
 
     @override
     def losses(self, tokens_KBT: Tensor) -> Tensor:
-        return self.model.losses(self.layout.split(self._weights_KP), tokens_KBT)
+        return self._losses(self._weights_KP, tokens_KBT)
+
+    def _losses(self, weights_KP: Tensor, tokens_KBT: Tensor) -> Tensor:
+        return self.model.losses(self.layout.split(weights_KP), tokens_KBT)
 
     @override
     def advance(self, tokens_KBT: Tensor, step: int) -> Tensor:
@@ -67,9 +70,11 @@ class TorchComputation(Computation):
 
     def _take_step(self, tokens_KBT: Tensor, sizes: Tensor, number: Tensor) -> None:
         """Change the tensors by one step; nothing but them and the arguments decides how."""
+        # A new leaf in each step: its gradient belongs to the stream it was made on, which is that of a recording.
+        weights_KP = self._weights_KP.detach().requires_grad_()
         # Copies share no weights, so the gradient of the summed losses is each copy's own.
-        losses_K = self.losses(tokens_KBT).mean(1)
-        (gradient_KP,) = torch.autograd.grad(losses_K.sum(), self._weights_KP)
+        losses_K = self._losses(weights_KP, tokens_KBT).mean(1)
+        (gradient_KP,) = torch.autograd.grad(losses_K.sum(), weights_KP)
         with torch.no_grad():
             self._losses_K.copy_(losses_K)
             self._update(self.state, gradient_KP.float(), sizes, self._scales_P, self._decays_P, number)
