@@ -150,7 +150,9 @@ class EagerTrainer:
 
     def losses(self, rows: np.ndarray) -> Tensor:
         """Return the loss of each token of rows (B, T + 1), nats, (B, T)."""
-        tokens = torch.from_numpy(rows).to(self.device)
+        tokens = torch.from_numpy(rows)
+        if self.device == "cuda":  # the next batch is made while the GPU computes
+            tokens = tokens.pin_memory().to(self.device, non_blocking=True)
         wide = torch.autocast("cuda", torch.bfloat16) if self.device == "cuda" else nullcontext()
         with wide:
             return self.forward(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous())

@@ -4,8 +4,8 @@
 
 The trainer is nanoGPT's way with our architecture (_eager_trainer.py), in fp32, eager and compiled, each as one
 process with one thread and with two; two such processes at once are shown too. Ours is one process per core, each
-training several copies. All take turns, three times, in one invocation; ratios are medians over the turns. On a machine
-with a CUDA device both train on that instead, in bf16 and compiled, and the trainer has it to itself as ours has.
+training several copies. All take turns, three times, in one invocation; ratios are medians over the turns. GPUs have a
+benchmark of their own (proxy_gpu.py).
 """
 
 from __future__ import annotations
@@ -52,35 +52,26 @@ CONTENDERS = {  # name: kind of trainer, processes, threads of each
     "ours 2×1": ("ours", CORES, 1),
 }
 SINGLE = [name for name, (_, processes, _) in CONTENDERS.items() if processes == 1]
-GPU_CASES = (  # parameters, layers, context, sequences per step of one model, our copies
-    (1e6, 4, 256, 64, 16),
-    (10e6, 8, 512, 32, 8),
-    (100e6, 12, 1024, 16, 2),
-    (300e6, 24, 1024, 16, 1),
-)
 
 
-def shape_of(params: float, depth: int = 4, context: int = 128, head_width: int = 32) -> Architecture:
+def shape_of(params: float) -> Architecture:
     """The shape of a proxy of about this many parameters, on bytes."""
     family = ModelFamily(
-        vocab_size=256, context_length=context, depth=depth, head_width=head_width, ffn_ratio=2.5, short_conv=4,
-        tied_embeddings=False,
-    )  # fmt: skip
+        vocab_size=256, context_length=128, depth=4, head_width=32, ffn_ratio=2.5, short_conv=4, tied_embeddings=False
+    )
     return family.of_size(params)
 
 
-def run_of(shape: Architecture, seed: int, tokens: float = 1e9, sequences: int = 8) -> ProxyRun:
+def run_of(shape: Architecture, seed: int, tokens: float = 1e9) -> ProxyRun:
     """One run on an even mix."""
     mix = dict.fromkeys(DOMAINS, 1 / len(DOMAINS))
-    return ProxyRun(run_id=f"s{seed}", shape=shape, tokens=tokens, batch_sequences=sequences, mix=mix, seed=seed)
+    return ProxyRun(run_id=f"s{seed}", shape=shape, tokens=tokens, batch_sequences=8, mix=mix, seed=seed)
 
 
-def group_of(
-    shape: Architecture, store: TokenStore, copies: int, sequences: int = 8, device: str = "cpu"
-) -> TrainingGroup:
+def group_of(shape: Architecture, store: TokenStore, copies: int) -> TrainingGroup:
     """Our engine, compiled, before its first step."""
-    settings = EngineSettings(compile="always", device=device)
-    runs = [run_of(shape, seed, sequences=sequences) for seed in range(copies)]
+    settings = EngineSettings(compile="always", device="cpu")
+    runs = [run_of(shape, seed) for seed in range(copies)]
     return TrainingGroup(runs, store, settings, resolve(settings, runs))
 
 
@@ -90,15 +81,8 @@ def speed_of(trainer: TrainingGroup | EagerTrainer, seconds: float) -> float:
     start, steps = time.perf_counter(), 0
     while (took := time.perf_counter() - start) < seconds:
         trainer.advance()
-        synchronize()
         steps += 1
     return steps * copies * run.batch_tokens / took
-
-
-def synchronize() -> None:
-    """Wait for the GPU, if there is one: its work is asynchronous."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
 
 
 class Worker:
@@ -152,7 +136,7 @@ class Worker:
         """Final validation losses of our engine by domain, for each seed."""
         runs = [run_of(shape_of(params), seed, tokens) for seed in range(seeds)]
         with tempfile.TemporaryDirectory() as folder:
-            settings = EngineSettings(compile="always")
+            settings = EngineSettings(compile="always", device="cpu")
             results = train_group(runs, self.store, settings, Path(folder) / "group.safetensors")
         return [{d: loss.mean_nats for d, loss in r.evaluations[-1].losses.items()} for r in results]
 
@@ -271,8 +255,8 @@ def compare_losses(pool: Pool, params: float, tokens: float, seeds: int = 2) -> 
           f"sd over seeds: ours {stdev(means[0]):.4f}, eager {stdev(means[1]):.4f}")  # fmt: skip
 
 
-def on_cpu(folder: str, sizes: list[float], seconds: float, loss_tokens: float) -> None:
-    """All CPU tables."""
+def tables(folder: str, sizes: list[float], seconds: float, loss_tokens: float) -> None:
+    """Measure and print all of them."""
     pool = Pool(folder)
     try:
         peak = mean(pool.call(CORES, 1, "sgemm", 1.5))
@@ -295,42 +279,6 @@ def on_cpu(folder: str, sizes: list[float], seconds: float, loss_tokens: float) 
     print(f"\npeak memory of a worker, {format_count(params)} parameters × {copies} copies: {gib:.2f} GiB (at most 2)")
 
 
-def on_gpu(folder: str, seconds: float) -> None:
-    """bf16, compiled, on the card: tokens per second and share of the measured peak of bf16 products."""
-    store, device = TokenStore.open(folder), "cuda"
-    a = torch.randn(8192, 8192, device=device, dtype=torch.bfloat16)
-    torch.mm(a, a)
-    synchronize()
-    start = time.perf_counter()
-    for _ in range(50):
-        torch.mm(a, a)
-    synchronize()
-    peak = 50 * 2 * 8192**3 / (time.perf_counter() - start)
-    del a
-    print(f"{torch.cuda.get_device_name()}, bf16 products {peak / 1e12:.0f} TFLOP/s\n"
-          " params  copies   ours,tok/s  of peak   eager-style,tok/s  of peak   ratio")  # fmt: skip
-    for params, depth, context, sequences, copies in GPU_CASES:
-        shape = shape_of(params, depth, context, head_width=64)
-        rates: list[list[float]] = [[], []]
-        trainers = [
-            group_of(shape, store, copies, sequences, device),
-            EagerTrainer(run_of(shape, 0, sequences=sequences), store, compiled=True, device=device),
-        ]
-        for trainer in trainers:
-            for _ in range(3):
-                trainer.advance()
-        for _ in range(REPEATS):
-            for trainer, found in zip(trainers, rates, strict=True):
-                found.append(speed_of(trainer, seconds))
-        shares = [shape.training_flops_per_token() * median(found) / peak for found in rates]
-        ratio = median(x / y for x, y in zip(*rates, strict=True))
-        print(f"{format_count(shape.params_total):>7} {copies:7d} {median(rates[0]):12.0f} {shares[0]:8.1%} "
-              f"{median(rates[1]):19.0f} {shares[1]:8.1%} {ratio:7.2f}")  # fmt: skip
-        del trainers, trainer
-        torch._dynamo.reset()
-        torch.cuda.empty_cache()
-
-
 def main() -> None:
     """Print everything."""
     parser = argparse.ArgumentParser(description="Speed of training proxies.")
@@ -347,13 +295,10 @@ def main() -> None:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(folder) / "compiled")
         split = {d: {"path": f"{d}.train.jsonl.gz", "validation_path": f"{d}.valid.jsonl.gz"} for d in DOMAINS}
         prepare(Corpus.from_mapping({"domains": split}, folder=CORPORA), Path(folder) / "store")
-        plan = resolve(EngineSettings())
+        plan = resolve(EngineSettings(device="cpu"))
         print(f"{usable_cores()} cores, {plan.device_name}, torch {torch.__version__}, "
-              f"ours in {plan.precision}, trainer in {'bf16' if plan.device == 'cuda' else 'fp32'}")  # fmt: skip
-        if plan.device == "cuda":
-            on_gpu(str(Path(folder) / "store"), arguments.seconds)
-        else:
-            on_cpu(str(Path(folder) / "store"), sizes, arguments.seconds, parse_count(arguments.loss_tokens))
+              f"ours in {plan.precision}, trainer in fp32")  # fmt: skip
+        tables(str(Path(folder) / "store"), sizes, arguments.seconds, parse_count(arguments.loss_tokens))
     print(f"took {time.perf_counter() - started:.0f} s")
 
 

@@ -3,7 +3,8 @@
 campaign.json                       everything that was decided, written once
 .lock                               held by the one process that trains the campaign
 runs/<run_id>/                      run.json, curve.csv and, last, result.json: with it the run is done
-groups/<nnnn>/                      checkpoint.safetensors, progress.json, failure.json, .lock: until all are done
+groups/<nnnn>/                      checkpoint.safetensors, progress.json, failure.json, .lock: until all are done;
+                                    parts.json, if the group doesn't fit into memory whole
 
 The folder grows for days and is never replaced, so `core.disk.folders` isn't for it: what a killed process leaves is
 every result that was there, and a run without result.json is trained again.
@@ -36,6 +37,7 @@ __all__ = [
     "CampaignPaths",
     "Failure",
     "GroupFolder",
+    "GroupParts",
     "GroupProgress",
     "StoreFacts",
     "read_model",
@@ -119,6 +121,12 @@ class GroupProgress(Frozen):
     pid: int = 0
 
 
+class GroupParts(Frozen):
+    """How a group is trained that doesn't fit into memory whole."""
+
+    copies: int = Field(ge=1, description="At most this many of its runs are trained together.")
+
+
 class Failure(Frozen):
     """Why a group's last attempt failed."""
 
@@ -146,6 +154,7 @@ class GroupFolder:
         self.checkpoint = path / "checkpoint.safetensors"
         self.progress = path / "progress.json"
         self.failure = path / "failure.json"
+        self.parts = path / "parts.json"
         self.lock = path / ".lock"
 
     def is_locked(self) -> bool:
@@ -166,6 +175,11 @@ class GroupFolder:
     def read_progress(self) -> GroupProgress | None:
         """The last progress that was noted, None if there is none (or it can't be read: it is only a note)."""
         return _read_note(self.progress, GroupProgress)
+
+    def read_copies(self) -> int | None:
+        """How many of the group's runs fit into memory together, None if nothing else is known than that all do."""
+        parts = _read_note(self.parts, GroupParts)
+        return None if parts is None else parts.copies
 
     def read_failure(self) -> Failure | None:
         """Why the last attempt failed, None if it didn't."""

@@ -7,14 +7,17 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.errors import CampaignError
+from ...core.files import write_json
 from ..results import RunResult
+from ..runs import ProxyRun
 from .campaign import Campaign
-from .campaign_files import Failure, GroupFolder, GroupProgress
-from .result_files import write_result, write_run
+from .campaign_files import Failure, GroupFolder, GroupParts, GroupProgress
+from .result_files import is_done, write_result, write_run
 
 if TYPE_CHECKING:
     from ..engine import TrainingProgress
@@ -39,8 +42,10 @@ def train_one_group(folder: str, group: int, train: Train | None = None) -> str 
     """Train one group of the campaign in `folder` to its end; return None, or what went wrong in one line.
 
     The group is trained whole, from its checkpoint if there is one, under its own lock, so that two processes never
-    write the same results. A failure is also noted in the group's folder. Only KeyboardInterrupt and its kin get
-    through, after the engine has written a checkpoint. `train` stands for the engine in tests.
+    write the same results. Where memory runs out it is trained in halves, and so on down to single runs; its results
+    then say so (`split_after_out_of_memory`, beside `copies`). A failure is also noted in the group's folder. Only
+    KeyboardInterrupt and its kin get through, after the engine has written a checkpoint. `train` stands for the engine
+    in tests.
     """
     try:
         campaign = Campaign.open(folder)
@@ -76,23 +81,54 @@ def _train(campaign: Campaign, group: int, files: GroupFolder, train: Train | No
     if train is None:
         from ..engine import train_group as train
     runs = campaign.group_runs(group)
-    folders = [campaign.layout.run(run.run_id) for run in runs]
-    for folder, run in zip(folders, runs, strict=True):
-        write_run(folder, run)
-    watch = _Watch(files, campaign.layout.stop)
-    results = train(runs, campaign.open_store(), campaign.file.settings, files.checkpoint, watch)
-    for folder, run, result in zip(folders, runs, results, strict=True):
-        if result.run_id != run.run_id:
-            raise CampaignError(f"the engine returned run {result.run_id!r} in the place of {run.run_id!r}")
-        write_result(folder, result)
+    for run in runs:
+        write_run(campaign.layout.run(run.run_id), run)
+    copies = files.read_copies() or len(runs)
+    while not _train_parts(campaign, runs, copies, files, train):
+        copies = (copies + 1) // 2
+        # Kept, so that the group is split in the same way wherever it is interrupted: its bits depend on it.
+        write_json(files.parts, GroupParts(copies=copies).model_dump())
+
+
+def _train_parts(campaign: Campaign, runs: list[ProxyRun], copies: int, files: GroupFolder, train: Train) -> bool:
+    """Train a group, at most so many copies at once, and write results; say whether they fit into memory.
+
+    Raises CampaignError where not even one copy fits.
+    """
+    parts = [runs[first : first + copies] for first in range(0, len(runs), copies)]
+    for number, part in enumerate(parts):
+        folders = [campaign.layout.run(run.run_id) for run in part]
+        if all(is_done(folder) for folder in folders):
+            continue
+        watch = _Watch(files, campaign.layout.stop, number, len(parts))
+        try:
+            results = train(part, campaign.open_store(), campaign.file.settings, files.checkpoint, watch)
+        except MemoryError as error:
+            if copies > 1:
+                return False
+            raise CampaignError(
+                f"run {part[0].run_id!r} doesn't fit into memory, even alone: {error}; expected fewer workers, a "
+                "smaller batch_sequences or context_length, or a machine with more memory"
+            ) from None
+        for folder, run, result in zip(folders, part, results, strict=True):
+            if result.run_id != run.run_id:
+                raise CampaignError(f"the engine returned run {result.run_id!r} in the place of {run.run_id!r}")
+            if len(parts) > 1:
+                result = replace(result, engine={**result.engine, "split_after_out_of_memory": True})
+            write_result(folder, result)
+    return True
 
 
 class _Watch:
-    """Notes the group's progress on disk, now and then, and stops the engine when the campaign is being stopped."""
+    """Notes the group's progress on disk, now and then, and stops the engine when the campaign is being stopped.
 
-    def __init__(self, files: GroupFolder, stop: Path) -> None:
+    The group is trained in `parts` one after another, of which this is the one of this `number`.
+    """
+
+    def __init__(self, files: GroupFolder, stop: Path, number: int, parts: int) -> None:
         self._files, self._stop = files, stop
-        self._first: tuple[int, float] | None = None
+        self._number, self._parts = number, parts
+        self._first: tuple[float, float] | None = None
         self._noted = -_NOTE_EVERY_S
 
     def __call__(self, progress: TrainingProgress) -> None:
@@ -103,9 +139,10 @@ class _Watch:
         if now - self._noted < _NOTE_EVERY_S:
             return
         self._noted = now
-        step, at = self._first = self._first or (progress.step, now)
-        rate = (progress.step - step) / (now - at) if now > at else None
+        taken = (self._number * progress.steps + progress.step) / self._parts  # steps of the whole group
+        before, at = self._first = self._first or (taken, now)
+        rate = (taken - before) / (now - at) if now > at else None
         note = GroupProgress(
-            step=progress.step, steps=progress.steps, steps_per_s=rate, host=platform.node(), pid=os.getpid()
+            step=int(taken), steps=progress.steps, steps_per_s=rate, host=platform.node(), pid=os.getpid()
         )
         self._files.note(self._files.progress, note)

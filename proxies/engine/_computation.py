@@ -41,6 +41,11 @@ class Computation(ABC):
     ) -> None:
         self.runs, self.model, self.layout, self.state, self.hardware = runs, model, layout, state, hardware
 
+    @property
+    def facts(self) -> dict[str, bool]:
+        """What is recorded with the results beside the hardware."""
+        return {}
+
     @abstractmethod
     def load(self, weights_KP: Tensor) -> None:
         """Take weights for the next losses, in the hardware's number format."""

@@ -90,7 +90,9 @@ class TrainingGroup:
 
     @property
     def finished(self) -> bool:
-        """Whether all steps are taken, or every copy has diverged."""
+        """Whether all steps are taken, or every copy has diverged; that is looked at with each point of the curve."""
+        if self.step < self.steps and self.step % self._curve_stride:
+            return False  # asking a GPU waits for it
         return self.step >= self.steps or None not in self.diverged_steps()
 
     def diverged_steps(self) -> list[int | None]:
@@ -100,7 +102,7 @@ class TrainingGroup:
 
     def advance(self) -> None:
         """Take one step of every copy; note the curve and validate where that is due."""
-        tokens_KBT = torch.from_numpy(self._batches()).to(self.hardware.device)
+        tokens_KBT = torch.from_numpy(self._batches())
         self._loss_sum_K += self.computation.advance(tokens_KBT, self.step)
         self.step += 1
 
@@ -110,7 +112,7 @@ class TrainingGroup:
             self._evaluate()
 
     def _batches(self) -> np.ndarray:
-        """A batch for each copy, from its own mixture: (K, B, T + 1). Read ahead, as reading has a cost for each call."""
+        """A batch for each copy, from its own mixture: (K, B, T + 1). Read ahead, as each reading has a cost."""
         batch = self.runs[0].batch_sequences
         begin = self.step * batch
         start, read = self._ahead

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from ._adamw import StepSizes, update
+from ._adamw import Moments, StepSizes, update
 from ._computation import Computation
+from ._cuda_graph import StepGraph
 
 __all__ = ["TorchComputation"]
 
@@ -24,7 +25,11 @@ class TorchComputation(Computation):
         self._sizes = StepSizes(self.runs, device)
         self._scales_P = self.layout.learning_rate_scales().to(device)
         self._decays_P = self.layout.decays().to(device)
+        self._numbers = torch.arange(self.runs[0].steps, device=device)  # of the steps
+        self._losses_K = torch.zeros(len(self.runs), device=device)  # of the last step
         self._update = update
+        changed = [getattr(self.state, name) for name in Moments.__slots__]
+        self.graph = StepGraph([*changed, self._weights_KP]) if device == "cuda" else None
         if self.hardware.compiled:
             self._compile()
 
@@ -37,6 +42,11 @@ class TorchComputation(Computation):
         self.model.compile()
         self._update = torch.compile(update, dynamic=False)
 
+    @property
+    @override
+    def facts(self) -> dict[str, bool]:
+        return {} if self.graph is None else {"cuda_graph": self.graph.recorded}
+
     @override
     def load(self, weights_KP: Tensor) -> None:
         with torch.no_grad():
@@ -44,16 +54,28 @@ class TorchComputation(Computation):
 
     @override
     def losses(self, tokens_KBT: Tensor) -> Tensor:
-        return self.model.losses(self.layout.split(self._weights_KP), tokens_KBT)
+        return self._losses(self._weights_KP, tokens_KBT)
+
+    def _losses(self, weights_KP: Tensor, tokens_KBT: Tensor) -> Tensor:
+        return self.model.losses(self.layout.split(weights_KP), tokens_KBT)
 
     @override
     def advance(self, tokens_KBT: Tensor, step: int) -> Tensor:
+        sizes, number = self._sizes.at(step), self._numbers[step]
+        if self.graph is None:
+            self._take_step(tokens_KBT, sizes, number)
+        else:
+            self.graph.take(self._take_step, tokens_KBT, sizes, number)
+        return self._losses_K
+
+    def _take_step(self, tokens_KBT: Tensor, sizes: Tensor, number: Tensor) -> None:
+        """Change the tensors by one step; nothing but them and the arguments decides how."""
+        # A new leaf in each step: its gradient belongs to the stream it was made on, which is that of a recording.
+        weights_KP = self._weights_KP.detach().requires_grad_()
         # Copies share no weights, so the gradient of the summed losses is each copy's own.
-        losses_K = self.losses(tokens_KBT).mean(1)
-        (gradient_KP,) = torch.autograd.grad(losses_K.sum(), self._weights_KP)
+        losses_K = self._losses(weights_KP, tokens_KBT).mean(1)
+        (gradient_KP,) = torch.autograd.grad(losses_K.sum(), weights_KP)
         with torch.no_grad():
-            number = torch.tensor(step, device=self.hardware.device)
-            sizes = self._sizes.at(step)
+            self._losses_K.copy_(losses_K)
             self._update(self.state, gradient_KP.float(), sizes, self._scales_P, self._decays_P, number)
         self.load(self.state.master)
-        return losses_K.detach()

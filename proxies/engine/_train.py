@@ -18,6 +18,7 @@ from ..settings import EngineSettings
 from ._checkpoint import load_checkpoint, save_checkpoint
 from ._group import TrainingGroup
 from ._hardware import resolve
+from ._memory import gives_memory_back
 
 __all__ = ["TrainingProgress", "train_group"]
 
@@ -33,6 +34,7 @@ class TrainingProgress(NamedTuple):
     copies: int
 
 
+@gives_memory_back
 def train_group(
     runs: Sequence[ProxyRun],
     store: TokenStore,
@@ -54,6 +56,7 @@ def train_group(
     Raises:
         ConfigError: The runs can't be trained together or on this data.
         KeyboardInterrupt: It was interrupted; the checkpoint is written.
+        MemoryError: The group doesn't fit into memory, of the processor or of the GPU; nothing of it is held there.
     """
     if len({run.shared for run in runs}) != 1:
         raise ConfigError("a group's runs must have the same model, shape, steps, batch and evaluations")
@@ -97,6 +100,7 @@ def _results(group: TrainingGroup, steps_per_s: float) -> list[RunResult]:
     copies = len(group.runs)
     tokens_per_s = steps_per_s * group.runs[0].batch_tokens * copies
     engine = {**group.hardware.to_dict(), "copies": copies, "tokens_per_s": round(tokens_per_s, 1)}
+    engine |= group.computation.facts
     diverged_steps = group.diverged_steps()
     results = []
     for copy, run in enumerate(group.runs):

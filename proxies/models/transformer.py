@@ -26,6 +26,7 @@ __all__ = ["NORM_EPSILON", "Transformer", "rotation"]
 _ROTARY_BASE = 10_000.0  # Su et al. 2021 (RoFormer, arXiv:2104.09864), section 3.2.2
 NORM_EPSILON = 1e-6
 """What is added to the mean square before its root is taken."""
+_SMALL_VOCABULARY = 1_024  # tokens, bytes among them: one number for each, at each place, is no more than a model keeps
 _LAYER_WEIGHTS = ("norm_1", "convolution", "qkv", "out", "norm_2", "up", "down")
 # What the shape may not ask for, and the value that it must have.
 _FIXED = {"norm": "rms", "biases": False, "learned_positions": False, "num_experts": None, "kv_lora_rank": None}
@@ -73,8 +74,8 @@ class Transformer(ProxyModel):
 
     @override
     def logits(self, weights: Mapping[str, Tensor], tokens: Tensor) -> Tensor:
-        copies, _, length = tokens.shape
-        stream = weights["embedding"][torch.arange(copies, device=tokens.device)[:, None, None], tokens]
+        length = tokens.shape[-1]
+        stream = _embed(weights["embedding"], tokens)
         turn = rotation(length, self.head_width, stream)
         heads = (self.shape.heads, self.kv_heads, self.head_width)
         for layer in range(self.shape.layers):
@@ -96,6 +97,23 @@ class Transformer(ProxyModel):
     def compile(self) -> None:
         self._block = torch.compile(_block, dynamic=False)  # one compilation serves every layer
         self._tail = torch.compile(cross_entropy, dynamic=False)
+
+
+def _embed(table: Tensor, tokens: Tensor) -> Tensor:
+    """Each copy's rows of its own table, (K, V, D), by tokens (K, B, T): (K, B, T, D).
+
+    The gradient of a row is a sum over all places of its token, thousands for a frequent one, and needs fp32: in bf16
+    it was off by 4 %. On a GPU a small table's is a matrix product, which sums at once and always in one order.
+    """
+    copies, vocabulary, _ = table.shape
+    if table.is_cuda and vocabulary <= _SMALL_VOCABULARY:
+        return _matmul(_one_hot(tokens, vocabulary).to(table.dtype), table)
+    return table.float()[torch.arange(copies, device=tokens.device)[:, None, None], tokens].to(table.dtype)
+
+
+def _one_hot(tokens: Tensor, vocabulary: int) -> Tensor:
+    """Which token is at each place: (K, B, T) → (K, B, T, V) bool."""
+    return tokens.unsqueeze(-1) == torch.arange(vocabulary, device=tokens.device)
 
 
 def _block(weights: Mapping[str, Tensor], stream: Tensor, turn: tuple[Tensor, Tensor], heads: tuple[int, int, int]):

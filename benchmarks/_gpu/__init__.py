@@ -1,0 +1,1 @@
+"""The parts of `benchmarks/proxy_gpu.py`: what is measured (`case`), where (`processes`, `worker`), ladder and rows."""
