@@ -1,10 +1,11 @@
 """Speed of training proxies: our engine against a plain PyTorch trainer of one model, and what both end up at.
 
-    python benchmarks/proxy_throughput.py [--sizes 50k,200k,1M] [--seconds 2] [--loss-tokens 500k]
+    python benchmarks/proxy_throughput.py [--sizes 41k,223k,1M] [--seconds 2] [--loss-tokens 250k] [--profile]
 
 The trainer is nanoGPT's way with our architecture (_eager_trainer.py), in fp32, eager and compiled, each as one
-process with one thread and with two; two such processes at once are shown too. Ours is one process per core, each
-training several copies. All take turns, three times, in one invocation; ratios are medians over the turns. GPUs have a
+process with one thread and with two; two such processes at once are shown too. Ours is one process per core, once in
+the number format that it takes by itself and once in fp32. All take turns, three times, in one invocation; ratios are
+medians over the turns. `--profile` prints the operators of a step beside the processor's roofline instead. GPUs have a
 benchmark of their own (proxy_gpu.py).
 """
 
@@ -23,6 +24,7 @@ from typing import Any
 
 import torch
 from _eager_trainer import EagerTrainer
+from _roofline import Roof, operators_of_ours, operators_of_plain, product_speed, show
 from foretrain.core.model.architecture import Architecture
 from foretrain.core.processors import usable_cores
 from foretrain.core.units import format_count, parse_count
@@ -38,18 +40,19 @@ from foretrain.proxies.settings import EngineSettings
 
 CORES = 2
 REPEATS = 3
-DOMAINS = ("books", "code_python", "law_us")
+DOMAINS = ("books", "code_python", "law_us", "medical_qa", "dialogue")
 BUDGET = (8, 2_000_000)  # models, and tokens of each: what the wall clock with compilation is stated for
-RSS_CASE = (1_000_000, 8)  # parameters, copies
+RSS_CASE = 1_000_000  # parameters
+SEEDS = 3
 CORPORA = Path(os.environ.get("FORETRAIN_SHARED", Path(__file__).resolve().parents[2] / "shared")) / "corpora"
 CONTENDERS = {  # name: kind of trainer, processes, threads of each
-    "eager 1×1": ("eager", 1, 1),
     "eager 1×2": ("eager", 1, CORES),
     "compiled 1×1": ("compiled", 1, 1),
     "compiled 1×2": ("compiled", 1, CORES),
     "eager 2×1": ("eager", CORES, 1),
     "compiled 2×1": ("compiled", CORES, 1),
-    "ours 2×1": ("ours", CORES, 1),
+    "ours fp32 2×1": ("ours fp32", CORES, 1),
+    "ours 2×1": ("ours auto", CORES, 1),
 }
 SINGLE = [name for name, (_, processes, _) in CONTENDERS.items() if processes == 1]
 
@@ -68,10 +71,16 @@ def run_of(shape: Architecture, seed: int, tokens: float = 1e9) -> ProxyRun:
     return ProxyRun(run_id=f"s{seed}", shape=shape, tokens=tokens, batch_sequences=8, mix=mix, seed=seed)
 
 
-def group_of(shape: Architecture, store: TokenStore, copies: int) -> TrainingGroup:
-    """Our engine, compiled, before its first step."""
-    settings = EngineSettings(compile="always", device="cpu")
-    runs = [run_of(shape, seed) for seed in range(copies)]
+def settings_of(kind: str) -> EngineSettings:
+    """Our engine's settings: of the contender "ours auto" or "ours fp32"."""
+    return EngineSettings.model_validate(
+        {"compile": "always", "device": "cpu", "precision": kind.removeprefix("ours ")}
+    )
+
+
+def group_of(shape: Architecture, store: TokenStore, kind: str) -> TrainingGroup:
+    """Our engine, before its first step."""
+    settings, runs = settings_of(kind), [run_of(shape, 0)]
     return TrainingGroup(runs, store, settings, resolve(settings, runs))
 
 
@@ -104,8 +113,8 @@ class Worker:
     def build(self, kind: str) -> float:
         """Make a trainer and take two steps; return the seconds that this took beyond two more steps."""
         start = time.perf_counter()
-        if kind == "ours":
-            trainer: TrainingGroup | EagerTrainer = group_of(self.shape, self.store, EngineSettings().group_size)
+        if kind.startswith("ours"):
+            trainer: TrainingGroup | EagerTrainer = group_of(self.shape, self.store, kind)
         else:
             trainer = EagerTrainer(run_of(self.shape, 0), self.store, compiled=kind == "compiled")
         self.trainers[kind] = trainer
@@ -120,43 +129,55 @@ class Worker:
         """Tokens per second of a trainer that was built."""
         return speed_of(self.trainers[kind], seconds)
 
-    def sgemm(self, seconds: float) -> float:
-        """GFLOP/s of the best fp32 matrix product, by size."""
-        best = 0.0
-        for size in (512, 1024, 2048):
-            a, b = torch.rand(size, size), torch.rand(size, size)
-            out, start, done = a @ b, time.perf_counter(), 0
-            while (took := time.perf_counter() - start) < seconds / 3:
-                torch.mm(a, b, out=out)
-                done += 1
-            best = max(best, 2 * size**3 * done / took / 1e9)
-        return best
+    def products(self, precision: str) -> float:
+        """GFLOP/s of the best matrix product, by size."""
+        return product_speed(precision) / 1e9
 
-    def ours_losses(self, params: float, tokens: float, seeds: int) -> list[dict[str, float]]:
+    def precision(self) -> str:
+        """The number format that our engine takes by itself."""
+        return resolve(settings_of("ours auto"), [run_of(self.shape, 0)]).precision
+
+    def ours_losses(self, params: float, tokens: float, precision: str) -> list[dict[str, float]]:
         """Final validation losses of our engine by domain, for each seed."""
-        runs = [run_of(shape_of(params), seed, tokens) for seed in range(seeds)]
-        with tempfile.TemporaryDirectory() as folder:
-            settings = EngineSettings(compile="always", device="cpu")
-            results = train_group(runs, self.store, settings, Path(folder) / "group.safetensors")
-        return [{d: loss.mean_nats for d, loss in r.evaluations[-1].losses.items()} for r in results]
+        found = []
+        for seed in range(SEEDS):
+            with tempfile.TemporaryDirectory() as folder:
+                checkpoint = Path(folder) / "group.safetensors"
+                runs = [run_of(shape_of(params), seed, tokens)]
+                (result,) = train_group(runs, self.store, settings_of(f"ours {precision}"), checkpoint)
+            found.append({domain: loss.mean_nats for domain, loss in result.evaluations[-1].losses.items()})
+        return found
 
-    def eager_losses(self, params: float, tokens: float, seeds: int) -> list[dict[str, float]]:
+    def eager_losses(self, params: float, tokens: float) -> list[dict[str, float]]:
         """The same of the plain trainer."""
         found = []
-        for seed in range(seeds):
+        for seed in range(SEEDS):
             trainer = EagerTrainer(run_of(shape_of(params), seed, tokens), self.store)
             while trainer.step < trainer.run.steps:
                 trainer.advance()
             found.append(trainer.validate(int(EngineSettings().eval_tokens)))
         return found
 
-    def peak_rss(self, params: float, copies: int) -> float:
-        """Peak memory of this process after training and validating a group, compiler included, GiB."""
-        group = group_of(shape_of(params), self.store, copies)
+    def peak_rss(self, params: float) -> float:
+        """Peak memory of this process after training and validating a run, GiB."""
+        group = group_of(shape_of(params), self.store, "ours auto")
         for _ in range(3):
             group.advance()
         group._evaluate()
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+    def profile(self, params: float, precision: str) -> None:
+        """Print the operators of a step of ours and of the plain trainer, compiled."""
+        shape = shape_of(params)
+        size = format_count(shape.params_total)
+        for kind in dict.fromkeys((precision, "fp32")):
+            group = group_of(shape, self.store, f"ours {kind}")
+            group.advance()
+            show(f"ours in {kind}, {size}", operators_of_ours(group), Roof.measure(kind))
+        trainer = EagerTrainer(run_of(shape, 0), self.store, compiled=True)
+        for _ in range(3):
+            trainer.advance()
+        show(f"plain, compiled, {size}", operators_of_plain(trainer), Roof.measure("fp32"))
 
 
 def serve(folder: str, threads: int, pipe: Any, barrier: Any) -> None:
@@ -207,15 +228,15 @@ def measure(pool: Pool, params: float, seconds: float) -> tuple[int, dict[str, l
     """Exact parameters; tokens per second of each contender by turn; warm-up seconds by kind of contender."""
     count = pool.call(CORES, 1, "clear", params)[0]
     pool.call(1, CORES, "clear", params)
-    ours = max(pool.call(CORES, 1, "build", "ours"))
+    ours = {kind: max(pool.call(CORES, 1, "build", kind)) for kind in ("ours fp32", "ours auto")}
     # The compiler has a core to itself, as it would for one user; the other workers find its cache.
     one, several = pool.ask({0: ("build", "compiled"), CORES: ("build", "compiled")})
     for worker in range(1, CORES):
         pool.ask({worker: ("build", "compiled")})
     pool.call(CORES, 1, "build", "eager")
     pool.call(1, CORES, "build", "eager")
-    warm = dict.fromkeys(CONTENDERS, 0.0) | {"ours 2×1": ours, "compiled 1×2": several}
-    warm |= {"compiled 1×1": one, "compiled 2×1": one}
+    warm = dict.fromkeys(CONTENDERS, 0.0) | {"ours 2×1": ours["ours auto"], "compiled 1×2": several}
+    warm |= {"compiled 1×1": one, "compiled 2×1": one, "ours fp32 2×1": ours["ours fp32"]}
     rates: dict[str, list[float]] = {name: [] for name in CONTENDERS}
     for _ in range(REPEATS):
         for name, (kind, processes, threads) in CONTENDERS.items():
@@ -223,68 +244,71 @@ def measure(pool: Pool, params: float, seconds: float) -> tuple[int, dict[str, l
     return count, rates, warm
 
 
-def report(count: int, rates: dict[str, list[float]], warm: dict[str, float], peak: float) -> None:
+def report(count: int, rates: dict[str, list[float]], warm: dict[str, float], peaks: dict[str, float]) -> None:
     """One size of the table."""
-    ours = "ours 2×1"
     best = max(SINGLE, key=lambda name: median(rates[name]))
     pair = max(("eager 2×1", "compiled 2×1"), key=lambda name: median(rates[name]))
     for name, (_, processes, threads) in CONTENDERS.items():
         speed = median(rates[name])
         gflops = 6 * count * speed / 1e9
-        ratio = median(a / b for a, b in zip(rates[name], rates[best], strict=True))
-        print(f"{format_count(count):>7} {name:13} {speed:9.0f} {gflops:8.1f} "
-              f"{gflops / (processes * threads * peak):6.0%} {ratio:7.2f} {warm[name]:10.1f}"
-              f"{'  best single process' if name == best else ''}")  # fmt: skip
-    against = median(a / b for a, b in zip(rates[ours], rates[pair], strict=True))
+        ratio = median(a / b for a, b in zip(rates[name], rates[pair], strict=True))
+        peak = processes * threads * peaks["ours" if name == "ours 2×1" else "fp32"]
+        print(f"{format_count(count):>7} {name:13} {speed:9.0f} {gflops:8.1f} {gflops / peak:6.0%} {ratio:7.2f} "
+              f"{warm[name]:10.1f}{'  best single process' if name == best else ''}")  # fmt: skip
     models, tokens = BUDGET
-    mine, theirs = (warm[n] + models * tokens / median(rates[n]) for n in (ours, best))
-    print(f"        ours / {pair}: {against:.2f}; {models} models × {format_count(tokens)} tokens, warm-up included: "
+    mine, theirs = (warm[n] + models * tokens / median(rates[n]) for n in ("ours 2×1", best))
+    print(f"        {models} models × {format_count(tokens)} tokens, warm-up included: "
           f"ours {mine:.0f} s, {best} {theirs:.0f} s, {theirs / mine:.2f} times")  # fmt: skip
 
 
-def compare_losses(pool: Pool, params: float, tokens: float, seeds: int = 2) -> None:
-    """The second table: final losses of the same seeds from both."""
-    ours, theirs = pool.ask({n: (k, params, tokens, seeds) for n, k in enumerate(("ours_losses", "eager_losses"))})
+def compare_losses(pool: Pool, params: float, tokens: float, precision: str) -> None:
+    """The second table: final losses of the same seeds from ours in both number formats, and from the plain trainer."""
+    ours, wide = pool.ask({n: ("ours_losses", params, tokens, kind) for n, kind in enumerate((precision, "fp32"))})
+    (eager,) = pool.ask({0: ("eager_losses", params, tokens)})
     print(f"\nfinal loss, nats per byte, {format_count(params)} parameters, {format_count(tokens)} tokens, "
-          f"same initial weights and rows\ndomain       seed     ours    eager  ours-eager")  # fmt: skip
+          f"same initial weights and rows\ndomain       seed {'ours ' + precision:>10} ours fp32    eager")  # fmt: skip
     for domain in DOMAINS:
-        for seed, (a, b) in enumerate(zip(ours, theirs, strict=True)):
-            print(f"{domain:12} {seed:4d} {a[domain]:8.4f} {b[domain]:8.4f} {a[domain] - b[domain]:+11.4f}")
-    means = [[mean(loss.values()) for loss in losses] for losses in (ours, theirs)]
-    print(f"mean difference {mean(means[0]) - mean(means[1]):+.4f}; "
-          f"sd over seeds: ours {stdev(means[0]):.4f}, eager {stdev(means[1]):.4f}")  # fmt: skip
+        for seed, losses in enumerate(zip(ours, wide, eager, strict=True)):
+            print(f"{domain:12} {seed:4d} " + " ".join(f"{loss[domain]:9.4f}" for loss in losses))
+    by_seed = [[mean(loss.values()) for loss in losses] for losses in (ours, wide, eager)]
+    pairs = [a[domain] - b[domain] for a, b in zip(ours, wide, strict=True) for domain in DOMAINS]
+    print(f"{precision} - fp32: mean {mean(pairs):+.4f}, root mean square {mean(x * x for x in pairs) ** 0.5:.4f}; "
+          f"ours - eager, mean: {mean(by_seed[0]) - mean(by_seed[2]):+.4f}; "
+          f"sd over seeds: {', '.join(f'{stdev(losses):.4f}' for losses in by_seed)}")  # fmt: skip
 
 
 def tables(folder: str, sizes: list[float], seconds: float, loss_tokens: float) -> None:
     """Measure and print all of them."""
     pool = Pool(folder)
     try:
-        peak = mean(pool.call(CORES, 1, "sgemm", 1.5))
-        print(f"sgemm, both cores at once: {peak:.0f} GFLOP/s per core; "
-              f"ours with {EngineSettings().group_size} copies per process\n"
+        (precision,) = pool.call(1, 1, "precision")
+        peaks = {"fp32": mean(pool.call(CORES, 1, "products", "fp32"))}
+        peaks["ours"] = mean(pool.call(CORES, 1, "products", precision))
+        print(f"products, both cores at once, GFLOP/s per core: fp32 {peaks['fp32']:.0f}, {precision} "
+              f"{peaks['ours']:.0f}; ours takes {precision}\n"
               "\n params trainer        tokens/s  GFLOP/s   peak   ratio warm-up,s\n"
-              f"{'':21} (processes×threads)  (6·N·tokens)")  # fmt: skip
+              f"{'':21} (processes×threads)  (6·N·tokens; ratio to two plain processes)")  # fmt: skip
         for params in sizes:
-            report(*measure(pool, params, seconds), peak)
+            report(*measure(pool, params, seconds), peaks)
         if loss_tokens:
-            compare_losses(pool, min(sizes, key=lambda size: abs(size - 2e5)), loss_tokens)
+            compare_losses(pool, min(sizes, key=lambda size: abs(size - 2e5)), loss_tokens, precision)
     finally:
         pool.close()
-    params, copies = RSS_CASE
     fresh = Pool(folder)
     try:
-        gib = fresh.call(1, 1, "peak_rss", params, copies)[0]
+        gib = fresh.call(1, 1, "peak_rss", RSS_CASE)[0]
     finally:
         fresh.close()
-    print(f"\npeak memory of a worker, {format_count(params)} parameters × {copies} copies: {gib:.2f} GiB (at most 2)")
+    print(f"\npeak memory of a worker, {format_count(RSS_CASE)} parameters: {gib:.2f} GiB (at most 2)")
 
 
 def main() -> None:
     """Print everything."""
     parser = argparse.ArgumentParser(description="Speed of training proxies.")
-    parser.add_argument("--sizes", default="50k,200k,1M", help="parameters, separated by commas")
+    parser.add_argument("--sizes", default="41k,223k,1M", help="parameters, separated by commas")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each timing")
-    parser.add_argument("--loss-tokens", default="500k", help="tokens of the loss comparison; 0 leaves it out")
+    parser.add_argument("--loss-tokens", default="250k", help="tokens of the loss comparison; 0 leaves it out")
+    parser.add_argument("--profile", action="store_true", help="the operators of a step instead, beside the roofline")
     arguments = parser.parse_args()
     if not CORPORA.is_dir():
         raise SystemExit(f"{CORPORA} is absent: this benchmark reads the shared text in place")
@@ -295,10 +319,14 @@ def main() -> None:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(folder) / "compiled")
         split = {d: {"path": f"{d}.train.jsonl.gz", "validation_path": f"{d}.valid.jsonl.gz"} for d in DOMAINS}
         prepare(Corpus.from_mapping({"domains": split}, folder=CORPORA), Path(folder) / "store")
-        plan = resolve(EngineSettings(device="cpu"))
-        print(f"{usable_cores()} cores, {plan.device_name}, torch {torch.__version__}, "
-              f"ours in {plan.precision}, trainer in fp32")  # fmt: skip
-        tables(str(Path(folder) / "store"), sizes, arguments.seconds, parse_count(arguments.loss_tokens))
+        print(f"{usable_cores()} cores, {resolve(settings_of('ours auto')).device_name}, torch {torch.__version__}")
+        store = str(Path(folder) / "store")
+        if arguments.profile:
+            worker = Worker(store, 1)
+            for params in sizes:
+                worker.profile(params, worker.precision())
+        else:
+            tables(store, sizes, arguments.seconds, parse_count(arguments.loss_tokens))
     print(f"took {time.perf_counter() - started:.0f} s")
 
 
