@@ -24,56 +24,81 @@ __all__ = ["best_lr", "climb", "compare", "forecast"]
 
 _LEAST_S = 5.0
 _LEVEL = 0.9
+_FEWEST_SIZES = 2
 _HALF = 0.5  # of the limit, for compiling: nothing else can be done meanwhile
 
 
 def climb(ladder: Ladder, store: str, device: str, domains: Sequence[str], limit_s: float, out: Path) -> dict[str, Any]:
     """Train the ladder within the limit, printing as it goes; write forecast.json before the largest size is trained.
 
-    Returns what became of it: the learning rate, the rows, the forecast and, where the largest got so far, errors.
+    Returns what became of it: the learning rate, the rows, the forecast and, as far as the largest got, its errors.
     """
     ends = time.monotonic() + limit_s
-    lr_remote = Remote(store, device, ladder.lr_rung)
+    compiled_by = time.monotonic() + _HALF * limit_s
+    search = Remote(store, device, ladder.lr_rung)
     remotes = [Remote(store, device, rung) for rung in ladder.rungs]
     found: dict[str, Any] = {"rows": [], "speeds": []}
     try:
-        for rung, remote in zip(ladder.rungs, remotes, strict=True):  # all compile at once, for any learning rate
-            remote.send("warm", ladder.runs(rung, domains, ladder.lrs[0]), ladder.eval_tokens)
-        share = max(_LEAST_S, limit_s * _HALF)
-        search = lr_remote.call(share, "train", ladder.lr_runs(domains), ladder.eval_tokens, share)
-        lr_remote.close()
-        found["lr"] = lr = best_lr(search["rows"])
-        rates = ", ".join(f"{row['lr']:g}: {row['loss']:.4f}" for row in search["rows"])
-        print(f"learning rates at {format_count(ladder.lr_rung.shape.params_total)} parameters: {rates}; taken: {lr:g}")
-        for remote in remotes:
-            remote.receive(limit_s * _HALF)
-        for number, (rung, remote) in enumerate(zip(ladder.rungs, remotes, strict=True)):
-            largest = number == len(remotes) - 1
-            if largest:
-                at = [step * rung.batch_tokens for step in ladder.runs(rung, domains, lr)[0].evaluate_steps]
-                found["forecast"] = forecast(found["rows"], rung.shape.params_total, at)
-                (out / "forecast.json").write_text(json.dumps(found["forecast"], indent=1), encoding="utf-8")
-                print(f"forecast of {format_count(rung.shape.params_total)} written at {found['forecast']['written']}")
-            left = ends - time.monotonic()
-            if left < _LEAST_S:
-                raise LostError("no time is left")
-            # its last step, validation and answer come after the limit
-            trained = remote.call(left + _LEAST_S, "train", ladder.runs(rung, domains, lr), ladder.eval_tokens, left)
-            remote.close()
-            _tell(rung.shape.params_total, trained)
-            found["speeds"].append({"params": rung.shape.params_total, "copies": rung.copies, **_without_rows(trained)})
-            if largest:
-                found["largest"] = trained["rows"]
-                found["errors"] = compare(found["forecast"], trained["rows"])
-            else:
-                found["rows"] += trained["rows"]
+        for remote in remotes:  # all compile at once, for any learning rate
+            remote.send("warm", ladder.runs(remote.case, domains, ladder.lrs[0]), ladder.eval_tokens)
+        found["lr"] = _search(ladder, search, domains, compiled_by)
+        *smaller, largest = remotes
+        for remote in smaller:
+            try:
+                found["rows"] += _train(ladder, remote, domains, found, compiled_by, ends)
+            except LostError as lost:
+                print(f"{format_count(remote.case.shape.params_total)} parameters: left out: {lost}")
+        if len({row["params"] for row in found["rows"]}) < _FEWEST_SIZES:
+            raise LostError(f"fewer than {_FEWEST_SIZES} sizes were trained")
+        case = largest.case
+        at = [step * case.batch_tokens for step in ladder.runs(case, domains, found["lr"])[0].evaluate_steps]
+        found["forecast"] = forecast(found["rows"], case.shape.params_total, at)
+        (out / "forecast.json").write_text(json.dumps(found["forecast"], indent=1), encoding="utf-8")
+        print(
+            f"forecast of {format_count(case.shape.params_total)} written at {found['forecast']['written']}", flush=True
+        )
+        found["largest"] = _train(ladder, largest, domains, found, compiled_by, ends)
+        found["errors"] = compare(found["forecast"], found["largest"])
     except LostError as lost:
         print(f"the ladder ends here: {lost}")
         found["lost"] = str(lost)
     finally:
-        for remote in [lr_remote, *remotes]:
+        for remote in [search, *remotes]:
             remote.close()
     return found
+
+
+def _search(ladder: Ladder, remote: Remote, domains: Sequence[str], until: float) -> float:
+    """The best of the ladder's learning rates."""
+    left = until - time.monotonic()
+    trained = remote.call(left, "train", ladder.lr_runs(domains), ladder.eval_tokens, left)
+    remote.close()
+    lr = best_lr(trained["rows"])
+    ends = ", ".join(f"{row['lr']:g}: {row['loss']:.4f}" for row in trained["rows"])
+    size = format_count(ladder.lr_rung.shape.params_total)
+    print(f"learning rates at {size} parameters: {ends}; taken: {lr:g}", flush=True)
+    return lr
+
+
+def _train(
+    ladder: Ladder, remote: Remote, domains: Sequence[str], found: dict[str, Any], compiled_by: float, ends: float
+) -> list[dict[str, Any]]:
+    """The rows of one size, which has begun to compile; its speed is added to what was found."""
+    remote.receive(compiled_by - time.monotonic())
+    left = ends - time.monotonic()
+    if left < _LEAST_S:
+        raise LostError("no time is left")
+    runs = ladder.runs(remote.case, domains, found["lr"])
+    # its last step, validation and answer come after the limit
+    trained = remote.call(left + _LEAST_S, "train", runs, ladder.eval_tokens, left)
+    remote.close()
+    rows = trained.pop("rows")
+    params = remote.case.shape.params_total
+    found["speeds"].append({"params": params, "copies": remote.case.copies, **trained})
+    print(f"{format_count(params):>8} parameters: {trained['seconds']:.0f} s, {trained['tokens_per_s']:.3g} tokens/s, "
+          f"loss {rows[-1]['loss'] if rows else float('nan'):.4f}{'' if trained['finished'] else ', not finished'}"
+          f"{', diverged: ' + ', '.join(trained['diverged']) if trained['diverged'] else ''}", flush=True)  # fmt: skip
+    return rows
 
 
 def best_lr(rows: Sequence[dict[str, Any]]) -> float:
@@ -126,14 +151,3 @@ def compare(said: dict[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, A
     print(f"largest error {facts['largest_error_percent']:.2f} %, {facts['inside']:.0%} inside the 90 % interval; "
           f"{said['params'] / said['largest_fitted']:.1f} × the largest fitted size")  # fmt: skip
     return facts
-
-
-def _tell(params: int, trained: dict[str, Any]) -> None:
-    end = trained["rows"][-1]["loss"] if trained["rows"] else float("nan")
-    print(f"{format_count(params):>8} parameters: {trained['seconds']:.0f} s, {trained['tokens_per_s']:.3g} tokens/s, "
-          f"loss {end:.4f}{'' if trained['finished'] else ', not finished'}"
-          f"{', diverged: ' + ', '.join(trained['diverged']) if trained['diverged'] else ''}", flush=True)  # fmt: skip
-
-
-def _without_rows(trained: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in trained.items() if key != "rows"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import torch
@@ -18,6 +19,7 @@ __all__ = ["StepGraph"]
 _log = logging.getLogger(__name__)
 
 _WARM_UP_STEPS = 3  # before recording: what is compiled or allocated at first use must be there
+_MOST_WAITING = 8
 
 
 class StepGraph:
@@ -33,6 +35,7 @@ class StepGraph:
         self._changed = changed
         self._arguments: tuple[Tensor, ...] = ()
         self._replay: Callable[[], None] | None = None
+        self._waiting: deque[torch.cuda.Event] = deque()  # each is there once its step is computed
 
     @property
     def recorded(self) -> bool:
@@ -53,6 +56,16 @@ class StepGraph:
             step(*self._arguments)
         else:
             self._replay()
+        if self._changed[0].is_cuda:
+            self._stay_near()
+
+    def _stay_near(self) -> None:
+        """Wait for the GPU if it is many steps behind: the batch of every step that waits is held in memory."""
+        taken = torch.cuda.Event()
+        taken.record()
+        self._waiting.append(taken)
+        if len(self._waiting) > _MOST_WAITING:
+            self._waiting.popleft().synchronize()
 
     def _record(self, step: Callable[..., None]) -> None:
         """Record the step, leaving what it changes as it was."""
