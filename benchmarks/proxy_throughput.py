@@ -29,6 +29,7 @@ from foretrain.core.units import format_count, parse_count
 from foretrain.datasets.corpus.corpus import Corpus
 from foretrain.datasets.tokens.prepare import prepare
 from foretrain.datasets.tokens.store import TokenStore
+from foretrain.proxies.compute_plan import Program, copies_of
 from foretrain.proxies.design.sizes import ModelFamily
 from foretrain.proxies.engine import train_group
 from foretrain.proxies.engine._group import TrainingGroup
@@ -105,7 +106,8 @@ class Worker:
         """Make a trainer and take two steps; return the seconds that this took beyond two more steps."""
         start = time.perf_counter()
         if kind == "ours":
-            trainer: TrainingGroup | EagerTrainer = group_of(self.shape, self.store, EngineSettings().group_size)
+            copies = copies_of(Program.of(run_of(self.shape, 0).shared), EngineSettings(), "cpu")
+            trainer: TrainingGroup | EagerTrainer = group_of(self.shape, self.store, copies)
         else:
             trainer = EagerTrainer(run_of(self.shape, 0), self.store, compiled=kind == "compiled")
         self.trainers[kind] = trainer
@@ -260,8 +262,7 @@ def tables(folder: str, sizes: list[float], seconds: float, loss_tokens: float) 
     pool = Pool(folder)
     try:
         peak = mean(pool.call(CORES, 1, "sgemm", 1.5))
-        print(f"sgemm, both cores at once: {peak:.0f} GFLOP/s per core; "
-              f"ours with {EngineSettings().group_size} copies per process\n"
+        print(f"sgemm, both cores at once: {peak:.0f} GFLOP/s per core; ours with the default copies per process\n"
               "\n params trainer        tokens/s  GFLOP/s   peak   ratio warm-up,s\n"
               f"{'':21} (processes×threads)  (6·N·tokens)")  # fmt: skip
         for params in sizes:
@@ -295,7 +296,7 @@ def main() -> None:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(folder) / "compiled")
         split = {d: {"path": f"{d}.train.jsonl.gz", "validation_path": f"{d}.valid.jsonl.gz"} for d in DOMAINS}
         prepare(Corpus.from_mapping({"domains": split}, folder=CORPORA), Path(folder) / "store")
-        plan = resolve(EngineSettings(device="cpu"))
+        plan = resolve(EngineSettings(device="cpu"), [run_of(shape_of(sizes[-1]), 0)])
         print(f"{usable_cores()} cores, {plan.device_name}, torch {torch.__version__}, "
               f"ours in {plan.precision}, trainer in fp32")  # fmt: skip
         tables(str(Path(folder) / "store"), sizes, arguments.seconds, parse_count(arguments.loss_tokens))
