@@ -26,7 +26,7 @@ import torch
 from _eager_trainer import EagerTrainer
 from _roofline import Roof, operators_of_ours, operators_of_plain, product_speed, show
 from foretrain.core.model.architecture import Architecture
-from foretrain.core.processors import usable_cores
+from foretrain.core.processors import processor_name, usable_cores
 from foretrain.core.units import format_count, parse_count
 from foretrain.datasets.corpus.corpus import Corpus
 from foretrain.datasets.tokens.prepare import prepare
@@ -166,11 +166,11 @@ class Worker:
         group._evaluate()
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
-    def profile(self, params: float, precision: str) -> None:
+    def profile(self, params: float) -> None:
         """Print the operators of a step of ours and of the plain trainer, compiled."""
-        shape = shape_of(params)
-        size = format_count(shape.params_total)
-        for kind in dict.fromkeys((precision, "fp32")):
+        self.clear(params)
+        shape, size = self.shape, format_count(self.shape.params_total)
+        for kind in dict.fromkeys((self.precision(), "fp32")):
             group = group_of(shape, self.store, f"ours {kind}")
             group.advance()
             show(f"ours in {kind}, {size}", operators_of_ours(group), Roof.measure(kind))
@@ -224,9 +224,10 @@ class Pool:
             process.join(10)
 
 
-def measure(pool: Pool, params: float, seconds: float) -> tuple[int, dict[str, list[float]], dict[str, float]]:
-    """Exact parameters; tokens per second of each contender by turn; warm-up seconds by kind of contender."""
+def measure(pool: Pool, params: float, seconds: float) -> tuple[int, str, dict[str, list[float]], dict[str, float]]:
+    """Exact parameters; the format that ours takes; tokens per second of each contender by turn; warm-up seconds."""
     count = pool.call(CORES, 1, "clear", params)[0]
+    (precision,) = pool.call(1, 1, "precision")
     pool.call(1, CORES, "clear", params)
     ours = {kind: max(pool.call(CORES, 1, "build", kind)) for kind in ("ours fp32", "ours auto")}
     # The compiler has a core to itself, as it would for one user; the other workers find its cache.
@@ -241,10 +242,12 @@ def measure(pool: Pool, params: float, seconds: float) -> tuple[int, dict[str, l
     for _ in range(REPEATS):
         for name, (kind, processes, threads) in CONTENDERS.items():
             rates[name].append(sum(pool.call(processes, threads, "time", kind, seconds)))
-    return count, rates, warm
+    return count, precision, rates, warm
 
 
-def report(count: int, rates: dict[str, list[float]], warm: dict[str, float], peaks: dict[str, float]) -> None:
+def report(
+    count: int, precision: str, rates: dict[str, list[float]], warm: dict[str, float], peaks: dict[str, float]
+) -> None:
     """One size of the table."""
     best = max(SINGLE, key=lambda name: median(rates[name]))
     pair = max(("eager 2×1", "compiled 2×1"), key=lambda name: median(rates[name]))
@@ -252,28 +255,28 @@ def report(count: int, rates: dict[str, list[float]], warm: dict[str, float], pe
         speed = median(rates[name])
         gflops = 6 * count * speed / 1e9
         ratio = median(a / b for a, b in zip(rates[name], rates[pair], strict=True))
-        peak = processes * threads * peaks["ours" if name == "ours 2×1" else "fp32"]
+        peak = processes * threads * peaks[precision if name == "ours 2×1" else "fp32"]
         print(f"{format_count(count):>7} {name:13} {speed:9.0f} {gflops:8.1f} {gflops / peak:6.0%} {ratio:7.2f} "
               f"{warm[name]:10.1f}{'  best single process' if name == best else ''}")  # fmt: skip
     models, tokens = BUDGET
     mine, theirs = (warm[n] + models * tokens / median(rates[n]) for n in ("ours 2×1", best))
-    print(f"        {models} models × {format_count(tokens)} tokens, warm-up included: "
+    print(f"        ours takes {precision}; {models} models × {format_count(tokens)} tokens, warm-up included: "
           f"ours {mine:.0f} s, {best} {theirs:.0f} s, {theirs / mine:.2f} times")  # fmt: skip
 
 
-def compare_losses(pool: Pool, params: float, tokens: float, precision: str) -> None:
+def compare_losses(pool: Pool, params: float, tokens: float) -> None:
     """The second table: final losses of the same seeds from ours in both number formats, and from the plain trainer."""
-    ours, wide = pool.ask({n: ("ours_losses", params, tokens, kind) for n, kind in enumerate((precision, "fp32"))})
+    narrow, wide = pool.ask({n: ("ours_losses", params, tokens, kind) for n, kind in enumerate(("bf16", "fp32"))})
     (eager,) = pool.ask({0: ("eager_losses", params, tokens)})
     print(f"\nfinal loss, nats per byte, {format_count(params)} parameters, {format_count(tokens)} tokens, "
-          f"same initial weights and rows\ndomain       seed {'ours ' + precision:>10} ours fp32    eager")  # fmt: skip
+          f"same initial weights and rows\ndomain       seed ours bf16 ours fp32    eager")  # fmt: skip
     for domain in DOMAINS:
-        for seed, losses in enumerate(zip(ours, wide, eager, strict=True)):
+        for seed, losses in enumerate(zip(narrow, wide, eager, strict=True)):
             print(f"{domain:12} {seed:4d} " + " ".join(f"{loss[domain]:9.4f}" for loss in losses))
-    by_seed = [[mean(loss.values()) for loss in losses] for losses in (ours, wide, eager)]
-    pairs = [a[domain] - b[domain] for a, b in zip(ours, wide, strict=True) for domain in DOMAINS]
-    print(f"{precision} - fp32: mean {mean(pairs):+.4f}, root mean square {mean(x * x for x in pairs) ** 0.5:.4f}; "
-          f"ours - eager, mean: {mean(by_seed[0]) - mean(by_seed[2]):+.4f}; "
+    by_seed = [[mean(loss.values()) for loss in losses] for losses in (narrow, wide, eager)]
+    pairs = [a[domain] - b[domain] for a, b in zip(narrow, wide, strict=True) for domain in DOMAINS]
+    print(f"ours, bf16 - fp32: mean {mean(pairs):+.4f}, root mean square {mean(x * x for x in pairs) ** 0.5:.4f}; "
+          f"fp32, ours - eager: mean {mean(by_seed[1]) - mean(by_seed[2]):+.4f}; "
           f"sd over seeds: {', '.join(f'{stdev(losses):.4f}' for losses in by_seed)}")  # fmt: skip
 
 
@@ -281,17 +284,14 @@ def tables(folder: str, sizes: list[float], seconds: float, loss_tokens: float) 
     """Measure and print all of them."""
     pool = Pool(folder)
     try:
-        (precision,) = pool.call(1, 1, "precision")
-        peaks = {"fp32": mean(pool.call(CORES, 1, "products", "fp32"))}
-        peaks["ours"] = mean(pool.call(CORES, 1, "products", precision))
-        print(f"products, both cores at once, GFLOP/s per core: fp32 {peaks['fp32']:.0f}, {precision} "
-              f"{peaks['ours']:.0f}; ours takes {precision}\n"
+        peaks = {kind: mean(pool.call(CORES, 1, "products", kind)) for kind in ("fp32", "bf16")}
+        print(f"products, both cores at once, GFLOP/s per core: fp32 {peaks['fp32']:.0f}, bf16 {peaks['bf16']:.0f}\n"
               "\n params trainer        tokens/s  GFLOP/s   peak   ratio warm-up,s\n"
               f"{'':21} (processes×threads)  (6·N·tokens; ratio to two plain processes)")  # fmt: skip
         for params in sizes:
             report(*measure(pool, params, seconds), peaks)
         if loss_tokens:
-            compare_losses(pool, min(sizes, key=lambda size: abs(size - 2e5)), loss_tokens, precision)
+            compare_losses(pool, min(sizes, key=lambda size: abs(size - 2e5)), loss_tokens)
     finally:
         pool.close()
     fresh = Pool(folder)
@@ -319,12 +319,12 @@ def main() -> None:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(folder) / "compiled")
         split = {d: {"path": f"{d}.train.jsonl.gz", "validation_path": f"{d}.valid.jsonl.gz"} for d in DOMAINS}
         prepare(Corpus.from_mapping({"domains": split}, folder=CORPORA), Path(folder) / "store")
-        print(f"{usable_cores()} cores, {resolve(settings_of('ours auto')).device_name}, torch {torch.__version__}")
+        print(f"{usable_cores()} cores, {processor_name()}, torch {torch.__version__}")
         store = str(Path(folder) / "store")
         if arguments.profile:
             worker = Worker(store, 1)
             for params in sizes:
-                worker.profile(params, worker.precision())
+                worker.profile(params)
         else:
             tables(store, sizes, arguments.seconds, parse_count(arguments.loss_tokens))
     print(f"took {time.perf_counter() - started:.0f} s")
