@@ -19,7 +19,17 @@ from .kernels import find_compiler, supports
 from .runs import GroupKey, ProxyRun
 from .settings import EngineSettings
 
-__all__ = ["ComputePlan", "Device", "Precision", "Program", "ShapePlan", "copies_of", "grouped", "shape_plans"]
+__all__ = [
+    "ComputePlan",
+    "Device",
+    "Precision",
+    "Program",
+    "ShapePlan",
+    "copies_of",
+    "grouped",
+    "shape_plans",
+    "uses_kernels",
+]
 
 Device = Literal["cpu", "cuda"]
 Precision = Literal["fp32", "bf16"]
@@ -69,6 +79,12 @@ class ComputePlan(Frozen):
     shapes: tuple[ShapePlan, ...] = ()
 
 
+def uses_kernels(program: Program, settings: EngineSettings, device: Device) -> bool:
+    """Whether the kernels in C++ compute a shape, which then isn't compiled by torch."""
+    wanted = device == "cpu" and settings.compile != "never"
+    return wanted and supports(program.model, program.shape) and find_compiler() is not None
+
+
 def copies_of(program: Program, settings: EngineSettings, device: Device) -> int:
     """Return how many runs of one shape are trained together, at most."""
     if settings.group_size != "auto":
@@ -76,8 +92,7 @@ def copies_of(program: Program, settings: EngineSettings, device: Device) -> int
     if device == "cuda":
         return _COPIES
     # The kernels train copies one after the other, so that a worker gains nothing by several.
-    by_kernels = settings.compile != "never" and supports(program.model, program.shape) and find_compiler() is not None
-    if by_kernels or program.shape.params_total >= _STACKING_PAYS_BELOW_PARAMS:
+    if uses_kernels(program, settings, device) or program.shape.params_total >= _STACKING_PAYS_BELOW_PARAMS:
         return 1
     return _COPIES
 

@@ -44,6 +44,7 @@ from .design.estimate import Estimate, Machine, Speed, estimate, measure_speed
 from .design.learning_rate import LearningRateChoice, lr_trials, pick_lr
 from .design.mixes import domain_facts
 from .design.next_runs import candidate_runs
+from .design.sizes import shapes
 from .design.space import ProxySpace
 from .executors import Executor
 from .runs import ProxyRun
@@ -69,6 +70,9 @@ class _ProjectFile(Frozen):
     tokens_digest: str = Field(max_length=200)
     workers: Whole = Field(ge=1, le=100_000, description="Workers that the time budget was reckoned for.")
     speed_flops_per_s: PositiveReal = Field(description="Matmul speed of one worker, as measured then.")
+    training_flops_per_s: dict[int, PositiveReal] = Field(
+        default={}, description="Speed of training by width of the model, as measured then."
+    )
     device: Device
 
 
@@ -141,7 +145,7 @@ class Project:
         require("training proxies", "torch", "safetensors")  # before minutes of reading text, not after
         tokens = tokens_folder(space.corpora_path)
         store = prepare(Corpus.load(space.corpora_path), tokens, progress)
-        machine = _machine(space, workers)
+        machine = _machine(space, store.vocab_size, workers)
         file = _ProjectFile(
             foretrain=__version__,
             space=space.to_mapping(),
@@ -150,6 +154,7 @@ class Project:
             tokens_digest=store.digest,
             workers=machine.workers,
             speed_flops_per_s=machine.speed.flops_per_s,
+            training_flops_per_s=dict(machine.speed.training),
             device=machine.speed.device,
         )
         project = cls(path, file)
@@ -336,8 +341,9 @@ class Project:
     @property
     def machine(self) -> Machine:
         """What the project was designed for, as measured then."""
-        speed = Speed(self._file.speed_flops_per_s, self._file.device)
-        return Machine(speed, self._file.workers, self.space.engine)
+        file = self._file
+        speed = Speed(file.speed_flops_per_s, file.device, file.training_flops_per_s)
+        return Machine(speed, file.workers, self.space.engine)
 
 
 def tokens_folder(corpora: str | os.PathLike[str]) -> Path:
@@ -345,21 +351,32 @@ def tokens_folder(corpora: str | os.PathLike[str]) -> Path:
     return Path(corpora).with_suffix(".tokens")
 
 
-def _machine(space: ProxySpace, workers: int | None) -> Machine:
-    """Measure the machine: the device that the engine would take, one worker per core or GPU.
+def _machine(space: ProxySpace, vocab_size: int, workers: int | None) -> Machine:
+    """Measure the machine: the device that the engine would take, one worker per core or GPU, and steps of its shapes.
 
-    A CPU is measured in fp32, whatever it computes in: the estimate's constants hold against that speed, while the
-    peak of its bf16 units, ten times as high, is out of reach of models this small.
+    Products of a CPU are measured in fp32, whatever it computes in: the constants for what isn't measured itself hold
+    against that speed, while the peak of its bf16 units, ten times as high, is out of reach of models this small.
     """
     import torch
 
-    from .engine import device_of, measure_plan
+    from .engine import device_of, measure_plan, measure_training
 
     device = device_of(space.engine)
     speed = measure_speed(device, measure_plan((), space.engine).precision if device == "cuda" else "fp32")
     if workers is None:
         workers = torch.cuda.device_count() if device == "cuda" else usable_cores()
-    return Machine(speed, workers, space.engine)
+    alike = [
+        ProxyRun(
+            run_id=f"n{shape.params_total}",
+            model=space.model,
+            shape=shape,
+            tokens=max(space.tokens),
+            batch_sequences=space.batch_sequences,
+            mix={"any": 1.0},
+        )
+        for shape in shapes(space, vocab_size).values()
+    ]
+    return Machine(speed._replace(training=measure_training(alike, space.engine)), workers, space.engine)
 
 
 def _named(progress: Progress | None, stage: str) -> Progress | None:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ...core.model.architecture import Architecture
-from ..compute_plan import Device, Precision, grouped
+from ..compute_plan import Device, Precision, Program, grouped, uses_kernels
 from ..runs import ProxyRun
 from ..settings import EngineSettings
 
@@ -23,7 +26,7 @@ START_S = 6.0
 """Seconds until a worker trains: importing torch, opening tokens. Measured on two AVX-512 cores, torch 2.13."""
 
 COMPILE_S = 10.0
-"""Seconds to compile one shape and number of copies, 6–11 measured on the same machine."""
+"""Seconds that torch compiles one shape and number of copies, 6–11 measured on the same machine."""
 
 WORTH_COMPILING_FLOPS = 30e9 * 60
 """Training FLOPs of a group from which `compile: auto` compiles: as in engine/_hardware.py."""
@@ -35,7 +38,8 @@ HALF_WIDTH = 62.0
 From 22, 35 and 48 GFLOP/s (6·N per token) per thread at 64k, 223k and 1.1M parameters (depth 4, T = 128, bytes; widths
 32, 64 and about 148) on a core whose single-precision matmul runs at 75 GFLOP/s; counted in exact FLOPs. On another
 core (47 GFLOP/s, not compiled, four copies) predicted over measured time was 1.00, 1.17 and 1.08 at widths 16, 32, 64.
-They hold for the CPU against its fp32 speed; for a GPU, where such models wait for launches, they are too hopeful.
+They hold for torch on a CPU, against its fp32 speed; for a GPU, where such models wait for launches, they are too
+hopeful. Where the kernels compute, steps themselves are measured (`Speed.training`).
 """
 
 _BASELINE_BYTES = 400e6  # resident size of a process with torch loaded, CPU build 2.13
@@ -48,10 +52,20 @@ _LOGIT_TENSORS = 3  # (T, vocabulary): logits, log-softmax, gradient
 
 
 class Speed(NamedTuple):
-    """Matmul speed of one worker: of one core, or of the GPU."""
+    """Matmul speed of one worker: of one core, or of the GPU; and of training by width, where that was measured."""
 
     flops_per_s: float
     device: Device
+    training: Mapping[int, float] = MappingProxyType({})
+    """Training FLOPs per second by width of the model."""
+
+    def of_training(self, width: int) -> float:
+        """Training FLOPs per second of models of a width: as measured, else a share of the matmul speed."""
+        if self.training:
+            widths = sorted(self.training)
+            rates = [math.log(self.training[known]) for known in widths]
+            return math.exp(float(np.interp(math.log(width), np.log(widths), rates)))
+        return self.flops_per_s * PEAK_EFFICIENCY * width / (width + HALF_WIDTH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +160,7 @@ def _group(runs: tuple[ProxyRun, ...], machine: Machine, domains: int) -> GroupE
     training = first.training_flops * copies
     evaluations = len(first.evaluate_steps) * domains * machine.engine.eval_tokens
     validation = first.shape.forward_flops_per_token() * evaluations * copies
-    speed = machine.speed.flops_per_s * PEAK_EFFICIENCY * first.shape.width / (first.shape.width + HALF_WIDTH)
+    speed = machine.speed.of_training(first.shape.width)
     return GroupEstimate(
         runs=runs,
         training_flops=training,
@@ -184,8 +198,10 @@ def _busy_s_of_workers(found: Sequence[GroupEstimate], machine: Machine) -> list
 
 
 def _compiles(group: GroupEstimate, machine: Machine) -> bool:
-    """Say whether a group is compiled."""
+    """Say whether torch compiles a group."""
     choice = machine.engine.compile
+    if uses_kernels(Program.of(group.runs[0].shared), machine.engine, machine.speed.device):
+        return False
     return choice == "always" or (choice == "auto" and group.training_flops >= WORTH_COMPILING_FLOPS)
 
 

@@ -82,7 +82,8 @@ def resolve(settings: EngineSettings, runs: Sequence[ProxyRun] = ()) -> Hardware
 
 def _kernels(settings: EngineSettings, runs: Sequence[ProxyRun], device: str, precision: str) -> Library | None:
     """The native kernels for a group, None where there are none for it or they aren't wanted."""
-    if device != "cpu" or settings.compile == "never" or not runs or not supports(runs[0].model, runs[0].shape):
+    wanted = device == "cpu" and settings.compile != "never" and bool(runs)
+    if not wanted or not supports(runs[0].model, runs[0].shape):
         return None
     return load_library(precision)
 

@@ -13,6 +13,7 @@ from foretrain.proxies.engine._group import TrainingGroup
 from foretrain.proxies.engine._hardware import resolve
 from foretrain.proxies.engine.native import library
 from foretrain.proxies.engine.native.computation import NativeComputation
+from foretrain.proxies.kernels import find_compiler
 from foretrain.proxies.models import build_model
 from foretrain.proxies.settings import EngineSettings
 

@@ -12,6 +12,7 @@ from foretrain.proxies.design.estimate import (
     measure_speed,
 )
 from foretrain.proxies.design.sizes import ModelFamily
+from foretrain.proxies.kernels import find_compiler
 from foretrain.proxies.runs import ProxyRun
 from foretrain.proxies.settings import EngineSettings
 from hypothesis import given, settings
@@ -51,7 +52,8 @@ def test_groups_are_even_and_of_runs_that_can_be_trained_together():
     assert sorted(len(group.runs) for group in groups(runs, MACHINE, 1)) == [1, 2, 3]
 
 
-def test_start_and_compilation_are_counted_once_per_worker_and_program():
+def test_start_and_compilation_are_counted_once_per_worker_and_program(monkeypatch):
+    monkeypatch.setattr("foretrain.proxies.compute_plan.find_compiler", lambda: None)
     always = replace(MACHINE, workers=1, engine=EngineSettings(compile="always", group_size=1))
     never = replace(always, engine=EngineSettings(compile="never", group_size=1))
     alike = [run(0), run(1)]
@@ -62,8 +64,15 @@ def test_start_and_compilation_are_counted_once_per_worker_and_program():
     assert estimate(other, always, 1).wall_clock_s == pytest.approx(START_S + 2 * COMPILE_S + bare)
 
 
-def test_auto_compiles_only_what_is_worth_it():
+@pytest.mark.skipif(find_compiler() is None, reason="the kernels take a C++ compiler")
+def test_what_the_kernels_compute_is_not_compiled_by_torch():
+    always, never = (replace(MACHINE, engine=EngineSettings(compile=choice)) for choice in ("always", "never"))
+    assert estimate([run()], always, 1).wall_clock_s == estimate([run()], never, 1).wall_clock_s
+
+
+def test_auto_compiles_only_what_is_worth_it(monkeypatch):
     auto = replace(MACHINE, engine=EngineSettings())
+    monkeypatch.setattr("foretrain.proxies.compute_plan.find_compiler", lambda: None)
     short, long = run(), run(tokens=1.01 * WORTH_COMPILING_FLOPS / run().shape.training_flops_per_token())
     assert estimate([short], auto, 1).wall_clock_s == estimate([short], MACHINE, 1).wall_clock_s
     assert estimate([long], auto, 1).wall_clock_s == estimate([long], MACHINE, 1).wall_clock_s + COMPILE_S
@@ -122,5 +131,12 @@ def test_a_cpu_is_measured_in_fp32_whatever_it_computes_in(monkeypatch):
     asked = []
     monkeypatch.setattr(project, "measure_speed", lambda *kind: asked.append(kind) or Speed(1e11, kind[0]))
     space = {"corpora": "corpora.yaml", "sizes": ["20k"], "tokens": ["1M"], "engine": {"device": "cpu"}}
-    project._machine(ProxySpace.from_mapping(space), 1)
+    machine = project._machine(ProxySpace.from_mapping(space), 256, 1)
     assert asked == [("cpu", "fp32")]
+    assert find_compiler() is None or list(machine.speed.training) == [16]
+
+
+def test_measured_steps_stand_for_the_widths_between_them():
+    speed = Speed(75e9, "cpu", {16: 10e9, 64: 40e9})
+    assert [speed.of_training(width) for width in (8, 16, 64, 128)] == pytest.approx([10e9, 10e9, 40e9, 40e9])
+    assert speed.of_training(32) == pytest.approx(20e9)
