@@ -36,14 +36,22 @@ class NativeComputation(Computation):
         first = self.runs[0]
         self._sequences = _part(first.batch_sequences, first.shape.context_length)
         self._parts = first.batch_sequences // self._sequences
-        self._weights_KP = self.state.master.to(self.hardware.dtype, copy=True)
+        self._wide_KP = self.state.master.clone()
+        self._weights_KP = self._wide_KP.to(self.hardware.dtype)  # in fp32 the same tensor
         self._gradient_P = torch.zeros_like(self._weights_KP[0])
         self._total_P = self._gradient_P if self._parts == 1 else torch.zeros_like(self._gradient_P)
         self._buffers = Buffers(first.shape, self._sequences, self.hardware.dtype)
         gradients = self._named(self._gradient_P)
         self.passes = [
-            TransformerPasses(self._functions, self._buffers, self._named(weights), gradients, first.batch_sequences)
-            for weights in self._weights_KP
+            TransformerPasses(
+                self._functions,
+                self._buffers,
+                self._named(self._weights_KP[copy]),
+                self._named(self._wide_KP[copy]),
+                gradients,
+                first.batch_sequences,
+            )
+            for copy in range(len(self.runs))
         ]
         sizes = StepSizes(self.runs, "cpu")
         self._sizes = [sizes.of_copy(copy) for copy in range(len(self.runs))]
@@ -57,7 +65,9 @@ class NativeComputation(Computation):
 
     @override
     def load(self, weights_KP: Tensor) -> None:
-        self._weights_KP.copy_(weights_KP)
+        self._wide_KP.copy_(weights_KP)
+        if self._weights_KP is not self._wide_KP:
+            self._weights_KP.copy_(weights_KP)
 
     @override
     def losses(self, tokens_KBT: Tensor) -> Tensor:
@@ -112,6 +122,8 @@ class NativeComputation(Computation):
             pointer(gradient), *(pointer(tensor[copy]) for tensor in moments), pointer(sizes), ctypes.c_float(shrink),
             *self._segments.arguments,
         )  # fmt: skip
+        if self._weights_KP is not self._wide_KP:
+            self._wide_KP[copy].copy_(state.master[copy])
 
 
 class _Segments:

@@ -100,7 +100,7 @@ static inline float sigmoid(float x) { return 1.0f / (1.0f + exponential(-x)); }
 
 // stream ← stream + branch (where there is one); out ← normed + convolution of normed over the last `taps` tokens,
 // normed = stream / root mean square · gain. `inverse` keeps 1 / root mean square for the way back.
-extern "C" void norm_forward(const float* stream, const Real* branch, const Real* gain, const Real* taps, float* added,
+extern "C" void norm_forward(const float* stream, const Real* branch, const float* gain, const float* taps, float* added,
                   float* inverse, Real* out, float* scratch, int64_t B, int64_t T, int64_t D, int64_t tap_count,
                   float epsilon) {
     for (int64_t b = 0; b < B; b++) {
@@ -123,21 +123,21 @@ extern "C" void norm_forward(const float* stream, const Real* branch, const Real
             const float scale = 1.0f / std::sqrt(total / float(D) + epsilon);
             inverse[b * T + t] = scale;
 #pragma omp simd
-            for (int64_t d = 0; d < D; d++) normed[d] = x[d] * scale * widen(gain[d]);
+            for (int64_t d = 0; d < D; d++) normed[d] = x[d] * scale * gain[d];
             if (tap_count == 0) {
 #pragma omp simd
                 for (int64_t d = 0; d < D; d++) narrow(normed[d], out[row + d]);
             } else if (tap_count == 4 && t >= 3) {
 #pragma omp simd
                 for (int64_t d = 0; d < D; d++)
-                    narrow(normed[d] * (1.0f + widen(taps[d])) + normed[d - D] * widen(taps[D + d]) +
-                               normed[d - 2 * D] * widen(taps[2 * D + d]) + normed[d - 3 * D] * widen(taps[3 * D + d]),
+                    narrow(normed[d] * (1.0f + taps[d]) + normed[d - D] * taps[D + d] +
+                               normed[d - 2 * D] * taps[2 * D + d] + normed[d - 3 * D] * taps[3 * D + d],
                            out[row + d]);
             } else {
                 for (int64_t d = 0; d < D; d++) {
-                    float sum = normed[d] * (1.0f + widen(taps[d]));
+                    float sum = normed[d] * (1.0f + taps[d]);
                     for (int64_t back = 1; back < tap_count && back <= t; back++)
-                        sum += normed[d - back * D] * widen(taps[back * D + d]);
+                        sum += normed[d - back * D] * taps[back * D + d];
                     narrow(sum, out[row + d]);
                 }
             }
@@ -147,7 +147,7 @@ extern "C" void norm_forward(const float* stream, const Real* branch, const Real
 
 // From the gradient of `out` (gradient) to that of the stream, which is added to `stream_gradient` and, where `narrowed`
 // is given, written there as Real too; gain_gradient (D) and taps_gradient (taps, D) are overwritten.
-extern "C" void norm_backward(const Real* gradient, const float* stream, const float* inverse, const Real* gain, const Real* taps,
+extern "C" void norm_backward(const Real* gradient, const float* stream, const float* inverse, const float* gain, const float* taps,
                    float* stream_gradient, Real* narrowed, Real* gain_gradient, Real* taps_gradient, float* scratch,
                    int64_t B, int64_t T, int64_t D, int64_t tap_count) {
     float* of_gain = scratch;                        // (D)
@@ -158,8 +158,8 @@ extern "C" void norm_backward(const Real* gradient, const float* stream, const f
     float* out_gradient = of_normed + D;             // (T, D)
     float* unit = out_gradient + T * D;              // (T, D): stream / root mean square
     for (int64_t d = 0; d < D * (1 + tap_count); d++) of_gain[d] = 0;
-    for (int64_t d = 0; d < D; d++) wide_gain[d] = widen(gain[d]);
-    for (int64_t i = 0; i < tap_count * D; i++) weight[i] = widen(taps[i]) + (i < D ? 1.0f : 0.0f);
+    for (int64_t d = 0; d < D; d++) wide_gain[d] = gain[d];
+    for (int64_t i = 0; i < tap_count * D; i++) weight[i] = taps[i] + (i < D ? 1.0f : 0.0f);
     for (int64_t b = 0; b < B; b++) {
         const int64_t first = b * T * D;
 #pragma omp simd
@@ -521,33 +521,33 @@ extern "C" void gate_backward(const Real* inner, const Real* gradient, Real* inn
 
 // losses (N): cross-entropy in nats of logits (N, V); where `scale` isn't 0 the logits become their own gradient of
 // scale · Σ losses.
-extern "C" void cross_entropy(Real* logits, const int64_t* targets, float* losses, float* scratch, int64_t N, int64_t V,
+extern "C" void cross_entropy(float* logits, const int64_t* targets, float* losses, float* scratch, int64_t N, int64_t V,
                    float scale) {
     for (int64_t n = 0; n < N; n++) {
-        Real* row = logits + n * V;
-        float most = widen(row[0]), sum = 0;
+        float* row = logits + n * V;
+        float most = row[0], sum = 0;
 #pragma omp simd reduction(max : most)
-        for (int64_t v = 0; v < V; v++) most = widen(row[v]) > most ? widen(row[v]) : most;
+        for (int64_t v = 0; v < V; v++) most = row[v] > most ? row[v] : most;
 #pragma omp simd reduction(+ : sum)
         for (int64_t v = 0; v < V; v++) {
-            const float e = exponential(widen(row[v]) - most);
+            const float e = exponential(row[v] - most);
             scratch[v] = e;
             sum += e;
         }
-        losses[n] = most + std::log(sum) - widen(row[targets[n]]);
+        losses[n] = most + std::log(sum) - row[targets[n]];
         if (scale == 0) continue;
         const float share = scale / sum;
         scratch[targets[n]] -= sum;
 #pragma omp simd
-        for (int64_t v = 0; v < V; v++) narrow(scratch[v] * share, row[v]);
+        for (int64_t v = 0; v < V; v++) row[v] = scratch[v] * share;
     }
 }
 
-extern "C" void embedding_forward(const Real* table, const int64_t* tokens, float* stream, int64_t N, int64_t D) {
+extern "C" void embedding_forward(const float* table, const int64_t* tokens, float* stream, int64_t N, int64_t D) {
     for (int64_t n = 0; n < N; n++) {
-        const Real* row = table + tokens[n] * D;
+        const float* row = table + tokens[n] * D;
 #pragma omp simd
-        for (int64_t d = 0; d < D; d++) stream[n * D + d] = widen(row[d]);
+        for (int64_t d = 0; d < D; d++) stream[n * D + d] = row[d];
     }
 }
 

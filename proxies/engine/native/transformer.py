@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -48,10 +49,13 @@ class Buffers:
         self.mixed_gradient = self.activation(self.queries)
         self.inner_gradient = self.activation(2 * shape.ffn_width)
         self.gated_gradient = self.activation(shape.ffn_width)
-        self.logits = self.activation(shape.vocab_size)
+        self.logits = torch.empty(rows, shape.vocab_size)
         self.scratch = torch.zeros(self._scratch_numbers())
         self.layers = [_LayerBuffers(self) for _ in range(shape.layers)]
         self.last = _NormBuffers(self)
+        # The head computes in fp32; in fp32 these are what the rest computes with.
+        self.head_input = torch.empty(rows, shape.width) if narrow else self.last.normed
+        self.head_gradient = torch.empty(rows, shape.width) if narrow else self.normed_gradient
 
     def activation(self, width: int) -> Tensor:
         """An uninitialised (N, width) in the working number format."""
@@ -97,15 +101,17 @@ class TransformerPasses:
         functions: The kernels of the number format that weights and buffers have.
         buffers: Activations; losses of tokens come out there, (N,) in nats.
         weights: Working weights by name, dense.
+        wide: The same in fp32, for what isn't a product of layers: embedding, head, gains and convolutions.
         gradients: Where the gradients of the weights are written, by name, dense.
         sequences: Sequences of the whole batch, over which the loss is a mean.
     """
 
     def __init__(
-        self, functions: ctypes.CDLL, buffers: Buffers, weights: Weights, gradients: Weights, sequences: int
-    ) -> None:
+        self, functions: ctypes.CDLL, buffers: Buffers, weights: Weights, wide: Weights, gradients: Weights,
+        sequences: int,
+    ) -> None:  # fmt: skip
         self._kernels, self._buffers = Kernels(functions, buffers.scratch), buffers
-        self._weights, self._gradients = weights, gradients
+        self._weights, self._wide, self._gradients = weights, wide, gradients
         share = 1.0 / (sequences * buffers.length)
         self.forward = [*self._forward(), self._loss(0.0)]
         """Gives the losses, and changes nothing else that matters."""
@@ -114,48 +120,60 @@ class TransformerPasses:
         """Gives the losses and the gradient of their mean over the whole batch."""
 
     def _forward(self) -> Iterator[Call]:
-        buffers, weights, call = self._buffers, self._weights, self._kernels.call
-        shape, first = buffers.shape, buffers.layers[0].attention_norm.stream
-        yield call("embedding_forward", weights["embedding"], buffers.tokens, first, buffers.rows, shape.width)
-        stream, branch = first, None
+        buffers, call = self._buffers, self._kernels.call
+        shape, stream = buffers.shape, buffers.layers[0].attention_norm.stream
+        yield call("embedding_forward", self._wide["embedding"], buffers.tokens, stream, buffers.rows, shape.width)
+        branch = None
         for number, layer in enumerate(buffers.layers):
-            of = _layer_weights(weights, number)
-            yield self._norm(stream, branch, of["norm_1"], of.get("convolution"), layer.attention_norm)
-            yield product(layer.attention_norm.normed, of["qkv"], layer.qkv)
+            weights, wide = _of_layer(self._weights, number), _of_layer(self._wide, number)
+            yield self._norm(stream, branch, wide["norm_1"], wide.get("convolution"), layer.attention_norm)
+            yield product(layer.attention_norm.normed, weights["qkv"], layer.qkv)
             yield call(
                 "attention_forward", layer.qkv, buffers.cos, buffers.sin, layer.mixed, layer.log_sums, buffers.scratch,
                 buffers.sequences, buffers.length, shape.heads, buffers.kv_heads, buffers.head_width,
             )._replace(flops=self._attention_flops(2))  # fmt: skip
-            yield product(layer.mixed, of["out"], layer.attended)
-            yield self._norm(layer.attention_norm.stream, layer.attended, of["norm_2"], None, layer.ffn_norm)
-            yield product(layer.ffn_norm.normed, of["up"], layer.inner)
+            yield product(layer.mixed, weights["out"], layer.attended)
+            yield self._norm(layer.attention_norm.stream, layer.attended, wide["norm_2"], None, layer.ffn_norm)
+            yield product(layer.ffn_norm.normed, weights["up"], layer.inner)
             yield call("gate_forward", layer.inner, layer.gated, buffers.rows, shape.ffn_width, flops_each=10)
-            yield product(layer.gated, of["down"], layer.branch)
+            yield product(layer.gated, weights["down"], layer.branch)
             stream, branch = layer.ffn_norm.stream, layer.branch
-        yield self._norm(stream, branch, weights["norm"], None, buffers.last)
+        yield self._norm(stream, branch, self._wide["norm"], None, buffers.last)
+        yield from _copied(buffers.last.normed, buffers.head_input)
         table, scale = self._head()
-        yield product(buffers.last.normed, table, buffers.logits, scale)
+        yield product(buffers.head_input, table, buffers.logits, scale)
 
     def _backward(self) -> Iterator[Call]:
-        buffers, weights, gradients, call = self._buffers, self._weights, self._gradients, self._kernels.call
+        buffers, gradients = self._buffers, self._gradients
         shape = buffers.shape
-        table, scale = self._head()
-        yield product(buffers.logits, table.T, buffers.normed_gradient, scale)
-        if shape.tied_embeddings:
-            yield product(buffers.logits.T, buffers.last.normed, gradients["embedding"], scale)
-        else:
-            yield product(buffers.last.normed.T, buffers.logits, gradients["head"])
+        yield from self._head_backward()
         nothing = buffers.stream_gradient
         yield Call(nothing.zero_, "zero", tuple(nothing.shape), 0.0, float(nothing.nbytes))
-        yield self._norm_backward(buffers.last, weights["norm"], None, gradients["norm"], None)
+        yield self._norm_backward(buffers.last, self._wide["norm"], None, gradients["norm"], None)
         for number, layer in reversed(list(enumerate(buffers.layers))):
-            yield from self._layer_backward(layer, _layer_weights(weights, number), _layer_weights(gradients, number))
-        yield call(
+            of = [_of_layer(tensors, number) for tensors in (self._weights, self._wide, gradients)]
+            yield from self._layer_backward(layer, *of)
+        yield self._kernels.call(
             "embedding_backward", buffers.stream_gradient, buffers.tokens, gradients["embedding"], buffers.scratch,
             buffers.rows, shape.vocab_size, shape.width, int(shape.tied_embeddings),
         )  # fmt: skip
 
-    def _layer_backward(self, layer: _LayerBuffers, weights: Weights, gradients: Weights) -> Iterator[Call]:
+    def _head_backward(self) -> Iterator[Call]:
+        buffers = self._buffers
+        table, scale = self._head()
+        to = self._gradients["embedding" if buffers.shape.tied_embeddings else "head"]
+        wide_to = to if to.dtype == torch.float32 else torch.empty(to.shape)
+        if buffers.shape.tied_embeddings:
+            yield product(buffers.logits.T, buffers.head_input, wide_to, scale)
+        else:
+            yield product(buffers.head_input.T, buffers.logits, wide_to)
+        yield from _copied(wide_to, to)
+        yield product(buffers.logits, table.T, buffers.head_gradient, scale)
+        yield from _copied(buffers.head_gradient, buffers.normed_gradient)
+
+    def _layer_backward(
+        self, layer: _LayerBuffers, weights: Weights, wide: Weights, gradients: Weights
+    ) -> Iterator[Call]:
         buffers, call = self._buffers, self._kernels.call
         shape, branch = buffers.shape, buffers.branch_gradient
         yield product(branch, weights["down"].T, buffers.gated_gradient)
@@ -166,7 +184,7 @@ class TransformerPasses:
         )  # fmt: skip
         yield product(buffers.inner_gradient, weights["up"].T, buffers.normed_gradient)
         yield product(layer.ffn_norm.normed.T, buffers.inner_gradient, gradients["up"])
-        yield self._norm_backward(layer.ffn_norm, weights["norm_2"], None, gradients["norm_2"], None)
+        yield self._norm_backward(layer.ffn_norm, wide["norm_2"], None, gradients["norm_2"], None)
         yield product(branch, weights["out"].T, buffers.mixed_gradient)
         yield product(layer.mixed.T, branch, gradients["out"])
         yield call(
@@ -177,7 +195,7 @@ class TransformerPasses:
         yield product(buffers.qkv_gradient, weights["qkv"].T, buffers.normed_gradient)
         yield product(layer.attention_norm.normed.T, buffers.qkv_gradient, gradients["qkv"])
         yield self._norm_backward(
-            layer.attention_norm, weights["norm_1"], weights.get("convolution"), gradients["norm_1"],
+            layer.attention_norm, wide["norm_1"], wide.get("convolution"), gradients["norm_1"],
             gradients.get("convolution"),
         )  # fmt: skip
 
@@ -212,8 +230,8 @@ class TransformerPasses:
     def _head(self) -> tuple[Tensor, float]:
         """The matrix that gives scores, (D, V), and what they are multiplied by."""
         if self._buffers.shape.tied_embeddings:
-            return self._weights["embedding"].T, 1.0 / self._buffers.shape.width
-        return self._weights["head"], 1.0
+            return self._wide["embedding"].T, 1.0 / self._buffers.shape.width
+        return self._wide["head"], 1.0
 
     def _attention_flops(self, products: int) -> float:
         """FLOPs of causal attention, counting this many products of (T, T) matrices and no exponentials."""
@@ -222,7 +240,13 @@ class TransformerPasses:
         return products * 2.0 * pairs * buffers.queries * buffers.sequences
 
 
-def _layer_weights(weights: Weights, number: int) -> dict[str, Tensor]:
-    """The weights of one layer, by their names within it."""
+def _of_layer(tensors: Weights, number: int) -> dict[str, Tensor]:
+    """The tensors of one layer, by their names within it."""
     start = f"{number}."
-    return {name.removeprefix(start): weight for name, weight in weights.items() if name.startswith(start)}
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+
+
+def _copied(tensor: Tensor, to: Tensor) -> Iterator[Call]:
+    """The call that copies a tensor into another number format; none where both are the same tensor."""
+    if tensor is not to:
+        yield Call(partial(to.copy_, tensor), "copy", tuple(to.shape), 0.0, float(tensor.nbytes + to.nbytes))
