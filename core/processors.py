@@ -1,8 +1,11 @@
-"""How many cores this process may use."""
+"""The processor: its name, and how many cores this process may use."""
 
+import contextlib
 import os
+import platform
+from pathlib import Path
 
-__all__ = ["usable_cores"]
+__all__ = ["processor_name", "usable_cores"]
 
 
 def usable_cores() -> int:
@@ -13,3 +16,13 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def processor_name() -> str:
+    """Return the processor's name as the system gives it, else its architecture; for people, not to tell two apart."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name" and value.strip():
+                return f"{value.strip()[:100]} ({platform.machine()})"
+    return platform.processor() or platform.machine() or "an unknown processor"

@@ -35,6 +35,7 @@ from .campaign.campaign import Campaign
 from .campaign.campaign_files import read_model
 from .campaign.campaign_status import CampaignStatus
 from .campaign.campaign_table import results_table
+from .compute_plan import Device
 from .design.design import Design, design
 from .design.estimate import Estimate, Machine, Speed, estimate, measure_speed
 from .design.learning_rate import LearningRateChoice, lr_trials, pick_lr
@@ -65,7 +66,7 @@ class _ProjectFile(Frozen):
     tokens_digest: str = Field(max_length=200)
     workers: Whole = Field(ge=1, le=100_000, description="Workers that the time budget was reckoned for.")
     speed_flops_per_s: PositiveReal = Field(description="Matmul speed of one worker, as measured then.")
-    device: Label
+    device: Device
 
 
 class Project:
@@ -342,17 +343,14 @@ def _machine(space: ProxySpace, workers: int | None) -> Machine:
     A CPU is measured in fp32, whatever it computes in: the estimate's constants hold against that speed, while the
     peak of its bf16 units, ten times as high, is out of reach of models this small.
     """
-    from .engine._hardware import resolve
+    import torch
 
-    without_compiler = space.engine.model_copy(update={"compile": "never"})
-    hardware = resolve(without_compiler)
-    on_gpu = hardware.device == "cuda"
-    in_bf16 = on_gpu and hardware.precision == "bf16"
-    speed = measure_speed("cuda" if on_gpu else "cpu", "bf16" if in_bf16 else "fp32")
+    from .engine import device_of, measure_plan
+
+    device = device_of(space.engine)
+    speed = measure_speed(device, measure_plan((), space.engine).precision if device == "cuda" else "fp32")
     if workers is None:
-        import torch
-
-        workers = torch.cuda.device_count() if on_gpu else usable_cores()
+        workers = torch.cuda.device_count() if device == "cuda" else usable_cores()
     return Machine(speed, workers, space.engine)
 
 

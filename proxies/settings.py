@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from ..core.reading.fields import Frozen, PositiveCount, PositiveReal, Whole, whole_schema
 
 __all__ = ["EngineSettings"]
+
+_Size = Annotated[Whole, Field(ge=1, le=1024), whole_schema(1, 1024)]
+
+
+def _form(value: Any) -> Literal["[name]", "[number]"]:
+    """Which member of a union is meant; messages leave these tags out."""
+    return "[name]" if value == "auto" else "[number]"
 
 
 class EngineSettings(Frozen):
@@ -17,13 +24,16 @@ class EngineSettings(Frozen):
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where proxies are trained.")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto",
-        description="Number format of the matrix products; master weights are fp32 (auto: bf16 where fast).",
+        description="Number format of the matrix products; master weights are fp32 (auto: bf16 where measured fast).",
     )
     compile: Literal["auto", "always", "never"] = Field(
         default="auto", description="Compile the model (auto: where a compiler is found and the group is long enough)."
     )
-    group_size: Annotated[Whole, Field(ge=1, le=1024), whole_schema(1, 1024)] = Field(
-        default=4, description="At most this many proxies of one shape are trained together."
+    group_size: Annotated[
+        Annotated[Literal["auto"], Tag("[name]")] | Annotated[_Size, Tag("[number]")], Discriminator(_form)
+    ] = Field(
+        default="auto",
+        description="At most this many proxies of one shape are trained together (auto: as pays for the shape).",
     )
     eval_tokens: PositiveCount = Field(default=65_536, description="Validation tokens per domain, at most.")
     checkpoint_every_s: Annotated[PositiveReal, Field(le=60)] = Field(

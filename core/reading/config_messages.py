@@ -18,7 +18,7 @@ __all__ = ["Origins", "description", "explain", "is_list", "known_keys", "sugges
 _MAX_LISTED = 12
 _MAX_PROBLEMS = 20
 # Where pydantic names the key of a mapping, or the member of a union, which no author wrote.
-_UNWRITTEN = ("[key]", "[name]", "[mapping]")
+_UNWRITTEN = ("[key]", "[name]", "[number]", "[mapping]")
 
 _SAME = {"min_lr": "lr_final", "lr_min": "lr_final", "learning_rate": "lr", "loss": "loss_nats"}
 """Names that trainers give to keys of ours, which no likeness would find."""

@@ -24,9 +24,10 @@ from ..results import RunResult
 from ..runs import ProxyRun
 from ..settings import EngineSettings
 from .campaign_files import CampaignFile, CampaignPaths, Failure, read_model
-from .campaign_new import claim_folder, new_campaign_file
+from .campaign_new import claim_folder, new_campaign_file, planned
 from .campaign_status import CampaignPace, CampaignStatus, campaign_status
 from .campaign_table import results_table
+from .machine_check import check_machine
 from .result_files import is_done, read_result
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class Campaign:
     ) -> Campaign:
         """Write a campaign into a new or empty folder; the same campaign again is the one that is there.
 
+        What the settings leave to `auto` is decided here, for this machine, and kept: `proxies.compute_plan`.
+
         Args:
             folder: The campaign's folder.
             runs: The proxies to train.
@@ -75,12 +78,13 @@ class Campaign:
 
         Raises:
             CampaignError: The folder holds anything else, run ids can't be used, or the runs don't fit the tokens.
+            ConfigError: A GPU is asked for and there is none, or a model can't have its shape.
             CorpusError: There are no tokens in `store_folder`.
         """
         path = Path(folder)
         file = new_campaign_file(path, runs, TokenStore.open(store_folder), settings, space, predicted_s)
         if claim_folder(path):
-            write_json(path / "campaign.json", file.model_dump(mode="json"))
+            write_json(path / "campaign.json", planned(file).model_dump(mode="json"))
         there = cls.open(path)
         if not there.file.same_campaign(file):
             raise CampaignError(
@@ -109,8 +113,8 @@ class Campaign:
         share of the campaign's FLOPs that are done.
 
         Raises:
-            CampaignError: At once if another process is training this campaign, or if the tokens have changed; at the
-                end with a list of the groups that failed.
+            CampaignError: At once if another process is training this campaign, if the tokens have changed, or if this
+                machine lacks what the campaign was begun with; at the end with a list of the groups that failed.
             CorpusError: The tokens are damaged.
         """
         require("training proxies", "torch", "safetensors")
@@ -126,6 +130,8 @@ class Campaign:
             self.layout.sweep(done)
             _log.info("%s: %d of %d groups are left to train", self.folder, len(to_do), len(self.file.groups))
             if to_do:
+                if executor.trains_here:
+                    check_machine(self.file, self.folder)
                 report("checking the tokens", 0.0)
                 self.open_store().verify()
                 failures = self._train_groups(to_do, executor, report)
@@ -200,7 +206,7 @@ class Campaign:
         failures = {}
         progress(*pace.read())
         jobs = [GroupJob(os.path.abspath(self.folder), group) for group in groups]
-        with closing(executor.run(jobs, self.file.settings.device)) as events:
+        with closing(executor.run(jobs, self.file.resolved_settings.device)) as events:
             for outcome in events:
                 if outcome is not None:
                     pace.ended(outcome.group, outcome.failure is None)

@@ -28,6 +28,7 @@ from ...core.reading.config_messages import Origins
 from ...core.reading.config_reader import validated
 from ...core.reading.fields import FieldError, Frozen, Label, PositiveReal, Real
 from ...core.units import shown
+from ..compute_plan import ComputePlan
 from ..runs import ProxyRun
 from ..settings import EngineSettings
 
@@ -73,6 +74,7 @@ class CampaignFile(Frozen):
     settings: EngineSettings
     runs: tuple[ProxyRun, ...] = Field(min_length=1)
     groups: tuple[tuple[Label, ...], ...] = Field(description="Run ids by group, the costliest group first.")
+    plan: ComputePlan | None = Field(default=None, description="What `auto` settings were decided to be; none: open.")
     space: dict[str, Any] | None = Field(default=None, description="The design that the runs were drawn from.")
     predicted_s: PositiveReal | None = Field(default=None, description="Wall-clock seconds that the design expected.")
 
@@ -103,12 +105,17 @@ class CampaignFile(Frozen):
         return self
 
     def same_campaign(self, other: CampaignFile) -> bool:
-        """Whether both ask for the same results: same runs, tokens, settings and design."""
-        incidental = {"foretrain": "", "predicted_s": None}
-        mine, theirs = (
-            file.model_copy(update={**incidental, "store": file.store.digest, "groups": ()}) for file in (self, other)
-        )
+        """Whether both ask for the same results: same runs, tokens, settings and design; how it is done may differ."""
+        incidental = {"foretrain": "", "predicted_s": None, "plan": None, "groups": ()}
+        mine, theirs = (file.model_copy(update={**incidental, "store": file.store.digest}) for file in (self, other))
         return mine == theirs
+
+    @property
+    def resolved_settings(self) -> EngineSettings:
+        """The settings with what the plan says in the place of `auto`."""
+        if self.plan is None:
+            return self.settings
+        return self.settings.model_copy(update={"device": self.plan.device, "precision": self.plan.precision})
 
 
 class GroupProgress(Frozen):

@@ -1,27 +1,27 @@
-"""The file of a new campaign: its runs, checked against the tokens and divided into groups."""
+"""The file of a new campaign: its runs, checked against the tokens, then planned and divided into groups."""
 
 from __future__ import annotations
 
-import itertools
 import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ...core.errors import CampaignError
+from ...core.processors import processor_name
 from ...core.reading.config_messages import Origins
 from ...core.reading.config_reader import validated
 from ...core.units import shown
 from ...core.version import __version__
 from ...datasets.tokens.store import TokenStore
+from ..compute_plan import ComputePlan, grouped, shape_plans
 from ..runs import ProxyRun
 from ..settings import EngineSettings
 from .campaign_files import FORMAT, CampaignFile, StoreFacts
 from .run_rows import row_ids
 
-__all__ = ["claim_folder", "grouped", "new_campaign_file"]
+__all__ = ["claim_folder", "new_campaign_file", "planned"]
 
 
 def new_campaign_file(
@@ -32,7 +32,10 @@ def new_campaign_file(
     space: Mapping[str, Any] | None,
     predicted_s: float | None,
 ) -> CampaignFile:
-    """All that campaign.json will say. Raises CampaignError for runs that can't be told apart or trained here."""
+    """What campaign.json will say of what is asked for; `planned` adds how it is done.
+
+    Raises CampaignError for runs that can't be told apart or trained here.
+    """
     _check_against(store, runs)
     wanted = {
         "format": FORMAT,
@@ -40,7 +43,7 @@ def new_campaign_file(
         "store": _store_facts(store, folder),
         "settings": settings,
         "runs": list(runs),
-        "groups": grouped(runs, settings.group_size),
+        "groups": [[run.run_id] for run in runs],
         "space": None if space is None else json.loads(json.dumps(dict(space), allow_nan=False)),  # as it comes back
         "predicted_s": predicted_s,
     }
@@ -61,21 +64,26 @@ def claim_folder(folder: Path) -> bool:
     return not there
 
 
-def grouped(runs: Sequence[ProxyRun], group_size: int) -> list[list[str]]:
-    """Run ids by group: runs that can share one set of tensors, in their order, in even parts; the costliest first.
+def planned(file: CampaignFile) -> CampaignFile:
+    """The file with its plan and the groups that follow from it; what is `auto` is decided for this machine.
 
-    The costliest first, so that at the end no core waits long for another.
+    Raises ConfigError if a GPU is asked for and there is none, or for a model that can't have its shape.
     """
-    by_shared: dict[Any, list[ProxyRun]] = {}
-    for run in runs:
-        by_shared.setdefault(run.shared, []).append(run)
-    groups = []
-    for alike in by_shared.values():
-        parts = math.ceil(len(alike) / group_size)
-        bounds = [len(alike) * part // parts for part in range(parts + 1)]
-        groups += [alike[start:stop] for start, stop in itertools.pairwise(bounds)]
-    groups.sort(key=lambda group: -sum(run.training_flops for run in group))  # stable: equal ones stay in order
-    return [[run.run_id for run in group] for group in groups]
+    plan = _plan(file.runs, file.settings)
+    groups = grouped(file.runs, file.settings, plan.device)
+    return file.model_copy(
+        update={"plan": plan, "groups": tuple(tuple(run.run_id for run in group) for group in groups)}
+    )
+
+
+def _plan(runs: Sequence[ProxyRun], settings: EngineSettings) -> ComputePlan:
+    device, precision = settings.device, settings.precision
+    if device == "auto" or precision == "auto":
+        from ..engine import measure_plan  # torch takes seconds
+
+        return measure_plan(runs, settings)
+    shapes = shape_plans(runs, settings, device, {})
+    return ComputePlan(device=device, precision=precision, processor=processor_name(), shapes=shapes)
 
 
 def _store_facts(store: TokenStore, campaign: Path) -> StoreFacts:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from ...core.units import format_count, format_duration
+from ..compute_plan import ComputePlan
 from ..runs import ProxyRun
 from .campaign_files import CampaignFile, CampaignPaths
 from .result_files import is_done, read_result
@@ -37,7 +38,7 @@ class CampaignStatus:
     """A campaign as it stands. Tokens are training tokens of all runs; `flops_share` is the share of work done.
 
     `tokens_per_s` and `eta_s` (seconds) are None while nothing is running; `predicted_s` is what the design expected
-    for the whole.
+    for the whole. `plan` says how it is computed, None where that was never fixed.
     """
 
     counts: dict[RunState, int]
@@ -47,6 +48,7 @@ class CampaignStatus:
     tokens_per_s: float | None
     eta_s: float | None
     predicted_s: float | None
+    plan: ComputePlan | None
     runs: tuple[RunStatus, ...]
 
     @property
@@ -57,6 +59,7 @@ class CampaignStatus:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON: the number of runs under the name of each state, `total`, and the rest."""
         facts = asdict(self)
+        facts["plan"] = None if self.plan is None else self.plan.model_dump(mode="json", exclude={"shapes"})
         return {**facts.pop("counts"), "total": len(self.runs), "complete": self.complete, **facts}
 
 
@@ -82,6 +85,7 @@ def campaign_status(file: CampaignFile, layout: CampaignPaths) -> CampaignStatus
         tokens_per_s=tokens_per_s or None,
         eta_s=(total - done) / flops_per_s if flops_per_s else None,
         predicted_s=file.predicted_s,
+        plan=file.plan,
         runs=statuses,
     )
 

@@ -17,6 +17,7 @@ from ..results import RunResult
 from ..runs import ProxyRun
 from .campaign import Campaign
 from .campaign_files import Failure, GroupFolder, GroupParts, GroupProgress
+from .machine_check import check_machine
 from .result_files import is_done, write_result, write_run
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def _train_locked(campaign: Campaign, group: int, files: GroupFolder, train: Tra
 def _train(campaign: Campaign, group: int, files: GroupFolder, train: Train | None) -> None:
     if train is None:
         from ..engine import train_group as train
+    check_machine(campaign.file, campaign.folder)
     runs = campaign.group_runs(group)
     for run in runs:
         write_run(campaign.layout.run(run.run_id), run)
@@ -102,7 +104,7 @@ def _train_parts(campaign: Campaign, runs: list[ProxyRun], copies: int, files: G
             continue
         watch = _Watch(files, campaign.layout.stop, number, len(parts))
         try:
-            results = train(part, campaign.open_store(), campaign.file.settings, files.checkpoint, watch)
+            results = train(part, campaign.open_store(), campaign.file.resolved_settings, files.checkpoint, watch)
         except MemoryError as error:
             if copies > 1:
                 return False

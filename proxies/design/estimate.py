@@ -1,21 +1,20 @@
 """The predicted cost of a list of proxies: FLOPs, exact; wall clock and memory, by measured constants.
 
-Runs that may be trained together (`ProxyRun.shared`) form groups of at most `group_size`; groups go, the longest
-first, to the worker that is free first. A worker is one process on one core, or the one that drives a GPU.
+Runs form groups as in a campaign (`compute_plan.grouped`); groups go, the longest first, to the worker that is free
+first. A worker is one process on one core, or the one that drives a GPU.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from ...core.model.architecture import Architecture
-from ..runs import GroupKey, ProxyRun
+from ..compute_plan import Device, Precision, grouped
+from ..runs import ProxyRun
 from ..settings import EngineSettings
 
 __all__ = ["Estimate", "GroupEstimate", "Machine", "Speed", "estimate", "groups", "measure_speed"]
@@ -52,7 +51,7 @@ class Speed(NamedTuple):
     """Matmul speed of one worker: of one core, or of the GPU."""
 
     flops_per_s: float
-    device: str
+    device: Device
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +94,7 @@ class Estimate:
         return asdict(self)
 
 
-def measure_speed(device: Literal["cpu", "cuda"] = "cpu", precision: Literal["fp32", "bf16"] = "fp32") -> Speed:
+def measure_speed(device: Device = "cpu", precision: Precision = "fp32") -> Speed:
     """Measure the speed of square matrix products for about half a second: on one thread of the CPU, or on the GPU.
 
     The best of several short timings counts, since whatever else runs on the machine only ever slows one down.
@@ -124,16 +123,7 @@ def measure_speed(device: Literal["cpu", "cuda"] = "cpu", precision: Literal["fp
 
 def groups(runs: Sequence[ProxyRun], machine: Machine, domains: int) -> list[GroupEstimate]:
     """Return the groups that the runs fall into; `domains` is how many are validated on."""
-    together: dict[GroupKey, list[ProxyRun]] = defaultdict(list)
-    for run in runs:
-        together[run.shared].append(run)
-    found = []
-    for alike in together.values():
-        # In even parts, as the campaign cuts them.
-        parts = math.ceil(len(alike) / machine.engine.group_size)
-        bounds = [len(alike) * part // parts for part in range(parts + 1)]
-        found += [_group(tuple(alike[start:stop]), machine, domains) for start, stop in pairwise(bounds)]
-    return found
+    return [_group(tuple(alike), machine, domains) for alike in grouped(runs, machine.engine, machine.speed.device)]
 
 
 def estimate(runs: Sequence[ProxyRun], machine: Machine, domains: int) -> Estimate:

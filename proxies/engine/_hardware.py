@@ -12,6 +12,7 @@ import torch
 from ...core.errors import ConfigError
 from ..runs import ProxyRun
 from ..settings import EngineSettings
+from ._plan import device_of, measure_plan
 from .native.library import Library, find_compiler, load_library
 from .native.transformer import supports
 
@@ -49,7 +50,7 @@ class HardwareChoice:
 
 
 def resolve(settings: EngineSettings, runs: Sequence[ProxyRun] = ()) -> HardwareChoice:
-    """Turn `auto` into what this machine has.
+    """Turn `auto` into what this machine has; a campaign has decided on device and precision before (`ComputePlan`).
 
     Args:
         settings: What was asked for.
@@ -58,19 +59,15 @@ def resolve(settings: EngineSettings, runs: Sequence[ProxyRun] = ()) -> Hardware
     Raises:
         ConfigError: A GPU or a compiler is asked for and there is none.
     """
-    cuda = torch.cuda.is_available()
-    if settings.device == "cuda" and not cuda:
-        raise ConfigError("engine.device: got 'cuda', but torch sees no GPU here; expected cpu or auto")
-    if cuda and settings.device != "cpu":
-        device = "cuda"
+    device = device_of(settings)
+    if device == "cuda":
         device_name = torch.cuda.get_device_name()
     else:
-        device = "cpu"
         # The vector instructions too, since losses can differ between them in the last bits.
         device_name = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
     precision = settings.precision
     if precision == "auto":
-        precision = "bf16" if _has_fast_bf16(device) else "fp32"
+        precision = measure_plan(runs, settings).precision
     library = _kernels(settings, runs, device, precision)
     return HardwareChoice(
         device=device,
@@ -81,14 +78,6 @@ def resolve(settings: EngineSettings, runs: Sequence[ProxyRun] = ()) -> Hardware
         threads=torch.get_num_threads(),
         torch_version=str(torch.__version__),
     )
-
-
-def _has_fast_bf16(device: str) -> bool:
-    """Whether bf16 products run in hardware; emulated ones are ten times slower than fp32."""
-    if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    has_tiles = getattr(torch.cpu, "_is_amx_tile_supported", None)  # not in every version of torch
-    return has_tiles is not None and bool(has_tiles())
 
 
 def _kernels(settings: EngineSettings, runs: Sequence[ProxyRun], device: str, precision: str) -> Library | None:

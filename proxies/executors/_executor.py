@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 __all__ = ["DEATHS_ALLOWED", "Executor", "GroupJob", "GroupOutcome"]
 
@@ -34,6 +34,8 @@ class Executor(ABC):
 
     name: str
     """Set by `register_executor`."""
+    trains_here: ClassVar[bool] = True
+    """Whether its workers are on this machine, which is then checked before they are started."""
 
     def __init__(self, workers: int | None = None, address: str | None = None) -> None:
         self.workers, self.address = workers, address

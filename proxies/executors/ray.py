@@ -45,6 +45,8 @@ class RayExecutor(Executor):
     many run at once; without it, the cluster's size does.
     """
 
+    trains_here = False
+
     @override
     def run(self, jobs: Sequence[GroupJob], device: str) -> Generator[GroupOutcome | None, None, None]:
         ray = _import_ray()

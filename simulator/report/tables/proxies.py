@@ -5,7 +5,7 @@ Results come as values whose attributes are read here; nothing of `proxies` is i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ def trained_view(folder: Path, status: Any) -> RenderableType:
     """The end of `simulate proxies train`: a `CampaignStatus`, and what to do next."""
     counts = ", ".join(f"{status.counts[state]} {state}" for state in _STATES if status.counts[state])
     following = f"simulate proxies table {folder} --out runs.csv && simulate fit runs.csv --out predictor"
-    return Group(Text(f"{counts}; {format_count(status.tokens_done)} tokens"), Text(following))
+    return Group(Text(f"{counts}; {format_count(status.tokens_done)} tokens"), *_busy([status]), Text(following))
 
 
 def planned_view(trained: Any) -> RenderableType:
@@ -112,7 +112,18 @@ def status_view(statuses: Mapping[str, Any]) -> RenderableType:
         failures += [Text(f"! {run.run_id}: {run.failure}", style="red") for run in status.runs if run.failure]
     if not statuses:
         return Text("designed; nothing is trained yet")
-    return Group(table, *failures)
+    return Group(table, *_busy(statuses.values()), *failures)
+
+
+def _busy(statuses: Iterable[Any]) -> list[Text]:
+    """A line where other work disturbed the measurement that a campaign's number format was chosen by."""
+    chosen = sorted({status.plan.precision for status in statuses if status.plan is not None and status.plan.busy})
+    if not chosen:
+        return []
+    words = (
+        f"! the cores were busy when their speed was measured; by the shortest times, {' and '.join(chosen)} is used"
+    )
+    return [Text(words, style="yellow")]
 
 
 def _table(*names: str) -> Table:
