@@ -12,7 +12,9 @@ Call `Project.create`, then `train`; call `train` again after an interruption.
 
 from __future__ import annotations
 
+import functools
 import logging
+import operator
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,6 +37,7 @@ from .campaign.campaign import Campaign
 from .campaign.campaign_files import read_model
 from .campaign.campaign_status import CampaignStatus
 from .campaign.campaign_table import results_table
+from .campaign.campaign_time import CampaignTime
 from .compute_plan import Device
 from .design.design import Design, design
 from .design.estimate import Estimate, Machine, Speed, estimate, measure_speed
@@ -236,6 +239,11 @@ class Project:
         for name, campaign in self._added_stages().items():
             statuses[name] = campaign.status()
         return statuses
+
+    def time_spent(self) -> CampaignTime | None:
+        """What the time of all stages went into so far, None if none was trained."""
+        found = [status.time for status in self.statuses().values() if status.time is not None]
+        return functools.reduce(operator.add, found) if found else None
 
     def table(self) -> RunTable:
         """The run table of what is done of the main stage and those added. Raises CampaignError if nothing is."""

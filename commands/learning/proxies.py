@@ -137,7 +137,7 @@ def train(
         return
     with progress_bar("training", log_json) as step:
         status = project.train(executor, step)
-    show(as_json, status.to_dict(), lambda: _tables().trained_view(project.folder, status))
+    show(as_json, status.to_dict(), lambda: _tables().trained_view(project.folder, status, project.time_spent()))
 
 
 def _train_plan(

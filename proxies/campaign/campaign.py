@@ -27,6 +27,7 @@ from .campaign_files import CampaignFile, CampaignPaths, Failure, read_model
 from .campaign_new import claim_folder, new_campaign_file, planned
 from .campaign_status import CampaignPace, CampaignStatus, campaign_status
 from .campaign_table import results_table
+from .campaign_time import SessionClock
 from .machine_check import check_machine
 from .result_files import is_done, read_result
 
@@ -184,6 +185,7 @@ class Campaign:
         with self.layout.locked():
             if not self.is_untouched():
                 raise CampaignError(f"{self.folder}: has begun to train, so it stays")
+            self.layout.time.unlink(missing_ok=True)
             self.layout.file.unlink()
 
     def open_store(self) -> TokenStore:
@@ -206,14 +208,19 @@ class Campaign:
         failures = {}
         progress(*pace.read())
         jobs = [GroupJob(os.path.abspath(self.folder), group) for group in groups]
-        with closing(executor.run(jobs, self.file.resolved_settings.device)) as events:
-            for outcome in events:
-                if outcome is not None:
-                    pace.ended(outcome.group, outcome.failure is None)
-                    if outcome.failure is not None:
-                        failures[outcome.group] = outcome.failure
-                        self._note_failure(outcome.group, outcome.failure)
-                progress(*pace.read())
+        clock = SessionClock(self.layout)
+        try:
+            with closing(executor.run(jobs, self.file.resolved_settings.device)) as events:
+                for outcome in events:
+                    if outcome is not None:
+                        pace.ended(outcome.group, outcome.failure is None)
+                        if outcome.failure is not None:
+                            failures[outcome.group] = outcome.failure
+                            self._note_failure(outcome.group, outcome.failure)
+                    clock.tick(executor.at_once)
+                    progress(*pace.read())
+        finally:
+            clock.write(executor.at_once)
         return failures
 
     def _note_failure(self, group: int, why: str) -> None:

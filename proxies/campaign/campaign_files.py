@@ -1,6 +1,7 @@
 """The files of a campaign's folder. Every value is checked when it is read; every file is written atomically.
 
 campaign.json                       everything that was decided, written once
+time.json                           wall clock of training so far (campaign_time)
 .lock                               held by the one process that trains the campaign
 runs/<run_id>/                      run.json, curve.csv and, last, result.json: with it the run is done
 groups/<nnnn>/                      checkpoint.safetensors, progress.json, failure.json, .lock: until all are done;
@@ -16,9 +17,9 @@ import contextlib
 import re
 import shutil
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
@@ -31,6 +32,7 @@ from ...core.units import shown
 from ..compute_plan import ComputePlan
 from ..runs import ProxyRun
 from ..settings import EngineSettings
+from ..stopwatch import Kind
 
 __all__ = [
     "FORMAT",
@@ -42,6 +44,7 @@ __all__ = [
     "GroupProgress",
     "StoreFacts",
     "read_model",
+    "read_note",
 ]
 
 FORMAT = 1
@@ -119,11 +122,15 @@ class CampaignFile(Frozen):
 
 
 class GroupProgress(Frozen):
-    """How far a group is, and which process trains it; `steps_per_s` is unknown until it has taken a few steps."""
+    """How far a group is, and which process trains it; `steps_per_s` is unknown until it has taken a few steps.
+
+    `seconds` are what it has taken so far, in all processes that have trained it, without what results hold already.
+    """
 
     step: int = Field(ge=0)
     steps: int = Field(ge=1)
     steps_per_s: Real | None = Field(default=None, ge=0)
+    seconds: dict[Kind, Annotated[Real, Field(ge=0)]] = Field(default={})
     host: str = ""
     pid: int = 0
 
@@ -181,16 +188,27 @@ class GroupFolder:
 
     def read_progress(self) -> GroupProgress | None:
         """The last progress that was noted, None if there is none (or it can't be read: it is only a note)."""
-        return _read_note(self.progress, GroupProgress)
+        return read_note(self.progress, GroupProgress)
+
+    def read_seconds(self) -> Mapping[Kind, float]:
+        """The seconds by kind that the group has taken and that no result holds yet."""
+        progress = self.read_progress()
+        return {} if progress is None else progress.seconds
+
+    def forget_seconds(self) -> None:
+        """Take the seconds out of the progress, once results hold them."""
+        progress = self.read_progress()
+        if progress is not None:
+            self.note(self.progress, progress.model_copy(update={"seconds": {}}))
 
     def read_copies(self) -> int | None:
         """How many of the group's runs fit into memory together, None if nothing else is known than that all do."""
-        parts = _read_note(self.parts, GroupParts)
+        parts = read_note(self.parts, GroupParts)
         return None if parts is None else parts.copies
 
     def read_failure(self) -> Failure | None:
         """Why the last attempt failed, None if it didn't."""
-        return _read_note(self.failure, Failure)
+        return read_note(self.failure, Failure)
 
     def note(self, path: Path, value: BaseModel) -> None:
         """Write progress or a failure; a disk that refuses it must not stop the training."""
@@ -209,6 +227,7 @@ class CampaignPaths:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.file = folder / "campaign.json"
+        self.time = folder / "time.json"
         self.stop = folder / ".stop"
 
     def run(self, run_id: str) -> Path:
@@ -257,7 +276,8 @@ def read_model(path: Path, model: type[_Model], max_bytes: int = _MAX_BYTES) -> 
     return validated(model, read_json(path, max_bytes, CampaignError), Origins(str(path)), error=CampaignError)
 
 
-def _read_note(path: Path, model: type[_Model]) -> _Model | None:
+def read_note(path: Path, model: type[_Model]) -> _Model | None:
+    """Read a small file that nothing depends on; None if it isn't there or can't be read as `model`."""
     try:
         return read_model(path, model, _MAX_SMALL_BYTES)
     except CampaignError:

@@ -12,6 +12,7 @@ from ...core.units import format_count, format_duration
 from ..compute_plan import ComputePlan
 from ..runs import ProxyRun
 from .campaign_files import CampaignFile, CampaignPaths
+from .campaign_time import CampaignTime, campaign_time
 from .result_files import is_done, read_result
 
 __all__ = ["CampaignPace", "CampaignStatus", "RunState", "RunStatus", "campaign_status"]
@@ -38,7 +39,7 @@ class CampaignStatus:
     """A campaign as it stands. Tokens are training tokens of all runs; `flops_share` is the share of work done.
 
     `tokens_per_s` and `eta_s` (seconds) are None while nothing is running; `predicted_s` is what the design expected
-    for the whole. `plan` says how it is computed, None where that was never fixed.
+    for the whole. `plan` says how it is computed, None where that was never fixed; `time` is None before it is trained.
     """
 
     counts: dict[RunState, int]
@@ -49,6 +50,7 @@ class CampaignStatus:
     eta_s: float | None
     predicted_s: float | None
     plan: ComputePlan | None
+    time: CampaignTime | None
     runs: tuple[RunStatus, ...]
 
     @property
@@ -60,6 +62,7 @@ class CampaignStatus:
         """Plain data for JSON: the number of runs under the name of each state, `total`, and the rest."""
         facts = asdict(self)
         facts["plan"] = None if self.plan is None else self.plan.model_dump(mode="json", exclude={"shapes"})
+        facts["time"] = None if self.time is None else self.time.to_dict()
         return {**facts.pop("counts"), "total": len(self.runs), "complete": self.complete, **facts}
 
 
@@ -86,6 +89,7 @@ def campaign_status(file: CampaignFile, layout: CampaignPaths) -> CampaignStatus
         eta_s=(total - done) / flops_per_s if flops_per_s else None,
         predicted_s=file.predicted_s,
         plan=file.plan,
+        time=campaign_time(file, layout),
         runs=statuses,
     )
 

@@ -6,7 +6,7 @@ import _thread
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from ...core.errors import CampaignError
 from ...core.files import write_json
 from ..results import RunResult
 from ..runs import ProxyRun
+from ..stopwatch import Kind, added
 from .campaign import Campaign
 from .campaign_files import Failure, GroupFolder, GroupParts, GroupProgress
 from .machine_check import check_machine
@@ -39,22 +40,23 @@ def use_one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def train_one_group(folder: str, group: int, train: Train | None = None) -> str | None:
+def train_one_group(folder: str, group: int, train: Train | None = None, began: float | None = None) -> str | None:
     """Train one group of the campaign in `folder` to its end; return None, or what went wrong in one line.
 
     The group is trained whole, from its checkpoint if there is one, under its own lock, so that two processes never
     write the same results. Where memory runs out it is trained in halves, and so on down to single runs; its results
     then say so (`split_after_out_of_memory`, beside `copies`). A failure is also noted in the group's folder. Only
     KeyboardInterrupt and its kin get through, after the engine has written a checkpoint. `train` stands for the engine
-    in tests.
+    in tests; `began` is the monotonic time at which this process began to work for the group, by default now.
     """
+    began = time.monotonic() if began is None else began
     try:
         campaign = Campaign.open(folder)
     except Exception as error:
         return str(Failure.of(error))
     files = campaign.layout.group(group)
     try:
-        _train_locked(campaign, group, files, train)
+        _train_locked(campaign, group, files, train, began)
     except Exception as error:
         failure = Failure.of(error)
         files.note(files.failure, failure)
@@ -62,7 +64,7 @@ def train_one_group(folder: str, group: int, train: Train | None = None) -> str 
     return None
 
 
-def _train_locked(campaign: Campaign, group: int, files: GroupFolder, train: Train | None) -> None:
+def _train_locked(campaign: Campaign, group: int, files: GroupFolder, train: Train | None, began: float) -> None:
     from filelock import FileLock, Timeout
 
     if campaign.layout.stop.exists():
@@ -72,13 +74,13 @@ def _train_locked(campaign: Campaign, group: int, files: GroupFolder, train: Tra
         with FileLock(files.lock, timeout=_LOCK_WAIT_S):
             if not campaign.is_group_done(group):
                 files.failure.unlink(missing_ok=True)
-                _train(campaign, group, files, train)
+                _train(campaign, group, files, train, began)
             files.remove()
     except Timeout:
         raise CampaignError(f"{files.path}: another process is still training this group; try again later") from None
 
 
-def _train(campaign: Campaign, group: int, files: GroupFolder, train: Train | None) -> None:
+def _train(campaign: Campaign, group: int, files: GroupFolder, train: Train | None, began: float) -> None:
     if train is None:
         from ..engine import train_group as train
     check_machine(campaign.file, campaign.folder)
@@ -86,25 +88,32 @@ def _train(campaign: Campaign, group: int, files: GroupFolder, train: Train | No
     for run in runs:
         write_run(campaign.layout.run(run.run_id), run)
     copies = files.read_copies() or len(runs)
-    while not _train_parts(campaign, runs, copies, files, train):
+    while not _train_parts(campaign, runs, copies, files, train, began):
+        began = time.monotonic()
         copies = (copies + 1) // 2
         # Kept, so that the group is split in the same way wherever it is interrupted: its bits depend on it.
         write_json(files.parts, GroupParts(copies=copies).model_dump())
 
 
-def _train_parts(campaign: Campaign, runs: list[ProxyRun], copies: int, files: GroupFolder, train: Train) -> bool:
+def _train_parts(
+    campaign: Campaign, runs: list[ProxyRun], copies: int, files: GroupFolder, train: Train, began: float
+) -> bool:
     """Train a group, at most so many copies at once, and write results; say whether they fit into memory.
 
+    A run's result holds its part of the seconds that training took, those before an interruption included.
     Raises CampaignError where not even one copy fits.
     """
+    spent = files.read_seconds()
     parts = [runs[first : first + copies] for first in range(0, len(runs), copies)]
     for number, part in enumerate(parts):
         folders = [campaign.layout.run(run.run_id) for run in part]
         if all(is_done(folder) for folder in folders):
             continue
-        watch = _Watch(files, campaign.layout.stop, number, len(parts))
+        store = campaign.open_store()
+        spent = added(spent, {"start": time.monotonic() - began})
+        watch = _Watch(files, campaign.layout.stop, number, len(parts), spent)
         try:
-            results = train(part, campaign.open_store(), campaign.file.resolved_settings, files.checkpoint, watch)
+            results = train(part, store, campaign.file.resolved_settings, files.checkpoint, watch)
         except MemoryError as error:
             if copies > 1:
                 return False
@@ -112,23 +121,29 @@ def _train_parts(campaign: Campaign, runs: list[ProxyRun], copies: int, files: G
                 f"run {part[0].run_id!r} doesn't fit into memory, even alone: {error}; expected fewer workers, a "
                 "smaller batch_sequences or context_length, or a machine with more memory"
             ) from None
+        began = time.monotonic()
         for folder, run, result in zip(folders, part, results, strict=True):
             if result.run_id != run.run_id:
                 raise CampaignError(f"the engine returned run {result.run_id!r} in the place of {run.run_id!r}")
+            seconds = added(spent, result.engine.get("seconds", {}))
+            engine = {**result.engine, "seconds": {kind: value / len(part) for kind, value in seconds.items()}}
             if len(parts) > 1:
-                result = replace(result, engine={**result.engine, "split_after_out_of_memory": True})
-            write_result(folder, result)
+                engine["split_after_out_of_memory"] = True
+            write_result(folder, replace(result, engine=engine))
+        spent = {}
+        files.forget_seconds()
     return True
 
 
 class _Watch:
     """Notes the group's progress on disk, now and then, and stops the engine when the campaign is being stopped.
 
-    The group is trained in `parts` one after another, of which this is the one of this `number`.
+    The group is trained in `parts` one after another, of which this is the one of this `number`; `spent` are the
+    seconds before the engine's that no result holds yet.
     """
 
-    def __init__(self, files: GroupFolder, stop: Path, number: int, parts: int) -> None:
-        self._files, self._stop = files, stop
+    def __init__(self, files: GroupFolder, stop: Path, number: int, parts: int, spent: Mapping[Kind, float]) -> None:
+        self._files, self._stop, self._spent = files, stop, spent
         self._number, self._parts = number, parts
         self._first: tuple[float, float] | None = None
         self._noted = -_NOTE_EVERY_S
@@ -145,6 +160,11 @@ class _Watch:
         before, at = self._first = self._first or (taken, now)
         rate = (taken - before) / (now - at) if now > at else None
         note = GroupProgress(
-            step=int(taken), steps=progress.steps, steps_per_s=rate, host=platform.node(), pid=os.getpid()
+            step=int(taken),
+            steps=progress.steps,
+            steps_per_s=rate,
+            seconds=added(self._spent, progress.seconds),
+            host=platform.node(),
+            pid=os.getpid(),
         )
         self._files.note(self._files.progress, note)

@@ -13,6 +13,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import TextIO
 
@@ -28,10 +29,11 @@ def main() -> None:
 
 def train(folder: str, group: int) -> str | None:
     """Train one group in a process that is there for nothing else; return None, or what went wrong in one line."""
+    began = time.monotonic()
     from .group import train_one_group, use_one_thread  # torch takes seconds
 
     use_one_thread()
-    return train_one_group(folder, group)
+    return train_one_group(folder, group, began=began)
 
 
 def serve(train: Callable[[str, int], str | None]) -> None:

@@ -20,6 +20,7 @@ from ..models import build_model
 from ..results import CurvePoint, DomainLoss, Validation
 from ..runs import ProxyRun
 from ..settings import EngineSettings
+from ..stopwatch import Stopwatch
 from ._adamw import ALIVE, Moments
 from ._buffers import WeightLayout
 from ._hardware import HardwareChoice
@@ -36,12 +37,18 @@ _WORSE_THAN_GUESSING_NATS = 0.5
 
 class TrainingGroup:
     """Runs that share `ProxyRun.shared`, trained together. Everything that training changes is in `tensors`, `step`,
-    `curves` and `evaluations`, so that a checkpoint of these resumes to the same bits.
+    `curves` and `evaluations`, so that a checkpoint of these resumes to the same bits. `stopwatch` says what took time.
     """
 
     def __init__(
-        self, runs: Sequence[ProxyRun], store: TokenStore, settings: EngineSettings, hardware: HardwareChoice
+        self,
+        runs: Sequence[ProxyRun],
+        store: TokenStore,
+        settings: EngineSettings,
+        hardware: HardwareChoice,
+        stopwatch: Stopwatch | None = None,
     ) -> None:
+        self.stopwatch = stopwatch or Stopwatch()
         self.runs = tuple(runs)
         self.store = store
         self.settings = settings
@@ -109,7 +116,8 @@ class TrainingGroup:
         if self.step % self._curve_stride == 0 or self.step == self.steps:
             self._note_curve()
         if self.step in self.evaluate_steps:
-            self._evaluate()
+            with self.stopwatch.timing("evaluation"):
+                self._evaluate()
 
     def _batches(self) -> np.ndarray:
         """A batch for each copy, from its own mixture: (K, B, T + 1). Read ahead, as each reading has a cost."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from ...datasets.tokens.store import TokenStore
 from ..results import RunResult
 from ..runs import ProxyRun
 from ..settings import EngineSettings
+from ..stopwatch import Kind, Stopwatch
 from ._checkpoint import load_checkpoint, save_checkpoint
 from ._group import TrainingGroup
 from ._hardware import resolve
@@ -26,12 +27,13 @@ _REPORT_EVERY_S = 1.0
 
 
 class TrainingProgress(NamedTuple):
-    """How far a group is: steps taken of all, and tokens that all copies together have seen."""
+    """How far a group is: steps taken of all, tokens that all copies have seen, seconds of this process by kind."""
 
     step: int
     steps: int
     tokens: int
     copies: int
+    seconds: Mapping[Kind, float]
 
 
 @gives_memory_back
@@ -65,21 +67,27 @@ def train_group(
         raise ConfigError(
             f"shape.vocab_size: got {vocab_size}; the token store has {store.vocab_size} different tokens"
         )
-    hardware = resolve(settings, runs)
-    group = TrainingGroup(runs, store, settings, hardware)
+    watch = Stopwatch()
+    with watch.timing("compile"):  # the native kernels; torch compiles in the first step
+        hardware = resolve(settings, runs)
+    group = TrainingGroup(runs, store, settings, hardware, watch)
     load_checkpoint(group, checkpoint)
     first_step = group.step
     started = time.monotonic()
     reported = saved = started
     with _interruptible() as interrupted:
         while not group.finished:
-            group.advance()
+            compiles = hardware.compiled and hardware.kernels is None and group.step == first_step
+            with watch.timing("compile" if compiles else "steps"):
+                group.advance()
             now = time.monotonic()
             if report is not None and now - reported >= _REPORT_EVERY_S:
                 reported = now
-                report(_progress(group))
+                with watch.timing("writing"):
+                    report(_progress(group))
             if interrupted.is_set() or now - saved >= settings.checkpoint_every_s:
-                save_checkpoint(group, checkpoint)
+                with watch.timing("writing"):
+                    save_checkpoint(group, checkpoint)
                 saved = time.monotonic()
             if interrupted.is_set():
                 raise KeyboardInterrupt
@@ -92,7 +100,7 @@ def train_group(
 def _progress(group: TrainingGroup) -> TrainingProgress:
     copies = len(group.runs)
     tokens = group.step * group.runs[0].batch_tokens * copies
-    return TrainingProgress(group.step, group.steps, tokens, copies)
+    return TrainingProgress(group.step, group.steps, tokens, copies, group.stopwatch.seconds())
 
 
 def _results(group: TrainingGroup, steps_per_s: float) -> list[RunResult]:
@@ -100,7 +108,7 @@ def _results(group: TrainingGroup, steps_per_s: float) -> list[RunResult]:
     copies = len(group.runs)
     tokens_per_s = steps_per_s * group.runs[0].batch_tokens * copies
     engine = {**group.hardware.to_dict(), "copies": copies, "tokens_per_s": round(tokens_per_s, 1)}
-    engine |= group.computation.facts
+    engine |= {**group.computation.facts, "seconds": group.stopwatch.seconds()}
     diverged_steps = group.diverged_steps()
     results = []
     for copy, run in enumerate(group.runs):

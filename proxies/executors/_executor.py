@@ -40,6 +40,9 @@ class Executor(ABC):
     def __init__(self, workers: int | None = None, address: str | None = None) -> None:
         self.workers, self.address = workers, address
 
+    at_once: int = 1
+    """How many groups the last `run` trains at once; `run` sets it, for the account of workers' time."""
+
     @abstractmethod
     def run(self, jobs: Sequence[GroupJob], device: str) -> Generator[GroupOutcome | None, None, None]:
         """Start jobs in their order and yield the outcome of each as it ends; about once a second yield None.

@@ -59,6 +59,7 @@ class LocalExecutor(Executor):
     def run(self, jobs: Sequence[GroupJob], device: str) -> Generator[GroupOutcome | None, None, None]:
         gpus = _visible_gpus(device)
         count = min(len(jobs), self.workers or len(gpus) or usable_cores())
+        self.at_once = count
         waiting = deque(jobs)
         deaths = dict.fromkeys(jobs, 0)  # of its worker, by job
         events: _Events = queue.SimpleQueue()

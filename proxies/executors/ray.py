@@ -73,6 +73,8 @@ class RayExecutor(Executor):
             max_retries=DEATHS_ALLOWED - 1,
             retry_exceptions=False,
         )
+        room = int(ray.cluster_resources().get("GPU" if gpus and device != "cpu" else "CPU", 1))
+        self.at_once = max(1, min(len(jobs), self.workers or len(jobs), room))
         waiting, running = deque(jobs), {}
         try:
             while waiting or running:

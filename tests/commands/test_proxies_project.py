@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 
@@ -57,6 +58,16 @@ def test_status_counts_every_run(call_in, project):
     assert (status["total"], status["done"], status["complete"]) == (11, 11, True)
     assert status["stages"]["lr"]["done"] == 6
     assert "11" in call_in(project, "proxies", "status", "proxies").stdout
+
+
+def test_the_time_that_training_took_is_accounted_for(call_in, project):
+    spent = said(call_in(project, "proxies", "status", "proxies", "--json"))["time"]
+    assert spent["worker_s"] == pytest.approx(2 * spent["wall_s"])
+    assert sum(spent["seconds"].values()) == pytest.approx(spent["worker_s"], rel=0.01)
+    assert min(spent["seconds"][kind] for kind in ("start", "steps", "evaluation", "idle")) > 0
+    assert 0 < spent["outside_steps"] < 1
+    shown = call_in(project, "proxies", "train", "proxies").stdout
+    assert re.search(r"trained for \S+ on 2 workers: \d+ % training steps, \d+ % start and compilation, ", shown)
 
 
 def test_the_table_is_one_that_fit_reads(call_in, project):

@@ -24,7 +24,7 @@ from foretrain.proxies.campaign.worker import serve
 
 class TrainingProgress:
     def __init__(self, step, steps):
-        self.step, self.steps = step, steps
+        self.step, self.steps, self.seconds = step, steps, {"steps": 0.001 * step}
 
 def train(runs, store, settings, checkpoint, report):
     state = json.loads(checkpoint.read_text()) if checkpoint.exists() else [0, [run.run_id for run in runs]]

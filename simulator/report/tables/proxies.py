@@ -17,6 +17,7 @@ from ....core.units import format_count, format_duration, format_flops
 
 __all__ = ["design_view", "next_view", "planned_view", "status_view", "trained_view"]
 
+_WORTH_TELLING = 0.005  # share of the time below which a kind isn't named
 _STATES = ("done", "running", "planned", "diverged", "failed")
 
 
@@ -72,11 +73,12 @@ def next_view(plan: Any, project: Path) -> RenderableType:
     return Group(title, *([table] if plan.runs else []), *map(Text, lines), *notes, *after)
 
 
-def trained_view(folder: Path, status: Any) -> RenderableType:
-    """The end of `simulate proxies train`: a `CampaignStatus`, and what to do next."""
+def trained_view(folder: Path, status: Any, spent: Any) -> RenderableType:
+    """The end of `simulate proxies train`: a `CampaignStatus`, the time of all stages, and what to do next."""
     counts = ", ".join(f"{status.counts[state]} {state}" for state in _STATES if status.counts[state])
     following = f"simulate proxies table {folder} --out runs.csv && simulate fit runs.csv --out predictor"
-    return Group(Text(f"{counts}; {format_count(status.tokens_done)} tokens"), *_busy([status]), Text(following))
+    lines = [Text(f"{counts}; {format_count(status.tokens_done)} tokens"), *_spent(spent), *_busy([status])]
+    return Group(*lines, Text(following))
 
 
 def planned_view(trained: Any) -> RenderableType:
@@ -115,15 +117,28 @@ def status_view(statuses: Mapping[str, Any]) -> RenderableType:
     return Group(table, *_busy(statuses.values()), *failures)
 
 
+def _spent(spent: Any) -> list[Text]:
+    """What a `CampaignTime` went into, in one line; nothing where it is None."""
+    if spent is None or not spent.wall_s:
+        return []
+    shares = dict(spent.shares)
+    start = shares.pop("start") + shares.pop("compile")
+    parts = {"training steps": shares.pop("steps"), "start and compilation": start, **shares}
+    words = [
+        f"{100 * share:.0f} % {what}" for what, share in parts.items() if share >= _WORTH_TELLING or "steps" in what
+    ]
+    workers = spent.worker_s / spent.wall_s
+    on = f"{workers:.2g} worker{'' if workers == 1 else 's'}"
+    return [Text(f"trained for {format_duration(spent.wall_s)} on {on}: {', '.join(words)}")]
+
+
 def _busy(statuses: Iterable[Any]) -> list[Text]:
     """A line where other work disturbed the measurement that a campaign's number format was chosen by."""
     chosen = sorted({status.plan.precision for status in statuses if status.plan is not None and status.plan.busy})
     if not chosen:
         return []
-    words = (
-        f"! the cores were busy when their speed was measured; by the shortest times, {' and '.join(chosen)} is used"
-    )
-    return [Text(words, style="yellow")]
+    told = f"! the cores were busy when their speed was measured; the shortest times decided for {' and '.join(chosen)}"
+    return [Text(told, style="yellow")]
 
 
 def _table(*names: str) -> Table:

@@ -207,7 +207,7 @@ def test_training_writes_every_result_once_and_leaves_nothing_else(create, runs)
     names = sorted(path.relative_to(campaign.folder).as_posix() for path in campaign.folder.rglob("*"))
     files = [f"runs/{run.run_id}/{name}" for run in runs for name in ("curve.csv", "result.json", "run.json")]
     folders = ["groups", "runs", *(f"runs/{run.run_id}" for run in runs)]
-    assert names == sorted([".lock", "campaign.json", *folders, *files])
+    assert names == sorted([".lock", "campaign.json", "time.json", *folders, *files])
     assert [share for _, share in said] == sorted(share for _, share in said)
     assert said[0] == ("checking the tokens", 0)
     assert said[-1][1] == 1

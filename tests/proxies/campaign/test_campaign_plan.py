@@ -102,7 +102,7 @@ def test_busy_cores_are_told_in_one_line(create, machine):
     status = create().status()
     plan = json.loads(json.dumps(status.to_dict()))["plan"]
     assert plan == {"device": "cpu", "precision": "bf16", "processor": "a fast one", "busy": True}
-    for view in (status_view({"main": status}), trained_view("c", status)):
+    for view in (status_view({"main": status}), trained_view("c", status, None)):
         console = Console(width=200)
         with console.capture() as told:
             console.print(view)
