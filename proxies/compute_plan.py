@@ -15,6 +15,7 @@ from pydantic import Field
 
 from ..core.model.architecture import Architecture
 from ..core.reading.fields import Frozen, Label, PositiveReal
+from .kernels import find_compiler, supports
 from .runs import GroupKey, ProxyRun
 from .settings import EngineSettings
 
@@ -25,8 +26,8 @@ Precision = Literal["fp32", "bf16"]
 
 _COPIES = 4
 _STACKING_PAYS_BELOW_PARAMS = 100_000
-"""Two workers of one compiled copy each against four stacked ones, tokens/s on AVX-512 in fp32: stacking gains at 41k
-parameters and loses from 223k up (benchmarks/README.md)."""
+"""Where torch computes: two workers of one compiled copy each against four stacked ones, tokens/s on AVX-512 in fp32:
+stacking gains at 41k parameters and loses from 223k up (benchmarks/README.md)."""
 
 
 class Program(NamedTuple):
@@ -72,9 +73,13 @@ def copies_of(program: Program, settings: EngineSettings, device: Device) -> int
     """Return how many runs of one shape are trained together, at most."""
     if settings.group_size != "auto":
         return settings.group_size
-    if device == "cuda" or program.shape.params_total < _STACKING_PAYS_BELOW_PARAMS:
+    if device == "cuda":
         return _COPIES
-    return 1
+    # The kernels train copies one after the other, so that a worker gains nothing by several.
+    by_kernels = settings.compile != "never" and supports(program.model, program.shape) and find_compiler() is not None
+    if by_kernels or program.shape.params_total >= _STACKING_PAYS_BELOW_PARAMS:
+        return 1
+    return _COPIES
 
 
 def grouped(runs: Sequence[ProxyRun], settings: EngineSettings, device: Device) -> list[list[ProxyRun]]:

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from ...core.errors import ConfigError
+from ..kernels import find_compiler, supports
 from ..runs import ProxyRun
 from ..settings import EngineSettings
 from ._plan import device_of, measure_plan
-from .native.library import Library, find_compiler, load_library
-from .native.transformer import supports
+from .native.library import Library, load_library
 
 __all__ = ["HardwareChoice", "resolve"]
 

@@ -16,7 +16,7 @@ from foretrain.proxies.engine import _train as train_module
 from foretrain.proxies.engine import train_group
 from foretrain.proxies.engine._group import TrainingGroup
 from foretrain.proxies.engine._hardware import resolve
-from foretrain.proxies.engine.native.library import find_compiler
+from foretrain.proxies.kernels import find_compiler
 from foretrain.proxies.settings import EngineSettings
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -13,12 +13,13 @@ from foretrain.proxies.engine._group import TrainingGroup
 from foretrain.proxies.engine._hardware import resolve
 from foretrain.proxies.engine.native import library
 from foretrain.proxies.engine.native.computation import NativeComputation
+from foretrain.proxies.kernels import find_compiler
 from foretrain.proxies.models import build_model
 from foretrain.proxies.settings import EngineSettings
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
-    pytest.mark.skipif(library.find_compiler() is None, reason="the kernels take a C++ compiler"),
+    pytest.mark.skipif(find_compiler() is None, reason="the kernels take a C++ compiler"),
 ]
 
 PLAIN = {"layers": 2, "width": 24, "heads": 2, "ffn_width": 40, "vocab_size": 33, "context_length": 17, "short_conv": 4}
@@ -190,5 +191,5 @@ def test_another_processor_has_another_key(monkeypatch, tmp_path):
     for flags in ("avx2", "avx2 avx512f"):
         described.write_text(f"processor\t: 0\nmodel name\t: a processor\nflags\t\t: {flags}\n")
         monkeypatch.setattr(library, "_CPU_INFO", described)
-        keys.append(library._key(b"source", library.find_compiler(), []))
+        keys.append(library._key(b"source", find_compiler(), []))
     assert keys[0] != keys[1]

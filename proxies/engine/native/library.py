@@ -9,7 +9,6 @@ import hashlib
 import logging
 import os
 import platform
-import shutil
 import stat
 import subprocess
 import tempfile
@@ -19,8 +18,9 @@ from importlib import resources
 from pathlib import Path
 
 from ....core.files import write_bytes
+from ...kernels import find_compiler
 
-__all__ = ["Library", "find_compiler", "load_library"]
+__all__ = ["Library", "load_library"]
 
 _log = logging.getLogger(__name__)
 
@@ -35,14 +35,6 @@ class Library:
 
     functions: ctypes.CDLL
     key: str
-
-
-def find_compiler() -> str | None:
-    """The C++ compiler of this machine: $CXX, or the first that is found; None where there is none."""
-    for name in (os.environ.get("CXX"), "g++", "clang++", "c++"):
-        if name and (found := shutil.which(name)):
-            return found
-    return None
 
 
 @functools.cache

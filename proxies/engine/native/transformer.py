@@ -16,14 +16,9 @@ from ....core.model.architecture import Architecture
 from ...models.transformer import NORM_EPSILON, rotation
 from .calls import Call, Kernels, product
 
-__all__ = ["TransformerPasses", "supports"]
+__all__ = ["TransformerPasses"]
 
 Weights = Mapping[str, Tensor]
-
-
-def supports(model: str, shape: Architecture) -> bool:
-    """Whether the kernels have this architecture: the transformer with a gated feed-forward network."""
-    return model == "transformer" and shape.ffn_gated
 
 
 class Buffers:
