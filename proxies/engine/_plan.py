@@ -29,7 +29,7 @@ __all__ = ["device_of", "measure_plan", "what_is_missing"]
 _WORTH_IT = 1.2  # below that, bf16's rounding isn't worth what it gains
 _ROUNDS = 3
 _ATTEMPTS = 3
-_AGREEMENT = 1.25  # rounds that differ by more were disturbed, and are repeated
+_AGREEMENT = 1.25  # where the two shortest rounds differ by more, other work disturbed them, and they are repeated
 _MOST_SHAPES = 5
 _SHAPE_FLOPS = 1e9  # of one shape's products, each once: of larger ones fewer rows are taken; some 10 ms of one core
 _FEWEST_ROWS = 64
@@ -126,7 +126,7 @@ def _measure(flops: Mapping[Program, float]) -> _Measured:
                 for precision in formats:
                     times = (weights[p] / products[p, precision].measure() for p in sample)
                     rounds[precision].append(math.fsum(times))
-            busy = any(max(times) > _AGREEMENT * min(times) for times in rounds.values())
+            busy = any(sorted(times)[1] > _AGREEMENT * min(times) for times in rounds.values())
             if not busy:
                 break
     found: dict[Program, dict[Precision, float]] = {

@@ -70,18 +70,23 @@ def test_the_campaigns_flops_decide_between_shapes_that_disagree(clock):
 
 
 @pytest.mark.parametrize(
-    ("disturbed", "attempts", "busy"),
-    [(lambda number: False, 1, False), (lambda number: number == 0, 2, False), (lambda number: number % 2, 3, True)],
-    ids=["quiet", "once", "always"],
+    ("slowness", "attempts", "busy"),
+    [
+        (lambda number: 1, 1, False),
+        (lambda number: 3 if number == 1 else 1, 1, False),
+        (lambda number: (1, 1.5, 2)[number] if number < 3 else 1, 2, False),
+        (lambda number: (1, 1.5, 2)[number % 3], 3, True),
+    ],
+    ids=["quiet", "in one round", "at first", "always"],
 )
-def test_disturbed_rounds_are_repeated_and_the_shortest_times_count(clock, monkeypatch, disturbed, attempts, busy):
-    """As when another program has the core in every second round."""
+def test_disturbed_rounds_are_repeated_and_the_shortest_times_count(clock, monkeypatch, slowness, attempts, busy):
+    """Other programs have the core for a part of some rounds."""
     measured, measure = [], _plan._Products.measure
     monkeypatch.setattr(_plan._Products, "measure", lambda products: measured.append(products) or measure(products))
 
     def seconds(narrow, rows, inner, columns):
         number = (len(measured) - 1) // 2  # of the round, each of fp32 and bf16
-        return 2e-11 * rows * inner * columns * (1.5 if disturbed(number) else 1) / (2 if narrow else 1)
+        return 2e-11 * rows * inner * columns * slowness(number) / (2 if narrow else 1)
 
     clock(seconds)
     plan = measure_plan([run()], CPU)
