@@ -38,7 +38,7 @@ from .campaign.campaign_files import read_model
 from .campaign.campaign_status import CampaignStatus
 from .campaign.campaign_table import results_table
 from .campaign.campaign_time import CampaignTime
-from .compute_plan import Device
+from .compute_plan import ComputePlan, Device
 from .design.design import Design, design
 from .design.estimate import Estimate, Machine, Speed, estimate, measure_speed
 from .design.learning_rate import LearningRateChoice, lr_trials, pick_lr
@@ -74,6 +74,7 @@ class _ProjectFile(Frozen):
         default={}, description="Speed of training by width of the model, as measured then."
     )
     device: Device
+    plan: ComputePlan | None = Field(default=None, description="What all of its campaigns are computed with.")
 
 
 class Project:
@@ -145,7 +146,7 @@ class Project:
         require("training proxies", "torch", "safetensors")  # before minutes of reading text, not after
         tokens = tokens_folder(space.corpora_path)
         store = prepare(Corpus.load(space.corpora_path), tokens, progress)
-        machine = _machine(space, store.vocab_size, workers)
+        machine, plan = _machine(space, store.vocab_size, workers)
         file = _ProjectFile(
             foretrain=__version__,
             space=space.to_mapping(),
@@ -156,6 +157,7 @@ class Project:
             speed_flops_per_s=machine.speed.flops_per_s,
             training_flops_per_s=dict(machine.speed.training),
             device=machine.speed.device,
+            plan=plan,
         )
         project = cls(path, file)
         project.design()  # refuses what can't be trained before anything is written
@@ -336,7 +338,9 @@ class Project:
 
     def _write(self, folder: Path, runs: Sequence[ProxyRun], seconds: float) -> Campaign:
         tokens = Path(os.path.normpath(self.folder / self._file.tokens))
-        return Campaign.create(folder, runs, tokens, self.space.engine, self.space.to_mapping(), seconds)
+        return Campaign.create(
+            folder, runs, tokens, self.space.engine, self.space.to_mapping(), seconds, self._file.plan
+        )
 
     @property
     def machine(self) -> Machine:
@@ -351,20 +355,16 @@ def tokens_folder(corpora: str | os.PathLike[str]) -> Path:
     return Path(corpora).with_suffix(".tokens")
 
 
-def _machine(space: ProxySpace, vocab_size: int, workers: int | None) -> Machine:
-    """Measure the machine: the device that the engine would take, one worker per core or GPU, and steps of its shapes.
+def _machine(space: ProxySpace, vocab_size: int, workers: int | None) -> tuple[Machine, ComputePlan]:
+    """Measure the machine: one worker per core or GPU, steps of the space's shapes, and how to compute all of them.
 
     Products of a CPU are measured in fp32, whatever it computes in: the constants for what isn't measured itself hold
     against that speed, while the peak of its bf16 units, ten times as high, is out of reach of models this small.
     """
     import torch
 
-    from .engine import device_of, measure_plan, measure_training
+    from .engine import measure_plan, measure_training
 
-    device = device_of(space.engine)
-    speed = measure_speed(device, measure_plan((), space.engine).precision if device == "cuda" else "fp32")
-    if workers is None:
-        workers = torch.cuda.device_count() if device == "cuda" else usable_cores()
     alike = [
         ProxyRun(
             run_id=f"n{shape.params_total}",
@@ -376,7 +376,13 @@ def _machine(space: ProxySpace, vocab_size: int, workers: int | None) -> Machine
         )
         for shape in shapes(space, vocab_size).values()
     ]
-    return Machine(speed._replace(training=measure_training(alike, space.engine)), workers, space.engine)
+    plan = measure_plan(alike, space.engine)
+    decided = space.engine.model_copy(update={"device": plan.device, "precision": plan.precision})
+    on_gpu = plan.device == "cuda"
+    speed = measure_speed(plan.device, plan.precision if on_gpu else "fp32")
+    if workers is None:
+        workers = torch.cuda.device_count() if on_gpu else usable_cores()
+    return Machine(speed._replace(training=measure_training(alike, decided)), workers, space.engine), plan
 
 
 def _named(progress: Progress | None, stage: str) -> Progress | None:

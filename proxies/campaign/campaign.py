@@ -19,6 +19,7 @@ from ...core.files import write_json
 from ...core.progress import Progress
 from ...core.version import __version__
 from ...datasets.tokens.store import TokenStore
+from ..compute_plan import ComputePlan
 from ..executors import Executor, GroupJob
 from ..results import RunResult
 from ..runs import ProxyRun
@@ -64,6 +65,7 @@ class Campaign:
         settings: EngineSettings,
         space: Mapping[str, Any] | None = None,
         predicted_s: float | None = None,
+        plan: ComputePlan | None = None,
     ) -> Campaign:
         """Write a campaign into a new or empty folder; the same campaign again is the one that is there.
 
@@ -76,6 +78,7 @@ class Campaign:
             settings: How to compute.
             space: The design that the runs come from, kept for the record.
             predicted_s: The wall-clock seconds that the design expects, kept for the record.
+            plan: What was decided for a larger list of runs, of which these are a part.
 
         Raises:
             CampaignError: The folder holds anything else, run ids can't be used, or the runs don't fit the tokens.
@@ -85,7 +88,7 @@ class Campaign:
         path = Path(folder)
         file = new_campaign_file(path, runs, TokenStore.open(store_folder), settings, space, predicted_s)
         if claim_folder(path):
-            write_json(path / "campaign.json", planned(file).model_dump(mode="json"))
+            write_json(path / "campaign.json", planned(file, plan).model_dump(mode="json"))
         there = cls.open(path)
         if not there.file.same_campaign(file):
             raise CampaignError(

@@ -64,12 +64,12 @@ def claim_folder(folder: Path) -> bool:
     return not there
 
 
-def planned(file: CampaignFile) -> CampaignFile:
-    """The file with its plan and the groups that follow from it; what is `auto` is decided for this machine.
+def planned(file: CampaignFile, decided: ComputePlan | None = None) -> CampaignFile:
+    """The file with its plan and the groups that follow from it; what is `auto` is as `decided`, else for this machine.
 
     Raises ConfigError if a GPU is asked for and there is none, or for a model that can't have its shape.
     """
-    plan = _plan(file.runs, file.settings)
+    plan = _plan(file.runs, file.settings) if decided is None else _extended(decided, file.runs, file.settings)
     groups = grouped(file.runs, file.settings, plan.device)
     return file.model_copy(
         update={"plan": plan, "groups": tuple(tuple(run.run_id for run in group) for group in groups)}
@@ -84,6 +84,11 @@ def _plan(runs: Sequence[ProxyRun], settings: EngineSettings) -> ComputePlan:
         return measure_plan(runs, settings)
     shapes = shape_plans(runs, settings, device, {})
     return ComputePlan(device=device, precision=precision, processor=processor_name(), shapes=shapes)
+
+
+def _extended(decided: ComputePlan, runs: Sequence[ProxyRun], settings: EngineSettings) -> ComputePlan:
+    """A plan that was made for more runs than these, for these."""
+    return decided.model_copy(update={"shapes": shape_plans(runs, settings, decided.device, {})})
 
 
 def _store_facts(store: TokenStore, campaign: Path) -> StoreFacts:

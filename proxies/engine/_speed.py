@@ -14,7 +14,7 @@ from ..settings import EngineSettings
 from ._adamw import Moments
 from ._buffers import WeightLayout
 from ._hardware import resolve
-from ._plan import device_of, measure_plan
+from ._plan import device_of
 from .native.computation import NativeComputation
 
 __all__ = ["measure_training"]
@@ -27,8 +27,8 @@ _TIMING_S = 0.2
 def measure_training(runs: Sequence[ProxyRun], settings: EngineSettings) -> dict[int, float]:
     """Return training FLOPs per second of one worker by width, of shapes that the kernels compute.
 
-    Takes some seconds: a few steps of at most four shapes, in the number format that the runs together would get.
-    Shapes that torch computes aren't measured, as it would have to compile them first.
+    Takes some seconds: a few steps of at most four shapes. Shapes that torch computes aren't measured, as it would have
+    to compile them first.
     """
     device = device_of(settings)
     by_width = {run.shape.width: run for run in runs if uses_kernels(Program.of(run.shared), settings, device)}
@@ -37,11 +37,10 @@ def measure_training(runs: Sequence[ProxyRun], settings: EngineSettings) -> dict
     widths = sorted(by_width)
     stride = max(1.0, (len(widths) - 1) / (_MOST_SHAPES - 1))
     sample = [by_width[widths[round(place * stride)]] for place in range(min(len(widths), _MOST_SHAPES))]
-    wanted = settings.model_copy(update={"precision": measure_plan(runs, settings).precision})
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return {run.shape.width: speed for run in sample if (speed := _flops_per_s(run, wanted))}
+        return {run.shape.width: speed for run in sample if (speed := _flops_per_s(run, settings))}
     finally:
         torch.set_num_threads(threads)
 

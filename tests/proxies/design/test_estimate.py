@@ -131,8 +131,9 @@ def test_a_cpu_is_measured_in_fp32_whatever_it_computes_in(monkeypatch):
     asked = []
     monkeypatch.setattr(project, "measure_speed", lambda *kind: asked.append(kind) or Speed(1e11, kind[0]))
     space = {"corpora": "corpora.yaml", "sizes": ["20k"], "tokens": ["1M"], "engine": {"device": "cpu"}}
-    machine = project._machine(ProxySpace.from_mapping(space), 256, 1)
+    machine, plan = project._machine(ProxySpace.from_mapping(space), 256, 1)
     assert asked == [("cpu", "fp32")]
+    assert plan.device == "cpu"
     assert find_compiler() is None or list(machine.speed.training) == [16]
 
 
