@@ -78,7 +78,7 @@ def _write_project(folder: str, overwrite: bool) -> None:
     source = resources.files("foretrain.examples.project")
     for target in targets:
         write_text(target, source.joinpath(target.name).read_text(encoding="utf-8"))
-    click.echo(f"wrote {', '.join(map(str, targets))}; next, about six minutes of training:")
+    click.echo(f"wrote {', '.join(map(str, targets))}; next, about two minutes of training:")
     if folder not in (".", "./"):
         click.echo(f"cd {shlex.quote(folder)}")
     for command in _NEXT_COMMANDS:

@@ -3,8 +3,8 @@
 //
 // Letters in shapes: B sequences, T tokens, N = B·T rows, D width, H query heads, G key heads (G ≤ H), C head width,
 // F inner width, V vocabulary, P numbers in the weights. Arrays are dense and row-major. Activations and working
-// weights are `Real`: float, or bf16 (with -DBF16) that is widened where it is read and rounded where it is written. The
-// residual stream, its gradient and all sums are float. Nothing is allocated: callers bring the scratch memory.
+// weights are `Real`: float, or bf16 (with -DBF16) that is widened where it is read and rounded where it is written.
+// The residual stream, its gradient and all sums are float. Nothing is allocated: callers bring the scratch memory.
 
 #include <cmath>
 #include <cstdint>
@@ -73,8 +73,8 @@ static inline float total(Vector v) {
 
 static inline int64_t round_up(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
 
-// e^x for x ≤ 88, a float or a vector of them: 2^n · e^r with |r| ≤ ln 2 / 2, e^r by its Taylor series to degree 6 (error
-// 1.2e-7). Adding 1.5 · 2^23 rounds to a whole number n, which is then in the low bits. NaN stays NaN.
+// e^x for x ≤ 88, a float or a vector of them: 2^n · e^r with |r| ≤ ln 2 / 2, e^r by its Taylor series to degree 6
+// (error 1.2e-7). Adding 1.5 · 2^23 rounds to a whole number n, which is then in the low bits. NaN stays NaN.
 template <typename Float, typename Bits>
 static inline Float exponential(Float x) {
     x = x > 88.0f ? 0.0f * x + 88.0f : x;
@@ -100,9 +100,9 @@ static inline float sigmoid(float x) { return 1.0f / (1.0f + exponential(-x)); }
 
 // stream ← stream + branch (where there is one); out ← normed + convolution of normed over the last `taps` tokens,
 // normed = stream / root mean square · gain. `inverse` keeps 1 / root mean square for the way back.
-extern "C" void norm_forward(const float* stream, const Real* branch, const float* gain, const float* taps, float* added,
-                  float* inverse, Real* out, float* scratch, int64_t B, int64_t T, int64_t D, int64_t tap_count,
-                  float epsilon) {
+extern "C" void norm_forward(const float* stream, const Real* branch, const float* gain, const float* taps,
+                             float* added, float* inverse, Real* out, float* scratch, int64_t B, int64_t T, int64_t D,
+                             int64_t tap_count, float epsilon) {
     for (int64_t b = 0; b < B; b++) {
         for (int64_t t = 0; t < T; t++) {
             const int64_t row = (b * T + t) * D;
@@ -145,18 +145,18 @@ extern "C" void norm_forward(const float* stream, const Real* branch, const floa
     }
 }
 
-// From the gradient of `out` (gradient) to that of the stream, which is added to `stream_gradient` and, where `narrowed`
-// is given, written there as Real too; gain_gradient (D) and taps_gradient (taps, D) are overwritten.
-extern "C" void norm_backward(const Real* gradient, const float* stream, const float* inverse, const float* gain, const float* taps,
-                   float* stream_gradient, Real* narrowed, Real* gain_gradient, Real* taps_gradient, float* scratch,
-                   int64_t B, int64_t T, int64_t D, int64_t tap_count) {
-    float* of_gain = scratch;                        // (D)
-    float* of_taps = of_gain + D;                    // (taps, D)
-    float* weight = of_taps + tap_count * D;         // (taps, D): taps as float, the first with the 1 of the direct path
-    float* wide_gain = weight + tap_count * D;       // (D)
-    float* of_normed = wide_gain + D;                // (D)
-    float* out_gradient = of_normed + D;             // (T, D)
-    float* unit = out_gradient + T * D;              // (T, D): stream / root mean square
+// From the gradient of `out` (gradient) to that of the stream, which is added to `stream_gradient` and, where
+// `narrowed` is given, written there as Real too; gain_gradient (D) and taps_gradient (taps, D) are overwritten.
+extern "C" void norm_backward(const Real* gradient, const float* stream, const float* inverse, const float* gain,
+                              const float* taps, float* stream_gradient, Real* narrowed, Real* gain_gradient,
+                              Real* taps_gradient, float* scratch, int64_t B, int64_t T, int64_t D, int64_t tap_count) {
+    float* of_gain = scratch;                   // (D)
+    float* of_taps = of_gain + D;               // (taps, D)
+    float* weight = of_taps + tap_count * D;    // (taps, D): taps as float, the first with the 1 of the direct path
+    float* wide_gain = weight + tap_count * D;  // (D)
+    float* of_normed = wide_gain + D;           // (D)
+    float* out_gradient = of_normed + D;        // (T, D)
+    float* unit = out_gradient + T * D;         // (T, D): stream / root mean square
     for (int64_t d = 0; d < D * (1 + tap_count); d++) of_gain[d] = 0;
     for (int64_t d = 0; d < D; d++) wide_gain[d] = gain[d];
     for (int64_t i = 0; i < tap_count * D; i++) weight[i] = taps[i] + (i < D ? 1.0f : 0.0f);
@@ -223,8 +223,8 @@ extern "C" void norm_backward(const Real* gradient, const float* stream, const f
 // ------------------------------------------------------------------------------------------------------ attention
 
 // sums[r][j] ← Σ_c rows[r][c] · columns[c][j] for ROWS rows and j < count, in steps of two vectors.
-static inline void products(const float* rows, int64_t row_stride, const float* columns, int64_t column_stride, int64_t width,
-                     int64_t count, float* sums, int64_t sum_stride) {
+static inline void products(const float* rows, int64_t row_stride, const float* columns, int64_t column_stride,
+                            int64_t width, int64_t count, float* sums, int64_t sum_stride) {
     for (int64_t j = 0; j < count; j += 2 * LANES) {
         Vector left[ROWS] = {}, right[ROWS] = {};
         for (int64_t c = 0; c < width; c++) {
@@ -246,8 +246,8 @@ static inline void products(const float* rows, int64_t row_stride, const float* 
 
 // out[r] ← Σ_j weights[r][j] · values[j] for ROWS rows, each `width` (whole vectors) wide.
 template <int STEP>
-static inline void mix_columns(const float* weights, int64_t weight_stride, const float* values, int64_t width, int64_t count,
-                        float* out) {
+static inline void mix_columns(const float* weights, int64_t weight_stride, const float* values, int64_t width,
+                               int64_t count, float* out) {
     Vector sums[ROWS][STEP] = {};
     for (int64_t j = 0; j < count; j++) {
         Vector v[STEP];
@@ -265,7 +265,7 @@ static inline void mix_columns(const float* weights, int64_t weight_stride, cons
 }
 
 static inline void mix(const float* weights, int64_t weight_stride, const float* values, int64_t width, int64_t count,
-                float* out) {
+                       float* out) {
     int64_t at = 0;
     for (; at + 2 * LANES <= width; at += 2 * LANES)
         mix_columns<2>(weights, weight_stride, values + at, width, count, out + at);
@@ -309,8 +309,8 @@ static inline void spread(const float* weights, int64_t weight_stride, const flo
 
 // One head of one sequence, widened: rows (T, C) at `from` with a stride, turned by position where cos is given, into
 // `to` (T, width), padded by zeros, times a factor.
-static void read_head(const Real* from, int64_t stride, const float* cos, const float* sin, float factor, int64_t T, int64_t C,
-               int64_t width, float* to) {
+static void read_head(const Real* from, int64_t stride, const float* cos, const float* sin, float factor, int64_t T,
+                      int64_t C, int64_t width, float* to) {
     const int64_t half = C / 2;
     for (int64_t t = 0; t < T; t++) {
         const Real* x = from + t * stride;
@@ -333,7 +333,7 @@ static void read_head(const Real* from, int64_t stride, const float* cos, const 
 
 // The gradient of what `read_head` has read: the turn backwards.
 static void write_head(const float* from, const float* cos, const float* sin, float factor, int64_t T, int64_t C,
-                int64_t width, Real* to, int64_t stride) {
+                       int64_t width, Real* to, int64_t stride) {
     const int64_t half = C / 2;
     for (int64_t t = 0; t < T; t++) {
         const float* x = from + t * width;
@@ -364,16 +364,16 @@ static void transpose(const float* from, int64_t T, int64_t C, int64_t width, in
 static int64_t padded_length(int64_t T) { return (T + 2 * LANES - 1) / (2 * LANES) * (2 * LANES); }
 
 // qkv (N, (H + 2·G)·C) → out (N, H·C); `log_sums` (B, H, T) keeps the logarithm of each row's sum of exponentials.
-extern "C" void attention_forward(const Real* qkv, const float* cos, const float* sin, Real* out, float* log_sums, float* scratch,
-                       int64_t B, int64_t T, int64_t H, int64_t G, int64_t C) {
+extern "C" void attention_forward(const Real* qkv, const float* cos, const float* sin, Real* out, float* log_sums,
+                                  float* scratch, int64_t B, int64_t T, int64_t H, int64_t G, int64_t C) {
     const int64_t width = round_up(C), length = padded_length(T), rows = (T + ROWS - 1) / ROWS * ROWS;
     const int64_t stride = (H + 2 * G) * C;
-    float* query = scratch;                      // (rows, width)
-    float* key = query + rows * width;           // (rows, width)
-    float* keys = key + rows * width;            // (C, length)
-    float* value = keys + width * length;        // (rows, width)
-    float* scores = value + rows * width;        // (ROWS, length)
-    float* mixed = scores + ROWS * length;       // (rows, width)
+    float* query = scratch;                 // (rows, width)
+    float* key = query + rows * width;      // (rows, width)
+    float* keys = key + rows * width;       // (C, length)
+    float* value = keys + width * length;   // (rows, width)
+    float* scores = value + rows * width;   // (ROWS, length)
+    float* mixed = scores + ROWS * length;  // (rows, width)
     for (int64_t i = 0; i < width * length; i++) keys[i] = 0;
     for (int64_t i = T * width; i < rows * width; i++) query[i] = value[i] = 0;
     const float factor = 1.0f / std::sqrt(float(C));
@@ -419,21 +419,21 @@ extern "C" void attention_forward(const Real* qkv, const float* cos, const float
 }
 
 // From the gradient of `out` to that of qkv, both Real; the weights are computed again from `log_sums`.
-extern "C" void attention_backward(const Real* qkv, const float* cos, const float* sin, const Real* out, const float* log_sums,
-                        const Real* out_gradient, Real* qkv_gradient, float* scratch, int64_t B, int64_t T, int64_t H,
-                        int64_t G, int64_t C) {
+extern "C" void attention_backward(const Real* qkv, const float* cos, const float* sin, const Real* out,
+                                   const float* log_sums, const Real* out_gradient, Real* qkv_gradient, float* scratch,
+                                   int64_t B, int64_t T, int64_t H, int64_t G, int64_t C) {
     const int64_t width = round_up(C), length = padded_length(T), rows = (T + ROWS - 1) / ROWS * ROWS;
     const int64_t stride = (H + 2 * G) * C, size = rows * width;
-    float* query = scratch;                   // (rows, width) each
+    float* query = scratch;  // (rows, width) each
     float* key = query + size;
     float* value = key + size;
     float* of_mixed = value + size;
     float* of_query = of_mixed + size;
     float* of_key = of_query + size;
     float* of_value = of_key + size;
-    float* keys = of_value + size;            // (width, length)
-    float* values = keys + width * length;    // (width, length)
-    float* weights = values + width * length; // (BLOCK, length)
+    float* keys = of_value + size;             // (width, length)
+    float* values = keys + width * length;     // (width, length)
+    float* weights = values + width * length;  // (BLOCK, length)
     float* slopes = weights + BLOCK * length;  // (BLOCK, length)
     for (int64_t i = 0; i < 2 * width * length; i++) keys[i] = 0;
     for (int64_t i = 0; i < 4 * size; i++) query[i] = 0;
@@ -457,7 +457,8 @@ extern "C" void attention_backward(const Real* qkv, const float* cos, const floa
                 const int64_t end = block + BLOCK < T ? block + BLOCK : T;
                 for (int64_t i = block; i < end; i += ROWS) {
                     const int64_t seen = i + ROWS < T ? i + ROWS : T;
-                    float *rows_of_weights = weights + (i - block) * length, *rows_of_slopes = slopes + (i - block) * length;
+                    float *rows_of_weights = weights + (i - block) * length,
+                          *rows_of_slopes = slopes + (i - block) * length;
                     products(query + i * width, width, keys, length, C, seen, rows_of_weights, length);
                     products(of_mixed + i * width, width, values, length, C, seen, rows_of_slopes, length);
                     for (int64_t r = 0; r < ROWS; r++) {
@@ -521,8 +522,8 @@ extern "C" void gate_backward(const Real* inner, const Real* gradient, Real* inn
 
 // losses (N): cross-entropy in nats of logits (N, V); where `scale` isn't 0 the logits become their own gradient of
 // scale · Σ losses.
-extern "C" void cross_entropy(float* logits, const int64_t* targets, float* losses, float* scratch, int64_t N, int64_t V,
-                   float scale) {
+extern "C" void cross_entropy(float* logits, const int64_t* targets, float* losses, float* scratch, int64_t N,
+                              int64_t V, float scale) {
     for (int64_t n = 0; n < N; n++) {
         float* row = logits + n * V;
         float most = row[0], sum = 0;
@@ -552,8 +553,8 @@ extern "C" void embedding_forward(const float* table, const int64_t* tokens, flo
 }
 
 // table_gradient (V, D) ← the stream's gradient, summed by token; + what is there already where `add` isn't 0.
-extern "C" void embedding_backward(const float* stream_gradient, const int64_t* tokens, Real* table_gradient, float* scratch,
-                        int64_t N, int64_t V, int64_t D, int64_t add) {
+extern "C" void embedding_backward(const float* stream_gradient, const int64_t* tokens, Real* table_gradient,
+                                   float* scratch, int64_t N, int64_t V, int64_t D, int64_t add) {
     for (int64_t i = 0; i < V * D; i++) scratch[i] = add ? widen(table_gradient[i]) : 0.0f;
     for (int64_t n = 0; n < N; n++) {
         float* row = scratch + tokens[n] * D;
@@ -581,8 +582,8 @@ extern "C" double squares(const Real* gradient, int64_t P) {
 // AdamW, the averaged weights and the working copy in one pass over the flat buffers. Numbers up to stops[k] have the
 // learning rate times scales[k], and decay times decays[k]; `sizes` are those of one step in the order of `StepSizes`.
 extern "C" void adamw(const Real* gradient, float* master, float* first, float* second, float* average, Real* working,
-           const float* sizes, float shrink, const int64_t* stops, const float* scales, const float* decays,
-           int64_t segments) {
+                      const float* sizes, float shrink, const int64_t* stops, const float* scales, const float* decays,
+                      int64_t segments) {
     const float beta1 = sizes[2], beta2 = sizes[3], blend = sizes[7];
     const float correct1 = 1.0f / sizes[4], correct2 = 1.0f / sizes[5];
     for (int64_t k = 0; k < segments; k++) {
