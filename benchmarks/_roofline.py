@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from statistics import median
+from statistics import mean
 from typing import Any, NamedTuple
 
 import torch
@@ -73,14 +73,21 @@ def operators_of_ours(group: TrainingGroup) -> list[Operator]:
     clocks: list[list[float]] = [[] for _ in calls]
     for number, (call, clock) in enumerate(zip(list(calls), clocks, strict=True)):
         calls[number] = call._replace(run=lambda run=call.run, clock=clock: clock.append(_timed(run)))
+    updates: list[float] = []
+    update = computation._update
+    computation._update = lambda *step: updates.append(_timed(lambda: update(*step)))
     steps = [_timed(group.advance) for _ in range(_STEPS)]
     merged: dict[tuple[str, str], list[float]] = {}
     for number, call in enumerate(calls):
         found = merged.setdefault((call.name, "×".join(map(str, call.shape))), [0, 0.0, 0.0, 0.0])
-        for at, value in enumerate((1, median(clocks[number]), call.flops, call.moved_bytes)):
+        for at, value in enumerate((1, mean(clocks[number]), call.flops, call.moved_bytes)):
             found[at] += value
     operators = [Operator(*key, *values) for key, values in merged.items()]  # type: ignore[arg-type]
-    return [*operators, _rest(operators, median(steps))]
+    params = computation.layout.size
+    # Read: gradient, weights, moments, average; written: all but the gradient, and the working copy.
+    moved = params * (8 * 4 + 2 * computation.hardware.dtype.itemsize)
+    operators.append(Operator("update", str(params), 1, mean(updates), 20.0 * params, float(moved)))
+    return [*operators, _rest(operators, mean(steps))]
 
 
 def operators_of_plain(trainer: EagerTrainer) -> list[Operator]:
@@ -95,11 +102,12 @@ def operators_of_plain(trainer: EagerTrainer) -> list[Operator]:
     for event in profiler.key_averages(group_by_input_shape=True):
         seconds = event.self_cpu_time_total / 1e6 / _STEPS
         shapes = [shape for shape in event.input_shapes if shape]
-        flops, moved = _work(event.key, shapes)
+        calls = event.count / _STEPS
+        flops, moved = (None if work is None else work * calls for work in _work(event.key, shapes))
         shape = "×".join(map(str, shapes[0])) if shapes else ""
-        operators.append(Operator(event.key, shape, round(event.count / _STEPS), seconds, flops, moved))
+        operators.append(Operator(event.key, shape, round(calls), seconds, flops, moved))
     seen = sorted(operators, key=lambda operator: -operator.seconds)[:25]
-    return [*seen, _rest(seen, median(steps))]
+    return [*seen, _rest(seen, mean(steps))]
 
 
 def show(title: str, operators: Iterable[Operator], roof: Roof) -> None:
@@ -120,16 +128,17 @@ def show(title: str, operators: Iterable[Operator], roof: Roof) -> None:
 
 
 def _rest(operators: list[Operator], step_s: float) -> Operator:
-    """What of a step isn't in its operators: the update where it is none of them, data, Python."""
+    """What of a step isn't in its operators: data, Python."""
     rest = max(0.0, step_s - sum(operator.seconds for operator in operators))
-    return Operator("update, data, Python", "", 1, rest, None, None)
+    return Operator("data, Python", "", 1, rest, None, None)
 
 
 def _work(name: str, shapes: list[Any]) -> tuple[float | None, float | None]:
-    """FLOPs and bytes (fp32) of an operator of torch by its shapes; None where it isn't a product."""
+    """FLOPs and bytes (fp32) of one call of an operator of torch by its shapes; None where it isn't a product."""
     if name not in ("aten::mm", "aten::bmm", "aten::addmm") or len(shapes) < 2:
         return None, None
-    (*batch, rows, inner), (*_, columns) = shapes[-2], shapes[-1]
+    left, right = shapes[1:3] if name == "aten::addmm" else shapes[:2]  # one more where the product is written to it
+    (*batch, rows, inner), (*_, columns) = left, right
     copies = batch[0] if batch else 1
     moved = 4.0 * copies * (rows * inner + inner * columns + rows * columns)
     return 2.0 * copies * rows * inner * columns, moved

@@ -23,7 +23,6 @@ SPACE = {
     "seeds": 2,
     "mix": "uniform",
     "lr": {"low": 0.002, "high": 0.016, "points": 4, "sizes": [24, 56], "tokens": "1M"},
-    "engine": {"group_size": 1, "compile": "always"},
 }
 RESULTS = Path(__file__).parent / "results" / "ladder.csv"
 FEWEST_TOKENS_PER_PARAM = 5  # shorter runs are hardly past their warm-up, and bend the law of the rest
