@@ -66,7 +66,7 @@ def expected(computation, tokens, dtype=torch.float64):
 def found(computation, tokens):
     """The same from the kernels."""
     losses = computation._run(0, tokens[0], training=True)
-    return losses[None], computation.layout.split(computation._total_P[None].float())
+    return losses[None], computation.layout.split(computation._gradient_P[None].float())
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)

@@ -39,7 +39,7 @@ class NativeComputation(Computation):
         self._wide_KP = self.state.master.clone()
         self._weights_KP = self._wide_KP.to(self.hardware.dtype)  # in fp32 the same tensor
         self._gradient_P = torch.zeros_like(self._weights_KP[0])
-        self._total_P = self._gradient_P if self._parts == 1 else torch.zeros_like(self._gradient_P)
+        self._total_P = torch.zeros(self.layout.size)  # of the parts of a batch, where there are several
         self._buffers = Buffers(first.shape, self._sequences, self.hardware.dtype)
         gradients = self._named(self._gradient_P)
         self.passes = [
@@ -86,7 +86,7 @@ class NativeComputation(Computation):
         return torch.stack(losses)
 
     def _run(self, copy: int, tokens_BT: Tensor, training: bool) -> Tensor:
-        """Losses of each sequence, (B,); when training, the batch's gradient is then in `_total_P`."""
+        """Losses of each sequence, (B,); when training, the batch's gradient is then in `_gradient_P`."""
         buffers, passes = self._buffers, self.passes[copy]
         vocab_size = buffers.shape.vocab_size
         least, most = torch.aminmax(tokens_BT)
@@ -102,15 +102,21 @@ class NativeComputation(Computation):
                 call.run()
             losses.append(buffers.losses.view(shape).mean(1))
             if training and self._parts > 1:
-                if part == 0:
-                    self._total_P.copy_(self._gradient_P)
-                else:
-                    self._total_P.add_(self._gradient_P)
+                self._add_up(part)
         return torch.cat(losses)
+
+    def _add_up(self, part: int) -> None:
+        """Add the gradient of a part to those before it, in fp32; after the last it is that of the whole batch."""
+        if part == 0:
+            self._total_P.copy_(self._gradient_P)
+        else:
+            self._total_P.add_(self._gradient_P)
+        if part == self._parts - 1:
+            self._gradient_P.copy_(self._total_P)
 
     def _update(self, copy: int, step: int) -> None:
         """AdamW on one copy; it dies instead where its gradient isn't finite."""
-        state, gradient = self.state, self._total_P
+        state, gradient = self.state, self._gradient_P
         norm = math.sqrt(self._functions.squares(pointer(gradient), ctypes.c_int64(gradient.numel())))
         if not math.isfinite(norm):
             state.died[copy] = step
