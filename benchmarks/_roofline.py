@@ -77,8 +77,9 @@ def operators_of_ours(group: TrainingGroup) -> list[Operator]:
     merged: dict[tuple[str, str], list[float]] = {}
     for number, call in enumerate(calls):
         found = merged.setdefault((call.name, "×".join(map(str, call.shape))), [0, 0.0, 0.0, 0.0])
+        times = len(clocks[number]) // _STEPS  # in a step, whose batch may be computed in parts
         for at, value in enumerate((1, median(clocks[number]), call.flops, call.moved_bytes)):
-            found[at] += value
+            found[at] += times * value
     operators = [Operator(*key, *values) for key, values in merged.items()]  # type: ignore[arg-type]
     return [*operators, _rest(operators, median(steps))]
 
