@@ -80,8 +80,9 @@ def operators_of_ours(group: TrainingGroup) -> list[Operator]:
     merged: dict[tuple[str, str], list[float]] = {}
     for number, call in enumerate(calls):
         found = merged.setdefault((call.name, "×".join(map(str, call.shape))), [0, 0.0, 0.0, 0.0])
+        times = len(clocks[number]) // _STEPS  # in a step, whose batch may be computed in parts
         for at, value in enumerate((1, mean(clocks[number]), call.flops, call.moved_bytes)):
-            found[at] += value
+            found[at] += times * value
     operators = [Operator(*key, *values) for key, values in merged.items()]  # type: ignore[arg-type]
     params = computation.layout.size
     # Read: gradient, weights, moments, average; written: all but the gradient, and the working copy.

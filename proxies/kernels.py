@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shlex
 import shutil
 
 from ..core.model.architecture import Architecture
@@ -10,14 +12,19 @@ from ..core.model.architecture import Architecture
 __all__ = ["find_compiler", "supports"]
 
 
-def find_compiler() -> str | None:
-    """The C++ compiler of this machine: $CXX, or the first that is found; None where there is none."""
-    for name in (os.environ.get("CXX"), "g++", "clang++", "c++"):
-        if name and (found := shutil.which(name)):
-            return found
+def find_compiler() -> tuple[str, ...] | None:
+    """The C++ compiler of this machine, in words: $CXX, or the first that is found; None where there is none."""
+    for command in (os.environ.get("CXX", ""), "g++", "clang++", "c++"):
+        with contextlib.suppress(ValueError):  # a quotation mark that nothing closes
+            words = shlex.split(command)
+            if words and (found := shutil.which(words[0])):
+                return (found, *words[1:])
     return None
 
 
 def supports(model: str, shape: Architecture) -> bool:
-    """Whether the kernels have this architecture: the transformer with a gated feed-forward network."""
-    return model == "transformer" and shape.ffn_gated
+    """Whether there are kernels for this architecture, the transformer with a gated feed-forward network, and system.
+
+    Not on Windows, whose stack isn't aligned as g++ expects where vectors are kept on it.
+    """
+    return os.name == "posix" and model == "transformer" and shape.ffn_gated

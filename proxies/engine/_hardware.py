@@ -14,7 +14,7 @@ from ..kernels import find_compiler, supports
 from ..runs import ProxyRun
 from ..settings import EngineSettings
 from ._plan import device_of, measure_plan
-from .native.library import Library, load_library
+from .native.library import load_library
 
 __all__ = ["HardwareChoice", "resolve"]
 
@@ -68,24 +68,21 @@ def resolve(settings: EngineSettings, runs: Sequence[ProxyRun] = ()) -> Hardware
     precision = settings.precision
     if precision == "auto":
         precision = measure_plan(runs, settings).precision
-    library = _kernels(settings, runs, device, precision)
+    has_kernels = device == "cpu" and bool(runs) and supports(runs[0].model, runs[0].shape)
+    library = load_library(precision) if has_kernels and settings.compile != "never" else None
+    if has_kernels and settings.compile == "auto":
+        compiled = library is not None  # a compiler that fails at the kernels would fail torch too
+    else:
+        compiled = library is not None or _compiles(settings, runs)
     return HardwareChoice(
         device=device,
         device_name=device_name,
         precision=precision,
-        compiled=library is not None or _compiles(settings, runs),
+        compiled=compiled,
         kernels=None if library is None else library.key,
         threads=torch.get_num_threads(),
         torch_version=str(torch.__version__),
     )
-
-
-def _kernels(settings: EngineSettings, runs: Sequence[ProxyRun], device: str, precision: str) -> Library | None:
-    """The native kernels for a group, None where there are none for it or they aren't wanted."""
-    wanted = device == "cpu" and settings.compile != "never" and bool(runs)
-    if not wanted or not supports(runs[0].model, runs[0].shape):
-        return None
-    return load_library(precision)
 
 
 def _compiles(settings: EngineSettings, runs: Sequence[ProxyRun]) -> bool:

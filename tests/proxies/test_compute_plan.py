@@ -18,7 +18,7 @@ def run(number=0, width=32, tokens=1e6):
 @pytest.fixture
 def compiler(monkeypatch):
     """`compiler(there)`: whether this machine has a compiler."""
-    return lambda there: monkeypatch.setattr(compute_plan, "find_compiler", lambda: "/bin/c++" if there else None)
+    return lambda there: monkeypatch.setattr(compute_plan, "find_compiler", lambda: ("/bin/c++",) if there else None)
 
 
 @pytest.mark.parametrize(

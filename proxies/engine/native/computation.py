@@ -22,10 +22,11 @@ __all__ = ["NativeComputation"]
 # Rows of a part: with fewer, products are too small for the processor's matrix units; with more, activations leave its
 # caches (benchmarks/README.md, proxy_throughput.py).
 _MOST_ROWS = 2048
+_NO_TARGET = -1  # of a row that counts for nothing
 
 
 class NativeComputation(Computation):
-    """Copies train one after the other, each batch in parts of the same number of sequences."""
+    """Copies train one after the other, each batch in even parts."""
 
     def __init__(self, *facts: Any) -> None:
         super().__init__(*facts)
@@ -34,12 +35,14 @@ class NativeComputation(Computation):
             raise ConfigError("engine: the kernels can't be compiled here any more; expected a C++ compiler, as before")
         self._functions = library.functions
         first = self.runs[0]
-        self._sequences = _part(first.batch_sequences, first.shape.context_length)
-        self._parts = first.batch_sequences // self._sequences
+        most = max(1, _MOST_ROWS // first.shape.context_length)
+        self._parts = math.ceil(first.batch_sequences / most)
+        self._sequences = math.ceil(first.batch_sequences / self._parts)
         self._wide_KP = self.state.master.clone()
         self._weights_KP = self._wide_KP.to(self.hardware.dtype)  # in fp32 the same tensor
         self._gradient_P = torch.zeros_like(self._weights_KP[0])
-        self._total_P = torch.zeros(self.layout.size)  # of the parts of a batch, where there are several
+        # Of all parts, in fp32: in bf16 a sum of hundreds no longer takes up what is added.
+        self._total_P = torch.zeros(self.layout.size) if self._parts > 1 else None
         self._buffers = Buffers(first.shape, self._sequences, self.hardware.dtype)
         gradients = self._named(self._gradient_P)
         self.passes = [
@@ -96,23 +99,20 @@ class NativeComputation(Computation):
         shape = (self._sequences, buffers.length)
         losses = []
         for part, rows_BT in enumerate(tokens_BT.split(self._sequences)):
-            buffers.tokens.view(shape).copy_(rows_BT[:, :-1])
-            buffers.targets.view(shape).copy_(rows_BT[:, 1:])
+            count = len(rows_BT)
+            buffers.tokens.view(shape)[:count].copy_(rows_BT[:, :-1])
+            buffers.targets.view(shape)[:count].copy_(rows_BT[:, 1:])
+            buffers.targets.view(shape)[count:].fill_(_NO_TARGET)  # the last part may be smaller
             for call in calls:
                 call.run()
-            losses.append(buffers.losses.view(shape).mean(1))
-            if training and self._parts > 1:
-                self._add_up(part)
-        return torch.cat(losses)
-
-    def _add_up(self, part: int) -> None:
-        """Add the gradient of a part to those before it, in fp32; after the last it is that of the whole batch."""
-        if part == 0:
-            self._total_P.copy_(self._gradient_P)
-        else:
-            self._total_P.add_(self._gradient_P)
-        if part == self._parts - 1:
+            losses.append(buffers.losses.view(shape)[:count].mean(1))
+            if training and self._total_P is not None:
+                if part == 0:
+                    self._total_P.zero_()
+                self._total_P.add_(self._gradient_P)
+        if training and self._total_P is not None:
             self._gradient_P.copy_(self._total_P)
+        return torch.cat(losses)
 
     def _update(self, copy: int, step: int) -> None:
         """AdamW on one copy; it dies instead where its gradient isn't finite."""
@@ -140,9 +140,3 @@ class _Segments:
         stops = torch.cat((changes.nonzero().flatten() + 1, torch.tensor([len(scales_P)])))
         self._kept = (stops, scales_P[stops - 1].contiguous(), decays_P[stops - 1].contiguous())
         self.arguments = (*(pointer(tensor) for tensor in self._kept), ctypes.c_int64(len(stops)))
-
-
-def _part(sequences: int, length: int) -> int:
-    """The largest number of sequences that divides a batch and has at most `_MOST_ROWS` tokens; at least one."""
-    most = max(1, min(sequences, _MOST_ROWS // length))
-    return next(count for count in range(most, 0, -1) if sequences % count == 0)

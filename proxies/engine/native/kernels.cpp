@@ -520,12 +520,17 @@ extern "C" void gate_backward(const Real* inner, const Real* gradient, Real* inn
     }
 }
 
-// losses (N): cross-entropy in nats of logits (N, V); where `scale` isn't 0 the logits become their own gradient of
-// scale · Σ losses.
+// losses (N): cross-entropy in nats of logits (N, V), 0 for a row whose target is negative; where `scale` isn't 0 the
+// logits become their own gradient of scale · Σ losses.
 extern "C" void cross_entropy(float* logits, const int64_t* targets, float* losses, float* scratch, int64_t N,
                               int64_t V, float scale) {
     for (int64_t n = 0; n < N; n++) {
         float* row = logits + n * V;
+        if (targets[n] < 0) {
+            losses[n] = 0;
+            for (int64_t v = 0; v < V; v++) row[v] = 0;
+            continue;
+        }
         float most = row[0], sum = 0;
 #pragma omp simd reduction(max : most)
         for (int64_t v = 0; v < V; v++) most = row[v] > most ? row[v] : most;
@@ -535,7 +540,7 @@ extern "C" void cross_entropy(float* logits, const int64_t* targets, float* loss
             scratch[v] = e;
             sum += e;
         }
-        losses[n] = most + std::log(sum) - row[targets[n]];
+        losses[n] = (most - row[targets[n]]) + std::log(sum);
         if (scale == 0) continue;
         const float share = scale / sum;
         scratch[targets[n]] -= sum;

@@ -12,11 +12,12 @@ import platform
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from ....core.errors import InputError
 from ....core.files import write_bytes
 from ...kernels import find_compiler
 
@@ -48,51 +49,84 @@ def load_library(precision: str) -> Library | None:
     try:
         flags = (*_FLAGS, "-DBF16") if precision == "bf16" else _FLAGS
         key = _key(source, compiler, flags)
-        with _folder() as folder:
-            path = folder / f"kernels-{key}.so"
-            if not path.is_file():
-                _compile(source, compiler, flags, path)
-            return Library(ctypes.CDLL(str(path)), key)
+        return Library(_opened(source, (*compiler, *flags), key), key)
     except (OSError, subprocess.SubprocessError) as error:
-        said = getattr(error, "stderr", None) or error
-        _log.warning("%s can't compile the kernels of proxies, which are trained without, slower: %s", compiler, said)
+        said = str(getattr(error, "stderr", None) or error).strip()
+        words = " ".join(compiler)
+        _log.warning("%s can't compile the kernels of proxies, which are trained without, slower: %s", words, said)
         return None
 
 
-def _key(source: bytes, compiler: str, flags: Sequence[str]) -> str:
+def _key(source: bytes, compiler: Sequence[str], flags: Sequence[str]) -> str:
     """Digest of everything that decides what the library computes and whether this processor can run it."""
-    version = subprocess.run([compiler, "--version"], capture_output=True, check=True, timeout=_TIMEOUT_S).stdout
+    version = _output([*compiler, "--version"])
     # A home folder may be shared by machines whose processors differ.
     about_cpu = [platform.machine(), platform.processor()]
     with contextlib.suppress(OSError):
         lines = _CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
         about_cpu += sorted({line for line in lines if line.split("\t")[0] in ("model name", "flags", "Features")})
-    facts = [source, version, *(text.encode() for text in (*flags, *about_cpu))]
+    facts = [source, *(text.encode() for text in (version, *compiler[1:], *flags, *about_cpu))]
     return hashlib.sha256(b"\0".join(facts)).hexdigest()[:16]
 
 
-def _compile(source: bytes, compiler: str, flags: Sequence[str], path: Path) -> None:
-    """Write the library to `path`, whole."""
+def _opened(source: bytes, command: Sequence[str], key: str) -> ctypes.CDLL:
+    """The library of this key: from the cache, else compiled, and then kept there if it can be."""
+    cache = _cache()
+    if cache is not None and (found := _intact(cache, key)):
+        with contextlib.suppress(OSError):  # a file system from which nothing is run, for one
+            return ctypes.CDLL(str(found))
     with tempfile.TemporaryDirectory() as folder:
-        made, written = Path(folder, "kernels.so"), Path(folder, "kernels.cpp")
-        written.write_bytes(source)
-        tuned = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
-        command = [compiler, *flags, tuned, "-fPIC", "-shared", "-o", str(made), str(written)]
-        subprocess.run(command, capture_output=True, check=True, timeout=_TIMEOUT_S, encoding="utf-8")
-        write_bytes(path, made.read_bytes())
+        made = _compiled(source, command, Path(folder))
+        if cache is not None:
+            with contextlib.suppress(OSError, InputError):  # a full disk, for one
+                code = made.read_bytes()
+                kept = cache / f"kernels-{key}-{_digest(code)}.so"
+                write_bytes(kept, code)
+                return ctypes.CDLL(str(kept))
+        return ctypes.CDLL(str(made))
 
 
-@contextlib.contextmanager
-def _folder() -> Iterator[Path]:
-    """A folder for compiled code that nobody else can write to: the user's cache, else one that goes away again."""
+def _intact(cache: Path, key: str) -> Path | None:
+    """The library of this key; damaged ones are removed, as they could end the process that opens them."""
+    for path in sorted(cache.glob(f"kernels-{key}-*.so")):
+        if path.stem.endswith(_digest(path.read_bytes())):
+            return path
+        path.unlink()
+    return None
+
+
+def _digest(code: bytes) -> str:
+    return hashlib.sha256(code).hexdigest()[:16]
+
+
+def _compiled(source: bytes, command: Sequence[str], folder: Path) -> Path:
+    """Compile the kernels into a file of this folder."""
+    made, written = folder / "kernels.so", folder / "kernels.cpp"
+    written.write_bytes(source)
+    tuned = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
+    _output([*command, tuned, "-fPIC", "-shared", "-o", str(made), str(written)])
+    return made
+
+
+def _output(command: Sequence[str]) -> str:
+    """What a command that must succeed writes to standard output."""
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=_TIMEOUT_S, encoding="utf-8",
+        errors="replace",
+    )  # fmt: skip
+    return done.stdout
+
+
+def _cache() -> Path | None:
+    """The folder of the user's cache for compiled code; None where there is none that nobody else can write to."""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     folder = Path(home, "foretrain", "kernels")
-    with contextlib.suppress(OSError):
+    if not folder.is_absolute():  # a user without a home
+        return None
+    try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         about = folder.stat()
-        others = about.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        if about.st_uid == os.getuid() and not others and os.access(folder, os.W_OK):
-            yield folder
-            return
-    with tempfile.TemporaryDirectory() as private:
-        yield Path(private)
+    except OSError:
+        return None
+    others = about.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return None if others or about.st_uid != os.getuid() else folder
