@@ -27,8 +27,8 @@ _MOST_ROWS = 2048
 class NativeComputation(Computation):
     """Copies train one after the other, each batch in parts of the same number of sequences."""
 
-    def __init__(self, *facts: Any) -> None:
-        super().__init__(*facts)
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
         library = load_library(self.hardware.precision)
         if library is None:
             raise ConfigError("engine: the kernels can't be compiled here any more; expected a C++ compiler, as before")
