@@ -25,15 +25,20 @@ __all__ = [
     "Precision",
     "Program",
     "ShapePlan",
+    "compiled_by_torch",
     "copies_of",
     "grouped",
     "shape_plans",
     "uses_kernels",
+    "wants_kernels",
 ]
 
 Device = Literal["cpu", "cuda"]
 Precision = Literal["fp32", "bf16"]
 
+# torch compiles a shape for some ten seconds in every process; a group shorter than this many FLOPs is trained sooner
+# without (30 GFLOP/s is what one core without wide vectors reaches: benchmarks/proxy_throughput.py).
+_WORTH_COMPILING_FLOPS = 30e9 * 60
 _COPIES = 4
 _STACKING_PAYS_BELOW_PARAMS = 100_000
 """Where torch computes: two workers of one compiled copy each against four stacked ones, tokens/s on AVX-512 in fp32:
@@ -79,10 +84,21 @@ class ComputePlan(Frozen):
     shapes: tuple[ShapePlan, ...] = ()
 
 
+def wants_kernels(program: Program, settings: EngineSettings, device: Device) -> bool:
+    """Whether the kernels in C++ are to compute a shape, where there is a compiler for them."""
+    return device == "cpu" and settings.compile != "never" and supports(program.model, program.shape)
+
+
 def uses_kernels(program: Program, settings: EngineSettings, device: Device) -> bool:
     """Whether the kernels in C++ compute a shape, which then isn't compiled by torch."""
-    wanted = device == "cpu" and settings.compile != "never"
-    return wanted and supports(program.model, program.shape) and find_compiler() is not None
+    return wants_kernels(program, settings, device) and find_compiler() is not None
+
+
+def compiled_by_torch(training_flops: float, settings: EngineSettings) -> bool:
+    """Whether torch compiles a group of so many training FLOPs that the kernels don't compute."""
+    if settings.compile == "auto":
+        return training_flops >= _WORTH_COMPILING_FLOPS and find_compiler() is not None
+    return settings.compile == "always"
 
 
 def copies_of(program: Program, settings: EngineSettings, device: Device) -> int:

@@ -32,7 +32,7 @@ class Recipe(Frozen):
     """How a proxy is optimised: AdamW with decoupled decay, clipped gradients, averaged weights.
 
     `lr` is the peak learning rate of a model of width 64; the engine scales each kind of weight from there, so that
-    one value serves a whole ladder of widths (models/_scaling.py).
+    one value serves a whole ladder of widths (`ProxyModel.learning_rate_scale`).
     """
 
     lr: Annotated[PositiveReal, Field(le=100)] = Field(default=0.005, description="Peak learning rate at width 64.")

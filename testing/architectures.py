@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ..core.errors import ConfigError
 from ..proxies.models import build_model
+from ..proxies.torch_threads import one_torch_thread
 from ._model_checks import CHECKS
 from ._model_shapes import SHAPES, shape_of
-from ._threads import one_torch_thread
 from ._training_checks import TRAINING_CHECKS
 
 __all__ = ["CHECKS", "SHAPES", "TRAINING_CHECKS", "check_architecture", "possible_shapes"]

@@ -20,7 +20,7 @@ from ..proxies.executors import Executor, GroupJob, GroupOutcome, get_executor
 from ..proxies.results import RunResult
 from ..proxies.runs import ProxyRun
 from ..proxies.settings import EngineSettings
-from ._threads import one_torch_thread
+from ..proxies.torch_threads import one_torch_thread
 
 __all__ = ["check_executor"]
 

@@ -69,7 +69,7 @@ def planned(file: CampaignFile, decided: ComputePlan | None = None) -> CampaignF
 
     Raises ConfigError if a GPU is asked for and there is none, or for a model that can't have its shape.
     """
-    plan = _plan(file.runs, file.settings) if decided is None else _extended(decided, file.runs, file.settings)
+    plan = _plan(file.runs, file.settings) if decided is None else _narrowed(decided, file.runs, file.settings)
     groups = grouped(file.runs, file.settings, plan.device)
     return file.model_copy(
         update={"plan": plan, "groups": tuple(tuple(run.run_id for run in group) for group in groups)}
@@ -86,7 +86,7 @@ def _plan(runs: Sequence[ProxyRun], settings: EngineSettings) -> ComputePlan:
     return ComputePlan(device=device, precision=precision, processor=processor_name(), shapes=shapes)
 
 
-def _extended(decided: ComputePlan, runs: Sequence[ProxyRun], settings: EngineSettings) -> ComputePlan:
+def _narrowed(decided: ComputePlan, runs: Sequence[ProxyRun], settings: EngineSettings) -> ComputePlan:
     """A plan that was made for more runs than these, for these."""
     return decided.model_copy(update={"shapes": shape_plans(runs, settings, decided.device, {})})
 

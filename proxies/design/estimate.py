@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...core.model.architecture import Architecture
-from ..compute_plan import Device, Precision, Program, grouped, uses_kernels
+from ..compute_plan import Device, Precision, Program, compiled_by_torch, grouped, uses_kernels
 from ..runs import ProxyRun
 from ..settings import EngineSettings
+from ..torch_threads import one_torch_thread
 
 __all__ = ["Estimate", "GroupEstimate", "Machine", "Speed", "estimate", "groups", "measure_speed"]
 
@@ -27,9 +28,6 @@ START_S = 6.0
 
 COMPILE_S = 10.0
 """Seconds that torch compiles one shape and number of copies, 6–11 measured on the same machine."""
-
-WORTH_COMPILING_FLOPS = 30e9 * 60
-"""Training FLOPs of a group from which `compile: auto` compiles: as in engine/_hardware.py."""
 
 PEAK_EFFICIENCY = 0.95
 HALF_WIDTH = 62.0
@@ -115,12 +113,9 @@ def measure_speed(device: Device = "cpu", precision: Precision = "fp32") -> Spee
     """
     import torch
 
-    threads = torch.get_num_threads()
     size = 512 if device == "cpu" else 4096
     kind = torch.float32 if precision == "fp32" else torch.bfloat16
-    try:
-        if device == "cpu":
-            torch.set_num_threads(1)
+    with one_torch_thread():
         a = torch.ones(size, size, dtype=kind, device=device)
         product, best, end = a @ a, math.inf, time.perf_counter() + 0.5
         while math.isinf(best) or time.perf_counter() < end:
@@ -130,8 +125,6 @@ def measure_speed(device: Device = "cpu", precision: Precision = "fp32") -> Spee
                 torch.matmul(a, a, out=product)
             _finish(device)
             best = min(best, time.perf_counter() - start)
-    finally:
-        torch.set_num_threads(threads)
     return Speed(3 * 2.0 * size**3 / best, device)
 
 
@@ -182,10 +175,9 @@ def _bytes_per_copy(shape: Architecture, sequences: int) -> float:
 def _busy_s_of_workers(found: Sequence[GroupEstimate], machine: Machine) -> list[float]:
     """Return how long each worker that has anything to do is busy, start and compilation included."""
     busy: list[float] = []
-    compiled: list[set[tuple[Any, ...]]] = []
+    compiled: list[set[tuple[Program, int]]] = []
     for group in sorted(found, key=lambda group: -group.busy_s):
-        first = group.runs[0]
-        program = (first.model, first.shape, first.batch_sequences, len(group.runs))
+        program = Program.of(group.runs[0].shared), len(group.runs)
         if len(busy) < machine.workers:
             busy.append(START_S)
             compiled.append(set())
@@ -199,10 +191,10 @@ def _busy_s_of_workers(found: Sequence[GroupEstimate], machine: Machine) -> list
 
 def _compiles(group: GroupEstimate, machine: Machine) -> bool:
     """Say whether torch compiles a group."""
-    choice = machine.engine.compile
-    if uses_kernels(Program.of(group.runs[0].shared), machine.engine, machine.speed.device):
+    program = Program.of(group.runs[0].shared)
+    if uses_kernels(program, machine.engine, machine.speed.device):
         return False
-    return choice == "always" or (choice == "auto" and group.training_flops >= WORTH_COMPILING_FLOPS)
+    return compiled_by_torch(group.training_flops, machine.engine)
 
 
 def _finish(device: str) -> None:

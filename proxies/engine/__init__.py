@@ -1,4 +1,4 @@
-"""The batched trainer: many proxies of one shape in one set of tensor operations. Importing it imports torch."""
+"""Training a group of proxies, by kernels in C++ or by torch, and what that measures. Importing it imports torch."""
 
 from ._plan import device_of, measure_plan, what_is_missing
 from ._speed import measure_training

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from ...core.errors import ConfigError
-from ..kernels import find_compiler, supports
+from ..compute_plan import Device, Precision, Program, compiled_by_torch, wants_kernels
+from ..kernels import find_compiler
 from ..runs import ProxyRun
 from ..settings import EngineSettings
 from ._plan import device_of, measure_plan
@@ -18,22 +19,18 @@ from .native.library import load_library
 
 __all__ = ["HardwareChoice", "resolve"]
 
-# Compilation costs some ten seconds per shape and process; a group shorter than this many FLOPs is trained sooner
-# without (30 GFLOP/s is what one core without wide vectors reaches: benchmarks/proxy_throughput.py).
-_WORTH_COMPILING_FLOPS = 30e9 * 60
-
 
 @dataclass(frozen=True, slots=True)
 class HardwareChoice:
     """How a group is computed. Groups with equal choices on equal machines give equal bits."""
 
-    device: str
-    """cpu or cuda."""
+    device: Device
     device_name: str
     """The GPU, or the processor with its vector instructions."""
-    precision: str
-    """Number format of the matrix products: fp32 or bf16. Master weights are fp32 in both."""
+    precision: Precision
+    """Number format of the matrix products. Master weights are fp32 in both."""
     compiled: bool
+    """By torch, or as native kernels."""
     kernels: str | None
     """Which native kernels compute it, by their key; None where torch does."""
     threads: int
@@ -68,9 +65,9 @@ def resolve(settings: EngineSettings, runs: Sequence[ProxyRun] = ()) -> Hardware
     precision = settings.precision
     if precision == "auto":
         precision = measure_plan(runs, settings).precision
-    has_kernels = device == "cpu" and bool(runs) and supports(runs[0].model, runs[0].shape)
-    library = load_library(precision) if has_kernels and settings.compile != "never" else None
-    if has_kernels and settings.compile == "auto":
+    wanted = bool(runs) and wants_kernels(Program.of(runs[0].shared), settings, device)
+    library = load_library(precision) if wanted else None
+    if wanted and settings.compile == "auto":
         compiled = library is not None  # a compiler that fails at the kernels would fail torch too
     else:
         compiled = library is not None or _compiles(settings, runs)
@@ -87,10 +84,6 @@ def resolve(settings: EngineSettings, runs: Sequence[ProxyRun] = ()) -> Hardware
 
 def _compiles(settings: EngineSettings, runs: Sequence[ProxyRun]) -> bool:
     """Whether torch compiles a group, which takes a C++ compiler."""
-    compiler = find_compiler()
-    if settings.compile == "always" and compiler is None:
+    if settings.compile == "always" and find_compiler() is None:
         raise ConfigError("engine.compile: got 'always', but no C++ compiler (g++, clang++ or $CXX) is on the path")
-    if settings.compile == "auto":
-        flops = sum(run.training_flops for run in runs)
-        return compiler is not None and flops >= _WORTH_COMPILING_FLOPS
-    return settings.compile == "always" and bool(runs)
+    return bool(runs) and compiled_by_torch(sum(run.training_flops for run in runs), settings)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -23,8 +23,9 @@ from ..compute_plan import ComputePlan, Device, Precision, Program, shape_plans
 from ..models import build_model
 from ..runs import ProxyRun
 from ..settings import EngineSettings
+from ..torch_threads import one_torch_thread
 
-__all__ = ["device_of", "measure_plan", "what_is_missing"]
+__all__ = ["device_of", "evenly_spaced", "measure_plan", "what_is_missing"]
 
 _WORTH_IT = 1.2  # below that, bf16's rounding isn't worth what it gains
 _ROUNDS = 3
@@ -37,6 +38,7 @@ _TIMING_S = 6e-4
 # A core that emulates bf16 is up to 100 times slower in it than in fp32; a small product tells within milliseconds.
 _PROBE_SIZE = 128
 _HOPELESS = 3.0
+_T = TypeVar("_T")
 _DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -91,6 +93,12 @@ def what_is_missing(device: Device, precision: Precision, program: Program) -> s
     return None
 
 
+def evenly_spaced(values: Sequence[_T], most: int) -> list[_T]:
+    """Return at most so many of some values (2 or more), the first and the last among them."""
+    stride = max(1.0, (len(values) - 1) / (most - 1))
+    return [values[round(place * stride)] for place in range(min(len(values), most))]
+
+
 @dataclass(frozen=True, slots=True)
 class _Measured:
     """Speeds of products in GFLOP/s by shape (those that were sampled) and precision, and whether rounds disagreed."""
@@ -111,13 +119,12 @@ class _Measured:
 def _measure(flops: Mapping[Program, float]) -> _Measured:
     """Measure a sample of the shapes, in rounds of fp32 and bf16 in turn; of each product the shortest time counts."""
     programs = sorted(flops, key=lambda program: program.shape.params_total)
-    stride = max(1.0, (len(programs) - 1) / (_MOST_SHAPES - 1))
-    sample = [programs[round(place * stride)] for place in range(min(len(programs), _MOST_SHAPES))]
+    sample = evenly_spaced(programs, _MOST_SHAPES)
     weights: dict[Program, float] = defaultdict(float)
     for program, total in flops.items():
         weights[_nearest(program, sample)] += total
     busy = False
-    with _one_thread():
+    with one_torch_thread():
         formats: tuple[Precision, ...] = ("fp32",) if _emulates_bf16() else ("fp32", "bf16")
         products = {(program, precision): _Products(program, precision) for program in sample for precision in formats}
         for _ in range(_ATTEMPTS):
@@ -213,14 +220,3 @@ def _seconds(a: Tensor, b: Tensor, product: Tensor) -> float:
 
 def _gpu_precision() -> Precision:
     return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Torch on one thread, as workers run it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

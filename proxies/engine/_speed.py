@@ -11,10 +11,11 @@ from ..compute_plan import Program, uses_kernels
 from ..models import build_model
 from ..runs import ProxyRun
 from ..settings import EngineSettings
+from ..torch_threads import one_torch_thread
 from ._adamw import Moments
 from ._buffers import WeightLayout
 from ._hardware import resolve
-from ._plan import device_of
+from ._plan import device_of, evenly_spaced
 from .native.computation import NativeComputation
 
 __all__ = ["measure_training"]
@@ -34,15 +35,9 @@ def measure_training(runs: Sequence[ProxyRun], settings: EngineSettings) -> dict
     by_width = {run.shape.width: run for run in runs if uses_kernels(Program.of(run.shared), settings, device)}
     if not by_width:
         return {}
-    widths = sorted(by_width)
-    stride = max(1.0, (len(widths) - 1) / (_MOST_SHAPES - 1))
-    sample = [by_width[widths[round(place * stride)]] for place in range(min(len(widths), _MOST_SHAPES))]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return {run.shape.width: speed for run in sample if (speed := _flops_per_s(run, settings))}
-    finally:
-        torch.set_num_threads(threads)
+    sample = evenly_spaced(sorted(by_width), _MOST_SHAPES)
+    with one_torch_thread():
+        return {width: speed for width in sample if (speed := _flops_per_s(by_width[width], settings))}
 
 
 def _flops_per_s(run: ProxyRun, settings: EngineSettings) -> float | None:

@@ -18,8 +18,8 @@ __all__ = ["TorchComputation"]
 class TorchComputation(Computation):
     """Stacked copies: gradients by automatic differentiation of the model's losses, then one update of everything."""
 
-    def __init__(self, *facts: Any) -> None:
-        super().__init__(*facts)
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
         device = self.hardware.device
         self._weights_KP = self.state.master.to(self.hardware.dtype, copy=True).requires_grad_()
         self._sizes = StepSizes(self.runs, device)

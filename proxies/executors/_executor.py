@@ -36,12 +36,11 @@ class Executor(ABC):
     """Set by `register_executor`."""
     trains_here: ClassVar[bool] = True
     """Whether its workers are on this machine, which is then checked before they are started."""
+    at_once: int = 1
+    """How many groups the last `run` trains at once; `run` sets it, for the account of workers' time."""
 
     def __init__(self, workers: int | None = None, address: str | None = None) -> None:
         self.workers, self.address = workers, address
-
-    at_once: int = 1
-    """How many groups the last `run` trains at once; `run` sets it, for the account of workers' time."""
 
     @abstractmethod
     def run(self, jobs: Sequence[GroupJob], device: str) -> Generator[GroupOutcome | None, None, None]:

@@ -12,8 +12,8 @@ from foretrain.core.errors import ConfigError
 from foretrain.proxies.models import build_model, models, register_model
 from foretrain.proxies.models._registry import _MODELS
 from foretrain.proxies.models.transformer import Transformer
+from foretrain.proxies.torch_threads import one_torch_thread
 from foretrain.testing._model_shapes import shape_of
-from foretrain.testing._threads import one_torch_thread
 from foretrain.testing.architectures import CHECKS, TRAINING_CHECKS, check_architecture, possible_shapes
 
 every_model = pytest.mark.parametrize("model_name", models())

@@ -28,8 +28,8 @@ _NO_TARGET = -1  # of a row that counts for nothing
 class NativeComputation(Computation):
     """Copies train one after the other, each batch in even parts."""
 
-    def __init__(self, *facts: Any) -> None:
-        super().__init__(*facts)
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
         library = load_library(self.hardware.precision)
         if library is None:
             raise ConfigError("engine: the kernels can't be compiled here any more; expected a C++ compiler, as before")

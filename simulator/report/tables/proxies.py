@@ -14,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ....core.units import format_count, format_duration, format_flops
+from .cells import whole_parts
 
 __all__ = ["design_view", "next_view", "planned_view", "status_view", "trained_view"]
 
-_WORTH_TELLING = 0.005  # share of the time below which a kind isn't named
 _STATES = ("done", "running", "planned", "diverged", "failed")
 
 
@@ -124,9 +124,8 @@ def _spent(spent: Any) -> list[Text]:
     shares = dict(spent.shares)
     start = shares.pop("start") + shares.pop("compile")
     parts = {"training steps": shares.pop("steps"), "start and compilation": start, **shares}
-    words = [
-        f"{100 * share:.0f} % {what}" for what, share in parts.items() if share >= _WORTH_TELLING or "steps" in what
-    ]
+    percents = whole_parts(parts, 100)
+    words = [f"{percents[what]} % {what}" for what in parts if what in percents]
     workers = spent.worker_s / spent.wall_s
     on = f"{workers:.2g} worker{'' if workers == 1 else 's'}"
     return [Text(f"trained for {format_duration(spent.wall_s)} on {on}: {', '.join(words)}")]

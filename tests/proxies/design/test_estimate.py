@@ -4,7 +4,6 @@ import pytest
 from foretrain.proxies.design.estimate import (
     COMPILE_S,
     START_S,
-    WORTH_COMPILING_FLOPS,
     Machine,
     Speed,
     estimate,
@@ -70,17 +69,16 @@ def test_what_the_kernels_compute_is_not_compiled_by_torch():
     assert estimate([run()], always, 1).wall_clock_s == estimate([run()], never, 1).wall_clock_s
 
 
-def test_auto_compiles_only_what_is_worth_it(monkeypatch):
+@pytest.mark.parametrize("compiler", ["g++", None])
+def test_auto_compiles_what_is_worth_it_where_there_is_a_compiler(monkeypatch, compiler):
     auto = replace(MACHINE, engine=EngineSettings())
-    monkeypatch.setattr("foretrain.proxies.compute_plan.find_compiler", lambda: None)
-    short, long = run(), run(tokens=1.01 * WORTH_COMPILING_FLOPS / run().shape.training_flops_per_token())
+    monkeypatch.setattr("foretrain.proxies.compute_plan.find_compiler", lambda: compiler)
+    ungated = FAMILY.of_width(32).model_copy(update={"ffn_gated": False})  # which the kernels don't compute
+    short = run().model_copy(update={"shape": ungated})
+    long = short.model_copy(update={"tokens": 1.01 * 60 * 30e9 / ungated.training_flops_per_token()})
     assert estimate([short], auto, 1).wall_clock_s == estimate([short], MACHINE, 1).wall_clock_s
-    assert estimate([long], auto, 1).wall_clock_s == estimate([long], MACHINE, 1).wall_clock_s + COMPILE_S
-
-
-def test_the_engine_agrees_on_what_is_worth_compiling():
-    hardware = pytest.importorskip("foretrain.proxies.engine._hardware")
-    assert hardware._WORTH_COMPILING_FLOPS == WORTH_COMPILING_FLOPS
+    compiling_s = COMPILE_S if compiler else 0.0
+    assert estimate([long], auto, 1).wall_clock_s == estimate([long], MACHINE, 1).wall_clock_s + compiling_s
 
 
 @settings(deadline=None, max_examples=30)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 __all__ = ["one_torch_thread"]
 
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
     """Limit torch to one thread for a while; afterwards it has as many as before."""
+    import torch  # takes seconds
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
