@@ -42,7 +42,7 @@ _WORTH_COMPILING_FLOPS = 30e9 * 60
 _COPIES = 4
 _STACKING_PAYS_BELOW_PARAMS = 100_000
 """Where torch computes: two workers of one compiled copy each against four stacked ones, tokens/s on AVX-512 in fp32:
-stacking gains at 41k parameters and loses from 223k up (benchmarks/README.md)."""
+even at 41k parameters, and stacking loses 15 % from 223k up (docs/decisions/002)."""
 
 
 class Program(NamedTuple):

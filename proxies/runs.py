@@ -60,7 +60,7 @@ class Recipe(Frozen):
 
 
 class GroupKey(NamedTuple):
-    """What runs must share to be trained together, in one set of tensor operations."""
+    """What runs must share to be trained together."""
 
     model: str
     shape: Architecture

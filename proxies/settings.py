@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
+from ..core.errors import ConfigError
 from ..core.reading.fields import Frozen, PositiveCount, PositiveReal, Whole, whole_schema
+from ..core.units import shown
 
 __all__ = ["EngineSettings"]
 
-_Size = Annotated[Whole, Field(ge=1, le=1024), whole_schema(1, 1024)]
+
+def _auto_or_number(value: Any) -> Any:
+    """Name both forms where text is neither."""
+    if isinstance(value, str) and not any(character.isdigit() for character in value):
+        raise ConfigError(f"got {shown(value)}; expected 'auto' or a whole number from 1 to 1024")
+    return value
+
+
+_Size = Annotated[Whole, Field(ge=1, le=1024), BeforeValidator(_auto_or_number), whole_schema(1, 1024)]
 
 
 def _form(value: Any) -> Literal["[name]", "[number]"]:

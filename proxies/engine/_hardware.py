@@ -65,12 +65,12 @@ def resolve(settings: EngineSettings, runs: Sequence[ProxyRun] = ()) -> Hardware
     precision = settings.precision
     if precision == "auto":
         precision = measure_plan(runs, settings).precision
-    by_kernels = bool(runs) and wants_kernels(Program.of(runs[0].shared), settings, device)
-    library = load_library(precision) if by_kernels else None
-    compiled = library is not None
-    # Left to itself: a compiler that fails at the kernels would fail torch too.
-    if library is None and not (by_kernels and settings.compile == "auto"):
-        compiled = _compiles(settings, runs)
+    wanted = bool(runs) and wants_kernels(Program.of(runs[0].shared), settings, device)
+    library = load_library(precision) if wanted else None
+    if wanted and settings.compile == "auto":
+        compiled = library is not None  # a compiler that fails at the kernels would fail torch too
+    else:
+        compiled = library is not None or _compiles(settings, runs)
     return HardwareChoice(
         device=device,
         device_name=device_name,

@@ -20,7 +20,7 @@ from .transformer import Buffers, TransformerPasses
 __all__ = ["NativeComputation"]
 
 # Rows of a part: with fewer, products are too small for the processor's matrix units; with more, activations leave its
-# caches (benchmarks/README.md, proxy_throughput.py).
+# caches (docs/decisions/002).
 _MOST_ROWS = 2048
 _NO_TARGET = -1  # of a row that counts for nothing
 

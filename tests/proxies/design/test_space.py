@@ -170,6 +170,7 @@ BAD = [
     ),
     (GOOD + SOBOL + "    batch_sequences: {low: 1, high: 4}\n  sizes: [3]\n", ":7: sobol.sizes: got 3; expected among"),
     (GOOD + "engine: {group_size: 0}\n", ":4: engine.group_size: got 0; expected a number of at least 1"),
+    (GOOD + "engine: {group_size: all}\n", ":4: engine.group_size: got 'all'; expected 'auto' or a whole number"),
     (GOOD + "engine: {device: tpu}\n", ":4: engine.device: got 'tpu'; expected one of 'auto', 'cpu' or 'cuda'"),
 ]
 
