@@ -65,7 +65,7 @@ def _key(source: bytes, compiler: Sequence[str], flags: Sequence[str]) -> str:
     with contextlib.suppress(OSError):
         lines = _CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
         about_cpu += sorted({line for line in lines if line.split("\t")[0] in ("model name", "flags", "Features")})
-    facts = [source, *(text.encode() for text in (version, *compiler[1:], *flags, *about_cpu))]
+    facts = [source, *(os.fsencode(text) for text in (version, *compiler[1:], *flags, *about_cpu))]
     return hashlib.sha256(b"\0".join(facts)).hexdigest()[:16]
 
 
@@ -89,9 +89,10 @@ def _opened(source: bytes, command: Sequence[str], key: str) -> ctypes.CDLL:
 def _intact(cache: Path, key: str) -> Path | None:
     """The library of this key; damaged ones are removed, as they could end the process that opens them."""
     for path in sorted(cache.glob(f"kernels-{key}-*.so")):
-        if path.stem.endswith(_digest(path.read_bytes())):
-            return path
-        path.unlink()
+        with contextlib.suppress(OSError):  # another process has removed it, for one
+            if path.stem.endswith(_digest(path.read_bytes())):
+                return path
+            path.unlink()
     return None
 
 

@@ -56,6 +56,7 @@ class Buffers:
         # The head computes in fp32; in fp32 these are what the rest computes with.
         self.head_input = torch.empty(rows, shape.width) if narrow else self.last.normed
         self.head_gradient = torch.empty(rows, shape.width) if narrow else self.normed_gradient
+        self.head_weight_gradient = torch.empty(shape.vocab_size * shape.width) if narrow else None
 
     def activation(self, width: int) -> Tensor:
         """An uninitialised (N, width) in the working number format."""
@@ -162,7 +163,7 @@ class TransformerPasses:
         buffers = self._buffers
         table, scale = self._head()
         to = self._gradients["embedding" if buffers.shape.tied_embeddings else "head"]
-        wide_to = to if to.dtype == torch.float32 else torch.empty(to.shape)
+        wide_to = to if buffers.head_weight_gradient is None else buffers.head_weight_gradient.view(to.shape)
         if buffers.shape.tied_embeddings:
             yield product(buffers.logits.T, buffers.head_input, wide_to, scale)
         else:
