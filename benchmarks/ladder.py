@@ -3,8 +3,8 @@
     python benchmarks/ladder.py
 
 Six sizes of constant depth, 0.5 to 8M tokens, two seeds, learning rate tuned at two sizes; the largest is three times
-the next. The law is fitted without it and predicts its loss at every token budget. Trains for about half an hour on
-two cores; interrupted, the same command goes on. The run table goes to benchmarks/results/ladder.csv.
+the next. The law is fitted without it and predicts its loss at every token budget. Trains for about a quarter of
+an hour on two cores; interrupted, the same command goes on. The run table goes to benchmarks/results/ladder.csv.
 """
 
 from __future__ import annotations
