@@ -19,6 +19,7 @@ from .cells import whole_parts
 __all__ = ["design_view", "next_view", "planned_view", "status_view", "trained_view"]
 
 _STATES = ("done", "running", "planned", "diverged", "failed")
+_USUAL = _STATES[:3]
 
 
 def design_view(plan: Any, folder: Path) -> RenderableType:
@@ -100,12 +101,14 @@ def planned_view(trained: Any) -> RenderableType:
 
 def status_view(statuses: Mapping[str, Any]) -> RenderableType:
     """Each stage's `CampaignStatus`: runs by state, tokens, pace; failures by name."""
-    table = _table("stage", *_STATES, "tokens", "of", "tokens/s", "time left")
+    # A column of zeros tells nothing, and the table would be wider than a terminal.
+    states = [state for state in _STATES if state in _USUAL or any(s.counts[state] for s in statuses.values())]
+    table = _table("stage", *states, "tokens", "of", "tokens/s", "time left")
     failures = []
     for name, status in statuses.items():
         table.add_row(
             name,
-            *(f"{status.counts[state]}" for state in _STATES),
+            *(f"{status.counts[state]}" for state in states),
             format_count(status.tokens_done),
             format_count(status.tokens_total),
             "" if status.tokens_per_s is None else format_count(status.tokens_per_s),
