@@ -29,7 +29,7 @@ from .campaign_new import claim_folder, new_campaign_file, planned
 from .campaign_status import CampaignPace, CampaignStatus, campaign_status
 from .campaign_table import results_table
 from .campaign_time import SessionClock
-from .machine_check import check_machine
+from .machine_check import check_machine, warn_without_compiler
 from .result_files import is_done, read_result
 
 if TYPE_CHECKING:
@@ -136,6 +136,7 @@ class Campaign:
             if to_do:
                 if executor.trains_here:
                     check_machine(self.file, self.folder)
+                    warn_without_compiler(self.file)
                 report("checking the tokens", 0.0)
                 self.open_store().verify()
                 failures = self._train_groups(to_do, executor, report)

@@ -7,13 +7,15 @@ than taken as it is.
 from __future__ import annotations
 
 import functools
+import warnings
 from pathlib import Path
 
-from ...core.errors import CampaignError
-from ..compute_plan import Device, Precision, Program
+from ...core.errors import CampaignError, ForetrainWarning
+from ..compute_plan import Device, Precision, Program, wants_kernels
+from ..kernels import find_compiler
 from .campaign_files import CampaignFile
 
-__all__ = ["check_machine"]
+__all__ = ["check_machine", "warn_without_compiler"]
 
 
 def check_machine(file: CampaignFile, folder: Path) -> None:
@@ -33,6 +35,19 @@ def check_machine(file: CampaignFile, folder: Path) -> None:
         f"{folder}: was begun in {plan.precision} on {plan.processor}, but here {missing}; finish it on a machine like "
         f"that one, or start a new campaign in another folder with engine: {instead}"
     )
+
+
+def warn_without_compiler(file: CampaignFile) -> None:
+    """Issue a ForetrainWarning where kernels would train the campaign's runs if there were a C++ compiler."""
+    device = "cpu" if file.plan is None else file.plan.device
+    programs = {Program.of(run.shared) for run in file.runs}
+    wanted = any(wants_kernels(program, file.settings, device) for program in programs)
+    if wanted and find_compiler() is None:
+        warnings.warn(
+            "no C++ compiler (g++, clang++ or $CXX): proxies are trained without compiled kernels, several times slower",
+            ForetrainWarning,
+            stacklevel=2,
+        )
 
 
 @functools.cache

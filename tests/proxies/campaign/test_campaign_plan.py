@@ -5,7 +5,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from foretrain.core.errors import CampaignError
+from foretrain.core.errors import CampaignError, ForetrainWarning
 from foretrain.proxies.campaign import machine_check
 from foretrain.proxies.campaign.campaign import Campaign
 from foretrain.proxies.campaign.group import train_one_group
@@ -107,6 +107,16 @@ def test_busy_cores_are_told_in_one_line(create, machine):
         with console.capture() as told:
             console.print(view)
         assert told.get().count("! the cores were busy when their speed was measured") == 1
+
+
+@pytest.mark.parametrize("choice", ["auto", "never"])
+def test_a_missing_compiler_is_told_where_it_is_missed(create, monkeypatch, recwarn, choice):
+    monkeypatch.setattr(machine_check, "find_compiler", lambda: None)
+    campaign = create(AUTO.model_copy(update={"precision": "fp32", "compile": choice}))
+    assert campaign.train(Here()).complete
+    told = [str(warning.message) for warning in recwarn if issubclass(warning.category, ForetrainWarning)]
+    assert len(told) == (choice == "auto")
+    assert all("no C++ compiler (g++, clang++ or $CXX)" in text for text in told)
 
 
 def test_what_is_stated_needs_no_torch(create, monkeypatch):
