@@ -2,8 +2,8 @@
 
 Runs the commands of docs/tutorial/from-text-to-a-plan.md in their order, in an empty folder, each in a process of its
 own, and checks that every one succeeds, that the planned run's loss, the mean of its domains, is predicted within 5 %
-and lies inside its 90 % interval. `--write` puts what was printed into the page. About half an hour on two cores, most
-of it training.
+and lies inside its 90 % interval. `--write` puts what was printed into the page. About a quarter of an hour on two
+cores with nothing else to do, most of it training.
 
 python benchmarks/tutorial.py [--write]
 """
