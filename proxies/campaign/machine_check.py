@@ -44,7 +44,7 @@ def warn_without_compiler(file: CampaignFile) -> None:
     wanted = any(wants_kernels(program, file.settings, device) for program in programs)
     if wanted and find_compiler() is None:
         warnings.warn(
-            "no C++ compiler (g++, clang++ or $CXX): proxies are trained without compiled kernels, several times slower",
+            "no C++ compiler (g++, clang++ or $CXX): proxies are trained without compiled kernels, and slower",
             ForetrainWarning,
             stacklevel=2,
         )
