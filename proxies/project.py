@@ -57,6 +57,7 @@ __all__ = ["Project", "tokens_folder"]
 _log = logging.getLogger(__name__)
 
 _ADDED = "next-"
+_FORMER_GROUP_SIZE = 4
 
 
 class _ProjectFile(Frozen):
@@ -138,7 +139,7 @@ class Project:
         space = ProxySpace.load(space_path)
         if (path / "design.json").is_file():
             there = cls.open(path)
-            if there.space.to_mapping() != space.to_mapping():
+            if not _same(there.space, space):
                 raise CampaignError(
                     f"{path}: was designed from another space than {space_path} is now; expected a new folder (--out)"
                 )
@@ -383,6 +384,14 @@ def _machine(space: ProxySpace, vocab_size: int, workers: int | None) -> tuple[M
     if workers is None:
         workers = torch.cuda.device_count() if on_gpu else usable_cores()
     return Machine(speed._replace(training=measure_training(alike, decided)), workers, space.engine), plan
+
+
+def _same(kept: ProxySpace, given: ProxySpace) -> bool:
+    """Whether a project's space is the one that is given; its group size may be the default from before `auto`."""
+    mine, theirs = kept.to_mapping(), given.to_mapping()
+    if theirs["engine"]["group_size"] == "auto" and mine["engine"]["group_size"] == _FORMER_GROUP_SIZE:
+        mine["engine"]["group_size"] = "auto"
+    return mine == theirs
 
 
 def _named(progress: Progress | None, stage: str) -> Progress | None:
