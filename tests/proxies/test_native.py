@@ -11,6 +11,7 @@ import torch
 from foretrain.core.errors import CorpusError, InputError
 from foretrain.proxies.engine._adamw import Moments
 from foretrain.proxies.engine._buffers import WeightLayout
+from foretrain.proxies.engine._checkpoint import load_checkpoint, save_checkpoint
 from foretrain.proxies.engine._group import TrainingGroup
 from foretrain.proxies.engine._hardware import resolve
 from foretrain.proxies.engine.native import library
@@ -152,6 +153,23 @@ def test_training_is_that_of_torch(tiny_run, tiny_store, plain):
     assert ours.hardware.kernels
     for name, tensor in torch_group.tensors.items():
         torch.testing.assert_close(ours.tensors[name], tensor, rtol=2e-3, atol=2e-5)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_checkpoint_resumes_to_the_same_bits(tiny_run, tiny_store, tmp_path, precision):
+    run = tiny_run(12, batch_sequences=6, evaluate_at=(192, 768))
+    wanted = settings(precision)
+    whole, stopped, resumed = (TrainingGroup([run], tiny_store, wanted, resolve(wanted, [run])) for _ in range(3))
+    while not whole.finished:
+        whole.advance()
+    for _ in range(5):
+        stopped.advance()
+    save_checkpoint(stopped, tmp_path / "c")
+    assert load_checkpoint(resumed, tmp_path / "c")
+    while not resumed.finished:
+        resumed.advance()
+    assert resumed.evaluations == whole.evaluations
+    assert all(torch.equal(tensor, resumed.tensors[name]) for name, tensor in whole.tensors.items())
 
 
 def test_a_copy_that_breaks_is_left_alone_and_disturbs_no_other(tiny_run, tiny_store):
