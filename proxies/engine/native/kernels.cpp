@@ -307,48 +307,33 @@ static inline void spread(const float* weights, int64_t weight_stride, const flo
     if (at < width) spread_columns<1>(weights, weight_stride, rows + at, width, first, count, seen, sums + at);
 }
 
-// One head of one sequence, widened: rows (T, C) at `from` with a stride, turned by position where cos is given, into
-// `to` (T, width), padded by zeros, times a factor.
-static void read_head(const Real* from, int64_t stride, const float* cos, const float* sin, float factor, int64_t T,
-                      int64_t C, int64_t width, float* to) {
+// One head of one sequence, (T, C) of either number format to the other, rows `stride`s apart: its halves turned
+// against each other by position, backwards where `direction` is -1, times a factor. What pads a row isn't touched.
+template <typename From, typename To>
+static void turn_head(const From* from, int64_t from_stride, To* to, int64_t to_stride, const float* cos,
+                      const float* sin, float direction, float factor, int64_t T, int64_t C) {
     const int64_t half = C / 2;
     for (int64_t t = 0; t < T; t++) {
-        const Real* x = from + t * stride;
-        float* y = to + t * width;
-        if (cos) {
-            const float *c = cos + t * half, *s = sin + t * half;
+        const From* x = from + t * from_stride;
+        To* y = to + t * to_stride;
+        const float *c = cos + t * half, *s = sin + t * half;
 #pragma omp simd
-            for (int64_t i = 0; i < half; i++) {
-                const float first = widen(x[i]), second = widen(x[half + i]);
-                y[i] = factor * (first * c[i] - second * s[i]);
-                y[half + i] = factor * (first * s[i] + second * c[i]);
-            }
-        } else {
-#pragma omp simd
-            for (int64_t i = 0; i < C; i++) y[i] = factor * widen(x[i]);
+        for (int64_t i = 0; i < half; i++) {
+            const float first = widen(x[i]), second = widen(x[half + i]), turn = direction * s[i];
+            narrow(factor * (first * c[i] - second * turn), y[i]);
+            narrow(factor * (first * turn + second * c[i]), y[half + i]);
         }
-        for (int64_t i = C; i < width; i++) y[i] = 0;
     }
 }
 
-// The gradient of what `read_head` has read: the turn backwards.
-static void write_head(const float* from, const float* cos, const float* sin, float factor, int64_t T, int64_t C,
-                       int64_t width, Real* to, int64_t stride) {
-    const int64_t half = C / 2;
+// The same without turning it.
+template <typename From, typename To>
+static void copy_head(const From* from, int64_t from_stride, To* to, int64_t to_stride, int64_t T, int64_t C) {
     for (int64_t t = 0; t < T; t++) {
-        const float* x = from + t * width;
-        Real* y = to + t * stride;
-        if (cos) {
-            const float *c = cos + t * half, *s = sin + t * half;
+        const From* x = from + t * from_stride;
+        To* y = to + t * to_stride;
 #pragma omp simd
-            for (int64_t i = 0; i < half; i++) {
-                narrow(factor * (x[i] * c[i] + x[half + i] * s[i]), y[i]);
-                narrow(factor * (x[half + i] * c[i] - x[i] * s[i]), y[half + i]);
-            }
-        } else {
-#pragma omp simd
-            for (int64_t i = 0; i < C; i++) narrow(factor * x[i], y[i]);
-        }
+        for (int64_t c = 0; c < C; c++) narrow(widen(x[c]), y[c]);
     }
 }
 
@@ -375,18 +360,18 @@ extern "C" void attention_forward(const Real* qkv, const float* cos, const float
     float* scores = value + rows * width;   // (ROWS, length)
     float* mixed = scores + ROWS * length;  // (rows, width)
     for (int64_t i = 0; i < width * length; i++) keys[i] = 0;
-    for (int64_t i = T * width; i < rows * width; i++) query[i] = value[i] = 0;
+    for (int64_t i = 0; i < rows * width; i++) query[i] = value[i] = 0;
     const float factor = 1.0f / std::sqrt(float(C));
     for (int64_t b = 0; b < B; b++) {
         const Real* rows_of = qkv + b * T * stride;
         for (int64_t h = 0; h < H; h++) {
             const int64_t g = h / (H / G);
             if (h % (H / G) == 0) {
-                read_head(rows_of + (H + g) * C, stride, cos, sin, 1.0f, T, C, width, key);
+                turn_head(rows_of + (H + g) * C, stride, key, width, cos, sin, 1.0f, 1.0f, T, C);
                 transpose(key, T, C, width, length, keys);
-                read_head(rows_of + (H + G + g) * C, stride, nullptr, sin, 1.0f, T, C, width, value);
+                copy_head(rows_of + (H + G + g) * C, stride, value, width, T, C);
             }
-            read_head(rows_of + h * C, stride, cos, sin, factor, T, C, width, query);
+            turn_head(rows_of + h * C, stride, query, width, cos, sin, 1.0f, factor, T, C);
             for (int64_t i = 0; i < T; i += ROWS) {
                 const int64_t seen = i + ROWS < T ? i + ROWS : T;
                 float shares[ROWS];
@@ -413,7 +398,7 @@ extern "C" void attention_forward(const Real* qkv, const float* cos, const float
                     for (int64_t c = 0; c < width; c += LANES)
                         store(mixed + (i + r) * width + c, load(mixed + (i + r) * width + c) * shares[r]);
             }
-            write_head(mixed, nullptr, sin, 1.0f, T, C, width, out + b * T * H * C + h * C, H * C);
+            copy_head(mixed, width, out + b * T * H * C + h * C, H * C, T, C);
         }
     }
 }
@@ -444,15 +429,15 @@ extern "C" void attention_backward(const Real* qkv, const float* cos, const floa
         for (int64_t h = 0; h < H; h++) {
             const int64_t g = h / (H / G);
             if (h % (H / G) == 0) {
-                read_head(rows_of + (H + g) * C, stride, cos, sin, 1.0f, T, C, width, key);
+                turn_head(rows_of + (H + g) * C, stride, key, width, cos, sin, 1.0f, 1.0f, T, C);
                 transpose(key, T, C, width, length, keys);
-                read_head(rows_of + (H + G + g) * C, stride, nullptr, sin, 1.0f, T, C, width, value);
+                copy_head(rows_of + (H + G + g) * C, stride, value, width, T, C);
                 transpose(value, T, C, width, length, values);
                 for (int64_t i = 0; i < 2 * size; i++) of_key[i] = 0;
             }
             const int64_t head = b * T * H * C + h * C;
-            read_head(rows_of + h * C, stride, cos, sin, factor, T, C, width, query);
-            read_head(out_gradient + head, H * C, nullptr, sin, 1.0f, T, C, width, of_mixed);
+            turn_head(rows_of + h * C, stride, query, width, cos, sin, 1.0f, factor, T, C);
+            copy_head(out_gradient + head, H * C, of_mixed, width, T, C);
             for (int64_t block = 0; block < T; block += BLOCK) {
                 const int64_t end = block + BLOCK < T ? block + BLOCK : T;
                 for (int64_t i = block; i < end; i += ROWS) {
@@ -483,10 +468,10 @@ extern "C" void attention_backward(const Real* qkv, const float* cos, const floa
                 spread(slopes, length, query + block * width, width, block, end - block, end, of_key);
                 spread(weights, length, of_mixed + block * width, width, block, end - block, end, of_value);
             }
-            write_head(of_query, cos, sin, factor, T, C, width, rows_to + h * C, stride);
+            turn_head(of_query, width, rows_to + h * C, stride, cos, sin, -1.0f, factor, T, C);
             if ((h + 1) % (H / G) == 0) {
-                write_head(of_key, cos, sin, 1.0f, T, C, width, rows_to + (H + g) * C, stride);
-                write_head(of_value, nullptr, sin, 1.0f, T, C, width, rows_to + (H + G + g) * C, stride);
+                turn_head(of_key, width, rows_to + (H + g) * C, stride, cos, sin, -1.0f, 1.0f, T, C);
+                copy_head(of_value, width, rows_to + (H + G + g) * C, stride, T, C);
             }
         }
     }
