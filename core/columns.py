@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 __all__ = ["Column", "Feature", "Rule", "alias_key", "level_column", "level_of"]
 
-Rule = Literal["count", "count or zero", "positive", "non-negative", "any", "flag"]
-"""What a number may be. A count may be written with a suffix ("7B", "1.4T"); a plain `count` is positive. A `flag` is 0
-or 1; a column of anything else isn't that column."""
+Rule = Literal["count", "count or zero", "positive", "non-negative", "share", "any", "flag"]
+"""What a number may be. A count may be written with a suffix ("7B", "1.4T"); a plain `count` is positive. A `share` is
+above 0 and at most 1. A `flag` is 0 or 1; a column of anything else isn't that column."""
 
 Feature = Literal["log", "linear"]
 """How a learned correction sees a number that a law reads: its logarithm, or the number itself."""
@@ -24,6 +24,7 @@ _EXPECTED: dict[Rule, str] = {
     "count or zero": "zero, or a positive number such as 7000000000, 6e11, 7B or 1.4T",
     "positive": "a positive number",
     "non-negative": "a number that is zero or more",
+    "share": "a share above 0 and of at most 1",
     "any": "a number",
     "flag": "0 or 1",
 }
@@ -118,7 +119,8 @@ class Column:
         if not number or not abs(value) < float("inf"):
             return f"got {value!r}; expected {self.expected}"
         low = value < 0 if self.rule in ("non-negative", "count or zero") else value <= 0
-        return f"got {value:g}; expected {self.expected}" if low and self.rule != "any" else None
+        high = value > 1 and self.rule == "share"
+        return f"got {value:g}; expected {self.expected}" if high or (low and self.rule != "any") else None
 
 
 def alias_key(name: str) -> str:

@@ -13,7 +13,7 @@ from ..units import shown
 from .fields import FieldError
 from .suggest import nearest
 
-__all__ = ["Origins", "description", "explain", "is_list", "known_keys", "suggestion"]
+__all__ = ["Origins", "description", "explain", "first_problem", "is_list", "known_keys", "suggestion"]
 
 _MAX_LISTED = 12
 _MAX_PROBLEMS = 20
@@ -91,6 +91,16 @@ def explain(error: ValidationError, root: type[BaseModel], origins: Origins, wit
     return "\n".join(lines)
 
 
+def first_problem(error: ValidationError, root: type[BaseModel], within: str) -> FieldError:
+    """Return the first problem of a section that a registry's member reads, for the section around it to report.
+
+    `within` is the key of the member's section in the one around it.
+    """
+    problem = error.errors(include_url=False)[0]
+    path, message = _path_and_message(problem, root)
+    return FieldError(".".join((within, *path)), message)
+
+
 def known_keys(root: type[BaseModel], path: tuple[str, ...] = ()) -> list[str] | None:
     """Return the keys that a configuration accepts at `path`, or None where any is accepted or none at all.
 
@@ -125,17 +135,21 @@ def suggestion(root: type[BaseModel], path: tuple[str, ...]) -> str:
 
 def _line(problem: Any, root: type[BaseModel], origins: Origins, within: tuple[str, ...]) -> str:
     """Return one problem as one line."""
-    path = tuple(str(part) for part in problem["loc"] if part not in _UNWRITTEN)
-    cause = problem.get("ctx", {}).get("error")
-    if isinstance(cause, FieldError):
-        path, message = (*path, *cause.key.split(".")), cause.message
-    elif isinstance(cause, ValueError):
-        message = str(cause)
-    else:
-        message = _message(problem, path, root)
+    path, message = _path_and_message(problem, root)
     path = (*within, *path)
     key = ".".join(part if is_plain(part) and len(part) <= 60 else shown(part) for part in path)
     return ": ".join(part for part in (origins.of(path), key, message) if part)
+
+
+def _path_and_message(problem: Any, root: type[BaseModel]) -> tuple[tuple[str, ...], str]:
+    """Return where a problem is, and what it is."""
+    path = tuple(str(part) for part in problem["loc"] if part not in _UNWRITTEN)
+    cause = problem.get("ctx", {}).get("error")
+    if isinstance(cause, FieldError):
+        return (*path, *cause.key.split(".")), cause.message
+    if isinstance(cause, ValueError):
+        return path, str(cause)
+    return path, _message(problem, path, root)
 
 
 def _message(problem: Any, path: tuple[str, ...], root: type[BaseModel]) -> str:

@@ -5,7 +5,7 @@
     validation_share: 0.05
     domains:
       books: {path: texts/books, unique_tokens: 20B, max_epochs: 4}
-      web: {path: "web.*.jsonl.zst"}
+      web: {path: "web.*.jsonl.zst", select: [{dedup: {kind: minhash}}, {judge: {scores: judged.csv, keep: 0.3}}]}
       code: {path: code.train.jsonl.gz, validation_path: code.valid.jsonl.gz}
       py: {builtin: python_source}
       known: {synthetic: {kind: zipf_markov, vocab_size: 512}}
@@ -24,6 +24,7 @@ from ...core.errors import ConfigError, CorpusError
 from ...core.reading.config_reader import ConfigFile
 from ...core.reading.fields import FieldError, Frozen, Label, PositiveCount, PositiveReal, Real, Whole, whole_schema
 from ...core.units import shown
+from ..selection.reading import Steps
 from .builtin import BuiltinName
 from .synthetic import SyntheticConfig
 
@@ -81,6 +82,12 @@ class Domain(Frozen):
         default=None, description="Most often that a plan may repeat the real corpus."
     )
 
+    select: Steps = Field(
+        default=(),
+        description="Steps that choose which training documents are kept, in order, such as [{dedup: {kind: minhash}}, "
+        "{judge: {scores: judged.csv, keep: 0.3}}]. Validation text is never selected.",
+    )
+
     @property
     def kind(self) -> Literal["path", "builtin", "synthetic"]:
         """Which of the three sources it is."""
@@ -96,6 +103,8 @@ class Domain(Frozen):
         for key in ("validation_path", "text_field"):
             if self.path is None and key in self.model_fields_set and getattr(self, key) is not None:
                 raise FieldError(key, f"got {shown(getattr(self, key))}; it goes with path only")
+        if self.synthetic is not None and self.select:
+            raise FieldError("select", "goes with text only; synthetic domains have tokens, not documents")
         return self
 
 

@@ -11,48 +11,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import unicodedata
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import get_args
 
 from ...core.errors import CorpusError, UsageError
 from ...core.files import sha256_file
 from ...core.units import shown
 from . import builtin
+from .corpus import Corpus
+from .document import Document, Split, digest_of
 from .text_files import TextFile, find_files
 from .text_readers import RawText, read_texts
 
-if TYPE_CHECKING:
-    from .corpus import Corpus
-
-__all__ = [
-    "Document",
-    "Split",
-    "digest_of",
-    "documents",
-    "files_of",
-    "is_validation",
-    "normalised",
-    "raw_documents",
-    "source_digest",
-]
-
-Split = Literal["train", "valid"]
-"""The two sides of a corpus: what models learn from, and what their loss is measured on."""
+__all__ = ["documents", "files_of", "is_validation", "raw_documents", "source_digest"]
 
 _PARTS = 10_000  # the finest split is one document in so many
-
-
-class Document(NamedTuple):
-    """A document: its text as found, where it stands, and the SHA-256 (32 bytes) of its normalised text.
-
-    `where` is `file:line` for JSON lines, `file:row` for Parquet, `file` for plain text, `<builtin>:name` for built-in
-    text.
-    """
-
-    text: str
-    where: str
-    digest: bytes
 
 
 def documents(corpus: Corpus, domain_name: str, split: Split) -> Iterator[Document]:
@@ -103,20 +76,6 @@ def files_of(corpus: Corpus, domain_name: str, split: Split) -> list[TextFile]:
             f"{place}: {min(both)} is read for training, too, by domains.{domain_name}.path; expected other files"
         )
     return train if split == "train" else valid
-
-
-def normalised(text: str) -> str:
-    """Return the text as duplicates are judged: Unicode NFC, runs of white space as one blank, none at the ends.
-
-    >>> normalised("  Cafe\\u0301 \\n au lait")
-    'Café au lait'
-    """
-    return " ".join(unicodedata.normalize("NFC", text).split())
-
-
-def digest_of(text: str) -> bytes:
-    """Return the SHA-256 of the normalised text, 32 bytes."""
-    return hashlib.sha256(normalised(text).encode("utf-8")).digest()
 
 
 def is_validation(digest: bytes, validation_share: float) -> bool:

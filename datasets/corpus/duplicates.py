@@ -1,6 +1,6 @@
 """Copies: documents that occur more than once within a domain, in several domains, or on both sides of the split.
 
-Two documents are copies if their normalised texts are equal (`documents.normalised`). Memory is bounded: up to
+Two documents are copies if their normalised texts are equal (`document.normalised`). Memory is bounded: up to
 2,097,152 different documents are tracked, by 8 bytes of their digest (some 250 MB). Beyond that only those are whose
 digest ends in a zero bit, then in two, and so on; counts are then estimates, scaled up from an unbiased sample of
 texts, and `estimated` says so. Near-copies aren't looked for.

@@ -15,7 +15,8 @@ from ...core.errors import CorpusError
 from ...core.progress import Progress
 from .builtin import LIMITS
 from .corpus import Corpus
-from .documents import Split, files_of, raw_documents
+from .document import Split
+from .documents import files_of, raw_documents
 from .duplicates import DuplicateTracker, SharedDocuments
 from .synthetic import build_source
 from .text_figures import FigureCounter, TextFigures

@@ -15,7 +15,8 @@ import numpy as np
 
 from ...core.errors import CorpusError
 from ..corpus.corpus import Corpus
-from ..corpus.documents import Document, raw_documents
+from ..corpus.document import Document
+from ..corpus.documents import raw_documents
 from ..corpus.repeats import Repeats
 from ..corpus.synthetic import SyntheticConfig, build_source
 from .shards import ShardWriter

@@ -47,4 +47,12 @@ add(
         rule="count",
         stated_at="data.unique_tokens_by_domain",
     ),
+    Column(
+        "keep",
+        "share of the text that a selection of documents keeps; 1 without one",
+        "share",
+        rule="share",
+        stated_at="data.selection.keep",
+        default=1.0,
+    ),
 )

@@ -42,6 +42,12 @@ add(
     ),
     Column("architecture", "kind of model", category=True, sets_apart=True),
     Column("val_domain", "domain of the held-out text", category=True, sets_apart=True, stated_at=None),
-    Column("selection", "how documents were selected", category=True),
+    Column(
+        "selection",
+        "how documents were selected; `none` for text as it is",
+        category=True,
+        stated_at="data.selection.kind",
+        default="none",
+    ),
     Column("generator", "what wrote the synthetic part of the text", category=True),
 )

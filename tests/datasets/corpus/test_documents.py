@@ -8,15 +8,8 @@ from pathlib import Path
 import pytest
 from foretrain.core.errors import CorpusError, UsageError
 from foretrain.datasets.corpus.corpus import Corpus
-from foretrain.datasets.corpus.documents import (
-    digest_of,
-    documents,
-    files_of,
-    is_validation,
-    normalised,
-    raw_documents,
-    source_digest,
-)
+from foretrain.datasets.corpus.document import digest_of, normalised
+from foretrain.datasets.corpus.documents import documents, files_of, is_validation, raw_documents, source_digest
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,0 +1,75 @@
+"""What a step of a selection is: its settings, and which of the documents that reach it are kept."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Protocol
+
+import numpy as np
+from pydantic import Field
+
+from ...core.reading.fields import Frozen, Whole, whole_schema
+from ..corpus.document import Document
+
+__all__ = ["Chosen", "Step", "Texts"]
+
+
+class Texts(Protocol):
+    """The training documents of a domain that reach a step, in the domain's order: read anew each time, never held."""
+
+    @property
+    def sizes_bytes(self) -> np.ndarray:
+        """The UTF-8 bytes of each `(n,)`."""
+        ...
+
+    @property
+    def folder(self) -> Path:
+        """What paths in the settings start from."""
+        ...
+
+    @property
+    def place(self) -> str:
+        """File, line and key of the step, to begin a message with."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Document]: ...
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a step chose among n documents.
+
+    `kept` says of each whether it is kept `(n,)`; `scores` are what that follows from `(n,)`, higher is better, NaN
+    where a step needed none; `facts` are plain values for reports, such as how many groups of copies there were.
+    """
+
+    kept: np.ndarray
+    scores: np.ndarray
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Step(Frozen):
+    """One step: its fields are its settings in `corpora.yaml`. A member of the registry is a subclass in a file.
+
+    `select` reads the documents as a stream, as often as it needs; it may hold some numbers of each document, never
+    their text. Equal settings, documents and inputs give equal choices.
+    """
+
+    name: ClassVar[str] = ""
+
+    seed: Annotated[Whole, Field(ge=0, le=2**32 - 1), whole_schema(0, 2**32 - 1)] = Field(
+        default=0, description="Seed of whatever the step draws at random."
+    )
+
+    @abstractmethod
+    def select(self, texts: Texts, rng: np.random.Generator) -> Chosen:
+        """Choose among the documents. Raises CorpusError, beginning with `texts.place`, for what can't be done."""
+
+    def inputs(self, folder: Path) -> list[Path]:
+        """The files that the choice depends on beside the documents: scores, embeddings, labels. Default: none."""
+        return []

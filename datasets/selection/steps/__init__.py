@@ -1,0 +1,1 @@
+"""The steps of selections, one file each."""
