@@ -13,6 +13,7 @@ from .errors import MissingExtraError
 __all__ = ["EXTRAS", "has", "require"]
 
 EXTRAS = {
+    "datasketch": "selection",
     "fastapi": "serve",
     "h11": "serve",
     "jinja2": "charts",
@@ -25,6 +26,7 @@ EXTRAS = {
     "starlette": "serve",
     "tokenizers": "proxies",
     "torch": "proxies",
+    "transformers": "judge",
     "uvicorn": "serve",
     "vl_convert": "charts",
 }
