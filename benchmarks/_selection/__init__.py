@@ -1,0 +1,1 @@
+"""Parts of the benchmark of data selection (`selection.py`), one module each, and the noisy pool that they share."""
