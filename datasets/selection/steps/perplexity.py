@@ -1,0 +1,140 @@
+"""Keep the documents that are neither too easy nor too hard to foretell: a band of nats per byte, cut at both ends.
+
+Boilerplate and near-copies are the easiest text there is, broken text the hardest; a filter that keeps the lowest
+perplexity keeps the former. Marion et al. 2023, "When Less is More: Investigating Data Pruning for Pretraining LLMs at
+Scale" (2309.04564), find the middle of the distribution the best part of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+from typing_extensions import override
+
+from ....core.errors import CorpusError
+from ....core.reading.fields import FieldError, Label, PositiveCount, Share, Whole, whole_schema
+from ....core.units import shown
+from ...corpus.text_files import find_files
+from ...corpus.text_readers import read_texts
+from ...ngrams.witten_bell import MAX_ORDER, NGram, fit
+from ..quota import Keep, best
+from ..registry import register_step
+from ..step import Chosen, Step, Texts
+
+__all__ = ["Perplexity"]
+
+
+@register_step("perplexity")
+class Perplexity(Step):
+    """Keep the documents whose nats per byte under an n-gram of bytes lie in the middle, or in a band that is stated.
+
+    The n-gram is fitted on reference text, or else on a random sample of the documents themselves: on one half of them
+    to score the other, so that no document is scored by a model that has seen it.
+    """
+
+    keep: Keep | None = Field(
+        default=None, description="Share of the bytes that is kept, from the middle; 0.7 unless band is given."
+    )
+    band: tuple[Share, Share] | None = Field(
+        default=None,
+        description="Instead of keep: the lowest and highest share of the bytes, ordered by nats per byte, between "
+        "which documents are kept, such as [0.1, 0.9].",
+    )
+    reference: Label | None = Field(
+        default=None,
+        description="File, folder or glob of text that the n-gram is fitted on, relative to the corpora file; records "
+        "hold it under `text`. By default a sample of the documents.",
+    )
+    order: Annotated[Whole, Field(ge=1, le=MAX_ORDER), whole_schema(1, MAX_ORDER)] = Field(
+        default=5, description=f"Bytes of the longest n-gram, 1 to {MAX_ORDER}."
+    )
+    fit_bytes: PositiveCount = Field(
+        default=4e6, description="Bytes of text that an n-gram is fitted on at most, such as 4M."
+    )
+
+    @model_validator(mode="after")
+    def _one_band(self) -> Self:
+        if self.band is not None:
+            if self.keep is not None:
+                raise FieldError("band", "comes beside keep; expected one of the two")
+            if self.band[0] >= self.band[1]:
+                raise FieldError("band", f"got {shown(list(self.band))}; expected a lower share and a higher one")
+        return self
+
+    @override
+    def inputs(self, folder: Path) -> list[Path]:
+        place = "perplexity.reference"
+        return [] if self.reference is None else [f.path for f in find_files(folder, self.reference, place)]
+
+    @override
+    def select(self, texts: Texts, rng: np.random.Generator) -> Chosen:
+        nats = self._nats_per_byte(texts, rng)
+        if len(nats) > 1 and nats.min() == nats.max():
+            raise CorpusError(f"{texts.place}: all {len(nats)} documents score {nats[0]:.3g}; nothing tells them apart")
+        low, high = self._band()
+        places = _places(nats, texts.sizes_bytes, rng)
+        scores = -np.abs(places - (low + high) / 2)
+        kept = best(scores, texts.sizes_bytes, high - low, rng)
+        facts = {"nats_per_byte": {"lowest": float(nats[kept].min()), "highest": float(nats[kept].max())}}
+        return Chosen(kept, scores, facts)
+
+    def _band(self) -> tuple[float, float]:
+        if self.band is not None:
+            return self.band
+        keep = 0.7 if self.keep is None else self.keep
+        return (1 - keep) / 2, (1 + keep) / 2
+
+    def _nats_per_byte(self, texts: Texts, rng: np.random.Generator) -> np.ndarray:
+        """Nats per byte of each document `(n,)`."""
+        if self.reference is not None:
+            return self._model(self._reference(texts), f"{texts.place}.reference").nats_per_byte(_texts_of(texts))
+        count = len(texts)
+        if count < 2:
+            raise CorpusError(f"{texts.place}: one document reaches it; expected two at least, or a reference")
+        halves = rng.permutation(count) % 2
+        sampled = rng.random(count) < 2 * self.fit_bytes / texts.sizes_bytes.sum()
+        for half in (0, 1):
+            sampled[np.flatnonzero(halves == half)[0]] = True  # a short sample may miss all of a few documents
+        nats = np.empty(count)
+        for half in (0, 1):
+            model = self._model(_texts_of(texts, (halves != half) & sampled), texts.place)
+            nats[halves == half] = model.nats_per_byte(_texts_of(texts, halves == half))
+        return nats
+
+    def _reference(self, texts: Texts) -> Iterable[str]:
+        place = f"{texts.place}.reference"
+        for file in find_files(texts.folder, str(self.reference), place):
+            yield from (text.text for text in read_texts(file, "text"))
+
+    def _model(self, documents: Iterable[str], place: str) -> NGram:
+        """An n-gram fitted on the first `fit_bytes` of documents."""
+        taken: list[bytes] = []
+        left = math.ceil(self.fit_bytes)
+        for document in documents:
+            taken.append(document.encode()[:left])
+            left -= len(taken[-1])
+            if left <= 0:
+                break
+        if not any(taken):
+            raise CorpusError(f"{place}: holds no text to fit an n-gram on; expected some")
+        return fit(taken, self.order)
+
+
+def _texts_of(texts: Texts, which: np.ndarray | None = None) -> Iterable[str]:
+    """The text of the documents, or of those that `which (n,)` says."""
+    for number, document in enumerate(texts):
+        if which is None or which[number]:
+            yield document.text
+
+
+def _places(nats: np.ndarray, sizes_bytes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The share of all bytes that is easier to foretell than the middle of each document `(n,)`."""
+    order = np.lexsort((rng.random(len(nats)), nats))
+    places = np.empty(len(nats))
+    places[order] = (np.cumsum(sizes_bytes[order]) - sizes_bytes[order] / 2) / sizes_bytes.sum()
+    return places
