@@ -25,7 +25,7 @@ class JudgeConfig(Frozen):
         default=None, description="Parameters of the judge, such as 3B (default: those of the published judge)."
     )
     efficiency: Annotated[Share, Field(gt=0, le=1)] | None = Field(
-        default=None, description="Share of the accelerators' peak that its inference reaches (default: 0.3)."
+        default=None, description="Share of the accelerators' peak that its inference reaches (default: 0.34)."
     )
 
 
