@@ -27,6 +27,7 @@ from ...core.reading.fields import (
     whole_schema,
 )
 from ...core.units import shown
+from .selection import SelectionConfig
 from .stages.checks import check_data_stages
 from .stages.spans import spans
 from .stages.stage import DataStage, whole_mix
@@ -175,7 +176,7 @@ class DataConfig(Frozen):
 
     tokens: PositiveCount = Field(description="Training tokens seen, such as 2T; repeats count.")
     unique_tokens: PositiveCount | None = Field(
-        default=None, description="Distinct tokens in stock (default: every token seen is new)."
+        default=None, description="Distinct tokens in stock, before any selection (default: every token seen is new)."
     )
     mix: dict[Label, Share] | None = Field(
         default=None, description="Share of training tokens by domain; the shares sum to 1 within 0.01."
@@ -184,7 +185,14 @@ class DataConfig(Frozen):
         default=False, description="Forecast mixes with domains that the predictor's runs never had, more widely."
     )
     unique_tokens_by_domain: dict[Label, PositiveCount] | None = Field(
-        default=None, description="Distinct tokens in stock of each domain of the mix (default: more than are seen)."
+        default=None,
+        description="Distinct tokens in stock of each domain of the mix, before any selection (default: more than are "
+        "seen).",
+    )
+    selection: SelectionConfig | None = Field(
+        default=None,
+        exclude_if=lambda selection: selection is None,  # digests of earlier studies stay what they are
+        description="How the documents were selected; what is kept of the stocks follows.",
     )
     corpus: CorpusName | None = Field(
         default=None,
@@ -263,13 +271,29 @@ class DataConfig(Frozen):
             )
         return self
 
+    @property
+    def keep(self) -> float:
+        """Share of the text that its selection keeps; 1 without one."""
+        return 1.0 if self.selection is None else self.selection.keep
+
+    @property
+    def kept_tokens(self) -> float | None:
+        """Distinct tokens in stock of all text, after the selection; None where that stock isn't stated."""
+        return None if self.unique_tokens is None else self.unique_tokens * self.keep
+
+    @property
+    def kept_tokens_by_domain(self) -> dict[str, float] | None:
+        """Distinct tokens in stock of domains, after the selection; None where those stocks aren't stated."""
+        stocks = self.unique_tokens_by_domain
+        return None if stocks is None else {domain: stock * self.keep for domain, stock in stocks.items()}
+
     def distinct_tokens(self, tokens: float | None = None) -> float | None:
         """Distinct tokens among those seen, or among `tokens` of them; None where no stock is stated."""
         tokens = self.tokens if tokens is None else tokens
         mix = self.mix_of_tokens
         if self.unique_tokens_by_domain is None or mix is None:
-            return None if self.unique_tokens is None else min(self.unique_tokens, tokens)
-        stocks = self.unique_tokens_by_domain
+            return None if self.kept_tokens is None else min(self.kept_tokens, tokens)
+        stocks = self.kept_tokens_by_domain or {}
         return math.fsum(min(tokens * share, stocks.get(domain, math.inf)) for domain, share in mix.items())
 
     @property
@@ -298,7 +322,7 @@ class DataConfig(Frozen):
     def epochs(self) -> float:
         """Tokens seen over distinct tokens; 1 where no stock is stated."""
         if self.unique_tokens_by_domain is None:
-            return 1.0 if self.unique_tokens is None else self.tokens / self.unique_tokens
+            return 1.0 if self.kept_tokens is None else self.tokens / self.kept_tokens
         return max(1.0, self.tokens / (self.distinct_tokens() or self.tokens))
 
 

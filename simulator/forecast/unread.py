@@ -11,6 +11,7 @@ from ...datasets.facts.optimizers import ADAMW
 from ...datasets.runs.columns import columns
 from ..cluster.layout_choice import missing
 from ..config.run_config import RunConfig
+from ..config.selection import NOT_SELECTED
 from ..predictor.predictor import Predictor
 from .adjustments import Effect
 from .bits import is_of_plan
@@ -40,7 +41,7 @@ def unread_warnings(config: RunConfig, predictor: Predictor, adjustments: Sequen
 
 
 def _stated(config: RunConfig) -> dict[str, tuple[str, ...]]:
-    """What the plan states of its optimisation, as it is written, with the columns that would read it."""
+    """What the plan states of its optimisation and selection, as it is written, with the columns that would read it."""
     optim = config.optim
     own = {one.place: (one.name,) for one in columns().values() if one.place is not None}
     found: dict[str, tuple[str, ...]] = {}
@@ -49,6 +50,8 @@ def _stated(config: RunConfig) -> dict[str, tuple[str, ...]]:
             found[f"optim.{key}"] = own.get(f"optim.{key}", ())
     if optim.optimizer == ADAMW:  # which the fitted runs were trained with
         found.pop("optim.optimizer", None)
+    if config.data.selection is not None and config.data.selection.kind != NOT_SELECTED:
+        found["data.selection"] = ("selection",)
     if not missing(config):  # the machines' estimate reads it
         found.pop("optim.batch_tokens", None)
     return found

@@ -150,12 +150,12 @@ class LossSurface:
         """Distinct tokens among those seen; None where no stock is stated."""
         data = self.config.data
         if self.stock is not None:
-            return np.minimum(self.stock, tokens)
+            return np.minimum(self.stock * data.keep, tokens)
         if data.distinct_tokens() is None:
             return None
-        if data.unique_tokens is not None:
-            return np.minimum(data.unique_tokens, tokens)
-        stocks = data.unique_tokens_by_domain or {}
+        if data.kept_tokens is not None:
+            return np.minimum(data.kept_tokens, tokens)
+        stocks = data.kept_tokens_by_domain or {}
         seen = [np.minimum(tokens * share, stocks.get(domain, np.inf)) for domain, share in (data.mix or {}).items()]
         return np.sum(seen, axis=0)
 
@@ -165,9 +165,9 @@ class LossSurface:
         data = self.config.data
         if not self._repeats and not any("unique_tokens." in key for key in self.fixed):
             return []
-        if self.stock is not None or data.unique_tokens is not None:
-            return [float(self.stock or data.unique_tokens or 0.0)]
-        shares, stocks = data.mix or {}, data.unique_tokens_by_domain or {}
+        if self.stock is not None or data.kept_tokens is not None:
+            return [float(data.kept_tokens or 0.0) if self.stock is None else self.stock * data.keep]
+        shares, stocks = data.mix or {}, data.kept_tokens_by_domain or {}
         return sorted({stock / shares[name] for name, stock in stocks.items() if shares.get(name, 0.0) > 0})
 
     def columns(self, params: np.ndarray, tokens: np.ndarray) -> dict[str, np.ndarray]:

@@ -16,6 +16,7 @@ from ...laws import Columns
 from ...predictor.loss_model import LossModel
 from ...predictor.predictor import Predictor
 from .effect import Adjustment, Effect, adjusted
+from .selection import Selection
 from .settings import Batch, LearningRate, Optimizer
 from .stages import DataStages
 
@@ -34,7 +35,7 @@ __all__ = [
     "stated_columns",
 ]
 
-ADJUSTMENTS: tuple[Adjustment, ...] = (Batch(), LearningRate(), Optimizer(), DataStages())
+ADJUSTMENTS: tuple[Adjustment, ...] = (Batch(), LearningRate(), Optimizer(), Selection(), DataStages())
 
 
 def stated_columns(config: RunConfig, predictor: Predictor) -> dict[str, float]:

@@ -114,18 +114,21 @@ class Adjustment(ABC):
 
 def effect_of_cost(
     model: LossModel, columns: Columns, cost: Cost, name: str, places: tuple[str, ...], sources: tuple[str, ...],
-    *, one_sided: bool = False, facts: Mapping[str, float] | None = None,
+    *, one_sided: bool = False, facts: Mapping[str, float] | None = None, of_text: bool = False,
 ) -> Effect | None:  # fmt: skip
     """The effect of a cost in tokens: what the law says of a run with that many fewer.
 
-    None for a law that doesn't know how the loss changes with tokens.
+    With `of_text` each token of the text counts less, so that there are fewer distinct ones too, and epochs stay what
+    they are. None for a law that doesn't know how the loss changes with tokens.
     """
     if "tokens" not in model.fit.law.member.uses:
         return None
     n = len(columns["params"])
     log_cost = np.concatenate([np.zeros(n), cost.log_tokens, cost.log_tokens + cost.sd])
     three = {key: np.tile(values, 3) for key, values in columns.items()}
-    three["tokens"] = three["tokens"] * np.exp(-log_cost)
+    for key in three:
+        if key == "tokens" or (of_text and key.startswith("unique_tokens")):
+            three[key] = three[key] * np.exp(-log_cost)
     base, shifted, further = np.split(model.fit.log_loss(three), 3)
     shift = shifted - base
     sd = np.hypot(further - shifted, setting_costs().worth_log_sd * shift)

@@ -49,6 +49,7 @@ _TERMS = {
     "learned": "learned correction",
     "new_domains": "new domains",
     "data_stages": "stages of the data",
+    "selection": "selected documents",
 }
 
 

@@ -264,7 +264,7 @@ def _repeats(found: Optimization) -> list[Text]:
     mix = data.mix or {}
     line = f"epochs of the best: {data.epochs:.3g} in all"
     each = []
-    for domain, stock in (data.unique_tokens_by_domain or {}).items():
+    for domain, stock in (data.kept_tokens_by_domain or {}).items():
         epochs = data.tokens * mix.get(domain, 0.0) / stock
         each.append(f"{domain} {epochs:.2g}")
     if each:
