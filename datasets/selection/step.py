@@ -37,6 +37,11 @@ class Texts(Protocol):
         ...
 
     @property
+    def scores(self) -> np.ndarray | None:
+        """The scores that the last step before which `ranks` gave to each `(n,)`; None where there was no such step."""
+        ...
+
+    @property
     def folder(self) -> Path:
         """What paths in the settings start from."""
         ...
@@ -77,6 +82,9 @@ class Step(Frozen):
     """
 
     name: ClassVar[str] = ""
+
+    ranks: ClassVar[bool] = True
+    """Whether scores say which documents are better, for later steps to go by; those of copies or quotas don't."""
 
     seed: Annotated[Whole, Field(ge=0, le=2**32 - 1), whole_schema(0, 2**32 - 1)] = Field(
         default=0, description="Seed of whatever the step draws at random."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -17,6 +17,8 @@ __all__ = ["Dedup"]
 @register_step("dedup")
 class Dedup(Step):
     """Keep the first of each group of copies."""
+
+    ranks: ClassVar[bool] = False
 
     kind: Literal["exact"] = Field(default="exact", description="exact: equal but for white space.")
 
