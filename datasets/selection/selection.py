@@ -121,15 +121,18 @@ def select(
     if not len(sizes):
         place = corpus.place("domains", domain_name)
         raise CorpusError(f"{place}: domains.{domain_name}: holds no training document to select among")
-    kept = np.ones(len(sizes), bool)
+    kept, scores = np.ones(len(sizes), bool), None
     outcomes: list[StepOutcome] = []
     for number, step in enumerate(steps):
         report(f"{domain_name}: {step.name}", number / len(steps))
-        texts = _Reaching(corpus, domain_name, kept, sizes, _place(corpus, domain_name, number, step))
+        texts = _Reaching(corpus, domain_name, kept, sizes, scores, _place(corpus, domain_name, number, step))
         chosen = step.select(texts, np.random.default_rng([step.seed, number]))
         reached = np.flatnonzero(kept)
         kept = kept.copy()
         kept[reached] = chosen.kept
+        if step.ranks:
+            scores = np.full(len(sizes), np.nan)
+            scores[reached] = chosen.scores
         if not kept.any():
             raise CorpusError(f"{texts.place}: keeps none of {len(reached)} documents; expected one at least")
         scores_digest = hashlib.sha256(np.ascontiguousarray(chosen.scores, "<f8").tobytes()).hexdigest()
@@ -177,6 +180,7 @@ class _Reaching:
     domain_name: str
     reached: np.ndarray
     all_sizes_bytes: np.ndarray
+    all_scores: np.ndarray | None
     place: str
 
     @property
@@ -186,6 +190,18 @@ class _Reaching:
     @property
     def sizes_bytes(self) -> np.ndarray:
         return self.all_sizes_bytes[self.reached]
+
+    @property
+    def scores(self) -> np.ndarray | None:
+        return None if self.all_scores is None else self.all_scores[self.reached]
+
+    @property
+    def numbers(self) -> np.ndarray:
+        return np.flatnonzero(self.reached)
+
+    @property
+    def total(self) -> int:
+        return len(self.reached)
 
     def __len__(self) -> int:
         return int(self.reached.sum())
@@ -197,6 +213,11 @@ class _Reaching:
                 raise CorpusError(f"{self.place}: the text changed while it was read; select again")
             if reached[number]:
                 yield document
+
+    def everything(self) -> Iterator[tuple[Split, Document]]:
+        for side, document in raw_documents(self.corpus, self.domain_name, ("train", "valid")):
+            if _has_text(document):
+                yield side, document
 
 
 def _training(corpus: Corpus, domain_name: str) -> Iterator[Document]:

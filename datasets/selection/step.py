@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from ...core.reading.fields import Frozen, Whole, whole_schema
-from ..corpus.document import Document
+from ..corpus.document import Document, Split
 
 __all__ = ["Chosen", "Step", "Texts"]
 
@@ -23,6 +23,22 @@ class Texts(Protocol):
     @property
     def sizes_bytes(self) -> np.ndarray:
         """The UTF-8 bytes of each `(n,)`."""
+        ...
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """The number of each among all training documents of the domain, from 0, those that earlier steps left out
+        included `(n,)`: files that have a row for every training document are read by it."""
+        ...
+
+    @property
+    def total(self) -> int:
+        """How many training documents the domain has, those that earlier steps left out included."""
+        ...
+
+    @property
+    def scores(self) -> np.ndarray | None:
+        """The scores that the last step before which `ranks` gave to each `(n,)`; None where there was no such step."""
         ...
 
     @property
@@ -38,6 +54,11 @@ class Texts(Protocol):
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[Document]: ...
+
+    def everything(self) -> Iterator[tuple[Split, Document]]:
+        """Yield every document of the domain that holds text with its side, `total` of them for training. It serves to
+        tell which documents a file may speak of; nothing is chosen by the text of validation documents."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -61,6 +82,9 @@ class Step(Frozen):
     """
 
     name: ClassVar[str] = ""
+
+    ranks: ClassVar[bool] = True
+    """Whether scores say which documents are better, for later steps to go by; those of copies or quotas don't."""
 
     seed: Annotated[Whole, Field(ge=0, le=2**32 - 1), whole_schema(0, 2**32 - 1)] = Field(
         default=0, description="Seed of whatever the step draws at random."

@@ -1,0 +1,58 @@
+"""Keep documents where few others are: the more crowded a document's place, the rarer it is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+from typing_extensions import override
+
+from ....core.reading.fields import PositiveReal
+from ..density import bandwidth as bandwidths
+from ..density.kernel_sums import kernel_sums
+from ..embeddings.embed import HASHED, Embeddings, embed, embedding_files
+from ..quota import Keep, best
+from ..registry import register_step
+from ..step import Chosen, Step, Texts
+
+__all__ = ["Density"]
+
+
+@register_step("density")
+class Density(Step):
+    """Inverse propensity sampling (Sachdeva et al. 2024, arXiv 2402.09668, algorithm 2): documents are drawn without
+    putting back, each with a chance proportional to 1 / density, until a share of the bytes is kept.
+
+    The density is the sum of a Gaussian kernel over all documents. Its bandwidth decides: one that is too wide or too
+    narrow leaves copies where they are.
+    """
+
+    ranks: ClassVar[bool] = False
+
+    keep: Keep = Field(default=0.5, description="Share of the bytes that is kept.")
+    bandwidth: Literal["auto"] | Annotated[PositiveReal, Field(le=10)] = Field(
+        default="auto",
+        description="Of the kernel, a distance between vectors of length 1; auto chooses it on copies that it makes of "
+        "some documents.",
+    )
+    embeddings: Embeddings = HASHED
+
+    @override
+    def select(self, texts: Texts, rng: np.random.Generator) -> Chosen:
+        embedded = embed(texts, self.embeddings, rng)
+        facts = {}
+        if self.bandwidth == "auto":
+            bandwidth, told = bandwidths.choose(texts, embedded.vectors, embedded.encode, self.keep, rng)
+            facts["made_copies_kept_relative"] = told
+        else:
+            bandwidth = self.bandwidth
+        propensity = 1 / kernel_sums(embedded.vectors, bandwidth, rng)
+        # the highest log weight + Gumbel noise: drawn by weight, none put back (Efraimidis & Spirakis 2006)
+        kept = best(np.log(propensity) + rng.gumbel(size=len(propensity)), texts.sizes_bytes, self.keep, rng)
+        return Chosen(kept, propensity, {"bandwidth": bandwidth, **facts})
+
+    @override
+    def inputs(self, folder: Path) -> list[Path]:
+        return embedding_files(self.embeddings, folder)
