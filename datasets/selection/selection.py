@@ -187,6 +187,14 @@ class _Reaching:
     def sizes_bytes(self) -> np.ndarray:
         return self.all_sizes_bytes[self.reached]
 
+    @property
+    def numbers(self) -> np.ndarray:
+        return np.flatnonzero(self.reached)
+
+    @property
+    def total(self) -> int:
+        return len(self.reached)
+
     def __len__(self) -> int:
         return int(self.reached.sum())
 
@@ -197,6 +205,11 @@ class _Reaching:
                 raise CorpusError(f"{self.place}: the text changed while it was read; select again")
             if reached[number]:
                 yield document
+
+    def everything(self) -> Iterator[tuple[Split, Document]]:
+        for side, document in raw_documents(self.corpus, self.domain_name, ("train", "valid")):
+            if _has_text(document):
+                yield side, document
 
 
 def _training(corpus: Corpus, domain_name: str) -> Iterator[Document]:

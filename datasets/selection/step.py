@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from ...core.reading.fields import Frozen, Whole, whole_schema
-from ..corpus.document import Document
+from ..corpus.document import Document, Split
 
 __all__ = ["Chosen", "Step", "Texts"]
 
@@ -23,6 +23,17 @@ class Texts(Protocol):
     @property
     def sizes_bytes(self) -> np.ndarray:
         """The UTF-8 bytes of each `(n,)`."""
+        ...
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """The number of each among all training documents of the domain, from 0, those that earlier steps left out
+        included `(n,)`: files that have a row for every training document are read by it."""
+        ...
+
+    @property
+    def total(self) -> int:
+        """How many training documents the domain has, those that earlier steps left out included."""
         ...
 
     @property
@@ -38,6 +49,11 @@ class Texts(Protocol):
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[Document]: ...
+
+    def everything(self) -> Iterator[tuple[Split, Document]]:
+        """Yield every document of the domain that holds text with its side, `total` of them for training. It serves to
+        tell which documents a file may speak of; nothing is chosen by the text of validation documents."""
+        ...
 
 
 @dataclass(frozen=True)
