@@ -123,7 +123,7 @@ def changed(at, **values):
         ),
         (
             lambda rows: [{**rows[0], "score": "nan"}, *rows[1:]],
-            r"rows that hold no finite score: 1 \(row 1\); expected",
+            r"rows that hold no finite score: 1 \(row 1\); ",
         ),
         (lambda rows: [{**rows[0], "score": "inf"}, *rows[1:]], r"rows that hold no finite score: 1 \(row 1"),
         (lambda rows: [{**rows[0], "score": ""}, *rows[1:]], r"rows that hold no finite score: 1 \(row 1"),
