@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from .datasets.corpus.quality import inspect
     from .datasets.facts.accelerators import Accelerator, accelerator
     from .datasets.runs.run_table import RunTable
+    from .datasets.selection.derived.result import Derived
+    from .datasets.selection.derived.writing import derive
+    from .datasets.selection.selection import Selection, select
     from .datasets.tokens.prepare import prepare
     from .proxies.design.space import ProxySpace
     from .proxies.project import Project
@@ -93,6 +96,7 @@ _HOMES = {
     "CurveForecast": ("simulator.curve.forecasting", "CurveForecast"),
     "CurveLibrary": ("simulator.curve.law.transfer", "Library"),
     "CurveRun": ("simulator.curve.forecasting", "Run"),
+    "Derived": ("datasets.selection.derived.result", "Derived"),
     "Forecast": ("simulator.forecast.forecast", "Forecast"),
     "NextStage": ("workflows.next_stage", "NextStage"),
     "Optimization": ("simulator.search.result", "Optimization"),
@@ -104,6 +108,7 @@ _HOMES = {
     "RunConfig": ("simulator.config.run_config", "RunConfig"),
     "RunTable": ("datasets.runs.run_table", "RunTable"),
     "ScalingLawRegressor": ("simulator.predictor.estimator", "ScalingLawRegressor"),
+    "Selection": ("datasets.selection.selection", "Selection"),
     "StageBudget": ("workflows.planned_run", "StageBudget"),
     "StepTimeModel": ("simulator.cluster.step_time.step_model", "StepTimeModel"),
     "Study": ("simulator.search.study", "Study"),
@@ -113,6 +118,7 @@ _HOMES = {
     "calibrate_step_times": ("simulator.cluster.step_time.calibrate", "calibrate_on_plan"),
     "compare": ("simulator.forecast.compare", "compare"),
     "compute_optimal": ("simulator.allocation.compute_optimal.optimal", "compute_optimal"),
+    "derive": ("datasets.selection.derived.writing", "derive"),
     "estimate_cluster": ("simulator.cluster.estimate", "estimate"),
     "fit_curves": ("simulator.curve.law.transfer", "fit_library"),
     "forecast": ("simulator.forecast.forecast", "forecast"),
@@ -134,6 +140,7 @@ _HOMES = {
     "score": ("simulator.predictor.evaluation.scoring", "score"),
     "score_curves": ("simulator.curve.scoring", "score"),
     "search_layouts": ("simulator.cluster.layout_choice", "search_layouts"),
+    "select": ("datasets.selection.selection", "select"),
     "sensitivity": ("simulator.allocation.sensitivity.sensitivity", "sensitivity"),
     "sketch_plan": ("simulator.config.starting.sketch", "sketch_plan"),
     "track": ("simulator.tracking.track", "track"),
@@ -153,6 +160,7 @@ __all__ = [
     "CurveLibrary",
     "CurveRun",
     "DataWarning",
+    "Derived",
     "ExtrapolationWarning",
     "FitError",
     "Forecast",
@@ -177,6 +185,7 @@ __all__ = [
     "RunTable",
     "RunTableError",
     "ScalingLawRegressor",
+    "Selection",
     "StageBudget",
     "StepTimeModel",
     "Study",
@@ -188,6 +197,7 @@ __all__ = [
     "calibrate_step_times",
     "compare",
     "compute_optimal",
+    "derive",
     "errors",
     "estimate_cluster",
     "fit_curves",
@@ -210,6 +220,7 @@ __all__ = [
     "score",
     "score_curves",
     "search_layouts",
+    "select",
     "sensitivity",
     "sketch_plan",
     "track",

@@ -25,6 +25,7 @@ __all__ = [
     "AT_WORK",
     "MANIFEST_NAME",
     "check_manifest",
+    "file_slug",
     "read_bounded_text",
     "read_json",
     "refuse_pipe",
@@ -97,6 +98,16 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a file's bytes as 64 hexadecimal digits."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def file_slug(name: str) -> str:
+    """Return a name as a file name may hold it; one that had to change carries a digest to stay unique.
+
+    >>> file_slug("web"), file_slug("Web pages")
+    ('web', 'web-pages-8b4df1e9')
+    """
+    slug = re.sub(r"[^a-z0-9_-]+", "-", name.lower())[:60]
+    return slug if slug == name else f"{slug}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def read_bounded_text(path: str | os.PathLike[str], max_bytes: int, error: type[InputError] = InputError) -> str:

@@ -5,8 +5,6 @@ Memory holds a batch of documents, one large document at most, and the digests o
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...core.errors import CorpusError
+from ...core.files import file_slug
 from ..corpus.corpus import Corpus
 from ..corpus.document import Document
 from ..corpus.documents import raw_documents
@@ -122,13 +121,7 @@ def pack_synthetic(
 
 
 def _writer(folder: Path, name: str, split: Split, dtype: Any) -> ShardWriter:
-    return ShardWriter(folder, f"{_slug(name)}.{split}", np.dtype(dtype))
-
-
-def _slug(name: str) -> str:
-    """The domain's name as a file name may hold it; a name that had to change carries a digest to stay unique."""
-    slug = re.sub(r"[^a-z0-9_-]+", "-", name.lower())[:60]
-    return slug if slug == name else f"{slug}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return ShardWriter(folder, f"{file_slug(name)}.{split}", np.dtype(dtype))
 
 
 def _batches(corpus: Corpus, name: str) -> Iterator[list[tuple[Split, Document]]]:
