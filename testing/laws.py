@@ -141,6 +141,7 @@ def runs(
         "tokens": tokens,
         "unique_tokens": tokens / epochs,
         "num_experts": 2.0 ** rng.integers(0, 8, n),
+        "keep": np.random.default_rng(seed + 3).uniform(0.05, 1.0, n),
         "lr": 1e-3 * np.exp(rng.normal(0, 1.2, n)),
         "batch_tokens": 1e6 * np.exp(rng.normal(0, 1.2, n)),
     }

@@ -20,7 +20,7 @@ from ..laws import (
     Reference,
 )
 from ._bootstrap import bootstrap, take_rows, thin
-from ._laplace import gaussian_draws, has_gaussian_draws, laplace
+from ._laplace import gaussian_draws, has_gaussian_draws, laplace, spread_centres
 from ._newton import DELTA, Problem, minimise
 from .prior import LawPrior
 
@@ -30,6 +30,7 @@ _FULL_WEIGHT_EFFECT = 2e-3  # a term's effect on log loss that halves a run's we
 _USUAL_NOISE = 5e-3  # what residuals are like across the public tables
 _USUAL_RUNS = 2.0  # and how many runs that is worth
 _MIXED_DELTA = 1e-2  # widest Huber threshold of laws that read the mix, see _settle
+_SPREAD_ROUNDS = 6  # halfway each: what runs say of a spread follows from the spread
 _BLOCK = 8_000_000  # numbers in one block of shares × draws × runs
 _NOISE_FLOOR = 1e-3  # no table is fitted closer than 0.1 %: the repeat-run noise of well-kept ladders (OLMo ladder C4)
 
@@ -150,7 +151,7 @@ def fit_law(
         shape = shape * heavier
     delta = _MIXED_DELTA if law.domains else DELTA
     problem = Problem(law, features, log_loss, np.zeros((dims, dims)), delta)
-    theta, trusted, noise = _settle(problem, weights, mean, shape, prior)
+    theta, trusted, noise, mean = _settle(problem, weights, mean, shape, prior)
 
     final = trusted * (len(log_loss) / trusted.sum())
     residual, gradient = problem.linearise(theta[None])
@@ -169,17 +170,22 @@ def fit_law(
 
 def _settle(
     problem: Problem, weights: np.ndarray, mean: np.ndarray, shape: np.ndarray, prior: LawPrior | None
-) -> tuple[np.ndarray, np.ndarray, float]:
+) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
     """Fit, then again with what the fit says of the noise (how heavy the prior is) and of how far runs stray.
 
     Laws of size and tokens miss by 0.1 to 0.5 %, laws of the mix by 1 to 2 %: there Huber's threshold is set at the
     noise, because absolute deviations waste a third of such runs and a few dozen is all there are.
 
     Returns:
-        The optimum `(P,)`, the weight of each run `(n,)`, and the noise.
+        The optimum `(P,)`, the weight of each run `(n,)`, the noise, and the prior's centre `(P,)`: as given, but for
+        spreads that parameters share.
     """
     law = problem.law
-    if prior is not None:
+    shared = prior is not None and bool(law.spreads)
+    given = mean
+    if shared:
+        rounds = _SPREAD_ROUNDS
+    elif prior is not None:
         rounds = 2
     elif any(term.deviates for term in law.terms):
         rounds = 1
@@ -193,10 +199,14 @@ def _settle(
         noise = _noise(problem, theta, trusted)
         problem.delta = min(noise, _MIXED_DELTA) if law.domains else DELTA
         problem.precision = shape * (problem.delta * noise)
+        if shared:
+            _, grad = problem.linearise(theta[None])
+            of_mean_1 = trusted * (len(trusted) / trusted.sum())
+            mean = 0.5 * (mean + spread_centres(law, theta, grad[0], of_mean_1, noise, given, shape))
         moved, _ = minimise(problem, theta[None], trusted, mean, tolerance=1e-9)
         theta = moved[0]
     trusted = weights * _weight(law, theta, problem.features)
-    return theta, trusted, _noise(problem, theta, trusted)
+    return theta, trusted, _noise(problem, theta, trusted), mean
 
 
 def _checked(law: Law, columns: Columns, loss: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

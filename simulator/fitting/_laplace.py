@@ -10,6 +10,8 @@ Where rows are points of runs, Σ w_i²·g_i·g_iᵀ becomes Σ_r (Σ_i∈r w_i�
 its luck, so any number of them tells what one does (a sandwich clustered by run; Liang & Zeger 1986).
 What such draws predict is linear in them too: the valley of good fits bends (strength times exponent is known, each of
 them is not), and steps along its tangent that leave it would look like ignorance of the loss.
+
+The same Gaussian says how wide levels of a category are spread, see `spread_centres`.
 """
 
 from __future__ import annotations
@@ -72,3 +74,40 @@ def gaussian_draws(
     lower, upper = law.box()
     moved = np.clip(theta + rng.standard_normal((count, len(theta))) @ factor.T, lower - _SLACK, upper + _SLACK)
     return np.where(law.free, moved, theta)
+
+
+def spread_centres(
+    law: Law,
+    theta: np.ndarray,
+    grad: np.ndarray,
+    weights: np.ndarray,
+    noise: float,
+    mean: np.ndarray,
+    shape: np.ndarray,
+) -> np.ndarray:
+    """The prior's centre at which the optimum has the most likely spreads of `law.spreads`, `(P,)`.
+
+    Where effects τ·z_v are found together with τ, the optimum's τ is too large: a wide prior of τ·z costs nothing. What
+    is lacking there is -½ log det H, with H the precision of all else (Laplace's approximation, Tierney & Kadane 1986).
+    Its derivative by log τ is -Σ_v (1 - h_v), with h_v the variance that the runs leave to z_v, 1 where they say
+    nothing of it. A Gaussian log τ of variance s² feels that as its centre moved by -s²·Σ_v (1 - h_v).
+
+    Args:
+        law: The law.
+        theta: Its optimum, `(P,)`.
+        grad: Gradient of log L there, `(P, n)`.
+        weights: Weight of each row, `(n,)`, of mean 1.
+        noise: Mean absolute residual of log loss.
+        mean: The prior's centre, `(P,)`.
+        shape: Its precision as it enters the objective, `(P, P)`.
+    """
+    centre = mean.copy()
+    spreads = [spread for spread, _ in law.spreads]
+    others = np.flatnonzero(law.free & ~np.isin(np.arange(len(theta)), spreads))
+    g = grad[others] / (_SD_PER_MEAN * noise)
+    inverse = np.linalg.pinv((g * weights) @ g.T + shape[np.ix_(others, others)], _LEAST_CURVATURE, hermitian=True)
+    left_open = dict(zip(others.tolist(), np.diag(inverse), strict=True))
+    for spread, places in law.spreads:
+        known = sum(1.0 - min(max(left_open.get(place, 1.0), 0.0), 1.0) for place in places)
+        centre[spread] -= known / shape[spread, spread]
+    return centre

@@ -2,13 +2,13 @@
 
 At a reference point (N₀, D₀) near the largest fitted runs the law is written as
 
-    L = λ·[(1 - ρ) + ρ·(w·(N_eff/N₀)^(-a/γ) + (1 - w)·(D_eff/D₀)^(-b/γ))^γ·m·(1 + Σ stretch) + Σ penalty]
+    L = λ·[(1 - ρ)·f + ρ·(w·(N_eff/N₀)^(-a/γ) + (1 - w)·(D_eff/D₀)^(-b/γ))^γ·m·(1 + Σ stretch) + Σ penalty]
 
 λ is the loss at the reference point, ρ the share of it that more compute could remove (so E = λ(1 - ρ)), w the part
-of that share that belongs to N, and m = exp(Σ log_reducible) what the data mix does to it. `a` = γα and `b` = γβ are
-the exponents that a run limited by N or by D alone would show, so they keep their meaning as γ moves: γ = 1 is the sum
-of two power laws (Chinchilla, Hoffmann et al. 2022, eq. 2), γ → 0 the larger of the two, γ → ∞ their product. Kaplan et
-al. 2020 (eq. 1.5) is ρ = 1 with β = 1.
+of that share that belongs to N, m = exp(Σ log_reducible) what the data mix does to it, and f = exp(Σ log_floor) what a
+strategy does to E. `a` = γα and `b` = γβ are the exponents that a run limited by N or by D alone would show, so they
+keep their meaning as γ moves: γ = 1 is the sum of two power laws (Chinchilla, Hoffmann et al. 2022, eq. 2), γ → 0 the
+larger of the two, γ → ∞ their product. Kaplan et al. 2020 (eq. 1.5) is ρ = 1 with β = 1.
 All five shape parameters are free of units, which is what lets a prior learned on one table help on another.
 """
 
@@ -128,6 +128,16 @@ class Law:
         """The levels of each category that the law tells apart, by the category's column."""
         return {term.category: term.levels for term in self.terms if term.category is not None}
 
+    @property
+    def spreads(self) -> list[tuple[int, list[int]]]:
+        """Places in `theta` of the logs of spreads that parameters share, each with the places of those."""
+        found = []
+        start = len(CORE)
+        for term in self.terms:
+            found += [(start + spread, [start + place for place in places]) for spread, places in term.spreads]
+            start += len(term.parameters)
+        return found
+
     def of_target(self, target: str | None) -> Law:
         """The same law for losses of this name, of which terms may know more beforehand; itself where none does."""
         if target is None:
@@ -243,7 +253,7 @@ class Law:
 
         # what the terms do: x = log N_eff/N₀, t = log D_eff/D₀, and their part in the reducible loss and beside it
         x, t = features[0]["x"], features[0]["t"]
-        log_m, stretch, penalty = 0.0, 1.0, 0.0
+        log_m, stretch, log_floor, penalty = 0.0, 1.0, 0.0, 0.0
         effects = self._effects(theta, features, gradient)
         for effect, _ in effects:
             if effect.log_params:
@@ -254,6 +264,8 @@ class Law:
                 log_m = log_m + effect.log_reducible[0]
             if effect.stretch:
                 stretch = stretch + effect.stretch[0]
+            if effect.log_floor:
+                log_floor = log_floor + effect.log_floor[0]
             if effect.penalty:
                 penalty = penalty + effect.penalty[0]
 
@@ -265,10 +277,11 @@ class Law:
         total = of_params + np.exp(v - larger)
         s = larger + np.log(total)
 
-        # L = λ·[(1 - ρ) + ρ·e^(γs)·m·stretch + penalty]
+        # L = λ·[(1 - ρ)·f + ρ·e^(γs)·m·stretch + penalty]
         plain = rho * np.exp(gamma * s + log_m)
         reducible = plain * stretch
-        relative = (1 - rho) + reducible + penalty
+        floor = np.exp(log_floor)
+        relative = (1 - rho) * floor + reducible + penalty
         value = level * relative
         if not gradient:
             return value
@@ -283,7 +296,7 @@ class Law:
 
         grad = np.zeros((theta.shape[0], theta.shape[1], value.shape[1]))
         grad[:, LEVEL] = relative
-        grad[:, REDUCIBLE] = (1 - rho) * (reducible - rho)
+        grad[:, REDUCIBLE] = (1 - rho) * (reducible - rho * floor)
         grad[:, CAPACITY] = by_u - w * by_s
         grad[:, PARAMS_EXPONENT] = by_x / -gamma
         grad[:, TOKENS_EXPONENT] = by_t / -gamma
@@ -293,6 +306,8 @@ class Law:
                 grad[:, place] -= (by_u * alpha)[:, None] * effect.log_params[1]
             if effect.log_tokens:
                 grad[:, place] -= (by_v * beta)[:, None] * effect.log_tokens[1]
+            if effect.log_floor:
+                grad[:, place] += ((1 - rho) * floor)[:, None] * effect.log_floor[1]
             if effect.penalty:
                 grad[:, place] += effect.penalty[1]
             if effect.stretch:

@@ -43,14 +43,15 @@ class Effect:
     """What a term does to every run: each part is `(value (K, n), gradient (K, p, n))` or None.
 
     `log_params` and `log_tokens` are added to log N and log D (so N_eff = N·exp(value)); `log_reducible` is added to
-    the log of the reducible loss, `stretch` to the factor on it; `penalty` is added to the loss itself, as a fraction
-    of the loss level at the reference point.
+    the log of the reducible loss, `stretch` to the factor on it, `log_floor` to the log of the loss that no run gets
+    below; `penalty` is added to the loss itself, as a fraction of the loss level at the reference point.
     """
 
     log_params: tuple[np.ndarray, np.ndarray] | None = None
     log_tokens: tuple[np.ndarray, np.ndarray] | None = None
     log_reducible: tuple[np.ndarray, np.ndarray] | None = None
     stretch: tuple[np.ndarray, np.ndarray] | None = None
+    log_floor: tuple[np.ndarray, np.ndarray] | None = None
     penalty: tuple[np.ndarray, np.ndarray] | None = None
 
 
@@ -91,6 +92,9 @@ class Term(ABC):
     """True if the term has an optimum that a well-tuned run is at: `offsets` says how far a run is from it."""
     rebases_exactly: bool = True
     """False if `rebase` is exact only near the old reference point, since something is a share of the loss level."""
+    spreads: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    """Which parameters are the log of a spread that others share, each with those: their effects are spread times z. A
+    fit with a prior finds the spread by what the runs say of each z."""
     speaks_always: bool = False
     """True if the term has something to say of runs that lack its columns; others are switched off for them."""
 
