@@ -53,12 +53,12 @@ class MissingStepError(Exception):
 class Screened:
     """What a contender keeps: half of the bytes or more.
 
-    `kept` says it of each document `(n,)`; `selection` is None where no step ran; `seconds` is how long that took.
+    `kept` says it of each document `(n,)`; `selection` is None where no step ran; `cpu_s` is the seconds of CPU taken.
     """
 
     kept: np.ndarray
     selection: Selection | None
-    seconds: float
+    cpu_s: float
 
     def half(self, pool: Pool, rng: np.random.Generator) -> np.ndarray:
         """Draw documents of half the pool's bytes from what is kept; return their numbers `(k,)`."""
@@ -73,7 +73,7 @@ def screened(pool: Pool, name: str, seed: int) -> Screened:
         AssertionError: It keeps less than half of the bytes.
     """
     config = CONTENDERS[name]
-    started, selection = time.perf_counter(), None
+    started, selection = time.process_time(), None
     kept = np.ones(len(pool.texts), bool) if config is not None else pool.noise == "clean"
     if config:
         try:
@@ -83,10 +83,10 @@ def screened(pool: Pool, name: str, seed: int) -> Screened:
         write_labels(pool, seed)
         selection = select(pool.corpus, "pool", steps)
         kept = selection.kept
-    seconds = time.perf_counter() - started
+    cpu_s = time.process_time() - started
     share = pool.sizes_bytes[kept].sum() / pool.sizes_bytes.sum()
     assert share > KEEP - 0.005, f"{name} keeps {share:.1%} of the bytes; expected {KEEP:.0%} or more"
-    return Screened(kept, selection, seconds)
+    return Screened(kept, selection, cpu_s)
 
 
 def write_labels(pool: Pool, seed: int, count: int = LABELS) -> None:

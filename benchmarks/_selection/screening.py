@@ -32,7 +32,7 @@ class _Row:
     natural: list[float] = field(default_factory=list)
     even: list[float] = field(default_factory=list)
     noise: list[list[float]] = field(default_factory=list)  # shares of the bytes, by kind
-    seconds: list[float] = field(default_factory=list)
+    cpu_s: list[float] = field(default_factory=list)
 
     def add(self, pool: Pool, found: Screened, seed: int) -> None:
         """Train and score on draws from what a contender keeps."""
@@ -45,7 +45,7 @@ class _Row:
         self.natural.append(float(np.mean([loss.natural for loss in losses])))
         self.even.append(float(np.mean([loss.even for loss in losses])))
         self.noise.append([kept_bytes[pool.noise == kind].sum() / kept_bytes.sum() for kind in NOISE])
-        self.seconds.append(found.seconds)
+        self.cpu_s.append(found.cpu_s)
 
 
 def main(options: list[str]) -> list[str]:
@@ -98,7 +98,7 @@ def _table(rows: dict[str, _Row], seeds: int) -> str:
         f"5-gram trained on half of the pool's bytes, nats per byte on clean validation text; mean of {seeds} seeds ± "
         "half their range",
         f"{'kept half':24s}{noise_title:>48s}{'natural mean':>15s}{'- random':>10s}{'topic mean':>15s}{'- random':>10s}"
-        f"{'seconds':>9s}",
+        f"{'CPU s':>9s}",
     ]
     for name, row in rows.items():
         parts = 100 * np.mean(row.noise, axis=0)
@@ -106,5 +106,5 @@ def _table(rows: dict[str, _Row], seeds: int) -> str:
         line = f"{name:24s}{noise:>48s}"
         for mine, theirs in ((row.natural, rows["random"].natural), (row.even, rows["random"].even)):
             line += f"{np.mean(mine):9.3f} ±{np.ptp(mine) / 2:.3f}{np.mean(mine) - np.mean(theirs):+10.3f}"
-        lines.append(f"{line}{np.mean(row.seconds):9.1f}")
+        lines.append(f"{line}{np.mean(row.cpu_s):9.1f}")
     return "\n".join(lines)
