@@ -8,7 +8,7 @@ Scale" (2309.04564), find the middle of the distribution the best part of it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -27,6 +27,8 @@ from ..registry import register_step
 from ..step import Chosen, Step, Texts
 
 __all__ = ["Perplexity"]
+
+_BATCH_BYTES = 1 << 21
 
 
 @register_step("perplexity")
@@ -73,7 +75,7 @@ class Perplexity(Step):
 
     @override
     def select(self, texts: Texts, rng: np.random.Generator) -> Chosen:
-        nats = self._nats_per_byte(texts, rng)
+        nats = self._by_halves(texts, rng) if self.reference is None else self._by_reference(texts, self.reference)
         if len(nats) > 1 and nats.min() == nats.max():
             raise CorpusError(f"{texts.place}: all {len(nats)} documents score {nats[0]:.3g}; nothing tells them apart")
         low, high = self._band()
@@ -89,10 +91,19 @@ class Perplexity(Step):
         keep = 0.7 if self.keep is None else self.keep
         return (1 - keep) / 2, (1 + keep) / 2
 
-    def _nats_per_byte(self, texts: Texts, rng: np.random.Generator) -> np.ndarray:
-        """Nats per byte of each document `(n,)`."""
-        if self.reference is not None:
-            return self._model(self._reference(texts), f"{texts.place}.reference").nats_per_byte(_texts_of(texts))
+    def _by_reference(self, texts: Texts, reference: str) -> np.ndarray:
+        """Nats per byte of each document under a model of the reference text `(n,)`."""
+        place = f"{texts.place}.reference"
+        sample = _Sample(self.fit_bytes)
+        for file in find_files(texts.folder, reference, place):
+            for text in read_texts(file, "text"):
+                sample.add(text.text)
+        if not any(sample.parts):
+            raise CorpusError(f"{place}: got {shown(reference)}; holds no text to fit an n-gram on")
+        return fit(sample.parts, self.order).nats_per_byte(document.text for document in texts)
+
+    def _by_halves(self, texts: Texts, rng: np.random.Generator) -> np.ndarray:
+        """Nats per byte of each document under a model of a sample of the half that it isn't in `(n,)`."""
         count = len(texts)
         if count < 2:
             raise CorpusError(f"{texts.place}: one document reaches it; expected two at least, or a reference")
@@ -100,36 +111,48 @@ class Perplexity(Step):
         sampled = rng.random(count) < 2 * self.fit_bytes / texts.sizes_bytes.sum()
         for half in (0, 1):
             sampled[np.flatnonzero(halves == half)[0]] = True  # a short sample may miss all of a few documents
-        nats = np.empty(count)
+        samples = _Sample(self.fit_bytes), _Sample(self.fit_bytes)
+        for number, document in enumerate(texts):
+            if sampled[number]:
+                samples[halves[number]].add(document.text)
+        return _of_other_half(texts, halves, [fit(sample.parts, self.order) for sample in samples])
+
+
+class _Sample:
+    """Text up to a number of bytes."""
+
+    def __init__(self, most_bytes: float) -> None:
+        self.parts: list[bytes] = []
+        self._left = math.ceil(most_bytes)
+
+    def add(self, text: str) -> None:
+        """Add a text, cut off at what is left; nothing once it is full."""
+        if self._left > 0:
+            self.parts.append(text.encode()[: self._left])
+            self._left -= len(self.parts[-1])
+
+
+def _of_other_half(texts: Texts, halves: np.ndarray, models: Sequence[NGram]) -> np.ndarray:
+    """Nats per byte of each document under the model of the half that it isn't in `(n,)`; `halves: (n,)`, 0 or 1."""
+    nats = np.empty(len(halves))
+    for batch in _batches(texts):
         for half in (0, 1):
-            model = self._model(_texts_of(texts, (halves != half) & sampled), texts.place)
-            nats[halves == half] = model.nats_per_byte(_texts_of(texts, halves == half))
-        return nats
-
-    def _reference(self, texts: Texts) -> Iterable[str]:
-        place = f"{texts.place}.reference"
-        for file in find_files(texts.folder, str(self.reference), place):
-            yield from (text.text for text in read_texts(file, "text"))
-
-    def _model(self, documents: Iterable[str], place: str) -> NGram:
-        """An n-gram fitted on the first `fit_bytes` of documents."""
-        taken: list[bytes] = []
-        left = math.ceil(self.fit_bytes)
-        for document in documents:
-            taken.append(document.encode()[:left])
-            left -= len(taken[-1])
-            if left <= 0:
-                break
-        if not any(taken):
-            raise CorpusError(f"{place}: holds no text to fit an n-gram on; expected some")
-        return fit(taken, self.order)
+            numbers = [number for number in batch if halves[number] == half]
+            nats[numbers] = models[1 - half].nats_per_byte(batch[number] for number in numbers)
+    return nats
 
 
-def _texts_of(texts: Texts, which: np.ndarray | None = None) -> Iterable[str]:
-    """The text of the documents, or of those that `which (n,)` says."""
-    for number, document in enumerate(texts):
-        if which is None or which[number]:
-            yield document.text
+def _batches(texts: Texts) -> Iterator[dict[int, str]]:
+    """Documents by their number, about `_BATCH_BYTES` at once."""
+    batch: dict[int, str] = {}
+    held_bytes = 0
+    for number, (document, size) in enumerate(zip(texts, texts.sizes_bytes.tolist(), strict=True)):
+        batch[number] = document.text
+        held_bytes += size
+        if held_bytes >= _BATCH_BYTES:
+            yield batch
+            batch, held_bytes = {}, 0
+    yield batch
 
 
 def _places(nats: np.ndarray, sizes_bytes: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -95,7 +95,7 @@ def test_settings_that_cannot_be_are_refused(tmp_path, settings, message):
         ({}, ["one"], r"corpora.yaml:1: domains.web.select.0.perplexity: one document reaches it"),
         ({"reference": "plain.txt"}, ["same", "same", "same"], "all 3 documents score"),
         ({"reference": "none.txt"}, TEXTS, "perplexity.reference: got 'none.txt'; there is no such file"),
-        ({"reference": "blank.txt"}, TEXTS, "perplexity.reference: holds no text to fit an n-gram on"),
+        ({"reference": "blank.txt"}, TEXTS, "perplexity.reference: got 'blank.txt'; holds no text fit an n-gram on"),
     ],
 )
 def test_text_that_cannot_be_scored_is_refused(tmp_path, settings, texts, message):
