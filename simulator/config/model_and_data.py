@@ -287,6 +287,13 @@ class DataConfig(Frozen):
         stocks = self.unique_tokens_by_domain
         return None if stocks is None else {domain: stock * self.keep for domain, stock in stocks.items()}
 
+    @property
+    def domain_epochs(self) -> dict[str, float]:
+        """How often each domain is seen whose stock is stated, by domain: its tokens over what is kept of the stock."""
+        mix = self.mix_of_tokens or {}
+        stocks = self.kept_tokens_by_domain or {}
+        return {domain: self.tokens * mix.get(domain, 0.0) / stock for domain, stock in stocks.items()}
+
     def distinct_tokens(self, tokens: float | None = None) -> float | None:
         """Distinct tokens among those seen, or among `tokens` of them; None where no stock is stated."""
         tokens = self.tokens if tokens is None else tokens

@@ -37,8 +37,8 @@ class SelectionConfig(Frozen):
     """
 
     kind: Label = Field(
-        description="Kind of selection, as runs and laws know it: steps joined by +, such as dedup+judge; none for text "
-        "as it is."
+        description="Kind of selection, as runs and laws know it: steps joined by +, such as dedup+judge; none for "
+        "text as it is."
     )
     keep: Keep = Field(
         default=1.0, description="Share of the text that is kept, above 0 and at most 1; stocks shrink by it."
@@ -62,7 +62,9 @@ class SelectionConfig(Frozen):
     @model_validator(mode="after")
     def _check_steps(self) -> Self:
         if not all(self.steps):
-            raise FieldError("kind", f"got {shown(self.kind)}; expected names of steps joined by +, such as dedup+judge")
+            raise FieldError(
+                "kind", f"got {shown(self.kind)}; expected names of steps joined by +, such as dedup+judge"
+            )
         return self
 
     @property

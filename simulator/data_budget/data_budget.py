@@ -31,6 +31,7 @@ class TokenBudget:
     share: float
     tokens: float
     unique_tokens: float | None
+    """Distinct tokens: of a domain those that are kept of its stock, of several stocks together those that are seen."""
     effective_tokens: float
     """The equivalent number of fresh tokens: U·(1 + R*·(1 - exp(-R/R*))) for R repeats of U distinct tokens."""
     tokens_beyond: float
@@ -38,6 +39,8 @@ class TokenBudget:
     max_tokens: float | None
     """Tokens of the whole plan, at this share, at which this stock has been seen the most epochs."""
     public: PublicUse | None = None
+    stock_tokens: float | None = None
+    """Distinct tokens of the stock before the plan's selection; None where they aren't stated."""
 
     @property
     def epochs(self) -> float | None:
@@ -49,6 +52,7 @@ class TokenBudget:
         return {
             "share": self.share,
             "tokens": self.tokens,
+            "stock_tokens": self.stock_tokens,
             "unique_tokens": self.unique_tokens,
             "epochs": self.epochs,
             "effective_tokens": self.effective_tokens,
@@ -75,6 +79,8 @@ class PlanStock:
     """By which factor runs are taken to grow each year."""
     notes: tuple[str, ...] = ()
     seed: int = 0
+    keep: float = 1.0
+    """Share of the stocks that the plan's selection keeps."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values with stable keys, for JSON."""
@@ -82,6 +88,7 @@ class PlanStock:
             "name": self.name,
             **{key: value for key, value in self.whole.to_dict().items() if key != "share"},
             "domains": {domain.name: domain.to_dict() for domain in self.domains},
+            "keep": self.keep,
             "max_epochs": self.max_epochs,
             "bound_by": self.bound_by,
             "repeat_star": self.repeat_star,
@@ -116,7 +123,8 @@ def plan_stock(
         By domain and for the whole plan: stock, epochs, and the largest number of tokens.
 
     Raises:
-        ConfigError: An argument is out of range, or a domain or a public stock is unknown.
+        ConfigError: An argument is out of range, a domain or a public stock is unknown, or the plan's selection keeps
+            too little of a stock for `max_epochs`, where that is given.
 
     >>> data = {"tokens": "2T", "mix": {"web": 0.9, "code": 0.1}, "unique_tokens_by_domain": {"code": "50B"}}
     >>> config = RunConfig.from_mapping({"model": {"params": "7B"}, "data": data, "start": "2026-01-01"})
@@ -129,8 +137,8 @@ def plan_stock(
     star, star_from = _repeat_star(config, predictor)
     stocks = _public_stocks(config, public or {}, year)
     demand = Demand.growing(1.0, year, growth)
-    outlook = _Outlook(demand, most, star, config.seed)
     data = config.data
+    outlook = _Outlook(demand, most, star, config.seed, data.keep)
     by_domain = data.unique_tokens_by_domain or {}
     domains = tuple(
         outlook.budget(name, share, share * data.tokens, by_domain.get(name), stocks.get(name))
@@ -139,6 +147,8 @@ def plan_stock(
     whole = outlook.budget("all", 1.0, data.tokens, data.unique_tokens, stocks.get("all"))
     if by_domain:
         whole = _summed(whole, domains, data.distinct_tokens())
+    if max_epochs is not None:
+        _refuse_too_strict(config, (whole, *domains), most)
     limits = [one for one in (whole, *domains) if one.max_tokens is not None and one.max_tokens == whole.max_tokens]
     return PlanStock(
         name=config.name,
@@ -152,6 +162,23 @@ def plan_stock(
         growth_per_year=math.exp(demand.log_rate),
         notes=(*notes, *_warnings(config, domains, stocks)),
         seed=config.seed,
+        keep=data.keep,
+    )
+
+
+def _refuse_too_strict(config: RunConfig, budgets: tuple[TokenBudget, ...], most: float) -> None:
+    """ConfigError where a selection leaves fewer tokens than the plan's epochs allow."""
+    beyond = [one for one in budgets if one.stock_tokens is not None and one.tokens_beyond > 0]
+    if config.data.keep == 1.0 or not beyond:
+        return
+    one = max(beyond, key=lambda budget: budget.epochs or 0.0)
+    needed = math.ceil(1000 * config.data.keep * (one.epochs or 0.0) / most) / 1000
+    looser = f"data.selection.keep at least {needed:g}, or " if needed <= 1.0 else ""
+    kept, stock = format_count(one.unique_tokens or 0.0), format_count(one.stock_tokens or 0.0)
+    raise ConfigError(
+        f"data.selection.keep: got {config.data.keep:g}, which leaves {kept} of {stock} distinct tokens of {one.name}; "
+        f"{format_count(one.tokens)} tokens would be {one.epochs:.3g} epochs of them where max_epochs allows {most:g}: "
+        f"expected {looser}data.tokens at most {format_count(one.max_tokens or 0.0)}"
     )
 
 
@@ -163,15 +190,18 @@ class _Outlook:
     max_epochs: float
     star: float
     seed: int
+    keep: float
 
     def budget(
-        self, name: str, share: float, tokens: float, unique: float | None, stock: PublicStock | None
+        self, name: str, share: float, tokens: float, stated: float | None, stock: PublicStock | None
     ) -> TokenBudget:
-        """The budget of one domain; `stock` is the public one it draws on."""
+        """The budget of one domain: `stated` are its distinct tokens before the selection, `stock` is the public one it
+        draws on."""
         demand = replace(self.demand, tokens=tokens)
         use = None if stock is None else public_use(demand, stock, self.max_epochs, self.seed, name)
-        if unique is None:
+        if stated is None:
             return TokenBudget(name, share, tokens, None, tokens, 0.0, None, use)
+        unique = stated * self.keep
         repeats = max(tokens / unique - 1.0, 0.0)
         worth = min(unique, tokens) - unique * self.star * math.expm1(-repeats / self.star)
         most = self.max_epochs * unique
@@ -184,6 +214,7 @@ class _Outlook:
             tokens_beyond=max(tokens - most, 0.0),
             max_tokens=most / share if share > 0 else None,
             public=use,
+            stock_tokens=stated,
         )
 
 
@@ -253,11 +284,11 @@ def _warnings(config: RunConfig, domains: tuple[TokenBudget, ...], stocks: Mappi
         notes.append("no stock is stated, so every token counts as new: state data.unique_tokens(_by_domain)")
     for one in domains:
         public = one.public
-        if public is None or one.unique_tokens is None or not one.unique_tokens > public.stock.interval[1]:
+        if public is None or one.stock_tokens is None or not one.stock_tokens > public.stock.interval[1]:
             continue
         low, high = map(format_count, public.stock.interval)
         notes.append(
-            f"{one.name}: the plan states {format_count(one.unique_tokens)} distinct tokens; "
+            f"{one.name}: the plan states {format_count(one.stock_tokens)} distinct tokens; "
             f"published for {public.stock.name} are {low} to {high}"
         )
     without = [one.name for one in domains if one.name not in stocks]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from ...core.units import format_count
 from ...datasets.facts.corpora import (
     find_corpus,
     find_evaluation_set,
@@ -26,12 +27,14 @@ _NOTABLE_SHARE = 0.15  # three times what counts and estimates of bytes per toke
 
 
 def text_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
-    """Sentences on `data.corpus`, `data.tokenizer` and `data.evaluated_on`, as far as there is something to say."""
+    """Sentences on `data.corpus`, `data.tokenizer`, `data.evaluated_on` and `data.selection`, as far as there is
+    something to say."""
     return [
         *_corpus_warnings(config, predictor),
         *_tokenizer_warnings(config, predictor),
         *_evaluation_warnings(config, predictor),
         *_scale_warnings(config, predictor),
+        *_kept_warnings(config),
     ]
 
 
@@ -148,3 +151,19 @@ def _alike(stated: str, known: str, find: Callable[[str], object | None]) -> boo
         return True
     stated, known = stated.casefold().strip(), known.casefold().strip()
     return stated in known or known in stated
+
+
+def _kept_warnings(config: RunConfig) -> list[str]:
+    """On a selection that leaves so little of a stock that it is repeated."""
+    data = config.data
+    if data.keep == 1.0 or data.epochs <= 1.0:
+        return []
+    if data.kept_tokens is not None and data.unique_tokens is not None:
+        name, epochs, kept, stock = "the text", data.epochs, data.kept_tokens, data.unique_tokens
+    else:
+        name, epochs = max(data.domain_epochs.items(), key=lambda one: one[1])
+        kept, stock = ((stocks or {})[name] for stocks in (data.kept_tokens_by_domain, data.unique_tokens_by_domain))
+    return [
+        f"data.selection keeps {format_count(kept)} of {format_count(stock)} distinct tokens of {name}, which are seen "
+        f"{epochs:.3g} times"
+    ]

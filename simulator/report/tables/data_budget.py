@@ -42,6 +42,7 @@ def _plan(plan: PlanStock) -> list[RenderableType]:
         "domain",
         "share",
         "tokens",
+        *(["stock"] if plan.keep < 1.0 else []),
         "distinct",
         "epochs",
         f"beyond {plan.max_epochs:g} epochs",
@@ -49,8 +50,10 @@ def _plan(plan: PlanStock) -> list[RenderableType]:
         f"most tokens at {plan.max_epochs:g} epochs",
     )
     for one in _rows(plan):
-        add_row(table, *_budget(one))
+        add_row(table, *_budget(one, plan.keep < 1.0))
     blocks: list[RenderableType] = [Text(title, style="bold"), table]
+    if plan.keep < 1.0:
+        blocks.append(Text(f"the selection keeps {plan.keep:.1%} of each stock"))
     if plan.bound_by is not None and plan.whole.max_tokens is not None:
         allowed = f"{format_count(plan.whole.max_tokens)} tokens at {plan.max_epochs:g} epochs"
         by = f" with this mix; {plan.bound_by} runs out first" if plan.domains else ""
@@ -61,11 +64,13 @@ def _plan(plan: PlanStock) -> list[RenderableType]:
     return [*blocks, *(Text(f"! {note}", style="yellow") for note in plan.notes)]
 
 
-def _budget(one: TokenBudget) -> list[str]:
+def _budget(one: TokenBudget, selected: bool) -> list[str]:
+    stock = _UNKNOWN if one.stock_tokens is None else format_count(one.stock_tokens)
     return [
         one.name,
         f"{one.share:.1%}",
         format_count(one.tokens),
+        *([stock] if selected else []),
         _UNKNOWN if one.unique_tokens is None else format_count(one.unique_tokens),
         _UNKNOWN if one.epochs is None else f"{one.epochs:.3g}",
         _UNKNOWN if one.unique_tokens is None else format_count(one.tokens_beyond),

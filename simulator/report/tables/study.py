@@ -261,12 +261,8 @@ def _repeats(found: Optimization) -> list[Text]:
     if config is None or config.data.epochs <= 1.0:
         return []
     data = config.data
-    mix = data.mix or {}
     line = f"epochs of the best: {data.epochs:.3g} in all"
-    each = []
-    for domain, stock in (data.kept_tokens_by_domain or {}).items():
-        epochs = data.tokens * mix.get(domain, 0.0) / stock
-        each.append(f"{domain} {epochs:.2g}")
+    each = [f"{domain} {epochs:.2g}" for domain, epochs in data.domain_epochs.items()]
     if each:
         line += f" ({', '.join(each)})"
     return [Text(line)]

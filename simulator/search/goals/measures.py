@@ -138,8 +138,7 @@ def _lifetime_cost(outcome: PlanOutcome, quantile: float) -> float:
 
 def _epochs(config: RunConfig, domain: str) -> float:
     """How often a domain's stock is seen; 0 where it has no limit or no share."""
-    stocks, mix = config.data.kept_tokens_by_domain or {}, config.data.mix or {}
-    return config.data.tokens * mix.get(domain, 0.0) / stocks[domain] if domain in stocks else 0.0
+    return config.data.domain_epochs.get(domain, 0.0)
 
 
 def _plain(name: str, unit: str, of: Callable[[RunConfig], float]) -> Measure:

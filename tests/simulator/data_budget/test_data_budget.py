@@ -45,6 +45,31 @@ def test_without_a_stock_everything_is_new():
     assert any("no stock is stated" in note for note in stock.notes)
 
 
+def test_a_selection_keeps_a_share_of_every_stock():
+    selection = {"kind": "judge", "keep": 0.5}
+    stock = plan_stock(config(tokens="2T", mix=MIX, unique_tokens_by_domain=STOCKS, selection=selection))
+    web, code, wiki = stock.domains
+    assert (web.stock_tokens, web.unique_tokens) == (10e12, 5e12)
+    assert (web.epochs, code.epochs, wiki.epochs) == pytest.approx((0.28, 8 / 3, 20))
+    assert stock.whole.unique_tokens == pytest.approx(1.4e12 + 1.5e11 + 1e10)
+    assert wiki.max_tokens == pytest.approx(4 * 1e10 / 0.1)
+    assert plan_stock(config(mix=MIX, selection=selection)).whole.epochs is None
+
+
+@pytest.mark.parametrize(
+    ("keep", "tokens", "looser"), [(0.1, "200B", "keep at least 0.25, or data.tokens at most 80.0B"), (0.3, "2T", "")]
+)
+def test_a_selection_that_leaves_too_little(keep, tokens, looser):
+    plan = config(
+        tokens=tokens, mix=MIX, unique_tokens_by_domain=STOCKS, selection={"kind": "dedup+judge", "keep": keep}
+    )
+    assert plan_stock(plan).whole.tokens_beyond > 0
+    with pytest.raises(ConfigError, match=r"data\.selection\.keep: got .* of wiki; .* max_epochs allows 4") as caught:
+        plan_stock(plan, max_epochs=4)
+    assert looser in str(caught.value)
+    assert ("keep at least" in str(caught.value)) == bool(looser)
+
+
 def test_what_repeats_are_worth():
     """Muennighoff et al. 2023, equation 5, R* = 15.39: tokens seen 4 times are worth 3.7 times as many fresh ones."""
     stock = plan_stock(config(tokens="400B", unique_tokens="100B"))
@@ -129,9 +154,10 @@ def test_stating_more_than_there_is_gets_a_note():
 def test_json_keys_stay():
     stock = plan_stock(config(mix={**MIX, "wiki": 0.1, "none": 0.0}, unique_tokens_by_domain=STOCKS))
     facts = json.loads(json.dumps(stock.to_dict(), allow_nan=False))
-    budget = {"tokens", "unique_tokens", "epochs", "effective_tokens", "tokens_beyond", "max_tokens", "public"}
+    budget = {"tokens", "stock_tokens", "unique_tokens", "epochs", "effective_tokens", "tokens_beyond", "max_tokens"}
+    budget |= {"public"}
     assert set(facts) == budget | {
-        "name", "domains", "max_epochs", "bound_by", "repeat_star", "repeat_star_from", "start_year",
+        "name", "domains", "keep", "max_epochs", "bound_by", "repeat_star", "repeat_star_from", "start_year",
         "growth_per_year", "notes", "seed",
     }  # fmt: skip
     assert set(facts["domains"]["web"]) == budget | {"share"}
