@@ -30,7 +30,7 @@ from ..core.progress import Progress
 from ..core.reading.fields import Frozen, Label, PositiveReal, Whole
 from ..core.version import __version__
 from ..datasets.corpus.corpus import Corpus
-from ..datasets.corpus.documents import source_digest
+from ..datasets.selection.selection import selected_digest
 from ..datasets.tokens.prepare import prepare
 from ..datasets.tokens.store import TokenStore
 from .campaign.campaign import Campaign
@@ -195,7 +195,7 @@ class Project:
         changed = []
         for name in sorted(corpus.domains.keys() | prepared.keys()):
             in_both = name in corpus.domains and name in prepared
-            if not in_both or source_digest(corpus, name) != prepared[name].source_digest:
+            if not in_both or selected_digest(corpus, name) != prepared[name].source_digest:
                 changed.append(name)
         if changed:
             raise CampaignError(

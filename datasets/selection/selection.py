@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,10 @@ from ..corpus.documents import raw_documents, source_digest
 from .reading import step_mapping
 from .step import Chosen, Step
 
-__all__ = ["Selection", "StepOutcome", "select", "selected_digest", "selected_documents"]
+__all__ = ["Place", "Selection", "StepOutcome", "in_corpus", "select", "selected_digest", "selected_documents"]
+
+Place = Callable[[int, Step], str]
+"""File, line and key of a step, by its number and itself, to begin a message with."""
 
 _FORMAT = "selection 1"  # change it when equal settings would choose other documents
 
@@ -90,7 +93,11 @@ class Selection:
 
 
 def select(
-    corpus: Corpus, domain_name: str, steps: Sequence[Step] | None = None, progress: Progress | None = None
+    corpus: Corpus,
+    domain_name: str,
+    steps: Sequence[Step] | None = None,
+    progress: Progress | None = None,
+    place: Place | None = None,
 ) -> Selection:
     """Run steps over the training documents of a domain. Memory grows by some numbers a document, never by its text.
 
@@ -99,6 +106,7 @@ def select(
         domain_name: A domain of text.
         steps: The steps; by default those that the corpus states for the domain.
         progress: Called with the step that runs, and the share of steps done.
+        place: Where each of the steps is stated; by default in the corpus.
 
     Raises:
         CorpusError: Text can't be read, a step can't be done, or one keeps nothing.
@@ -115,17 +123,18 @@ def select(
     [True, False, True]
     """
     steps = corpus.domain(domain_name).select if steps is None else steps
+    place = place or in_corpus(corpus, domain_name)
     report = progress or (lambda text, share: None)
     report(f"{domain_name}: reading", 0.0)
     sizes = np.array([len(document.text.encode()) for document in _training(corpus, domain_name)], np.int64)
     if not len(sizes):
-        place = corpus.place("domains", domain_name)
-        raise CorpusError(f"{place}: domains.{domain_name}: holds no training document to select among")
+        where = corpus.place("domains", domain_name)
+        raise CorpusError(f"{where}: domains.{domain_name}: holds no training document to select among")
     kept, scores = np.ones(len(sizes), bool), None
     outcomes: list[StepOutcome] = []
     for number, step in enumerate(steps):
         report(f"{domain_name}: {step.name}", number / len(steps))
-        texts = _Reaching(corpus, domain_name, kept, sizes, scores, _place(corpus, domain_name, number, step))
+        texts = _Reaching(corpus, domain_name, kept, sizes, scores, place(number, step))
         chosen = step.select(texts, np.random.default_rng([step.seed, number]))
         reached = np.flatnonzero(kept)
         kept = kept.copy()
@@ -138,7 +147,7 @@ def select(
         scores_digest = hashlib.sha256(np.ascontiguousarray(chosen.scores, "<f8").tobytes()).hexdigest()
         outcomes.append(StepOutcome(step, reached, sizes[reached], chosen, scores_digest))
     digests = [outcome.scores_digest for outcome in outcomes]
-    digest = _digest([_FORMAT, selected_digest(corpus, domain_name, steps), digests, kept.tobytes().hex()])
+    digest = _digest([_FORMAT, selected_digest(corpus, domain_name, steps, place), digests, kept.tobytes().hex()])
     return Selection(domain_name, kept, sizes, tuple(outcomes), digest)
 
 
@@ -157,10 +166,13 @@ def selected_documents(
         yield side, document
 
 
-def selected_digest(corpus: Corpus, domain_name: str, steps: Sequence[Step] | None = None) -> str:
+def selected_digest(
+    corpus: Corpus, domain_name: str, steps: Sequence[Step] | None = None, place: Place | None = None
+) -> str:
     """Return a digest (64 hexadecimal digits) that changes when the text of a domain, the steps, or a file that they
     read changes. Without steps it is that of the source. Errors as `source_digest`."""
     steps = corpus.domain(domain_name).select if steps is None else steps
+    place = place or in_corpus(corpus, domain_name)
     source = source_digest(corpus, domain_name)
     if not steps:
         return source
@@ -168,7 +180,7 @@ def selected_digest(corpus: Corpus, domain_name: str, steps: Sequence[Step] | No
     for number, step in enumerate(steps):
         facts.append(step_mapping(step))
         for path in step.inputs(corpus.folder):
-            facts.append(_sha256(path, _place(corpus, domain_name, number, step)))
+            facts.append(_sha256(path, place(number, step)))
     return _digest(facts)
 
 
@@ -231,10 +243,14 @@ def _has_text(document: Document) -> bool:
     return bool(document.text) and not document.text.isspace()
 
 
-def _place(corpus: Corpus, domain_name: str, number: int, step: Step) -> str:
-    """File, line and key of a step, to begin a message with."""
-    keys = ("domains", domain_name, "select", str(number), step.name)
-    return f"{corpus.place(*keys)}: {'.'.join(keys)}"
+def in_corpus(corpus: Corpus, domain_name: str) -> Place:
+    """Where the corpus states the steps of a domain."""
+
+    def place(number: int, step: Step) -> str:
+        keys = ("domains", domain_name, "select", str(number), step.name)
+        return f"{corpus.place(*keys)}: {'.'.join(keys)}"
+
+    return place
 
 
 def _sha256(path: Path, place: str) -> str:

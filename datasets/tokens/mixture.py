@@ -47,7 +47,8 @@ class Mixture:
 
     `unique_tokens` bounds the stock of a domain, to repeat a small one as a real run would repeat its own: that many
     tokens of windows that are the same for every run and seed, and that a larger stock includes. `max_epochs` bounds
-    how often a domain may be repeated. `seed` decides all orders.
+    how often a domain may be repeated. `seed` decides all orders. With a `selection`, by its key in the store, training
+    text is what that keeps.
 
     Raises ConfigError for weights, domains or a length that make no sense, and CorpusError, naming the domain, where
     the store has less than the run needs.
@@ -62,6 +63,7 @@ class Mixture:
         seed: int,
         unique_tokens: Mapping[str, float] | None = None,
         max_epochs: Mapping[str, float] | None = None,
+        selection: str | None = None,
     ) -> None:
         if not 1 <= sequences <= MAX_TURNS:
             raise ConfigError(f"sequences: got {shown(sequences)}; expected 1 to {MAX_TURNS}")
@@ -75,7 +77,7 @@ class Mixture:
         self.weights = shares
         """The share of each of them; they sum to 1."""
         self.context_length, self.sequences = context_length, sequences
-        self._windows = [store.windows(domain, "train", context_length) for domain in self.domains]
+        self._windows = [store.windows(domain, "train", context_length, selection) for domain in self.domains]
         self._stocks = np.array(
             [
                 _stock(domain, len(windows), context_length, unique_tokens or {})

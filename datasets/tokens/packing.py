@@ -13,16 +13,18 @@ import numpy as np
 
 from ...core.errors import CorpusError
 from ...core.files import file_slug
+from ...core.units import shown
 from ..corpus.corpus import Corpus
 from ..corpus.document import Document
-from ..corpus.documents import raw_documents
 from ..corpus.repeats import Repeats
 from ..corpus.synthetic import SyntheticConfig, build_source
+from ..selection.named import NamedSelection
+from ..selection.selection import Place, Selection, in_corpus, selected_documents
 from .shards import ShardWriter
 from .store import Split, SplitIndex
 from .tokenizer import Tokenizer
 
-__all__ = ["MIN_TOKENS", "Packed", "pack_synthetic", "pack_text"]
+__all__ = ["MIN_TOKENS", "Packed", "pack_selected", "pack_synthetic", "pack_text"]
 
 MIN_TOKENS = 129
 """The smallest split: one window of 128 tokens, the context of the small proxies, and the last target."""
@@ -62,34 +64,78 @@ class _Side:
         )
 
 
-def pack_text(corpus: Corpus, name: str, tokenizer: Tokenizer, folder: Path, dtype: Any, report: Report) -> Packed:
+def pack_text(
+    corpus: Corpus,
+    name: str,
+    tokenizer: Tokenizer,
+    folder: Path,
+    dtype: Any,
+    report: Report,
+    selection: Selection | None = None,
+) -> Packed:
     """Write the tokens of a domain of text into `folder`, each document closed by the end of document.
+
+    Training documents that the selection leaves out are left out.
 
     A document that was there before, but for white space, is left out: what is trained on or measured twice by
     accident distorts losses. A ready-made validation split comes first, so its documents are left out of training
     and never the other way round; where documents are split by hash, none can be on both sides.
     Raises CorpusError for text that can't be read or kept, and for a domain that is too small.
     """
-    end = np.array([tokenizer.end_of_document], dtype)
-    repeats = Repeats()
-    done = 0
     with _writer(folder, name, "train", dtype) as train, _writer(folder, name, "valid", dtype) as valid:
         sides: dict[Split, _Side] = {"train": _Side(train), "valid": _Side(valid)}
-        for batch in _batches(corpus, name):
-            is_new = repeats.new([document.digest for _, document in batch])
-            kept = [pair for pair, new in zip(batch, is_new.tolist(), strict=True) if new]
-            for (split, _), new in zip(batch, is_new.tolist(), strict=True):
-                sides[split].dropped += not new
-            for (split, document), ids in zip(kept, _encode(tokenizer, kept), strict=True):
-                side, size = sides[split], len(document.text.encode())
-                side.writer.write(np.concatenate([ids, end], dtype=dtype))
-                side.tokens += len(ids) + 1
-                side.documents += 1
-                side.text_bytes += size
-                done += size
-            report(done / 1e6)
+        checked = _pack(corpus, name, tokenizer, sides, selection, report)
+        if selection is not None:
+            _check_selected(selection, sides["train"], in_corpus(corpus, name))
         _check_sizes(corpus, name, sides)
-        return Packed(sides["train"].index(of_text=True), sides["valid"].index(of_text=True), repeats.complete, None)
+        return Packed(sides["train"].index(of_text=True), sides["valid"].index(of_text=True), checked, None)
+
+
+def pack_selected(
+    corpus: Corpus, name: str, tokenizer: Tokenizer, folder: Path, dtype: Any, report: Report, named: NamedSelection
+) -> SplitIndex:
+    """Write what a selection keeps of a domain's training text, as `pack_text` would; validation text isn't written.
+
+    Raises CorpusError as `pack_text` and `select` do.
+    """
+    selection = named.select(corpus, name)
+    with _writer(folder, name, "train", dtype) as train:
+        side = _Side(train)
+        _pack(corpus, name, tokenizer, {"train": side}, selection, report)
+        _check_selected(selection, side, named.place_in(corpus, name))
+        return side.index(of_text=True)
+
+
+def _pack(
+    corpus: Corpus,
+    name: str,
+    tokenizer: Tokenizer,
+    sides: dict[Split, _Side],
+    selection: Selection | None,
+    report: Report,
+) -> bool:
+    """Write the documents of these sides; say whether all could be compared. What is on another side is known only."""
+    end = np.array([tokenizer.end_of_document], sides["train"].writer.dtype)
+    selections = {} if selection is None else {name: selection}
+    repeats = Repeats()
+    done = 0
+    for batch in _batches(corpus, selections, name):
+        is_new = repeats.new([document.digest for _, document in batch]).tolist()
+        kept: list[tuple[Split, Document]] = []
+        for (split, document), new in zip(batch, is_new, strict=True):
+            if split in sides:
+                sides[split].dropped += not new
+                if new:
+                    kept.append((split, document))
+        for (split, document), ids in zip(kept, _encode(tokenizer, kept), strict=True):
+            side, size = sides[split], len(document.text.encode())
+            side.writer.write(np.concatenate([ids, end], dtype=end.dtype))
+            side.tokens += len(ids) + 1
+            side.documents += 1
+            side.text_bytes += size
+            done += size
+        report(done / 1e6)
+    return repeats.complete
 
 
 def pack_synthetic(
@@ -124,11 +170,11 @@ def _writer(folder: Path, name: str, split: Split, dtype: Any) -> ShardWriter:
     return ShardWriter(folder, f"{file_slug(name)}.{split}", np.dtype(dtype))
 
 
-def _batches(corpus: Corpus, name: str) -> Iterator[list[tuple[Split, Document]]]:
+def _batches(corpus: Corpus, selections: dict[str, Selection], name: str) -> Iterator[list[tuple[Split, Document]]]:
     """The documents of both sides in batches of about a megabyte; a document may be larger than that."""
     batch: list[tuple[Split, Document]] = []
     size = 0
-    for split, document in raw_documents(corpus, name, _SPLITS):
+    for split, document in selected_documents(corpus, selections, name, _SPLITS):
         if not document.text or document.text.isspace():
             continue
         batch.append((split, document))
@@ -151,6 +197,20 @@ def _encode(tokenizer: Tokenizer, batch: list[tuple[Split, Document]]) -> list[n
             except CorpusError as error:
                 raise CorpusError(f"{document.where}: {error}") from None
         raise
+
+
+def _check_selected(selection: Selection, side: _Side, place: Place) -> None:
+    """Raise CorpusError, naming the step that left the least, unless a selection leaves a window."""
+    if side.tokens >= MIN_TOKENS or not selection.outcomes:
+        return
+    left = [int(outcome.sizes_bytes[outcome.chosen.kept].sum()) for outcome in selection.outcomes]
+    number = left.index(min(left))
+    before = int(selection.outcomes[number].sizes_bytes.sum())
+    raise CorpusError(
+        f"{place(number, selection.outcomes[number].step)}: keeps {left[number]:,} of {before:,} bytes of "
+        f"domain {shown(selection.domain)}, of which training has {side.tokens} tokens in {side.documents} documents; "
+        f"expected at least {MIN_TOKENS} tokens: keep more, or add text"
+    )
 
 
 def _check_sizes(corpus: Corpus, name: str, sides: dict[Split, _Side]) -> None:

@@ -15,7 +15,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +26,11 @@ from ...core.progress import Progress
 from ...core.units import shown
 from ..corpus.corpus import Corpus
 from ..corpus.documents import raw_documents, source_digest
-from .packing import pack_synthetic, pack_text
-from .shards import SHARD_NAME, SHARD_TOKENS, TEMPORARY_NAME, verify_shard
-from .store import INDEX_NAME, TOKENIZER_NAME, DomainIndex, StoreIndex, TokenStore, read_index
+from ..selection.named import NamedSelection
+from ..selection.selection import select, selected_digest
+from .packing import pack_selected, pack_synthetic, pack_text
+from .shards import SHARD_NAME, SHARD_TOKENS, TEMPORARY_NAME, Shard, verify_shard
+from .store import INDEX_NAME, TOKENIZER_NAME, DomainIndex, SelectedIndex, StoreIndex, TokenStore, read_index
 from .tokenizer import ByteTokenizer, Tokenizer, load_tokenizer, token_dtype, train_bpe
 
 __all__ = ["prepare"]
@@ -43,25 +45,34 @@ _SAMPLE_SPREAD = 8
 _RECIPE = "token store 1"  # change it when equal text would be packed into other tokens
 
 
-def prepare(corpus: Corpus, out: str | os.PathLike[str], progress: Progress | None = None) -> TokenStore:
+def prepare(
+    corpus: Corpus,
+    out: str | os.PathLike[str],
+    progress: Progress | None = None,
+    selections: Sequence[NamedSelection] = (),
+) -> TokenStore:
     """Tokenize a corpus into a folder and open the result.
 
-    A `bpe` tokenizer is learned on 10 MB of training text, an equal part of each domain, and learned anew when the text
-    of any domain has changed. Memory does not grow with the corpus, except for 8 bytes per document, used to find
-    duplicates, up to 20 million documents of a domain; beyond that, a DataWarning is issued.
+    Of a domain with `select` the training text is what its steps keep. A `bpe` tokenizer is learned on 10 MB of
+    training text as it is before any selection, so that losses of different selections compare: an equal part of each
+    domain, and learned anew when the text of any domain has changed. Memory does not grow with the corpus, except for
+    8 bytes per document, used to find duplicates, up to 20 million documents of a domain (beyond that, a DataWarning is
+    issued), and for what selections hold of each document.
 
     Args:
         corpus: The corpus.
         out: The folder: new, empty, or holding an earlier store. Of an earlier store, domains whose text, tokenizer and
             settings are unchanged and whose files are intact are kept.
         progress: Called with what is being done and the share done, 0 to 1.
+        selections: Selections whose training text is held beside the corpus's own. Those that an earlier store holds of
+            the same text stay, too.
 
     Returns:
         The token store, opened for reading.
 
     Raises:
-        CorpusError: Text can't be read, a domain is too small, or the folder holds something else or is being prepared
-            by another process.
+        CorpusError: Text can't be read, a selection can't be made, a domain is too small, or the folder holds something
+            else or is being prepared by another process.
 
     >>> import tempfile
     >>> import foretrain
@@ -75,7 +86,7 @@ def prepare(corpus: Corpus, out: str | os.PathLike[str], progress: Progress | No
     folder = _destination(Path(out))
     with _locked(folder):
         try:
-            _Preparation(corpus, folder, progress).run()
+            _Preparation(corpus, folder, progress, selections).run()
         finally:
             _sweep(folder)
     return TokenStore.open(folder)
@@ -84,11 +95,14 @@ def prepare(corpus: Corpus, out: str | os.PathLike[str], progress: Progress | No
 class _Preparation:
     """One run of `prepare`, under the lock."""
 
-    def __init__(self, corpus: Corpus, folder: Path, progress: Progress | None) -> None:
-        self._corpus, self._folder = corpus, folder
+    def __init__(
+        self, corpus: Corpus, folder: Path, progress: Progress | None, selections: Sequence[NamedSelection]
+    ) -> None:
+        self._corpus, self._folder, self._selections = corpus, folder, selections
         self._progress = progress or (lambda text, share: None)
         self._earlier = _earlier(folder)
-        self._sources: dict[str, str] = {}
+        self._sources: dict[str, str] = {}  # digests of the text as it is
+        self._selected: dict[str, str] = {}  # and of what the corpus's own steps make of it
         self._done: dict[str, DomainIndex] = {}
 
     def run(self) -> None:
@@ -96,60 +110,96 @@ class _Preparation:
         names = list(self._corpus.domains)
         for name in names:
             self._progress(f"{name}: reading", 0.0)
-            self._sources[name] = source_digest(self._corpus, name)
+            self._sources[name] = self._selected[name] = source_digest(self._corpus, name)
+            if self._corpus.domains[name].select:
+                self._selected[name] = selected_digest(self._corpus, name)
         tokenizer, made_from = self._tokenizer()
         if tokenizer is not None:
             tokenizer.save(self._folder / _tokenizer_name(tokenizer))
         for number, name in enumerate(names):
             share = number / len(names)
-            made = self._recipe(name, tokenizer)
+            made = self._recipe(name, tokenizer, self._selected[name])
             kept = self._kept(name, made, share)
             _log.info("%s: %s", name, "packing" if kept is None else "kept as it is")
             self._done[name] = self._packed(name, tokenizer, made, share) if kept is None else kept
             if kept is None:
                 write_json(self._folder / _PARTIAL_NAME, self._index(tokenizer, made_from).model_dump())
+            for selection in self._selections:
+                if selection.applies_to(self._corpus, name) and self._add(name, tokenizer, selection, share):
+                    write_json(self._folder / _PARTIAL_NAME, self._index(tokenizer, made_from).model_dump())
         write_json(self._folder / INDEX_NAME, self._index(tokenizer, made_from).model_dump())
         (self._folder / _PARTIAL_NAME).unlink(missing_ok=True)
         self._progress("done", 1.0)
 
-    def _recipe(self, name: str, tokenizer: Tokenizer | None) -> str:
-        """The digest of all that a domain's shards are made from."""
+    def _recipe(self, name: str, tokenizer: Tokenizer | None, source: str) -> str:
+        """The digest of all that a domain's shards are made from; `source` is that of its selected documents."""
         of_text = tokenizer.digest if tokenizer is not None and self._corpus.domains[name].synthetic is None else None
         dtype = token_dtype(self._vocab_size(tokenizer)).str
-        return _digest([_RECIPE, self._sources[name], of_text, dtype, SHARD_TOKENS, self._corpus.validation_share])
+        return _digest([_RECIPE, source, of_text, dtype, SHARD_TOKENS, self._corpus.validation_share])
 
     def _kept(self, name: str, made_from: str, share: float) -> DomainIndex | None:
         """The domain as an earlier run left it, if that is what this one would make and every file is intact."""
+        kept: DomainIndex | None = None
+        selections: dict[str, SelectedIndex] = {}
         for index in self._earlier:
             domain = index.domains.get(name)
             if domain is None or domain.made_from != made_from:
                 continue
             self._progress(f"{name}: checking what is there", share)
-            with contextlib.suppress(CorpusError):
-                for shard in (*domain.train.shards, *domain.valid.shards):
-                    verify_shard(self._folder, shard, np.dtype(index.dtype), index.vocab_size)
-                return domain.model_copy(update=self._stock(name))
-        return None
+            if kept is None and self._intact(index, (*domain.train.shards, *domain.valid.shards)):
+                kept = domain
+            for key, selection in domain.selections.items():
+                if self._intact(index, selection.shards):
+                    selections[key] = selection
+        return None if kept is None else kept.model_copy(update={**self._stock(name), "selections": selections})
+
+    def _intact(self, index: StoreIndex, shards: Sequence[Shard]) -> bool:
+        """Whether every file is there as an index lists it."""
+        with contextlib.suppress(CorpusError):
+            for shard in shards:
+                verify_shard(self._folder, shard, np.dtype(index.dtype), index.vocab_size)
+            return True
+        return False
+
+    def _add(self, name: str, tokenizer: Tokenizer | None, selection: NamedSelection, share: float) -> bool:
+        """Add a selection to a domain that is done, unless it is there; return whether it was packed."""
+        assert tokenizer is not None
+        done, key = self._done[name], selection.key
+        source = selection.digest(self._corpus, name)
+        made_from = self._recipe(name, tokenizer, source)
+        if key in done.selections and done.selections[key].made_from == made_from:
+            return False
+        _log.info("%s: packing the selection %s", name, key)
+        dtype, report = token_dtype(self._vocab_size(tokenizer)), self._reporting(f"{name}: {selection.kind}", share)
+        split = pack_selected(self._corpus, name, tokenizer, self._folder, dtype, report, selection)
+        held = SelectedIndex(kind=selection.kind, made_from=made_from, source_digest=source, **dict(split))
+        self._done[name] = done.model_copy(update={"selections": {**done.selections, key: held}})
+        return True
 
     def _packed(self, name: str, tokenizer: Tokenizer | None, made_from: str, share: float) -> DomainIndex:
         """The domain, packed anew."""
         domain = self._corpus.domains[name]
-        dtype = token_dtype(self._vocab_size(tokenizer))
-
-        def report(megabytes: float) -> None:
-            self._progress(f"{name}: {megabytes:,.1f} MB", share)
-
-        report(0.0)
+        dtype, report = token_dtype(self._vocab_size(tokenizer)), self._reporting(name, share)
         if domain.synthetic is not None:
             packed = pack_synthetic(self._corpus, name, domain.synthetic, self._folder, dtype, report)
         else:
             assert tokenizer is not None
-            packed = pack_text(self._corpus, name, tokenizer, self._folder, dtype, report)
+            selection = select(self._corpus, name) if domain.select else None
+            packed = pack_text(self._corpus, name, tokenizer, self._folder, dtype, report, selection)
         if not packed.duplicates_checked:
             message = f"{self._corpus.where}: domains.{name}: too many documents to compare; some may be repeated"
             warnings.warn(message, DataWarning, stacklevel=4)
-        facts = {"made_from": made_from, "source_digest": self._sources[name], **self._stock(name)}
+        facts = {"made_from": made_from, "source_digest": self._selected[name], **self._stock(name)}
         return DomainIndex(**facts, **packed._asdict())
+
+    def _reporting(self, what: str, share: float) -> Callable[[float], None]:
+        """A report of the megabytes that are done."""
+
+        def report(megabytes: float) -> None:
+            self._progress(f"{what}: {megabytes:,.1f} MB", share)
+
+        report(0.0)
+        return report
 
     def _stock(self, name: str) -> dict[str, float | None]:
         """What the corpus says about the stock that a domain stands for: it changes no token."""

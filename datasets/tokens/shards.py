@@ -51,7 +51,8 @@ class ShardWriter:
     """
 
     def __init__(self, folder: Path, stem: str, dtype: np.dtype[Any], shard_tokens: int = SHARD_TOKENS) -> None:
-        self._folder, self._stem, self._dtype, self._shard_tokens = folder, stem, dtype, shard_tokens
+        self.dtype = dtype
+        self._folder, self._stem, self._shard_tokens = folder, stem, shard_tokens
         self._done: list[Shard] = []
         self._stream: IO[bytes] | None = None
         self._temporary = folder
@@ -71,7 +72,7 @@ class ShardWriter:
 
     def write(self, tokens: np.ndarray) -> None:
         """Append tokens, (n,). Raises CorpusError if the disk refuses them."""
-        tokens = np.ascontiguousarray(tokens, self._dtype)
+        tokens = np.ascontiguousarray(tokens, self.dtype)
         try:
             while len(tokens):
                 stream = self._stream or self._open()
@@ -109,7 +110,7 @@ class ShardWriter:
         name = f"{self._stem}.{len(self._done):04d}.{digest[:16]}.bin"
         os.replace(self._temporary, self._folder / name)
         self._stream = None
-        size = self._tokens * self._dtype.itemsize
+        size = self._tokens * self.dtype.itemsize
         self._done.append(Shard(file=name, tokens=self._tokens, bytes=size, sha256=digest))
 
 

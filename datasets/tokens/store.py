@@ -30,6 +30,7 @@ __all__ = [
     "INDEX_NAME",
     "TOKENIZER_NAME",
     "DomainIndex",
+    "SelectedIndex",
     "Split",
     "SplitIndex",
     "StoreIndex",
@@ -62,6 +63,14 @@ class SplitIndex(Frozen, strict=True):
     dropped: int = Field(ge=0, le=_MOST, description="Documents left out: repeated here, or held out for validation.")
 
 
+class SelectedIndex(SplitIndex, strict=True):
+    """What a selection keeps of a domain's training text, as further shards beside those of all of it."""
+
+    kind: Label = Field(description="The name by which runs and plans know the selection.")
+    made_from: str = Field(pattern=_HEX, description="Digest of the text, the steps, the tokenizer and the settings.")
+    source_digest: str = Field(max_length=200)
+
+
 class DomainIndex(Frozen, strict=True):
     """One domain: its two splits, where they came from, and what the corpus says about its stock."""
 
@@ -73,6 +82,11 @@ class DomainIndex(Frozen, strict=True):
     max_epochs: float | None = Field(gt=0)
     entropy_nats: float | None = Field(ge=0, description="Exact, per token; of synthetic domains only.")
     duplicates_checked: bool = Field(description="False where there were too many documents to compare them all.")
+    selections: dict[Label, SelectedIndex] = Field(
+        default={},
+        exclude_if=lambda selections: not selections,  # an index without them stays as it was before there were any
+        description="What selections keep of the training text, by key.",
+    )
 
 
 class StoreIndex(Frozen, strict=True):
@@ -90,9 +104,10 @@ class StoreIndex(Frozen, strict=True):
     domains: dict[Label, DomainIndex] = Field(min_length=1)
 
     def shards(self) -> list[Shard]:
-        """Every shard of every domain and split."""
-        splits = (split for domain in self.domains.values() for split in (domain.train, domain.valid))
-        return [shard for split in splits for shard in split.shards]
+        """Every shard of every domain, split and selection, once: selections that keep the same share theirs."""
+        splits = [split for domain in self.domains.values() for split in (domain.train, domain.valid)]
+        selected = [selection for domain in self.domains.values() for selection in domain.selections.values()]
+        return [*{shard.file: shard for split in [*splits, *selected] for shard in split.shards}.values()]
 
     def files(self) -> list[str]:
         """The names of every file that the index needs."""
@@ -109,7 +124,7 @@ class TokenStore:
         self.folder = folder
         self.index = index
         self._dtype = np.dtype(index.dtype)
-        self._mapped: dict[tuple[str, str], list[np.ndarray]] = {}
+        self._mapped: dict[tuple[str, str, str | None], list[np.ndarray]] = {}
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> TokenStore:
@@ -126,6 +141,8 @@ class TokenStore:
         for domain in store.domains:
             for split in ("train", "valid"):
                 store._map(domain, split)
+            for selection in store.index.domains[domain].selections:
+                store._map(domain, "train", selection)
         return store
 
     @property
@@ -151,7 +168,10 @@ class TokenStore:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 (hex) that stands for exactly these tokens: domains, splits, shards in order, tokenizer."""
+        """SHA-256 (hex) that stands for exactly these tokens: domains, splits, shards in order, tokenizer.
+
+        Selections have digests of their own (`selection_digest`): they come and go beside the same text.
+        """
         sha = hashlib.sha256(f"token store 1\n{self.vocab_size}\n{self.index.tokenizer_digest}\n".encode())
         for name, domain in sorted(self.index.domains.items()):
             for split in (domain.train, domain.valid):
@@ -159,9 +179,34 @@ class TokenStore:
                 sha.update("".join(f"{shard.sha256} {shard.tokens}\n" for shard in split.shards).encode())
         return sha.hexdigest()
 
-    def count(self, domain: str, split: Split) -> int:
-        """Tokens of one split, ends of documents included. Raises CorpusError for an unknown domain."""
-        return self._split(domain, split).tokens
+    @property
+    def selections(self) -> dict[str, str]:
+        """The kind of each selection of training text that is held, by key, sorted."""
+        found = {key: held.kind for domain in self.index.domains.values() for key, held in domain.selections.items()}
+        return dict(sorted(found.items()))
+
+    def selection_digest(self, selection: str) -> str:
+        """SHA-256 (hex) that stands for exactly what a selection keeps. Raises CorpusError for an unknown one."""
+        self._check_selection(selection)
+        sha = hashlib.sha256(b"selection of a token store 1\n")
+        for name in self.domains:
+            held = self.index.domains[name].selections.get(selection)
+            shards = () if held is None else held.shards
+            sha.update(f"{len(name)} {name} {len(shards)}\n".encode())
+            sha.update("".join(f"{shard.sha256} {shard.tokens}\n" for shard in shards).encode())
+        return sha.hexdigest()
+
+    def kept_share(self, domain: str, selection: str | None) -> float:
+        """Share of the bytes of a domain's training text that a selection keeps; 1 without one, and without text."""
+        whole, held = self._split(domain, "train"), self._split(domain, "train", selection)
+        return 1.0 if held.text_bytes is None or not whole.text_bytes else min(1.0, held.text_bytes / whole.text_bytes)
+
+    def count(self, domain: str, split: Split, selection: str | None = None) -> int:
+        """Tokens of one split, or of what a selection keeps of it, ends of documents included.
+
+        Raises CorpusError for an unknown domain or selection.
+        """
+        return self._split(domain, split, selection).tokens
 
     def bytes_per_token(self, domain: str) -> float | None:
         """Bytes of validation text per token; nats per token / this / ln 2 is bits per byte. None without text."""
@@ -172,9 +217,12 @@ class TokenStore:
         """Exact entropy per token of a synthetic domain, the loss of a perfect model; None for text."""
         return self._domain(domain).entropy_nats
 
-    def windows(self, domain: str, split: Split, context_length: int) -> Windows:
-        """Non-overlapping windows of one split. Raises CorpusError for an unknown domain; else as `Windows` does."""
-        return Windows(self._map(domain, split), context_length)
+    def windows(self, domain: str, split: Split, context_length: int, selection: str | None = None) -> Windows:
+        """Non-overlapping windows of one split, or of what a selection, by key, keeps of the training text.
+
+        Raises CorpusError for an unknown domain or selection; else as `Windows` does.
+        """
+        return Windows(self._map(domain, split, selection), context_length)
 
     def verify(self) -> None:
         """Read every shard and check it against its digest. Raises CorpusError that names the first damaged file."""
@@ -190,6 +238,7 @@ class TokenStore:
             "tokenizer": None if self.tokenizer is None else self.tokenizer.kind,
             "vocab_size": self.vocab_size,
             "domains": {name: self._domain_facts(name) for name in self.domains},
+            **({"selections": self.selections} if self.selections else {}),
         }
 
     def _domain_facts(self, name: str) -> dict[str, Any]:
@@ -200,7 +249,12 @@ class TokenStore:
             for key in ("tokens", "documents", "text_bytes", "dropped")
         }
         stock = {key: getattr(domain, key) for key in ("unique_tokens", "max_epochs", "entropy_nats")}
-        return {**splits, "bytes_per_token": self.bytes_per_token(name), **stock}
+        selected = {
+            key: {"tokens": held.tokens, "documents": held.documents, "kept_share": self.kept_share(name, key)}
+            for key, held in sorted(domain.selections.items())
+        }
+        more = {"selections": selected} if selected else {}
+        return {**splits, "bytes_per_token": self.bytes_per_token(name), **stock, **more}
 
     def _domain(self, name: str) -> DomainIndex:
         try:
@@ -209,17 +263,30 @@ class TokenStore:
             known = ", ".join(self.domains)
             raise CorpusError(f"{self.folder}: there is no domain {shown(name)}; the domains are {known}") from None
 
-    def _split(self, domain: str, split: str) -> SplitIndex:
+    def _split(self, domain: str, split: str, selection: str | None = None) -> SplitIndex:
+        """A split, or what a selection keeps of it: nothing is selected of validation text, nor where there is none."""
         found = self._domain(domain)
         if split not in ("train", "valid"):
             raise UsageError(f"split: got {shown(split)}; expected train or valid")
-        return found.train if split == "train" else found.valid
+        if split == "valid":
+            return found.valid
+        if selection is None or found.train.text_bytes is None:
+            return found.train
+        self._check_selection(selection)
+        if selection not in found.selections:
+            raise CorpusError(f"{self.folder}: domain {shown(domain)} has no selection {shown(selection)}")
+        return found.selections[selection]
 
-    def _map(self, domain: str, split: str) -> list[np.ndarray]:
-        """The split's shards, mapped once per store."""
-        key = (domain, split)
+    def _check_selection(self, selection: str) -> None:
+        if selection not in self.selections:
+            known = ", ".join(self.selections) or "none"
+            raise CorpusError(f"{self.folder}: there is no selection {shown(selection)}; those that are held: {known}")
+
+    def _map(self, domain: str, split: str, selection: str | None = None) -> list[np.ndarray]:
+        """The shards of a split, or of what a selection keeps of it, mapped once per store."""
+        key = (domain, split, selection)
         if key not in self._mapped:
-            shards = self._split(domain, split).shards
+            shards = self._split(domain, split, selection).shards
             self._mapped[key] = [map_shard(self.folder, shard, self._dtype) for shard in shards]
         return self._mapped[key]
 
@@ -290,11 +357,12 @@ def _check_sums(path: Path, index: StoreIndex) -> None:
     """Raise CorpusError where the parts of an index contradict one another."""
     size = np.dtype(index.dtype).itemsize
     for name, domain in index.domains.items():
-        for split in (domain.train, domain.valid):
+        for split in (domain.train, domain.valid, *domain.selections.values()):
             if sum(shard.tokens for shard in split.shards) != split.tokens:
                 raise CorpusError(f"{path}: {shown(name)}: the shards' tokens don't add up; prepare the corpus again")
             if any(shard.bytes != shard.tokens * size for shard in split.shards):
                 raise CorpusError(f"{path}: {shown(name)}: bytes and tokens disagree; prepare the corpus again")
-    files = [shard.file for shard in index.shards()]
+    splits = [split for domain in index.domains.values() for split in (domain.train, domain.valid)]
+    files = [shard.file for split in splits for shard in split.shards]
     if len(set(files)) != len(files):
         raise CorpusError(f"{path}: the same shard is listed twice; prepare the corpus again")

@@ -24,7 +24,7 @@ class FakeStore:
     def count(self, domain, split):
         return self.tokens[domain] if split == "train" else self.tokens[domain] // 4
 
-    def windows(self, domain, split, context_length):
+    def windows(self, domain, split, context_length, selection=None):
         start = 10**6 * (1 + self.domains.index(domain))
         tokens = start + np.arange(self.count(domain, split))
         # Two shards, the first of an odd length.
