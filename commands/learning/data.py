@@ -1,4 +1,4 @@
-"""`simulate data`: a corpus of the user's own, looked at and made into tokens; and how long text lasts."""
+"""`simulate data`: a corpus of the user's own, looked at, chosen from, made into tokens; and how long text lasts."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import click
 
 from ...core.errors import ConfigError, UsageError
 from ...core.units import parse_count, shown
-from .._shared import json_option, progress_bar, show
+from .._shared import command_again, json_option, log_json_option, progress_bar, show
 
 
 @click.group()
 def data() -> None:
-    """Look at a corpus, make it into tokens that proxies are trained on, and see how long a plan's text lasts.
+    """Look at a corpus, choose from it, make it into tokens for proxies, and see how long a plan's text lasts.
 
     \b
     Example:  simulate data inspect corpora.yaml
+              simulate data select corpora.yaml --out kept --report
               simulate data prepare corpora.yaml --out tokens
               simulate data stock --config run.yaml
     """
@@ -43,6 +44,50 @@ def inspect(corpora: str, tokenizer: str | None, as_json: bool) -> None:
     with progress_bar("reading") as step:
         report = inspect_corpus(corpus, progress=step, tokenizer=counter)
     show(as_json, report.to_dict(), lambda: _tables().inspect_view(report))
+
+
+@data.command()
+@click.argument("corpora", metavar="CORPORA")
+@click.option("--out", metavar="DIR", required=True, help="Write the kept text here, as a corpus of its own.")
+@click.option(
+    "--report",
+    metavar="[FILE]",
+    is_flag=False,
+    flag_value="selection.html",
+    help="Also write a report: .html (default: selection.html), .md or .pdf.",
+)
+@json_option
+@log_json_option
+def select(corpora: str, out: str, report: str | None, as_json: bool, log_json: bool) -> None:
+    """Run the steps that CORPORA states for its domains, and write what they keep as a corpus of its own.
+
+    Domains state steps as select: [{dedup: {kind: minhash}}, {judge: {scores: judged.csv, keep: 0.3}}]. DIR gets
+    the kept text as JSON lines, its corpora.yaml, which other commands take as it is, and selection.json, which
+    says from what and how it was made. Validation text is never selected.
+
+    \b
+    Example:  simulate data select corpora.yaml --out kept
+              simulate data select corpora.yaml --out kept --report selection.html
+              simulate data prepare kept/corpora.yaml --out tokens
+    """
+    from ...datasets.corpus.corpus import Corpus
+    from ...datasets.selection.derived.writing import derive
+    from ...simulator.report.documents.writing import check_report_format
+
+    if report is not None:
+        check_report_format(report, "--report")  # before minutes of work, not after
+        if Path(report).resolve().is_relative_to(Path(out).resolve()):
+            raise UsageError(f"--report {report}: lies in --out, which holds the corpus alone; expected another folder")
+    corpus = Corpus.load(corpora)
+    with progress_bar("selecting", log_json) as step:
+        found = derive(corpus, out, progress=step)
+    if report is not None:
+        from ...simulator.report.documents.contents.selection import selection_document
+        from ...simulator.report.documents.writing import save_report
+
+        save_report(selection_document(found, (command_again("as_json", "log_json"),)), report)
+        click.echo(f"wrote {Path(report)}", err=True)
+    show(as_json, found.to_dict(), lambda: _selection_tables().selection_view(found, report))
 
 
 @data.command()
@@ -164,12 +209,18 @@ def _public(pairs: tuple[str, ...]) -> dict[str, str | float]:
 
 
 def _stock_tables():
-    from ...simulator.report.tables import data_budget as stock_tables
+    from ...simulator.report.tables.data import data_budget as stock_tables
 
     return stock_tables
 
 
+def _selection_tables():
+    from ...simulator.report.tables.data import selection as selection_tables
+
+    return selection_tables
+
+
 def _tables():
-    from ...simulator.report.tables import corpus as data_tables
+    from ...simulator.report.tables.data import corpus as data_tables
 
     return data_tables

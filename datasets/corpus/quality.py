@@ -244,6 +244,10 @@ def _notes(
     for name, report in domains.items():
         if isinstance(report, DomainReport):
             notes += _domain_notes(name, report)
+    for name, domain in corpus.domains.items():
+        if domain.select:
+            steps = ", ".join(step.name for step in domain.select)
+            notes.append(f"{name}: figures are of the text before its selection ({steps}).")
     if any(domain.builtin for domain in corpus.domains.values()):
         notes.append(LIMITS)
     if estimated:

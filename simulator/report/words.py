@@ -36,8 +36,10 @@ __all__ = [
     "percent",
     "plain",
     "sentence",
+    "share",
     "share_in_words",
     "signed",
+    "size",
     "width_of",
 ]
 
@@ -228,6 +230,28 @@ def percent(share: float) -> str:
     if share < 0.01:
         return "under 1 %"
     return f"{share:.0%}".replace("%", " %")
+
+
+def share(part: float) -> str:
+    """A share of a whole as a percentage, which is 0 or 100 only where it is that exactly.
+
+    >>> share(0.413), share(1.0), share(0.9993), share(0)
+    ('41 %', '100 %', 'over 99 %', '0 %')
+    """
+    return f"{part:.0%}".replace("%", " %") if part in (0.0, 1.0) else percent(part)
+
+
+def size(count_bytes: float) -> str:
+    """An amount of text: `812 B`, `1.2 MB`.
+
+    >>> size(812), size(1_234_567), size(45e9)
+    ('812 B', '1.2 MB', '45 GB')
+    """
+    for scale, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count_bytes >= scale:
+            amount = count_bytes / scale
+            return f"{amount:.1f} {unit}" if amount < 9.95 else f"{amount:,.0f} {unit}"
+    return f"{count_bytes:.0f} B"
 
 
 def chance(share: float) -> str:

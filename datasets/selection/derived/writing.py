@@ -281,6 +281,7 @@ def _examples(selection: Selection) -> dict[int, tuple[int, float | None]]:
 def _described(corpus: Corpus, derived: Derived) -> str:
     """The `corpora.yaml` of a derived corpus."""
     mapping = corpus.to_mapping()
+    mapping["tokenizer"] = corpus.tokenizer.model_dump(mode="json", exclude_none=True)
     mapping["domains"] = {
         name: _domain(described, derived.domains[name]) if name in derived.domains else described
         for name, described in mapping["domains"].items()
@@ -301,5 +302,5 @@ def _domain(described: Mapping[str, Any], derived: DerivedDomain) -> dict[str, A
         kept.pop(key, None)
     files: Sequence[tuple[str, Written | None]] = (("path", derived.train), ("validation_path", derived.valid))
     if "unique_tokens" in kept:
-        kept["unique_tokens"] = kept["unique_tokens"] * derived.selection.kept_share
+        kept["unique_tokens"] = max(round(kept["unique_tokens"] * derived.selection.kept_share), 1)
     return {**{key: written.file for key, written in files if written is not None}, **kept}

@@ -17,10 +17,10 @@ __all__ = ["FORMATS", "check_report_format", "report_bytes", "save_report"]
 FORMATS = (".html", ".md", ".pdf")
 
 
-def check_report_format(path: str | os.PathLike[str]) -> None:
-    """Raise UsageError unless a report can be written in the format of the extension."""
+def check_report_format(path: str | os.PathLike[str], option: str = "--out") -> None:
+    """Raise UsageError, which names the option, unless a report can be written in the format of the extension."""
     if Path(path).suffix.lower() not in FORMATS:
-        raise UsageError(f"--out {path}: unknown format {Path(path).suffix!r}; expected {', '.join(FORMATS)}")
+        raise UsageError(f"{option} {path}: unknown format {Path(path).suffix!r}; expected {', '.join(FORMATS)}")
 
 
 def report_bytes(document: Document, suffix: str) -> bytes:

@@ -6,9 +6,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ....core.units import format_count
-from ....datasets.corpus.quality import CorpusReport, DomainReport
-from ....datasets.tokens.store import TokenStore
+from .....core.units import format_count
+from .....datasets.corpus.quality import CorpusReport, DomainReport
+from .....datasets.tokens.store import TokenStore
 
 __all__ = ["inspect_view", "store_view"]
 

@@ -8,11 +8,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ....core.units import format_count
-from ...data_budget.data_budget import PlanStock, TokenBudget
-from ...data_budget.exhaustion import UsedUp
-from ...data_budget.public_stocks import PublicOutlook
-from .cells import add_row, percent, plain_table
+from .....core.units import format_count
+from ....data_budget.data_budget import PlanStock, TokenBudget
+from ....data_budget.exhaustion import UsedUp
+from ....data_budget.public_stocks import PublicOutlook
+from ..cells import add_row, percent, plain_table
 
 __all__ = ["stock_view"]
 
