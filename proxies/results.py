@@ -29,13 +29,18 @@ class CurvePoint(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """Validation after `step` steps: loss by domain; tokens, distinct tokens and epochs so far, by domain."""
+    """Validation after `step` steps: loss by domain; tokens so far and distinct tokens, by domain.
+
+    `unique_tokens` are those there are of a domain; where a run that draws from a subset of the text has repeated some
+    of it, those that it has trained on. `scored_tokens` were scored for such subsets, by a forward pass each.
+    """
 
     step: int
     tokens: int
     losses: dict[str, DomainLoss]
     train_tokens: dict[str, int]
     unique_tokens: dict[str, int]
+    scored_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

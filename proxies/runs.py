@@ -21,6 +21,7 @@ from ..core.reading.fields import (
     Whole,
     whole_schema,
 )
+from .subset import Subset
 
 __all__ = ["GroupKey", "ProxyRun", "Recipe"]
 
@@ -51,6 +52,11 @@ class Recipe(Frozen):
     averaging: Share = Field(
         default=0.1, description="Validate weights averaged over about this last share of the run so far; 0: the last."
     )
+    subset: Subset | None = Field(
+        default=None,
+        description="Draw from a subset of the windows, the most important, chosen anew on the way (default: all).",
+        exclude_if=lambda subset: subset is None,  # files from before this key stay what they are
+    )
 
     @model_validator(mode="after")
     def _check_lr(self) -> Self:
@@ -67,6 +73,7 @@ class GroupKey(NamedTuple):
     steps: int
     batch_sequences: int
     evaluate_steps: tuple[int, ...]
+    subset: Subset | None = None
 
 
 class ProxyRun(Frozen):
@@ -96,6 +103,8 @@ class ProxyRun(Frozen):
             raise FieldError("mix", f"got shares that sum to {total:.6g}; expected 1 within 0.01")
         if late := [tokens for tokens in self.evaluate_at if tokens > self.tokens]:
             raise FieldError("evaluate_at", f"got {late[0]:g}; expected at most tokens {self.tokens:g}")
+        if self.recipe.subset is not None and self.steps < 2:
+            raise FieldError("recipe.subset", "got it for a run of 1 step; expected more tokens, or no subset")
         return self
 
     @property
@@ -116,8 +125,17 @@ class ProxyRun(Frozen):
 
     @property
     def training_flops(self) -> float:
-        """FLOPs of training: 3 × forward, by the architecture; validation isn't counted."""
-        return self.shape.training_flops_per_token() * self.steps * self.batch_tokens
+        """FLOPs of training: 3 × forward, by the architecture; validation isn't counted.
+
+        Scoring for a subset of the text is, as far as no stock is smaller than what would be scored of it; the rows of
+        a run table have what it was.
+        """
+        trained = self.shape.training_flops_per_token() * self.steps * self.batch_tokens
+        subset = self.recipe.subset
+        if subset is None:
+            return trained
+        scored_tokens = subset.most_scored(self.steps, self.batch_sequences) * self.shape.context_length
+        return trained + self.shape.forward_flops_per_token() * scored_tokens
 
     @property
     def schedule(self) -> Schedule:
@@ -130,4 +148,5 @@ class ProxyRun(Frozen):
     @property
     def shared(self) -> GroupKey:
         """What must be equal for runs to be trained together."""
-        return GroupKey(self.model, self.shape, self.steps, self.batch_sequences, self.evaluate_steps)
+        steps, subset = self.evaluate_steps, self.recipe.subset
+        return GroupKey(self.model, self.shape, self.steps, self.batch_sequences, steps, subset)

@@ -9,9 +9,10 @@ from typing import Literal, get_args
 
 __all__ = ["KINDS", "Kind", "Stopwatch", "added"]
 
-Kind = Literal["start", "compile", "steps", "evaluation", "writing"]
+Kind = Literal["start", "compile", "steps", "scoring", "evaluation", "writing"]
 """`start` is imports, opening tokens and building the models; `compile` finding or making kernels, and a group's first
-step where torch compiles it; `steps` all others; `evaluation` validation; `writing` checkpoints and progress."""
+step where torch compiles it; `steps` all others; `scoring` forward passes that choose a subset of the text;
+`evaluation` validation; `writing` checkpoints and progress."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 

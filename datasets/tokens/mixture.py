@@ -16,13 +16,12 @@ import numpy as np
 from ...core.errors import ConfigError, CorpusError, UsageError
 from ...core.units import format_count, shown
 from .interleave import MAX_TURNS, Interleave
-from .shuffling import shuffle_key, shuffled
+from .shuffling import shuffle_key, shuffled, shuffled_epochs
 from .store import TokenStore
 
 __all__ = ["DomainUse", "Mixture", "validation_rows"]
 
 _SUM_TOLERANCE = 0.01
-_EPOCH_STEP = np.uint64(0xD1342543DE82EF95)  # odd, so that the keys of 2^64 epochs differ
 
 
 @dataclass(frozen=True)
@@ -98,12 +97,38 @@ class Mixture:
 
         Inputs are `rows[:, :-1]`, targets `rows[:, 1:]`. Raises UsageError outside 0 to `sequences`.
         """
-        domain, window = self._where(start, stop)
-        rows = np.empty((stop - start, self.context_length + 1), np.int64)
+        domain, before = self.turns(start, stop)
+        return self.rows_at(domain, before)
+
+    def turns(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """The number of each sequence's domain in `domains`, (n,), and how many of it came before, (n,).
+
+        Raises UsageError outside 0 to `sequences`.
+        """
+        if not 0 <= start <= stop <= self.sequences:
+            raise UsageError(f"rows: got {shown(start)} to {shown(stop)}; the run has sequences 0 to {self.sequences}")
+        return self._interleave.turns(np.arange(start, stop))
+
+    def rows_at(self, domain: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """The windows at these places of their domains' order, epoch after epoch, (n, context_length + 1) int64.
+
+        `domain`, (n,), are numbers in `domains`; the first epoch has places 0 to `stocks` - 1, each window once.
+        """
+        window = self._window(domain, places)
+        rows = np.empty((len(domain), self.context_length + 1), np.int64)
         for number in np.unique(domain).tolist():
             here = np.flatnonzero(domain == number)
             rows[here] = self._windows[number].gather(window[here])
         return rows
+
+    @property
+    def stocks(self) -> np.ndarray:
+        """How many windows of each domain there are for this run, (domains,) int64."""
+        return self._stocks.copy()
+
+    def counts(self, sequences: int) -> np.ndarray:
+        """How many of the first `sequences` of the run are of each domain, (domains,) int64."""
+        return self._interleave.counts(sequences)
 
     def account(self, sequences: int | None = None) -> dict[str, DomainUse]:
         """What the first `sequences` of the run (default: all) take from each domain, exactly."""
@@ -116,20 +141,15 @@ class Mixture:
             for domain, count, stock in zip(self.domains, counts, self._stocks.tolist(), strict=True)
         }
 
-    def _where(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        """The number of each sequence's domain, (n,), and of its window there, (n,)."""
-        if not 0 <= start <= stop <= self.sequences:
-            raise UsageError(f"rows: got {shown(start)} to {shown(stop)}; the run has sequences 0 to {self.sequences}")
-        domain, before = self._interleave.turns(np.arange(start, stop))
+    def _window(self, domain: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """The number of the window, in its domain, at each place of the domain's order, (n,)."""
         stocks = self._stocks[domain]
-        epoch = before // stocks
-        keys = self._order_keys[domain] + epoch.astype(np.uint64) * _EPOCH_STEP
-        window = shuffled(before - epoch * stocks, stocks, keys)
+        window = shuffled_epochs(places, stocks, self._order_keys[domain])
         if self._restricted:
             # A stock is the first entries of one permutation of all windows: fixed, and inside any larger stock.
             chosen = shuffled(window, self._available[domain], self._stock_keys[domain])
             window = np.where(stocks < self._available[domain], chosen, window)
-        return domain, window
+        return window
 
     def _check_epochs(self, unique_tokens: Mapping[str, float], max_epochs: Mapping[str, float]) -> None:
         """Raise CorpusError where the run repeats a domain more than it may, or more than the stock it stands for."""

@@ -11,7 +11,7 @@ import hashlib
 
 import numpy as np
 
-__all__ = ["MAX_SIZE", "shuffle_key", "shuffled"]
+__all__ = ["MAX_SIZE", "shuffle_key", "shuffled", "shuffled_epochs"]
 
 MAX_SIZE = 1 << 48
 """The largest permutation: halves stay below 2^25, so no sum here overflows."""
@@ -20,6 +20,7 @@ MAX_SIZE = 1 << 48
 _ROUNDS = 8
 # The finaliser of SplitMix64 (Steele, Lea and Flood 2014) and its golden-ratio increment.
 _STEP = np.uint64(0x9E3779B97F4A7C15)
+_EPOCH_STEP = np.uint64(0xD1342543DE82EF95)  # odd, so that the keys of 2^64 epochs differ
 _MULTIPLY_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MULTIPLY_2 = np.uint64(0x94D049BB133111EB)
 _S30, _S27, _S31, _S32 = (np.uint64(shift) for shift in (30, 27, 31, 32))
@@ -47,6 +48,16 @@ def shuffled(numbers: np.ndarray, sizes: np.ndarray, keys: np.ndarray) -> np.nda
     while (outside := values >= sizes).any():
         values[outside] = _network(values[outside], radix[outside], other[outside], keys[outside])
     return values.astype(np.int64)
+
+
+def shuffled_epochs(numbers: np.ndarray, sizes: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """As `shuffled`, for numbers without an end, (n,) from 0: each `sizes` of them are an epoch in another order.
+
+    >>> shuffled_epochs(np.arange(6), np.full(6, 3), np.full(6, 3, np.uint64)).tolist()
+    [2, 0, 1, 2, 1, 0]
+    """
+    epoch = numbers // sizes
+    return shuffled(numbers - epoch * sizes, sizes, keys + epoch.astype(np.uint64) * _EPOCH_STEP)
 
 
 def _network(values: np.ndarray, radix: np.ndarray, other: np.ndarray, keys: np.ndarray) -> np.ndarray:

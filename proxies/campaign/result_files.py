@@ -35,6 +35,7 @@ class _Evaluation(Frozen):
     losses: dict[Label, _Loss] = Field(min_length=1)
     train_tokens: dict[Label, int]
     unique_tokens: dict[Label, int]
+    scored_tokens: int = Field(default=0, ge=0)
 
 
 class _Result(Frozen):
@@ -117,4 +118,4 @@ def _evaluation(found: _Evaluation) -> Validation:
         domain: DomainLoss(loss.mean_nats, math.inf if loss.standard_error_nats is None else loss.standard_error_nats)
         for domain, loss in found.losses.items()
     }
-    return Validation(found.step, found.tokens, losses, found.train_tokens, found.unique_tokens)
+    return Validation(found.step, found.tokens, losses, found.train_tokens, found.unique_tokens, found.scored_tokens)

@@ -12,6 +12,9 @@ What the columns mean here:
 - `lr` is the peak at width 64, which proxies of every width share; `lr_final` is what it was at the row's last step.
 - `unique_tokens` is blank, and thus one pass, unless the run has begun to repeat a domain. From then on
   `unique_tokens.<domain>` says how many distinct tokens there are of each domain that it repeats.
+- Of a run that draws from a subset of the text (`recipe.subset`), `selection` is `subset-loss` or `subset-change` and
+  `keep` its share. `flops` include the passes that scored windows; `tokens` are those trained on. What it has trained
+  on more than once of a domain is repetition, and the distinct tokens are then those that it has trained on.
 - Every row of a run that diverged says so, also those before it did: the run isn't one that anyone would plan.
 """
 
@@ -47,7 +50,7 @@ def _row_id(run: ProxyRun, step: int) -> str:
 def _rows_of(run: ProxyRun, result: RunResult, store: StoreFacts, mixed: Sequence[str]) -> list[dict[str, Any]]:
     found = [
         {
-            **_at_step(run, evaluation.step, result),
+            **_at_step(run, evaluation.step, result, evaluation.scored_tokens),
             **_losses(evaluation, store),
             **_repetition(evaluation),
             **_constants(run, store, mixed),
@@ -57,11 +60,14 @@ def _rows_of(run: ProxyRun, result: RunResult, store: StoreFacts, mixed: Sequenc
     if result.status == "diverged" and not (result.evaluations and result.evaluations[-1].step == run.steps):
         # The end that never came: a row without a loss, as far as the run got.
         step = max(1, result.diverged_step or 0)
-        found.append({**_at_step(run, step, result), **_constants(run, store, mixed), "run_id": run.run_id})
+        scored_tokens = result.evaluations[-1].scored_tokens if result.evaluations else 0  # what is known of it
+        found.append(
+            {**_at_step(run, step, result, scored_tokens), **_constants(run, store, mixed), "run_id": run.run_id}
+        )
     return found
 
 
-def _at_step(run: ProxyRun, step: int, result: RunResult) -> dict[str, Any]:
+def _at_step(run: ProxyRun, step: int, result: RunResult, scored_tokens: int) -> dict[str, Any]:
     """What depends on how far the run is."""
     tokens = step * run.batch_tokens
     return {
@@ -69,7 +75,7 @@ def _at_step(run: ProxyRun, step: int, result: RunResult) -> dict[str, Any]:
         "status": result.status,
         "tokens": tokens,
         "steps": step,
-        "flops": run.shape.training_flops_per_token() * tokens,
+        "flops": run.shape.training_flops_per_token() * tokens + run.shape.forward_flops_per_token() * scored_tokens,
         "lr_final": run.recipe.lr * float(run.schedule.at(step - 1)),
     }
 
@@ -110,6 +116,8 @@ def _constants(run: ProxyRun, store: StoreFacts, mixed: Sequence[str]) -> dict[s
     shape, recipe, counts = run.shape, run.recipe, run.shape.parameter_counts
     total = math.fsum(run.mix.values())
     single = next(iter(store.bytes_per_token)) if len(store.bytes_per_token) == 1 else None
+    subset = recipe.subset
+    selected = {} if subset is None else {"selection": f"subset-{subset.measure}", "keep": subset.keep}
     experts = {"num_experts": shape.num_experts, "experts_per_token": shape.experts_per_token}
     return {
         "params": counts.total,
@@ -121,6 +129,7 @@ def _constants(run: ProxyRun, store: StoreFacts, mixed: Sequence[str]) -> dict[s
         "schedule": recipe.schedule,
         "warmup_steps": run.schedule.warmup_steps,
         "weight_decay": recipe.weight_decay,
+        **selected,
         "optimizer": "adamw",
         "architecture": run.model,
         "width": shape.width,

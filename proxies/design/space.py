@@ -117,8 +117,11 @@ class ProxySpace(ConfigFile):
 
     @property
     def one_run_gives_every_token_count(self) -> bool:
-        """Whether the schedule doesn't depend on the run's length, so that a run passes through all shorter ones."""
-        return self.recipe.schedule in _HORIZON_FREE
+        """Whether nothing in a run depends on its length, so that it passes through all shorter ones.
+
+        A schedule that ends somewhere does, and so do the refreshes of a subset of the text.
+        """
+        return self.recipe.schedule in _HORIZON_FREE and self.recipe.subset is None
 
     @model_validator(mode="before")
     @classmethod

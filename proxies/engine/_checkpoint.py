@@ -71,9 +71,9 @@ def load_checkpoint(group: TrainingGroup, path: Path) -> bool:
 
 def _read_evaluation(values: list[Any]) -> Validation:
     """A validation from its fields as JSON gives them back, in the order of the class."""
-    step, tokens, losses, train_tokens, unique_tokens = values
+    step, tokens, losses, *more = values
     by_domain = {domain: DomainLoss(*loss) for domain, loss in losses.items()}
-    return Validation(step, tokens, by_domain, train_tokens, unique_tokens)
+    return Validation(step, tokens, by_domain, *more)
 
 
 def _fingerprint(group: TrainingGroup) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import median
 
 import numpy as np
@@ -26,6 +27,7 @@ from ._buffers import WeightLayout
 from ._hardware import HardwareChoice
 from ._torch import TorchComputation
 from .native.computation import NativeComputation
+from .subset import GroupSubsets
 
 __all__ = ["TrainingGroup"]
 
@@ -67,6 +69,8 @@ class TrainingGroup:
         length = first.shape.context_length
         sequences = self.steps * first.batch_sequences
         self._mixtures = [Mixture(store, run.mix, length, sequences, run.seed, run.unique_tokens) for run in runs]
+        subset = first.recipe.subset
+        self.subsets = None if subset is None else GroupSubsets(subset, self.runs, self._mixtures)
         self._ahead = 0, np.empty((len(runs), 0, length + 1), np.int64)  # first sequence, and those read
         self._validation = {}
         for domain in store.domains:
@@ -86,13 +90,16 @@ class TrainingGroup:
     def tensors(self) -> dict[str, Tensor]:
         """The tensors that training changes, by name; they are changed in place."""
         state = {name: getattr(self.state, name) for name in Moments.__slots__}
-        return {**state, "window": self._loss_sum_K}
+        chosen = {} if self.subsets is None else {f"subset.{name}": t for name, t in self.subsets.tensors.items()}
+        return {**state, **chosen, "window": self._loss_sum_K}
 
     def restore(self, tensors: dict[str, Tensor], step: int) -> None:
         """Continue from `tensors` after `step` steps."""
         for name, tensor in self.tensors.items():
             tensor.copy_(tensors[name])
         self.computation.load(self.state.master)
+        if self.subsets is not None:
+            self.subsets.changed()
         self.step = step
 
     @property
@@ -108,7 +115,10 @@ class TrainingGroup:
         return [None if step == ALIVE else step for step in steps]
 
     def advance(self) -> None:
-        """Take one step of every copy; note the curve and validate where that is due."""
+        """Take one step of every copy; choose its text, note the curve and validate where that is due."""
+        if self.subsets is not None and self.subsets.is_due(self.step):
+            with self.stopwatch.timing("scoring"):
+                self.subsets.refresh(self.step, self._losses_now)
         tokens_KBT = torch.from_numpy(self._batches())
         self._loss_sum_K += self.computation.advance(tokens_KBT, self.step)
         self.step += 1
@@ -126,7 +136,11 @@ class TrainingGroup:
         start, read = self._ahead
         if not start <= begin < start + read.shape[1]:
             stop = min(begin + max(1, _AHEAD_SEQUENCES // batch) * batch, self.steps * batch)
-            read = np.stack([mixture.rows(begin, stop) for mixture in self._mixtures])
+            if self.subsets is None:
+                read = np.stack([mixture.rows(begin, stop) for mixture in self._mixtures])
+            else:
+                stop = min(stop, self.subsets.end_of_span(self.step) * batch)
+                read = self.subsets.rows(begin, stop)
             start = begin
             self._ahead = start, read
         return read[:, begin - start : begin - start + batch]
@@ -167,7 +181,23 @@ class TrainingGroup:
                 train_tokens={domain: int(used.tokens) for domain, used in use.items()},
                 unique_tokens={domain: int(used.unique_tokens) for domain, used in use.items()},
             )
-            self.evaluations[copy].append(evaluation)
+            self.evaluations[copy].append(evaluation if self.subsets is None else self._as_drawn(copy, evaluation))
+
+    def _as_drawn(self, copy: int, evaluation: Validation) -> Validation:
+        """A validation with what the copy's subsets let it see: where it has repeated any of it, that is its stock."""
+        assert self.subsets is not None
+        length = self.runs[copy].shape.context_length
+        seen = self.subsets.distinct(copy, self.step).tolist()
+        unique_tokens = dict(evaluation.unique_tokens)
+        for domain, windows in zip(self._mixtures[copy].domains, seen, strict=True):
+            if windows * length < evaluation.train_tokens[domain]:
+                unique_tokens[domain] = windows * length
+        scored_tokens = self.subsets.scored(copy, self.step) * length
+        return replace(evaluation, unique_tokens=unique_tokens, scored_tokens=scored_tokens)
+
+    def _losses_now(self, tokens_KBT: np.ndarray) -> np.ndarray:
+        """The mean loss of each sequence with the weights of now, not averaged ones: (K, B)."""
+        return self.computation.losses(torch.from_numpy(tokens_KBT).to(self.hardware.device)).detach().cpu().numpy()
 
     def _declare_diverged(self, copy: int) -> None:
         """Note the last step as the one at which a copy diverged, unless it has before."""

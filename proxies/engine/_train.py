@@ -61,7 +61,7 @@ def train_group(
         MemoryError: The group doesn't fit into memory, of the processor or of the GPU; nothing of it is held there.
     """
     if len({run.shared for run in runs}) != 1:
-        raise ConfigError("a group's runs must have the same model, shape, steps, batch and evaluations")
+        raise ConfigError("a group's runs must have the same model, shape, steps, batch, evaluations and subset")
     vocab_size = runs[0].shape.vocab_size
     if vocab_size < store.vocab_size:
         raise ConfigError(

@@ -19,6 +19,7 @@ from foretrain.proxies.engine import train_group
 from foretrain.proxies.engine._checkpoint import load_checkpoint, save_checkpoint
 from foretrain.proxies.engine._group import TrainingGroup
 from foretrain.proxies.engine._hardware import resolve
+from foretrain.proxies.subset import Subset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -299,11 +300,16 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    ("number", "subset"),
+    [(signal.SIGINT, None), (signal.SIGTERM, None), (signal.SIGKILL, None), (signal.SIGKILL, Subset(warmup=0.1))],
+    ids=["SIGINT", "SIGTERM", "SIGKILL", "SIGKILL between two refreshes of a subset"],
+)
 def test_a_stopped_process_leaves_what_resumes_to_the_same_bits(
-    number, runs, tiny_store, plain, tmp_path, plain_environment
+    number, subset, runs, tiny_store, plain, tmp_path, plain_environment
 ):
     """SIGKILL leaves no time for a last checkpoint; there the one before it counts."""
+    runs = [run.model_copy(update={"recipe": run.recipe.model_copy(update={"subset": subset})}) for run in runs]
     every_s = 1e-9 if number == signal.SIGKILL else 60.0
     settings = plain.model_copy(update={"checkpoint_every_s": every_s})
     (tmp_path / "runs.jsonl").write_text("\n".join(run.model_dump_json() for run in runs), encoding="utf-8")

@@ -155,9 +155,9 @@ def test_training_is_that_of_torch(tiny_run, tiny_store, plain):
         torch.testing.assert_close(ours.tensors[name], tensor, rtol=2e-3, atol=2e-5)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_checkpoint_resumes_to_the_same_bits(tiny_run, tiny_store, tmp_path, precision):
-    run = tiny_run(12, batch_sequences=6, evaluate_at=(192, 768))
+@pytest.mark.parametrize(("precision", "recipe"), [("fp32", {}), ("bf16", {}), ("fp32", {"subset": {"keep": 0.3}})])
+def test_a_checkpoint_resumes_to_the_same_bits(tiny_run, tiny_store, tmp_path, precision, recipe):
+    run = tiny_run(12, recipe, batch_sequences=6, evaluate_at=(192, 768))
     wanted = settings(precision)
     whole, stopped, resumed = (TrainingGroup([run], tiny_store, wanted, resolve(wanted, [run])) for _ in range(3))
     while not whole.finished:

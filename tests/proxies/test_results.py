@@ -30,6 +30,7 @@ def test_plain_data_has_everything_but_the_curve():
                 },
                 "train_tokens": {"a": 64},
                 "unique_tokens": {"a": 1_000},
+                "scored_tokens": 0,
             },
             {
                 "step": 2,
@@ -40,6 +41,7 @@ def test_plain_data_has_everything_but_the_curve():
                 },
                 "train_tokens": {"a": 128},
                 "unique_tokens": {"a": 1_000},
+                "scored_tokens": 0,
             },
         ),
     }

@@ -18,7 +18,7 @@ def test_each_second_is_counted_once_under_the_innermost_kind(monkeypatch):
         now[0] += 8
     now[0] += 16
     seconds = watch.seconds()
-    assert seconds == {"start": 17, "compile": 0, "steps": 10, "evaluation": 4, "writing": 0}
+    assert seconds == {"start": 17, "compile": 0, "steps": 10, "scoring": 0, "evaluation": 4, "writing": 0}
     now[0] += 1
     assert watch.seconds()["start"] == 18
     assert added(seconds, {"steps": 0.5}) == {**seconds, "steps": 10.5}

@@ -81,6 +81,7 @@ def test_what_workers_did_not_use_of_the_wall_clock_was_idle(campaign, clock):
         "start": 2 * START_S,
         "compile": 0,
         "steps": 2 * STEPS_S,
+        "scoring": 0,
         "evaluation": 2 * EVALUATION_S,
         "writing": 0,
         "idle": 2 * wall_s - 2 * group_s,

@@ -66,6 +66,12 @@ def test_everything_can_be_stated(tmp_path):
     assert space.engine == EngineSettings(group_size=8, eval_tokens=32_000)
 
 
+def test_refreshes_of_a_subset_follow_from_the_length_so_each_count_takes_a_run(tmp_path):
+    space = read(tmp_path, GOOD + "recipe: {subset: {keep: 30%, measure: loss}}\n")
+    assert not space.one_run_gives_every_token_count
+    assert ProxySpace.from_mapping(space.to_mapping(), "space.yaml", tmp_path).recipe == space.recipe
+
+
 @pytest.mark.parametrize("text", [GOOD, FULL, GOOD + "lr: 0.004\nmix: uniform\n"])
 def test_written_out_and_read_back_it_is_the_same_space(text):
     raw = loads_yaml(text)
