@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from foretrain.datasets.selection.reading import Steps
 from foretrain.datasets.selection.selection import Selection, select
+from foretrain.datasets.selection.step import Step
 from pydantic import TypeAdapter, ValidationError
 
 from .losses import drawn
 from .pool import Pool
 
-__all__ = ["CONTENDERS", "LABELS", "MissingStepError", "Screened", "screened", "write_labels"]
+__all__ = ["CONTENDERS", "LABELS", "MissingStepError", "Screened", "judged", "screened", "write_labels"]
 
 KEEP = 0.5
 LABELS = 200
@@ -76,17 +77,33 @@ def screened(pool: Pool, name: str, seed: int) -> Screened:
     started, selection = time.process_time(), None
     kept = np.ones(len(pool.texts), bool) if config is not None else pool.noise == "clean"
     if config:
-        try:
-            steps = TypeAdapter(Steps).validate_python([{k: {**v, "seed": seed} for k, v in s.items()} for s in config])
-        except ValidationError as error:
-            raise MissingStepError(error.errors()[0]["msg"]) from None
         write_labels(pool, seed)
-        selection = select(pool.corpus, "pool", steps)
+        selection = select(pool.corpus, "pool", _steps(config, seed))
         kept = selection.kept
     cpu_s = time.process_time() - started
     share = pool.sizes_bytes[kept].sum() / pool.sizes_bytes.sum()
     assert share > KEEP - 0.005, f"{name} keeps {share:.1%} of the bytes; expected {KEEP:.0%} or more"
     return Screened(kept, selection, cpu_s)
+
+
+def judged(pool: Pool, seed: int) -> np.ndarray:
+    """The scores of all documents of a pool by a judge distilled from labels `(n,)`.
+
+    Raises:
+        MissingStepError: There is no judge.
+    """
+    write_labels(pool, seed)
+    (outcome,) = select(pool.corpus, "pool", _steps([{"judge": {**_JUDGE, "keep": 1}}], seed)).outcomes
+    return outcome.chosen.scores
+
+
+def _steps(config: list[dict[str, Any]], seed: int) -> tuple[Step, ...]:
+    """Steps as `corpora.yaml` states them, with a seed."""
+    seeded = [{name: {**settings, "seed": seed} for name, settings in step.items()} for step in config]
+    try:
+        return TypeAdapter(Steps).validate_python(seeded)
+    except ValidationError as error:
+        raise MissingStepError(error.errors()[0]["msg"]) from None
 
 
 def write_labels(pool: Pool, seed: int, count: int = LABELS) -> None:

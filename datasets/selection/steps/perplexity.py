@@ -24,6 +24,7 @@ from ...corpus.text_readers import read_texts
 from ...ngrams.witten_bell import MAX_ORDER, NGram, fit
 from ..quota import Keep, best
 from ..registry import register_step
+from ..scores import check_scores, read_scores
 from ..step import Chosen, Step, Texts
 
 __all__ = ["Perplexity"]
@@ -33,10 +34,11 @@ _BATCH_BYTES = 1 << 21
 
 @register_step("perplexity")
 class Perplexity(Step):
-    """Keep the documents whose nats per byte under an n-gram of bytes lie in the middle, or in a band that is stated.
+    """Keep the documents whose nats per byte lie in the middle, or in a band that is stated.
 
-    The n-gram is fitted on reference text, or else on a random sample of the documents themselves: on one half of them
-    to score the other, so that no document is scored by a model that has seen it.
+    They are those of an n-gram of bytes, fitted on reference text, or else on a random sample of the documents: on one
+    half of them to score the other, so that no document is scored by a model that has seen it. Or a file has them from
+    a better model, such as a trained proxy.
     """
 
     keep: Keep | None = Field(
@@ -46,6 +48,11 @@ class Perplexity(Step):
         default=None,
         description="Instead of keep: the lowest and highest share of the bytes, ordered by nats per byte, between "
         "which documents are kept, such as [0.1, 0.9].",
+    )
+    scores: Label | None = Field(
+        default=None,
+        description="File with the nats per byte of each document under a model of one's own, in a column "
+        "`nats_per_byte`, relative to the corpora file; by default an n-gram scores.",
     )
     reference: Label | None = Field(
         default=None,
@@ -66,18 +73,26 @@ class Perplexity(Step):
                 raise FieldError("band", "comes beside keep; expected one of the two")
             if self.band[0] >= self.band[1]:
                 raise FieldError("band", f"got {shown(list(self.band))}; expected a lower share and a higher one")
+        for key in ("reference", "order", "fit_bytes"):
+            if self.scores is not None and getattr(self, key) != type(self).model_fields[key].default:
+                raise FieldError(key, "goes with an n-gram, not with scores; expected one of the two")
         return self
 
     @override
     def inputs(self, folder: Path) -> list[Path]:
-        place = "perplexity.reference"
-        return [] if self.reference is None else [f.path for f in find_files(folder, self.reference, place)]
+        if self.scores is not None:
+            return [folder / self.scores]
+        if self.reference is not None:
+            return [file.path for file in find_files(folder, self.reference, "perplexity.reference")]
+        return []
 
     @override
     def select(self, texts: Texts, rng: np.random.Generator) -> Chosen:
-        nats = self._by_halves(texts, rng) if self.reference is None else self._by_reference(texts, self.reference)
-        if len(nats) > 1 and nats.min() == nats.max():
-            raise CorpusError(f"{texts.place}: all {len(nats)} documents score {nats[0]:.3g}; nothing tells them apart")
+        if self.scores is not None:
+            nats = read_scores(texts.folder / self.scores, texts, "nats_per_byte")
+        else:
+            nats = self._by_halves(texts, rng) if self.reference is None else self._by_reference(texts, self.reference)
+            check_scores(nats, texts, "nats per byte")
         low, high = self._band()
         places = _places(nats, texts.sizes_bytes, rng)
         scores = -np.abs(places - (low + high) / 2)

@@ -70,6 +70,18 @@ def test_a_reference_says_what_is_plain_text_and_is_in_the_digest(tmp_path):
     assert select(corpus, "web").digest != first.digest
 
 
+def test_scores_of_another_model_stand_in_for_the_n_gram(tmp_path):
+    texts = [prose() for _ in range(9)]
+    nats = [1.2, 3.0, 1.4, 0.1, 1.3, 1.25, 0.2, 2.9, 1.35]
+    rows = "".join(f"{number},{score}\n" for number, score in enumerate(nats))
+    (tmp_path / "scored.csv").write_text(f"document,nats_per_byte\n{rows}")
+    found = selected(tmp_path, {"scores": "scored.csv", "keep": 0.55}, texts)
+    assert found.kept.tolist() == [1 < score < 2 for score in nats]
+    (tmp_path / "scored.csv").write_text("document,nats_per_byte\n0,1.5\n")
+    with pytest.raises(CorpusError, match="8 of 9 documents have no nats_per_byte"):
+        selected(tmp_path, {"scores": "scored.csv"}, texts)
+
+
 def test_a_small_sample_is_enough_to_fit_on_and_never_empty(tmp_path):
     assert selected(tmp_path, {"keep": 0.5, "fit_bytes": 1}).kept_share == pytest.approx(0.5, abs=0.02)
 
@@ -82,6 +94,8 @@ def test_a_small_sample_is_enough_to_fit_on_and_never_empty(tmp_path):
         ({"keep": 0.5, "band": [0, 0.5]}, "band: comes beside keep"),
         ({"band": [0.5, 0.5]}, r"band: got \[0.5, 0.5\]"),
         ({"order": 9}, "order: got 9"),
+        ({"scores": "scored.csv", "reference": "plain.txt"}, "reference: goes with an n-gram"),
+        ({"scores": "scored.csv", "order": 3}, "order: goes with an n-gram"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(tmp_path, settings, message):
@@ -93,9 +107,9 @@ def test_settings_that_cannot_be_are_refused(tmp_path, settings, message):
     ("settings", "texts", "message"),
     [
         ({}, ["one"], r"corpora.yaml:1: domains.web.select.0.perplexity: one document reaches it"),
-        ({"reference": "plain.txt"}, ["same", "same", "same"], "all 3 documents score"),
+        ({"reference": "plain.txt"}, ["same", "same", "same"], "nats per byte: is .* for all 3 documents"),
         ({"reference": "none.txt"}, TEXTS, "perplexity.reference: got 'none.txt'; there is no such file"),
-        ({"reference": "blank.txt"}, TEXTS, "perplexity.reference: got 'blank.txt'; holds no text fit an n-gram on"),
+        ({"reference": "blank.txt"}, TEXTS, "perplexity.reference: got 'blank.txt'; holds no text to fit an n-gram on"),
     ],
 )
 def test_text_that_cannot_be_scored_is_refused(tmp_path, settings, texts, message):
