@@ -38,7 +38,7 @@ def make_copies(
 
     Where vectors come from a file (`encode` is None) noise is added to them, to a cosine of 0.95.
 
-    Returns the vectors of these documents and of their copies `(6 · documents, dimensions)`, and the documents' numbers.
+    Returns the vectors of these documents and their copies `(6 · documents, dimensions)`, and the documents' numbers.
     """
     count = min(_ORIGINALS, len(texts) // 4)
     originals = np.sort(rng.choice(len(texts), count, replace=False))

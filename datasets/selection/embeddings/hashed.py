@@ -39,8 +39,7 @@ def learn(texts: Texts, rng: np.random.Generator) -> _Encode:
     from sklearn.utils.extmath import randomized_svd
     from threadpoolctl import threadpool_limits
 
-    no_norm: Any = None  # sklearn states no types: a checker takes those of the defaults
-    counter = HashingVectorizer(n_features=_WORDS, alternate_sign=False, norm=no_norm)
+    counter = HashingVectorizer(n_features=_WORDS, alternate_sign=False, norm=None)  # pyright: ignore[reportArgumentType]
     counts = _counts(texts, _sample(len(texts), rng), counter.transform)
     weigh = TfidfTransformer(sublinear_tf=True).fit(counts)
     # with one thread: sums of floats depend on how many share them
