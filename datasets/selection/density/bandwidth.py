@@ -13,7 +13,7 @@ import numpy as np
 from ..step import Texts
 from .kernel_sums import kernel
 
-__all__ = ["MadeCopies", "choose", "edited", "make_copies", "race_shares"]
+__all__ = ["choose", "edited", "make_copies", "race_shares"]
 
 BANDWIDTHS = tuple(np.geomspace(0.02, 1.0, 24).tolist())
 """Those that are tried: distances between vectors of length 1."""
@@ -28,23 +28,17 @@ _FEWEST = 8
 _UNTOLD = 0.2  # bandwidth for fewer documents than that; from .1 to .3 served on our pool of 2.2 MB
 
 
-class MadeCopies:
-    """Vectors of some documents with copies of each `(originals · copies, dimensions)`, and the numbers of the
-    documents `(originals,)`."""
-
-    def __init__(self, vectors: np.ndarray, originals: np.ndarray) -> None:
-        self.vectors, self.originals = vectors, originals
-
-
 def make_copies(
     texts: Texts,
     vectors: np.ndarray,
     encode: Callable[[Sequence[str]], np.ndarray] | None,
     rng: np.random.Generator,
-) -> MadeCopies:
+) -> tuple[np.ndarray, np.ndarray]:
     """Make 5 copies of each of up to 64 documents, a tenth of the words changed.
 
     Where vectors come from a file (`encode` is None) noise is added to them, to a cosine of 0.95.
+
+    Returns the vectors of these documents and their copies `(6 · documents, dimensions)`, and the documents' numbers.
     """
     count = min(_ORIGINALS, len(texts) // 4)
     originals = np.sort(rng.choice(len(texts), count, replace=False))
@@ -54,12 +48,12 @@ def make_copies(
         copies = plain + noise * np.sqrt(_COSINE**-2 - 1)
         copies /= np.linalg.norm(copies, axis=2, keepdims=True)
         together = np.concatenate([plain, copies], axis=1)
-        return MadeCopies(together.reshape(-1, vectors.shape[1]).astype(np.float32), originals)
+        return together.reshape(-1, vectors.shape[1]).astype(np.float32), originals
     wanted = set(originals.tolist())
     plain_texts = [document.text[:_LONGEST] for number, document in enumerate(texts) if number in wanted]
     words = [word for text in plain_texts for word in text.split()]
     made = [edited(text, words, rng) if copy else text for text in plain_texts for copy in range(_COPIES + 1)]
-    return MadeCopies(encode(made), originals)
+    return encode(made), originals
 
 
 def edited(text: str, words: Sequence[str], rng: np.random.Generator) -> str:
@@ -69,8 +63,9 @@ def edited(text: str, words: Sequence[str], rng: np.random.Generator) -> str:
     'a b x'
     """
     parts = text.split()
-    for place in rng.choice(len(parts), max(1, round(_CHANGED_WORDS * len(parts))), replace=False):
-        parts[place] = words[rng.integers(len(words))]
+    changed = rng.choice(len(parts), max(1, round(_CHANGED_WORDS * len(parts))), replace=False)
+    for place in changed.tolist():
+        parts[place] = words[int(rng.integers(len(words)))]
     return " ".join(parts)
 
 
@@ -95,11 +90,11 @@ def choose(
     """
     if len(texts) < _FEWEST:
         return _UNTOLD, 1.0
-    made = make_copies(texts, vectors, encode, rng)
-    others = np.setdiff1d(np.arange(len(vectors)), made.originals)
+    copies, originals = make_copies(texts, vectors, encode, rng)
+    others = np.setdiff1d(np.arange(len(vectors)), originals)
     rest = np.asarray(vectors[np.sort(rng.choice(others, min(_REST, len(others)), replace=False))])
     weight = len(others) / len(rest)
-    ratios = [_kept_relative(made.vectors, rest, weight, keep, bandwidth) for bandwidth in BANDWIDTHS]
+    ratios = [_kept_relative(copies, rest, weight, keep, bandwidth) for bandwidth in BANDWIDTHS]
     best = int(np.argmin(ratios))
     return float(BANDWIDTHS[best]), float(ratios[best])
 

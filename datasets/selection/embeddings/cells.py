@@ -28,9 +28,8 @@ def cells(vectors: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarr
 
     size = min(len(vectors), max(_SAMPLE, count * _SAMPLE_PER_CELL))
     sample = np.asarray(vectors[np.sort(rng.choice(len(vectors), size, replace=False))])
-    means = MiniBatchKMeans(
-        count, random_state=int(rng.integers(2**32)), batch_size=4_096, n_init=1, init_size=max(4_096, 3 * count)
-    )
+    seed, first = int(rng.integers(2**32)), max(4_096, 3 * count)
+    means = MiniBatchKMeans(count, random_state=seed, batch_size=4_096, init_size=first)
     labels = np.empty(len(vectors), np.int64)
     # with one thread: sums of floats depend on how many share them
     with threadpool_limits(1), warnings.catch_warnings():

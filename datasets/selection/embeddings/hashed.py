@@ -1,12 +1,14 @@
-"""Vectors made of words: hashed counts, weighed by TF-IDF, turned to the 64 directions that hold most of them.
+"""Vectors made of words: their counts, hashed, weighed by TF-IDF, and turned to the 64 directions that hold most.
 
-Weights and directions are learned from a sample of documents, so that memory does not grow with their words. Bags of
-words don't see order: two documents of the same words, shuffled, have the same vector.
+Counts enter as 1 + log, so that a page that repeats itself looks like one that doesn't. Weights and directions are
+learned from a sample of documents, so that memory does not grow with their words. Bags of words don't see order: two
+documents of the same words, shuffled, have the same vector.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -37,9 +39,9 @@ def learn(texts: Texts, rng: np.random.Generator) -> _Encode:
     from sklearn.utils.extmath import randomized_svd
     from threadpoolctl import threadpool_limits
 
-    counter = HashingVectorizer(n_features=_WORDS, alternate_sign=False, norm=None, dtype=np.float32)
+    counter = HashingVectorizer(n_features=_WORDS, alternate_sign=False, norm=None)  # pyright: ignore[reportArgumentType]
     counts = _counts(texts, _sample(len(texts), rng), counter.transform)
-    weigh = TfidfTransformer().fit(counts)
+    weigh = TfidfTransformer(sublinear_tf=True).fit(counts)
     # with one thread: sums of floats depend on how many share them
     with threadpool_limits(1):
         dimensions = min(DIMENSIONS, len(texts))
@@ -86,7 +88,7 @@ def _sample(documents: int, rng: np.random.Generator) -> np.ndarray:
     return wanted
 
 
-def _counts(texts: Texts, wanted: np.ndarray, count: Callable) -> object:
+def _counts(texts: Texts, wanted: np.ndarray, count: Callable[[list[str]], Any]) -> Any:
     """Hashed words of the documents that are wanted, a sparse matrix."""
     import scipy.sparse
 
