@@ -1,4 +1,4 @@
-"""The pages of docs/reference, made from the code: commands, plans, spaces, run tables, names, and the Python API.
+"""The pages of docs/reference, made from the code: commands, plans, spaces, corpora, run tables, names, the Python API.
 
 python docs/generate.py            writes them
 python docs/generate.py --check    says which of them no longer say what the code does; exits with 1 if any
@@ -21,7 +21,10 @@ import click
 import foretrain
 from foretrain.cli import simulate
 from foretrain.core.units import COUNT_PATTERN, DURATION_PATTERN, SHARE_PATTERN, format_count
+from foretrain.core.reading.config_reader import plain_schema
+from foretrain.datasets.corpus.corpus import Corpus
 from foretrain.datasets.runs.columns import markdown_table
+from foretrain.datasets.selection.registry import steps
 from foretrain.proxies.design.space import ProxySpace
 
 FOLDER = Path(__file__).resolve().parent / "reference"
@@ -42,6 +45,7 @@ def pages() -> dict[str, str]:
         "commands.md": commands(),
         "plan.md": plan(),
         "space.md": space(),
+        "corpora.md": corpora(),
         "run-table.md": run_table(),
         "names.md": names(),
         "python.md": python(),
@@ -134,6 +138,38 @@ def space() -> str:
         *_properties(schema, schema["$defs"]),
     ]
     return "\n".join([*lines, *_sections(schema, schema["$defs"])])
+
+
+def corpora() -> str:
+    """Every key of a description of text, and every step of a selection with its settings."""
+    schema = plain_schema(Corpus)
+    lines = [
+        "# The corpora file",
+        "",
+        "Every key of a `corpora.yaml`, which `simulate data` and spaces of proxies read. `domains` is required.",
+        "Paths are relative to its folder.",
+        "",
+        *_properties(schema, schema["$defs"]),
+        *_sections(schema, schema["$defs"]),
+        "",
+        "## Steps of a selection",
+        "",
+        "In `domains.NAME.select`, in the order in which they run: a step's name alone, or with its settings, such as",
+        "`[dedup, {judge: {scores: judged.csv, keep: 0.3}}]`.",
+        "[Choose the data](../how-to/choose-the-data.md) says when each is worth it. Packages add more.",
+    ]
+    shared: dict[str, Any] = {}
+    for name, step in sorted(steps().items()):
+        found = step.model_json_schema()
+        shared |= found.get("$defs", {})
+        paragraphs = inspect.cleandoc(step.__doc__ or "").split("\n\n")
+        described = [line for text in paragraphs if not text.startswith(">>>") for line in (_cell(text), "")]
+        lines += ["", f"### {name}", "", *described, *_properties(found, found.get("$defs", {}))]
+    for title, found in shared.items():
+        if "properties" in found:
+            described = _cell(found.get("description", "").split("\n\n")[0])
+            lines += ["", f"### {title}", "", described, "", *_properties(found, shared)]
+    return "\n".join(lines)
 
 
 def _sections(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> Iterator[str]:

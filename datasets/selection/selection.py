@@ -62,17 +62,30 @@ class StepOutcome:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which training documents of a domain are kept.
+    """Which training documents of a domain are kept, as `select` chose them.
 
-    `kept` says it of every training document `(n,)`, blank ones not counted; `digest` (64 hexadecimal digits) stands
-    for the text, the settings, the files that steps read, and the scores.
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import foretrain
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "web.jsonl").write_text('{"text": "one two"}\\n{"text": "one  two"}\\n')
+    ...     web = {"path": "web.jsonl", "select": ["dedup"]}
+    ...     corpus = foretrain.Corpus.from_mapping({"validation_share": 0, "domains": {"web": web}}, folder=folder)
+    ...     found = foretrain.select(corpus, "web")
+    >>> found.domain, round(found.kept_share, 2), [outcome.step.name for outcome in found.outcomes]
+    ('web', 0.47, ['dedup'])
     """
 
     domain: str
+    """The domain."""
     kept: np.ndarray
+    """Whether each training document is kept, blank ones not counted `(n,)`."""
     sizes_bytes: np.ndarray
+    """The UTF-8 bytes of each `(n,)`."""
     outcomes: tuple[StepOutcome, ...]
+    """What each step did, in order."""
     digest: str
+    """Stands for the text, the settings, the files that steps read, and the scores: 64 hexadecimal digits."""
 
     @property
     def kept_share(self) -> float:

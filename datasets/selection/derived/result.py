@@ -120,14 +120,28 @@ class DerivedDomain:
 class Derived:
     """A derived corpus: where it is, what it was made from, and what was kept of each domain of text.
 
-    `synthetic` names the domains that have tokens and no documents; they are taken over as they are.
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import foretrain
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "web.jsonl").write_text('{"text": "one two"}\\n{"text": "one  two"}\\n')
+    ...     web = {"path": "web.jsonl", "select": ["dedup"]}
+    ...     corpus = foretrain.Corpus.from_mapping({"validation_share": 0, "domains": {"web": web}}, folder=folder)
+    ...     derived = foretrain.derive(corpus, Path(folder, "kept"))
+    >>> derived.kind, round(derived.keep, 2), derived.domains["web"].train.documents
+    ('dedup', 0.47, 1)
     """
 
     folder: Path
+    """Its folder."""
     name: str
+    """The corpus's name."""
     where: str
+    """The file that described the source."""
     domains: Mapping[str, DerivedDomain]
+    """What was kept of each domain of text."""
     synthetic: tuple[str, ...] = ()
+    """The domains that have tokens and no documents, which are taken over as they are."""
 
     @property
     def kind(self) -> str:
