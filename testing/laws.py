@@ -63,6 +63,10 @@ def _reads_mix(law: Law) -> bool:
     return bool(law.domains)
 
 
+def _reads_more_of_levels(law: Law) -> bool:
+    return bool(law.levels) and bool(law.optional)
+
+
 def check_law(name: str) -> None:
     """Run every check on a law.
 
@@ -430,6 +434,19 @@ def gradient_where_domains_repeat(name: str) -> None:
     features = law.prepare(columns, law.reference(columns))
     assert any(np.any(block.get("repeats", False)) for block in features)
     assert_gradient_is_exact(law, features, typical(law, 4, seed=18, width=1.0))
+
+
+@_check(_reads_more_of_levels)
+def gradient_with_what_says_more_of_levels(name: str) -> None:
+    """The gradient is exact where runs state how strictly they are of their level, say."""
+    law = build(name)
+    columns = runs((*_every_column(law), *law.optional), 60)
+    reference = law.reference(columns)
+    theta = typical(law, 4, seed=22, width=1.0)
+    bare = law.prepare({key: columns[key] for key in _every_column(law)}, reference)
+    features = law.prepare(columns, reference)
+    assert not np.array_equal(law.loss(theta, features), law.loss(theta, bare))
+    assert_gradient_is_exact(law, features, theta)
 
 
 @_check(_reads_mix)

@@ -36,8 +36,9 @@ class Problem:
     @property
     def exact(self) -> bool:
         """Are second derivatives worth their price? With a worth for each domain they cost as much as P evaluations,
-        while the many residuals that such a law leaves hardly bend it."""
-        return not self.law.domains
+        while the many residuals that such a law leaves hardly bend it. Where parameters share a spread, the product of
+        both bends it so much that bootstraps get stuck short of their optima."""
+        return not self.law.domains and not self.law.spreads
 
     def objective(
         self,

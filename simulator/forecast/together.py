@@ -115,6 +115,6 @@ def _neutral(name: str, plan: Mapping[str, np.ndarray]) -> np.ndarray | None:
         return np.ones(1)
     if name.startswith("mix.") or level_of(name) is not None:
         return np.zeros(1)
-    if is_stated(name):
+    if is_stated(name) or name == "keep":
         return np.full(1, np.nan)
     return None

@@ -16,6 +16,7 @@ from ._term import (
     stock_column,
     varying_domains,
 )
+from .variant import Variant
 
 __all__ = [
     "CAPACITY",
@@ -35,6 +36,7 @@ __all__ = [
     "Parameter",
     "Reference",
     "Term",
+    "Variant",
     "build_term",
     "get_law",
     "levels_of",

@@ -129,14 +129,24 @@ class Law:
         return {term.category: term.levels for term in self.terms if term.category is not None}
 
     @property
-    def spreads(self) -> list[tuple[int, list[int]]]:
-        """Places in `theta` of the logs of spreads that parameters share, each with the places of those."""
+    def places(self) -> list[tuple[Term, slice]]:
+        """Each term with the places of its parameters in `theta`."""
         found = []
         start = len(CORE)
         for term in self.terms:
-            found += [(start + spread, [start + place for place in places]) for spread, places in term.spreads]
-            start += len(term.parameters)
+            place = slice(start, start + len(term.parameters))
+            start = place.stop
+            found.append((term, place))
         return found
+
+    @property
+    def spreads(self) -> list[tuple[int, list[int]]]:
+        """Places in `theta` of the logs of spreads that parameters share, each with the places of those."""
+        return [
+            (place.start + spread, [place.start + one for one in shared])
+            for term, place in self.places
+            for spread, shared in term.spreads
+        ]
 
     def of_target(self, target: str | None) -> Law:
         """The same law for losses of this name, of which terms may know more beforehand; itself where none does."""
@@ -327,10 +337,7 @@ class Law:
     def _effects(self, theta: np.ndarray, features: Features, gradient: bool) -> list[tuple[Effect, slice]]:
         """What each term does, with the place of its parameters in `theta`; a term without features is left out."""
         effects = []
-        start = len(CORE)
-        for term, feature in zip(self.terms, features[1:], strict=True):
-            place = slice(start, start + len(term.parameters))
-            start = place.stop
+        for (term, place), feature in zip(self.places, features[1:], strict=True):
             if not feature:  # a term whose columns are absent is switched off
                 continue
             if gradient:

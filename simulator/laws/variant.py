@@ -50,14 +50,13 @@ class Variant(Term):
     usual_baseline: str
     """The level without an effect, where some run has it; else the first one is."""
     strictness: str | None = None
-    """The column with the share that a level leaves as it is, 1 to 0: c = 1 - share^s with s fitted. A run of a level
-    that doesn't say is at c = 1."""
+    """The column with the share that a level leaves, 1 to 0: c = 1 - share^s with s fitted. A run that doesn't say has
+    c = 1, as all have where no fitted run of a level says less than 1."""
 
     def __init__(self, domains: Sequence[str] = (), levels: Sequence[str] = ()) -> None:
         super().__init__(domains, levels)
         self.baseline = self.usual_baseline if self.usual_baseline in self.levels else self.levels[0]
         self.variants = tuple(level for level in self.levels if level != self.baseline)
-        self.optional = () if self.strictness is None else (self.strictness,)
         shared = [
             Parameter(f"{self.name}_log_spread_{kind}", math.log(usual), _SPREAD_LOG_SD, -12.0, 1.0)
             for kind, usual in zip(KINDS, _USUAL_SPREAD, strict=True)
@@ -92,6 +91,14 @@ class Variant(Term):
         return None
 
     @override
+    def centre(self, columns, rows):
+        if self.strictness is None or self.strictness not in columns:
+            return {}
+        other = np.asarray(columns.get(f"{self.category}={self.baseline}", 0.0)) == 0.0
+        share = np.asarray(columns[self.strictness], dtype=float)[other & (columns[self.strictness] < 1.0)]
+        return {self.strictness: float(np.exp(np.log(share).mean()))} if len(share) else {}
+
+    @override
     def prepare(self, columns, reference):
         has = [np.asarray(columns[f"{self.category}={level}"], dtype=float) for level in self.variants]
         n = len(columns["params"])
@@ -100,8 +107,8 @@ class Variant(Term):
             "t": np.log(need(columns, "tokens")) - reference.log("tokens"),
             "has": np.array(has).reshape(len(has), n).T,
         }
-        if self.strictness is not None and self.strictness in columns:
-            # not stated, as NaN: nothing is left as it is
+        if self.strictness is not None and self.strictness in columns and self.strictness in reference.values:
+            # NaN where it isn't stated
             share = np.nan_to_num(np.asarray(columns[self.strictness], dtype=float), nan=0.0)
             features["log_left"] = np.log(np.maximum(share, 1e-300))
         return features
@@ -157,3 +164,4 @@ class Selection(Variant):
     category = "selection"
     usual_baseline = "none"
     strictness = "keep"
+    optional = ("keep",)

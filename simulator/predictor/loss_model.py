@@ -25,7 +25,7 @@ from ..laws import Columns
 from ..surrogate import Surrogate
 from .calibration import Calibration
 from .domains import check_domains
-from .levels import check_levels
+from .levels import check_levels, error_of_new_levels
 from .monotone.order import never_above, ordered
 from .prediction import FADES_DECADES, LossPrediction
 from .textbook_parameters import textbook_parameters
@@ -63,6 +63,8 @@ class LossModel:
     def predict(self, columns: Columns, joint: bool = False) -> LossPrediction:
         """Predict runs from their columns, each `(n,)`. InputError where the law does not apply to a run.
 
+        A level of a category that no fitted run had is the baseline, with what levels differ by in the interval.
+
         With `joint` the prediction has the correlation of the runs' errors, so that they can be compared.
         """
         columns = check_levels(self.fit, check_domains(self.fit, columns))
@@ -82,7 +84,8 @@ class LossModel:
         gap = extrapolation_decades(dict(self.fitted_ranges), columns)
         of_mix = self._mix_error(columns)
         shift, apart = self._between_forms(columns, by_law, gap)
-        beside = np.sqrt(of_mix**2 + (apart**2).sum(axis=0))
+        of_levels = error_of_new_levels(self.fit, columns)
+        beside = np.sqrt(of_mix**2 + (apart**2).sum(axis=0) + (of_levels**2).sum(axis=0))
         if self.surrogate is None:
             spread = np.hypot(draw_spread(self.fit, columns, by_law), beside)
             scale = error_scale(spread, self.fit.noise, gap)
@@ -96,6 +99,7 @@ class LossModel:
         if not joint:
             return predicted
         shared = self._shared(columns, by_law, gap) + gap_covariance(gap) + np.outer(of_mix, of_mix) + apart.T @ apart
+        shared += of_levels.T @ of_levels
         return replace(predicted, correlation=_correlation(shared, predicted.scale))
 
     def _predict_from_posterior(self, misfit: Misfit, columns: Columns, joint: bool) -> LossPrediction:

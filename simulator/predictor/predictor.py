@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from typing_extensions import override
@@ -26,6 +26,7 @@ from ..laws import Columns
 from .domain_average import average, error_correlation, shares
 from .fit.fit_warnings import UnexplainedLoss, table_warnings, unexplained_loss, unexplained_warnings
 from .fit.loss_fit import Learner, errors_over_sd, fit_loss_model
+from .levels import runs_by_level
 from .loss_model import LossModel
 from .params_kind import without_embeddings
 from .prediction import LossPrediction
@@ -65,7 +66,7 @@ class Predictor(Summarised):
     """The fitted law of each target (`loss`, `loss.<domain>`)."""
     about: Mapping[str, object] = field(default_factory=dict)
     """Plain facts: `title`, `params_kind` (what N counts: total, active or non_embedding), `corpus`, `val_domain`,
-    `tokenizer`, `bytes_per_token`, `table`, `digest`, `seed`, `versions`, `prior`.
+    `tokenizer`, `bytes_per_token`, `table`, `digest`, `seed`, `versions`, `prior`, `levels` (see `runs_by_level`).
     """
     notes: tuple[str, ...] = ()
     """What looked wrong when it was fitted, in plain sentences."""
@@ -165,6 +166,9 @@ class Predictor(Summarised):
         for model in models.values():
             told_apart |= model.fit.law.levels.keys()
             doubts += model.choice["doubts"]
+        levels = _runs_by_level(table, models)
+        if levels:
+            facts["levels"] = levels
         if by is not None:
             told_apart.add(by)
         notes = (*table_warnings(table, told_apart), *unexplained_warnings(unexplained), *dict.fromkeys(doubts))
@@ -337,6 +341,17 @@ class Predictor(Summarised):
             The renamed predictor.
         """
         return replace(self, name=name, about={**self.about, **about})
+
+
+def _runs_by_level(table: RunTable, models: Mapping[str, LossModel]) -> dict[str, Any]:
+    """The runs behind each level of the categories that laws tell apart: those of the first target of such a law."""
+    found: dict[str, Any] = {}
+    for target, model in models.items():
+        for term in model.fit.law.terms:
+            if term.category is not None and term.category not in found:
+                further = [name for name in term.optional if name in model.fit.reference.values]
+                found |= runs_by_level(table.fit_rows(target), [term.category], further)
+    return found
 
 
 def _side_by_side(

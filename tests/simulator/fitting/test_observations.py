@@ -72,10 +72,12 @@ def test_every_optional_column_is_one_that_some_law_reads():
     table = RunTable.from_frame(pd.DataFrame({
         "params": [1e8, 2e8], "tokens": [1e10, 2e10], "loss": [3.0, 2.9], "unique_tokens": [5e9, 2e10],
         "num_experts": [1, 8], "lr": [1e-3, 2e-3], "batch_tokens": [1e6, 2e6], "params_total": [1e8, 1e9],
+        "selection": ["none", "dedup"], "keep": [BLANK, 0.8],
     }))  # fmt: skip
-    optional = {"unique_tokens", "num_experts", "lr", "batch_tokens", "params_total"}
-    assert set(known_columns(table)) == {"params", "tokens"} | optional
-    assert {one.name for one in law_columns()} == optional
+    optional = {"unique_tokens", "num_experts", "lr", "batch_tokens", "params_total", "keep"}
+    levels = {"selection=none", "selection=dedup"}
+    assert set(known_columns(table)) == {"params", "tokens"} | optional | levels
+    assert {one.name for one in law_columns()} == optional | {"selection"}
 
 
 # rows

@@ -42,15 +42,15 @@ def test_strictness_is_none_where_all_is_kept_and_whole_where_nothing_is():
     columns["selection=b"][-1], columns["selection=none"][-1] = 0.0, 1.0
     theta = np.array([[parameter.mean for parameter in term.parameters]])
     theta[:, term.effects_of("b")] = 1.0
-    reference = Reference({"params": 1e6, "tokens": 1e7})
-    value = term.effect(theta, term.prepare(columns, reference)).log_tokens[0][0]
-    whole = term.effect(theta, term.prepare({k: v for k, v in columns.items() if k != "keep"}, reference)).log_tokens[
-        0
-    ][0]
+    fitted = Reference({"params": 1e6, "tokens": 1e7, **term.centre(columns, np.arange(n))})
+    without = Reference({"params": 1e6, "tokens": 1e7})
+    value, whole = (term.effect(theta, term.prepare(columns, one)).log_tokens[0][0] for one in (fitted, without))
     assert value[0] == value[-1] == whole[-1] == 0.0
     assert value[1] == pytest.approx(0.5 * whole[0])  # s = 1
     assert value[2] == pytest.approx(whole[0])
     assert value[3] == whole[0]
+    all_kept = columns | {"keep": np.ones(n)}
+    assert not term.centre(all_kept, np.arange(n))  # then strictness says nothing of the levels
 
 
 def test_levels_are_known_by_their_names_not_by_their_order():
