@@ -68,8 +68,8 @@ def main(options: list[str]) -> list[str]:
     words = parser.parse_args(options)
     shape = _shape(words.width)
     print(
-        f"{shape.params_total / 1e3:.0f}k parameters, {words.tokens / 1e6:.2g}M tokens, keep {words.keep:g}, warm-up and"
-        f" refresh .2, {words.seeds} paired seeds; nats per byte, {LEVEL:.0%} intervals of the differences to all text"
+        f"{shape.params_total / 1e3:.0f}k parameters, {words.tokens / 1e6:.2g}M tokens, keep {words.keep:g}, warm-up,"
+        f" refresh .2; {words.seeds} paired seeds; nats per byte, {LEVEL:.0%} intervals of the differences to all text"
     )
     missed = []
     for name in words.pools:
