@@ -91,6 +91,8 @@ def _settings(config: RunConfig, laws: Sequence[Law], warnings: list[str]) -> di
             found[one.name] = _as_read(one, config)
         elif one.name in tunable:
             tuned.append(str(one.place))
+        elif isinstance(one.default, float):
+            found[one.name] = one.default
         else:
             warnings.append(f"{one.place} is not stated: what it does to the loss is left out")
     if tuned:
