@@ -30,6 +30,8 @@ class Draws:
     """None where no price is known."""
     energy_mwh: np.ndarray | None
     """None where the accelerator's power isn't known."""
+    judging_gpu_hours: np.ndarray | None = None
+    """Those of `gpu_hours` in which documents are judged; None without a judge."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -103,7 +105,7 @@ class ClusterEstimate(Summarised):
     interruptions: Quantity
     """Number of failures and preemptions."""
     gpu_hours: Quantity
-    """Accelerator hours: wall clock × devices, without waiting for capacity, which isn't paid."""
+    """Accelerator hours: wall clock × devices, without waiting for capacity, which isn't paid; and the judge's."""
     cost_usd: Quantity | None
     """Cost, US dollars; None if no price is known."""
     cost_parts_usd: Mapping[str, float] | None
@@ -132,6 +134,8 @@ class ClusterEstimate(Summarised):
     """The random draws behind the intervals."""
     notes: tuple[str, ...] = field(default_factory=tuple)
     """What else should be known, in plain sentences."""
+    judging_gpu_hours: Quantity | None = None
+    """Those of the accelerator hours in which a judge scores the documents, before the run; None without one."""
 
     @override
     def summary(self) -> dict[str, str]:
@@ -165,7 +169,7 @@ _PLAIN = (
 )  # fmt: skip
 _QUANTITIES = (
     "step_time_s", "tokens_per_s", "mfu", "peak_memory_gib", "wall_clock_days", "goodput", "interruptions",
-    "gpu_hours", "cost_usd", "energy_mwh", "co2e_t",
+    "gpu_hours", "judging_gpu_hours", "cost_usd", "energy_mwh", "co2e_t",
 )  # fmt: skip
 _PARTS = ("step_parts_s", "memory_parts_gib", "wall_clock_shares", "cost_parts_usd", "price_published")
 CLUSTER_KEYS = (*_PLAIN, *_QUANTITIES, *_PARTS, "layout", "finish", "cluster_notes")

@@ -27,9 +27,10 @@ from .layouts.layout import ParallelLayout, layout_warnings
 from .layouts.unstated import unstated_notes, unstated_sd
 from .memory.kernels import kernel_notes
 from .memory.memory import GIB, Memory, MemoryCap, memory
-from .operations.energy import Energy, energy_used
+from .operations.energy import Energy, energy_of_hours, energy_used
 from .operations.goodput import expected_run_time, require_progress
 from .operations.goodput_simulation import simulate_run_time
+from .operations.judging import judging, judging_notes
 from .operations.money import Cost, cost_of, device_hours, stored_gib
 from .operations.run_time import RunTime, finishing_day
 from .planned_shape import shape_note
@@ -47,6 +48,7 @@ _MOST_STEPS = 512  # that are known at once, some 20 kB each
 _NORMAL = dict(zip(LEVELS, (0.6745, 1.2816, 1.6449, 1.9600), strict=True))
 _COMPUTING = ("matmul", "attention", "elementwise", "recompute", "output_head", "gradients", "optimizer")
 _DAY_S = 86_400.0
+_JUDGE = 5  # stream of a seed, beside those of its chance
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ class _Estimate:
         self.number, self.step_tokens, self.as_usual = self._mean_step(usual_tokens)
         self.step_s = self.as_usual * usual_s
         self.run_time = self._run_time()
+        self.judging_hours = self._judging_hours()
 
     def _run_time(self) -> RunTime:
         config, devices = self.config, self.layout.devices
@@ -185,6 +188,8 @@ class _Estimate:
         finish = None if config.start is None else self._finish(config.start)
         budget = config.targets.budget_usd
         gpu_hours = device_hours(run_time, self.layout.devices)
+        if self.judging_hours is not None:
+            gpu_hours = gpu_hours + self.judging_hours
         peak = float(np.ravel(self.steps.machines.peak_flops)[0])
         energy_mwh = None if energy is None else Quantity.of_draws(energy.total_mwh)
         hours = Quantity.of_draws(gpu_hours)
@@ -232,7 +237,9 @@ class _Estimate:
                 gpu_hours=gpu_hours,
                 cost_usd=None if cost is None else cost.total_usd,
                 energy_mwh=None if energy is None else energy.total_mwh,
+                judging_gpu_hours=self.judging_hours,
             ),
+            judging_gpu_hours=None if self.judging_hours is None else Quantity.of_draws(self.judging_hours),
             notes=tuple(self._notes(needed, cost, energy)),
         )
 
@@ -252,18 +259,35 @@ class _Estimate:
         if power is None:
             return None
         busy = sum(float(np.ravel(self.time.parts[name])[0]) for name in _COMPUTING) / float(self.time.total_s[0])
-        return energy_used(self.run_time, self.layout.devices, power, self.config.energy, min(busy, 1.0))
+        energy = energy_used(self.run_time, self.layout.devices, power, self.config.energy, min(busy, 1.0))
+        if self.judging_hours is None:
+            return energy
+        return energy.plus(energy_of_hours(self.judging_hours, power, self.config.energy))
 
     def _cost(self, energy: Energy | None) -> Cost | None:
         config = self.config
         unique = config.data.distinct_tokens() or config.data.tokens
         stored = stored_gib(config.prices, config.model.params_total, unique)
         per_kwh = config.energy.usd_per_kwh
-        cost = cost_of(self.run_time, self.layout.devices, config.prices, config.usd_per_hour, stored, energy, per_kwh)
+        cost = cost_of(
+            self.run_time, self.layout.devices, config.prices, config.usd_per_hour, stored, energy, per_kwh,
+            self.judging_hours,
+        )  # fmt: skip
         if cost is None or config.prices.spread == 1.0:
             return cost
         dearer = np.exp(np.log(config.prices.spread) * self.chance.prices.standard_normal(len(self.step_s)))
-        return replace(cost, compute_usd=cost.compute_usd * dearer, idle_usd=cost.idle_usd * dearer)
+        judged = None if cost.judging_usd is None else cost.judging_usd * dearer
+        return replace(cost, compute_usd=cost.compute_usd * dearer, idle_usd=cost.idle_usd * dearer, judging_usd=judged)
+
+    def _judging_hours(self) -> np.ndarray | None:
+        """Accelerator hours of the judge by draw; None without one."""
+        found = judging(self.config)
+        if found is None:
+            return None
+        # a stream of its own, the same for plans that are compared: they share how well their judges run
+        errors = np.random.default_rng([self.config.seed, _JUDGE]).standard_normal(len(self.step_s))
+        hours = found.device_hours(float(np.ravel(self.steps.machines.peak_flops)[0]))
+        return hours * np.exp(-found.efficiency_log_sd * errors)
 
     def _finish(self, start: datetime.date) -> dict[str, datetime.date]:
         low, median, high = np.quantile(self.run_time.wall_clock_s, [0.05, 0.5, 0.95])
@@ -301,6 +325,7 @@ class _Estimate:
             notes.append("no cost: no price is stated (hardware.price_usd_per_hour, or prices)")
         elif self.config.usd_per_hour is None:
             notes.append("the cost is of electricity alone: no price of an accelerator (hardware.price_usd_per_hour)")
+        notes += judging_notes(self.config)
         if energy is None:
             notes.append(f"no energy: {hardware.machine.name} states no tdp_w")
         return notes
@@ -333,7 +358,7 @@ class _Estimate:
 
 def _cost_parts(cost: Cost, median_usd: float) -> dict[str, float]:
     """Medians of the parts, scaled to the median of the whole where rare long runs move them apart."""
-    medians = {name: median(part) for name, part in vars(cost).items()}
+    medians = {name: median(part) for name, part in vars(cost).items() if part is not None}
     total = sum(medians.values())
     return {name: part * (median_usd / total if total > 0 else 1.0) for name, part in medians.items()}
 

@@ -16,10 +16,10 @@ from ...core.quantity import LEVELS, Quantity
 from ...core.summary import Summarised, with_interval
 from ...core.units import format_count
 from ...core.version import __version__
-from ...datasets.facts.corpora import kinds_of
 from ..cluster.cluster_estimate import CLUSTER_KEYS, ClusterEstimate
 from ..cluster.estimate import DRAWS, PlannedStep, estimate
 from ..cluster.layout_choice import missing
+from ..cluster.operations.judging import Judging, judging
 from ..cluster.operations.waterfall import Waterfall, waterfall
 from ..cluster.step_time.step_model import StepTimeModel
 from ..config.run_config import RunConfig
@@ -134,6 +134,11 @@ class Forecast(Summarised):
         """Where days and dollars go; None where the plan says too little of its machines."""
         return None if self.cluster is None else waterfall(self.cluster, self.config)
 
+    @property
+    def judging(self) -> Judging | None:
+        """The judge that scores the documents before the run; None without one."""
+        return judging(self.config)
+
     def equally_likely(self, n: int) -> Outcomes:
         """n equally likely outcomes of loss, perplexity, wall clock and cost, such as 20 or 50."""
         return outcomes(self.prediction, self.cluster, n)
@@ -193,6 +198,7 @@ class Forecast(Summarised):
             "adjustments": [one.to_dict(told.get(one.name)) for one in self.adjustments],
             "recommended_settings": dict(self.recommended),
             "training_flops": self.config.training_flops,
+            "judging": None if self.judging is None else self.judging.to_dict(),
             "params_total": model.params_total,
             "params_active": model.params_active,
             "params_fitted": self.params_fitted,
@@ -364,9 +370,7 @@ def _mix_warnings(config: RunConfig, predictor: Predictor, columns: Mapping[str,
     """What to know of the mix: that it isn't used, or that part of it is new."""
     of_mix = [model for model in predictor.models.values() if model.fit.law.domains]
     if config.data.mix is not None and not of_mix:
-        if predictor.about.get("text_of_plan") and config.data.corpus is None and kinds_of(config.data.mix) is not None:
-            return []  # it says what the corpus consists of
-        return []  # `unread_warnings` says so
+        return []  # it says what the corpus consists of, or `unread_warnings` says that it isn't read
     new: set[str] = set()
     for model in of_mix:
         new |= set(new_domains(model.fit, columns))

@@ -91,7 +91,9 @@ def _settings(config: RunConfig, laws: Sequence[Law], warnings: list[str]) -> di
             found[one.name] = _as_read(one, config)
         elif one.name in tunable:
             tuned.append(str(one.place))
-        elif not isinstance(one.default, float):  # which is what a plan means that doesn't state it
+        elif isinstance(one.default, float):
+            found[one.name] = one.default
+        else:
             warnings.append(f"{one.place} is not stated: what it does to the loss is left out")
     if tuned:
         warnings.append(f"{' and '.join(tuned)} not stated: learning rate and batch are taken as tuned")

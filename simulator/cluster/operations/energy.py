@@ -15,7 +15,7 @@ import numpy as np
 from ...config.operations import EnergyConfig
 from .run_time import RunTime
 
-__all__ = ["TYPICAL_BUSY_SHARE", "Energy", "energy_used", "power_w"]
+__all__ = ["TYPICAL_BUSY_SHARE", "Energy", "energy_of_hours", "energy_used", "power_w"]
 
 TYPICAL_BUSY_SHARE = 0.83
 """Share of a step in which kernels compute, where nothing is known of the step.
@@ -51,6 +51,15 @@ class Energy:
         """The same in MWh."""
         return self.total_kwh / 1000.0
 
+    def plus(self, other: Energy) -> Energy:
+        """This and the electricity of other hours at the same site."""
+        return Energy(
+            self.accelerators_kwh + other.accelerators_kwh,
+            self.host_kwh + other.host_kwh,
+            self.site_kwh + other.site_kwh,
+            None if self.co2e_t is None or other.co2e_t is None else self.co2e_t + other.co2e_t,
+        )
+
 
 def power_w(tdp_w: Any, busy_share: Any, idle_share: float) -> Array:
     """Mean draw of an accelerator in watts while it trains; `busy_share` of its time kernels compute."""
@@ -71,6 +80,18 @@ def energy_used(
     idle = idle_w * (run_time.held_s - run_time.training_s)
     accelerators = devices * (training + idle) / _J_PER_KWH
     host = devices * settings.host_w_per_accelerator * run_time.held_s / _J_PER_KWH
+    return _at_site(accelerators, host, settings)
+
+
+def energy_of_hours(device_hours: Array, tdp_w: float, settings: EnergyConfig) -> Energy:
+    """Electricity of accelerator hours in which kernels compute as much as they usually do."""
+    busy_w = power_w(tdp_w, TYPICAL_BUSY_SHARE, settings.idle_share_of_tdp)
+    kilo = 1000.0
+    return _at_site(busy_w * device_hours / kilo, settings.host_w_per_accelerator * device_hours / kilo, settings)
+
+
+def _at_site(accelerators: Array, host: Array, settings: EnergyConfig) -> Energy:
+    """The electricity of accelerators and hosts, kWh, with what the site adds."""
     site = (settings.pue - 1.0) * (accelerators + host)
     intensity = settings.grid_g_co2e_per_kwh
     co2e = None if intensity is None else (accelerators + host + site) * intensity / 1e6

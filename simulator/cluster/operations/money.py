@@ -33,11 +33,14 @@ class Cost:
     """Checkpoints and training data; 0 without a price of storage."""
     electricity_usd: Array
     """Electricity; 0 unless `energy.usd_per_kwh` says that it is extra."""
+    judging_usd: Array | None = None
+    """Accelerator hours of the judge that scored the documents; None without one."""
 
     @property
     def total_usd(self) -> Array:
         """All parts together."""
-        return self.compute_usd + self.idle_usd + self.storage_usd + self.electricity_usd
+        total = self.compute_usd + self.idle_usd + self.storage_usd + self.electricity_usd
+        return total if self.judging_usd is None else total + self.judging_usd
 
 
 def device_hours(run_time: RunTime, devices: int) -> Array:
@@ -65,12 +68,14 @@ def cost_of(
     stored: float = 0.0,
     energy: Energy | None = None,
     usd_per_kwh: float | None = None,
+    judging_hours: Array | None = None,
 ) -> Cost | None:
     """Cost of a run; None where neither a price of an accelerator hour nor of electricity is known.
 
     `usd_per_hour` (`hardware.price_usd_per_hour`) stands in where `prices` has none for the way of purchase. `stored`
     is in GiB; electricity is added where `energy` and `usd_per_kwh` are both given, and is all there is to pay, with
-    storage, for machines of one's own. Storage alone is no cost of a run.
+    storage, for machines of one's own. Storage alone is no cost of a run. `judging_hours` are accelerator hours before
+    the run, at the same price, whose electricity is in `energy`.
     """
     price = prices.usd_per_hour(usd_per_hour)
     if price is None and (energy is None or usd_per_kwh is None):
@@ -79,7 +84,8 @@ def cost_of(
     compute, idle = _compute(run_time, devices, prices, price or 0.0)
     storage = (prices.storage_usd_per_gib_month or 0.0) * stored * wall_h / _H_PER_MONTH
     kwh = np.zeros_like(wall_h) if energy is None else energy.total_kwh
-    return Cost(compute, idle, storage, kwh * (usd_per_kwh or 0.0))
+    judged = None if judging_hours is None else (price or 0.0) * judging_hours
+    return Cost(compute, idle, storage, kwh * (usd_per_kwh or 0.0), judged)
 
 
 def _compute(run_time: RunTime, devices: int, prices: PricesConfig, price: float) -> tuple[Array, Array]:

@@ -23,11 +23,12 @@ PART_TITLES: Mapping[str, str] = {
     "interruptions": "failures and checkpoints",
     "maintenance": "planned maintenance",
     "waiting": "waiting for spot capacity",
+    "judging": "judging documents",
     "reserved_unused": "reserved and left unused",
     "storage": "storage",
     "electricity": "electricity",
 }
-"""Parts by name, in their order; the last three are money alone."""
+"""Parts by name, in their order; the last four are money alone."""
 
 _OF_STEP = {
     "matrix_products": ("matmul", "output_head"),
@@ -43,7 +44,12 @@ _BESIDE = {
     "maintenance": ("planned",),
     "waiting": ("waiting",),
 }  # shares of the wall clock beside steps that count
-_MONEY_ALONE = {"reserved_unused": "idle_usd", "storage": "storage_usd", "electricity": "electricity_usd"}
+_MONEY_ALONE = {
+    "judging": "judging_usd",
+    "reserved_unused": "idle_usd",
+    "storage": "storage_usd",
+    "electricity": "electricity_usd",
+}
 
 
 @dataclass(frozen=True)
@@ -171,7 +177,7 @@ def _usd(days: Mapping[str, float], cost_parts_usd: Mapping[str, float], config:
     reserved = config.prices.purchase == "reserved"
     paid = {name: value for name, value in days.items() if reserved or name != "waiting"}
     return _divided(cost_parts_usd["compute_usd"], paid) | {
-        name: cost_parts_usd[part] for name, part in _MONEY_ALONE.items()
+        name: cost_parts_usd.get(part, 0.0) for name, part in _MONEY_ALONE.items()
     }
 
 

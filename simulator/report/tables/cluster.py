@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ....core.quantity import Quantity
+from ....core.quantity import Quantity, median
 from ....core.units import format_amount, format_count, format_duration, format_share
 from ...cluster.cluster_estimate import ClusterEstimate
 from ...cluster.layouts.layout import ParallelLayout
@@ -61,6 +61,7 @@ def cluster_rows(result: ClusterEstimate) -> list[list[str]]:
         ("wall clock, days", result.wall_clock_days, format_amount),
         ("waiting, not paid", _waiting(result), str),
         ("GPU-hours", result.gpu_hours, format_count),
+        ("of them judging documents", result.judging_gpu_hours, format_count),
         ("cost, USD", result.cost_usd, format_count),
         ("energy, MWh", result.energy_mwh, format_amount),
         ("CO2e, t", result.co2e_t, format_amount),
@@ -84,7 +85,9 @@ def _steps(number: float) -> str:
 
 def _waiting(result: ClusterEstimate) -> str | None:
     """The share of the wall clock in which no devices are held; None where that is hardly any."""
-    held = result.gpu_hours.median / (result.wall_clock_days.median * 24 * result.devices)
+    judged = result.draws.judging_gpu_hours
+    hours = result.gpu_hours.median if judged is None else median(result.draws.gpu_hours - judged)
+    held = hours / (result.wall_clock_days.median * 24 * result.devices)
     return format_share(1 - held) if held < 0.9995 else None
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ....core.quantity import Quantity
-from ....core.units import format_count, format_decimals, format_flops
+from ....core.units import format_count, format_decimals, format_flops, format_share
 from ...config.run_config import RunConfig
 from ...config.stages.in_words import stages_in_words
 from ...forecast.forecast import DomainForecast, Forecast
@@ -73,6 +73,9 @@ def forecast_view(result: Forecast) -> RenderableType:
     if len(stated) > 1 and result.p_all is not None:
         blocks.append(Text(f"chance of reaching all targets together: {percent(result.p_all)}"))
     blocks.append(_breakdown(result.headline))
+    if result.judging is not None:
+        share = result.judging.flops / result.config.training_flops
+        blocks.append(Text(f"judging: {result.judging.sentence}, {format_share(share)} of those of training"))
     if cluster is None:
         lacking = ", ".join(result.cluster_missing)
         blocks.append(Text(f"no times, memory or cost: the plan lacks {lacking}", style="dim"))

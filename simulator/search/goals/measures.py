@@ -16,6 +16,7 @@ from ....core.quantity import Quantity
 from ....core.reading.suggest import did_you_mean, nearest
 from ....core.units import shown
 from ...cluster.cluster_estimate import ClusterEstimate
+from ...cluster.operations.judging import judging
 from ...config.run_config import RunConfig
 from ...predictor.prediction import LossPrediction
 from ...predictor.predictor import AVERAGE, Predictor
@@ -136,6 +137,12 @@ def _lifetime_cost(outcome: PlanOutcome, quantile: float) -> float:
     return _cost(outcome, quantile) + outcome.serving.cost_usd(outcome.config)
 
 
+def _judging_flops(config: RunConfig) -> float:
+    """FLOPs of the judge that scores the documents; 0 without one."""
+    found = judging(config)
+    return 0.0 if found is None else found.flops
+
+
 def _epochs(config: RunConfig, domain: str) -> float:
     """How often a domain's stock is seen; 0 where it has no limit or no share."""
     return config.data.domain_epochs.get(domain, 0.0)
@@ -161,7 +168,7 @@ _ALL = (
     Measure(
         "lifetime_flops",
         "FLOPs",
-        lambda o, q: o.config.training_flops + o.serving.flops(o.config),
+        lambda o, q: o.config.training_flops + o.serving.flops(o.config) + _judging_flops(o.config),
         uncertain=False,
     ),
     Measure("inference_flops_per_token", "FLOPs", lambda o, q: o.serving.flops_per_token(o.config), uncertain=False),

@@ -14,12 +14,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from ...config.selection import NOT_SELECTED
 from .simplex import LEAST_U, from_shares, to_shares
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
-__all__ = ["Dimension", "MixDimension", "RangeDimension", "SetDimension", "Values"]
+__all__ = ["KEEP", "KIND", "Dimension", "MixDimension", "RangeDimension", "SetDimension", "Values"]
+
+_SELECTION = "data.selection"
+KIND, KEEP = f"{_SELECTION}.kind", f"{_SELECTION}.keep"
+"""Paths of how documents are selected, and of the share that is kept."""
 
 Values = Mapping[str, Any]
 """Values by path of a run configuration."""
@@ -198,6 +203,8 @@ class MixDimension:
     """Distinct tokens by domain, infinite where not stated."""
     max_epochs: np.ndarray
     """How often each stock may be seen, infinite for any number of times."""
+    keep: float = 1.0
+    """Share of the stocks that the run's own selection keeps."""
     continuous = True
 
     @property
@@ -207,9 +214,19 @@ class MixDimension:
 
     def bounds(self, values: Values) -> tuple[np.ndarray, np.ndarray]:
         """Least and largest shares at the tokens of `values`; epochs are ignored where they would leave no mix."""
-        most = self.max_epochs * self.stocks / values["data.tokens"]
+        most = self.max_epochs * self.stocks * self._kept(values) / values["data.tokens"]
         capped = np.minimum(self.high, np.maximum(most, self.low))
         return (self.low, capped) if capped.sum() >= 1.0 else (self.low, self.high)
+
+    def _kept(self, values: Values) -> float:
+        """Share of the stocks that the selection of `values` keeps."""
+        if _SELECTION in values:  # as a whole
+            stated = values[_SELECTION] or {}
+            return float(stated.get("keep", 1.0))
+        if values.get(KIND) == NOT_SELECTED:
+            return 1.0
+        keep = values.get(KEEP)
+        return self.keep if keep is None else float(keep)
 
     def suggest(self, trial: Trial, values: Values) -> dict[str, float]:
         """As in `Dimension`."""

@@ -17,8 +17,9 @@ from ....core.units import parse_count, shown
 from ....datasets.runs.columns import columns
 from ...config.column_values import stated_columns
 from ...config.run_config import RunConfig
+from ...config.selection import NOT_SELECTED
 from ...config.stages.spans import fixed_length
-from .dimensions import Dimension, MixDimension, RangeDimension, SetDimension
+from .dimensions import KEEP, KIND, Dimension, MixDimension, RangeDimension, SetDimension
 from .paths import get, key_in, leaf_types, put, within
 from .simplex import to_shares
 from .space_config import ALL_DOMAINS, DomainSpec, RangeSpec, SimplexSpec, Spec, ValueSet, read_spec
@@ -79,6 +80,11 @@ def _check_apart(path: str, raw: Mapping[str, Any], run: RunConfig, origins: Ori
     if path == _MIX and any(stage.mix for stage in run.data.stages):
         raise ConfigError(
             f"{place}: the run has mixes in data.stages, which count instead; expected a run without them"
+        )
+    own = run.data.selection
+    if path == KEEP and KIND not in raw and (own is None or own.kind == NOT_SELECTED):
+        raise ConfigError(
+            f"{place}: the run selects nothing; expected data.selection.kind in it, such as judge, or space.{KIND}"
         )
     if path == _STOCKS and _MIX in raw:
         raise ConfigError(f"{place}: is given beside space.{_MIX}; expected unique_tokens of its domains instead")
@@ -230,6 +236,7 @@ def _mix(path: str, spec: SimplexSpec, run: RunConfig, domains: Sequence[str], p
         np.array([one.max for one in wanted.values()]),
         np.array(stocks, dtype=float),
         np.array([one.max_epochs or spec.max_epochs or math.inf for one in wanted.values()]),
+        run.data.keep,
     )
 
 

@@ -1,9 +1,9 @@
 """`Space`: the search space of a study, and the conversion of its values to run configurations and back.
 
-Values at paths are put into the run as it is written, and the result is read as any run configuration is. Four settings
+Values at paths are put into the run as it is written, and the result is read as any run configuration is. Some settings
 are adjusted to them: `model.params` of a run with an architecture scales the shape within its family, a batch from a
 range (any batch, where the number of devices varies) becomes one that they can share evenly, `optim.lr_final` keeps its
-ratio to `optim.lr`, and the stocks of a mix's domains go to `data.unique_tokens_by_domain`.
+ratio to `optim.lr`, the stocks of a mix's domains go to `data.unique_tokens_by_domain`, and text as it is keeps all.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from ....core.model.architecture import Architecture
 from ....core.model.shape_family import family_shape, rung
 from ....core.units import shown
 from ...config.run_config import RunConfig
-from .dimensions import Dimension, MixDimension, RangeDimension, SetDimension, Values
+from ...config.selection import NOT_SELECTED
+from .dimensions import KEEP, KIND, Dimension, MixDimension, RangeDimension, SetDimension, Values
 from .paths import get, key_in, put, within
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Space"]
 
 _BATCH = "optim.batch_tokens"
+_JUDGE = "data.selection.judge"
 _PARAMS, _COUNT = "model.params", "hardware.count"
 _MOST_BATCH_CHANGE = 1.3  # that devices may make to a batch which the run states
 
@@ -120,11 +122,25 @@ class Space:
         optim, lr = self.run.optim, found.get("optim.lr")
         if _is_number(lr) and "optim.lr_final" not in found and optim.lr and optim.lr_final:
             found["optim.lr_final"] = optim.lr_final * lr / optim.lr
+        if KIND in found or KEEP in found:
+            self._keep_all_of_none(found)
         mix = self.mix
         if mix is not None and found.get(mix.path, self.run.data.mix):
             stocks = {d: float(s) for d, s in zip(mix.domains, mix.stocks, strict=True) if math.isfinite(s)}
             found["data.unique_tokens_by_domain"] = stocks or None
         return found
+
+    def _keep_all_of_none(self, found: dict[str, Any]) -> None:
+        """Let text that isn't selected be kept whole, however strict the other selections of the space are."""
+        own = self.run.data.selection
+        kind = found.get(KIND, None if own is None else own.kind)
+        if kind is None:  # of a run that states none, as it is
+            found.pop(KIND, None)
+            found.pop(KEEP, None)
+        elif kind == NOT_SELECTED:
+            found |= {KEEP: 1.0, _JUDGE: None}
+        elif found.get(KEEP, 1.0) is None:
+            found.pop(KEEP)
 
     def _apart(self, values: Values) -> dict[str, Any]:
         """The values with combined settings split into one value per path."""

@@ -10,8 +10,12 @@ from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.allocation.compute_optimal.curves import isoflop
 from foretrain.simulator.allocation.compute_optimal.optimal import compute_optimal
 from foretrain.simulator.config.run_config import RunConfig
+from foretrain.simulator.fitting import Fit
 from foretrain.simulator.forecast.forecast import forecast
 from foretrain.simulator.forecast.together import predict_together
+from foretrain.simulator.laws import Reference, get_law
+from foretrain.simulator.predictor.calibration import public_calibration
+from foretrain.simulator.predictor.loss_model import LossModel
 from foretrain.simulator.predictor.predictor import Predictor
 from foretrain.simulator.predictor.storage.folder import load
 from foretrain.simulator.search.optimize import optimize
@@ -176,3 +180,53 @@ def test_rates_of_experts_go_by_all_of_their_parameters():
         (rate,) = forecast(config, WEB).adjustments
         found[name] = rate.facts["recommended_lr"]
     assert found["routed"] == pytest.approx(found["dense"], rel=0.01)
+
+
+def selected(kind, keep=0.3, stock=None, predictor=WEB):
+    data = {"tokens": "500B", "selection": {"kind": kind, "keep": keep}}
+    data |= {} if stock is None else {"unique_tokens": stock}
+    return forecast(RunConfig.from_mapping({"model": {"params": "7B"}, "data": data}), predictor)
+
+
+def test_a_selection_counts_as_more_tokens_and_says_that_nobody_measured_it():
+    plain, judged = (selected(kind, 1.0 if kind == "none" else 0.115) for kind in ("none", "judge"))
+    (effect,) = judged.adjustments
+    assert effect.facts["tokens_factor"] == pytest.approx(1.5, abs=0.01)
+    assert judged.headline.loss_nats.median < plain.headline.loss_nats.median
+    assert effect.percent()[1] < effect.percent()[0] < 0 < effect.percent()[2]
+    (said,) = (text for text in judged.warnings if text.startswith("data.selection"))
+    assert "published, not measured on runs of this predictor" in said
+    assert "lower bound" not in said
+    assert judged.headline.decomposition_nats["selection"] < 0
+    assert plain.adjustments == ()
+    assert any("lower bound" in text for text in selected("dedup+judge").warnings)
+
+
+def test_a_selection_that_nobody_knows_is_left_open():
+    whole, unknown = selected("tarot", 1.0), selected("tarot", 0.1)
+    assert unknown.headline.loss_nats.median == pytest.approx(whole.headline.loss_nats.median, rel=1e-3)
+    assert unknown.adjustments[0].sd[0] > 0.01 > whole.adjustments[0].sd[0]
+    assert any("known are judge, dedup, density, strata, perplexity" in text for text in unknown.warnings)
+
+
+def test_a_strict_selection_of_a_small_stock_is_worth_less():
+    losses = [selected("judge", keep, "1T").headline.loss_nats.median for keep in (0.5, 0.02)]
+    assert losses[0] < losses[1]
+    assert any("are seen 25 times" in text for text in selected("judge", 0.02, "1T").warnings)
+
+
+def test_a_law_that_has_the_levels_speaks_for_itself(strict_law):
+    plan_ = {"model": {"params": "1B"}, "data": {"tokens": "10B", "selection": {"kind": "judge", "keep": 0.3}}}
+    found = forecast(RunConfig.from_mapping(plan_), strict_law)
+    assert found.adjustments == ()
+    assert not any(text.startswith(("data.selection", "not read")) for text in found.warnings)
+
+
+@pytest.fixture
+def strict_law():
+    """A predictor whose law has the levels none and judge."""
+    law = get_law("general+selection", (), {"selection": ("none", "judge")})
+    theta = np.array([parameter.mean for parameter in law.parameters])
+    fit = Fit(law, Reference({"params": 1e9, "tokens": 2e10}), theta, theta[None], 0.003, 0.0)
+    seen = {"params": (1e7, 1e10), "tokens": (1e8, 1e12), "compute": (1e16, 1e23)}
+    return Predictor("strict", {"loss": LossModel(fit, public_calibration(), seen, 50)})

@@ -26,6 +26,12 @@ PURCHASES = (
     {"purchase": "reserved", "reserved_usd_per_hour": 1.5, "reserved": "30d", "spread": 1.3},
     {"storage_usd_per_gib_month": 0.02, "on_demand_usd_per_hour": 0},
 )
+SELECTIONS = (
+    {},
+    {"selection": {"kind": "dedup", "keep": 0.5}},
+    {"selection": {"kind": "judge", "keep": 0.1}},
+    {"selection": {"kind": "judge", "keep": 0.3, "judge": {"params": "70B", "efficiency": 0.2}}},
+)
 
 
 def found(**sections):
@@ -40,6 +46,7 @@ def found(**sections):
     prices=st.sampled_from(PURCHASES),
     tokens=st.sampled_from(["100M", "100B", "10T"]),
     usd_per_kwh=st.sampled_from([None, 0.1]),
+    selection=st.sampled_from(SELECTIONS),
     reliability=st.fixed_dictionaries(
         {
             "failures_per_device_hour": st.sampled_from([0.0, 2e-5, 3e-3]),
@@ -51,11 +58,11 @@ def found(**sections):
         }
     ),
 )
-def test_parts_add_up_to_the_medians(layout, prices, tokens, usd_per_kwh, reliability):
+def test_parts_add_up_to_the_medians(layout, prices, tokens, usd_per_kwh, selection, reliability):
     estimated, parts = found(
         layout=layout,
         prices=prices,
-        data={"tokens": tokens},
+        data={"tokens": tokens, **selection},
         energy={} if usd_per_kwh is None else {"usd_per_kwh": usd_per_kwh},
         reliability=reliability,
     )
