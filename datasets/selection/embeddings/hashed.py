@@ -41,15 +41,17 @@ def learn(texts: Texts, rng: np.random.Generator) -> _Encode:
 
     counter = HashingVectorizer(n_features=_WORDS, alternate_sign=False, norm=None)  # pyright: ignore[reportArgumentType]
     counts = _counts(texts, _sample(len(texts), rng), counter.transform)
-    weigh = TfidfTransformer(sublinear_tf=True).fit(counts)
+    weigh: Any = TfidfTransformer(sublinear_tf=True).fit(counts)
+    occurs = np.unique(counts.indices)
     # with one thread: sums of floats depend on how many share them
     with threadpool_limits(1):
-        dimensions = min(DIMENSIONS, len(texts))
-        directions = randomized_svd(weigh.transform(counts), dimensions, random_state=int(rng.integers(2**32)))[2]
+        weighed, seed = weigh.transform(counts)[:, occurs], int(rng.integers(2**32))
+        directions = np.zeros((_WORDS, min(DIMENSIONS, *weighed.shape)))
+        directions[occurs] = randomized_svd(weighed, directions.shape[1], random_state=seed)[2].T
 
     def encode(some: Sequence[str]) -> np.ndarray:
         with threadpool_limits(1):
-            return arrays.unit_rows(weigh.transform(counter.transform(some)) @ directions.T)
+            return arrays.unit_rows(weigh.transform(counter.transform(some)) @ directions)
 
     return encode
 

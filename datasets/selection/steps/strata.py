@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from typing_extensions import override
 
 from ....core.errors import ConfigError, CorpusError
@@ -40,7 +40,7 @@ def _quotas(value: Any) -> str | tuple[float, ...]:
 
 Quotas = Annotated[
     Literal["equal", "proportional"] | tuple[float, ...],
-    PlainValidator(_quotas),
+    BeforeValidator(_quotas),
     WithJsonSchema(
         {
             "anyOf": [
