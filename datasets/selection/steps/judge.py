@@ -1,0 +1,152 @@
+"""Keep the documents that a judge finds best."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import numpy as np
+from pydantic import Field, PlainSerializer, PlainValidator, ValidationError, WithJsonSchema, model_validator
+from typing_extensions import override
+
+from ....core.errors import ConfigError, CorpusError
+from ....core.reading.config_messages import first_problem
+from ....core.reading.fields import FieldError, Label, Whole, whole_schema
+from ....core.units import shown
+from ..judges import Judge, Judged, distil, judges
+from ..quota import Keep, best
+from ..registry import register_step
+from ..scores import check_scores, read_labels, read_scores
+from ..step import Chosen, Step, Texts
+
+__all__ = ["JudgeStep"]
+
+_JUDGES = ("scores", "model", "plugin", "labels")
+_MOST_LABELS = 1_000_000
+
+
+def _plugin(value: Any) -> Judge:
+    """A judge of the registry: its name alone, or its name with its settings."""
+    if isinstance(value, Judge):
+        return value
+    if isinstance(value, str):
+        value = {value: None}
+    if not isinstance(value, Mapping) or len(value) != 1:
+        raise ConfigError(f"got {shown(value)}; expected the name of a judge, or one name and its settings")
+    ((name, settings),) = value.items()
+    known = judges()
+    if name not in known:
+        raise ConfigError(f"got {shown(name)}; no such judge is installed; expected one of {', '.join(sorted(known))}")
+    try:
+        return known[name].model_validate({} if settings is None else settings)
+    except ValidationError as error:
+        raise first_problem(error, known[name], name) from None
+
+
+Plugin = Annotated[
+    Judge,
+    PlainValidator(_plugin),
+    PlainSerializer(lambda judge: {judge.name: judge.model_dump(mode="json")}),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "object", "minProperties": 1, "maxProperties": 1}]}),
+]
+
+
+@register_step("judge")
+class JudgeStep(Step):
+    """Keep the share of the bytes that a judge scores best. Exactly one judge is stated.
+
+    Sachdeva et al. 2024 ("How to Train Data-Efficient LLMs", arXiv 2402.09668) keep the top 10 % by an instruction
+    model. A judge that is too dear for every document labels `distil` of them, from which a classifier learns to score
+    the rest.
+    """
+
+    keep: Keep = Field(default=0.5, description="Share of the bytes that is kept, best first.")
+    scores: Label | None = Field(
+        default=None, description="File with a score for each document: .csv, .jsonl, .parquet or .npy."
+    )
+    model: Label | None = Field(
+        default=None,
+        description="Instruction model that is asked whether a text is worth training on: a folder, or a name that "
+        "transformers knows.",
+    )
+    plugin: Plugin | None = Field(
+        default=None, description="Judge of another package by name, or its name with its settings."
+    )
+    labels: Label | None = Field(
+        default=None, description="File with labels (0 or 1) or scores of a few hundred documents to learn from."
+    )
+    column: Label | None = Field(
+        default=None, description="Column of the file that holds scores (default: score) or labels (label)."
+    )
+    distil: Annotated[Whole, Field(ge=20, le=_MOST_LABELS), whole_schema(20, _MOST_LABELS)] | None = Field(
+        default=None,
+        description="Documents that a model or plug-in judges, drawn at random, for a classifier to learn from that "
+        "judges all; without it, it judges all itself.",
+    )
+
+    @model_validator(mode="after")
+    def _one_judge(self) -> Self:
+        given = [key for key in _JUDGES if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise ConfigError(f"got {' and '.join(given) or 'no judge'}; expected one of {', '.join(_JUDGES)}")
+        if self.column is not None and given[0] not in ("scores", "labels"):
+            raise FieldError("column", "goes with scores or labels only")
+        if self.distil is not None and given[0] not in ("model", "plugin"):
+            raise FieldError("distil", "goes with model or plugin only")
+        return self
+
+    @override
+    def select(self, texts: Texts, rng: np.random.Generator) -> Chosen:
+        started = time.monotonic()
+        judged = self._judged(texts, rng)
+        cost = {**judged.facts.get("cost", {}), "seconds": time.monotonic() - started}
+        kept = best(judged.scores, texts.sizes_bytes, self.keep, rng)
+        return Chosen(kept, judged.scores, {**judged.facts, "cost": cost})
+
+    @override
+    def inputs(self, folder: Path) -> list[Path]:
+        if (judge := self._judge()) is not None:
+            return judge.inputs(folder)
+        return [folder / str(self.scores or self.labels)]
+
+    def _judge(self) -> Judge | None:
+        """The judge that reads texts, None where a file is read."""
+        if self.model is not None:
+            return judges()["ask_llm"].model_validate({"model": self.model})
+        return self.plugin
+
+    def _judged(self, texts: Texts, rng: np.random.Generator) -> Judged:
+        """Scores of all documents, checked; facts whose `cost` is that of a judge that read texts."""
+        if self.scores is not None:
+            return Judged(read_scores(texts.folder / self.scores, texts, self.column or "score"))
+        if self.labels is not None:
+            path = texts.folder / self.labels
+            return distil(texts, read_labels(path, texts, self.column or "label"), str(path), self.seed)
+        judge = self._judge()
+        assert judge is not None  # exactly one is stated
+        drawn = self._drawn(len(texts), rng)
+        stream = (document.text for document, wanted in zip(texts, drawn, strict=True) if wanted)
+        judged = judge.judge(stream, texts.folder, texts.place)
+        given = np.asarray(judged.scores, float)
+        if given.shape != (drawn.sum(),) or not np.isfinite(given).all():
+            raise CorpusError(
+                f"{texts.place}: {judge.name}: gave {int(np.isfinite(given).sum())} finite scores; expected "
+                f"{drawn.sum()}, one for each document"
+            )
+        scores = np.full(len(texts), np.nan)
+        scores[drawn] = given
+        facts = {"cost": dict(judged.facts)}
+        if drawn.all():
+            check_scores(scores, texts, judge.name)
+            return Judged(scores, facts)
+        learned = distil(texts, scores, f"labels by {judge.name}", self.seed)
+        return Judged(learned.scores, {**learned.facts, **facts})
+
+    def _drawn(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Which documents the judge itself reads `(n,)`: all, or as many as a classifier learns from."""
+        drawn = np.ones(count, bool)
+        if self.distil is not None and self.distil < count:
+            drawn[rng.permutation(count)[self.distil :]] = False
+        return drawn
