@@ -14,9 +14,10 @@ What the columns mean here:
   `unique_tokens.<domain>` says how many distinct tokens there are of each domain that it repeats.
 - `selection` is the kind of what a run trained on, `none` for text as it is, and `keep` the share of the bytes that it
   keeps of the run's mix, as measured; both are blank in campaigns without selections.
-- Of a run that draws from a subset of the text (`recipe.subset`), `selection` is `subset-loss` or `subset-change`, after
-  the kind of what it is drawn from and a +, and `keep` is multiplied by its share. `flops` include the passes that scored windows; `tokens` are those trained on. What it has trained
-  on more than once of a domain is repetition, and the distinct tokens are then those that it has trained on.
+- Of a run that draws from a subset of the text (`recipe.subset`), `selection` ends in `subset-loss` or `subset-change`
+  (after the kind of what it is drawn from and a +), and `keep` is multiplied by its share. `flops` include the passes
+  that scored windows; `tokens` are those trained on. What it has trained on more than once of a domain is repetition,
+  and the distinct tokens are then those that it has trained on.
 - Every row of a run that diverged says so, also those before it did: the run isn't one that anyone would plan.
 """
 
