@@ -146,7 +146,9 @@ class Project:
             return there
         require("training proxies", "torch", "safetensors")  # before minutes of reading text, not after
         tokens = tokens_folder(space.corpora_path)
-        store = prepare(Corpus.load(space.corpora_path), tokens, progress)
+        corpus = Corpus.load(space.corpora_path)
+        space.check_corpus(corpus)
+        store = prepare(corpus, tokens, progress, space.named_selections())
         machine, plan = _machine(space, store.vocab_size, workers)
         file = _ProjectFile(
             foretrain=__version__,
@@ -197,6 +199,12 @@ class Project:
             in_both = name in corpus.domains and name in prepared
             if not in_both or selected_digest(corpus, name) != prepared[name].source_digest:
                 changed.append(name)
+                continue
+            for named in self.space.named_selections():
+                if named.applies_to(corpus, name):
+                    held = prepared[name].selections.get(named.key)
+                    if held is None or named.digest(corpus, name) != held.source_digest:
+                        changed.append(f"{name} ({named.kind})")
         if changed:
             raise CampaignError(
                 f"{self.space.corpora_path}: the text of {', '.join(changed)} has changed since {self.folder} "

@@ -92,6 +92,11 @@ class ProxyRun(Frozen):
     unique_tokens: dict[Label, PositiveCount] = Field(
         default={}, description="Restricts a domain to this many distinct tokens, to study repetition."
     )
+    selection: Label | None = Field(
+        default=None,
+        exclude_if=lambda key: key is None,  # campaigns that were made before this key stay as they are
+        description="Key of the selection of training text in the token store (default: text as it is).",
+    )
     seed: Annotated[Whole, Field(ge=0, le=2**32 - 1), whole_schema(0, 2**32 - 1)] = Field(
         default=0, description="Seed of initial weights and of the order of the data."
     )

@@ -204,6 +204,12 @@ class Campaign:
                 f"{folder}: the tokens have changed: the campaign was made for digest {facts.digest}, they now have "
                 f"{store.digest}; prepare the corpus as it was, or start a new campaign in another folder"
             )
+        for key, selection in facts.selections.items():
+            if key not in store.selections or store.selection_digest(key) != selection.digest:
+                raise CampaignError(
+                    f"{folder}: what the selection {key} keeps has changed since the campaign was made; prepare it as "
+                    "it was, or start a new campaign in another folder"
+                )
         return store
 
     def _train_groups(self, groups: list[int], executor: Executor, progress: Progress) -> dict[int, str]:

@@ -27,7 +27,7 @@ from ...core.errors import CampaignError, ConfigError, InputError
 from ...core.files import read_json, write_json
 from ...core.reading.config_messages import Origins
 from ...core.reading.config_reader import validated
-from ...core.reading.fields import FieldError, Frozen, Label, PositiveReal, Real
+from ...core.reading.fields import FieldError, Frozen, Label, PositiveReal, Real, Share
 from ...core.units import shown
 from ..compute_plan import ComputePlan
 from ..runs import ProxyRun
@@ -42,6 +42,7 @@ __all__ = [
     "GroupFolder",
     "GroupParts",
     "GroupProgress",
+    "SelectionFacts",
     "StoreFacts",
     "read_model",
     "read_note",
@@ -58,6 +59,14 @@ _HEX = r"^[0-9a-f]{64}$"
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
+class SelectionFacts(Frozen):
+    """A selection that runs of a campaign train on: what it is called, what it keeps, and its tokens' digest."""
+
+    kind: Label = Field(description="Level of the column `selection`.")
+    digest: str = Field(pattern=_HEX, description="Stands for exactly the tokens that it keeps.")
+    kept_shares: dict[Label, Annotated[Share, Field(gt=0)]] = Field(description="Share of the bytes kept, by domain.")
+
+
 class StoreFacts(Frozen):
     """The tokens that a campaign trains on: where they lie, what they are, and what the run table says about them."""
 
@@ -66,6 +75,16 @@ class StoreFacts(Frozen):
     name: Label = Field(description="Name of the corpus.")
     tokenizer: Label | None = Field(description="Kind, size and start of the digest; none where no domain is text.")
     bytes_per_token: dict[Label, PositiveReal | None] = Field(description="By domain; none where it isn't text.")
+    selections: dict[Label, SelectionFacts] = Field(
+        default={},
+        exclude_if=lambda selections: not selections,
+        description="The selections that runs train on, by key.",
+    )
+
+    @property
+    def all_digests(self) -> tuple[str, ...]:
+        """Those of the tokens, and of what each selection keeps of them."""
+        return (self.digest, *(f"{key} {facts.digest}" for key, facts in sorted(self.selections.items())))
 
 
 class CampaignFile(Frozen):
@@ -110,7 +129,9 @@ class CampaignFile(Frozen):
     def same_campaign(self, other: CampaignFile) -> bool:
         """Whether both ask for the same results: same runs, tokens, settings and design; how it is done may differ."""
         incidental = {"foretrain": "", "predicted_s": None, "plan": None, "groups": ()}
-        mine, theirs = (file.model_copy(update={**incidental, "store": file.store.digest}) for file in (self, other))
+        mine, theirs = (
+            file.model_copy(update={**incidental, "store": file.store.all_digests}) for file in (self, other)
+        )
         return mine == theirs
 
     @property

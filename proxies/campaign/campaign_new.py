@@ -18,7 +18,7 @@ from ...datasets.tokens.store import TokenStore
 from ..compute_plan import ComputePlan, grouped, shape_plans
 from ..runs import ProxyRun
 from ..settings import EngineSettings
-from .campaign_files import FORMAT, CampaignFile, StoreFacts
+from .campaign_files import FORMAT, CampaignFile, SelectionFacts, StoreFacts
 from .run_rows import row_ids
 
 __all__ = ["claim_folder", "new_campaign_file", "planned"]
@@ -40,7 +40,7 @@ def new_campaign_file(
     wanted = {
         "format": FORMAT,
         "foretrain": __version__,
-        "store": _store_facts(store, folder),
+        "store": _store_facts(store, folder, runs),
         "settings": settings,
         "runs": list(runs),
         "groups": [[run.run_id] for run in runs],
@@ -91,7 +91,7 @@ def _narrowed(decided: ComputePlan, runs: Sequence[ProxyRun], settings: EngineSe
     return decided.model_copy(update={"shapes": shape_plans(runs, settings, decided.device, {})})
 
 
-def _store_facts(store: TokenStore, campaign: Path) -> StoreFacts:
+def _store_facts(store: TokenStore, campaign: Path, runs: Sequence[ProxyRun]) -> StoreFacts:
     folder, home = os.path.realpath(store.folder), os.path.realpath(campaign)
     try:
         where = Path(os.path.relpath(folder, home)).as_posix()
@@ -105,7 +105,14 @@ def _store_facts(store: TokenStore, campaign: Path) -> StoreFacts:
         name=store.index.name,
         tokenizer=named,
         bytes_per_token={domain: store.bytes_per_token(domain) for domain in store.domains},
+        selections={key: _selection_facts(store, key) for run in runs if (key := run.selection) is not None},
     )
+
+
+def _selection_facts(store: TokenStore, key: str) -> SelectionFacts:
+    held = [name for name in store.domains if key in store.index.domains[name].selections]
+    shares = {name: store.kept_share(name, key) for name in held}
+    return SelectionFacts(kind=store.selections[key], digest=store.selection_digest(key), kept_shares=shares)
 
 
 def _check_against(store: TokenStore, runs: Sequence[ProxyRun]) -> None:
@@ -117,6 +124,11 @@ def _check_against(store: TokenStore, runs: Sequence[ProxyRun]) -> None:
                 raise CampaignError(
                     f"run {run.run_id}: the tokens have no domain {shown(domain)}; the domains are {known}"
                 )
+        if run.selection is not None and run.selection not in store.selections:
+            kept = ", ".join(store.selections) or "none"
+            raise CampaignError(
+                f"run {run.run_id}: the tokens hold no selection {shown(run.selection)}; those that they hold: {kept}"
+            )
         if run.shape.vocab_size < store.vocab_size:
             raise CampaignError(
                 f"run {run.run_id}: shape.vocab_size: got {run.shape.vocab_size}; expected at least the "

@@ -12,9 +12,12 @@ What the columns mean here:
 - `lr` is the peak at width 64, which proxies of every width share; `lr_final` is what it was at the row's last step.
 - `unique_tokens` is blank, and thus one pass, unless the run has begun to repeat a domain. From then on
   `unique_tokens.<domain>` says how many distinct tokens there are of each domain that it repeats.
-- Of a run that draws from a subset of the text (`recipe.subset`), `selection` is `subset-loss` or `subset-change` and
-  `keep` its share. `flops` include the passes that scored windows; `tokens` are those trained on. What it has trained
-  on more than once of a domain is repetition, and the distinct tokens are then those that it has trained on.
+- `selection` is the kind of what a run trained on, `none` for text as it is, and `keep` the share of the bytes that it
+  keeps of the run's mix, as measured; both are blank in campaigns without selections.
+- Of a run that draws from a subset of the text (`recipe.subset`), `selection` ends in `subset-loss` or `subset-change`
+  (after the kind of what it is drawn from and a +), and `keep` is multiplied by its share. `flops` include the passes
+  that scored windows; `tokens` are those trained on. What it has trained on more than once of a domain is repetition,
+  and the distinct tokens are then those that it has trained on.
 - Every row of a run that diverged says so, also those before it did: the run isn't one that anyone would plan.
 """
 
@@ -116,20 +119,18 @@ def _constants(run: ProxyRun, store: StoreFacts, mixed: Sequence[str]) -> dict[s
     shape, recipe, counts = run.shape, run.recipe, run.shape.parameter_counts
     total = math.fsum(run.mix.values())
     single = next(iter(store.bytes_per_token)) if len(store.bytes_per_token) == 1 else None
-    subset = recipe.subset
-    selected = {} if subset is None else {"selection": f"subset-{subset.measure}", "keep": subset.keep}
     experts = {"num_experts": shape.num_experts, "experts_per_token": shape.experts_per_token}
     return {
         "params": counts.total,
         "params_active": counts.active,
         "params_embedding": counts.embedding,
         **{f"mix.{domain}": run.mix.get(domain, 0.0) / total for domain in mixed},
+        **_selection(run, store),
         "batch_tokens": run.batch_tokens,
         "lr": recipe.lr,
         "schedule": recipe.schedule,
         "warmup_steps": run.schedule.warmup_steps,
         "weight_decay": recipe.weight_decay,
-        **selected,
         "optimizer": "adamw",
         "architecture": run.model,
         "width": shape.width,
@@ -143,3 +144,19 @@ def _constants(run: ProxyRun, store: StoreFacts, mixed: Sequence[str]) -> dict[s
         "tokenizer": store.tokenizer,
         "seed": run.seed,
     }
+
+
+def _selection(run: ProxyRun, store: StoreFacts) -> dict[str, Any]:
+    """What a run trained on, where a campaign has selections or a run a subset."""
+    kinds, keep, subset = [], 1.0, run.recipe.subset
+    if run.selection is not None:
+        facts = store.selections[run.selection]
+        kinds.append(facts.kind)
+        kept = math.fsum(share * facts.kept_shares.get(domain, 1.0) for domain, share in run.mix.items())
+        keep = min(1.0, kept / math.fsum(run.mix.values()))
+    if subset is not None:
+        kinds.append(f"subset-{subset.measure}")
+        keep *= subset.keep
+    if not kinds and not store.selections:
+        return {}
+    return {"selection": "+".join(kinds) or "none", "keep": keep}

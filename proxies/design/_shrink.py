@@ -13,18 +13,25 @@ __all__ = ["dropped", "smaller"]
 _LINE = 2
 """Token counts and sizes that the ladder gives up only at the end: fewer don't show a slope."""
 
+_PAIRS = 3
+"""Seeds that selections are compared with: an interval of fewer differences says nothing."""
+
 
 def smaller(part: Part) -> Part | None:
     """Return the part with the next thing dropped, or None if nothing is left to drop.
 
     The ladder gives its largest token counts down to two, then seeds, then its largest sizes down to two, then the
-    rest of the token counts and sizes. Other parts give their larger sizes, then seeds, then variants: learning rates
-    down to three, sampled mixes and Sobol points down to none; at last, all of the included mixes.
+    rest of the token counts and sizes. With several selections it keeps three seeds, to tell them apart in pairs, and
+    gives the last selections, all but the first, after its largest sizes. Other parts give their larger sizes, then
+    seeds, then variants: learning rates down to three, sampled mixes and Sobol points down to none; at last, all of
+    the included mixes.
     """
     if part.name == "ladder":
-        steps = (_fewer_tokens(_LINE), _fewer_seeds, _fewer_shapes(_LINE), _fewer_tokens(1), _fewer_shapes(1))
+        pairs = _PAIRS if len(part.variants) > part.kept else 1
+        steps = (_fewer_tokens(_LINE), _fewer_seeds(pairs), _fewer_shapes(_LINE), _fewer_variants)
+        steps += (_fewer_tokens(1), _fewer_shapes(1))
     else:
-        steps = (_fewer_shapes(1), _fewer_seeds, _fewer_variants)
+        steps = (_fewer_shapes(1), _fewer_seeds(1), _fewer_variants)
     return next((less for step in steps if (less := step(part)) is not None), None)
 
 
@@ -47,7 +54,7 @@ def dropped(asked: Mapping[PartName, Part], kept: Mapping[PartName, Part]) -> li
     return lines
 
 
-_WORDS: dict[PartName, str] = {"lr": "learning rates", "ladder": "mixes", "mixes": "mixes", "sobol": "points"}
+_WORDS: dict[PartName, str] = {"lr": "learning rates", "ladder": "selections", "mixes": "mixes", "sobol": "points"}
 
 _Step = Callable[[Part], Part | None]
 
@@ -60,8 +67,12 @@ def _fewer_shapes(least: int) -> _Step:
     return lambda part: replace(part, shapes=part.shapes[:-1]) if len(part.shapes) > least else None
 
 
-def _fewer_seeds(part: Part) -> Part | None:
-    return replace(part, seeds=part.seeds - max(1, part.seeds // 4)) if part.seeds > 1 else None
+def _fewer_seeds(least: int) -> _Step:
+    def step(part: Part) -> Part | None:
+        less = max(least, part.seeds - max(1, part.seeds // 4))
+        return replace(part, seeds=less) if part.seeds > least else None
+
+    return step
 
 
 def _fewer_variants(part: Part) -> Part | None:

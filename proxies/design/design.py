@@ -112,7 +112,7 @@ def design(
     stage: Stage = "lr" if "lr" in stages else "main"
     for runs in stages.values():
         for run in runs:
-            check_epochs(run.mix, run.tokens, domains, run.run_id)
+            check_epochs(run.mix, run.tokens, domains, run.run_id, run.selection)
     return Design(
         stage=stage,
         runs=tuple(stages[stage]),
@@ -186,6 +186,6 @@ def _infeasible(
 def _most_epochs(runs: list[ProxyRun], domains: Mapping[str, DomainFacts]) -> dict[str, float]:
     """Return the most that any run repeats each domain."""
     return {
-        name: max(run.mix.get(name, 0.0) * run.tokens / facts.train_tokens for run in runs)
+        name: max(run.mix.get(name, 0.0) * run.tokens / facts.tokens_of(run.selection) for run in runs)
         for name, facts in domains.items()
     }

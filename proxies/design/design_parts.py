@@ -29,11 +29,16 @@ _DESIGN_STREAMS = {"mixes": 1, "sobol": 2}
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """What sets runs of one shape and seed apart: a mix, and settings (of `Recipe`, `batch_sequences`) by name."""
+    """What sets runs of one shape and seed apart: a mix, settings by name, a selection.
+
+    Settings are of `Recipe`, or `batch_sequences`; `selection` is the key of one that the token store holds, None for
+    text as it is.
+    """
 
     name: str
     mix: Mapping[str, float]
     settings: Mapping[str, float] = field(default_factory=dict)
+    selection: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,7 @@ def make_parts(space: ProxySpace, domains: Mapping[str, DomainFacts], vocab_size
     rungs = shapes(space, vocab_size)
     try:
         base = named_mixes(space.mix, domains, "mix")[0]
-        ladder = Part("ladder", (*rungs.values(),), space.tokens, space.seeds, (Variant("ladder", base),), kept=1)
+        ladder = Part("ladder", (*rungs.values(),), space.tokens, space.seeds, _ladder_variants(space, base), kept=1)
         parts = [_lr_part(space, rungs, base), ladder]
         if space.mixes is not None:
             parts.append(_mixes_part(space, space.mixes, domains, rungs))
@@ -109,8 +114,16 @@ def make_run(
         evaluate_at=tuple(lengths[:-1]),
         batch_sequences=int(batch),
         mix=dict(variant.mix),
+        selection=variant.selection,
         seed=(space.seed + replicate) % 2**32,
     )
+
+
+def _ladder_variants(space: ProxySpace, mix: Mapping[str, float]) -> tuple[Variant, ...]:
+    """Return the ladder's selections: text as it is first, so that it goes last; without any, that alone."""
+    found = [Variant(f"ladder-{named.key}", mix, selection=named.key) for named in space.named_selections()]
+    plain = len(found) < len(space.selections) or not found
+    return (*([Variant("ladder", mix)] if plain else []), *found)
 
 
 def _lr_part(space: ProxySpace, rungs: Mapping[float, Architecture], mix: Mapping[str, float]) -> Part:

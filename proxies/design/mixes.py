@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,22 +44,33 @@ class DomainFacts:
     """The facts of a domain that a design uses.
 
     `train_tokens` can be trained on here; `stock` are the unique tokens of the real corpus that they stand for, if
-    stated; `max_epochs` is how often a run may repeat the domain, None for any number of times.
+    stated; `max_epochs` is how often a run may repeat the domain, None for any number of times; `selected` are the
+    tokens that selections keep, by key.
     """
 
     train_tokens: float
     stock: float | None = None
     max_epochs: float | None = None
+    selected: Mapping[str, float] = field(default_factory=dict)
 
-    def cap(self, tokens: float) -> float:
+    def tokens_of(self, selection: str | None) -> float:
+        """Return the tokens that can be trained on with a selection, by key."""
+        return self.train_tokens if selection is None else self.selected.get(selection, self.train_tokens)
+
+    def cap(self, tokens: float, selection: str | None = None) -> float:
         """Return the largest share, at most 1, that a run of `tokens` training tokens may give to this domain."""
-        return 1.0 if self.max_epochs is None else min(1.0, self.max_epochs * self.train_tokens / tokens)
+        return 1.0 if self.max_epochs is None else min(1.0, self.max_epochs * self.tokens_of(selection) / tokens)
 
 
 def domain_facts(store: TokenStore) -> dict[str, DomainFacts]:
     """Return the facts of each domain of a prepared corpus, by name, sorted."""
     return {
-        name: DomainFacts(store.count(name, "train"), domain.unique_tokens, domain.max_epochs)
+        name: DomainFacts(
+            store.count(name, "train"),
+            domain.unique_tokens,
+            domain.max_epochs,
+            {key: held.tokens for key, held in domain.selections.items()},
+        )
         for name, domain in sorted(store.index.domains.items())
     }
 
@@ -86,15 +97,26 @@ def named_mixes(
     return [{name: size / total for name, size in sizes.items()}]
 
 
-def check_epochs(mix: Mapping[str, float], tokens: float, domains: Mapping[str, DomainFacts], what: str) -> None:
+def check_epochs(
+    mix: Mapping[str, float],
+    tokens: float,
+    domains: Mapping[str, DomainFacts],
+    what: str,
+    selection: str | None = None,
+) -> None:
     """Raise InfeasibleError, naming the domain, where `tokens` of the mix repeat a domain more often than allowed."""
     for name, share in mix.items():
         facts = domains[name]
-        if share > facts.cap(tokens) * (1 + _SLACK):
+        if share > facts.cap(tokens, selection) * (1 + _SLACK):
+            assert facts.max_epochs is not None
+            stock = facts.tokens_of(selection)
+            kept = "" if selection is None else f" that the selection {selection} keeps"
+            remedy = "" if selection is None else ", keep more"
             raise InfeasibleError(
                 f"{what}: domain {shown(name)}: {share:.3g} of {format_count(tokens)} tokens are "
-                f"{share * tokens / facts.train_tokens:.3g} epochs of its {format_count(facts.train_tokens)} tokens; "
-                f"max_epochs allows {facts.max_epochs:g}: lower its share, train on fewer tokens or prepare more text"
+                f"{share * tokens / stock:.3g} epochs of its {format_count(stock)} tokens{kept}; "
+                f"max_epochs allows {facts.max_epochs:g}: lower its share, train on fewer tokens (at most "
+                f"{format_count(facts.max_epochs * stock / share)} at this share){remedy} or prepare more text"
             )
 
 

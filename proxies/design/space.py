@@ -6,16 +6,19 @@
     tokens: [0.5M, 1M, 2M]
     seeds: 2
     lr: {low: 0.003, high: 0.03, points: 4}
+    selections: [none, {select: [{dedup: {kind: minhash}}]}]
     mixes: {sample: 12, include: [uniform]}
 
-A space has up to four parts. The ladder (always there) trains every size with one mix and gives every token count;
-`lr` as a range tunes the learning rate beforehand; `mixes` trains many mixes, and `sobol` many settings, at few sizes.
+A space has up to four parts. The ladder (always there) trains every size with one mix, on each of the `selections` of
+its text, and gives every token count; `lr` as a range tunes the learning rate beforehand; `mixes` trains many mixes,
+and `sobol` many settings, at few sizes.
 Whatever is wrong comes as one `ConfigError` that lists each problem with its file, line, key, value and what would be
 accepted. What is made of it is in `design`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -24,9 +27,13 @@ from pydantic import BeforeValidator, Field, StrictBool, model_validator
 from ...core.reading.config_reader import ConfigFile, plain_schema
 from ...core.reading.fields import Duration, FieldError, Label, PositiveReal, Whole, whole_schema
 from ...core.units import shown
+from ...datasets.corpus.corpus import Corpus
+from ...datasets.selection.named import NamedSelection
+from ...datasets.selection.step import Step
 from ..runs import Recipe
 from ..settings import EngineSettings
 from ._space_parts import Counts, LearningRates, MixSpec, SampledMixes, SobolPoints, Widths, lowest_lr, read_lr
+from .selections import Selections
 
 __all__ = ["ProxySpace"]
 
@@ -89,6 +96,12 @@ class ProxySpace(ConfigFile):
         default="natural",
         description="Mix of the ladder: natural (in proportion to the text in stock), uniform, or shares by domain.",
     )
+    selections: Selections = Field(
+        default=(),
+        exclude_if=lambda selections: not selections,  # designs that were made before this key stay as they are
+        description="Selections of the ladder's training text, each of which every run of the ladder is trained with: "
+        "none (text as it is), or {name, select: steps as in corpora.yaml}. The mix stays that of all text.",
+    )
     mixes: SampledMixes | None = Field(default=None, description="Further mixes, trained beside the ladder.")
     sobol: SobolPoints | None = Field(default=None, description="Further settings, trained beside the ladder.")
     engine: EngineSettings = Field(default=EngineSettings(), description="How the runs are computed.")
@@ -109,6 +122,25 @@ class ProxySpace(ConfigFile):
     def corpora_path(self) -> Path:
         """Where the corpora file is."""
         return self.folder / self.corpora
+
+    def check_corpus(self, corpus: Corpus) -> None:
+        """Raise ConfigError where the ladder is to be trained on selections of a mix that has no text."""
+        selections = self.named_selections()  # all of the same domains
+        if selections and not any(selections[0].applies_to(corpus, name) for name in corpus.domains):
+            number = next(number for number, entry in enumerate(self.selections) if entry.select)
+            why = "goes with text only; the domains of the ladder's mix are synthetic and have no documents"
+            raise self.problem(FieldError(f"selections.{number}", why))
+
+    def named_selections(self) -> list[NamedSelection]:
+        """The selections for the token store, in order: all but `none`, of the domains that the ladder's mix has."""
+        domains = None
+        if not isinstance(self.mix, str):
+            domains = frozenset(name for name, share in self.mix.items() if share > 0)
+        found = []
+        for number, entry in enumerate(self.selections):
+            if (named := entry.named(_stated(self, number), domains)) is not None:
+                found.append(named)
+        return found
 
     @property
     def rungs(self) -> tuple[float, ...]:
@@ -151,3 +183,13 @@ class ProxySpace(ConfigFile):
         if self.sobol is not None:
             self.sobol.check_against(self.recipe)
         return self
+
+
+def _stated(space: ProxySpace, entry: int) -> Callable[[int, Step], str]:
+    """Where the steps of an entry of `selections` stand."""
+
+    def place(number: int, step: Step) -> str:
+        keys = ("selections", str(entry), "select", str(number), step.name)
+        return f"{space.place(*keys)}: {'.'.join(keys)}"
+
+    return place

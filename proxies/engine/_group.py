@@ -68,7 +68,10 @@ class TrainingGroup:
         # Data: each run draws sequences by its own mix and seed; all are validated on the same rows.
         length = first.shape.context_length
         sequences = self.steps * first.batch_sequences
-        self._mixtures = [Mixture(store, run.mix, length, sequences, run.seed, run.unique_tokens) for run in runs]
+        self._mixtures = [
+            Mixture(store, run.mix, length, sequences, run.seed, run.unique_tokens, selection=run.selection)
+            for run in runs
+        ]
         subset = first.recipe.subset
         self.subsets = None if subset is None else GroupSubsets(subset, self.runs, self._mixtures)
         self._ahead = 0, np.empty((len(runs), 0, length + 1), np.int64)  # first sequence, and those read

@@ -143,7 +143,7 @@ def test_a_mix_that_repeats_too_much_is_refused_by_name():
         check_epochs({"books": 0.5, "web": 0.5}, 1e6, LITTLE, "ladder")
     assert str(caught.value) == (
         "ladder: domain 'books': 0.5 of 1.00M tokens are 5 epochs of its 100k tokens; max_epochs allows 2: lower its "
-        "share, train on fewer tokens or prepare more text"
+        "share, train on fewer tokens (at most 400k at this share) or prepare more text"
     )
 
 
