@@ -20,8 +20,8 @@ os.environ["FORETRAIN_NO_PLUGINS"] = "1"  # what is documented is ours
 import click
 import foretrain
 from foretrain.cli import simulate
-from foretrain.core.units import COUNT_PATTERN, DURATION_PATTERN, SHARE_PATTERN, format_count
 from foretrain.core.reading.config_reader import plain_schema
+from foretrain.core.units import COUNT_PATTERN, DURATION_PATTERN, SHARE_PATTERN, format_count
 from foretrain.datasets.corpus.corpus import Corpus
 from foretrain.datasets.runs.columns import markdown_table
 from foretrain.datasets.selection.registry import steps
