@@ -18,14 +18,19 @@ from foretrain.cli import simulate
 ROOT = Path(__file__).parents[1]
 DECISIONS = sorted((ROOT / "docs/decisions").glob("*.md"))
 MADE = [
-    ROOT / "docs/reference" / f"{name}.md" for name in ("commands", "names", "plan", "python", "run-table", "space")
+    ROOT / "docs/reference" / f"{name}.md"
+    for name in ("commands", "corpora", "names", "plan", "python", "run-table", "space")
 ]
 """Pages that docs/generate.py makes; tests/test_docs_site.py compares them with the code."""
 GUIDE = [ROOT / "README.md", *sorted({*(ROOT / "docs").rglob("*.md")} - {*DECISIONS, *MADE})]
 OTHERS = [ROOT / name for name in ("ARCHITECTURE.md", "CHANGELOG.md", "SECURITY.md", "benchmarks/README.md")]
 PAGES = [*GUIDE, *DECISIONS, *OTHERS]
 TUTORIAL = ROOT / "docs/tutorial/from-text-to-a-plan.md"
-REGISTRIES = [*ROOT.glob("*/**/_registry.py"), ROOT / "datasets/facts/accelerators.py"]
+REGISTRIES = [
+    *ROOT.glob("*/**/_registry.py"),
+    *ROOT.glob("datasets/selection/**/*.py"),
+    ROOT / "datasets/facts/accelerators.py",
+]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
 BLOCK = re.compile(r'^```(\w*)(?: title="[^"]*")?\n(.*?)^```', flags=re.MULTILINE | re.DOTALL)
@@ -169,6 +174,8 @@ NOT_RUN = {
     "report --study": "a search: tests/simulator/report does",
     "report --backtest": "ten seconds, likewise",
     "planner": "fits again and again: tests/commands/test_planner.py does, on smaller studies",
+    "data select": "chooses from text, as tests/commands/test_data_select.py has some",
+    "data prepare kept/corpora.yaml": "likewise",
     "data inspect --tokenizer": "with a tokenizer of yours, as tests/commands/test_data.py has one",
     "backtest": "ten seconds: tests/commands runs it",
     "optimal point --budget": "tries layouts of many sizes: tests/commands/test_optimal.py does",
@@ -280,10 +287,11 @@ def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch, write_runs, caps
 
 
 @pytest.mark.parametrize("page", [page for page in GUIDE if blocks(page, "yaml")], ids=named)
-def test_plans_in_the_pages_can_be_read(page, tmp_path):
+def test_plans_and_corpora_in_the_pages_can_be_read(page, tmp_path):
     for body in blocks(page, "yaml"):
-        (tmp_path / "run.yaml").write_text(body, encoding="utf-8")
-        assert foretrain.RunConfig.load(tmp_path / "run.yaml").name
+        (tmp_path / "page.yaml").write_text(body, encoding="utf-8")
+        kind = foretrain.Corpus if "\ndomains:" in body else foretrain.RunConfig
+        assert kind.load(tmp_path / "page.yaml").name
 
 
 # paths
