@@ -16,7 +16,6 @@ from ...core.quantity import LEVELS, Quantity
 from ...core.summary import Summarised, with_interval
 from ...core.units import format_count
 from ...core.version import __version__
-from ...datasets.facts.corpora import kinds_of
 from ..cluster.cluster_estimate import CLUSTER_KEYS, ClusterEstimate
 from ..cluster.estimate import DRAWS, PlannedStep, estimate
 from ..cluster.layout_choice import missing
@@ -39,6 +38,7 @@ from .law_inputs import planned, run_columns, split_columns
 from .stages.branches import BranchForecast, branch_forecasts
 from .stages.one_text import as_one_text
 from .stages.stage_warnings import stage_warnings
+from .strategies import Strategy, strategies
 from .text_warnings import text_warnings
 from .unread import setting_warnings, unread_warnings
 
@@ -121,6 +121,8 @@ class Forecast(Summarised):
     """The ends of runs that leave this one on its way, such as earlier cooldowns."""
     adjustments: tuple[Effect, ...] = ()
     """What batch, learning rate and optimizer do to the loss of the main target, where no law of its reads them."""
+    strategies: tuple[Strategy, ...] = ()
+    """The levels that a law of the main target tells apart and the plan is at, such as its selection of documents."""
     recommended: Mapping[str, float] = field(default_factory=dict)
     """Batch, AdamW's learning rate and critical batch that suit such a run; empty where a law of its reads them."""
 
@@ -191,6 +193,7 @@ class Forecast(Summarised):
             "extrapolation_gap_decades": self.extrapolation_gap_decades,
             "branches": [one.to_dict() for one in self.branches],
             "adjustments": [one.to_dict(told.get(one.name)) for one in self.adjustments],
+            "strategies": [one.to_dict() for one in self.strategies],
             "recommended_settings": dict(self.recommended),
             "training_flops": self.config.training_flops,
             "params_total": model.params_total,
@@ -283,6 +286,8 @@ def forecast(
     warnings += [said for name, said in sentences(of_settings).items() if reads_text or name != DataStages.name]
     warnings += unread_warnings(text, predictor, of_settings)
     warnings += stage_warnings(config, reads_text)
+    of_strategies = strategies(config, predictor, main, columns)
+    warnings += [one.warning for one in of_strategies if one.warning is not None]
     warnings += predictor.notes
 
     return Forecast(
@@ -294,6 +299,7 @@ def forecast(
         cluster=cluster,
         cluster_missing=lacking,
         adjustments=of_settings,
+        strategies=of_strategies,
         recommended=recommended(config, next(iter(predictor.parts(main).values())), columns),
         prediction=of_main,
         params_fitted=float(columns["params"][0]),
@@ -364,8 +370,6 @@ def _mix_warnings(config: RunConfig, predictor: Predictor, columns: Mapping[str,
     """What to know of the mix: that it isn't used, or that part of it is new."""
     of_mix = [model for model in predictor.models.values() if model.fit.law.domains]
     if config.data.mix is not None and not of_mix:
-        if predictor.about.get("text_of_plan") and config.data.corpus is None and kinds_of(config.data.mix) is not None:
-            return []  # it says what the corpus consists of
         return []  # `unread_warnings` says so
     new: set[str] = set()
     for model in of_mix:
