@@ -9,6 +9,7 @@ strictness: the best share kept, by budget
 subset: the subset refreshed during training, gain per FLOP
 scale: a million documents on two cores
 survival: a campaign over five selections that is killed, and goes on
+levels: a law's effects of levels where they are known, of levels that no run had too
 
 Each part is a module of `_selection/` with `main(options: list[str]) -> list[str]`, which prints its table and returns
 what it missed. Parts read the shared corpora in place.
@@ -23,7 +24,7 @@ import sys
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is there: one thread, so that seconds mean something
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-PARTS = ("screening", "judge", "proxies", "strictness", "subset", "scale", "survival")
+PARTS = ("screening", "judge", "proxies", "strictness", "subset", "scale", "survival", "levels")
 
 
 def main() -> None:

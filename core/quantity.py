@@ -81,6 +81,16 @@ class Difference(Quantity):
 
     The share of them below 0, with half of those at 0, is `chance_lower` to within one of them."""
 
+    @property
+    def verdict(self) -> str:
+        """`better` where the 90 % interval lies below 0, `worse` where above; `undecided` where it contains 0.
+
+        >>> Difference(-0.02, {0.9: (-0.05, 0.01)}, 0.86).verdict
+        'undecided'
+        """
+        low, high = self.intervals[0.9]
+        return "better" if high < 0.0 else "worse" if low > 0.0 else "undecided"
+
     @classmethod
     def around(cls, centre: float, draws: np.ndarray) -> Difference:
         """Intervals and chance of equally likely draws of a difference, moved so that their median is `centre`."""

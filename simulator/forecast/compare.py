@@ -7,7 +7,7 @@ cluster is, what it costs. So a difference is far better known than the two numb
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from ..config.run_config import RunConfig
 from ..predictor.predictor import Predictor
 from .cluster_differences import CLUSTER_FIGURES, OnMachines, cluster_differences
 from .forecast import DomainForecast, Forecast, forecast
+from .strategies import undecided_notes
 from .together import LossDraws, predict_together
 
 __all__ = ["FIGURES", "Comparison", "compare", "differences", "figures"]
@@ -142,12 +143,15 @@ def compare(
             which = f"plan {number}" if run.name is None else f"plan {number} ({run.name})"
             raise type(error)("\n".join(f"{which}: {line}" for line in str(error).splitlines())) from error
     target = found[0].main
-    return Comparison(
+    comparison = Comparison(
         forecasts=tuple(found),
         target=target,
         differences=differences(found, predictor, step_times, target),
         notes=tuple(_notes(found, target)),
     )
+    of_loss = [its.get("loss_nats") for its in comparison.differences]
+    undecided = undecided_notes(comparison.names, [one.strategies for one in found], of_loss)
+    return replace(comparison, notes=(*comparison.notes, *undecided))
 
 
 def figures(one: Forecast, target: str) -> dict[str, Quantity]:

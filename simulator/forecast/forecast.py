@@ -39,6 +39,7 @@ from .law_inputs import planned, run_columns, split_columns
 from .stages.branches import BranchForecast, branch_forecasts
 from .stages.one_text import as_one_text
 from .stages.stage_warnings import stage_warnings
+from .strategies import Strategy, strategies
 from .text_warnings import text_warnings
 from .unread import setting_warnings, unread_warnings
 
@@ -121,6 +122,8 @@ class Forecast(Summarised):
     """The ends of runs that leave this one on its way, such as earlier cooldowns."""
     adjustments: tuple[Effect, ...] = ()
     """What batch, learning rate and optimizer do to the loss of the main target, where no law of its reads them."""
+    strategies: tuple[Strategy, ...] = ()
+    """The levels that a law of the main target tells apart and the plan is at, such as its selection of documents."""
     recommended: Mapping[str, float] = field(default_factory=dict)
     """Batch, AdamW's learning rate and critical batch that suit such a run; empty where a law of its reads them."""
 
@@ -196,6 +199,7 @@ class Forecast(Summarised):
             "extrapolation_gap_decades": self.extrapolation_gap_decades,
             "branches": [one.to_dict() for one in self.branches],
             "adjustments": [one.to_dict(told.get(one.name)) for one in self.adjustments],
+            "strategies": [one.to_dict() for one in self.strategies],
             "recommended_settings": dict(self.recommended),
             "training_flops": self.config.training_flops,
             "judging": None if self.judging is None else self.judging.to_dict(),
@@ -289,6 +293,8 @@ def forecast(
     warnings += [said for name, said in sentences(of_settings).items() if reads_text or name != DataStages.name]
     warnings += unread_warnings(text, predictor, of_settings)
     warnings += stage_warnings(config, reads_text)
+    of_strategies = strategies(config, predictor, main, columns)
+    warnings += [one.warning for one in of_strategies if one.warning is not None]
     warnings += predictor.notes
 
     return Forecast(
@@ -300,6 +306,7 @@ def forecast(
         cluster=cluster,
         cluster_missing=lacking,
         adjustments=of_settings,
+        strategies=of_strategies,
         recommended=recommended(config, next(iter(predictor.parts(main).values())), columns),
         prediction=of_main,
         params_fitted=float(columns["params"][0]),

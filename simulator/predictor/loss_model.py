@@ -102,6 +102,21 @@ class LossModel:
         shared += of_levels.T @ of_levels
         return replace(predicted, correlation=_correlation(shared, predicted.scale))
 
+    def sd_between(self, columns: Columns) -> float:
+        """Sd of the difference in log loss of two runs, `(2,)`, that differ in levels of categories alone.
+
+        What is open of the law, and of a level that no fitted run had: neither run's own luck is part of it.
+        """
+        columns = check_levels(self.fit, check_domains(self.fit, columns))
+        by_law = self.fit.log_loss(columns)
+        gap = extrapolation_decades(dict(self.fitted_ranges), columns)
+        _, apart = self._between_forms(columns, by_law, gap)
+        shared = self._shared(columns, by_law, gap)
+        variance = shared[0, 0] + shared[1, 1] - 2.0 * shared[0, 1]
+        for errors in (apart, error_of_new_levels(self.fit, columns)):
+            variance += (np.diff(errors, axis=1) ** 2).sum()
+        return float(np.sqrt(max(variance, 0.0)))
+
     def _predict_from_posterior(self, misfit: Misfit, columns: Columns, joint: bool) -> LossPrediction:
         """Predict from the draws of a posterior, which say all that is open: how far out a run is needs no extra."""
         centre, covariance = predicted(self.fit, misfit, columns)

@@ -83,6 +83,7 @@ def forecast_view(result: Forecast) -> RenderableType:
         blocks.append(Text(f"on {machines_text(cluster)}"))
         blocks += [Text("  ") + line for line in cluster_lines(cluster)]
     blocks.append(_basis(result))
+    blocks += [Text(one.sentence, style="dim") for one in result.strategies]
     blocks += [Text(f"! {warning}", style="yellow") for warning in result.warnings]
     if cluster is not None:
         blocks += notes_lines(cluster)

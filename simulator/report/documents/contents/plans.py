@@ -182,8 +182,9 @@ def _fits(plan: Forecast) -> str:
 
 
 def notes(plan: Forecast) -> tuple[tuple[Note, ...], tuple[Note, ...]]:
-    """Warnings of a plan, and what was taken without being stated."""
-    taken = [] if plan.cluster is None else list(plan.cluster.notes)
+    """Warnings of a plan, and what it rests on: its strategies, and what was taken without being stated."""
+    taken = [one.sentence for one in plan.strategies]
+    taken += [] if plan.cluster is None else plan.cluster.notes
     times = f"by a factor of {words.plain(10**plan.extrapolation_gap_decades)}"
     warnings = [_DECADES.sub(times, text) for text in plan.warnings]
     return tuple(Note.of(text) for text in warnings), tuple(Note.of(text) for text in taken)
