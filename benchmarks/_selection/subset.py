@@ -28,7 +28,7 @@ from foretrain.proxies.settings import EngineSettings
 from foretrain.proxies.subset import Subset
 from scipy.stats import t
 
-from .pool import NOISE, SHARES, Pool, make_pool
+from .pool import NOISE, SHARES, SIZE_BYTES, Pool, make_pool
 
 __all__ = ["main"]
 
@@ -69,17 +69,20 @@ def main(options: list[str]) -> list[str]:
     parser.add_argument("--tokens", type=float, default=0.6e6, help="trained on with a subset")
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--keep", type=float, default=0.5)
+    parser.add_argument("--bytes", type=float, default=SIZE_BYTES, help="of the pool; with few, text is repeated")
     parser.add_argument("--pools", nargs="+", choices=["noisy", "cleaned"], default=["noisy", "cleaned"])
     words = parser.parse_args(options)
     shape = _shape(words.width)
     print(
-        f"{shape.params_total / 1e3:.0f}k parameters, {words.tokens / 1e6:.2g}M tokens, keep {words.keep:g}, warm-up,"
+        f"{shape.params_total / 1e3:.0f}k parameters, {words.tokens / 1e6:.2g}M tokens of pools of "
+        f"{words.bytes / 1e6:.2g} MB with their noise, keep {words.keep:g}, warm-up,"
         f" refresh .2; {words.seeds} paired seeds; nats per byte, {LEVEL:.0%} intervals of the differences to all text"
     )
     missed = []
     for name in words.pools:
         started = time.process_time()
-        runs = [_trained(seed, name == "cleaned", shape, words.tokens, words.keep) for seed in range(words.seeds)]
+        seeds = range(words.seeds)
+        runs = [_trained(seed, name == "cleaned", int(words.bytes), shape, words.tokens, words.keep) for seed in seeds]
         widest = _show(name, runs)
         print(f"  {time.process_time() - started:.0f} CPU seconds")
         if widest > VISIBLE:
@@ -94,10 +97,12 @@ def _shape(width: int) -> Architecture:
     )  # fmt: skip
 
 
-def _trained(seed: int, cleaned: bool, shape: Architecture, tokens: float, keep: float) -> dict[str, _Run]:
+def _trained(
+    seed: int, cleaned: bool, size_bytes: int, shape: Architecture, tokens: float, keep: float
+) -> dict[str, _Run]:
     """The runs of a seed on its own pool, by measure; `all` is the one without a subset."""
     with tempfile.TemporaryDirectory(prefix="subset-") as folder:
-        pool = make_pool(Path(folder), seed, cleaned=cleaned)
+        pool = make_pool(Path(folder), seed, size_bytes, cleaned)
         store = prepare(pool.corpus, Path(folder, "tokens"))
         shape = shape.model_copy(update={"vocab_size": store.vocab_size})
         batch_tokens = _BATCH * shape.context_length
