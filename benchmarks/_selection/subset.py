@@ -10,6 +10,7 @@ clean selection gains (notes on selections). That nothing is gained is a result,
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 import time
 from dataclasses import dataclass
@@ -19,14 +20,15 @@ import numpy as np
 from foretrain.core.model.architecture import Architecture
 from foretrain.datasets.tokens.prepare import prepare
 from foretrain.datasets.tokens.store import TokenStore
-from foretrain.proxies.engine import train_group
+from foretrain.proxies.engine._group import TrainingGroup
+from foretrain.proxies.engine._hardware import resolve
 from foretrain.proxies.results import Validation
 from foretrain.proxies.runs import ProxyRun, Recipe
 from foretrain.proxies.settings import EngineSettings
 from foretrain.proxies.subset import Subset
 from scipy.stats import t
 
-from .pool import SHARES, make_pool
+from .pool import NOISE, SHARES, SIZE_BYTES, Pool, make_pool
 
 __all__ = ["main"]
 
@@ -34,6 +36,7 @@ VISIBLE = 0.063  # nats per byte: the gain of a clean selection, which an interv
 MEASURES = ("loss", "change")
 LEVEL = 0.9  # of the intervals
 _LONGER = 2.2  # times as many tokens without a subset: what scoring by change costs is 2.07 at keep .5, warm-up .2
+_BATCH = 8  # sequences
 _POINTS = 9  # of the curve without a subset
 
 
@@ -46,6 +49,8 @@ class _Run:
     natural: np.ndarray
     topics: np.ndarray
     seconds: dict[str, float]
+    noise: np.ndarray | None
+    """Share of what was drawn from the subsets that is noise, by kind; None without one."""
 
     def at(self, flops: float, losses: np.ndarray) -> float:
         """The loss after so many FLOPs, straight between validations in log FLOPs."""
@@ -64,17 +69,20 @@ def main(options: list[str]) -> list[str]:
     parser.add_argument("--tokens", type=float, default=0.6e6, help="trained on with a subset")
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--keep", type=float, default=0.5)
+    parser.add_argument("--bytes", type=float, default=SIZE_BYTES, help="of the pool; with few, text is repeated")
     parser.add_argument("--pools", nargs="+", choices=["noisy", "cleaned"], default=["noisy", "cleaned"])
     words = parser.parse_args(options)
     shape = _shape(words.width)
     print(
-        f"{shape.params_total / 1e3:.0f}k parameters, {words.tokens / 1e6:.2g}M tokens, keep {words.keep:g}, warm-up,"
+        f"{shape.params_total / 1e3:.0f}k parameters, {words.tokens / 1e6:.2g}M tokens of pools of "
+        f"{words.bytes / 1e6:.2g} MB with their noise, keep {words.keep:g}, warm-up,"
         f" refresh .2; {words.seeds} paired seeds; nats per byte, {LEVEL:.0%} intervals of the differences to all text"
     )
     missed = []
     for name in words.pools:
         started = time.process_time()
-        runs = [_trained(seed, name == "cleaned", shape, words.tokens, words.keep) for seed in range(words.seeds)]
+        seeds = range(words.seeds)
+        runs = [_trained(seed, name == "cleaned", int(words.bytes), shape, words.tokens, words.keep) for seed in seeds]
         widest = _show(name, runs)
         print(f"  {time.process_time() - started:.0f} CPU seconds")
         if widest > VISIBLE:
@@ -89,12 +97,16 @@ def _shape(width: int) -> Architecture:
     )  # fmt: skip
 
 
-def _trained(seed: int, cleaned: bool, shape: Architecture, tokens: float, keep: float) -> dict[str, _Run]:
+def _trained(
+    seed: int, cleaned: bool, size_bytes: int, shape: Architecture, tokens: float, keep: float
+) -> dict[str, _Run]:
     """The runs of a seed on its own pool, by measure; `all` is the one without a subset."""
     with tempfile.TemporaryDirectory(prefix="subset-") as folder:
-        pool = make_pool(Path(folder), seed, cleaned=cleaned)
+        pool = make_pool(Path(folder), seed, size_bytes, cleaned)
         store = prepare(pool.corpus, Path(folder, "tokens"))
         shape = shape.model_copy(update={"vocab_size": store.vocab_size})
+        batch_tokens = _BATCH * shape.context_length
+        tokens = math.ceil(tokens / batch_tokens) * batch_tokens  # whole steps, to compare after equally many
         found = {}
         for measure in ("all", *MEASURES):
             subset = None if measure == "all" else Subset(warmup=0.2, keep=keep, refresh=0.2, measure=measure)
@@ -104,28 +116,56 @@ def _trained(seed: int, cleaned: bool, shape: Architecture, tokens: float, keep:
                 shape=shape,
                 recipe=Recipe(lr=0.01, subset=subset),
                 tokens=length,
+                batch_sequences=_BATCH,
                 evaluate_at=() if subset else (*np.geomspace(tokens / 3, length, _POINTS).tolist(), tokens),
                 mix={"pool": 1.0},
                 seed=seed,
             )
-            found[measure] = _measured(run, store, Path(folder, "checkpoint"))
+            found[measure] = _measured(run, store, _noise_of_windows(pool, store, shape.context_length))
     return found
 
 
-def _measured(run: ProxyRun, store: TokenStore, checkpoint: Path) -> _Run:
-    (result,) = train_group(
-        [run], store, EngineSettings(device="cpu", precision="fp32", eval_tokens=32_000), checkpoint
-    )
-    assert result.status == "ok", f"seed {run.seed}, {run.run_id}: diverged"
+def _measured(run: ProxyRun, store: TokenStore, noise_of: dict[bytes, np.ndarray]) -> _Run:
+    """Train a run and note what it draws; `noise_of` says how much of each window is noise, by kind."""
+    settings = EngineSettings(device="cpu", precision="fp32", eval_tokens=32_000)
+    group = TrainingGroup([run], store, settings, resolve(settings, [run]))
+    starts = {} if run.recipe.subset is None else dict(run.recipe.subset.spans(run.steps))
+    drawn: list[np.ndarray] = []
+    while not group.finished:
+        begin, stop = group.step, starts.get(group.step)
+        group.advance()
+        if stop is not None and group.subsets is not None:
+            (rows,) = group.subsets.rows(begin * run.batch_sequences, stop * run.batch_sequences)
+            drawn += [noise_of[window.tobytes()] for window in rows]
+    assert group.diverged_steps() == [None], f"seed {run.seed}, {run.run_id}: diverged"
     forward = run.shape.forward_flops_per_token()
-    points = result.evaluations
+    (points,) = group.evaluations
     return _Run(
         tokens=np.array([point.tokens for point in points]),
         flops=np.array([forward * (3 * point.tokens + point.scored_tokens) for point in points]),
         natural=np.array([point.losses["pool"].mean_nats for point in points]),
         topics=np.array([_topics(point) for point in points]),
-        seconds=dict(result.engine["seconds"]),
+        seconds=dict(group.stopwatch.seconds()),
+        noise=np.mean(drawn, axis=0) if drawn else None,
     )
+
+
+def _noise_of_windows(pool: Pool, store: TokenStore, context_length: int) -> dict[bytes, np.ndarray]:
+    """Share of each training window's tokens that is noise, by kind, under the window's bytes."""
+    labels, seen = [], set()
+    for text, noise in zip(pool.texts, pool.noise, strict=True):
+        if (plain := " ".join(text.split())) not in seen:  # as `prepare` leaves out repeats
+            labels.append(np.full(len(text.encode()) + 1, noise))  # and the end of the document
+            seen.add(plain)
+    label = np.concatenate(labels)
+    assert len(label) == store.count("pool", "train"), "the documents don't make the tokens"
+    is_of_kind = np.stack([label == kind for kind in NOISE], 1)
+    windows = store.windows("pool", "train", context_length)
+    shares = {}
+    for number, window in enumerate(windows.gather(np.arange(len(windows)))):
+        start = number * context_length
+        shares[window.tobytes()] = is_of_kind[start : start + context_length].mean(0)
+    return shares
 
 
 def _topics(point: Validation) -> float:
@@ -135,18 +175,9 @@ def _topics(point: Validation) -> float:
 def _show(name: str, runs: list[dict[str, _Run]]) -> float:
     """Print what was found on a pool; return half the width of the widest interval at equal tokens."""
     print(f"{name} pool: all text {_curve([seed['all'] for seed in runs])}")
-    head = (
-        "subset by",
-        "natural",
-        "- all",
-        "topics",
-        "- all",
-        "FLOPs",
-        "- all, equal FLOPs",
-        "worth",
-        "scoring s, of all",
-    )
-    print("  {:10}{:>9}{:>17}{:>9}{:>17}{:>8}{:>20}{:>7}{:>19}".format(*head))
+    titles = ("natural", "- all", "topics", "- all", "FLOPs", "- all, equal FLOPs", "worth", "scoring s, of all")
+    noise_title = f"noise drawn, % ({', '.join(NOISE)})"
+    print("  {:10}{:>9}{:>17}{:>9}{:>17}{:>8}{:>20}{:>7}{:>19}".format("subset by", *titles) + f"{noise_title:>46}")
     widest = 0.0
     for measure in MEASURES:
         pairs = [(seed["all"], seed[measure]) for seed in runs]
@@ -160,10 +191,13 @@ def _show(name: str, runs: list[dict[str, _Run]]) -> float:
         other, other_half = _interval([mine - theirs for mine, theirs in topics])
         level, level_half = _interval(equal)
         widest = max(widest, half)
+        noise = 100 * np.mean([of.noise for _, of in pairs], axis=0)
+        noise_drawn = f"{noise.sum():.0f} ({', '.join(f'{part:.0f}' for part in noise)})"
         print(
             f"  {measure:10}{np.mean([mine for mine, _ in natural]):9.3f}{difference:+9.3f} ±{half:6.3f}"
             f"{np.mean([mine for mine, _ in topics]):9.3f}{other:+9.3f} ±{other_half:6.3f}{np.mean(flops):8.2f}"
             f"{level:+12.3f} ±{level_half:6.3f}{np.mean(worth):7.2f}{np.mean(spent[0]):11.1f} {np.mean(spent[1]):7.1f}"
+            f"{noise_drawn:>46}"
         )
     return widest
 

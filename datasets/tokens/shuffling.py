@@ -54,7 +54,7 @@ def shuffled_epochs(numbers: np.ndarray, sizes: np.ndarray, keys: np.ndarray) ->
     """As `shuffled`, for numbers without an end, (n,) from 0: each `sizes` of them are an epoch in another order.
 
     >>> shuffled_epochs(np.arange(6), np.full(6, 3), np.full(6, 3, np.uint64)).tolist()
-    [2, 0, 1, 2, 1, 0]
+    [0, 2, 1, 1, 0, 2]
     """
     epoch = numbers // sizes
     return shuffled(numbers - epoch * sizes, sizes, keys + epoch.astype(np.uint64) * _EPOCH_STEP)
