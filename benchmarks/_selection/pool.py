@@ -31,6 +31,7 @@ VALIDATION_BYTES = 64_000  # of each topic
 BYTES_PER_COPIED = SIZE_BYTES / 6  # one document of so many bytes of the pool is copied: six in the default pool
 _SHORTEST, _LONGEST = 600, 1_900  # bytes of a document
 _COPIED = (900, 1_150)  # bytes of a document that is copied, so that each has about 36 copies
+_LINES, _LINE_ABSENT = 12, 0.1  # lines of a page of boilerplate, and how often one is absent
 _EDITED = 4  # words changed in a near-copy
 
 
@@ -183,16 +184,19 @@ _TEMPLATES = (
 
 
 def _boilerplate(rng: np.random.Generator) -> Iterator[str]:
-    """Documents of what surrounds the text of web pages, without end."""
+    """Pages that hold nothing but what surrounds text, without end: a site repeats the same lines on every page, but
+    for names and numbers, in an order of its own."""
+    layouts = {site: rng.permutation(_TEMPLATES)[:_LINES].tolist() for site in _SITES}
     while True:
-        site, size = str(rng.choice(_SITES)), int(rng.integers(900, 1_500))
-        document = ""
-        while len(document) < size:
-            menu = " | ".join(rng.choice(_PLACES, 6, replace=False))
-            slots = {"site": site, "year": rng.integers(2005, 2026), "menu": menu}
-            template = _TEMPLATES[rng.integers(len(_TEMPLATES))]
-            document += template.format(**slots, count=rng.integers(2, 999), small=rng.integers(2, 9)) + "\n"
-        yield document.strip()
+        site = str(rng.choice(_SITES))
+        menu = " | ".join(rng.choice(_PLACES, 6, replace=False))
+        slots = {"site": site, "year": rng.integers(2005, 2026), "menu": menu}
+        lines = [
+            line.format(**slots, count=rng.integers(2, 999), small=rng.integers(2, 9))
+            for line in layouts[site]
+            if rng.random() > _LINE_ABSENT
+        ]
+        yield "\n".join(lines)
 
 
 def _write(path: Path, rows: Iterable[dict[str, str]]) -> None:
