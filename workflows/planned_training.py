@@ -121,6 +121,9 @@ def planned_proxy(project: Project, plan: RunConfig, most_s: float) -> PlannedPr
     stocks = _stocks(plan, mix)
     check_epochs(mix, plan.data.tokens, domains, "data.tokens")
     notes += _repeats(plan, mix, stocks, domains)
+    if plan.data.selection is not None:
+        kind = plan.data.selection.kind
+        notes.append(f"data.selection: the project's text is taken to be selected by {kind} as its corpora state it")
     batch = _batch_sequences(plan.optim.batch_tokens, shape.context_length) or space.batch_sequences
     planned = ProxyRun(
         run_id="planned",
@@ -187,18 +190,19 @@ def _shape(project: Project, plan: RunConfig, vocab_size: int) -> tuple[Architec
 
 
 def _stocks(plan: RunConfig, mix: Mapping[str, float]) -> dict[str, float]:
-    """Distinct tokens by domain, where the plan states them."""
-    if plan.data.unique_tokens is None:
-        return dict(plan.data.unique_tokens_by_domain or {})
+    """Distinct tokens by domain that the plan's selection keeps, where the plan states them."""
+    stock = plan.data.kept_tokens
+    if stock is None:
+        return dict(plan.data.kept_tokens_by_domain or {})
     used = [domain for domain, share in mix.items() if share > 0]
-    if plan.data.unique_tokens >= plan.data.tokens:
+    if stock >= plan.data.tokens:
         return {}
     if len(used) > 1:
         raise ConfigError(
-            f"data.unique_tokens: got {format_count(plan.data.unique_tokens)} for {len(used)} domains; expected "
+            f"data.unique_tokens: got {format_count(stock)} for {len(used)} domains; expected "
             "data.unique_tokens_by_domain, for which of them repeats can't be told"
         )
-    return {used[0]: plan.data.unique_tokens}
+    return {used[0]: stock}
 
 
 def _repeats(

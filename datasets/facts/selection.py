@@ -70,6 +70,8 @@ class SelectionFacts:
     def gain(self, keeps: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """The log of the factor by which tokens count more `(n,)`, and one sd of it.
 
+        A step that is stricter than what is published gains no more than that, and is more in doubt.
+
         Args:
             keeps: What each step keeps, as `keeps` gives it, of n selections `(n,)`; NaN where one lacks the step.
 
@@ -81,7 +83,7 @@ class SelectionFacts:
         for step, keep in keeps.items():
             about = self._of(step)
             share = selection_intensity(np.where(np.isfinite(keep), keep, 1.0)) / selection_intensity(about["keep"])
-            total = total + about["log_gain"] * share
+            total = total + about["log_gain"] * np.minimum(share, 1.0)
             variance = variance + (about["sd"] * share) ** 2
         return np.minimum(total, self.facts["most_log_gain"]["value"]), np.sqrt(variance)
 

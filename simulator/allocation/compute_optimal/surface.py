@@ -208,11 +208,16 @@ class LossSurface:
         return planned_loss(self.config, self.predictor, self.target, columns, joint)
 
     def as_tuned(self) -> LossSurface:
-        """The same with batch, rate and optimizer as tuned in every run: where a size is asked for, they follow it."""
-        if not any(is_stated(name) for name in self.stated):
+        """The same with batch, rate and optimizer as tuned in every run: where a size is asked for, they follow it.
+
+        The text stays selected as it is.
+        """
+        of_text = {name for name in self.stated if name.startswith("data.selection")}
+        if not any(is_stated(name) for name in self.stated.keys() - of_text):
             return self
         note = "batch, learning rate and optimizer are taken as tuned in every run but the plan's own"
-        return replace(self, stated={}, notes=(note, *self.notes))
+        kept = {name: value for name, value in self.stated.items() if name in of_text or not is_stated(name)}
+        return replace(self, stated=kept if of_text else {}, notes=(note, *self.notes))
 
     @property
     def of_settings(self) -> str:

@@ -12,6 +12,7 @@ from ....core.errors import InfeasibleError
 from ....core.model.architecture import Architecture
 from ....core.model.shape_family import family_shape
 from ...config.run_config import RunConfig
+from ...config.selection import NOT_SELECTED
 from ..under_limits.affordable import AffordableSteps, with_shape, with_tokens
 from ..under_limits.devices import with_devices
 
@@ -52,6 +53,7 @@ def knobs(config: RunConfig, steps: AffordableSteps) -> Iterator[Knob]:
         yield _count(config, steps)
     yield from _price(config)
     yield _failures(config)
+    yield from _keep(config)
     for domain, stock in (config.data.unique_tokens_by_domain or {}).items():
         yield _stock(config, domain, stock)
     for domain in config.data.mix or {}:
@@ -177,6 +179,18 @@ def _stock(config: RunConfig, domain: str, stock: float) -> Knob:
         return _plain(_with(config, "data", unique_tokens_by_domain=stocks), stock * by)
 
     return Knob(f"data.unique_tokens_by_domain.{domain}", stock, moved)
+
+
+def _keep(config: RunConfig) -> Iterator[Knob]:
+    selection = config.data.selection
+    if selection is None or selection.kind == NOT_SELECTED:
+        return
+
+    def moved(by: float) -> tuple[RunConfig, float, str | None]:
+        keep = min(selection.keep * by, 1.0)
+        return _plain(_with(config, "data", selection=selection.model_copy(update={"keep": keep})), keep)
+
+    yield Knob("data.selection.keep", selection.keep, moved)
 
 
 def _share(config: RunConfig, domain: str) -> Knob:

@@ -74,7 +74,7 @@ def judging(config: RunConfig) -> Judging | None:
     >>> data = {"tokens": "30B", "unique_tokens": "1T", "selection": {"kind": "judge", "keep": 0.3}}
     >>> found = judging(RunConfig.from_mapping({"model": {"params": "7B"}, "data": data}))
     >>> found.sentence
-    'a judge of 3.00B parameters scores 100B tokens before the run: 6.00e+20 FLOPs'
+    'a judge of 3.00B parameters scores 100B tokens before the run: 6.00e20 FLOPs'
     """
     selection = config.data.selection
     if selection is None:

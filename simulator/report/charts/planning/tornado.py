@@ -16,6 +16,7 @@ from ..plain import at_px, plain_view
 __all__ = ["knob_in_words", "tornado_picture"]
 
 _WORDS = {
+    "data.selection.keep": "share of text kept",
     "data.tokens": "training tokens",
     "data.unique_tokens": "distinct tokens",
     "energy.usd_per_kwh": "electricity price",
