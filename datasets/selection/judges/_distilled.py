@@ -65,7 +65,9 @@ def distil(texts: Texts, labels: np.ndarray, what: str, seed: int) -> Judged:
 def _classes(labels: np.ndarray, place: str) -> np.ndarray:
     """0 or 1 for each label `(n,)`: as it stands, or by the half that a score lies in."""
     if len(labels) < FEWEST_LABELS:
-        raise CorpusError(f"{place}: {len(labels)} labels are of documents that reach it; expected {FEWEST_LABELS}")
+        raise CorpusError(
+            f"{place}: {len(labels)} of its labels are of documents that reach it; expected {FEWEST_LABELS} at least"
+        )
     if (labels == labels[0]).all():
         raise CorpusError(f"{place}: all {len(labels)} labels are {labels[0]:g}; expected two classes, or scores")
     if np.isin(labels, (0, 1)).all():
