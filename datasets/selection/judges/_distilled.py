@@ -26,7 +26,7 @@ _FEWEST_OF_A_CLASS = 5  # one in each fold
 _FOLDS = 5
 _STRENGTHS = (0.1, 1.0, 10.0, 100.0)  # C, inverse regularisation; cross-validation chooses
 _FEATURES = 2**18
-_BATCH = 256  # documents whose features are held at once
+_BATCH = 128  # documents whose features are held at once
 # Scripts that put no blanks between words are read by character, then words and signs each by themselves.
 _UNSPACED = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff"
 _WORDS = rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+|[^\w\s]"
