@@ -15,10 +15,16 @@ if TYPE_CHECKING:
     from .architectures import check_architecture
     from .executors import check_executor
     from .laws import check_law
+    from .steps import check_step
 
-__all__ = ["check_architecture", "check_executor", "check_law"]
+__all__ = ["check_architecture", "check_executor", "check_law", "check_step"]
 
-_HOMES = {"check_architecture": "architectures", "check_executor": "executors", "check_law": "laws"}
+_HOMES = {
+    "check_architecture": "architectures",
+    "check_executor": "executors",
+    "check_law": "laws",
+    "check_step": "steps",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -26,7 +26,7 @@ _FEWEST_OF_A_CLASS = 5  # one in each fold
 _FOLDS = 5
 _STRENGTHS = (0.1, 1.0, 10.0, 100.0)  # C, inverse regularisation; cross-validation chooses
 _FEATURES = 2**18
-_BATCH = 256  # documents whose features are held at once
+_BATCH = 128  # documents whose features are held at once
 # Scripts that put no blanks between words are read by character, then words and signs each by themselves.
 _UNSPACED = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff"
 _WORDS = rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+|[^\w\s]"
@@ -65,7 +65,9 @@ def distil(texts: Texts, labels: np.ndarray, what: str, seed: int) -> Judged:
 def _classes(labels: np.ndarray, place: str) -> np.ndarray:
     """0 or 1 for each label `(n,)`: as it stands, or by the half that a score lies in."""
     if len(labels) < FEWEST_LABELS:
-        raise CorpusError(f"{place}: {len(labels)} labels are of documents that reach it; expected {FEWEST_LABELS}")
+        raise CorpusError(
+            f"{place}: {len(labels)} of its labels are of documents that reach it; expected {FEWEST_LABELS} at least"
+        )
     if (labels == labels[0]).all():
         raise CorpusError(f"{place}: all {len(labels)} labels are {labels[0]:g}; expected two classes, or scores")
     if np.isin(labels, (0, 1)).all():
