@@ -14,6 +14,7 @@ import foretrain
 import numpy as np
 import pytest
 from foretrain.cli import simulate
+from foretrain.core.reading.yaml_reader import loads_yaml
 
 ROOT = Path(__file__).parents[1]
 DECISIONS = sorted((ROOT / "docs/decisions").glob("*.md"))
@@ -290,6 +291,10 @@ def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch, write_runs, caps
 def test_plans_and_corpora_in_the_pages_can_be_read(page, tmp_path):
     for body in blocks(page, "yaml"):
         (tmp_path / "page.yaml").write_text(body, encoding="utf-8")
+        if body.startswith("selections:"):
+            space = {"corpora": "corpora.yaml", "tokens": ["1M"], "widths": [64], **loads_yaml(body)}
+            assert foretrain.ProxySpace.from_mapping(space).selections
+            continue
         kind = foretrain.Corpus if "\ndomains:" in body else foretrain.RunConfig
         assert kind.load(tmp_path / "page.yaml").name
 

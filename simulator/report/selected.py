@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from ...core.output.plain import visible
 from ...datasets.selection.derived.result import Derived
 from ...datasets.selection.selection import StepOutcome
@@ -26,7 +28,7 @@ __all__ = [
     "step_rows",
 ]
 
-STEPS = ("domain", "step", "documents", "kept", "share of documents", "text", "kept", "share of text")
+STEPS = ("step", "documents kept", "share", "text kept", "share")
 """Headings of `step_rows`."""
 LENGTHS = ("domain", "documents, quartiles", "of those kept")
 """Headings of `length_rows`."""
@@ -39,7 +41,8 @@ _MOST_FACTS, _MOST_LETTERS = 60, 80
 
 def kept_in_words(found: Derived) -> str:
     """The finding, one sentence."""
-    return f"{visible(found.kind)} keeps {words.share(found.keep)} of the training text"
+    kept = f"{words.share(found.keep)} of the training text"
+    return f"{visible(found.kind)} keeps {kept}" if "/" not in found.kind else f"The steps keep {kept}"
 
 
 def plan_line(found: Derived) -> str:
@@ -50,31 +53,23 @@ def plan_line(found: Derived) -> str:
 def step_rows(found: Derived) -> Iterator[tuple[str, ...]]:
     """What each step kept of what reached it, by domain, and what all of them did where there isn't just one."""
     for name, domain in found.domains.items():
-        for outcome in domain.selection.outcomes:
-            chosen, sizes = outcome.chosen.kept, outcome.sizes_bytes
-            yield (
-                name,
-                outcome.step.name,
-                f"{len(chosen):,}",
-                f"{int(chosen.sum()):,}",
-                words.share(float(chosen.mean())),
-                words.size(int(sizes.sum())),
-                words.size(int(sizes[chosen].sum())),
-                words.share(outcome.kept_share),
-            )
-        if len(domain.selection.outcomes) == 1:
-            continue
-        kept, sizes = domain.selection.kept, domain.selection.sizes_bytes
-        yield (
-            name,
-            "in all" if domain.selection.outcomes else "none",
-            f"{len(kept):,}",
-            f"{int(kept.sum()):,}",
-            words.share(float(kept.mean())),
-            words.size(int(sizes.sum())),
-            words.size(int(sizes[kept].sum())),
-            words.share(domain.selection.kept_share),
-        )
+        selection = domain.selection
+        for outcome in selection.outcomes:
+            yield f"{name}: {outcome.step.name}", *_kept(outcome.chosen.kept, outcome.sizes_bytes)
+        if len(selection.outcomes) != 1:
+            what = "in all" if selection.outcomes else "no steps"
+            yield f"{name}: {what}", *_kept(selection.kept, selection.sizes_bytes)
+
+
+def _kept(kept: np.ndarray, sizes_bytes: np.ndarray) -> tuple[str, ...]:
+    """What is kept of documents and of their bytes `(n,)`."""
+    before, after = int(sizes_bytes.sum()), int(sizes_bytes[kept].sum())
+    return (
+        f"{int(kept.sum()):,} of {len(kept):,}",
+        words.share(float(kept.mean())),
+        f"{words.size(after)} of {words.size(before)}",
+        words.share(after / before),
+    )
 
 
 def length_rows(found: Derived) -> Iterator[tuple[str, ...]]:

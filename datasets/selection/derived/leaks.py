@@ -19,6 +19,7 @@ LARGE_PART = 0.5
 _DOUBLINGS = 6  # 64 bytes
 _FIRST_BITS = 3  # one run in eight
 _CAPACITY = 1 << 23  # runs of validation text that are held: 64 MB; beyond it every other one is, and so on
+_SLOTS_BITS = 24  # 16 MB that say at once of most runs that no validation text holds them
 _MULTIPLIER = 0x9E3779B97F4A7C15
 _POWERS = tuple(np.uint64(pow(_MULTIPLIER, 1 << doubling, 1 << 64)) for doubling in range(_DOUBLINGS))
 _VALUES = np.random.default_rng(0).integers(1, 2**64, 256, np.uint64)
@@ -42,6 +43,7 @@ class LeakFinder:
         self._bits = _FIRST_BITS
         self._digests: set[bytes] = set()
         self._runs = np.zeros(0, np.uint64)
+        self._slots = np.zeros(1 << _SLOTS_BITS, bool)
         self._new: list[np.ndarray] = []
         self._held = 0
 
@@ -68,8 +70,11 @@ class LeakFinder:
         runs = _runs(document.text, self._bits)
         if not len(runs) or not len(self._runs):
             return False
-        places = np.minimum(np.searchsorted(self._runs, runs), len(self._runs) - 1)
-        return float((self._runs[places] == runs).mean()) >= LARGE_PART
+        likely = runs[self._slots[_slot(runs)]]
+        if len(likely) < LARGE_PART * len(runs):
+            return False
+        places = np.minimum(np.searchsorted(self._runs, likely), len(self._runs) - 1)
+        return int((self._runs[places] == likely).sum()) >= LARGE_PART * len(runs)
 
     def _settle(self) -> None:
         """Sort what was added, and thin out what is more than may be held."""
@@ -79,6 +84,12 @@ class LeakFinder:
             self._bits += 1
             self._runs = self._runs[_chosen(self._runs, self._bits)]
         self._held = len(self._runs)
+        self._slots[:] = False
+        self._slots[_slot(self._runs)] = True
+
+
+def _slot(hashes: np.ndarray) -> np.ndarray:
+    return hashes >> np.uint64(64 - _SLOTS_BITS)
 
 
 def _runs(text: str, bits: int) -> np.ndarray:

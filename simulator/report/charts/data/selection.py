@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,8 +37,8 @@ def kept_picture(found: Derived) -> Picture:
         groups.append((name, after or [("no steps", 1.0)]))
     least = min(groups, key=lambda group: group[1][-1][1])
     title = f"{words.share(found.keep)} of the text is kept"
-    if len(groups) > 1:
-        title += f", {words.share(least[1][-1][1])} of {short(least[0])}"
+    if words.share(found.keep) != (of_least := words.share(least[1][-1][1])):
+        title += f", {of_least} of {short(least[0])}"
     rows = [(f"{name}, {step}", words.share(share)) for name, steps in groups for step, share in steps]
     return Picture(
         name="kept",
@@ -74,8 +75,6 @@ def lengths_picture(found: Derived) -> Picture:
 
 def _times(before: Sequence[float], after: Sequence[float]) -> float:
     """How far the median moved, as a logarithm."""
-    import math
-
     return math.log(max(after[1], 1.0) / max(before[1], 1.0))
 
 

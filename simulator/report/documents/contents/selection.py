@@ -69,13 +69,13 @@ def _sections(found: Derived) -> Iterator[Section]:
         ),
     )
     said = tuple(
-        (f"{name}: {outcome.step.name}", Numbers(("", "value"), rows))
+        (f"{name}: {outcome.step.name}", fact, value)
         for name, domain in found.domains.items()
         for outcome in domain.selection.outcomes
-        if (rows := tuple(selected.fact_rows(outcome)))
+        for fact, value in selected.fact_rows(outcome)
     )
     if said:
-        yield Section("What the steps say", tables=said)
+        yield Section("What the steps say", tables=(("", Numbers(("step", "", "value"), said)),))
     yield _leaks(found)
     gone = tuple(
         (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -20,7 +22,7 @@ def selection_view(found: Derived, report: str | None = None) -> RenderableType:
     """What `simulate data select` did; `report` is the file that tells more, if one was written."""
     amount = f"{words.size(found.bytes_kept)} of {words.size(found.bytes)}"
     title = Text(f"{selected.kept_in_words(found)}: {amount}", style="bold")
-    blocks: list[RenderableType] = [title, _table(selected.STEPS, selected.step_rows(found), 2)]
+    blocks: list[RenderableType] = [title, _table(selected.STEPS, selected.step_rows(found))]
     blocks += [Text(""), _table(selected.LENGTHS, selected.length_rows(found))]
     if len(found.domains) > 1:
         blocks += [Text(""), _table(selected.SHARES, selected.share_rows(found))]
@@ -33,10 +35,8 @@ def selection_view(found: Derived, report: str | None = None) -> RenderableType:
     return Group(*blocks, Text(selected.plan_line(found)), Text(f"in {found.folder}"))
 
 
-def _table(headings: tuple[str, ...], rows, to_the_left: int = 1) -> Table:
+def _table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Table:
     table = plain_table(*headings)
-    for column in table.columns[:to_the_left]:
-        column.justify = "left"
     for row in rows:
         add_row(table, *row)
     return table
