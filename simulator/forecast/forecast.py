@@ -24,8 +24,6 @@ from ..cluster.operations.waterfall import Waterfall, waterfall
 from ..cluster.step_time.step_model import StepTimeModel
 from ..config.run_config import RunConfig
 from ..config.text_scale import BytesPerToken, planned_bytes_per_token
-from ..laws import mix_column
-from ..predictor.domains import new_domains
 from ..predictor.loss_model import LossModel
 from ..predictor.prediction import LossPrediction
 from ..predictor.predictor import AVERAGE, Predictor
@@ -40,7 +38,7 @@ from .stages.branches import BranchForecast, branch_forecasts
 from .stages.one_text import as_one_text
 from .stages.stage_warnings import stage_warnings
 from .strategies import Strategy, strategies
-from .text_warnings import text_warnings
+from .text_warnings import mix_warnings, text_warnings
 from .unread import setting_warnings, unread_warnings
 
 _FACTS = (
@@ -286,7 +284,7 @@ def forecast(
     _refuse_what_nobody_knows(config, predictor, gap)
     warnings += text_warnings(text, predictor)
     warnings += _warnings(config, gap)
-    warnings += _mix_warnings(text, predictor, columns)
+    warnings += mix_warnings(predictor, columns)
     warnings += setting_warnings(predictor, columns)
     reads_text = _reads_text(predictor)
     # of a text that isn't read, `stage_warnings` says all there is to say
@@ -371,23 +369,6 @@ def _law_parts(model: LossModel, loss_nats: float, known: Mapping[str, np.ndarra
     if abs(cost) > _SAME_NATS:
         parts["new_domains"] = cost
     return parts
-
-
-def _mix_warnings(config: RunConfig, predictor: Predictor, columns: Mapping[str, np.ndarray]) -> list[str]:
-    """What to know of the mix: that it isn't used, or that part of it is new."""
-    of_mix = [model for model in predictor.models.values() if model.fit.law.domains]
-    if config.data.mix is not None and not of_mix:
-        return []  # it says what the corpus consists of, or `unread_warnings` says that it isn't read
-    new: set[str] = set()
-    for model in of_mix:
-        new |= set(new_domains(model.fit, columns))
-    if not new:
-        return []
-    share = sum(float(columns[mix_column(domain)][0]) for domain in sorted(new))
-    return [
-        f"{share:.1%} of the tokens are of domains that no fitted run had ({', '.join(sorted(new))}): they count "
-        "between nothing and as much as the average of the rest, and the interval has been widened for it"
-    ]
 
 
 def _domain(

@@ -17,11 +17,13 @@ from ..config.run_config import RunConfig
 from ..config.text_names import StatedTokenizer
 from ..config.text_scale import by_tokenizer
 from ..hierarchy.shipped import population
+from ..laws import Columns, mix_column
+from ..predictor.domains import new_domains
 from ..predictor.predictor import Predictor
 from .bits import evaluated_text, is_of_plan, loss_bytes_per_token
 from .for_plan import plan_labels
 
-__all__ = ["text_warnings"]
+__all__ = ["mix_warnings", "text_warnings"]
 
 _NOTABLE_SHARE = 0.15  # three times what counts and estimates of bytes per token leave in doubt
 
@@ -35,6 +37,21 @@ def text_warnings(config: RunConfig, predictor: Predictor) -> list[str]:
         *_evaluation_warnings(config, predictor),
         *_scale_warnings(config, predictor),
         *_kept_warnings(config),
+    ]
+
+
+def mix_warnings(predictor: Predictor, columns: Columns) -> list[str]:
+    """What to know of the mix: that part of it is new. `unread_warnings` says where a mix isn't read at all."""
+    of_mix = [model for model in predictor.models.values() if model.fit.law.domains]
+    new: set[str] = set()
+    for model in of_mix:
+        new |= set(new_domains(model.fit, columns))
+    if not new:
+        return []
+    share = sum(float(columns[mix_column(domain)][0]) for domain in sorted(new))
+    return [
+        f"{share:.1%} of the tokens are of domains that no fitted run had ({', '.join(sorted(new))}): they count "
+        "between nothing and as much as the average of the rest, and the interval has been widened for it"
     ]
 
 
