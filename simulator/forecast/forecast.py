@@ -292,7 +292,7 @@ def forecast(
     warnings += unread_warnings(text, predictor, of_settings)
     warnings += stage_warnings(config, reads_text)
     of_strategies = strategies(config, predictor, main, columns)
-    warnings += [one.warning for one in of_strategies if one.warning is not None]
+    warnings += [doubt for one in of_strategies for doubt in one.doubts]
     warnings += predictor.notes
 
     return Forecast(

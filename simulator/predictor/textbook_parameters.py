@@ -11,7 +11,10 @@ _NO_FLOOR_TOLD = 39.0  # logit ρ from which E is told as 0
 
 
 def textbook_parameters(fit: Fit) -> dict[str, float]:
-    """Textbook parameters of a fit: L = E + (A·N^-α + B·D^-β)^γ, E in nats; terms keep their own names."""
+    """Textbook parameters of a fit: L = E + (A·N^-α + B·D^-β)^γ, E in nats; terms keep their own names.
+
+    Of what shares a spread τ the effect τ·z is told, in its own unit.
+    """
     log_level, logit_rho, logit_w, a, b, log_gamma = fit.theta[: len(CORE)]
     level = np.exp(log_level)
     rho = 1.0 / (1.0 + np.exp(-logit_rho))
@@ -31,7 +34,10 @@ def textbook_parameters(fit: Fit) -> dict[str, float]:
         values["B"] = float(total * (1.0 - w) * fit.reference.values["tokens"] ** beta)
         values["beta"] = float(beta)
     values["gamma"] = gamma
-    for name, value in zip(fit.law.names[len(CORE) :], fit.theta[len(CORE) :], strict=True):
+    theta = fit.theta.copy()
+    for spread, shared in fit.law.spreads:
+        theta[shared] *= np.exp(theta[spread])
+    for name, value in zip(fit.law.names[len(CORE) :], theta[len(CORE) :], strict=True):
         values[name] = float(value)
     return values
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from ..law_inputs import planned_loss, split_columns
 __all__ = ["Strategy", "strategies"]
 
 _COPIES = "dedup"
-_SIZES = ("params", "tokens")
+_IN_WORDS = {"params": "parameters", "tokens": "tokens"}
 _LEAST_DECADES = 0.05
 
 
@@ -58,6 +58,8 @@ class Strategy:
     """The loss of the plan minus that of the same plan at the baseline, nats; neither run's own luck is part of it."""
     share_of_variance: float
     """Of the variance of the log loss of the forecast, what is open of the level's effect."""
+    doubts: tuple[str, ...] = ()
+    """What is to be known of the level and of how strict it is, in plain sentences."""
 
     @property
     def verdict(self) -> str:
@@ -93,27 +95,18 @@ class Strategy:
             return f"{said} runs that this predictor keeps no facts of"
         seeds = self.runs.get("seeds")
         keep = self.runs.get("keep")
-        said += (
-            f" {self.runs['runs']} runs of {_span(self.runs['params'])} parameters and {_span(self.runs['tokens'])} "
-        )
-        said += "tokens"
+        sizes = f"{_span(self.runs['params'])} parameters and {_span(self.runs['tokens'])} tokens"
+        said += f" {self.runs['runs']} runs of {sizes}"
         more = [] if seeds is None else [f"{seeds} seed{'' if seeds == 1 else 's'}"]
         if keep is not None:
             more.append(f"keeping {keep[0]:.2g} to {keep[1]:.2g}")
         said += f" ({', '.join(more)})" if more else ""
-        beyond = [f"{decades:.2g} {name}" for name, decades in self.beyond_decades.items() if decades > _LEAST_DECADES]
-        return f"{said}, below this run by decades: {', '.join(beyond)}" if beyond else said
-
-    @property
-    def warning(self) -> str | None:
-        """What is to be known of a level that no fitted run had; None for others."""
-        if self.known:
-            return None
-        known = ", ".join(shown(level) for level in self.known_levels)
-        return (
-            f"{self.place}: no fitted run had {shown(self.level)}, so it counts as {shown(self.baseline)}, with what "
-            f"levels differ by in the interval; known are {known}"
-        )
+        beyond = [
+            f"{decades:.2g} decades of {_IN_WORDS[name]}"
+            for name, decades in self.beyond_decades.items()
+            if decades > _LEAST_DECADES
+        ]
+        return f"{said}, {' and '.join(beyond)} below this run" if beyond else said
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values with stable keys, for JSON."""
@@ -171,19 +164,47 @@ def _strategy(
     # of the mean of several targets their errors count as shared
     difference = replace(prediction.difference(1), scale_nats=float(prediction.loss_nats[1]) * of_level)
     runs = _runs(predictor, term, level)
-    place = run_table_columns()[category].place or category
     return Strategy(
         category=category,
-        place=place.removesuffix(".kind"),
+        place=_place(category),
         level=level,
         baseline=term.baseline,
         known=level in term.levels,
         known_levels=term.levels,
         runs=runs,
-        beyond_decades={} if runs is None else {name: _decades(columns[name], runs[name]) for name in _SIZES},
+        beyond_decades={} if runs is None else {name: _decades(columns[name], runs[name]) for name in _IN_WORDS},
         difference=difference.summary(),
         share_of_variance=min(1.0, (of_level / float(prediction.scale[1])) ** 2),
+        doubts=tuple(_doubts(predictor, target, term, level, columns, runs)),
     )
+
+
+def _doubts(
+    predictor: Predictor, target: str, term: Variant, level: str, columns: Columns, runs: Mapping[str, Any] | None
+) -> Iterator[str]:
+    """What is to be known of the level and of how strict it is."""
+    if level not in term.levels:
+        known = ", ".join(shown(one) for one in term.levels)
+        yield (
+            f"{_place(str(term.category))}: no fitted run had {shown(level)}, so it counts as {shown(term.baseline)}, "
+            f"with what levels differ by in the interval; known are {known}"
+        )
+    if term.strictness is None or term.strictness not in columns:
+        return
+    share, where = float(columns[term.strictness][0]), _place(term.strictness)
+    read = all(term.strictness in model.fit.reference.values for model in predictor.parts(target).values())
+    ends = (runs or {}).get(term.strictness)
+    if not read and share < 1.0:
+        yield f"{where}: the fitted runs don't say theirs, so {share:g} counts as what they had"
+    elif read and share == 1.0:
+        yield f"{where}: is 1, so {shown(level)} changes nothing; expected the share that it keeps, below 1"
+    elif read and ends is not None and not ends[0] <= share <= ends[1]:
+        yield f"{where}: {share:g} lies outside the runs of {shown(level)}, {ends[0]:g} to {ends[1]:g}"
+
+
+def _place(column: str) -> str:
+    """Where a plan states a column; of the kind of something the section."""
+    return (run_table_columns()[column].place or column).removesuffix(".kind")
 
 
 def _runs(predictor: Predictor, term: Variant, level: str) -> Mapping[str, Any] | None:

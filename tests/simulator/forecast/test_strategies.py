@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -98,6 +99,23 @@ def test_a_new_selection_is_answered_with_what_selections_differ_by(predictor):
     assert one.verdict == "undecided"
     assert one.share_of_variance > 0.5
     assert "no fitted run had 'perplexity'" in " ".join(found.warnings)
+
+
+def test_how_strict_a_selection_is_is_held_against_its_runs(predictor):
+    """A plan that names a selection and no share keeps all by default: where strictness counts, it selects nothing."""
+    runs = predictor.about["levels"]["selection"]["dedup"] | {"keep": [0.4, 0.8]}
+    levels = {"selection": predictor.about["levels"]["selection"] | {"dedup": runs}}
+    fit = predictor.models["loss"].fit
+    reference = replace(fit.reference, values={**fit.reference.values, "keep": 0.6})
+    model = replace(predictor.models["loss"], fit=replace(fit, reference=reference))
+    strict = replace(predictor, models={"loss": model}, about={**predictor.about, "levels": levels})
+    for keep, doubt in ((0.05, "0.05 lies outside the runs of 'dedup', 0.4 to 0.8"), (1.0, "is 1, so 'dedup' changes")):
+        stated = plan("dedup")
+        stated["data"]["selection"]["keep"] = keep
+        found = forecast(RunConfig.from_mapping(stated), strict)
+        assert any(doubt in warning for warning in found.warnings)
+    assert found.strategies[0].difference.median == 0.0
+    assert "so 0.5 counts as what they had" in " ".join(asked("dedup", predictor).warnings)
 
 
 def test_a_new_selection_is_refused_where_one_was_fitted():
