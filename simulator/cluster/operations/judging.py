@@ -118,7 +118,7 @@ def judging_notes(config: RunConfig) -> list[str]:
         unknown = [step for step in selection.steps if facts.step(step) == UNKNOWN_STEP]
         lacking = f"data.selection.judge.params isn't stated: what {', '.join(unknown)} costs is not counted"
         return [lacking] if unknown else []
-    notes = [f"{found.sentence}; paid as accelerator hours, no part of the wall clock"]
+    notes = ["documents are judged before the run: paid as accelerator hours, no part of the wall clock"]
     if not found.params_stated:
         notes.append(
             f"data.selection.judge.params isn't stated: {format_count(found.params)} taken, as published; a classifier "
