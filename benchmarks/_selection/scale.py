@@ -35,12 +35,14 @@ STEPS: dict[str, dict[str, Any]] = {
     "density": {"density": {}},
     "strata": {"strata": {}},
     "perplexity": {"perplexity": {}},
+    "judge": {"judge": {"labels": "labels.csv"}},
 }
 MOST_GIB = 2.0
 FILES = 4
 SIZE_BYTES = 1_000  # of a document, about
 COPIES = ("copy", "near")
 COPIES_SHARE = 0.05  # of each kind
+LABELS = 200  # which the judge is distilled from: it tells the topics
 REMEMBERED = 10_000  # documents that copies are made of
 CHANGED_WORDS = 0.02
 FOUND = {"exact": ("copy", 1.0), "minhash": ("near", 0.95)}
@@ -115,33 +117,36 @@ def run(folder: Path, step: dict[str, Any]) -> tuple[np.ndarray, dict[str, Any]]
 
 
 def write_documents(folder: Path, count: int, seed: int) -> np.ndarray:
-    """Write documents into a few files; return what each is, new, copy or near `(n,)`."""
+    """Write documents into a few files, and labels of some; return what each is, new, copy or near `(n,)`."""
     made = documents(seed)
-    kinds = []
+    kinds, labels = [], ["document,label"]
     for number in range(FILES):
         with (folder / f"{number}.jsonl").open("w") as file:
             for _ in range(count * number // FILES, count * (number + 1) // FILES):
-                kind, text = next(made)
+                kind, topic, text = next(made)
+                if len(labels) <= LABELS:
+                    labels.append(f"{len(kinds)},{int(topic == 0)}")
                 kinds.append(kind)
                 file.write(json.dumps({"text": text}) + "\n")
+    (folder / "labels.csv").write_text("\n".join(labels) + "\n")
     return np.array(kinds)
 
 
-def documents(seed: int) -> Iterator[tuple[str, str]]:
-    """Documents without end: what each is, and its text."""
+def documents(seed: int) -> Iterator[tuple[str, int, str]]:
+    """Documents without end: what each is, the number of its topic, and its text."""
     rng = random.Random(seed)
     topics = [sentences(topic) for topic in SHARES]
-    recent: list[str] = []
+    recent: list[tuple[int, str]] = []
     for number in range(10**9):
         kind = rng.choices((*COPIES, "new"), (COPIES_SHARE, COPIES_SHARE, 1 - 2 * COPIES_SHARE))[0] if recent else "new"
-        if kind == "copy":
-            yield kind, rng.choice(recent)
-        elif kind == "near":
-            yield kind, changed(rng.choice(recent), rng)
+        if kind == "new":
+            (topic,) = rng.choices(range(len(topics)), list(SHARES.values()))
+            text = put_together(topics[topic], rng)
+            recent[number % REMEMBERED : number % REMEMBERED + 1] = [(topic, text)]
         else:
-            text = put_together(rng.choices(topics, SHARES.values())[0], rng)
-            yield kind, text
-            recent[number % REMEMBERED : number % REMEMBERED + 1] = [text]
+            topic, text = rng.choice(recent)
+            text = changed(text, rng) if kind == "near" else text
+        yield kind, topic, text
 
 
 def sentences(topic: str) -> list[str]:

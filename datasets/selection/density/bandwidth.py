@@ -23,7 +23,7 @@ _COPIES = 5  # of each
 _CHANGED_WORDS = 0.1
 _COSINE = 0.95  # of a made copy, where vectors come from a file
 _REST = 2_048  # other documents that copies are compared with
-_LONGEST = 20_000  # characters of an original
+_LONGEST = 4_000  # words of an original
 _FEWEST = 8
 _UNTOLD = 0.2  # bandwidth for fewer documents than that; from .1 to .3 served on our pool of 2.2 MB
 
@@ -50,23 +50,23 @@ def make_copies(
         together = np.concatenate([plain, copies], axis=1)
         return together.reshape(-1, vectors.shape[1]).astype(np.float32), originals
     wanted = set(originals.tolist())
-    plain_texts = [document.text[:_LONGEST] for number, document in enumerate(texts) if number in wanted]
-    words = [word for text in plain_texts for word in text.split()]
-    made = [edited(text, words, rng) if copy else text for text in plain_texts for copy in range(_COPIES + 1)]
-    return encode(made), originals
+    of_originals = [document.text.split()[:_LONGEST] for number, document in enumerate(texts) if number in wanted]
+    pool = [word for words in of_originals for word in words]
+    made = [edited(words, pool, rng) if copy else words for words in of_originals for copy in range(_COPIES + 1)]
+    return encode([" ".join(words) for words in made]), originals
 
 
-def edited(text: str, words: Sequence[str], rng: np.random.Generator) -> str:
-    """The text with a tenth of its words, one at least, changed to others of `words`.
+def edited(words: Sequence[str], pool: Sequence[str], rng: np.random.Generator) -> list[str]:
+    """The words of a text, a tenth of them, one at least, changed to some of a pool.
 
-    >>> edited("a b c", ["x"], np.random.default_rng(0))
-    'a b x'
+    >>> edited(["a", "b", "c"], ["x"], np.random.default_rng(0))
+    ['a', 'b', 'x']
     """
-    parts = text.split()
+    parts = list(words)
     changed = rng.choice(len(parts), max(1, round(_CHANGED_WORDS * len(parts))), replace=False)
     for place in changed.tolist():
-        parts[place] = words[int(rng.integers(len(words)))]
-    return " ".join(parts)
+        parts[place] = pool[int(rng.integers(len(pool)))]
+    return parts
 
 
 def choose(

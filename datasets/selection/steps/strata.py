@@ -87,13 +87,13 @@ class Strata(Step):
                 "documents at most"
             )
         labels = cells(embed(texts, self.embeddings, rng).vectors, self.clusters, rng)
-        strata = sorted(members(labels), key=lambda some: -int(texts.sizes_bytes[some].sum()))
-        sizes = texts.sizes_bytes
+        sizes, worth = texts.sizes_bytes, texts.scores
+        strata = sorted(members(labels), key=lambda some: -int(sizes[some].sum()))
         stratum_bytes = np.array([sizes[some].sum() for some in strata], float)
         scores = np.empty(len(texts))
         for some, quota in zip(strata, self._shares(stratum_bytes), strict=True):
-            worth = None if texts.scores is None else texts.scores[some]
-            scores[some] = -order_within(sizes[some], worth, rng) / quota
+            of_stratum = None if worth is None else worth[some]
+            scores[some] = -order_within(sizes[some], of_stratum, rng) / quota
         kept = best(scores, sizes, self.keep, rng)
         taken = np.array([sizes[some][kept[some]].sum() for some in strata], float)
         facts = {

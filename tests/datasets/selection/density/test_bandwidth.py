@@ -25,6 +25,6 @@ def test_draws_keep_documents_as_often_as_that():
 
 
 def test_an_edited_text_has_nine_words_in_ten():
-    text = " ".join(f"word{number}" for number in range(100))
-    changed = edited(text, ["other"], np.random.default_rng(0)).split()
+    words = [f"word{number}" for number in range(100)]
+    changed = edited(words, ["other"], np.random.default_rng(0))
     assert (len(changed), changed.count("other")) == (100, 10)
