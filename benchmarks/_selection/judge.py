@@ -44,13 +44,11 @@ def main(options: list[str]) -> list[str]:
             for labels, wrong in CASES:
                 found[labels, wrong].append(_tried(pool, labels, wrong, seed))
     print(
-        f"Judge distilled from labels, half of a pool of {size / 1e6:.1f} MB kept; mean of {words.seeds} seeds, lowest AUC "
-        "in brackets"
+        f"Judge distilled from labels, half of a pool of {size / 1e6:.1f} MB kept; mean of {words.seeds} seeds, lowest "
+        "AUC in brackets"
     )
     titles = "".join(f"{f'AUC {kind}':>17s}" for kind in ("all", *NOISE))
-    print(
-        f"{'labels':>7s}{'wrong, %':>9s}{titles}{'held out':>10s}{'noise left at keep .5, %':>26s}{'CPU s':>8s}{'s/MB':>7s}"
-    )
+    print(f"{'labels':>7s}{'wrong, %':>9s}{titles}{'held out':>10s}{'noise left, %':>15s}{'CPU s':>8s}{'s/MB':>7s}")
     for (labels, wrong), rows in found.items():
         line = f"{labels:7d}{100 * wrong:9.0f}"
         for kind in ("all", *NOISE):
@@ -95,6 +93,6 @@ def _cost(size_bytes: int) -> str:
     flops = 2 * params * size_bytes / BYTES_PER_TOKEN
     share = LABELS * 1_200 / size_bytes  # documents of the pool have about 1.2 kB
     return (
-        f"Beside it, a judge of {params / 1e9:.0f}B parameters reads the pool in {flops:.2g} FLOPs, {LABELS} documents to "
-        f"distil from in {share * flops:.2g}"
+        f"Beside it, a judge of {params / 1e9:.0f}B parameters reads the pool in {flops:.2g} FLOPs, {LABELS} documents "
+        f"to distil from in {share * flops:.2g}"
     )
