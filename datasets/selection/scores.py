@@ -274,12 +274,23 @@ def _parquet(path: Path, column: str, place: str) -> tuple[str, Iterator[_Batch]
 
     key = _key_of(pq.read_schema(path).names, column, place)
 
+    # a name that is repeated stands in the file once, and as a dictionary once in memory, too
+    names = [] if key == "document" else [key]
+
     def batches() -> Iterator[_Batch]:
-        with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as table:
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20, read_dictionary=names) as table:
             for batch in table.iter_batches(batch_size=_BATCH_ROWS, columns=[key, column]):
-                yield batch.column(key).to_pylist(), batch.column(column).to_pylist()
+                yield _values(batch.column(key)), batch.column(column).to_pylist()
 
     return key, batches()
+
+
+def _values(names: Any) -> list[Any]:
+    """The values of an Arrow array; those of a dictionary are made once."""
+    if not hasattr(names, "dictionary"):
+        return names.to_pylist()
+    distinct = names.dictionary.to_pylist()
+    return [None if index is None else distinct[index] for index in names.indices.to_pylist()]
 
 
 def _json_lines(path: Path, column: str, place: str) -> tuple[str, Iterator[_Batch]]:

@@ -126,6 +126,9 @@ def test_every_kind_of_member_may_come_from_another_package(installed, call):
 from foretrain.core.columns import Column
 from foretrain.datasets.facts.accelerators import Accelerator, add_accelerator
 from foretrain.datasets.runs.columns import add
+from foretrain.datasets.selection.judges import Judge, register_judge
+from foretrain.datasets.selection.registry import register_step
+from foretrain.datasets.selection.step import Step
 from foretrain.proxies.executors import Executor, register_executor
 from foretrain.proxies.models import ProxyModel, register_model
 
@@ -133,20 +136,25 @@ add(Column("patience", "epochs of patience", "epochs", rule="count"))
 add_accelerator(Accelerator(name="acme-1", vendor="acme", peak_tflops={"bf16": 100}, hbm_gib=32))
 register_model("acme_model")(type("AcmeModel", (ProxyModel,), {}))
 register_executor("acme_executor")(type("AcmeExecutor", (Executor,), {}))
+register_step("acme_step")(type("AcmeStep", (Step,), {}))
+register_judge("acme_judge")(type("AcmeJudge", (Judge,), {}))
 """
-    groups = ("columns", "accelerators", "architectures", "executors")
+    groups = ("columns", "accelerators", "architectures", "executors", "selection", "judges")
     environment = installed("acme", source, *groups)
     program = """
 from foretrain.datasets.facts.accelerators import catalogue
 from foretrain.datasets.runs.columns import columns
+from foretrain.datasets.selection.judges import judges
+from foretrain.datasets.selection.registry import steps
 from foretrain.proxies.executors import executor_names
 from foretrain.proxies.models import models
 print("patience" in columns(), "acme-1" in catalogue(), "acme_model" in models(), "acme_executor" in executor_names())
+print("acme_step" in steps(), "acme_judge" in judges())
 """
     done = call(environment, "-W", "error", "-c", program)
-    assert done.stdout == "True True True True\n", done.stderr
+    assert done.stdout == "True True True True\nTrue True\n", done.stderr
     left_out = call({**environment, "FORETRAIN_NO_PLUGINS": "1"}, "-W", "error", "-c", program)
-    assert left_out.stdout == "False False False False\n", left_out.stderr
+    assert left_out.stdout == "False False False False\nFalse False\n", left_out.stderr
 
 
 @pytest.mark.parametrize(

@@ -99,11 +99,8 @@ class JudgeStep(Step):
 
     @override
     def select(self, texts: Texts, rng: np.random.Generator) -> Chosen:
-        started = time.monotonic()
         judged = self._judged(texts, rng)
-        cost = {**judged.facts.get("cost", {}), "seconds": time.monotonic() - started}
-        kept = best(judged.scores, texts.sizes_bytes, self.keep, rng)
-        return Chosen(kept, judged.scores, {**judged.facts, "cost": cost})
+        return Chosen(best(judged.scores, texts.sizes_bytes, self.keep, rng), judged.scores, judged.facts)
 
     @override
     def inputs(self, folder: Path) -> list[Path]:
@@ -118,7 +115,7 @@ class JudgeStep(Step):
         return self.plugin
 
     def _judged(self, texts: Texts, rng: np.random.Generator) -> Judged:
-        """Scores of all documents, checked; facts whose `cost` is that of a judge that read texts."""
+        """Scores of all documents, checked; of a judge that read texts, the facts say what it cost."""
         if self.scores is not None:
             return Judged(read_scores(texts.folder / self.scores, texts, self.column or "score"))
         if self.labels is not None:
@@ -128,7 +125,9 @@ class JudgeStep(Step):
         assert judge is not None  # exactly one is stated
         drawn = self._drawn(len(texts), rng)
         stream = (document.text for document, wanted in zip(texts, drawn, strict=True) if wanted)
+        started = time.monotonic()
         judged = judge.judge(stream, texts.folder, texts.place)
+        facts = {"cost": {**judged.facts, "seconds": time.monotonic() - started}}
         given = np.asarray(judged.scores, float)
         if given.shape != (drawn.sum(),) or not np.isfinite(given).all():
             raise CorpusError(
@@ -137,7 +136,6 @@ class JudgeStep(Step):
             )
         scores = np.full(len(texts), np.nan)
         scores[drawn] = given
-        facts = {"cost": dict(judged.facts)}
         if drawn.all():
             check_scores(scores, texts, judge.name)
             return Judged(scores, facts)

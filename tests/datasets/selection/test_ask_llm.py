@@ -1,13 +1,17 @@
 """Ask-LLM on tiny random models that are made here: an encoder–decoder and two causal ones."""
 
+import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from foretrain.core.errors import CorpusError, MissingExtraError
+from foretrain.datasets.corpus.corpus import Corpus
 from foretrain.datasets.selection.judges.ask_llm import PROMPT, AskLLM
+from foretrain.datasets.selection.selection import select, selected_digest
 
 torch = pytest.importorskip("torch", reason="transformers and torch aren't installed")
 transformers = pytest.importorskip("transformers", reason="transformers and torch aren't installed")
@@ -136,3 +140,26 @@ def test_what_cannot_be_asked_is_said(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(MissingExtraError, match=r"needs transformers; install it with: pip install 'foretrain\[judge"):
         judged(tmp_path / "none")
+
+
+def test_the_step_judge_asks_a_model_about_all_documents_or_a_sample(tmp_path):
+    """The digest follows the weights, as it follows any file that a step reads."""
+    folder = save(tmp_path / "model", "t5")
+    texts = [f"{TEXTS[n % 3]} {TEXTS[1][: n + 4]}" for n in range(60)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+
+    def corpus(**settings):
+        domain = {"path": "a.jsonl", "select": [{"judge": {"model": "model", **settings}}]}
+        return Corpus.from_mapping({"validation_share": 0, "domains": {"a": domain}}, "c.yaml", tmp_path)
+
+    (asked,) = select(corpus(keep=0.3), "a").outcomes
+    np.testing.assert_allclose(asked.chosen.scores, judged(folder, texts).scores, rtol=1e-6)
+    assert asked.chosen.scores[asked.chosen.kept].min() >= asked.chosen.scores[~asked.chosen.kept].max()
+    (learned,) = select(corpus(distil=30), "a").outcomes
+    costs = [outcome.chosen.facts["cost"] for outcome in (asked, learned)]
+    assert [cost["documents"] for cost in costs] == [60, 30]
+    assert costs[0]["flops"] > 1.5 * costs[1]["flops"] > 0
+    assert learned.chosen.facts["labels"] == 30
+    digest = selected_digest(corpus(), "a")
+    shutil.copy(save(tmp_path / "other", "llama") / "model.safetensors", folder)
+    assert selected_digest(corpus(), "a") != digest
