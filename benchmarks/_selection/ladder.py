@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,10 @@ class Ladder:
     lr: float = LR
 
 
-def train(pool: Pool, selections: Mapping[str, list[dict[str, Any]]], ladder: Ladder) -> tuple[pd.DataFrame, float]:
-    """Train the ladder with each selection, by name; one without steps is text as it is.
+def train(
+    pool: Pool, selections: Sequence[tuple[str, list[dict[str, Any]]]], ladder: Ladder
+) -> tuple[pd.DataFrame, float]:
+    """Train the ladder with each selection, a kind and steps; one without steps is text as it is.
 
     Everything is written beside the pool's `corpora.yaml`.
 
@@ -43,7 +45,7 @@ def train(pool: Pool, selections: Mapping[str, list[dict[str, Any]]], ladder: La
         training took, all workers added.
     """
     folder = pool.corpus.folder
-    entries = [{"name": name, "select": steps} if steps else "none" for name, steps in selections.items()]
+    entries = [{"name": name, "select": steps} if steps else "none" for name, steps in selections]
     space = {
         "corpora": "corpora.yaml",
         "sizes": [*ladder.sizes],

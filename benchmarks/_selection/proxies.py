@@ -47,7 +47,9 @@ def main(options: list[str]) -> list[str]:
         selections, facts = {}, {}
         for name in COMPARED:
             selections[name], facts[name] = _half(pool, name, words.pool)
-        frame, seconds = train(pool, selections, Ladder([words.params], [words.tokens], words.seeds, words.workers))
+        frame, seconds = train(
+            pool, [*selections.items()], Ladder([words.params], [words.tokens], words.seeds, words.workers)
+        )
     print(_table(frame, facts))
     print(f"{len(frame)} runs of {int(frame['params'].iloc[0]):,} parameters, {seconds:.0f} worker seconds of training")
     return _unmet(frame)
