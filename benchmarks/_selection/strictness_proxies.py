@@ -38,7 +38,7 @@ __all__ = ["main"]
 KEEPS = (0.2, 0.4, 0.6, 0.8, 1.0)
 TOKENS = (250_000, 500_000, 1_000_000, 2_000_000, 4_000_000)
 SIZES = (25_000, 74_000)
-LAW = "general+muennighoff+selection"
+TERMS = "+muennighoff+selection"
 NEAR = 0.02  # nats per byte, of the loss measured at the share found, by interpolation between measured shares
 STOCKS = {"with repetition": float(SIZE_BYTES), "without it": None}
 
@@ -147,10 +147,15 @@ def _searched(frame: pd.DataFrame) -> dict[str, dict[tuple[float, float], float]
     table = RunTable.from_frame(frame.drop(columns=["share"]), where="proxies")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        predictor = Predictor.fit(table, LAW, prior="public", name="proxies")
+        predictor = Predictor.fit(table, _law(frame), prior="public", name="proxies")
     pairs = zip(frame["params"].astype(float), frame["tokens"].astype(float), strict=True)
     cells = sorted(set(pairs))
     return {name: {cell: _share(predictor, *cell, stock) for cell in cells} for name, stock in STOCKS.items()}
+
+
+def _law(frame: pd.DataFrame) -> str:
+    """Runs of a single size say nothing of size."""
+    return ("general" if frame["params"].nunique() > 1 else "tokens_only") + TERMS
 
 
 def _share(predictor: Predictor, params: float, tokens: float, stock: float | None) -> float:
@@ -175,7 +180,7 @@ def _above(losses: pd.DataFrame, cell: tuple[float, float], keep: float) -> floa
 
 def _found_table(losses: pd.DataFrame, found: dict[str, dict[tuple[float, float], float]]) -> str:
     lines = [
-        f"Share found by a search with the law {LAW}, and what is measured there above the best",
+        "Share found by a search with a law of the runs, and what is measured there above the best, nats per byte",
         f"{'params':>8s} {'tokens':>7s} {'measured best':>14s}" + "".join(f"{name:>20s}" for name in found),
     ]
     for cell in next(iter(found.values())):
