@@ -6,6 +6,7 @@ screening: selections at equal bytes, by a 5-gram trained on each; minutes
 judge: a classifier distilled from a few hundred labels, and what it costs
 proxies: selections at equal tokens, by small transformers with paired seeds
 strictness: the best share kept, by budget
+strictness_proxies: the same by small transformers, and by a law that is fitted to them, with and without repetition
 prices: the same by a law that is fitted to those losses, and a search
 subset: the subset refreshed during training, gain per FLOP
 scale: a million documents on two cores
@@ -25,7 +26,18 @@ import sys
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is there: one thread, so that seconds mean something
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-PARTS = ("screening", "judge", "proxies", "strictness", "prices", "subset", "scale", "survival", "levels")
+PARTS = (
+    "screening",
+    "judge",
+    "proxies",
+    "strictness",
+    "strictness_proxies",
+    "prices",
+    "subset",
+    "scale",
+    "survival",
+    "levels",
+)
 
 
 def main() -> None:
