@@ -41,8 +41,7 @@ _MOST_FACTS, _MOST_LETTERS = 60, 80
 
 def kept_in_words(found: Derived) -> str:
     """The finding, one sentence."""
-    kept = f"{words.share(found.keep)} of the training text"
-    return f"{visible(found.kind)} keeps {kept}" if "/" not in found.kind else f"The steps keep {kept}"
+    return f"{visible(found.kind)} keeps {words.share(found.keep)} of the training text"
 
 
 def plan_line(found: Derived) -> str:
