@@ -41,8 +41,7 @@ _MOST_FACTS, _MOST_LETTERS = 60, 80
 
 def kept_in_words(found: Derived) -> str:
     """The finding, one sentence."""
-    kept = f"{words.share(found.keep)} of the training text"
-    return f"{visible(found.kind)} keeps {kept}" if "/" not in found.kind else f"The steps keep {kept}"
+    return f"{visible(found.kind)} keeps {words.share(found.keep)} of the training text"
 
 
 def plan_line(found: Derived) -> str:
@@ -127,7 +126,8 @@ def notes(found: Derived) -> list[str]:
             )
         for outcome in domain.selection.outcomes:
             if outcome.chosen.kept.all():
-                said.append(f"{name}: {outcome.step.name} leaves nothing out; its settings are too lax for this text")
+                count = len(outcome.chosen.kept)
+                said.append(f"{name}: {outcome.step.name} leaves out none of {count:,} documents")
     for name, (before, after) in found.shares().items():
         if after < _LOST * before:
             said.append(

@@ -145,10 +145,10 @@ class Derived:
 
     @property
     def kind(self) -> str:
-        """The kind of selection, as run tables and plans know it: the steps of the domains that have some, `none`
-        without any. Where domains have different steps, each kind once, joined by `/`."""
-        kinds = dict.fromkeys(kind_of(domain.selection) for domain in self.domains.values())
-        return "/".join(kind for kind in kinds if kind != _NOT_SELECTED) or _NOT_SELECTED
+        """The kind of selection, as run tables and plans know it: the names of its steps joined by `+`. Of domains with
+        different steps, all of them, in the order in which they are met."""
+        steps = [outcome.step.name for domain in self.domains.values() for outcome in domain.selection.outcomes]
+        return "+".join(dict.fromkeys(steps)) or _NOT_SELECTED
 
     @property
     def keep(self) -> float:

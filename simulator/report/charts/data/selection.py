@@ -20,7 +20,7 @@ _TOP_PX = 26
 _BAR_PX = 12
 _SAID_PX = 160  # room for what stands beside each bar
 _MOST_DOMAINS = 12
-_NAME = 36
+_NAME = 28
 
 _Groups = Sequence[tuple[str, Sequence[tuple[str, float]]]]
 

@@ -9,6 +9,7 @@ from .....datasets.selection.derived.result import Derived
 from ... import selected, words
 from ...charts.data.selection import kept_picture, lengths_picture
 from ...charts.picture import Numbers
+from ...charts.placing import short
 from ..document import Document, Headline, Note, Section
 
 __all__ = ["selection_document"]
@@ -55,7 +56,7 @@ def _headlines(found: Derived, kept: int, documents: int) -> Iterator[Headline]:
         shares = found.shares()
         name = max(shares, key=lambda one: abs(shares[one][1] - shares[one][0]))
         before, after = shares[name]
-        yield Headline(f"Share of {words.listed([name])}", words.share(after), "", f"{words.share(before)} before")
+        yield Headline(f"Share of {short(name)}", words.share(after), "", f"{words.share(before)} before")
 
 
 def _sections(found: Derived) -> Iterator[Section]:
@@ -79,7 +80,7 @@ def _sections(found: Derived) -> Iterator[Section]:
     yield _leaks(found)
     gone = tuple(
         (
-            f"{name}: {outcome.step.name}",
+            f"{short(name)}: {outcome.step.name}",
             Numbers(
                 ("begins with", "score", "where"),
                 tuple((selected.example_text(one.text), selected.score_text(one.score), one.where) for one in examples),
@@ -114,7 +115,10 @@ def _facts(found: Derived) -> Iterator[tuple[str, str]]:
     yield "foretrain", __version__
     yield "in a plan", selected.plan_line(found).removeprefix("in a plan: ")
     for name, domain in found.domains.items():
-        yield f"source of {name}", domain.source_digest[:_DIGEST]
-        yield f"selection of {name}", domain.selection.digest[:_DIGEST]
+        yield f"source of {short(name)}", domain.source_digest[:_DIGEST]
+        yield f"selection of {short(name)}", domain.selection.digest[:_DIGEST]
         for outcome in domain.selection.outcomes:
-            yield f"{name}: {outcome.step.name}", f"seed {outcome.step.seed}, scores {outcome.scores_digest[:_DIGEST]}"
+            yield (
+                f"{short(name)}: {outcome.step.name}",
+                f"seed {outcome.step.seed}, scores {outcome.scores_digest[:_DIGEST]}",
+            )
