@@ -227,6 +227,6 @@ def strict_law():
     """A predictor whose law has the levels none and judge."""
     law = get_law("general+selection", (), {"selection": ("none", "judge")})
     theta = np.array([parameter.mean for parameter in law.parameters])
-    fit = Fit(law, Reference({"params": 1e9, "tokens": 2e10}), theta, theta[None], 0.003, 0.0)
+    fit = Fit(law, Reference({"params": 1e9, "tokens": 2e10, "keep": 0.3}), theta, theta[None], 0.003, 0.0)
     seen = {"params": (1e7, 1e10), "tokens": (1e8, 1e12), "compute": (1e16, 1e23)}
     return Predictor("strict", {"loss": LossModel(fit, public_calibration(), seen, 50)})
