@@ -12,7 +12,7 @@ MEMBERS = ["general", "chinchilla", "kaplan", "params_only", "tokens_only"]
 
 def make_fit(name: str, seed: int = 0, width: float = 0.7) -> Fit:
     """A fit at a random plausible point, without any data."""
-    law = get_law(name, ("web", "code"))
+    law = get_law(name, ("web", "code"), {"selection": ("none", "judge", "dedup")})
     rng = np.random.default_rng(seed)
     lower, upper = law.box()
     theta = np.array([p.mean + width * p.sd * rng.uniform(-1, 1) for p in law.parameters])
@@ -26,6 +26,7 @@ def make_runs(n: int = 60, seed: int = 1) -> dict[str, np.ndarray]:
     params = 10 ** rng.uniform(7, 11, n)
     tokens = 10 ** rng.uniform(9, 13, n)
     web = np.linspace(0.05, 0.95, n)
+    selection = np.arange(n) % 3
     return {
         "mix.web": web,
         "mix.code": 1.0 - web,
@@ -35,6 +36,7 @@ def make_runs(n: int = 60, seed: int = 1) -> dict[str, np.ndarray]:
         "num_experts": 2.0 ** rng.integers(0, 8, n),
         "lr": 10 ** rng.uniform(-4, -2, n),
         "batch_tokens": 10 ** rng.uniform(5, 7, n),
+        **{f"selection={one}": 1.0 * (selection == at) for at, one in enumerate(("none", "judge", "dedup"))},
     }
 
 
@@ -63,6 +65,14 @@ def test_members_report_the_parameters_that_they_have():
     assert list(found["tokens_only"]) == ["E", "B", "beta", "gamma"]
     assert found["chinchilla"]["gamma"] == found["params_only"]["gamma"] == 1.0
     assert (found["kaplan"]["E"], found["kaplan"]["beta"]) == (0.0, pytest.approx(1.0, rel=1e-12))
+
+
+def test_effects_of_levels_are_told_in_their_own_units():
+    fit = make_fit("general+selection")
+    stated = dict(zip(fit.law.names, fit.theta, strict=True))
+    spread = np.exp(stated["selection_log_spread_tokens"])
+    told = textbook_parameters(fit)["selection_tokens.judge"]
+    assert told == pytest.approx(spread * stated["selection_tokens.judge"], rel=1e-12)
 
 
 def test_kaplan_is_the_published_form():
