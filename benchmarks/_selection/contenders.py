@@ -22,6 +22,8 @@ KEEP = 0.5
 LABELS = 200
 _LABELS_FILE = "labels.csv"
 _JUDGE = {"labels": _LABELS_FILE}
+# After a judge, each stratum keeps its share of what the judge let pass: the judge chooses within topics only.
+_AS_THEY_ARE = {"clusters": 32, "quotas": "proportional"}
 CONTENDERS: dict[str, list[dict[str, Any]] | None] = {
     "random": [],
     "clean only": None,
@@ -34,12 +36,13 @@ CONTENDERS: dict[str, list[dict[str, Any]] | None] = {
     "perplexity band": [{"perplexity": {"keep": KEEP}}],
     "lowest perplexity": [{"perplexity": {"band": [0, KEEP]}}],
     "strata 32": [{"strata": {"clusters": 32, "keep": KEEP}}],
-    "judge + strata": [{"judge": {**_JUDGE, "keep": 0.7}}, {"strata": {"clusters": 32, "keep": KEEP / 0.7}}],
+    "judge + strata, equal": [{"judge": {**_JUDGE, "keep": 0.7}}, {"strata": {"clusters": 32, "keep": KEEP / 0.7}}],
+    "judge + strata": [{"judge": {**_JUDGE, "keep": 0.7}}, {"strata": {**_AS_THEY_ARE, "keep": KEEP / 0.7}}],
     "dedup + judge": [{"dedup": {"kind": "minhash"}}, {"judge": {**_JUDGE, "keep": 0.6}}],
     "dedup + judge + strata": [
         {"dedup": {"kind": "minhash"}},
         {"judge": {**_JUDGE, "keep": 0.75}},
-        {"strata": {"clusters": 32, "keep": 0.8}},
+        {"strata": {**_AS_THEY_ARE, "keep": 0.8}},
     ],
 }
 """Selections by name; None stands for the documents whose labels say that they are clean. Where one keeps more than

@@ -2,7 +2,7 @@
 
 Half of the pool's bytes is kept; validation text is clean. Must reach: dedup + judge + strata within .02 nats of the
 clean selection and .04 below random; lowest perplexity alone worse than random; strata after the judge give the rare
-topics back (mean over topics). Each seed makes a pool, labels, and all random choices anew.
+topics back (mean over topics, and loss on the rarest). Each seed makes a pool, labels, and all random choices anew.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import numpy as np
 
 from .contenders import CONTENDERS, MissingStepError, Screened, screened
 from .losses import Loss, ngram_loss
-from .pool import NOISE, Pool, make_pool
+from .pool import NOISE, SHARES, Pool, make_pool
 
 __all__ = ["main"]
 
 NEAR_CLEAN, BELOW_RANDOM = 0.02, 0.04  # nats per byte
+RAREST = min(SHARES, key=lambda topic: SHARES[topic])  # what a judge gives up first
 DRAWS = 4  # of half the bytes, where a contender keeps more
 ALL = "dedup + judge + strata"
 
@@ -31,6 +32,7 @@ class _Row:
 
     natural: list[float] = field(default_factory=list)
     even: list[float] = field(default_factory=list)
+    rarest: list[float] = field(default_factory=list)
     noise: list[list[float]] = field(default_factory=list)  # shares of the bytes, by kind
     cpu_s: list[float] = field(default_factory=list)
 
@@ -41,6 +43,7 @@ class _Row:
         for draw in range(DRAWS):
             numbers = found.half(pool, np.random.default_rng([seed, draw]))
             losses.append(ngram_loss(pool, numbers))
+        self.rarest.append(float(np.mean([loss.by_topic[RAREST] for loss in losses])))
         kept_bytes = sizes * found.kept
         self.natural.append(float(np.mean([loss.natural for loss in losses])))
         self.even.append(float(np.mean([loss.even for loss in losses])))
@@ -77,16 +80,20 @@ def _unmet(rows: dict[str, _Row]) -> list[str]:
     if absent := [name for name in needed if name not in rows]:
         return [f"nothing is known of {', '.join(absent)}"]
     random, clean, everything, lowest = (float(np.mean(rows[name].natural)) for name in ("random", *needed[:3]))
-    judge, judge_strata = (float(np.mean(rows[name].even)) for name in needed[3:])
+    given_back = {
+        what: (float(np.mean(getattr(rows["judge"], what))), float(np.mean(getattr(rows["judge + strata"], what))))
+        for what in ("even", "rarest")
+    }
     checks = {
         f"{ALL}: {everything - clean:+.3f} against clean, expected {NEAR_CLEAN} at most": everything - clean
         <= NEAR_CLEAN,
         f"{ALL}: {everything - random:+.3f} against random, expected -{BELOW_RANDOM} at most": everything - random
         <= -BELOW_RANDOM,
         f"lowest perplexity: {lowest - random:+.3f} against random, expected more than 0": lowest > random,
-        f"topic mean: {judge_strata:.3f} with strata after the judge, expected less than the judge's {judge:.3f}": (
-            judge_strata < judge
-        ),
+        **{
+            f"{what}: {after:.3f} with strata after the judge, expected less than its {before:.3f}": after < before
+            for what, (before, after) in given_back.items()
+        },
     }
     return [what for what, holds in checks.items() if not holds]
 
@@ -98,13 +105,15 @@ def _table(rows: dict[str, _Row], seeds: int) -> str:
         f"5-gram trained on half of the pool's bytes, nats per byte on clean validation text; mean of {seeds} seeds ± "
         "half their range",
         f"{'kept half':24s}{noise_title:>48s}{'natural mean':>15s}{'- random':>10s}{'topic mean':>15s}{'- random':>10s}"
+        f"{RAREST:>15s}{'- random':>10s}"
         f"{'CPU s':>9s}",
     ]
     for name, row in rows.items():
         parts = 100 * np.mean(row.noise, axis=0)
         noise = f"{parts.sum():.1f} ({', '.join(f'{part:.1f}' for part in parts)})"
         line = f"{name:24s}{noise:>48s}"
-        for mine, theirs in ((row.natural, rows["random"].natural), (row.even, rows["random"].even)):
+        for what in ("natural", "even", "rarest"):
+            mine, theirs = getattr(row, what), getattr(rows["random"], what)
             line += f"{np.mean(mine):9.3f} ±{np.ptp(mine) / 2:.3f}{np.mean(mine) - np.mean(theirs):+10.3f}"
         lines.append(f"{line}{np.mean(row.cpu_s):9.1f}")
     return "\n".join(lines)
