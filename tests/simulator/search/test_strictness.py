@@ -45,7 +45,7 @@ def made(repeats=True) -> Predictor:
     if repeats:  # no size is too large for the text
         values |= {"log_repeat_star": math.log(STAR), "log_params_per_unique": 3.0}
     theta = np.array(list(values.values()))
-    fit = Fit(law, Reference({"params": params, "tokens": tokens}), theta, theta[None], 0.003, 0.0)
+    fit = Fit(law, Reference({"params": params, "tokens": tokens, "keep": 0.3}), theta, theta[None], 0.003, 0.0)
     ranges = {"params": (1e7, 1e10), "tokens": (1e8, 1e12), "compute": (1e16, 1e23)}
     return Predictor("strictness", {"loss": LossModel(fit, public_calibration(), ranges, 50)})
 
