@@ -33,6 +33,9 @@ def _bandwidth(value: Any) -> str | float:
     return float(value)
 
 
+Bandwidth = Annotated[Literal["auto"] | Annotated[float, Field(gt=0, le=_WIDEST)], BeforeValidator(_bandwidth)]
+
+
 @register_step("density")
 class Density(Step):
     """Inverse propensity sampling (Sachdeva et al. 2024, arXiv 2402.09668, algorithm 2): documents are drawn without
@@ -45,12 +48,10 @@ class Density(Step):
     ranks: ClassVar[bool] = False
 
     keep: Keep = Field(default=0.5, description="Share of the bytes that is kept.")
-    bandwidth: Annotated[Literal["auto"] | Annotated[float, Field(gt=0, le=_WIDEST)], BeforeValidator(_bandwidth)] = (
-        Field(
-            default="auto",
-            description="Of the kernel, a distance between vectors of length 1; auto chooses it on copies that it makes of "
-            "some documents.",
-        )
+    bandwidth: Bandwidth = Field(
+        default="auto",
+        description="Of the kernel, a distance between vectors of length 1; auto chooses it on copies that it makes of "
+        "some documents.",
     )
     embeddings: Embeddings = HASHED
 
