@@ -38,7 +38,7 @@ Bandwidth = Annotated[Literal["auto"] | Annotated[float, Field(gt=0, le=_WIDEST)
 
 @register_step("density")
 class Density(Step):
-    """Inverse propensity sampling (Sachdeva et al. 2024, arXiv 2402.09668, algorithm 2): documents are drawn without
+    """Inverse propensity sampling (Sachdeva et al. 2024, arXiv 2402.09668): documents are drawn without
     putting back, each with a chance proportional to 1 / density, until a share of the bytes is kept.
 
     The density is the sum of a Gaussian kernel over all documents. Its bandwidth decides: one that is too wide or too
