@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from typing_extensions import override
 
-from ....core.reading.fields import PositiveReal
+from ....core.errors import ConfigError
+from ....core.units import shown
 from ..density import bandwidth as bandwidths
 from ..density.kernel_sums import kernel_sums
 from ..embeddings.embed import HASHED, Embeddings, embed, embedding_files
@@ -20,9 +21,24 @@ from ..step import Chosen, Step, Texts
 __all__ = ["Density"]
 
 
+_WIDEST = 10.0
+
+
+def _bandwidth(value: Any) -> str | float:
+    """Read a bandwidth: auto, or a number."""
+    if value == "auto":
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _WIDEST:
+        raise ConfigError(f"got {shown(value)}; expected auto, or a number above 0 and at most {_WIDEST:g}")
+    return float(value)
+
+
+Bandwidth = Annotated[Literal["auto"] | Annotated[float, Field(gt=0, le=_WIDEST)], BeforeValidator(_bandwidth)]
+
+
 @register_step("density")
 class Density(Step):
-    """Inverse propensity sampling (Sachdeva et al. 2024, arXiv 2402.09668, algorithm 2): documents are drawn without
+    """Inverse propensity sampling (Sachdeva et al. 2024, arXiv 2402.09668): documents are drawn without
     putting back, each with a chance proportional to 1 / density, until a share of the bytes is kept.
 
     The density is the sum of a Gaussian kernel over all documents. Its bandwidth decides: one that is too wide or too
@@ -32,7 +48,7 @@ class Density(Step):
     ranks: ClassVar[bool] = False
 
     keep: Keep = Field(default=0.5, description="Share of the bytes that is kept.")
-    bandwidth: Literal["auto"] | Annotated[PositiveReal, Field(le=10)] = Field(
+    bandwidth: Bandwidth = Field(
         default="auto",
         description="Of the kernel, a distance between vectors of length 1; auto chooses it on copies that it makes of "
         "some documents.",

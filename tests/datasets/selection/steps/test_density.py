@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from foretrain.core.errors import ConfigError
+from foretrain.datasets.corpus.corpus import Corpus
 
 RNG = np.random.default_rng(0)
 TOPIC = [f"t{number}" for number in range(300)]
@@ -51,3 +53,12 @@ def test_a_few_documents(chosen, count):
     found = chosen(PAGES[:count], [{"density": {"keep": 1}}])
     assert found.kept.all()
     assert chosen(PAGES[:count], [{"density": {"keep": 0.01}}]).kept.sum() == 1
+
+
+@pytest.mark.parametrize("bandwidth", [-1, 0, "wide", True, float("nan"), 11])
+def test_a_bandwidth_that_is_none(bandwidth):
+    density = {"density": {"bandwidth": bandwidth}}
+    with pytest.raises(
+        ConfigError, match=r"select.0.density.bandwidth: got .*; expected auto, or a number above 0 and"
+    ):
+        Corpus.from_mapping({"domains": {"web": {"path": "web.jsonl", "select": [density]}}})
