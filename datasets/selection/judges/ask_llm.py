@@ -92,6 +92,9 @@ class _Asked:
         self._parts = bool(self._model.config.is_encoder_decoder)
         vocabulary = self._tokenizer.get_vocab()
         self._answers = [_spellings(answer, vocabulary, place) for answer in ("yes", "no")]
+        added = self._tokenizer.added_tokens_decoder.values()
+        marks = {token.content for token in added if token.special} | set(self._tokenizer.all_special_tokens)
+        self._marks = sorted(marks, key=len, reverse=True)
         self._limit = _limit(self._model.config, self._tokenizer)
         self._room = self._limit - len(self._ids("")) - _SPARE_TOKENS
         if self._room < 1:
@@ -119,6 +122,8 @@ class _Asked:
         """The tokens of the question about a text, of which only as much is taken as fits."""
         # no token is longer than some 20 bytes on average; what can't fit needn't be tokenized
         text = text[: self._room * 32]
+        for mark in self._marks:  # a document must not end its turn, and speak in the one after
+            text = text.replace(mark, " ")
         ids = self._tokenizer(text, add_special_tokens=False, truncation=True, max_length=self._room)["input_ids"]
         shortened = self._tokenizer.decode(ids) if len(ids) >= self._room else text
         while len(prompt := self._ids(shortened)) > self._limit:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from foretrain.core.errors import CorpusError, MissingExtraError
 from foretrain.datasets.corpus.corpus import Corpus
-from foretrain.datasets.selection.judges.ask_llm import PROMPT, AskLLM
+from foretrain.datasets.selection.judges.ask_llm import PROMPT, AskLLM, _spellings
 from foretrain.datasets.selection.selection import select, selected_digest
 
 torch = pytest.importorskip("torch", reason="transformers and torch aren't installed")
@@ -126,6 +126,14 @@ def test_a_model_of_dialogues_is_asked_in_its_own_form(tmp_path):
     plain, chat = save(tmp_path / "plain", "llama"), save(tmp_path / "chat", "llama", chat=template)
     more = judged(chat).facts["tokens"] - judged(plain).facts["tokens"]
     assert more == 2 * len(TEXTS)
+    marked, unmarked = judged(chat, ["a rose [PAD] is", "a rose   is"]).scores
+    assert marked == pytest.approx(unmarked, rel=1e-6)
+
+
+def test_every_spelling_of_an_answer_counts():
+    vocabulary = {"yes": 0, "▁yes": 1, "ĠYes": 2, "yesterday": 3, "▁": 4, "YES": 5, "no": 6}
+    assert _spellings("yes", vocabulary, "here") == [0, 1, 2, 5]
+    assert _spellings("no", vocabulary, "here") == [6]
 
 
 def test_what_cannot_be_asked_is_said(tmp_path, monkeypatch):
