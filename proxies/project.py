@@ -30,6 +30,7 @@ from ..core.progress import Progress
 from ..core.reading.fields import Frozen, Label, PositiveReal, Whole
 from ..core.version import __version__
 from ..datasets.corpus.corpus import Corpus
+from ..datasets.corpus.documents import source_digest
 from ..datasets.selection.selection import selected_digest
 from ..datasets.tokens.prepare import prepare
 from ..datasets.tokens.store import TokenStore
@@ -197,13 +198,14 @@ class Project:
         changed = []
         for name in sorted(corpus.domains.keys() | prepared.keys()):
             in_both = name in corpus.domains and name in prepared
-            if not in_both or selected_digest(corpus, name) != prepared[name].source_digest:
+            source = source_digest(corpus, name) if in_both else ""
+            if not in_both or selected_digest(corpus, name, source=source) != prepared[name].source_digest:
                 changed.append(name)
                 continue
             for named in self.space.named_selections():
                 if named.applies_to(corpus, name):
                     held = prepared[name].selections.get(named.key)
-                    if held is None or named.digest(corpus, name) != held.source_digest:
+                    if held is None or named.digest(corpus, name, source) != held.source_digest:
                         changed.append(f"{name} ({named.kind})")
         if changed:
             raise CampaignError(

@@ -48,11 +48,10 @@ class NamedSelection:
         named = self.domains is None or domain_name in self.domains
         return named and corpus.domains[domain_name].synthetic is None
 
-    def digest(self, corpus: Corpus, domain_name: str) -> str:
-        """As `selected_digest`, for the domain's own steps and these."""
-        return selected_digest(
-            corpus, domain_name, self._steps(corpus, domain_name), self.place_in(corpus, domain_name)
-        )
+    def digest(self, corpus: Corpus, domain_name: str, source: str | None = None) -> str:
+        """As `selected_digest`, for the domain's own steps and these; `source` is the digest of its text, if known."""
+        steps, place = self._steps(corpus, domain_name), self.place_in(corpus, domain_name)
+        return selected_digest(corpus, domain_name, steps, place, source)
 
     def select(self, corpus: Corpus, domain_name: str) -> Selection:
         """Run the domain's own steps and these. Errors as `select`."""

@@ -180,13 +180,17 @@ def selected_documents(
 
 
 def selected_digest(
-    corpus: Corpus, domain_name: str, steps: Sequence[Step] | None = None, place: Place | None = None
+    corpus: Corpus,
+    domain_name: str,
+    steps: Sequence[Step] | None = None,
+    place: Place | None = None,
+    source: str | None = None,
 ) -> str:
     """Return a digest (64 hexadecimal digits) that changes when the text of a domain, the steps, or a file that they
-    read changes. Without steps it is that of the source. Errors as `source_digest`."""
+    read changes. Without steps it is that of the source, which may be given. Errors as `source_digest`."""
     steps = corpus.domain(domain_name).select if steps is None else steps
     place = place or in_corpus(corpus, domain_name)
-    source = source_digest(corpus, domain_name)
+    source = source or source_digest(corpus, domain_name)
     if not steps:
         return source
     facts: list[Any] = [_FORMAT, source]

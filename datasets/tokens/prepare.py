@@ -112,7 +112,7 @@ class _Preparation:
             self._progress(f"{name}: reading", 0.0)
             self._sources[name] = self._selected[name] = source_digest(self._corpus, name)
             if self._corpus.domains[name].select:
-                self._selected[name] = selected_digest(self._corpus, name)
+                self._selected[name] = selected_digest(self._corpus, name, source=self._sources[name])
         tokenizer, made_from = self._tokenizer()
         if tokenizer is not None:
             tokenizer.save(self._folder / _tokenizer_name(tokenizer))
@@ -165,7 +165,7 @@ class _Preparation:
         """Add a selection to a domain that is done, unless it is there; return whether it was packed."""
         assert tokenizer is not None
         done, key = self._done[name], selection.key
-        source = selection.digest(self._corpus, name)
+        source = selection.digest(self._corpus, name, self._sources[name])
         made_from = self._recipe(name, tokenizer, source)
         if key in done.selections and done.selections[key].made_from == made_from:
             return False

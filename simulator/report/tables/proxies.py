@@ -24,7 +24,9 @@ _USUAL = _STATES[:3]
 
 def design_view(plan: Any, folder: Path) -> RenderableType:
     """A `proxies.design.Design`: its runs by size, and the cost of each stage."""
-    table = _table("parameters", "width", "runs", "tokens", "FLOPs each", "seeds", "mixes")
+    selected = any(run.selection is not None for run in plan.runs)
+    names = ("parameters", "width", "runs", "tokens", "FLOPs each", "seeds", "mixes")
+    table = _table(*names, *(["selections"] if selected else []))
     by_size: dict[int, list[Any]] = {}
     for run in plan.runs:
         by_size.setdefault(run.shape.params_total, []).append(run)
@@ -38,6 +40,7 @@ def design_view(plan: Any, folder: Path) -> RenderableType:
             format_flops(max(run.training_flops for run in runs)).removesuffix(" FLOPs"),
             f"{len({run.seed for run in runs})}",
             f"{len({tuple(sorted(run.mix.items())) for run in runs})}",
+            *([f"{len({run.selection for run in runs})}"] if selected else []),
         )
     lines = [Text(line, style="yellow" if line.startswith("dropped") else "") for line in plan.summary()]
     title = Text(f"stage {plan.stage}: {len(plan.runs)} runs", style="bold")
