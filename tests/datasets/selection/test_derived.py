@@ -124,6 +124,7 @@ def test_is_never_taken_for_its_source(made, tmp_path):
     assert derive(corpus, tmp_path / "kept").keep == 1.0
     again = Corpus.load(tmp_path / "kept" / "corpora.yaml")
     assert source_digest(again, "books") != source_digest(corpus, "books")
+    assert again.name == "corpus after dedup"
 
 
 def test_equal_corpora_give_equal_bytes_from_anywhere(made, tmp_path, monkeypatch):
