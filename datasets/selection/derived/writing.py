@@ -280,7 +280,7 @@ def _examples(selection: Selection) -> dict[int, tuple[int, float | None]]:
 
 
 def _described(corpus: Corpus, derived: Derived) -> str:
-    """The `corpora.yaml` of a derived corpus; run tables name the corpus as their source, so it has a name of its own."""
+    """The `corpora.yaml` of a derived corpus, with a name of its own: run tables give it as the source of their runs."""
     mapping = corpus.to_mapping()
     mapping["name"] = f"{derived.name} after {derived.kind}"[:_LONGEST_NAME]
     mapping["tokenizer"] = corpus.tokenizer.model_dump(mode="json", exclude_none=True)

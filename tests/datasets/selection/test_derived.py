@@ -222,6 +222,16 @@ def test_a_folder_that_is_not_for_it_is_refused_and_left_alone(tmp_path, path, o
     assert sorted(os.walk(tmp_path)) == before
 
 
+def test_tokens_beside_it_stay_where_they_are(made, tmp_path):
+    """Proxies write them there; the folder could not be selected into again."""
+    derive(made(["dedup"]), tmp_path / "kept")
+    (tmp_path / "kept" / "corpora.tokens").mkdir()
+    (tmp_path / "kept" / "corpora.tokens" / "tokens.json").write_text("{}")
+    derive(made(), tmp_path / "kept")
+    assert (tmp_path / "kept" / "corpora.tokens" / "tokens.json").read_text() == "{}"
+    assert Corpus.load(tmp_path / "kept" / "corpora.yaml").name == "corpus after dedup+half"
+
+
 def test_it_cannot_be_written_over_itself(made, tmp_path):
     derive(made(["dedup"]), tmp_path / "kept")
     domains = {"books": {"path": "books.train.jsonl.zst", "select": ["dedup"]}}
