@@ -280,7 +280,7 @@ def _examples(selection: Selection) -> dict[int, tuple[int, float | None]]:
 
 
 def _described(corpus: Corpus, derived: Derived) -> str:
-    """The `corpora.yaml` of a derived corpus, with a name of its own: run tables give it as the source of their runs."""
+    """The `corpora.yaml` of a derived corpus, with a name of its own, which run tables give as the source of runs."""
     mapping = corpus.to_mapping()
     mapping["name"] = f"{derived.name} after {derived.kind}"[:_LONGEST_NAME]
     mapping["tokenizer"] = corpus.tokenizer.model_dump(mode="json", exclude_none=True)
