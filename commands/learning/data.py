@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ...core.errors import ConfigError, UsageError
 from ...core.units import parse_count, shown
 from .._shared import command_again, json_option, log_json_option, progress_bar, show
+
+if TYPE_CHECKING:
+    from ...datasets.selection.derived.result import Derived
 
 
 @click.group()
@@ -72,21 +77,14 @@ def select(corpora: str, out: str, report: str | None, as_json: bool, log_json: 
     """
     from ...datasets.corpus.corpus import Corpus
     from ...datasets.selection.derived.writing import derive
-    from ...simulator.report.documents.writing import check_report_format
 
-    if report is not None:
-        check_report_format(report, "--report")  # before minutes of work, not after
-        if Path(report).resolve().is_relative_to(Path(out).resolve()):
-            raise UsageError(f"--report {report}: lies in --out, which holds the corpus alone; expected another folder")
+    write = None if report is None else _report_writer(report, out)
     corpus = Corpus.load(corpora)
     with progress_bar("selecting", log_json) as step:
         found = derive(corpus, out, progress=step)
-    if report is not None:
-        from ...simulator.report.documents.contents.selection import selection_document
-        from ...simulator.report.documents.writing import save_report
-
-        save_report(selection_document(found, (command_again("as_json", "log_json"),)), report)
-        click.echo(f"wrote {Path(report)}", err=True)
+    if write is not None:
+        write(found)
+        click.echo(f"wrote {Path(str(report))}", err=True)
     show(as_json, found.to_dict(), lambda: _selection_tables().selection_view(found, report))
 
 
@@ -212,6 +210,19 @@ def _stock_tables():
     from ...simulator.report.tables.data import data_budget as stock_tables
 
     return stock_tables
+
+
+def _report_writer(report: str, out: str) -> Callable[[Derived], None]:
+    """What writes the report of a selection; what can't be written is refused before minutes of work, not after."""
+    from ...simulator.report.documents.writing import check_report_format, save_report
+
+    check_report_format(report, "--report")
+    if Path(report).resolve().is_relative_to(Path(out).resolve()):
+        raise UsageError(f"--report {report}: lies in --out, which holds the corpus alone; expected another folder")
+    from ...simulator.report.documents.contents.selection import selection_document  # which asks for its extra
+
+    again = command_again("as_json", "log_json")
+    return lambda found: save_report(selection_document(found, (again,)), report)
 
 
 def _selection_tables():

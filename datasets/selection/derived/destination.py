@@ -21,6 +21,7 @@ from .result import FORMAT
 __all__ = ["CORPORA_NAME", "SELECTION_NAME", "check_destination", "replacing", "text_name"]
 
 CORPORA_NAME, SELECTION_NAME = "corpora.yaml", "selection.json"
+_TOKENS_NAME = "corpora.tokens"  # which projects of proxies put beside corpora.yaml, and check before they use it
 _TEXT = re.compile(r"[\w-]+\.(train|valid)\.jsonl\.zst")
 _MOST_BYTES = 1 << 28
 _SIGNS = "*?["
@@ -34,7 +35,7 @@ def text_name(slug: str, side: Split) -> str:
 def check_destination(corpus: Corpus, out: str | os.PathLike[str]) -> Path:
     """The folder as a path. Raises CorpusError if it holds anything but a derived corpus, or is part of the source."""
     try:
-        folder = check_folder(out, _ours, "derived corpus")
+        folder = check_folder(out, lambda name: _ours(name) or name == _TOKENS_NAME, "derived corpus")
     except PredictorError as error:
         raise CorpusError(str(error)) from None
     if folder.is_dir() and any(not AT_WORK.fullmatch(path.name) for path in folder.iterdir()):

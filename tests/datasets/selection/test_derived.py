@@ -124,6 +124,7 @@ def test_is_never_taken_for_its_source(made, tmp_path):
     assert derive(corpus, tmp_path / "kept").keep == 1.0
     again = Corpus.load(tmp_path / "kept" / "corpora.yaml")
     assert source_digest(again, "books") != source_digest(corpus, "books")
+    assert again.name == "corpus after dedup"
 
 
 def test_equal_corpora_give_equal_bytes_from_anywhere(made, tmp_path, monkeypatch):
@@ -219,6 +220,16 @@ def test_a_folder_that_is_not_for_it_is_refused_and_left_alone(tmp_path, path, o
     with pytest.raises(CorpusError, match=said.replace(".", r"\.")):
         derive(corpus, tmp_path / out)
     assert sorted(os.walk(tmp_path)) == before
+
+
+def test_tokens_beside_it_stay_where_they_are(made, tmp_path):
+    """Proxies write them there; the folder could not be selected into again."""
+    derive(made(["dedup"]), tmp_path / "kept")
+    (tmp_path / "kept" / "corpora.tokens").mkdir()
+    (tmp_path / "kept" / "corpora.tokens" / "tokens.json").write_text("{}")
+    derive(made(), tmp_path / "kept")
+    assert (tmp_path / "kept" / "corpora.tokens" / "tokens.json").read_text() == "{}"
+    assert Corpus.load(tmp_path / "kept" / "corpora.yaml").name == "corpus after dedup+half"
 
 
 def test_it_cannot_be_written_over_itself(made, tmp_path):
