@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import Field, PlainSerializer, PlainValidator, ValidationError, WithJsonSchema
+from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema
 
-from ...core.errors import ConfigError
-from ...core.reading.config_messages import first_problem
-from ...core.units import shown
+from ...core.reading.members import member_schema, read_member
 from .registry import steps
 from .step import Step
 
 __all__ = ["Steps", "step_mapping"]
 
 _MOST_STEPS = 32
-
-
-def _read(value: Any) -> Step:
-    """One step: its name alone, or its name with its settings."""
-    if isinstance(value, Step):
-        return value
-    if isinstance(value, str):
-        value = {value: None}
-    if not isinstance(value, Mapping) or len(value) != 1:
-        raise ConfigError(f"got {shown(value)}; expected one step and its settings, such as {{dedup: {{kind: exact}}}}")
-    ((name, settings),) = value.items()
-    known = steps()
-    if name not in known:
-        raise ConfigError(f"got {shown(name)}; expected one of {', '.join(sorted(known))}")
-    try:
-        return known[name].model_validate({} if settings is None else settings)
-    except ValidationError as error:
-        raise first_problem(error, known[name], name) from None
 
 
 def step_mapping(step: Step) -> dict[str, Any]:
@@ -48,9 +27,9 @@ def step_mapping(step: Step) -> dict[str, Any]:
 
 _OneStep = Annotated[
     Step,
-    PlainValidator(_read),
+    PlainValidator(read_member(Step, steps, "step")),
     PlainSerializer(step_mapping),
-    WithJsonSchema({"type": "object", "minProperties": 1, "maxProperties": 1}),
+    WithJsonSchema(member_schema),
 ]
 
 Steps = Annotated[tuple[_OneStep, ...], Field(max_length=_MOST_STEPS)]

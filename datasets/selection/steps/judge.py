@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 import numpy as np
-from pydantic import Field, PlainSerializer, PlainValidator, ValidationError, WithJsonSchema, model_validator
+from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema, model_validator
 from typing_extensions import override
 
 from ....core.errors import ConfigError, CorpusError
-from ....core.reading.config_messages import first_problem
 from ....core.reading.fields import FieldError, Label, Whole, whole_schema
-from ....core.units import shown
+from ....core.reading.members import member_schema, read_member
 from ..judges import Judge, Judged, distil, judges
 from ..quota import Keep, best
 from ..registry import register_step
@@ -27,29 +25,11 @@ _JUDGES = ("scores", "model", "plugin", "labels")
 _MOST_LABELS = 1_000_000
 
 
-def _plugin(value: Any) -> Judge:
-    """A judge of the registry: its name alone, or its name with its settings."""
-    if isinstance(value, Judge):
-        return value
-    if isinstance(value, str):
-        value = {value: None}
-    if not isinstance(value, Mapping) or len(value) != 1:
-        raise ConfigError(f"got {shown(value)}; expected the name of a judge, or one name and its settings")
-    ((name, settings),) = value.items()
-    known = judges()
-    if name not in known:
-        raise ConfigError(f"got {shown(name)}; no such judge is installed; expected one of {', '.join(sorted(known))}")
-    try:
-        return known[name].model_validate({} if settings is None else settings)
-    except ValidationError as error:
-        raise first_problem(error, known[name], name) from None
-
-
 Plugin = Annotated[
     Judge,
-    PlainValidator(_plugin),
+    PlainValidator(read_member(Judge, judges, "judge")),
     PlainSerializer(lambda judge: {judge.name: judge.model_dump(mode="json")}),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "object", "minProperties": 1, "maxProperties": 1}]}),
+    WithJsonSchema(member_schema),
 ]
 
 

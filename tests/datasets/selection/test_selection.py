@@ -141,8 +141,8 @@ def test_messages_name_file_line_and_step(corpus, tmp_path):
     ("steps", "message"),
     [
         ([{"dedupe": None}], r"select\.0: got 'dedupe'; expected one of dedup, density, "),
-        ([{"dedup": {}, "sample": {}}], r"select\.0: got .*; expected one step and its settings"),
-        ([DEDUP, 3], r"select\.1: got 3; expected one step and its settings"),
+        ([{"dedup": {}, "sample": {}}], r"select\.0: got .*; expected the name of one step"),
+        ([DEDUP, 3], r"select\.1: got 3; expected the name of one step"),
         ([{"sample": {"keep": 0}}], r"select\.0\.sample\.keep: got 0; expected a number above 0"),
         ([{"sample": {"keep": 1.2}}], r"select\.0\.sample\.keep: got 1\.2; expected"),
         ([{"sample": {"kept": 0.5}}], r"select\.0\.sample\.kept: unknown key; did you mean keep\?"),
