@@ -33,6 +33,7 @@ CONTENDERS: dict[str, list[dict[str, Any]] | None] = {
     "density, tuned": [{"density": {"keep": KEEP}}],
     "density, wrong": [{"density": {"keep": KEEP, "bandwidth": 0.5}}],
     "judge": [{"judge": {**_JUDGE, "keep": KEEP}}],
+    "judge, keep .7": [{"judge": {**_JUDGE, "keep": 0.7}}],
     "perplexity band": [{"perplexity": {"keep": KEEP}}],
     "lowest perplexity": [{"perplexity": {"band": [0, KEEP]}}],
     "strata 32": [{"strata": {"clusters": 32, "keep": KEEP}}],
