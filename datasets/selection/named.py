@@ -32,14 +32,14 @@ class NamedSelection:
 
     @property
     def key(self) -> str:
-        """The name under which a token store holds it: its kind, and eight digits that change with its settings.
+        """The name under which a token store holds it: its kind, and eight digits that change with kind and settings.
 
         >>> from foretrain.datasets.selection.registry import steps
         >>> exact = steps()["dedup"](kind="exact")
         >>> NamedSelection("no copies", (exact,), lambda number, step: "").key[:-8]
         'no-copies-'
         """
-        settings = json.dumps([step_mapping(step) for step in self.steps], sort_keys=True)
+        settings = json.dumps([self.kind, *map(step_mapping, self.steps)], sort_keys=True)
         slug = re.sub(r"[^A-Za-z0-9_+]+", "-", self.kind)[:_LONGEST_SLUG]
         return f"{slug}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
 
