@@ -148,7 +148,7 @@ def test_what_cannot_be_judged_by_is_said(corpus, plugin, settings, message):
         ({"scores": "a.csv", "keep": 1.2}, "judge.keep: got 1.2; expected"),
         ({"plugin": "acme"}, "judge.plugin: got 'acme'; no such judge is installed; expected one of ask_llm"),
         ({"plugin": {"order": {"answers": 1}}}, "judge.plugin.order.answers: unknown key"),
-        ({"plugin": 3}, "judge.plugin: got 3; expected the name of a judge"),
+        ({"plugin": 3}, "judge.plugin: got 3; expected the name of one judge"),
     ],
 )
 def test_what_a_judge_may_not_be_told(corpus, plugin, settings, message):
