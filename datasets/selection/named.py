@@ -65,7 +65,7 @@ class NamedSelection:
         def place(number: int, step: Step) -> str:
             if number < own:
                 return in_corpus(corpus, domain_name)(number, step)
-            return self.stated_at(number - own, step)
+            return f"{self.stated_at(number - own, step)}: domain {domain_name}"
 
         return place
 

@@ -135,7 +135,7 @@ def select(
     ...     select(corpus, "web").kept.tolist()
     [True, False, True]
     """
-    steps = corpus.domain(domain_name).select if steps is None else steps
+    steps = _of_domain(corpus, domain_name, steps)
     place = place or in_corpus(corpus, domain_name)
     report = progress or (lambda text, share: None)
     report(f"{domain_name}: reading", 0.0)
@@ -188,7 +188,7 @@ def selected_digest(
 ) -> str:
     """Return a digest (64 hexadecimal digits) that changes when the text of a domain, the steps, or a file that they
     read changes. Without steps it is that of the source, which may be given. Errors as `source_digest`."""
-    steps = corpus.domain(domain_name).select if steps is None else steps
+    steps = _of_domain(corpus, domain_name, steps)
     place = place or in_corpus(corpus, domain_name)
     source = source or source_digest(corpus, domain_name)
     if not steps:
@@ -199,6 +199,12 @@ def selected_digest(
         for path in step.inputs(corpus.folder):
             facts.append(_sha256(path, place(number, step)))
     return _digest(facts)
+
+
+def _of_domain(corpus: Corpus, domain_name: str, steps: Sequence[Step] | None) -> list[Step]:
+    """The steps for one domain, by default those that the corpus states for it."""
+    domain = corpus.domain(domain_name)
+    return [step.of_domain(domain_name) for step in (domain.select if steps is None else steps)]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Protocol, Self
 
 import numpy as np
 from pydantic import Field
@@ -97,3 +97,14 @@ class Step(Frozen):
     def inputs(self, folder: Path) -> list[Path]:
         """The files that the choice depends on beside the documents: scores, embeddings, labels. Default: none."""
         return []
+
+    def of_domain(self, domain: str) -> Self:
+        """Return the step for one domain: `{domain}` in a setting that is text, such as a path, is the domain's name.
+
+        So one selection of several domains can have a file for each: `scores: "judged.{domain}.csv"`.
+        """
+        named = {}
+        for key, value in self:
+            if isinstance(value, str) and "{domain}" in value:
+                named[key] = value.replace("{domain}", domain)
+        return self.model_copy(update=named) if named else self

@@ -44,7 +44,9 @@ class JudgeStep(Step):
 
     keep: Keep = Field(default=0.5, description="Share of the bytes that is kept, best first.")
     scores: Label | None = Field(
-        default=None, description="File with a score for each document: .csv, .jsonl, .parquet or .npy."
+        default=None,
+        description="File with a score for each document: .csv, .jsonl, .parquet or .npy; {domain} in its name is the "
+        "domain's.",
     )
     model: Label | None = Field(
         default=None,

@@ -176,3 +176,23 @@ def test_settings_come_back_from_a_written_corpus(corpus):
     again = Corpus.from_mapping(json.loads(json.dumps(made.to_mapping())), folder=made.folder)
     assert again.domains["web"].select == made.domains["web"].select
     assert selected_digest(again, "web") == selected_digest(made, "web")
+
+
+def test_one_selection_may_have_a_file_for_each_domain(tmp_path):
+    """Selections of a ladder run over every domain, and a file of scores speaks of one."""
+    domains = {}
+    for name in ("web", "code"):
+        texts = [json.dumps({"text": f"{name} {number}"}) for number in range(6)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(texts))
+        rows = "\n".join(f"{number},{number if name == 'web' else -number}" for number in range(6))
+        (tmp_path / f"judged.{name}.csv").write_text(f"document,score\n{rows}\n")
+        domains[name] = {"path": f"{name}.jsonl"}
+    mapping = {"validation_share": 0, "domains": domains}
+    corpus = Corpus.from_mapping(mapping, folder=tmp_path)
+    judge = registered()["judge"].model_validate({"scores": "judged.{domain}.csv", "keep": 0.5})
+    kept = {name: select(corpus, name, [judge]).kept.tolist() for name in domains}
+    assert kept == {"web": [False] * 3 + [True] * 3, "code": [True] * 3 + [False] * 3}
+    digests = {name: selected_digest(corpus, name, [judge]) for name in domains}
+    (tmp_path / "judged.web.csv").write_text("document,score\n")
+    assert selected_digest(corpus, "web", [judge]) != digests["web"]
+    assert selected_digest(corpus, "code", [judge]) == digests["code"]
