@@ -1,8 +1,9 @@
 """Selections at equal bytes, by a 5-gram trained on what each keeps of the noisy pool.
 
 Half of the pool's bytes is kept; validation text is clean. Must reach: dedup + judge + strata within .02 nats of the
-clean selection and .04 below random; lowest perplexity alone worse than random; strata after the judge give back what it
-takes from the rarest topic, and cost no mean over topics. Each seed makes a pool, labels, and all random choices anew.
+clean selection and .04 below random; lowest perplexity alone worse than random; strata after the judge give back what
+it takes from the rarest topic, at no cost to the mean over topics. Each seed makes a pool, labels, and all random
+choices anew.
 """
 
 from __future__ import annotations
