@@ -24,13 +24,13 @@ _CLEAN_FILE = "clean.csv"
 
 @dataclass(frozen=True)
 class Ladder:
-    """Sizes, token counts and seeds that every selection is trained with."""
+    """Widths, token counts and seeds that every selection is trained with, and the schedule of the learning rate."""
 
-    sizes: Sequence[float]
+    widths: Sequence[int]
     tokens: Sequence[float]
     seeds: int
     workers: int
-    lr: float = LR
+    schedule: str = "constant"
 
 
 def train(
@@ -48,10 +48,11 @@ def train(
     entries = [{"name": name, "select": steps} if steps else "none" for name, steps in selections]
     space = {
         "corpora": "corpora.yaml",
-        "sizes": [*ladder.sizes],
+        "widths": [*ladder.widths],
         "tokens": [*ladder.tokens],
         "seeds": ladder.seeds,
-        "lr": ladder.lr,
+        "lr": LR,
+        "recipe": {"schedule": ladder.schedule},
         "mix": {"pool": 1.0},
         "selections": entries,
     }

@@ -26,6 +26,7 @@ from .pool import Pool, make_pool
 
 __all__ = ["main"]
 
+WIDTH = 40
 BETTER = 0.03  # nats per byte below random
 ALL = "dedup + judge + strata"
 COMPARED = ("random", "clean only", ALL, "density, tuned", "dedup, minhash")
@@ -35,10 +36,11 @@ NEEDED = ("clean only", ALL)
 def main(options: list[str]) -> list[str]:
     """Print the table; return what was missed."""
     parser = argparse.ArgumentParser(prog="selection.py proxies")
-    parser.add_argument("--seeds", type=int, default=3, help="paired seeds of the runs")
+    parser.add_argument("--seeds", type=int, default=5, help="paired seeds of the runs")
     parser.add_argument("--pool", type=int, default=0, help="seed of the pool, its labels, and what selections draw")
-    parser.add_argument("--params", type=float, default=74_000)
-    parser.add_argument("--tokens", type=float, default=570_000)
+    parser.add_argument("--width", type=int, default=WIDTH)
+    parser.add_argument("--tokens", type=float, default=700_000)
+    parser.add_argument("--schedule", default="cosine", help="of the learning rate")
     parser.add_argument("--workers", type=int, default=2)
     words = parser.parse_args(options)
     with tempfile.TemporaryDirectory(prefix="selection-") as folder:
@@ -47,9 +49,8 @@ def main(options: list[str]) -> list[str]:
         selections, facts = {}, {}
         for name in COMPARED:
             selections[name], facts[name] = _half(pool, name, words.pool)
-        frame, seconds = train(
-            pool, [*selections.items()], Ladder([words.params], [words.tokens], words.seeds, words.workers)
-        )
+        ladder = Ladder([words.width], [words.tokens], words.seeds, words.workers, words.schedule)
+        frame, seconds = train(pool, [*selections.items()], ladder)
     print(_table(frame, facts))
     print(f"{len(frame)} runs of {int(frame['params'].iloc[0]):,} parameters, {seconds:.0f} worker seconds of training")
     return _unmet(frame)

@@ -37,7 +37,7 @@ __all__ = ["main"]
 
 KEEPS = (0.2, 0.4, 0.6, 0.8, 1.0)
 TOKENS = (250_000, 500_000, 1_000_000, 2_000_000, 4_000_000)
-SIZES = (25_000, 74_000)
+WIDTHS = (16, 32)
 TERMS = "+muennighoff+selection"
 NEAR = 0.02  # nats per byte, of the loss measured at the share found, by interpolation between measured shares
 STOCKS = {"with repetition": float(SIZE_BYTES), "without it": None}
@@ -48,7 +48,7 @@ def main(options: list[str]) -> list[str]:
     parser = argparse.ArgumentParser(prog="selection.py strictness_proxies")
     parser.add_argument("--seeds", type=int, default=2, help="paired seeds of the runs")
     parser.add_argument("--pool", type=int, default=0, help="seed of the pool and its labels")
-    parser.add_argument("--sizes", type=float, nargs="+", default=SIZES)
+    parser.add_argument("--widths", type=int, nargs="+", default=WIDTHS)
     parser.add_argument("--tokens", type=float, nargs="+", default=TOKENS)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--table", type=Path, help="file that the runs are kept in, so that they are trained once")
@@ -56,7 +56,7 @@ def main(options: list[str]) -> list[str]:
     if words.table is not None and words.table.exists():
         frame = pd.read_csv(words.table)
     else:
-        frame = _trained(words.pool, Ladder(words.sizes, words.tokens, words.seeds, words.workers))
+        frame = _trained(words.pool, Ladder(words.widths, words.tokens, words.seeds, words.workers))
         if words.table is not None:
             frame.to_csv(words.table, index=False)
     losses = _by_cell(frame)
