@@ -31,6 +31,7 @@ from .synthetic import SyntheticConfig
 __all__ = ["Corpus", "Domain", "TokenizerConfig"]
 
 _MAX_DOMAINS = 1_000
+_LONGEST_NAME = 200  # of a `Label`
 _MAX_EPOCHS = 1e6
 # A byte-level BPE starts from 256 bytes; token ids are stored in 16 bits.
 _BPE_VOCAB = (272, 65_536)
@@ -127,6 +128,18 @@ class Corpus(ConfigFile):
     domains: dict[Annotated[Label, AfterValidator(_column_name)], Domain] = Field(
         description="Where the text of each domain comes from, by the domain's name."
     )
+
+    @property
+    def selection_kind(self) -> str | None:
+        """The steps of all domains by name, joined by `+`, in the order in which they are met; None without any."""
+        steps = [step.name for domain in self.domains.values() for step in domain.select]
+        return "+".join(dict.fromkeys(steps)) or None
+
+    @property
+    def text_name(self) -> str:
+        """What run tables call the text that is trained on: the corpus, `docs after dedup` if it selects."""
+        name, kind = self.name or "corpus", self.selection_kind
+        return name if kind is None else f"{name} after {kind}"[:_LONGEST_NAME]
 
     def domain(self, name: str) -> Domain:
         """Return one domain. Raises `CorpusError` that lists the domains if there is no such one."""

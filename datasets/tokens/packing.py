@@ -13,7 +13,6 @@ import numpy as np
 
 from ...core.errors import CorpusError
 from ...core.files import file_slug
-from ...core.units import shown
 from ..corpus.corpus import Corpus
 from ..corpus.document import Document
 from ..corpus.repeats import Repeats
@@ -207,8 +206,8 @@ def _check_selected(selection: Selection, side: _Side, place: Place) -> None:
     number = left.index(min(left))
     before = int(selection.outcomes[number].sizes_bytes.sum())
     raise CorpusError(
-        f"{place(number, selection.outcomes[number].step)}: keeps {left[number]:,} of {before:,} bytes of "
-        f"domain {shown(selection.domain)}, of which training has {side.tokens} tokens in {side.documents} documents; "
+        f"{place(number, selection.outcomes[number].step)}: keeps {left[number]:,} of {before:,} bytes, of "
+        f"which training has {side.tokens} tokens in {side.documents} documents; "
         f"expected at least {MIN_TOKENS} tokens: keep more, or add text"
     )
 

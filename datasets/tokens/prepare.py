@@ -238,7 +238,7 @@ class _Preparation:
         return StoreIndex.model_validate(
             {
                 "format": 1,
-                "name": self._corpus.name or "corpus",
+                "name": self._corpus.text_name,
                 "vocab_size": vocab_size,
                 "dtype": token_dtype(vocab_size).str,
                 "tokenizer": None if tokenizer is None else _tokenizer_name(tokenizer),

@@ -30,7 +30,6 @@ __all__ = ["derive"]
 _EXAMPLES = 10
 _EXAMPLE_CHARACTERS = 200
 _MOST_PLACES = 5
-_LONGEST_NAME = 200  # of a `Label`
 _REPORT_EVERY = 500
 _BUFFER_BYTES = 1 << 20
 _SELECTING, _VALIDATING = 0.7, 0.8  # shares of the work that are done after it
@@ -282,7 +281,7 @@ def _examples(selection: Selection) -> dict[int, tuple[int, float | None]]:
 def _described(corpus: Corpus, derived: Derived) -> str:
     """The `corpora.yaml` of a derived corpus, with a name of its own, which run tables give as the source of runs."""
     mapping = corpus.to_mapping()
-    mapping["name"] = f"{derived.name} after {derived.kind}"[:_LONGEST_NAME]
+    mapping["name"] = corpus.text_name
     mapping["tokenizer"] = corpus.tokenizer.model_dump(mode="json", exclude_none=True)
     mapping["domains"] = {
         name: _domain(described, derived.domains[name]) if name in derived.domains else described

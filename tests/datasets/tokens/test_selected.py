@@ -126,11 +126,11 @@ def test_a_selection_that_leaves_less_than_a_window_names_domain_step_and_what_i
     texts = documents(prepare(corpus(), tmp_path / "out"))
     shortest = min(range(len(texts)), key=lambda number: len(texts[number]))
     (tmp_path / "kept.json").write_text(f"[{shortest}]")
-    left = rf"{len(texts[shortest])} of [\d,]+ bytes of domain 'web', of which training has \d\d tokens in 1 documents"
+    left = rf"{len(texts[shortest])} of [\d,]+ bytes, of which training has \d\d tokens in 1 documents"
     step = {"longest": {"listed": "kept.json"}}
     with pytest.raises(CorpusError, match=rf"domains\.web\.select\.1\.longest: keeps {left}; expected at least 129"):
         prepare(corpus(select=[{"longest": {"least": 1}}, step]), tmp_path / "new")
     assert not [*(tmp_path / "new").glob("*.bin")]
-    with pytest.raises(CorpusError, match=rf"space\.yaml:9: selections\.0\.select\.0: keeps {left}"):
+    with pytest.raises(CorpusError, match=rf"space\.yaml:9: selections\.0\.select\.0: domain web: keeps {left}"):
         prepare(corpus(), tmp_path / "out", selections=[named(Longest(listed="kept.json"))])
     assert documents(TokenStore.open(tmp_path / "out")) == texts
