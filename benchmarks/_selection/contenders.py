@@ -24,6 +24,7 @@ _LABELS_FILE = "labels.csv"
 _JUDGE = {"labels": _LABELS_FILE}
 # After a judge, each stratum keeps its share of what the judge let pass: the judge chooses within topics only.
 _AS_THEY_ARE = {"clusters": 32, "quotas": "proportional"}
+_EQUAL = {"clusters": 32, "quotas": "equal"}
 CONTENDERS: dict[str, list[dict[str, Any]] | None] = {
     "random": [],
     "clean only": None,
@@ -36,8 +37,8 @@ CONTENDERS: dict[str, list[dict[str, Any]] | None] = {
     "judge, keep .7": [{"judge": {**_JUDGE, "keep": 0.7}}],
     "perplexity band": [{"perplexity": {"keep": KEEP}}],
     "lowest perplexity": [{"perplexity": {"band": [0, KEEP]}}],
-    "strata 32": [{"strata": {"clusters": 32, "keep": KEEP}}],
-    "judge + strata, equal": [{"judge": {**_JUDGE, "keep": 0.7}}, {"strata": {"clusters": 32, "keep": KEEP / 0.7}}],
+    "strata 32, equal": [{"strata": {**_EQUAL, "keep": KEEP}}],
+    "judge + strata, equal": [{"judge": {**_JUDGE, "keep": 0.7}}, {"strata": {**_EQUAL, "keep": KEEP / 0.7}}],
     "judge + strata": [{"judge": {**_JUDGE, "keep": 0.7}}, {"strata": {**_AS_THEY_ARE, "keep": KEEP / 0.7}}],
     "dedup + judge": [{"dedup": {"kind": "minhash"}}, {"judge": {**_JUDGE, "keep": 0.6}}],
     "dedup + judge + strata": [

@@ -66,8 +66,8 @@ class Strata(Step):
         default=32, description="Clusters of vectors (k-means): the strata."
     )
     quotas: Quotas = Field(
-        default="equal",
-        description="Shares of what is kept: equal, proportional (as the text has them), or a list with a sum of 1, "
+        default="proportional",
+        description="Shares of what is kept: proportional (as the text has them), equal, or a list with a sum of 1, "
         "one for each stratum, that of the largest (in bytes) first.",
     )
     keep: Keep = Field(default=0.5, description="Share of the bytes that is kept.")

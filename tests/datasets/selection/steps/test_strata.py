@@ -31,9 +31,9 @@ def stratified(chosen, tmp_path):
 @pytest.mark.parametrize(
     ("stated", "expected"),
     [
-        ({"keep": 0.2}, [20, 20, 20]),
-        ({"keep": 0.5}, [90, 40, 20]),  # what the small ones lack goes to the large one
-        ({"keep": 0.5, "quotas": "proportional"}, [120, 20, 10]),
+        ({"keep": 0.2, "quotas": "equal"}, [20, 20, 20]),
+        ({"keep": 0.5, "quotas": "equal"}, [90, 40, 20]),  # what the small ones lack goes to the large one
+        ({"keep": 0.5}, [120, 20, 10]),
         ({"keep": 0.2, "quotas": [0.25, 0.5, 0.25]}, [15, 30, 15]),
         ({"keep": 0.3, "quotas": [0.2, 0.2, 0.6]}, [35, 35, 20]),
         ({"keep": 1}, [240, 40, 20]),
@@ -72,7 +72,7 @@ class Dislike(Step):
 def test_the_best_of_each_stratum_come_first(stratified):
     """So strata give a topic back that a judge dislikes, also where copies were looked for between the two."""
     _, _, topic = stratified({})
-    counts, found, _ = stratified({"keep": 0.2}, [Dislike(topic=tuple(topic.tolist())), "dedup"])
+    counts, found, _ = stratified({"keep": 0.2, "quotas": "equal"}, [Dislike(topic=tuple(topic.tolist())), "dedup"])
     assert counts == [20, 20, 20]
     scores = found.outcomes[0].chosen.scores
     for number in SIZES:
