@@ -32,7 +32,7 @@ CONTENDERS: dict[str, list[dict[str, Any]] | None] = {
     "dedup, minhash": [{"dedup": {"kind": "minhash"}}],
     "dedup, semantic .9": [{"dedup": {"kind": "semantic", "threshold": 0.9}}],
     "density, tuned": [{"density": {"keep": KEEP}}],
-    "density, wrong": [{"density": {"keep": KEEP, "bandwidth": 0.5}}],
+    "density, wrong": [{"density": {"keep": KEEP, "bandwidth": 0.8}}],
     "judge": [{"judge": {**_JUDGE, "keep": KEEP}}],
     "judge, keep .7": [{"judge": {**_JUDGE, "keep": 0.7}}],
     "perplexity band": [{"perplexity": {"keep": KEEP}}],

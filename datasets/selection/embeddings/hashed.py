@@ -1,4 +1,4 @@
-"""Vectors made of words: their counts, hashed, weighed by TF-IDF, and turned to the 64 directions that hold most.
+"""Vectors made of words: their counts, hashed, weighed by TF-IDF, and turned to the 128 directions that hold most.
 
 Counts enter as 1 + log, so that a page that repeats itself looks like one that doesn't. Weights and directions are
 learned from a sample of documents, so that memory does not grow with their words. Bags of words don't see order: two
@@ -18,8 +18,9 @@ from . import arrays
 
 __all__ = ["DIMENSIONS", "all_vectors", "batches", "learn"]
 
-DIMENSIONS = 64
-"""Of the vectors; fewer where there are fewer documents."""
+DIMENSIONS = 128
+"""Of the vectors; fewer where there are fewer documents. With 64, documents of a narrow topic look like copies of each
+other: semantic copies at .9 took most dialogues of the benchmarks' pool (`selection.py screening`), with 128 few."""
 
 _WORDS = 1 << 16  # columns that words are hashed to
 _SAMPLE = 8_192  # documents that weights and directions are learned from
