@@ -16,9 +16,8 @@ from foretrain.proxies.project import Project
 
 from .pool import SHARES, Pool
 
-__all__ = ["LR", "Ladder", "paired", "train", "write_clean"]
+__all__ = ["Ladder", "paired", "train", "write_clean"]
 
-LR = 0.012  # at width 64: the best of a few for runs of half a million bytes (shared notes on strategies, section 2)
 _CLEAN_FILE = "clean.csv"
 
 
@@ -51,7 +50,6 @@ def train(
         "widths": [*ladder.widths],
         "tokens": [*ladder.tokens],
         "seeds": ladder.seeds,
-        "lr": LR,
         "recipe": {"schedule": ladder.schedule},
         "mix": {"pool": 1.0},
         "selections": entries,
