@@ -274,7 +274,8 @@ def _domain_notes(name: str, report: DomainReport) -> list[str]:
         side = "validation" if report.train_documents else "training"
         notes.append(f"{name}: no document falls to {side}; give more documents or a validation_path.")
     elif report.valid_documents < _FEW_DOCUMENTS or report.valid_bytes < _FEW_BYTES:
-        size = f"{report.valid_documents} documents and {report.valid_bytes} bytes"
+        count = f"{report.valid_documents} document{'s' if report.valid_documents > 1 else ''}"
+        size = f"{count} and {report.valid_bytes} bytes"
         notes.append(f"{name}: the validation split has only {size}; losses measured on it are noisy.")
     if report.duplicate_bytes_share > _MANY_COPIES:
         notes.append(f"{name}: {report.duplicate_bytes_share:.0%} of its bytes repeat earlier documents.")

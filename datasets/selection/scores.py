@@ -116,7 +116,9 @@ def _matched(path: Path, texts: Texts, column: str) -> np.ndarray:
     doubled = np.sort(order[1:][ranked[1:] == ranked[:-1]])
     _refuse(doubled, place, "name a document that an earlier row names", "one row for each document")
     extra = np.flatnonzero(~np.isin(of_rows, training) & ~np.isin(of_rows, others))
-    _refuse(extra, place, f"name no document of the domain by its {key}", "rows of its documents only")
+    if len(extra):
+        named = f", such as {next(texts.everything())[1].where}" if key == "where" else ""
+        _refuse(extra, place, f"name no document of the domain by its {key}", f"rows of its documents only{named}")
     _refuse(np.flatnonzero(~np.isfinite(says)), place, f"hold no finite {column}", "a finite number in each")
     wanted = training[texts.numbers]
     at = np.minimum(np.searchsorted(ranked, wanted), len(ranked) - 1)
