@@ -36,11 +36,11 @@ NEEDED = ("clean only", ALL)
 def main(options: list[str]) -> list[str]:
     """Print the table; return what was missed."""
     parser = argparse.ArgumentParser(prog="selection.py proxies")
-    parser.add_argument("--seeds", type=int, default=5, help="paired seeds of the runs")
+    parser.add_argument("--seeds", type=int, default=6, help="paired seeds of the runs")
     parser.add_argument("--pool", type=int, default=0, help="seed of the pool, its labels, and what selections draw")
     parser.add_argument("--width", type=int, default=WIDTH)
-    parser.add_argument("--tokens", type=float, default=700_000)
-    parser.add_argument("--schedule", default="cosine", help="of the learning rate")
+    parser.add_argument("--tokens", type=float, default=1_100_000)
+    parser.add_argument("--schedule", default="constant", help="of the learning rate")
     parser.add_argument("--workers", type=int, default=2)
     words = parser.parse_args(options)
     with tempfile.TemporaryDirectory(prefix="selection-") as folder:
