@@ -70,7 +70,7 @@ def test_a_selection_whose_stock_is_too_small_for_the_epochs_is_refused():
     [
         (
             "[none, {select: [{dedupe: {}}]}]",
-            r"space\.yaml:5: selections\.1\.select\.0: got 'dedupe'; expected one",
+            r"space\.yaml:5: selections\.1\.select\.0: .*'dedupe'",
         ),
         ("[some]", r"space\.yaml:5: selections\.0: got 'some'; expected none, or a selection such as"),
         ("[none, {name: x}]", r"space\.yaml:5: selections\.1\.select: has no step"),
