@@ -129,8 +129,10 @@ def _in_order(path: Path, texts: Texts, place: str) -> np.ndarray:
     """The numbers of an .npy, which has one for each training document of the domain."""
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise CorpusError(f"{place}: can't be read: {getattr(error, 'strerror', None) or error}") from None
+    except OSError as error:
+        raise CorpusError(f"{place}: can't be read: {error.strerror or error}") from None
+    except (ValueError, EOFError):
+        raise CorpusError(f"{place}: isn't an array of NumPy; expected a .npy as numpy.save writes it") from None
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf" or values.ndim != 1:
         raise CorpusError(f"{place}: expected an array of numbers in one dimension, one for each training document")
     if len(values) != texts.total:
@@ -248,6 +250,9 @@ def _key_of(names: Iterable[str], column: str, place: str) -> str:
     listed = ", ".join(shown(name) for name in names[:12]) or "none"
     if column not in names:
         raise CorpusError(f"{place}: has no column {shown(column)}; it has {listed}")
+    twice = next((name for name in (column, *KEYS) if names.count(name) > 1), None)
+    if twice is not None:
+        raise CorpusError(f"{place}: has the column {twice} twice; expected it once")
     keys = [key for key in KEYS if key in names and key != column]
     if len(keys) != 1:
         raise CorpusError(f"{place}: has the columns {listed}; expected one of {', '.join(KEYS)} beside {column}")
@@ -260,15 +265,26 @@ def _csv(path: Path, column: str, place: str) -> tuple[str, Iterator[_Batch]]:
 
     with csv.open_csv(path) as table:
         key = _key_of(table.schema.names, column, place)
-    types = {key: pa.int64() if key == "document" else pa.string(), column: pa.float64()}
+    types = {key: pa.string(), column: pa.string()}
     options = csv.ConvertOptions(column_types=types, include_columns=[key, column], strings_can_be_null=False)
 
     def batches() -> Iterator[_Batch]:
         with csv.open_csv(path, convert_options=options) as table:
             for batch in table:
-                yield batch.column(0).to_pylist(), batch.column(1).to_pylist()
+                names, values = batch.column(0).to_pylist(), batch.column(1).to_pylist()
+                if key == "document":
+                    names = [_read(name, int) for name in names]
+                yield names, [_read(value, float) for value in values]
 
     return key, batches()
+
+
+def _read(text: str, kind: type[int] | type[float]) -> Any:
+    """The number of a cell, None for a blank one; the cell itself where it holds something else."""
+    try:
+        return kind(text) if text.strip() else None
+    except ValueError:
+        return text
 
 
 def _parquet(path: Path, column: str, place: str) -> tuple[str, Iterator[_Batch]]:

@@ -18,7 +18,7 @@ from ..corpus.corpus import Corpus
 from ..corpus.document import Document, Split
 from ..corpus.documents import raw_documents, source_digest
 from .reading import step_mapping
-from .step import Chosen, Step
+from .step import Chosen, Step, checked
 
 __all__ = ["Place", "Selection", "StepOutcome", "in_corpus", "select", "selected_digest", "selected_documents"]
 
@@ -48,7 +48,7 @@ class StepOutcome:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {
+        facts = {
             "step": self.step.name,
             "settings": self.step.model_dump(mode="json"),
             "documents": len(self.reached),
@@ -56,8 +56,8 @@ class StepOutcome:
             "bytes": int(self.sizes_bytes.sum()),
             "bytes_kept": int(self.sizes_bytes[self.chosen.kept].sum()),
             "scores_digest": self.scores_digest,
-            **self.chosen.facts,
         }
+        return facts | dict(self.chosen.facts) | facts
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def select(
     for number, step in enumerate(steps):
         report(f"{domain_name}: {step.name}", number / len(steps))
         texts = _Reaching(corpus, domain_name, kept, sizes, scores, place(number, step))
-        chosen = step.select(texts, np.random.default_rng([step.seed, number]))
+        chosen = checked(step.select(texts, np.random.default_rng([step.seed, number])), texts)
         reached = np.flatnonzero(kept)
         kept = kept.copy()
         kept[reached] = chosen.kept
@@ -242,17 +242,22 @@ class _Reaching:
         return int(self.reached.sum())
 
     def __iter__(self) -> Iterator[Document]:
-        reached = self.reached.tolist()
+        reached, number = self.reached.tolist(), -1
         for number, document in enumerate(_training(self.corpus, self.domain_name)):
             if number >= len(reached):
-                raise CorpusError(f"{self.place}: the text changed while it was read; select again")
+                raise self._changed()
             if reached[number]:
                 yield document
+        if number + 1 < len(reached):
+            raise self._changed()
 
     def everything(self) -> Iterator[tuple[Split, Document]]:
         for side, document in raw_documents(self.corpus, self.domain_name, ("train", "valid")):
             if _has_text(document):
                 yield side, document
+
+    def _changed(self) -> CorpusError:
+        return CorpusError(f"{self.place}: the text changed while it was read; select again")
 
 
 def _training(corpus: Corpus, domain_name: str) -> Iterator[Document]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,10 +12,12 @@ from typing import Annotated, Any, ClassVar, Protocol, Self
 import numpy as np
 from pydantic import Field
 
+from ...core.errors import CorpusError
 from ...core.reading.fields import Frozen, Whole, whole_schema
+from ...core.units import shown
 from ..corpus.document import Document, Split
 
-__all__ = ["Chosen", "Step", "Texts"]
+__all__ = ["Chosen", "Step", "Texts", "checked", "checked_facts"]
 
 
 class Texts(Protocol):
@@ -108,3 +111,26 @@ class Step(Frozen):
             if isinstance(value, str) and "{domain}" in value:
                 named[key] = value.replace("{domain}", domain)
         return self.model_copy(update=named) if named else self
+
+
+def checked(chosen: Any, texts: Texts) -> Chosen:
+    """What a step, of another package perhaps, says that it chose. Raises CorpusError unless it is a choice."""
+    if not isinstance(chosen, Chosen):
+        raise CorpusError(f"{texts.place}: answers {shown(chosen)}; expected a Chosen")
+    kept, scores = np.asarray(chosen.kept), np.asarray(chosen.scores)
+    if kept.dtype != bool or kept.shape != (len(texts),):
+        got = f"{kept.dtype} of shape {kept.shape}"
+        raise CorpusError(f"{texts.place}: kept: got {got}; expected {len(texts)} of bool, one a document")
+    if scores.dtype.kind not in "biuf" or scores.shape != (len(texts),):
+        got = f"{scores.dtype} of shape {scores.shape}"
+        raise CorpusError(f"{texts.place}: scores: got {got}; expected {len(texts)} numbers, one a document")
+    return Chosen(kept, scores.astype(float), checked_facts(chosen.facts, texts.place))
+
+
+def checked_facts(facts: Any, place: str) -> Mapping[str, Any]:
+    """Facts that can be written as JSON. Raises CorpusError for others."""
+    try:
+        json.dumps(dict(facts), ensure_ascii=False, default=lambda value: value.tolist()).encode()
+    except (AttributeError, TypeError, ValueError, RecursionError):
+        raise CorpusError(f"{place}: facts: got {shown(facts)}; expected plain values by name, as JSON has") from None
+    return facts

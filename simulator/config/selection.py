@@ -65,6 +65,10 @@ class SelectionConfig(Frozen):
             raise FieldError(
                 "kind", f"got {shown(self.kind)}; expected names of steps joined by +, such as dedup+judge"
             )
+        if self.kind != NOT_SELECTED and NOT_SELECTED in map(str.casefold, self.steps):
+            raise FieldError(
+                "kind", f"got {shown(self.kind)}; expected none by itself for text as it is, or steps only"
+            )
         return self
 
     @property

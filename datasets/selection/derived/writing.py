@@ -87,6 +87,7 @@ class _Derivation:
         self._finder = LeakFinder()
 
     def run(self) -> Derived:
+        sources = {name: source_digest(self._corpus, name) for name in self._texts}
         selections = {name: self._selected(number, name) for number, name in enumerate(self._texts)}
         with replacing(self._folder) as new:
             valid = {name: self._validation(new, number, name) for number, name in enumerate(self._texts)}
@@ -94,6 +95,9 @@ class _Derivation:
                 name: self._training(new, number, selections[name], valid[name])
                 for number, name in enumerate(self._texts)
             }
+            for name, domain in domains.items():
+                if domain.source_digest != sources[name]:
+                    raise self._changed(name)
             derived = Derived(
                 folder=self._folder,
                 name=self._corpus.name or "corpus",
@@ -158,8 +162,7 @@ class _Derivation:
                     step, score = wanted[place]
                     examples[step].append(Example(document.text[:_EXAMPLE_CHARACTERS], source, score))
             if place + 1 != len(selection.kept):
-                where = self._corpus.place("domains", name)
-                raise CorpusError(f"{where}: domains.{name}: the text changed while it was read; select again")
+                raise self._changed(name)
             train = lines.written()
         return DerivedDomain(
             selection=selection,
@@ -173,6 +176,10 @@ class _Derivation:
             train=train,
             valid=valid,
         )
+
+    def _changed(self, name: str) -> CorpusError:
+        where = self._corpus.place("domains", name)
+        return CorpusError(f"{where}: domains.{name}: the text changed while it was read; select again")
 
     def _stays(self, name: str) -> bool:
         """Is the domain taken over as it is, without files?"""

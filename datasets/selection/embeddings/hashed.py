@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ....core.errors import CorpusError
 from ....core.extras import require
 from ..step import Texts
 from . import arrays
@@ -33,7 +34,8 @@ _Encode = Callable[[Sequence[str]], np.ndarray]
 def learn(texts: Texts, rng: np.random.Generator) -> _Encode:
     """Learn weights and directions from a sample of the documents.
 
-    Returns a function from texts to vectors `(n, dimensions)`, float32, rows of length 1 (or 0: no known word).
+    Returns a function from texts to vectors `(n, dimensions)`, float32, rows of length 1 (or 0: no known word). Raises
+    CorpusError where none of the documents holds a word.
     """
     require("embedding documents", "sklearn")
     from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
@@ -42,6 +44,11 @@ def learn(texts: Texts, rng: np.random.Generator) -> _Encode:
 
     counter = HashingVectorizer(n_features=_WORDS, alternate_sign=False, norm=None)  # pyright: ignore[reportArgumentType]
     counts = _counts(texts, _sample(len(texts), rng), counter.transform)
+    if not counts.nnz:
+        raise CorpusError(
+            f"{texts.place}: embeddings: no document holds a word of two letters, of which vectors are made; expected "
+            "text with words, or a .npy of vectors"
+        )
     weigh: Any = TfidfTransformer(sublinear_tf=True).fit(counts)
     occurs = np.unique(counts.indices)
     # with one thread: sums of floats depend on how many share them

@@ -203,16 +203,19 @@ def _limit(config: Any, tokenizer: Any) -> int:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep transformers from writing bars and notes to the terminal."""
+    """Keep transformers, and what fetches its models, from writing bars and notes to the terminal."""
+    from huggingface_hub.utils import logging as hub
     from transformers.utils import logging
 
-    bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    bars, verbosity, of_hub = logging.is_progress_bar_enabled(), logging.get_verbosity(), hub.get_verbosity()
     logging.disable_progress_bar()
     logging.set_verbosity_error()
+    hub.set_verbosity_error()
     try:
         yield
     finally:
         logging.set_verbosity(verbosity)
+        hub.set_verbosity(of_hub)
         if bars:
             logging.enable_progress_bar()
 

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field
 from typing_extensions import override
 
-from ....core.errors import ConfigError
+from ....core.errors import ConfigError, CorpusError
 from ....core.units import shown
 from ..density import bandwidth as bandwidths
 from ..density.kernel_sums import kernel_sums
@@ -58,6 +58,9 @@ class Density(Step):
     @override
     def select(self, texts: Texts, rng: np.random.Generator) -> Chosen:
         embedded = embed(texts, self.embeddings, rng)
+        if len(texts) > 1 and (embedded.vectors == embedded.vectors[0]).all():
+            found = f"the vectors of all {len(texts)} documents are equal"
+            raise CorpusError(f"{texts.place}: embeddings: {found}; expected some that differ")
         facts = {}
         if self.bandwidth == "auto":
             bandwidth, told = bandwidths.choose(texts, embedded.vectors, embedded.encode, self.keep, rng)

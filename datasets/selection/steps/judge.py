@@ -13,11 +13,12 @@ from typing_extensions import override
 from ....core.errors import ConfigError, CorpusError
 from ....core.reading.fields import FieldError, Label, Whole, whole_schema
 from ....core.reading.members import member_schema, read_member
+from ....core.units import shown
 from ..judges import Judge, Judged, distil, judges
 from ..quota import Keep, best
 from ..registry import register_step
 from ..scores import check_scores, read_labels, read_scores
-from ..step import Chosen, Step, Texts
+from ..step import Chosen, Step, Texts, checked_facts
 
 __all__ = ["JudgeStep"]
 
@@ -109,13 +110,12 @@ class JudgeStep(Step):
         stream = (document.text for document, wanted in zip(texts, drawn, strict=True) if wanted)
         started = time.monotonic()
         judged = judge.judge(stream, texts.folder, texts.place)
-        facts = {"cost": {**judged.facts, "seconds": time.monotonic() - started}}
-        given = np.asarray(judged.scores, float)
-        if given.shape != (drawn.sum(),) or not np.isfinite(given).all():
-            raise CorpusError(
-                f"{texts.place}: {judge.name}: gave {int(np.isfinite(given).sum())} finite scores; expected "
-                f"{drawn.sum()}, one for each document"
-            )
+        place, count = f"{texts.place}: {judge.name}", int(drawn.sum())
+        given = _numbers(judged, place)
+        facts = {"cost": {**checked_facts(judged.facts, place), "seconds": time.monotonic() - started}}
+        if given.shape != (count,) or not np.isfinite(given).all():
+            gave = f"{int(np.isfinite(given).sum())} finite scores" if given.ndim == 1 else f"scores of {given.shape}"
+            raise CorpusError(f"{place}: gave {gave}; expected {count}, one for each document")
         scores = np.full(len(texts), np.nan)
         scores[drawn] = given
         if drawn.all():
@@ -130,3 +130,13 @@ class JudgeStep(Step):
         if self.distil is not None and self.distil < count:
             drawn[rng.permutation(count)[self.distil :]] = False
         return drawn
+
+
+def _numbers(judged: object, place: str) -> np.ndarray:
+    """The scores of a judge, of another package perhaps. Raises CorpusError unless they are real numbers."""
+    if not isinstance(judged, Judged):
+        raise CorpusError(f"{place}: answers {shown(judged)}; expected a Judged")
+    given = np.asarray(judged.scores)
+    if given.dtype.kind not in "biuf":
+        raise CorpusError(f"{place}: gave scores of type {given.dtype}; expected real numbers")
+    return given.astype(float)

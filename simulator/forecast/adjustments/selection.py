@@ -19,7 +19,7 @@ from .effect import Adjustment, Effect, effect_of_cost
 __all__ = ["Selection"]
 
 _PLACE = "data.selection"
-_UNKNOWN_FACT, _LOWER_BOUND = "unknown_steps", "lower_bound"
+_UNKNOWN_FACT, _KNOWN_FACT, _LOWER_BOUND, _KEEPS_ALL = "unknown_steps", "known_steps", "lower_bound", "keeps_all"
 
 
 class Selection(Adjustment):
@@ -59,6 +59,8 @@ class Selection(Adjustment):
             "tokens_factor": float(np.exp(gain[0])),
             _LOWER_BOUND: float(self.facts.is_lower_bound(list(keeps))),
             _UNKNOWN_FACT: float(UNKNOWN_STEP in keeps),
+            _KNOWN_FACT: float(any(step != UNKNOWN_STEP for step in keeps)),
+            _KEEPS_ALL: float(all((keep == 1.0).all() for keep in keeps.values())),
         }
         sources = self.facts.sources(list(keeps))
         return effect_of_cost(
@@ -68,14 +70,24 @@ class Selection(Adjustment):
     @override
     def sentence(self, effect: Effect) -> str | None:
         facts = effect.facts or {}
+        if facts[_KEEPS_ALL]:
+            return (
+                f"{_PLACE}.keep is 1: nothing is left out, which changes neither the text nor the loss; state the share "
+                "that is kept, such as keep: 0.5"
+            )
         middle, low, high = effect.percent()
+        known = f"known are {', '.join(self.facts.known)}"
+        if not facts[_KNOWN_FACT]:
+            return (
+                f"{_PLACE}: nothing is published on such a selection, so what the kept text is worth is left open: "
+                f"{low:+.2g} to {high:+.2g} % of loss; {known}"
+            )
         said = (
             f"{_PLACE}: the kept text counts about {facts['tokens_factor']:.2f} times its tokens: {middle:+.2g} % of "
             f"loss ({low:+.2g} to {high:+.2g}; published, not measured on runs of this predictor)"
         )
         if facts[_UNKNOWN_FACT]:
-            known = ", ".join(self.facts.known)
-            said += f"; of one of its steps nothing is published, so it is left open: known are {known}"
+            said += f"; of one of its steps nothing is published, so it is left open: {known}"
         if facts[_LOWER_BOUND]:
             said += (
                 "; what removing copies gains is a lower bound: copies in meaning cost large models more than small "

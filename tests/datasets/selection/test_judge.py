@@ -59,8 +59,12 @@ class Order(Judge):
         """Note the texts, and answer."""
         self.asked[:] = texts
         scores = np.array([text.count(". The ") for text in self.asked], float)
-        scores = {"order": scores, "few": scores[1:], "nan": scores * np.nan, "same": scores * 0}[self.answer]
-        return Judged(scores, {"parameters": 10, "tokens": 7, "flops": 140.0})
+        scores = {"few": scores[1:], "nan": scores * np.nan, "same": scores * 0, "words": ["good"] * len(scores)}.get(
+            self.answer, scores
+        )
+        if self.answer == "bare":
+            return scores
+        return Judged(scores, {"parameters": {10} if self.answer == "facts" else 10, "tokens": 7, "flops": 140.0})
 
 
 @pytest.fixture
@@ -127,6 +131,9 @@ def test_a_dear_judge_labels_a_sample_that_a_classifier_learns_from(corpus, plug
             "order: gave 119 finite scores; expected 120, one for each",
         ),
         ({"plugin": {"order": {"answer": "nan"}}}, "order: gave 0 finite scores; expected 120"),
+        ({"plugin": {"order": {"answer": "bare"}}}, r"order: answers array\([^;]*\); expected a Judged"),
+        ({"plugin": {"order": {"answer": "words"}}}, "order: gave scores of type <U4; expected real numbers"),
+        ({"plugin": {"order": {"answer": "facts"}}}, "order: facts: got {.*}; expected plain values by name"),
         ({"plugin": {"order": {"answer": "same"}}}, "order: is 0 for all 120 documents"),
         ({"plugin": {"order": {"answer": "same"}}, "distil": 40}, "labels by order: all 40 labels are 0"),
     ],

@@ -127,6 +127,45 @@ def test_a_step_that_keeps_nothing_is_refused_with_its_place(corpus):
         select(made, "web", [registered()["sample"](keep=1), Nothing()])
 
 
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda n: None, "answers None; expected a Chosen"),
+        (lambda n: Chosen(np.ones(3, bool), np.zeros(n)), r"kept: got bool of shape \(3,\); expected \d+ of bool"),
+        (lambda n: Chosen(np.arange(n), np.zeros(n)), r"kept: got int64 of shape \(\d+,\); expected \d+ of bool"),
+        (lambda n: Chosen(np.ones(n, bool), np.zeros(2)), r"scores: got float64 of shape \(2,\); expected \d+ numbers"),
+        (
+            lambda n: Chosen(np.ones(n, bool), np.zeros(n), {"x": {1}}),
+            r"facts: got \{'x': \{1\}\}; expected plain values",
+        ),
+    ],
+)
+def test_what_is_no_choice_is_refused(corpus, answer, message):
+    """A step of another package may answer anything."""
+
+    class Odd(Step):
+        name = "odd"
+
+        def select(self, texts, rng):
+            return answer(len(texts))
+
+    with pytest.raises(CorpusError, match=rf"select\.0\.odd: {message}"):
+        select(corpus([]), "web", [Odd()])
+
+
+def test_text_that_shrinks_meanwhile_is_refused(corpus, tmp_path):
+    class Shrinking(Step):
+        name = "shrinking"
+
+        def select(self, texts, rng):
+            (tmp_path / "web.jsonl").write_text(json.dumps({"text": TEXTS[0]}) + "\n" + json.dumps({"text": "two"}))
+            lengths = np.array([len(document.text) for document in texts])
+            return Chosen(lengths > 0, lengths)
+
+    with pytest.raises(CorpusError, match=r"0\.shrinking: the text changed while it was read; select again"):
+        select(corpus([], share=0), "web", [Shrinking()])
+
+
 def test_messages_name_file_line_and_step(corpus, tmp_path):
     made = corpus([DEDUP, {"judge": {"scores": "none.csv"}}])
     line = next(n for n, text in enumerate((tmp_path / "c.json").read_text().splitlines(), 1) if '"judge"' in text)

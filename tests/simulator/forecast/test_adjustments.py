@@ -206,7 +206,14 @@ def test_a_selection_that_nobody_knows_is_left_open():
     whole, unknown = selected("tarot", 1.0), selected("tarot", 0.1)
     assert unknown.headline.loss_nats.median == pytest.approx(whole.headline.loss_nats.median, rel=1e-3)
     assert unknown.adjustments[0].sd[0] > 0.01 > whole.adjustments[0].sd[0]
-    assert any("known are judge, dedup, density, strata, perplexity" in text for text in unknown.warnings)
+    (said,) = (text for text in unknown.warnings if text.startswith("data.selection"))
+    assert said.endswith("% of loss; known are judge, dedup, density, strata, perplexity")
+    assert "nothing is published on such a selection" in said
+    assert any("of one of its steps nothing is published" in text for text in selected("tarot+judge").warnings)
+
+
+def test_a_selection_that_keeps_everything_is_said_to_do_nothing():
+    assert "data.selection.keep is 1: nothing is left out" in " ".join(selected("judge", 1.0).warnings)
 
 
 def test_a_strict_selection_of_a_small_stock_is_worth_less():

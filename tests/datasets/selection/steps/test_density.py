@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from foretrain.core.errors import ConfigError
+from foretrain.core.errors import ConfigError, CorpusError
 from foretrain.datasets.corpus.corpus import Corpus
 
 RNG = np.random.default_rng(0)
@@ -62,3 +62,16 @@ def test_a_bandwidth_that_is_none(bandwidth):
         ConfigError, match=r"select.0.density.bandwidth: got .*; expected auto, or a number above 0 and"
     ):
         Corpus.from_mapping({"domains": {"web": {"path": "web.jsonl", "select": [density]}}})
+
+
+def test_documents_that_are_all_alike_have_no_density(chosen):
+    with pytest.raises(
+        CorpusError, match=r"0\.density: embeddings: the vectors of all 20 documents are equal; expected"
+    ):
+        chosen([PAGES[0]] * 20, ["density"])
+
+
+@pytest.mark.parametrize("step", ["density", {"strata": {"clusters": 2}}, {"dedup": {"kind": "semantic"}}])
+def test_text_without_words_has_no_vectors(chosen, step):
+    with pytest.raises(CorpusError, match=r"select\.0\.\w+: embeddings: no document holds a word of two letters"):
+        chosen(["!", "? ?", "a"], [step])
