@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ __all__ = [
     "STEPS",
     "example_text",
     "fact_rows",
+    "file_name",
     "kept_in_words",
     "leak_rows",
     "length_rows",
@@ -103,6 +105,15 @@ def fact_rows(outcome: StepOutcome) -> Iterator[tuple[str, str]]:
 def score_text(score: float | None) -> str:
     """A score, nothing where there was none."""
     return "" if score is None else f"{score:.4g}"
+
+
+def file_name(where: str) -> str:
+    """Where a document stands without the folders, for narrow tables.
+
+    >>> file_name("texts/web.0.jsonl.zst:12")
+    'web.0.jsonl.zst:12'
+    """
+    return visible(re.split(r"[/\\\\]", where)[-1])
 
 
 def example_text(text: str, most: int | None = None) -> str:

@@ -84,7 +84,7 @@ class Selection(Adjustment):
             )
         said = (
             f"{_PLACE}: the kept text counts about {facts['tokens_factor']:.2f} times its tokens: {middle:+.2g} % of "
-            f"loss ({low:+.2g} to {high:+.2g}; published, not measured on runs of this predictor)"
+            f"loss ({low:+.2g} to {high:+.2g}); published, not measured on runs of this predictor"
         )
         if facts[_UNKNOWN_FACT]:
             said += f"; of one of its steps nothing is published, so it is left open: {known}"

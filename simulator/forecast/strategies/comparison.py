@@ -30,8 +30,14 @@ def undecided_notes(
         levels = {one.category: one.level for one in own}
         if levels == first or difference is None or difference.verdict != "undecided":
             continue
-        stated = ", ".join(shown(level) for level in levels.values()) or "the baseline"
+        baselines = {one.category: one.baseline for one in [*own, *of_plans[0]]}
+        differ = [
+            f"{category} ({shown(levels.get(category, baseline))} here, {shown(first.get(category, baseline))} there)"
+            for category, baseline in baselines.items()
+            if levels.get(category) != first.get(category)
+        ]
         found.append(
-            f"{name}: with {stated} better or worse than {names[0]} is undecided: the 90 % interval contains 0"
+            f"{name}: whether it is better or worse than {names[0]}, which differs in {', '.join(differ)}, is "
+            "undecided: the 90 % interval of the difference contains 0"
         )
     return found

@@ -22,6 +22,7 @@ __all__ = ["Strategy", "strategies"]
 _COPIES = "dedup"
 _IN_WORDS = {"params": "parameters", "tokens": "tokens"}
 _LEAST_DECADES = 0.05
+_WHOLE_DOCUMENTS = 0.01  # of the text, by which a step may miss the share that it was asked for
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Strategy:
         low, high = self.difference.intervals[0.9]
         said = [
             f"{self.place}: {shown(self.level)} {self._rests_on()}",
-            f"{self.difference.median:+.3f} nats against {shown(self.baseline)} (90 %: {low:+.3f} to {high:+.3f}): "
+            f"{_signed(self.difference.median)} nats against {shown(self.baseline)} (90 %: {low:+.3f} to {high:+.3f}): "
             f"{self.verdict}, {100 * self.share_of_variance:.0f} % of the interval's variance",
         ]
         if self.lower_bound:
@@ -99,7 +100,7 @@ class Strategy:
         said += f" {self.runs['runs']} runs of {sizes}"
         more = [] if seeds is None else [f"{seeds} seed{'' if seeds == 1 else 's'}"]
         if keep is not None:
-            more.append(f"keeping {keep[0]:.2g} to {keep[1]:.2g}")
+            more.append(f"keeping {_shares(keep)}")
         said += f" ({', '.join(more)})" if more else ""
         beyond = [
             f"{decades:.2g} decades of {_IN_WORDS[name]}"
@@ -198,8 +199,8 @@ def _doubts(
         yield f"{where}: the fitted runs don't say theirs, so {share:g} counts as what they had"
     elif read and share == 1.0:
         yield f"{where}: is 1, so {shown(level)} changes nothing; expected the share that it keeps, below 1"
-    elif read and ends is not None and not ends[0] <= share <= ends[1]:
-        yield f"{where}: {share:g} lies outside the runs of {shown(level)}, {ends[0]:g} to {ends[1]:g}"
+    elif read and ends is not None and not ends[0] - _WHOLE_DOCUMENTS <= share <= ends[1] + _WHOLE_DOCUMENTS:
+        yield f"{where}: {share:g} lies outside the runs of {shown(level)}, {_shares(ends)}"
 
 
 def _place(column: str) -> str:
@@ -229,6 +230,16 @@ def _runs(predictor: Predictor, term: Variant, level: str) -> Mapping[str, Any] 
 def _decades(values: np.ndarray, ends: Sequence[float]) -> float:
     """How far a single run lies above the largest of some runs, decades."""
     return max(0.0, float(np.log10(values[0] / ends[1])))
+
+
+def _signed(nats: float) -> str:
+    """Nats with their sign, which what is nothing has none of."""
+    return f"{nats:+.3f}" if round(nats, 3) else "0.000"
+
+
+def _shares(ends: Sequence[float]) -> str:
+    low, high = (f"{end:.2g}" for end in ends)
+    return high if low == high else f"{low} to {high}"
 
 
 def _span(ends: Sequence[float]) -> str:

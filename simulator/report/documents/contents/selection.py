@@ -83,7 +83,10 @@ def _sections(found: Derived) -> Iterator[Section]:
             f"{short(name)}: {outcome.step.name}",
             Numbers(
                 ("begins with", "score", "where"),
-                tuple((selected.example_text(one.text), selected.score_text(one.score), one.where) for one in examples),
+                tuple(
+                    (selected.example_text(one.text), selected.score_text(one.score), selected.file_name(one.where))
+                    for one in examples
+                ),
             ),
         )
         for name, domain in found.domains.items()
@@ -93,7 +96,8 @@ def _sections(found: Derived) -> Iterator[Section]:
     yield Section(
         "What went",
         tables=gone,
-        text="Ten documents at most that each step left out, drawn at random, with their first 200 characters."
+        text="Ten documents at most that each step left out, drawn at random, with their first 200 characters. A step "
+        "keeps what it gives the higher scores; selection.json has the whole paths."
         if gone
         else "No step left anything out.",
     )
