@@ -181,6 +181,6 @@ def _kept_warnings(config: RunConfig) -> list[str]:
         name, epochs = max(data.domain_epochs.items(), key=lambda one: one[1])
         kept, stock = ((stocks or {})[name] for stocks in (data.kept_tokens_by_domain, data.unique_tokens_by_domain))
     return [
-        f"data.selection keeps {format_count(kept)} of {format_count(stock)} distinct tokens of {name}, which are seen "
-        f"{epochs:.3g} times"
+        f"data.selection: of {format_count(stock)} distinct tokens of {name} {format_count(kept)} are kept, which are "
+        f"seen {epochs:.3g} times"
     ]
