@@ -7,7 +7,6 @@ judge: a classifier distilled from a few hundred labels, and what it costs
 proxies: selections at equal tokens, by small transformers with paired seeds
 strictness: the best share kept, by budget
 strictness_proxies: the same by small transformers, and by a law that is fitted to them, with and without repetition
-prices: the same by a law that is fitted to those losses, and a search
 subset: the subset refreshed during training, gain per FLOP
 scale: a million documents on two cores
 survival: a campaign over five selections that is killed, and goes on
@@ -32,7 +31,6 @@ PARTS = (
     "proxies",
     "strictness",
     "strictness_proxies",
-    "prices",
     "subset",
     "scale",
     "survival",

@@ -18,7 +18,7 @@ from .contenders import MissingStepError, judged
 from .losses import drawn, ngram_loss
 from .pool import SIZE_BYTES, make_pool
 
-__all__ = ["BUDGETS_BYTES", "KEEPS", "main", "strictness_losses"]
+__all__ = ["BUDGETS_BYTES", "KEEPS", "main"]
 
 KEEPS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 BUDGETS_BYTES = (100_000, 300_000, 1_000_000, SIZE_BYTES)
@@ -32,7 +32,7 @@ def main(options: list[str]) -> list[str]:
     parser.add_argument("--seeds", type=int, default=2)
     words = parser.parse_args(options)
     try:
-        losses = np.array([strictness_losses(seed) for seed in range(words.seeds)])
+        losses = np.array([_losses(seed) for seed in range(words.seeds)])
     except MissingStepError as error:
         return [f"the judge: {error}"]
     mean = losses.mean(axis=0)
@@ -42,7 +42,7 @@ def main(options: list[str]) -> list[str]:
     return [] if grows else [f"the best share doesn't grow from the smallest budget to the largest: {of_each.tolist()}"]
 
 
-def strictness_losses(seed: int) -> np.ndarray:
+def _losses(seed: int) -> np.ndarray:
     """Natural means by budget and share kept (budgets, keeps)."""
     with tempfile.TemporaryDirectory(prefix="selection-") as folder:
         pool = make_pool(Path(folder), seed)
