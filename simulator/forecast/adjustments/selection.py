@@ -72,8 +72,8 @@ class Selection(Adjustment):
         facts = effect.facts or {}
         if facts[_KEEPS_ALL]:
             return (
-                f"{_PLACE}.keep is 1: nothing is left out, which changes neither the text nor the loss; state the share "
-                "that is kept, such as keep: 0.5"
+                f"{_PLACE}.keep is 1: nothing is left out, which changes neither the text nor the loss; "
+                "state the share that is kept, such as keep: 0.5"
             )
         middle, low, high = effect.percent()
         known = f"known are {', '.join(self.facts.known)}"
