@@ -29,6 +29,7 @@ __all__ = ["backtest_view", "fit_view", "forecast_view", "predictors_view", "run
 
 _DAY_S = 86_400.0
 _MANY_LOSSES = 3  # of one predictor, beyond which they share one table
+_MANY_TIMES = 10.0  # beyond it a share in percent is hard to read
 _TO_THE_LEFT = ("corpus", "by", "tokenizer", "evaluated on")
 _TO_THE_RIGHT = ("runs", "params", "tokens", "FLOPs", "width")
 _TERMS = {
@@ -75,7 +76,8 @@ def forecast_view(result: Forecast) -> RenderableType:
     blocks.append(_breakdown(result.headline))
     if result.judging is not None:
         share = result.judging.flops / result.config.training_flops
-        blocks.append(Text(f"judging: {result.judging.sentence}, {format_share(share)} of those of training"))
+        relative = f"{format_share(share)} of" if share < _MANY_TIMES else f"{format_count(share)} times"
+        blocks.append(Text(f"judging: {result.judging.sentence}, {relative} those of training"))
     if cluster is None:
         lacking = ", ".join(result.cluster_missing)
         blocks.append(Text(f"no times, memory or cost: the plan lacks {lacking}", style="dim"))
