@@ -113,7 +113,8 @@ class Project:
         self.folder = folder
         self._file = file
         space_folder = folder / Path(file.space_file).parent
-        self.space = ProxySpace.from_mapping(file.space, file.space_file, os.path.normpath(space_folder))
+        where = os.path.normpath(folder / file.space_file)
+        self.space = ProxySpace.from_mapping(file.space, where, os.path.normpath(space_folder))
 
     @classmethod
     def create(

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 from ...core.errors import ConfigError
 from ...core.reading.fields import FieldError, Frozen, Label
 from ...core.units import shown
+from ...datasets.selection.kinds import kind_problem
 from ...datasets.selection.named import NamedSelection
 from ...datasets.selection.reading import Steps
 from ...datasets.selection.step import Step
@@ -42,6 +43,8 @@ class SelectionEntry(Frozen):
     def _check(self) -> Self:
         if self.name == NONE and self.select:
             raise FieldError("name", "got 'none', which is text as it is; expected another name")
+        if (problem := kind_problem(self.kind)) is not None and self.select:
+            raise FieldError("name", problem)
         if self.name != NONE and not self.select:
             raise FieldError(
                 "select", "has no step; expected some such as [{dedup: {kind: minhash}}], or the word none"

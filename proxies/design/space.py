@@ -182,6 +182,10 @@ class ProxySpace(ConfigFile):
                     raise FieldError(f"{name}.sizes", f"got {size:g}; expected among the ladder's: {among}")
         if self.sobol is not None:
             self.sobol.check_against(self.recipe)
+        batch_tokens = self.batch_sequences * self.context_length
+        if self.recipe.subset is not None and min(self.tokens) <= batch_tokens:
+            got = f"got it for runs of {min(self.tokens):g} tokens, which are one step"
+            raise FieldError("recipe.subset", f"{got}; expected more than {batch_tokens} tokens, or no subset")
         return self
 
 

@@ -7,12 +7,9 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from ...core.reading.fields import FieldError, Frozen, Label, PositiveCount, Share
-from ...core.units import shown
+from ...datasets.selection.kinds import NOT_SELECTED, kind_problem, steps_of_kind
 
 __all__ = ["NOT_SELECTED", "JudgeConfig", "Keep", "SelectionConfig"]
-
-NOT_SELECTED = "none"
-"""The kind of text that is taken as it is."""
 
 Keep = Annotated[Share, Field(gt=0, le=1)]
 """Share of the text that a selection keeps, above 0."""
@@ -60,18 +57,12 @@ class SelectionConfig(Frozen):
         return self
 
     @model_validator(mode="after")
-    def _check_steps(self) -> Self:
-        if not all(self.steps):
-            raise FieldError(
-                "kind", f"got {shown(self.kind)}; expected names of steps joined by +, such as dedup+judge"
-            )
-        if self.kind != NOT_SELECTED and NOT_SELECTED in map(str.casefold, self.steps):
-            raise FieldError(
-                "kind", f"got {shown(self.kind)}; expected none by itself for text as it is, or steps only"
-            )
+    def _check_kind(self) -> Self:
+        if (problem := kind_problem(self.kind)) is not None:
+            raise FieldError("kind", problem)
         return self
 
     @property
     def steps(self) -> tuple[str, ...]:
         """The names of its steps, in order."""
-        return tuple(part.strip() for part in self.kind.split("+"))
+        return steps_of_kind(self.kind)

@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
+from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any
 
@@ -204,18 +205,19 @@ def _limit(config: Any, tokenizer: Any) -> int:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep transformers, and what fetches its models, from writing bars and notes to the terminal."""
-    from huggingface_hub.utils import logging as hub
     from transformers.utils import logging
 
-    bars, verbosity, of_hub = logging.is_progress_bar_enabled(), logging.get_verbosity(), hub.get_verbosity()
+    bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    fetching = getLogger("huggingface_hub")
+    fetching_level = fetching.level
     logging.disable_progress_bar()
     logging.set_verbosity_error()
-    hub.set_verbosity_error()
+    fetching.setLevel(ERROR)
     try:
         yield
     finally:
         logging.set_verbosity(verbosity)
-        hub.set_verbosity(of_hub)
+        fetching.setLevel(fetching_level)
         if bars:
             logging.enable_progress_bar()
 

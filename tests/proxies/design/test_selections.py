@@ -76,6 +76,7 @@ def test_a_selection_whose_stock_is_too_small_for_the_epochs_is_refused():
         ("[none, {name: x}]", r"space\.yaml:5: selections\.1\.select: has no step"),
         ("[{name: none, select: [dedup]}]", r"space\.yaml:5: selections\.0\.name: got 'none', which is text as it is"),
         ("[{name: a, select: [dedup]}, {name: b, select: [dedup]}]", r"selections\.1: has the steps of entry 0 \(a\)"),
+        ("[{name: a++b, select: [dedup]}]", r"selections\.0\.name: got 'a\+\+b'; expected names of steps joined by \+"),
         ("[none, none]", r"space\.yaml:5: selections\.1: has the steps of entry 0 \(none\)"),
         ("[{select: [{dedup: {kind: fuzy}}]}]", r"space\.yaml:5: selections\.0\.select\.0\.dedup\.kind: got 'fuzy'"),
     ],

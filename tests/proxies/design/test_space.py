@@ -70,6 +70,9 @@ def test_refreshes_of_a_subset_follow_from_the_length_so_each_count_takes_a_run(
     space = read(tmp_path, GOOD + "recipe: {subset: {keep: 30%, measure: loss}}\n")
     assert not space.one_run_gives_every_token_count
     assert ProxySpace.from_mapping(space.to_mapping(), "space.yaml", tmp_path).recipe == space.recipe
+    one_step = "corpora: c.yaml\nwidths: [8]\ntokens: [1k]\nrecipe: {subset: {}}\n"
+    with pytest.raises(ConfigError, match=r"recipe\.subset: got it for runs of 1000 tokens.*more than 1024 tokens"):
+        read(tmp_path, one_step)
 
 
 @pytest.mark.parametrize("text", [GOOD, FULL, GOOD + "lr: 0.004\nmix: uniform\n"])

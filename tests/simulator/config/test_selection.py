@@ -21,6 +21,8 @@ def plan(selection=None, **data) -> RunConfig:
         ({"kind": "judge", "keep": True}, "keep: got True; expected a plain number"),
         ({"keep": 0.3}, "kind: is missing"),
         ({"kind": "a++b", "keep": 0.3}, "kind: got 'a\\+\\+b'; expected names of steps joined by \\+"),
+        ({"kind": "none+judge"}, "kind: got 'none\\+judge'; expected none by itself"),
+        ({"kind": "None"}, "kind: got 'None'; expected none by itself for text as it is, or steps only"),
         ({"kind": "none", "keep": 0.3}, "keep: got 0.3 of text that is taken as it is; expected 1"),
         ({"kind": "none", "judge": {"params": "3B"}}, "judge: is given for text that is taken as it is"),
         ({"kind": "judge", "judge": {"params": 0}}, "judge.params: got 0; expected a number above 0"),
