@@ -39,6 +39,14 @@ SHARES = ("domain", "share of the text", "of what is kept")
 
 _LOST = 0.5  # of its share of the text, below which a domain is said to have lost
 _MOST_FACTS, _MOST_LETTERS = 60, 80
+_FACTS_IN_WORDS = {
+    "auc_held_out": "AUC on labels held out",
+    "labels_good": "labels that say keep",
+    "strength": "C of the classifier, by cross-validation",
+    "made_copies_kept_relative": "copies made for it, kept relative to others",
+    "nats_per_byte": "nats per byte of what is kept",
+    "flops": "FLOPs",
+}
 
 
 def kept_in_words(found: Derived) -> str:
@@ -156,7 +164,7 @@ def _quartiles(ends: Sequence[float]) -> str:
 def _flat(facts: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
     """Facts as texts; those within others by both names."""
     for key, value in facts.items():
-        name = f"{before}{key}"
+        name = f"{before}{_FACTS_IN_WORDS.get(key, key)}"
         if isinstance(value, Mapping):
             yield from _flat(value, f"{name}, ")
         elif isinstance(value, list | tuple):
