@@ -60,12 +60,15 @@ class Judge(Protocol):
 
 
 class SmoothProblem:
-    """The smooth part of a plan as a vector: ranges in the unit of their width, then the shares of the mix."""
+    """The smooth part of a plan as a vector: ranges in the unit of their width, then the shares of the mix.
+
+    What the plan leaves to its default, such as a learning rate, has no place in its range and stays as it is.
+    """
 
     def __init__(self, search: Judge, start: PlanEvaluation) -> None:
         space = search.evaluator.study.space
         self.search, self.start = search, start
-        self.ranges: list[RangeDimension] = space.smooth
+        self.ranges: list[RangeDimension] = [one for one in space.smooth if start.values[one.path] is not None]
         self.mix: MixDimension | None = space.mix
         self.size = len(self.ranges) + (0 if self.mix is None else len(self.mix.domains))
         self.step = search.step_of(start)

@@ -121,6 +121,10 @@ class RangeDimension:
         """As in `Dimension`."""
         if self.smooth and self.continuous:
             return
+        if values[self.path] is None:  # left to its default, which has no place in the range
+            middle = math.sqrt(self.low * self.high) if self.log else 0.5 * (self.low + self.high)
+            yield from dict.fromkeys(map(self.snapped, (self.low, middle, self.high)))
+            return
         here = float(values[self.path])
         for near in dict.fromkeys(self.snapped(value) for value in self._around(here)):
             if near != here:

@@ -173,3 +173,11 @@ def test_judging_is_in_the_goals(make_study):
     assert more[2] == pytest.approx(flops)
     assert more[1] == pytest.approx(hours, rel=0.01)
     assert more[0] == pytest.approx(2.0 * hours, rel=0.01)
+
+
+@pytest.mark.parametrize("step", [{"step": 1e8}, {"log": True}])
+def test_a_setting_that_the_run_leaves_to_its_default_may_be_searched(step):
+    """A plan without a judge's size had no place in its range: the local search ended in a traceback."""
+    space = {"data.selection.judge.params": {"low": 1e6, "high": 3e9, **step}, "data.selection.keep": KEEP}
+    found = optimize(study(space, search={"trials": 4}))
+    assert found.best.evaluation.feasible
