@@ -7,6 +7,7 @@ python docs/generate.py --check    says which of them no longer say what the cod
 from __future__ import annotations
 
 import inspect
+import math
 import os
 import re
 import sys
@@ -275,7 +276,7 @@ def run_table() -> str:
 
 
 def names() -> str:
-    """What a plan may name: predictors, accelerators, kinds of text, corpora, evaluation sets, tokenizers."""
+    """What a plan may name: predictors, accelerators, texts, evaluation sets, tokenizers, selections."""
     from foretrain.datasets.facts.accelerators import catalogue
     from foretrain.datasets.facts.catalogue import read_facts
     from foretrain.datasets.facts.corpora import corpora, evaluation_sets
@@ -302,6 +303,11 @@ def names() -> str:
         name: (f"{one.vocab_size:,}", _number(one.bytes_per_token.get("web")), _others(one.aliases))
         for name, one in tokenizers().items()
     }
+    chosen = {
+        name: (f"{math.exp(one['log_gain']):.2g}", f"{one['keep']:g}", _others(one["names"]))
+        for name, one in read_facts("selection.json")["steps"].items()
+    }
+    readers = {name: (format_count(one["params"]),) for name, one in read_facts("selection.json")["judges"].items()}
     return "\n".join(
         [
             "# Names that a plan may use",
@@ -350,6 +356,17 @@ def names() -> str:
             "In `data.tokenizer`. Bytes of a token are those of web pages.",
             "",
             *_table(("name", "vocabulary", "bytes per token", "also"), split),
+            "",
+            "## Steps of selections",
+            "",
+            "In `data.selection.kind`, joined by `+`: what is published of them, where a predictor has no runs of it.",
+            "One that was fitted on `selection` knows the names of its own runs.",
+            "",
+            *_table(("step", "tokens count, times", "where this share is kept", "also"), chosen),
+            "",
+            "Judges that cost something, where `data.selection.judge.params` doesn't say how much:",
+            "",
+            *_table(("judge", "parameters"), readers),
         ]
     )
 

@@ -76,6 +76,8 @@ class Selection(Adjustment):
                 "state the share that is kept, such as keep: 0.5"
             )
         middle, low, high = effect.percent()
+        if low == high == 0.0:  # drawn at random
+            return None
         known = f"known are {', '.join(self.facts.known)}"
         if not facts[_KNOWN_FACT]:
             return (

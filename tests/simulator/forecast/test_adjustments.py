@@ -207,9 +207,15 @@ def test_a_selection_that_nobody_knows_is_left_open():
     assert unknown.headline.loss_nats.median == pytest.approx(whole.headline.loss_nats.median, rel=1e-3)
     assert unknown.adjustments[0].sd[0] > 0.01 > whole.adjustments[0].sd[0]
     (said,) = (text for text in unknown.warnings if text.startswith("data.selection"))
-    assert said.endswith("% of loss; known are judge, dedup, density, strata, perplexity")
+    assert said.endswith("% of loss; known are judge, dedup, density, strata, sample, perplexity")
     assert "nothing is published on such a selection" in said
     assert any("of one of its steps nothing is published" in text for text in selected("tarot+judge").warnings)
+
+
+def test_documents_at_random_are_text_as_it_is():
+    plain, drawn = selected("none", 1.0), selected("sample", 0.3)
+    assert drawn.headline.loss_nats.median == plain.headline.loss_nats.median
+    assert not any(text.startswith("data.selection: the kept text counts") for text in drawn.warnings)
 
 
 def test_a_selection_that_keeps_everything_is_said_to_do_nothing():
