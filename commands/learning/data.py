@@ -219,6 +219,8 @@ def _report_writer(report: str, out: str) -> Callable[[Derived], None]:
     check_report_format(report, "--report")
     if Path(report).resolve().is_relative_to(Path(out).resolve()):
         raise UsageError(f"--report {report}: lies in --out, which holds the corpus alone; expected another folder")
+    if not Path(report).parent.is_dir() or Path(report).is_dir():
+        raise UsageError(f"--report {report}: can't be written; expected a file in a folder that is there")
     from ...simulator.report.documents.contents.selection import selection_document  # which asks for its extra
 
     again = command_again("as_json", "log_json")

@@ -27,6 +27,8 @@ _EXPECTED = {
     "string_type": "text (in quotes if it looks like a number)",
     "string_too_short": "text that isn't empty",
     "string_too_long": "text of at most {max_length} characters",
+    "too_short": "a length of at least {min_length}",
+    "too_long": "a length of at most {max_length}",
     "bool_type": "true or false",
     "bool_parsing": "true or false",
     "float_type": "a number",

@@ -52,6 +52,7 @@ def test_inspect_says_that_it_looks_before_the_selection(call, corpus):
     [
         (("--out", "kept", "--report", "kept/report.html"), 2, "--report kept/report.html: lies in --out"),
         (("--out", "kept", "--report", "report.csv"), 2, "--report report.csv: unknown format '.csv'"),
+        (("--out", "kept", "--report", "no/report.md"), 2, "expected a file in a folder that is there"),
         ((), 2, "--out"),
         (("--out", "."), 3, "holds other files"),
     ],
