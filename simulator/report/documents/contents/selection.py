@@ -97,7 +97,7 @@ def _sections(found: Derived) -> Iterator[Section]:
         "What went",
         tables=gone,
         text="Ten documents at most that each step left out, drawn at random, with their first 200 characters. A step "
-        "keeps what it gives the higher scores; selection.json has the whole paths."
+        "prefers what it gives higher scores; selection.json has the whole paths."
         if gone
         else "No step left anything out.",
     )
