@@ -38,6 +38,7 @@ __all__ = [
     "Label",
     "PositiveCount",
     "PositiveReal",
+    "PositiveShare",
     "Real",
     "Share",
     "Whole",
@@ -175,6 +176,9 @@ Share = Annotated[
     ),
 ]
 """A part of a whole, from 0 to 1, or text in percent such as "40%"."""
+
+PositiveShare = Annotated[Share, Field(gt=0)]
+"""A part of a whole that isn't nothing: above 0, at most 1."""
 
 Duration = Annotated[
     float,

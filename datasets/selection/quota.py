@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import numpy as np
-from pydantic import Field
 
-from ...core.reading.fields import Share
-
-__all__ = ["Keep", "best"]
-
-Keep = Annotated[Share, Field(gt=0, le=1)]
-"""Share of the bytes that reach a step which it keeps, above 0."""
+__all__ = ["best"]
 
 
 def best(scores: np.ndarray, sizes_bytes: np.ndarray, keep: float, rng: np.random.Generator) -> np.ndarray:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
-from ...core.reading.fields import FieldError, Frozen, Label, PositiveCount, Share
+from ...core.reading.fields import FieldError, Frozen, Label, PositiveCount, PositiveShare
 from ...datasets.selection.kinds import NOT_SELECTED, kind_problem, steps_of_kind
 
-__all__ = ["NOT_SELECTED", "JudgeConfig", "Keep", "SelectionConfig"]
-
-Keep = Annotated[Share, Field(gt=0, le=1)]
-"""Share of the text that a selection keeps, above 0."""
+__all__ = ["NOT_SELECTED", "JudgeConfig", "SelectionConfig"]
 
 
 class JudgeConfig(Frozen):
@@ -21,7 +18,7 @@ class JudgeConfig(Frozen):
     params: PositiveCount | None = Field(
         default=None, description="Parameters of the judge, such as 3B (default: those of the published judge)."
     )
-    efficiency: Annotated[Share, Field(gt=0, le=1)] | None = Field(
+    efficiency: PositiveShare | None = Field(
         default=None, description="Share of the accelerators' peak that its inference reaches (default: 0.34)."
     )
 
@@ -37,7 +34,7 @@ class SelectionConfig(Frozen):
         description="Kind of selection, as runs and laws know it: steps joined by +, such as dedup+judge; none for "
         "text as it is."
     )
-    keep: Keep = Field(
+    keep: PositiveShare = Field(
         default=1.0, description="Share of the text that is kept, above 0 and at most 1; stocks shrink by it."
     )
     judge: JudgeConfig | None = Field(

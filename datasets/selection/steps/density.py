@@ -10,11 +10,12 @@ from pydantic import BeforeValidator, Field
 from typing_extensions import override
 
 from ....core.errors import ConfigError, CorpusError
+from ....core.reading.fields import PositiveShare
 from ....core.units import shown
 from ..density import bandwidth as bandwidths
 from ..density.kernel_sums import kernel_sums
 from ..embeddings.embed import HASHED, Embeddings, embed, embedding_files
-from ..quota import Keep, best
+from ..quota import best
 from ..registry import register_step
 from ..step import Chosen, Step, Texts
 
@@ -47,7 +48,7 @@ class Density(Step):
 
     ranks: ClassVar[bool] = False
 
-    keep: Keep = Field(default=0.5, description="Share of the bytes that is kept.")
+    keep: PositiveShare = Field(default=0.5, description="Share of the bytes that is kept.")
     bandwidth: Bandwidth = Field(
         default="auto",
         description="Of the kernel, a distance between vectors of length 1; auto chooses it on copies that it makes of "

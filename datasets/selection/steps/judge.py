@@ -11,11 +11,11 @@ from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema, mod
 from typing_extensions import override
 
 from ....core.errors import ConfigError, CorpusError
-from ....core.reading.fields import FieldError, Label, Whole, whole_schema
+from ....core.reading.fields import FieldError, Label, PositiveShare, Whole, whole_schema
 from ....core.reading.members import member_schema, read_member
 from ....core.units import shown
 from ..judges import Judge, Judged, distil, judges
-from ..quota import Keep, best
+from ..quota import best
 from ..registry import register_step
 from ..scores import check_scores, read_labels, read_scores
 from ..step import Chosen, Step, Texts, checked_facts
@@ -43,7 +43,7 @@ class JudgeStep(Step):
     the rest.
     """
 
-    keep: Keep = Field(default=0.5, description="Share of the bytes that is kept, best first.")
+    keep: PositiveShare = Field(default=0.5, description="Share of the bytes that is kept, best first.")
     scores: Label | None = Field(
         default=None,
         description="File with a score for each document: .csv, .jsonl, .parquet or .npy; {domain} in its name is the "

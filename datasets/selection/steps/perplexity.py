@@ -17,12 +17,12 @@ from pydantic import Field, model_validator
 from typing_extensions import override
 
 from ....core.errors import CorpusError
-from ....core.reading.fields import FieldError, Label, PositiveCount, Share, Whole, whole_schema
+from ....core.reading.fields import FieldError, Label, PositiveCount, PositiveShare, Share, Whole, whole_schema
 from ....core.units import shown
 from ...corpus.text_files import find_files
 from ...corpus.text_readers import read_texts
 from ...ngrams.witten_bell import MAX_ORDER, NGram, fit
-from ..quota import Keep, best
+from ..quota import best
 from ..registry import register_step
 from ..scores import check_scores, read_scores
 from ..step import Chosen, Step, Texts
@@ -41,7 +41,7 @@ class Perplexity(Step):
     a better model, such as a trained proxy.
     """
 
-    keep: Keep | None = Field(
+    keep: PositiveShare | None = Field(
         default=None, description="Share of the bytes that is kept, from the middle; 0.7 unless band is given."
     )
     band: tuple[Share, Share] | None = Field(

@@ -8,7 +8,8 @@ import numpy as np
 from pydantic import Field
 from typing_extensions import override
 
-from ..quota import Keep, best
+from ....core.reading.fields import PositiveShare
+from ..quota import best
 from ..registry import register_step
 from ..step import Chosen, Step, Texts
 
@@ -21,7 +22,7 @@ class Sample(Step):
 
     ranks: ClassVar[bool] = False
 
-    keep: Keep = Field(default=0.5, description="Share of the bytes that is kept.")
+    keep: PositiveShare = Field(default=0.5, description="Share of the bytes that is kept.")
 
     @override
     def select(self, texts: Texts, rng: np.random.Generator) -> Chosen:

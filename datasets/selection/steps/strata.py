@@ -11,11 +11,11 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from typing_extensions import override
 
 from ....core.errors import ConfigError, CorpusError
-from ....core.reading.fields import FieldError, Whole, whole_schema
+from ....core.reading.fields import FieldError, PositiveShare, Whole, whole_schema
 from ....core.units import shown
 from ..embeddings.cells import cells, members
 from ..embeddings.embed import HASHED, Embeddings, embed, embedding_files
-from ..quota import Keep, best
+from ..quota import best
 from ..registry import register_step
 from ..step import Chosen, Step, Texts
 
@@ -70,7 +70,7 @@ class Strata(Step):
         description="Shares of what is kept: proportional (as the text has them), equal, or a list with a sum of 1, "
         "one for each stratum, that of the largest (in bytes) first.",
     )
-    keep: Keep = Field(default=0.5, description="Share of the bytes that is kept.")
+    keep: PositiveShare = Field(default=0.5, description="Share of the bytes that is kept.")
     embeddings: Embeddings = HASHED
 
     @model_validator(mode="after")
