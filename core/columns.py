@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 __all__ = ["Column", "Feature", "Rule", "alias_key", "level_column", "level_of"]
 
-Rule = Literal["count", "count or zero", "positive", "non-negative", "share", "any", "flag"]
+Rule = Literal["count", "count or zero", "positive", "non-negative", "share", "share or zero", "any", "flag"]
 """What a number may be. A count may be written with a suffix ("7B", "1.4T"); a plain `count` is positive. A `share` is
-above 0 and at most 1. A `flag` is 0 or 1; a column of anything else isn't that column."""
+above 0 and at most 1; that and `count` may be `… or zero`. A `flag` is 0 or 1; a column of anything else isn't that
+column."""
 
 Feature = Literal["log", "linear"]
 """How a learned correction sees a number that a law reads: its logarithm, or the number itself."""
@@ -25,6 +26,7 @@ _EXPECTED: dict[Rule, str] = {
     "positive": "a positive number",
     "non-negative": "a number that is zero or more",
     "share": "a share above 0 and of at most 1",
+    "share or zero": "a share from 0 to 1",
     "any": "a number",
     "flag": "0 or 1",
 }
@@ -118,8 +120,8 @@ class Column:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not abs(value) < float("inf"):
             return f"got {value!r}; expected {self.expected}"
-        low = value < 0 if self.rule in ("non-negative", "count or zero") else value <= 0
-        high = value > 1 and self.rule == "share"
+        low = value < 0 if self.rule in ("non-negative", "count or zero", "share or zero") else value <= 0
+        high = value > 1 and self.rule in ("share", "share or zero")
         return f"got {value:g}; expected {self.expected}" if high or (low and self.rule != "any") else None
 
 

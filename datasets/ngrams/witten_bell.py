@@ -89,6 +89,65 @@ class NGram:
                 probabilities[followed] = table.probabilities[start:stop]
         return probabilities
 
+    def sample(self, documents: int, length_bytes: int, rng: np.random.Generator) -> list[bytes]:
+        """Draw documents of `length_bytes` bytes each, every byte given those before it.
+
+        A byte is drawn among those that followed the longest context, in proportion to how often they did, or, with
+        probability T / (N + T), given the context that is one byte shorter, and so on. All documents advance together.
+
+        Raises:
+            UsageError: Less than one document, or less than one byte.
+
+        >>> fit(["abababab"], order=3).sample(1, 6, np.random.default_rng(0))
+        [b'bababa']
+        """
+        if documents < 1 or length_bytes < 1:
+            raise UsageError(
+                f"sample: got {documents} documents of {length_bytes} bytes; expected one at least of each"
+            )
+        reached = [self._reached(length) for length in range(1, self.order + 1)]
+        contexts = np.zeros(documents, np.uint64)
+        written = np.empty((documents, length_bytes), np.uint8)
+        for place in range(length_bytes):
+            draws = rng.random(documents)
+            drawn = np.full(documents, -1, np.int64)
+            for length in range(min(self.order, place + 1), 0, -1):
+                self._draw(length, reached[length - 1], contexts, draws, drawn)
+            left = drawn < 0
+            drawn[left] = draws[left] * 256  # below the empty context stands the uniform distribution
+            written[:, place] = drawn
+            contexts = (contexts << _BITS) | drawn.astype(np.uint64)
+        return [row.tobytes() for row in written]
+
+    def _reached(self, length: int) -> np.ndarray:
+        """The sum of N(h, c) / (N(h) + T(h)) over the n-grams of one length up to each, in order `(m,)`."""
+        table = self.tables[length - 1]
+        lower: np.ndarray | float = _UNIFORM
+        if length > 1:
+            shorter = self.tables[length - 2]
+            lower = shorter.probabilities[np.searchsorted(shorter.keys, _ends(table.keys, length - 1))]
+        return np.cumsum(table.probabilities - table.weights * lower)
+
+    def _draw(
+        self, length: int, reached: np.ndarray, contexts: np.ndarray, draws: np.ndarray, drawn: np.ndarray
+    ) -> None:
+        """Draw the bytes that n-grams of one length decide; others keep -1, and what is left of their random number."""
+        table = self.tables[length - 1]
+        waiting = np.flatnonzero(drawn < 0)
+        keys = _ends(contexts[waiting], length - 1) << _BITS
+        starts = np.searchsorted(table.keys, keys)
+        stops = np.searchsorted(table.keys, keys | np.uint64(255), side="right")
+        known = starts < stops
+        waiting, starts, stops = waiting[known], starts[known], stops[known]
+        before = np.where(starts > 0, reached[np.maximum(starts, 1) - 1], 0.0)
+        decided, weights = 1.0 - table.weights[starts], table.weights[starts]
+        here = draws[waiting] < decided
+        places = np.searchsorted(reached, (before + draws[waiting])[here], side="right")
+        drawn[waiting[here]] = (table.keys[np.clip(places, starts[here], stops[here] - 1)] & np.uint64(255)).astype(int)
+        # What is left of a random number is uniform again, for the shorter context.
+        left = waiting[~here]
+        draws[left] = np.clip((draws[left] - decided[~here]) / weights[~here], 0.0, np.nextafter(1.0, 0.0))
+
     def _batch(self, batch: list[bytes]) -> np.ndarray:
         sizes = np.array([len(document) for document in batch])
         if not sizes.all():

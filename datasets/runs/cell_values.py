@@ -158,8 +158,9 @@ def _number_column(raw: RawTable, name: str) -> np.ndarray:
     rule, rows = rule_of(name), raw.frame.index
     if rule == "flag":
         return _flags(raw.frame[name]).values
+    is_share = rule in ("share", "share or zero")
     values, unreadable, nonfinite = parse_numbers(
-        raw.frame[name], suffixes=rule in ("count", "count or zero"), percent=name.startswith("mix.") or rule == "share"
+        raw.frame[name], suffixes=rule in ("count", "count or zero"), percent=name.startswith("mix.") or is_share
     )
     raw.refuse_cells(name, unreadable, rows, "is not a number", expected(name))
     raw.refuse_cells(name, nonfinite, rows, "is not finite", expected(name) + ", or an empty cell if unknown")
@@ -167,8 +168,9 @@ def _number_column(raw: RawTable, name: str) -> np.ndarray:
         raw.refuse_cells(name, values <= 0, rows, "is not positive", expected(name))
         outside = (values < _RANGE[0]) | (values > _RANGE[1])
         raw.refuse_cells(name, outside, rows, "is beyond any real run", f"{_RANGE[0]:g} to {_RANGE[1]:g}")
-    elif rule == "share":
-        raw.refuse_cells(name, (values <= 0) | (values > 1), rows, "is no share", expected(name))
+    elif is_share:
+        below = values <= 0 if rule == "share" else values < 0
+        raw.refuse_cells(name, below | (values > 1), rows, "is no share", expected(name))
     elif rule != "any":
         raw.refuse_cells(name, values < 0, rows, "is negative", expected(name))
     return values

@@ -11,7 +11,7 @@ from ...core.units import format_count
 from ...datasets.facts.tokenizers import find_tokenizer
 from ..config.model_and_data import ModelConfig
 from ..config.run_config import RunConfig
-from ..config.text_names import StatedTokenizer
+from ..config.text.names import StatedTokenizer
 
 __all__ = ["planned_shape", "shape_note"]
 

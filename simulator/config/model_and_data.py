@@ -27,11 +27,12 @@ from ...core.reading.fields import (
     whole_schema,
 )
 from ...core.units import shown
-from .selection import SelectionConfig
 from .stages.checks import check_data_stages
 from .stages.spans import spans
 from .stages.stage import DataStage, whole_mix
-from .text_names import CorpusName, TokenizerName, corpus_text, tokenizer_text
+from .text.names import CorpusName, TokenizerName, corpus_text, tokenizer_text
+from .text.selection import SelectionConfig
+from .text.synthetic import SyntheticConfig
 
 __all__ = ["DataConfig", "ModelConfig", "TargetConfig"]
 
@@ -193,6 +194,11 @@ class DataConfig(Frozen):
         default=None,
         exclude_if=lambda selection: selection is None,  # digests of earlier studies stay what they are
         description="How the documents were selected; what is kept of the stocks follows.",
+    )
+    synthetic: SyntheticConfig | None = Field(
+        default=None,
+        exclude_if=lambda synthetic: synthetic is None,
+        description="What share of the training tokens models wrote, and how (default: none).",
     )
     corpus: CorpusName | None = Field(
         default=None,

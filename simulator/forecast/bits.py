@@ -9,7 +9,7 @@ from ...core.quantity import Quantity
 from ...datasets.facts.corpora import kinds_of
 from ...datasets.facts.tokenizers import find_tokenizer
 from ..config.model_and_data import DataConfig
-from ..config.text_scale import BytesPerToken, planned_bytes_per_token
+from ..config.text.scale import BytesPerToken, planned_bytes_per_token
 from ..predictor.predictor import Predictor
 
 __all__ = ["bits_per_byte", "evaluated_text", "is_of_plan", "loss_bytes_per_token"]

@@ -12,7 +12,7 @@ import numpy as np
 from ...core.errors import ConfigError, InputError
 from ...datasets.facts.corpora import find_corpus, find_evaluation_set, kinds_of
 from ..config.run_config import RunConfig
-from ..config.text_names import StatedTokenizer
+from ..config.text.names import StatedTokenizer
 from ..fitting import Observations
 from ..hierarchy.labels import UNKNOWN, Labels, describe
 from ..hierarchy.shipped import population

@@ -23,7 +23,7 @@ from ..cluster.operations.judging import Judging, judging
 from ..cluster.operations.waterfall import Waterfall, waterfall
 from ..cluster.step_time.step_model import StepTimeModel
 from ..config.run_config import RunConfig
-from ..config.text_scale import BytesPerToken, planned_bytes_per_token
+from ..config.text.scale import BytesPerToken, planned_bytes_per_token
 from ..predictor.loss_model import LossModel
 from ..predictor.prediction import LossPrediction
 from ..predictor.predictor import AVERAGE, Predictor

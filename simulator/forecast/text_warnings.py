@@ -14,8 +14,8 @@ from ...datasets.facts.corpora import (
 )
 from ...datasets.facts.tokenizers import find_tokenizer, nearest_tokenizers
 from ..config.run_config import RunConfig
-from ..config.text_names import StatedTokenizer
-from ..config.text_scale import by_tokenizer
+from ..config.text.names import StatedTokenizer
+from ..config.text.scale import by_tokenizer
 from ..hierarchy.shipped import population
 from ..laws import Columns, mix_column
 from ..predictor.domains import new_domains

@@ -11,7 +11,7 @@ from ...datasets.facts.optimizers import ADAMW
 from ...datasets.runs.columns import columns
 from ..cluster.layout_choice import missing
 from ..config.run_config import RunConfig
-from ..config.selection import NOT_SELECTED
+from ..config.text.selection import NOT_SELECTED
 from ..predictor.predictor import Predictor
 from .adjustments import Effect
 from .bits import is_of_plan

@@ -13,7 +13,7 @@ from ...core.units import format_count, shown
 from ...datasets.run_logs.columns import RawLog
 from ...datasets.run_logs.records import Notice
 from ..config.run_config import RunConfig
-from ..config.text_scale import planned_bytes_per_token
+from ..config.text.scale import planned_bytes_per_token
 from ..curve.rates.path import RatePath
 
 __all__ = ["UNITS", "StepUnit", "in_nats", "step_unit"]

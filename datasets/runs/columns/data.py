@@ -55,4 +55,29 @@ add(
         stated_at="data.selection.keep",
         default=1.0,
     ),
+    Column(
+        "synthetic_share",
+        "share of the training tokens that models wrote",
+        "share",
+        rule="share or zero",
+        stated_at="data.synthetic.share",
+        default=0.0,
+    ),
+    Column(
+        "real_share",
+        "share of real text in the corpus of every generation; under `accumulate` and `subsample` beside what is kept "
+        "of earlier generations",
+        "share",
+        rule="share or zero",
+        stated_at=None,
+        default=0.0,
+    ),
+    Column(
+        "generation",
+        "generations of models between real text and the run; 0 for real text",
+        "generations",
+        rule="count or zero",
+        stated_at="data.synthetic.generation",
+        default=0.0,
+    ),
 )

@@ -49,5 +49,19 @@ add(
         stated_at="data.selection.kind",
         default="none",
     ),
-    Column("generator", "what wrote the synthetic part of the text", category=True),
+    Column(
+        "generator",
+        "what wrote the synthetic part of the text; `none` where there is none",
+        category=True,
+        stated_at="data.synthetic.generator",
+        default="none",
+    ),
+    Column(
+        "regime",
+        "what the corpus of a generation is made of: replace, accumulate, accumulate_fixed, subsample or fresh; `real` "
+        "where no part is synthetic",
+        category=True,
+        stated_at="data.synthetic.regime",
+        default="real",
+    ),
 )

@@ -12,7 +12,7 @@ from ....core.errors import InfeasibleError
 from ....core.model.architecture import Architecture
 from ....core.model.shape_family import family_shape
 from ...config.run_config import RunConfig
-from ...config.selection import NOT_SELECTED
+from ...config.text.selection import NOT_SELECTED
 from ..under_limits.affordable import AffordableSteps, with_shape, with_tokens
 from ..under_limits.devices import with_devices
 

@@ -10,7 +10,7 @@ from ....core.units import format_count, format_flops
 from ....datasets.facts.selection import UNKNOWN_STEP, selection_facts
 from ...config.model_and_data import DataConfig
 from ...config.run_config import RunConfig
-from ...config.selection import NOT_SELECTED
+from ...config.text.selection import NOT_SELECTED
 
 __all__ = ["Judging", "judging", "judging_notes", "scored_tokens"]
 

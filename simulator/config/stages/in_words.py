@@ -5,7 +5,7 @@ from __future__ import annotations
 from ....core.units import format_count
 from ..model_and_data import DataConfig
 from ..optimisation import OptimConfig
-from ..text_names import corpus_text
+from ..text.names import corpus_text
 from .spans import Span, spans
 from .stage import DataStage, OptimStage, Stage
 

@@ -24,7 +24,7 @@ from ....core.reading.fields import (
     whole_schema,
 )
 from ....core.units import COUNT_PATTERN, SHARE_PATTERN, parse_count, parse_share, shown
-from ..text_names import SHARES_TOLERANCE, CorpusName
+from ..text.names import SHARES_TOLERANCE, CorpusName
 
 __all__ = ["DataStage", "OptimStage", "Stage", "StageForm", "whole_mix"]
 

@@ -11,7 +11,7 @@ from typing_extensions import override
 from ....datasets.facts.optimisation import Cost
 from ....datasets.facts.selection import UNKNOWN_STEP, SelectionFacts, selection_facts
 from ...config.run_config import RunConfig
-from ...config.selection import NOT_SELECTED
+from ...config.text.selection import NOT_SELECTED
 from ...laws import Columns
 from ...predictor.loss_model import LossModel
 from .effect import Adjustment, Effect, effect_of_cost

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ...config.selection import NOT_SELECTED
+from ...config.text.selection import NOT_SELECTED
 from .simplex import LEAST_U, from_shares, to_shares
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from ....core.units import parse_count, shown
 from ....datasets.runs.columns import columns
 from ...config.column_values import stated_columns
 from ...config.run_config import RunConfig
-from ...config.selection import NOT_SELECTED
 from ...config.stages.spans import fixed_length
+from ...config.text.selection import NOT_SELECTED
 from .dimensions import KEEP, KIND, Dimension, MixDimension, RangeDimension, SetDimension
 from .paths import get, key_in, leaf_types, put, within
 from .simplex import to_shares

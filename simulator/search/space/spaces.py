@@ -18,7 +18,7 @@ from ....core.model.architecture import Architecture
 from ....core.model.shape_family import family_shape, rung
 from ....core.units import shown
 from ...config.run_config import RunConfig
-from ...config.selection import NOT_SELECTED
+from ...config.text.selection import NOT_SELECTED
 from .dimensions import KEEP, KIND, Dimension, MixDimension, RangeDimension, SetDimension, Values
 from .paths import get, key_in, put, within
 

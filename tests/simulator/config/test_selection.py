@@ -27,7 +27,7 @@ def plan(selection=None, **data) -> RunConfig:
         ({"kind": "none", "judge": {"params": "3B"}}, "judge: is given for text that is taken as it is"),
         ({"kind": "judge", "judge": {"params": 0}}, "judge.params: got 0; expected a number above 0"),
         ({"kind": "judge", "judge": {"efficiency": 3}}, "judge.efficiency: got 3; expected a number of at most 1"),
-        ({"kind": "judge", "share": 0.3}, "share: unknown key; expected one of kind, keep, judge"),
+        ({"kind": "judge", "part": 0.3}, "part: unknown key; expected one of kind, keep, judge"),
     ],
 )
 def test_what_no_selection_is(selection, message):

@@ -5,7 +5,7 @@ from foretrain.core.errors import ConfigError
 from foretrain.datasets.facts.corpora import kinds_of
 from foretrain.datasets.runs.columns import columns
 from foretrain.simulator.config.run_config import RunConfig
-from foretrain.simulator.config.text_scale import planned_bytes_per_token
+from foretrain.simulator.config.text.scale import planned_bytes_per_token
 from hypothesis import given
 from hypothesis import strategies as st
 

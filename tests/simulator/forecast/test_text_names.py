@@ -7,7 +7,7 @@ from foretrain.core.quantity import Quantity
 from foretrain.datasets.facts.corpora import kinds_of
 from foretrain.datasets.facts.tokenizers import bytes_per_token, tokenizers
 from foretrain.datasets.runs.run_table import RunTable
-from foretrain.simulator.config.text_scale import BytesPerToken, planned_bytes_per_token
+from foretrain.simulator.config.text.scale import BytesPerToken, planned_bytes_per_token
 from foretrain.simulator.forecast.bits import bits_per_byte
 from foretrain.simulator.forecast.forecast import forecast
 from foretrain.simulator.predictor.predictor import Predictor

@@ -17,7 +17,7 @@ from .....datasets.run_logs.order import in_order
 from .....datasets.run_logs.records import Records
 from .....datasets.runs.statuses import STATUS_WORDS, UNFINISHED_WORDS
 from ....config.run_config import RunConfig
-from ....config.text_scale import planned_bytes_per_token
+from ....config.text.scale import planned_bytes_per_token
 from ....curve.rates.planned_rates import path_of
 from ....tracking.reading import points_of
 from ....tracking.relatives import public_curves

@@ -12,11 +12,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
-from ...core.errors import ConfigError
-from ...core.reading.fields import Frozen, Label, PositiveReal, Share, Whole, whole_schema
-from ...core.reading.suggest import did_you_mean
-from ...core.units import format_count, shown
-from ...datasets.facts.corpora import KINDS, composition_text, kinds_of, nearest_corpora
+from ....core.errors import ConfigError
+from ....core.reading.fields import Frozen, Label, PositiveReal, Share, Whole, whole_schema
+from ....core.reading.suggest import did_you_mean
+from ....core.units import format_count, shown
+from ....datasets.facts.corpora import KINDS, composition_text, kinds_of, nearest_corpora
 
 __all__ = ["SHARES_TOLERANCE", "CorpusName", "StatedTokenizer", "TokenizerName", "corpus_text", "tokenizer_text"]
 

@@ -6,8 +6,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from ...core.reading.fields import FieldError, Frozen, Label, PositiveCount, PositiveShare
-from ...datasets.selection.kinds import NOT_SELECTED, kind_problem, steps_of_kind
+from ....core.reading.fields import FieldError, Frozen, Label, PositiveCount, PositiveShare
+from ....datasets.selection.kinds import NOT_SELECTED, kind_problem, steps_of_kind
 
 __all__ = ["NOT_SELECTED", "JudgeConfig", "SelectionConfig"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ...datasets.facts.corpora import find_corpus, find_evaluation_set, kinds_of
-from ...datasets.facts.tokenizers import bytes_per_token, find_tokenizer
-from .model_and_data import DataConfig
-from .text_names import StatedTokenizer
+from ....datasets.facts.corpora import find_corpus, find_evaluation_set, kinds_of
+from ....datasets.facts.tokenizers import bytes_per_token, find_tokenizer
+from ..model_and_data import DataConfig
+from .names import StatedTokenizer
 
 __all__ = ["BytesPerToken", "by_tokenizer", "planned_bytes_per_token"]
 

@@ -1,0 +1,1 @@
+"""The generators of ours, one a file."""

@@ -1,0 +1,1 @@
+"""Watermarks in generated text: lists of green tokens by secret key, and their detection."""
