@@ -60,9 +60,44 @@ def test_a_document_scores_the_same_alone_and_among_others(monkeypatch):
     assert model.nats_per_byte([]).shape == (0,)
 
 
+class Draws:
+    """Random numbers that are known: those that lead to a context, then one of an even grid, document by document."""
+
+    def __init__(self, before: list[float], grid: int) -> None:
+        self.before, self.grid, self.calls = before, grid, 0
+
+    def random(self, count: int) -> np.ndarray:
+        self.calls += 1
+        return np.array([*self.before, (self.calls - 0.5) / self.grid])[-count:]
+
+
+@settings(max_examples=40, deadline=None)
+@given(TEXTS, st.lists(st.floats(0, 1, exclude_max=True), max_size=6), st.integers(1, 5))
+def test_samples_follow_the_distribution_after_every_context(trained, before, order):
+    # Of 2,000 documents with one beginning the last byte is drawn evenly; each level of the mixture cuts the range of
+    # random numbers once for each byte, by less than one of the grid.
+    model, grid = fit(trained, order), 2_000
+    samples = model.sample(grid, len(before) + 1, Draws(before, grid))
+    (context,) = {sample[:-1] for sample in samples}
+    drawn = np.bincount([sample[-1] for sample in samples], minlength=256) / grid
+    np.testing.assert_allclose(drawn, model.distribution(context), atol=(order + 1) / grid)
+
+
+def test_samples_know_bytes_of_every_value_and_repeat_where_text_does():
+    documents = [bytes(range(256)) * 3, b"\xff" * 20]
+    for order in (1, 8):
+        model = fit(documents, order)
+        three = model.sample(3, 400, np.random.default_rng(1))
+        assert model.sample(2, 400, np.random.default_rng(1)) == three[:2]
+        assert {len(sample) for sample in three} == {400}
+        assert len(set(three)) == 3
+    assert model.nats_per_byte(three).max() < 1.5  # of 5.5
+
+
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
+        (lambda: fit(["a"]).sample(0, 5, np.random.default_rng(0)), "got 0 documents of 5 bytes; expected one"),
         (lambda: fit(["a"], 9), "order: got 9; expected 1 to 8"),
         (lambda: fit(["", b""]), "got no text"),
         (lambda: fit(["a"]).nats_per_byte(["a", ""]), "got an empty one"),
