@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from foretrain.datasets.corpus.corpus import Corpus
 
-__all__ = ["NOISE", "SHARES", "Pool", "make_pool"]
+__all__ = ["NOISE", "SHARES", "Pool", "make_pool", "shuffled_pieces", "taken"]
 
 CORPORA = Path(os.environ.get("FORETRAIN_SHARED", Path(__file__).resolve().parents[3] / "shared")) / "corpora"
 SHARES = {"arxiv_cs": 0.70, "dialogue": 0.15, "law_us": 0.10, "books": 0.05}
@@ -79,21 +79,21 @@ def make_pool(folder: Path, seed: int, size_bytes: int = SIZE_BYTES, cleaned: bo
     small: dict[str, list[str]] = {}
     clean: list[tuple[str, str]] = []
     for topic, share in SHARES.items():
-        pieces = _shuffled_pieces(topic, "train", rng)
-        clean += [(topic, text) for text in _taken(pieces, share * clean_bytes)]
-        rows += [(topic, "shuffled", _words_shuffled(text, rng)) for text in _taken(pieces, share * noise_bytes)]
-        small[topic] = _taken(pieces, VALIDATION_BYTES / 4)
+        pieces = shuffled_pieces(topic, "train", rng)
+        clean += [(topic, text) for text in taken(pieces, share * clean_bytes)]
+        rows += [(topic, "shuffled", _words_shuffled(text, rng)) for text in taken(pieces, share * noise_bytes)]
+        small[topic] = taken(pieces, VALIDATION_BYTES / 4)
     rows += [(topic, "clean", text) for topic, text in clean]
-    rows += [("none", "boilerplate", text) for text in _taken(_boilerplate(rng), noise_bytes)]
+    rows += [("none", "boilerplate", text) for text in taken(_boilerplate(rng), noise_bytes)]
     rows += [(topic, "copy", text) for topic, text in _near_copies(clean, noise_bytes, size_bytes, rng)]
     if cleaned:
         rows = [row for row in rows if row[1] == "clean"]
     rows = [rows[number] for number in rng.permutation(len(rows))]
     fixed = np.random.default_rng(22)  # equal validation text for every pool
-    held = {topic: _taken(_shuffled_pieces(topic, "valid", fixed), VALIDATION_BYTES) for topic in SHARES}
+    held = {topic: taken(shuffled_pieces(topic, "valid", fixed), VALIDATION_BYTES) for topic in SHARES}
     _write(folder / "pool.jsonl", ({"text": text, "topic": topic, "noise": noise} for topic, noise, text in rows))
     domains: dict[str, dict[str, str]] = {"pool": {"path": "pool.jsonl", "validation_path": "pool.valid.jsonl"}}
-    natural = [text for topic, share in SHARES.items() for text in _taken(iter(held[topic]), share * VALIDATION_BYTES)]
+    natural = [text for topic, share in SHARES.items() for text in taken(iter(held[topic]), share * VALIDATION_BYTES)]
     _write(folder / "pool.valid.jsonl", ({"text": text} for text in natural))
     for topic in SHARES:
         _write(folder / f"{topic}.jsonl", ({"text": text} for text in small[topic]))
@@ -105,7 +105,7 @@ def make_pool(folder: Path, seed: int, size_bytes: int = SIZE_BYTES, cleaned: bo
     return Pool(Corpus.load(folder / "corpora.yaml"), texts, np.array(topics), np.array(noise), held)
 
 
-def _shuffled_pieces(topic: str, side: str, rng: np.random.Generator) -> Iterator[str]:
+def shuffled_pieces(topic: str, side: str, rng: np.random.Generator) -> Iterator[str]:
     """Documents of a topic in random order; long ones cut, short ones left out."""
     path = CORPORA / f"{topic}.{side}.jsonl.gz"
     if not path.exists():
@@ -126,17 +126,17 @@ def _cut(text: str) -> Iterator[str]:
         data = data[end:]
 
 
-def _taken(texts: Iterator[str], size_bytes: float) -> list[str]:
+def taken(texts: Iterator[str], size_bytes: float) -> list[str]:
     """The next texts, until `size_bytes` are reached; less than half a document too many or too few."""
-    taken: list[str] = []
+    found: list[str] = []
     left = size_bytes
     while left > _LONGEST / 4:
         text = next(texts, None)
         if text is None:
             raise SystemExit("the shared corpora hold too little text for a pool of this size")
-        taken.append(text)
+        found.append(text)
         left -= len(text.encode())
-    return taken
+    return found
 
 
 def _words_shuffled(text: str, rng: np.random.Generator) -> str:
