@@ -1,11 +1,12 @@
-"""The processor: its name, and how many cores this process may use."""
+"""The processor: its name, how many cores this process may use, and torch on one of them."""
 
 import contextlib
 import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["processor_name", "usable_cores"]
+__all__ = ["one_torch_thread", "processor_name", "usable_cores"]
 
 
 def usable_cores() -> int:
@@ -26,3 +27,19 @@ def processor_name() -> str:
             if key.strip() == "model name" and value.strip():
                 return f"{value.strip()[:100]} ({platform.machine()})"
     return platform.processor() or platform.machine() or "an unknown processor"
+
+
+@contextlib.contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Limit torch to one thread for a while: the last bits of a result depend on how many there are.
+
+    Afterwards it has as many as before.
+    """
+    import torch  # takes seconds
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

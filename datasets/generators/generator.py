@@ -24,12 +24,14 @@ class FittedGenerator(ABC):
 
     digest: str
     facts: Mapping[str, Any]
+    longest_bytes: int | None = None
+    """Bytes of the longest document that it can write, such as its context; None where there is no limit."""
 
     @abstractmethod
     def sample(self, documents: int, length_bytes: int, rng: np.random.Generator) -> list[bytes]:
         """Write so many documents of so many bytes each. A tail may be shorter where a document ended by itself.
 
-        Raises UsageError for lengths that it can't write, such as one beyond its context.
+        Raises UsageError for lengths that it can't write: less than a byte, or more than `longest_bytes`.
         """
 
 
