@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, NamedTuple
+
+from .weights import RunWeights
 
 __all__ = ["CurvePoint", "DomainLoss", "RunResult", "Status", "Validation"]
 
@@ -45,7 +47,10 @@ class Validation:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """One proxy's outcome. A diverged run has the evaluations that came before, and the step at which it diverged."""
+    """One proxy's outcome. A diverged run has the evaluations that came before, and the step at which it diverged.
+
+    `weights` are there where the engine's settings ask for them.
+    """
 
     run_id: str
     status: Status
@@ -53,11 +58,12 @@ class RunResult:
     curve: tuple[CurvePoint, ...]
     diverged_step: int | None
     engine: Mapping[str, Any]
+    weights: RunWeights | None = field(default=None, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON, without the curve (which is a file of its own)."""
-        facts = asdict(self)
-        del facts["curve"]
+        """Return plain data for JSON, without the curve and the weights (which are files of their own)."""
+        facts = asdict(replace(self, curve=(), weights=None))
+        del facts["curve"], facts["weights"]
         for evaluation, source in zip(facts["evaluations"], self.evaluations, strict=True):
             evaluation["losses"] = {domain: loss._asdict() for domain, loss in source.losses.items()}
         return facts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, StrictBool, Tag
 
 from ..core.errors import ConfigError
 from ..core.reading.fields import Frozen, PositiveCount, PositiveReal, Whole, whole_schema
@@ -48,4 +48,9 @@ class EngineSettings(Frozen):
     eval_tokens: PositiveCount = Field(default=65_536, description="Validation tokens per domain, at most.")
     checkpoint_every_s: Annotated[PositiveReal, Field(le=60)] = Field(
         default=30.0, description="Seconds between checkpoints; what a fault can cost."
+    )
+    keep_weights: StrictBool = Field(
+        default=False,
+        exclude_if=lambda keep: not keep,  # campaigns that were made before this key stay as they are
+        description="Keep the weights that each run ends with, in its folder, to sample or score text with.",
     )

@@ -152,7 +152,7 @@ class Campaign:
         """The runs that are done, in the campaign's order, with their results (without their curves)."""
         for run in self.file.runs:
             folder = self.layout.run(run.run_id)
-            if is_done(folder):
+            if is_done(folder, self.file.settings.keep_weights):
                 yield run, read_result(folder, run)
 
     def table(self) -> RunTable:
@@ -175,8 +175,9 @@ class Campaign:
         return [self._runs[run_id] for run_id in self.file.groups[group]]
 
     def is_group_done(self, group: int) -> bool:
-        """Whether every run of the group has a result."""
-        return all(is_done(self.layout.run(run.run_id)) for run in self.group_runs(group))
+        """Whether every run of the group has a result, and its weights where they are kept."""
+        kept = self.file.settings.keep_weights
+        return all(is_done(self.layout.run(run.run_id), kept) for run in self.group_runs(group))
 
     def is_untouched(self) -> bool:
         """Whether nothing of it has been trained, nor is being trained."""

@@ -3,7 +3,8 @@
 campaign.json                       everything that was decided, written once
 time.json                           wall clock of training so far (campaign_time)
 .lock                               held by the one process that trains the campaign
-runs/<run_id>/                      run.json, curve.csv and, last, result.json: with it the run is done
+runs/<run_id>/                      run.json, curve.csv, weights.safetensors where the settings keep them and, last,
+                                    result.json: with it the run is done
 groups/<nnnn>/                      checkpoint.safetensors, progress.json, failure.json, .lock: until all are done;
                                     parts.json, if the group doesn't fit into memory whole
 

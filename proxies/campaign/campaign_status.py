@@ -73,7 +73,7 @@ def campaign_status(file: CampaignFile, layout: CampaignPaths) -> CampaignStatus
     tokens_per_s = flops_per_s = 0.0
     for number, run_ids in enumerate(file.groups):
         group = [runs[run_id] for run_id in run_ids]
-        statuses, steps_per_s = _group_status(layout, number, group)
+        statuses, steps_per_s = _group_status(layout, number, group, file.settings.keep_weights)
         found.update({status.run_id: status for status in statuses})
         tokens_per_s += sum(run.batch_tokens for run in group) * steps_per_s
         flops_per_s += sum(run.training_flops / run.steps for run in group) * steps_per_s
@@ -94,9 +94,11 @@ def campaign_status(file: CampaignFile, layout: CampaignPaths) -> CampaignStatus
     )
 
 
-def _group_status(layout: CampaignPaths, number: int, runs: list[ProxyRun]) -> tuple[list[RunStatus], float]:
+def _group_status(
+    layout: CampaignPaths, number: int, runs: list[ProxyRun], with_weights: bool
+) -> tuple[list[RunStatus], float]:
     """Status of a group's runs, and the steps per second that it makes just now."""
-    results: list[RunState | None] = [_finished(layout, run) for run in runs]
+    results: list[RunState | None] = [_finished(layout, run, with_weights) for run in runs]
     if all(results):
         return [_status(run, number, result) for run, result in zip(runs, results, strict=True)], 0.0
     files = layout.group(number)
@@ -121,9 +123,9 @@ def _status(run: ProxyRun, group: int, result: RunState | None) -> RunStatus:
     return RunStatus(run.run_id, result or "done", group, run.steps, run.steps)
 
 
-def _finished(layout: CampaignPaths, run: ProxyRun) -> RunState | None:
+def _finished(layout: CampaignPaths, run: ProxyRun, with_weights: bool) -> RunState | None:
     folder = layout.run(run.run_id)
-    if not is_done(folder):
+    if not is_done(folder, with_weights):
         return None
     return "done" if read_result(folder, run).status == "ok" else "diverged"
 

@@ -107,7 +107,7 @@ def _train_parts(
     parts = [runs[first : first + copies] for first in range(0, len(runs), copies)]
     for number, part in enumerate(parts):
         folders = [campaign.layout.run(run.run_id) for run in part]
-        if all(is_done(folder) for folder in folders):
+        if all(is_done(folder, campaign.file.settings.keep_weights) for folder in folders):
             continue
         store = campaign.open_store()
         spent = added(spent, {"start": time.monotonic() - began})
@@ -125,6 +125,8 @@ def _train_parts(
         for folder, run, result in zip(folders, part, results, strict=True):
             if result.run_id != run.run_id:
                 raise CampaignError(f"the engine returned run {result.run_id!r} in the place of {run.run_id!r}")
+            if result.weights is None and campaign.file.settings.keep_weights:
+                raise CampaignError(f"the engine returned run {run.run_id!r} without its weights")
             seconds = added(spent, result.engine.get("seconds", {}))
             engine = {**result.engine, "seconds": {kind: value / len(part) for kind, value in seconds.items()}}
             if len(parts) > 1:

@@ -1,4 +1,6 @@
-"""One run's outcome on disk: run.json, curve.csv and, last of all, result.json, which makes the run count as done."""
+"""One run's outcome on disk: run.json, curve.csv, weights.safetensors where they are kept, and, last of all,
+result.json, which makes the run count as done.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +16,7 @@ from ...core.files import read_bounded_text, write_json, write_text
 from ...core.reading.fields import Frozen, Label, Real
 from ..results import CurvePoint, DomainLoss, RunResult, Status, Validation
 from ..runs import ProxyRun
+from ..weights import WEIGHTS_NAME, write_weights
 from .campaign_files import FORMAT, read_model
 
 __all__ = ["CURVE_NAME", "RESULT_NAME", "RUN_NAME", "is_done", "read_curve", "read_result", "write_result", "write_run"]
@@ -59,7 +62,7 @@ def write_run(folder: Path, run: ProxyRun) -> None:
 
 
 def write_result(folder: Path, result: RunResult) -> None:
-    """Write a run's curve, then its result, into the run's folder. Raises InputError if the disk refuses."""
+    """Write a run's curve and weights, then its result, into its folder. Raises InputError if the disk refuses."""
     facts = result.to_dict()
     for loss in (loss for evaluation in facts["evaluations"] for loss in evaluation["losses"].values()):
         if math.isinf(loss["standard_error_nats"]):
@@ -69,12 +72,14 @@ def write_result(folder: Path, result: RunResult) -> None:
     writer.writerow(CurvePoint._fields)
     writer.writerows(result.curve)
     write_text(folder / CURVE_NAME, text.getvalue())
+    if result.weights is not None:
+        write_weights(folder, result.weights)
     write_json(folder / RESULT_NAME, {"format": FORMAT, **facts})
 
 
-def is_done(folder: Path) -> bool:
-    """Whether the run in this folder has a result."""
-    return (folder / RESULT_NAME).is_file()
+def is_done(folder: Path, with_weights: bool = False) -> bool:
+    """Whether the run in this folder has a result, and its weights where they are kept."""
+    return (folder / RESULT_NAME).is_file() and (not with_weights or (folder / WEIGHTS_NAME).is_file())
 
 
 def read_result(folder: Path, run: ProxyRun) -> RunResult:

@@ -16,6 +16,7 @@ from ..results import RunResult
 from ..runs import ProxyRun
 from ..settings import EngineSettings
 from ..stopwatch import Kind, Stopwatch
+from ..weights import RunWeights, WeightsFacts, run_digest
 from ._checkpoint import load_checkpoint, save_checkpoint
 from ._group import TrainingGroup
 from ._hardware import resolve
@@ -120,9 +121,24 @@ def _results(group: TrainingGroup, steps_per_s: float) -> list[RunResult]:
             curve=tuple(group.curves[copy]),
             diverged_step=diverged_step,
             engine=engine,
+            weights=_weights(group, copy, diverged_step is not None) if group.settings.keep_weights else None,
         )
         results.append(result)
     return results
+
+
+def _weights(group: TrainingGroup, copy: int, diverged: bool) -> RunWeights:
+    """The averaged weights of one copy, which are the ones that were validated."""
+    run, store = group.runs[copy], group.store
+    facts = WeightsFacts(
+        model=run.model,
+        shape=run.shape,
+        tokenizer_digest=store.index.tokenizer_digest,
+        run_digest=run_digest(run.model_dump(mode="json"), store.digest),
+        diverged=diverged,
+    )
+    views = group.layout.split(group.state.average[copy : copy + 1].cpu())
+    return RunWeights(facts, {name: weight[0].numpy().copy() for name, weight in views.items()})
 
 
 @contextmanager
