@@ -21,9 +21,10 @@ from ..core.reading.fields import (
     Whole,
     whole_schema,
 )
+from ..datasets.provenance.regimes import Regime
 from .subset import Subset
 
-__all__ = ["GroupKey", "ProxyRun", "Recipe"]
+__all__ = ["Chain", "GroupKey", "ProxyRun", "Recipe"]
 
 _MIX_TOLERANCE = 0.01
 _UpToMillion = Annotated[Whole, Field(ge=1, le=10**6), whole_schema(1, 10**6)]
@@ -65,6 +66,17 @@ class Recipe(Frozen):
         return self
 
 
+class Chain(Frozen):
+    """Which generation of which chain a run is (`proxies.generations`), as run tables state it."""
+
+    generator: Label = Field(description="What wrote the text of the generations before, such as self.")
+    regime: Regime = Field(description="What a generation's corpus is made of.")
+    real_share: Share = Field(default=0.0, description="Share of real text put into every generation's corpus.")
+    generation: Annotated[Whole, Field(ge=1, le=10_000), whole_schema(1, 10_000)] = Field(
+        description="Generations of models between real text and the run."
+    )
+
+
 class GroupKey(NamedTuple):
     """What runs must share to be trained together."""
 
@@ -89,13 +101,23 @@ class ProxyRun(Frozen):
     )
     batch_sequences: _UpToMillion = Field(default=8, description="Sequences of context_length tokens per step.")
     mix: dict[Label, Share] = Field(description="Share of training tokens by domain.")
+    texts: dict[Label, Share] = Field(
+        default={},
+        exclude_if=lambda texts: not texts,
+        description="Share of training tokens by further text of the token store; the mix is that of the rest.",
+    )
     unique_tokens: dict[Label, PositiveCount] = Field(
-        default={}, description="Restricts a domain to this many distinct tokens, to study repetition."
+        default={}, description="Restricts a domain or text to this many distinct tokens, to study repetition."
     )
     selection: Label | None = Field(
         default=None,
         exclude_if=lambda key: key is None,  # campaigns that were made before this key stay as they are
         description="Key of the selection of training text in the token store (default: text as it is).",
+    )
+    chain: Chain | None = Field(
+        default=None,
+        exclude_if=lambda chain: chain is None,
+        description="Its place in a chain of generations (default: none, a run on real text).",
     )
     seed: Annotated[Whole, Field(ge=0, le=2**32 - 1), whole_schema(0, 2**32 - 1)] = Field(
         default=0, description="Seed of initial weights and of the order of the data."
@@ -106,6 +128,8 @@ class ProxyRun(Frozen):
         total = math.fsum(self.mix.values())
         if abs(total - 1) > _MIX_TOLERANCE + 1e-9:
             raise FieldError("mix", f"got shares that sum to {total:.6g}; expected 1 within 0.01")
+        if (of_texts := math.fsum(self.texts.values())) > 1 + 1e-9:
+            raise FieldError("texts", f"got shares that sum to {of_texts:.6g}; expected 1 at most")
         if late := [tokens for tokens in self.evaluate_at if tokens > self.tokens]:
             raise FieldError("evaluate_at", f"got {late[0]:g}; expected at most tokens {self.tokens:g}")
         if self.recipe.subset is not None and self.steps < 2:

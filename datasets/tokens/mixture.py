@@ -19,9 +19,11 @@ from .interleave import MAX_TURNS, Interleave
 from .shuffling import shuffle_key, shuffled, shuffled_epochs
 from .store import TokenStore
 
-__all__ = ["DomainUse", "Mixture", "validation_rows"]
+__all__ = ["DomainUse", "Mixture", "stock_rows", "validation_rows"]
 
 _SUM_TOLERANCE = 0.01
+_ROUNDING = 1e-9
+_STOCK = "stock"
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,9 @@ class Mixture:
     how often a domain may be repeated. `seed` decides all orders. With a `selection`, by its key in the store, training
     text is what that keeps.
 
+    `texts` are shares of training tokens drawn from further texts of the store, by key, as if each were a domain; the
+    `weights` are then those of the rest. `unique_tokens` may bound them too.
+
     Raises ConfigError for weights, domains or a length that make no sense, and CorpusError, naming the domain, where
     the store has less than the run needs.
     """
@@ -63,20 +68,26 @@ class Mixture:
         unique_tokens: Mapping[str, float] | None = None,
         max_epochs: Mapping[str, float] | None = None,
         selection: str | None = None,
+        texts: Mapping[str, float] | None = None,
     ) -> None:
         if not 1 <= sequences <= MAX_TURNS:
             raise ConfigError(f"sequences: got {shown(sequences)}; expected 1 to {MAX_TURNS}")
         if seed < 0:
             raise ConfigError(f"seed: got {shown(seed)}; expected 0 or more")
-        shares = _shares(store, weights)
+        shares = _shares(store, weights, texts or {})
         for name, given in (("unique_tokens", unique_tokens), ("max_epochs", max_epochs)):
-            _check_names(store, name, given or {})
+            _check_names(store, name, {key: bound for key, bound in (given or {}).items() if key not in (texts or {})})
         self.domains = tuple(shares)
-        """The domains with a weight above 0, in the store's order."""
+        """The domains with a weight above 0, in the store's order, and the further texts after them."""
         self.weights = shares
         """The share of each of them; they sum to 1."""
         self.context_length, self.sequences = context_length, sequences
-        self._windows = [store.windows(domain, "train", context_length, selection) for domain in self.domains]
+        self._windows = [
+            store.text_windows(domain, context_length)
+            if domain in (texts or {})
+            else store.windows(domain, "train", context_length, selection)
+            for domain in self.domains
+        ]
         self._stocks = np.array(
             [
                 _stock(domain, len(windows), context_length, unique_tokens or {})
@@ -87,7 +98,7 @@ class Mixture:
         self._available = np.array([len(windows) for windows in self._windows], np.int64)
         self._restricted = bool((self._stocks < self._available).any())
         # The stock depends on the data alone, so that seeds differ in order and never in what there is to learn.
-        self._stock_keys = _keys("stock", store.digest, self.domains)
+        self._stock_keys = _keys(_STOCK, store.digest, self.domains)
         self._order_keys = _keys("order", seed, self.domains)
         self._interleave = Interleave(list(shares.values()), np.random.default_rng([seed, len(shares)]))
         self._check_epochs(unique_tokens or {}, max_epochs or {})
@@ -120,6 +131,11 @@ class Mixture:
             here = np.flatnonzero(domain == number)
             rows[here] = self._windows[number].gather(window[here])
         return rows
+
+    def stock_rows(self, number: int) -> np.ndarray:
+        """Every window of the stock of the domain of this number in `domains`, once, (stock, context_length + 1)."""
+        stock = int(self._stocks[number])
+        return self.rows_at(np.full(stock, number), np.arange(stock))
 
     @property
     def stocks(self) -> np.ndarray:
@@ -170,6 +186,22 @@ class Mixture:
                 )
 
 
+def stock_rows(store: TokenStore, domain: str, context_length: int, first: int, count: int) -> np.ndarray:
+    """Windows of a domain's training text, (count, context_length + 1) int64: from `first` on, in the fixed order by
+    which `Mixture` bounds a stock, so that those after a stock of `first` windows are none of it.
+
+    Raises CorpusError, with figures, where there are fewer.
+    """
+    windows = store.windows(domain, "train", context_length)
+    if first + count > len(windows):
+        raise CorpusError(
+            f"domain {shown(domain)}: its training text holds {format_count(len(windows) * context_length)} tokens in "
+            f"windows of {context_length + 1}; expected {format_count((first + count) * context_length)}"
+        )
+    keys = np.full(count, _keys(_STOCK, store.digest, (domain,))[0])
+    return windows.gather(shuffled(np.arange(first, first + count), np.full(count, len(windows)), keys))
+
+
 def validation_rows(store: TokenStore, domain: str, context_length: int, max_tokens: int) -> np.ndarray:
     """Validation windows of a domain, (n, context_length + 1) int64: all, or n of them evenly spread, n·context_length
     at most `max_tokens`. They depend on nothing else, so every run is measured on the same text.
@@ -188,16 +220,31 @@ def validation_rows(store: TokenStore, domain: str, context_length: int, max_tok
     return windows.gather(np.arange(count, dtype=np.int64) * len(windows) // count)
 
 
-def _shares(store: TokenStore, weights: Mapping[str, float]) -> dict[str, float]:
-    """The weights above 0, in the store's order, summing to 1; ConfigError for what isn't a mix of its domains."""
+def _shares(store: TokenStore, weights: Mapping[str, float], texts: Mapping[str, float]) -> dict[str, float]:
+    """The shares above 0, of domains in the store's order and then of texts by key, summing to 1.
+
+    Raises ConfigError for what isn't a mix of the store's domains, and for shares of texts that exceed 1.
+    """
     _check_names(store, "weights", weights)
+    for key, share in texts.items():
+        _ = store.text(key)
+        if not 0 <= share <= 1:
+            raise ConfigError(f"texts: {shown(key)}: got {shown(share)}; expected a share from 0 to 1")
+    of_texts = math.fsum(texts.values())
+    if of_texts > 1 + _ROUNDING:
+        raise ConfigError(f"texts: sum to {of_texts:.4g}; expected 1 at most")
     for domain, weight in weights.items():
         if not (math.isfinite(weight) and weight >= 0):
             raise ConfigError(f"weights: {shown(domain)}: got {shown(weight)}; expected a share from 0 to 1")
     total = math.fsum(weights.values())
     if abs(total - 1) > _SUM_TOLERANCE:
         raise ConfigError(f"weights: sum to {total:.4g}; expected 1 (within {_SUM_TOLERANCE})")
-    return {domain: weights[domain] / total for domain in store.domains if weights.get(domain, 0) > 0}
+    shares = {domain: weights[domain] / total for domain in store.domains if weights.get(domain, 0) > 0}
+    if not texts:
+        return shares
+    rest = 1 - of_texts if of_texts < 1 - _ROUNDING else 0.0
+    mixed = {domain: share * rest for domain, share in shares.items()} | dict(sorted(texts.items()))
+    return {name: share for name, share in mixed.items() if share > 0}
 
 
 def _check_names(store: TokenStore, what: str, given: Mapping[str, float]) -> None:

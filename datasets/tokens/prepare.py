@@ -101,6 +101,8 @@ class _Preparation:
         self._corpus, self._folder, self._selections = corpus, folder, selections
         self._progress = progress or (lambda text, share: None)
         self._earlier = _earlier(folder)
+        if any(index.texts for index in self._earlier):
+            raise CorpusError(f"{folder}: holds further texts, which would be lost; expected another folder")
         self._sources: dict[str, str] = {}  # digests of the text as it is
         self._selected: dict[str, str] = {}  # and of what the corpus's own steps make of it
         self._done: dict[str, DomainIndex] = {}

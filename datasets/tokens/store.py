@@ -23,6 +23,7 @@ from ...core.errors import ConfigError, CorpusError, UsageError
 from ...core.files import read_bounded_text
 from ...core.reading.fields import Frozen, Label
 from ...core.units import shown
+from ..provenance.provenance import Provenance
 from .shards import Shard, map_shard, verify_shard
 from .tokenizer import Tokenizer, load_tokenizer
 
@@ -34,6 +35,7 @@ __all__ = [
     "Split",
     "SplitIndex",
     "StoreIndex",
+    "TextIndex",
     "TokenStore",
     "Windows",
     "read_index",
@@ -71,6 +73,15 @@ class SelectedIndex(SplitIndex, strict=True):
     source_digest: str = Field(max_length=200)
 
 
+class TextIndex(SplitIndex, strict=True):
+    """A further training text beside the domains, such as what a model wrote; it is never validated on."""
+
+    provenance: Provenance
+    sample_tokens: int = Field(
+        ge=2, le=_MOST, description="Tokens of each of its samples, which follow one another; no window crosses them."
+    )
+
+
 class DomainIndex(Frozen, strict=True):
     """One domain: its two splits, where they came from, and what the corpus says about its stock."""
 
@@ -102,12 +113,18 @@ class StoreIndex(Frozen, strict=True):
     tokenizer_digest: str | None = Field(pattern=_HEX)
     tokenizer_made_from: str | None = Field(pattern=_HEX)
     domains: dict[Label, DomainIndex] = Field(min_length=1)
+    texts: dict[Label, TextIndex] = Field(
+        default={},
+        exclude_if=lambda texts: not texts,  # an index without them stays as it was before there were any
+        description="Further training texts, by key.",
+    )
 
     def shards(self) -> list[Shard]:
-        """Every shard of every domain, split and selection, once: selections that keep the same share theirs."""
+        """Every shard of every domain, split, selection and text, once: those that keep the same share theirs."""
         splits = [split for domain in self.domains.values() for split in (domain.train, domain.valid)]
         selected = [selection for domain in self.domains.values() for selection in domain.selections.values()]
-        return [*{shard.file: shard for split in [*splits, *selected] for shard in split.shards}.values()]
+        all_splits = [*splits, *selected, *self.texts.values()]
+        return [*{shard.file: shard for split in all_splits for shard in split.shards}.values()]
 
     def files(self) -> list[str]:
         """The names of every file that the index needs."""
@@ -125,6 +142,7 @@ class TokenStore:
         self.index = index
         self._dtype = np.dtype(index.dtype)
         self._mapped: dict[tuple[str, str, str | None], list[np.ndarray]] = {}
+        self._mapped_texts: dict[str, list[np.ndarray]] = {}
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> TokenStore:
@@ -143,6 +161,8 @@ class TokenStore:
                 store._map(domain, split)
             for selection in store.index.domains[domain].selections:
                 store._map(domain, "train", selection)
+        for text in store.texts:
+            store._map_text(text)
         return store
 
     @property
@@ -170,7 +190,8 @@ class TokenStore:
     def digest(self) -> str:
         """SHA-256 (hex) that stands for exactly these tokens: domains, splits, shards in order, tokenizer.
 
-        Selections have digests of their own (`selection_digest`): they come and go beside the same text.
+        Selections and further texts have digests of their own (`selection_digest`, `text_digest`): they come and go
+        beside the same text.
         """
         sha = hashlib.sha256(f"token store 1\n{self.vocab_size}\n{self.index.tokenizer_digest}\n".encode())
         for name, domain in sorted(self.index.domains.items()):
@@ -194,6 +215,26 @@ class TokenStore:
             shards = () if held is None else held.shards
             sha.update(f"{len(name)} {name} {len(shards)}\n".encode())
             sha.update("".join(f"{shard.sha256} {shard.tokens}\n" for shard in shards).encode())
+        return sha.hexdigest()
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The keys of the further training texts, sorted."""
+        return tuple(sorted(self.index.texts))
+
+    def text(self, key: str) -> TextIndex:
+        """What the index says of a further text. Raises CorpusError for an unknown one."""
+        try:
+            return self.index.texts[key]
+        except KeyError:
+            known = ", ".join(self.texts) or "none"
+            raise CorpusError(f"{self.folder}: there is no text {shown(key)}; those that are held: {known}") from None
+
+    def text_digest(self, key: str) -> str:
+        """SHA-256 (hex) that stands for exactly the tokens of a further text. Raises CorpusError for an unknown one."""
+        text = self.text(key)
+        sha = hashlib.sha256(f"text of a token store 1\n{text.sample_tokens}\n".encode())
+        sha.update("".join(f"{shard.sha256} {shard.tokens}\n" for shard in text.shards).encode())
         return sha.hexdigest()
 
     def kept_share(self, domain: str, selection: str | None) -> float:
@@ -224,6 +265,10 @@ class TokenStore:
         """
         return Windows(self._map(domain, split, selection), context_length)
 
+    def text_windows(self, key: str, context_length: int) -> Windows:
+        """Windows of a further text, none across two samples. Raises CorpusError for an unknown one."""
+        return Windows(self._map_text(key), context_length, self.text(key).sample_tokens)
+
     def verify(self) -> None:
         """Read every shard and check it against its digest. Raises CorpusError that names the first damaged file."""
         for shard in self.index.shards():
@@ -239,7 +284,11 @@ class TokenStore:
             "vocab_size": self.vocab_size,
             "domains": {name: self._domain_facts(name) for name in self.domains},
             **({"selections": self.selections} if self.selections else {}),
+            **({"texts": {key: self._text_facts(key) for key in self.texts}} if self.texts else {}),
         }
+
+    def _text_facts(self, key: str) -> dict[str, Any]:
+        return {"digest": self.text_digest(key), **self.text(key).model_dump(mode="json", exclude={"shards"})}
 
     def _domain_facts(self, name: str) -> dict[str, Any]:
         domain = self.index.domains[name]
@@ -290,22 +339,42 @@ class TokenStore:
             self._mapped[key] = [map_shard(self.folder, shard, self._dtype) for shard in shards]
         return self._mapped[key]
 
+    def _map_text(self, key: str) -> list[np.ndarray]:
+        """The shards of a further text, mapped once per store. Raises CorpusError that says what is lost."""
+        if key not in self._mapped_texts:
+            text = self.text(key)
+            try:
+                self._mapped_texts[key] = [map_shard(self.folder, shard, self._dtype) for shard in text.shards]
+            except CorpusError as error:
+                what = str(error).removesuffix("; prepare the corpus again")
+                by = text.provenance.generator
+                wrote = "" if by is None else f" that {by.kind} {by.digest[:16]} wrote for generation {by.generation}"
+                how = "put the file back, or make it again"
+                raise CorpusError(f"the text {key}{wrote} is lost: {what}; {how}") from None
+        return self._mapped_texts[key]
+
 
 class Windows:
     """Windows of `context_length` + 1 tokens: inputs `window[:-1]`, targets `window[1:]`.
 
     Each starts `context_length` tokens after the last, so every token is a target once, but for a shard's first and
-    its remainder; none crosses from one shard into the next. Documents follow one another inside a window.
+    its remainder; none crosses from one shard into the next. Documents follow one another inside a window. With
+    `sample_tokens`, shards are samples of so many tokens each, and the same holds for every sample.
 
     Raises ConfigError for a context below 1.
     """
 
-    def __init__(self, shards: Sequence[np.ndarray], context_length: int) -> None:
+    def __init__(self, shards: Sequence[np.ndarray], context_length: int, sample_tokens: int | None = None) -> None:
         if context_length < 1:
             raise ConfigError(f"context_length: got {shown(context_length)}; expected at least 1")
         self.context_length = context_length
         self._shards = list(shards)
-        counts = [max(0, (len(tokens) - 1) // context_length) for tokens in self._shards]
+        self._sample_tokens = sample_tokens
+        if sample_tokens is None:
+            counts = [max(0, (len(tokens) - 1) // context_length) for tokens in self._shards]
+        else:
+            self._per_sample = (sample_tokens - 1) // context_length
+            counts = [len(tokens) // sample_tokens * self._per_sample for tokens in self._shards]
         self._ends = np.cumsum(counts, dtype=np.int64)
         self._starts = self._ends - counts
         self._offsets = np.arange(context_length + 1)
@@ -336,7 +405,12 @@ class Windows:
         return rows
 
     def _take(self, shard: int, indices: np.ndarray) -> np.ndarray:
-        starts = (indices - self._starts[shard]) * self.context_length
+        numbers = indices - self._starts[shard]
+        if self._sample_tokens is None:
+            starts = numbers * self.context_length
+        else:
+            sample, within = np.divmod(numbers, self._per_sample)
+            starts = sample * self._sample_tokens + within * self.context_length
         return self._shards[shard][starts[:, None] + self._offsets].astype(np.int64)
 
 
@@ -362,6 +436,12 @@ def _check_sums(path: Path, index: StoreIndex) -> None:
                 raise CorpusError(f"{path}: {shown(name)}: the shards' tokens don't add up; prepare the corpus again")
             if any(shard.bytes != shard.tokens * size for shard in split.shards):
                 raise CorpusError(f"{path}: {shown(name)}: bytes and tokens disagree; prepare the corpus again")
+    for key, text in index.texts.items():
+        whole = all(shard.tokens % text.sample_tokens == 0 for shard in text.shards)
+        if not whole or sum(shard.tokens for shard in text.shards) != text.tokens:
+            raise CorpusError(f"{path}: texts: {shown(key)}: the shards' tokens aren't whole samples that add up")
+        if key in index.domains:
+            raise CorpusError(f"{path}: texts: {shown(key)} is named as a domain is; expected another key")
     splits = [split for domain in index.domains.values() for split in (domain.train, domain.valid)]
     files = [shard.file for split in splits for shard in split.shards]
     if len(set(files)) != len(files):

@@ -211,6 +211,12 @@ class Campaign:
                     f"{folder}: what the selection {key} keeps has changed since the campaign was made; prepare it as "
                     "it was, or start a new campaign in another folder"
                 )
+        for key, digest in facts.texts.items():
+            if key not in store.texts or store.text_digest(key) != digest:
+                raise CampaignError(
+                    f"{folder}: the text {key} has changed since the campaign was made, or is gone: it had digest "
+                    f"{digest[:16]}; put it back as it was, or start a new campaign in another folder"
+                )
         return store
 
     def _train_groups(self, groups: list[int], executor: Executor, progress: Progress) -> dict[int, str]:

@@ -81,11 +81,17 @@ class StoreFacts(Frozen):
         exclude_if=lambda selections: not selections,
         description="The selections that runs train on, by key.",
     )
+    texts: dict[Label, Annotated[str, Field(pattern=_HEX)]] = Field(
+        default={},
+        exclude_if=lambda texts: not texts,
+        description="Digests of the further texts that runs train on, by key.",
+    )
 
     @property
     def all_digests(self) -> tuple[str, ...]:
-        """Those of the tokens, and of what each selection keeps of them."""
-        return (self.digest, *(f"{key} {facts.digest}" for key, facts in sorted(self.selections.items())))
+        """Those of the tokens, of what each selection keeps of them, and of further texts."""
+        selections = (f"{key} {facts.digest}" for key, facts in sorted(self.selections.items()))
+        return (self.digest, *selections, *(f"{key} {digest}" for key, digest in sorted(self.texts.items())))
 
 
 class CampaignFile(Frozen):

@@ -106,6 +106,7 @@ def _store_facts(store: TokenStore, campaign: Path, runs: Sequence[ProxyRun]) ->
         tokenizer=named,
         bytes_per_token={domain: store.bytes_per_token(domain) for domain in store.domains},
         selections={key: _selection_facts(store, key) for run in runs if (key := run.selection) is not None},
+        texts={key: store.text_digest(key) for run in runs for key in run.texts},
     )
 
 
@@ -119,8 +120,14 @@ def _check_against(store: TokenStore, runs: Sequence[ProxyRun]) -> None:
     """Raise CampaignError for runs that can't be trained on this store."""
     known = ", ".join(store.domains)
     for run in runs:
+        for text in run.texts:
+            if text not in store.texts:
+                held = ", ".join(store.texts) or "none"
+                raise CampaignError(
+                    f"run {run.run_id}: the tokens hold no text {shown(text)}; those that they hold: {held}"
+                )
         for domain in [*run.mix, *run.unique_tokens]:
-            if domain not in store.domains:
+            if domain not in store.domains and domain not in run.texts:
                 raise CampaignError(
                     f"run {run.run_id}: the tokens have no domain {shown(domain)}; the domains are {known}"
                 )

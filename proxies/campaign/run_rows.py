@@ -18,6 +18,10 @@ What the columns mean here:
   (after the kind of what it is drawn from and a +), and `keep` is multiplied by its share. `flops` include the passes
   that scored windows; `tokens` are those trained on. What it has trained on more than once of a domain is repetition,
   and the distinct tokens are then those that it has trained on.
+- Of a run in a chain of generations (`run.chain`), `generator`, `regime`, `real_share`, `generation` and
+  `synthetic_share`, the share of its tokens that models wrote, say which; a run of generation 0 leaves them blank,
+  which is real text. `mix` is that of the real text from which all of it descends, and only the sum of the distinct
+  tokens is given, as a text isn't a domain.
 - Every row of a run that diverged says so, also those before it did: the run isn't one that anyone would plan.
 """
 
@@ -55,7 +59,7 @@ def _rows_of(run: ProxyRun, result: RunResult, store: StoreFacts, mixed: Sequenc
         {
             **_at_step(run, evaluation.step, result, evaluation.scored_tokens),
             **_losses(evaluation, store),
-            **_repetition(evaluation),
+            **_repetition(evaluation, run),
             **_constants(run, store, mixed),
         }
         for evaluation in result.evaluations
@@ -103,14 +107,14 @@ def _known(error: float) -> float | None:
     return error if math.isfinite(error) else None
 
 
-def _repetition(evaluation: Validation) -> dict[str, float]:
+def _repetition(evaluation: Validation, run: ProxyRun) -> dict[str, float]:
     """`unique_tokens`, `epochs` and the stocks that were used up, if any was; tokens are distinct until then."""
     seen = evaluation.train_tokens
     used_up = {d: stock for d, stock in evaluation.unique_tokens.items() if seen.get(d, 0) > stock}
     distinct = sum(min(tokens, evaluation.unique_tokens.get(domain, tokens)) for domain, tokens in seen.items())
     if not 0 < distinct < sum(seen.values()):
         return {}
-    by_domain = {f"unique_tokens.{domain}": float(stock) for domain, stock in used_up.items()}
+    by_domain = {f"unique_tokens.{domain}": float(stock) for domain, stock in used_up.items() if not run.texts}
     return {"unique_tokens": distinct, "epochs": evaluation.tokens / distinct, **by_domain}
 
 
@@ -126,6 +130,7 @@ def _constants(run: ProxyRun, store: StoreFacts, mixed: Sequence[str]) -> dict[s
         "params_embedding": counts.embedding,
         **{f"mix.{domain}": run.mix.get(domain, 0.0) / total for domain in mixed},
         **_selection(run, store),
+        **_generations(run),
         "batch_tokens": run.batch_tokens,
         "lr": recipe.lr,
         "schedule": recipe.schedule,
@@ -160,3 +165,13 @@ def _selection(run: ProxyRun, store: StoreFacts) -> dict[str, Any]:
     if not kinds and not store.selections:
         return {}
     return {"selection": "+".join(kinds) or "none", "keep": keep}
+
+
+def _generations(run: ProxyRun) -> dict[str, Any]:
+    """A run's place in a chain of generations, where it has one."""
+    chain = run.chain
+    if chain is None:
+        return {}
+    # what `fresh` trains on is real text, though it is held as further texts
+    synthetic = 0.0 if chain.regime == "fresh" else min(1.0, math.fsum(run.texts.values()))
+    return {**chain.model_dump(), "synthetic_share": synthetic}

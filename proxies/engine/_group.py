@@ -69,7 +69,16 @@ class TrainingGroup:
         length = first.shape.context_length
         sequences = self.steps * first.batch_sequences
         self._mixtures = [
-            Mixture(store, run.mix, length, sequences, run.seed, run.unique_tokens, selection=run.selection)
+            Mixture(
+                store,
+                run.mix,
+                length,
+                sequences,
+                run.seed,
+                run.unique_tokens,
+                selection=run.selection,
+                texts=run.texts,
+            )
             for run in runs
         ]
         subset = first.recipe.subset

@@ -12,21 +12,15 @@ text of models that saw real text alone. The regime says what a generation's cor
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
 from ....core.reading.fields import FieldError, Frozen, Label, Share
+from ....datasets.provenance.regimes import HUMAN, REAL, Regime
 
 __all__ = ["HUMAN", "REAL", "Regime", "SyntheticConfig"]
 
-HUMAN = "none"
-"""The level of the column `generator` that stands for text without a synthetic part."""
-
-REAL = "real"
-"""The level of the column `regime` that stands for text without a synthetic part."""
-
-Regime = Literal["replace", "accumulate", "accumulate_fixed", "subsample", "fresh"]
 _MOST_GENERATIONS = 1_000
 
 
