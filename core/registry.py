@@ -95,15 +95,16 @@ class Registry(Generic[M]):
         self._from.pop(name, None)
 
 
-def folder(package: str) -> Callable[[], None]:
-    """A loader for `Registry`: imports every module of a package whose name has no leading underscore."""
-    return partial(_import_modules, package)
+def folder(*packages: str) -> Callable[[], None]:
+    """A loader for `Registry`: imports every module of some packages whose name has no leading underscore."""
+    return partial(_import_modules, *packages)
 
 
-def _import_modules(package: str) -> None:
-    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
-        if not module.name.startswith("_"):
-            importlib.import_module(f"{package}.{module.name}")
+def _import_modules(*packages: str) -> None:
+    for package in packages:
+        for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+            if not module.name.startswith("_"):
+                importlib.import_module(f"{package}.{module.name}")
 
 
 _loaded: set[Any] = set()

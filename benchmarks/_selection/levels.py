@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 from foretrain.simulator.fitting import Observations, public_prior
 from foretrain.simulator.laws import CORE
-from foretrain.simulator.laws.variant import KINDS
+from foretrain.simulator.laws.strategies.variant import KINDS
 from foretrain.simulator.predictor.fit.loss_fit import fit_loss_model
 
 __all__ = ["main"]

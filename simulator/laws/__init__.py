@@ -16,7 +16,7 @@ from ._term import (
     stock_column,
     varying_domains,
 )
-from .variant import Variant
+from .strategies.variant import Variant
 
 __all__ = [
     "CAPACITY",

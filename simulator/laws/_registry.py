@@ -1,4 +1,5 @@
-"""The registry of laws and terms: one file each in this folder, or a package's entry point `foretrain.laws`."""
+"""The registry of laws and terms: one file each in this folder or in `strategies/`, or a package's entry point
+`foretrain.laws`."""
 
 from __future__ import annotations
 
@@ -11,8 +12,9 @@ from ._law import Law, Member
 from ._term import Levels, Term
 
 _GROUP = "foretrain.laws"
-_MEMBERS: Registry[Member] = Registry("law", folder(__package__ or ""), _GROUP)
-_TERMS: Registry[type[Term]] = Registry("term", folder(__package__ or ""), _GROUP)
+_OURS = folder(__package__ or "", f"{__package__}.strategies")
+_MEMBERS: Registry[Member] = Registry("law", _OURS, _GROUP)
+_TERMS: Registry[type[Term]] = Registry("term", _OURS, _GROUP)
 
 
 def register_member(member: Member) -> Member:

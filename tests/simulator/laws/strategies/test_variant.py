@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from foretrain.simulator.fitting import Observations, candidates, fit_observations, public_prior
 from foretrain.simulator.laws import CORE, Reference, build_term
-from foretrain.simulator.laws.variant import KINDS
+from foretrain.simulator.laws.strategies.variant import KINDS
 
 LEVELS = ("none", "a", "b", "c")
 N0, D0 = 3e6, 3.6e7

@@ -21,8 +21,8 @@ from collections.abc import Sequence
 import numpy as np
 from typing_extensions import override
 
-from ._registry import register_term
-from ._term import Effect, Parameter, Term, need
+from .._registry import register_term
+from .._term import Effect, Parameter, Term, need
 
 _PARAMS, _PARAMS_SLOPE, _TOKENS, _TOKENS_SLOPE, _FLOOR = range(5)
 KINDS = ("params", "params_by_params", "tokens", "tokens_by_tokens", "floor")
