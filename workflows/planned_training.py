@@ -113,6 +113,11 @@ def planned_proxy(project: Project, plan: RunConfig, most_s: float) -> PlannedPr
         build_model(space.model, shape)
     except ConfigError as error:
         raise ConfigError(f"model.architecture: {error}") from None
+    if plan.data.synthetic_share > 0:
+        raise ConfigError(
+            f"data.synthetic.share: got {plan.data.synthetic_share:g} of the tokens trained on; expected 0, for the "
+            "project's text is real: simulate proxies generations trains on synthetic text"
+        )
     mix = plan.data.mix or named_mixes(space.mix, domains, "mix")[0]
     for domain in mix:
         if domain not in domains:

@@ -198,7 +198,8 @@ class DataConfig(Frozen):
     synthetic: SyntheticConfig | None = Field(
         default=None,
         exclude_if=lambda synthetic: synthetic is None,
-        description="What share of the training tokens models wrote, and how (default: none).",
+        description="What share of the training tokens models wrote, and how (default: none); the rest is drawn from "
+        "the stocks.",
     )
     corpus: CorpusName | None = Field(
         default=None,
@@ -283,6 +284,16 @@ class DataConfig(Frozen):
         return 1.0 if self.selection is None else self.selection.keep
 
     @property
+    def synthetic_share(self) -> float:
+        """Share of the tokens trained on that models wrote, less what is detected and left out; 0 without any."""
+        return 0.0 if self.synthetic is None else self.synthetic.trained_share
+
+    @property
+    def real_tokens(self) -> float:
+        """Training tokens of real text, which alone is drawn from the stocks."""
+        return self.tokens * (1.0 - self.synthetic_share)
+
+    @property
     def kept_tokens(self) -> float | None:
         """Distinct tokens in stock of all text, after the selection; None where that stock isn't stated."""
         return None if self.unique_tokens is None else self.unique_tokens * self.keep
@@ -294,15 +305,36 @@ class DataConfig(Frozen):
         return None if stocks is None else {domain: stock * self.keep for domain, stock in stocks.items()}
 
     @property
+    def distinct_tokens_by_domain(self) -> dict[str, float] | None:
+        """Distinct tokens that there are of domains: what is kept of their stocks, and what models wrote of them.
+
+        None where those stocks aren't stated. Models are taken to write as much of each domain as its share of the mix.
+        """
+        stocks, mix = self.kept_tokens_by_domain, self.mix_of_tokens or {}
+        written = self.tokens * self.synthetic_share
+        return (
+            None if stocks is None else {name: stock + written * mix.get(name, 0.0) for name, stock in stocks.items()}
+        )
+
+    @property
     def domain_epochs(self) -> dict[str, float]:
-        """How often each domain is seen whose stock is stated, by domain: its tokens over what is kept of the stock."""
+        """How often the real text of each domain is seen whose stock is stated: its tokens over what is kept of it."""
         mix = self.mix_of_tokens or {}
         stocks = self.kept_tokens_by_domain or {}
-        return {domain: self.tokens * mix.get(domain, 0.0) / stock for domain, stock in stocks.items()}
+        return {domain: self.real_tokens * mix.get(domain, 0.0) / stock for domain, stock in stocks.items()}
 
     def distinct_tokens(self, tokens: float | None = None) -> float | None:
-        """Distinct tokens among those seen, or among `tokens` of them; None where no stock is stated."""
+        """Distinct tokens among those seen, or among `tokens` of them; None where no stock is stated.
+
+        Synthetic tokens are distinct ones, beside those of the stocks.
+        """
         tokens = self.tokens if tokens is None else tokens
+        written = tokens * self.synthetic_share
+        real = self._distinct_real(tokens - written)
+        return None if real is None else written + real
+
+    def _distinct_real(self, tokens: float) -> float | None:
+        """Distinct ones among so many tokens of real text; None where no stock is stated."""
         mix = self.mix_of_tokens
         if self.unique_tokens_by_domain is None or mix is None:
             return None if self.kept_tokens is None else min(self.kept_tokens, tokens)
@@ -333,10 +365,11 @@ class DataConfig(Frozen):
 
     @property
     def epochs(self) -> float:
-        """Tokens seen over distinct tokens; 1 where no stock is stated."""
+        """Tokens of real text over distinct ones of it; 1 where no stock is stated."""
         if self.unique_tokens_by_domain is None:
-            return 1.0 if self.kept_tokens is None else self.tokens / self.kept_tokens
-        return max(1.0, self.tokens / (self.distinct_tokens() or self.tokens))
+            return 1.0 if self.kept_tokens is None else self.real_tokens / self.kept_tokens
+        distinct = self._distinct_real(self.real_tokens)
+        return max(1.0, self.real_tokens / distinct) if distinct else 1.0
 
 
 class TargetConfig(Frozen):

@@ -124,7 +124,7 @@ def _data_columns(config: RunConfig, laws: Sequence[Law], warnings: list[str]) -
     """Shares of the mix and stocks of tokens, as far as some law reads them."""
     data = config.data
     found: dict[str, float] = {}
-    stocks = data.kept_tokens_by_domain
+    stocks = data.distinct_tokens_by_domain
     mixed = any(law.domains for law in laws)
     if mixed and data.mix is not None:
         for domain, share in data.mix.items():

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from ....core.columns import Column
+from typing import Any
+
 from ._registry import add
+
+
+def _real_share(run: Any) -> float | None:
+    """Of a plan: what isn't synthetic where each generation replaces the one before; else as runs have it."""
+    replaced = run.data.synthetic_share > 0 and run.data.synthetic.regime == "replace"
+    return 1.0 - run.data.synthetic_share if replaced else None
+
 
 add(
     Column(
@@ -61,6 +70,7 @@ add(
         "share",
         rule="share or zero",
         stated_at="data.synthetic.share",
+        from_run=lambda run: run.data.synthetic_share,
         default=0.0,
     ),
     Column(
@@ -70,6 +80,7 @@ add(
         "share",
         rule="share or zero",
         stated_at=None,
+        from_run=_real_share,
         default=0.0,
     ),
     Column(
@@ -78,6 +89,7 @@ add(
         "generations",
         rule="count or zero",
         stated_at="data.synthetic.generation",
+        from_run=lambda run: run.data.synthetic.generation if run.data.synthetic_share > 0 else None,
         default=0.0,
     ),
 )

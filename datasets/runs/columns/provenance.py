@@ -54,6 +54,7 @@ add(
         "what wrote the synthetic part of the text; `none` where there is none",
         category=True,
         stated_at="data.synthetic.generator",
+        from_run=lambda run: run.data.synthetic.generator if run.data.synthetic_share > 0 else None,
         default="none",
     ),
     Column(
@@ -62,6 +63,7 @@ add(
         "where no part is synthetic",
         category=True,
         stated_at="data.synthetic.regime",
+        from_run=lambda run: run.data.synthetic.regime if run.data.synthetic_share > 0 else None,
         default="real",
     ),
 )

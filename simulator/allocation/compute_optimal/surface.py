@@ -148,6 +148,12 @@ class LossSurface:
 
     def distinct(self, tokens: np.ndarray) -> np.ndarray | None:
         """Distinct tokens among those seen; None where no stock is stated."""
+        written = tokens * self.config.data.synthetic_share
+        real = self._distinct_real(tokens - written)
+        return None if real is None else written + real
+
+    def _distinct_real(self, tokens: np.ndarray) -> np.ndarray | None:
+        """Distinct ones among so many tokens of real text; None where no stock is stated."""
         data = self.config.data
         if self.stock is not None:
             return np.minimum(self.stock * data.keep, tokens)
@@ -165,10 +171,13 @@ class LossSurface:
         data = self.config.data
         if not self._repeats and not any("unique_tokens." in key for key in self.fixed):
             return []
+        real = 1.0 - data.synthetic_share
+        if real == 0.0:
+            return []
         if self.stock is not None or data.kept_tokens is not None:
-            return [float(data.kept_tokens or 0.0) if self.stock is None else self.stock * data.keep]
+            return [(float(data.kept_tokens or 0.0) if self.stock is None else self.stock * data.keep) / real]
         shares, stocks = data.mix or {}, data.kept_tokens_by_domain or {}
-        return sorted({stock / shares[name] for name, stock in stocks.items() if shares.get(name, 0.0) > 0})
+        return sorted({stock / shares[name] / real for name, stock in stocks.items() if shares.get(name, 0.0) > 0})
 
     def columns(self, params: np.ndarray, tokens: np.ndarray) -> dict[str, np.ndarray]:
         """The columns of runs of these sizes, `(n,)` each."""
@@ -210,9 +219,9 @@ class LossSurface:
     def as_tuned(self) -> LossSurface:
         """The same with batch, rate and optimizer as tuned in every run: where a size is asked for, they follow it.
 
-        The text stays selected as it is.
+        The text stays selected, and as synthetic, as it is.
         """
-        of_text = {name for name in self.stated if name.startswith("data.selection")}
+        of_text = {name for name in self.stated if name.startswith(("data.selection", "data.synthetic"))}
         if not any(is_stated(name) for name in self.stated.keys() - of_text):
             return self
         note = "batch, learning rate and optimizer are taken as tuned in every run but the plan's own"

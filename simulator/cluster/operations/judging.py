@@ -97,11 +97,13 @@ def judging(config: RunConfig) -> Judging | None:
 def scored_tokens(data: DataConfig) -> float:
     """Tokens that must be scored for the kept ones that a run sees: tokens / keep, and never more than the stock.
 
+    What models wrote isn't drawn from the stock, and isn't scored.
+
     >>> plan = {"tokens": "300B", "unique_tokens": "500B", "selection": {"kind": "judge", "keep": 0.3}}
     >>> scored_tokens(DataConfig.model_validate(plan))
     500000000000.0
     """
-    wanted, mix = data.tokens / data.keep, data.mix_of_tokens
+    wanted, mix = data.real_tokens / data.keep, data.mix_of_tokens
     stocks = data.unique_tokens_by_domain
     if stocks is None or mix is None:
         return wanted if data.unique_tokens is None else min(data.unique_tokens, wanted)

@@ -16,22 +16,41 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from ....core.reading.fields import FieldError, Frozen, Label, Share
+from ....core.reading.fields import FieldError, Frozen, Label, PositiveCount, PositiveShare, Share
 from ....datasets.provenance.regimes import HUMAN, REAL, Regime
 
-__all__ = ["HUMAN", "REAL", "Regime", "SyntheticConfig"]
+__all__ = ["HUMAN", "REAL", "GeneratingConfig", "Regime", "SyntheticConfig"]
 
 _MOST_GENERATIONS = 1_000
+_SLACK = 0.01
+"""By which a share may miss the one that a regime implies, since it is rounded."""
+
+
+class GeneratingConfig(Frozen):
+    """The model that writes the synthetic text for this run; its inference is part of what the run costs."""
+
+    params: PositiveCount | None = Field(
+        default=None,
+        description="Parameters of the model that writes, such as 8B (default: the plan's own size where the generator "
+        "is self).",
+    )
+    efficiency: PositiveShare | None = Field(
+        default=None, description="Share of the accelerators' peak that its inference reaches (default: 0.05)."
+    )
 
 
 class SyntheticConfig(Frozen):
     """The synthetic part of the text.
 
-    >>> SyntheticConfig(share=0.3).generation
-    1
+    >>> found = SyntheticConfig(share=0.3, detected=0.9)
+    >>> found.generation, round(found.trained_share, 3)
+    (1, 0.041)
     """
 
-    share: Share = Field(description="Share of the training tokens that models wrote, such as 0.3; 0 for none.")
+    share: Share = Field(
+        description="Share of the training tokens that models wrote, such as 0.3; 0 for none. What is detected is left "
+        "out of it, and other text taken instead."
+    )
     generation: int = Field(
         default=1,
         ge=0,
@@ -45,8 +64,60 @@ class SyntheticConfig(Frozen):
         default=0.0, description="Share of the synthetic text that is found, by its watermark say, and left out."
     )
 
+    generating: GeneratingConfig | None = Field(
+        default=None,
+        exclude_if=lambda generating: generating is None,
+        description="What writes it for this run, where that costs something worth naming.",
+    )
+
     @model_validator(mode="after")
-    def _agree(self) -> Self:
+    def _check_share(self) -> Self:
         if self.generation == 0 and self.share > 0:
             raise FieldError("generation", f"got 0 with a share of {self.share:g}; expected 1 or more, or share 0")
+        if self.regime == "fresh" and self.share > 0:
+            raise FieldError(
+                "share",
+                f"got {self.share:g} under regime fresh, which is real text alone; expected 0, or another regime",
+            )
+        most = self.most_share
+        if self.share > most + _SLACK:
+            raise FieldError(
+                "share",
+                f"got {self.share:g} under regime {self.regime}, whose corpus keeps the real text: of generation "
+                f"{self.generation} models wrote {self.generation} of {self.generation + 1} parts; expected at most "
+                f"{most:.3g}, or regime replace",
+            )
         return self
+
+    @model_validator(mode="after")
+    def _check_detected(self) -> Self:
+        if self.detected > 0 and self.share == 0:
+            raise FieldError(
+                "detected", f"got {self.detected:g} of text without a synthetic part; expected 0, or a share above 0"
+            )
+        if self.detected == 1.0 and self.share == 1.0:
+            raise FieldError("detected", "got 1 with a share of 1, which leaves no text; expected one of them below 1")
+        return self
+
+    @property
+    def most_share(self) -> float:
+        """The largest share that the regime allows: under those that keep the real text n of n + 1 parts."""
+        return 1.0 if self.regime in ("replace", "fresh") else self.generation / (self.generation + 1)
+
+    @property
+    def trained_share(self) -> float:
+        """Share of the tokens trained on that models wrote: s·(1 − d)/(1 − s·d) where of a share s a part d is found.
+
+        >>> SyntheticConfig(share=0.5, detected=1.0).trained_share
+        0.0
+        """
+        return self.share * (1.0 - self.detected) / (1.0 - self.share * self.detected)
+
+    @property
+    def written_share(self) -> float:
+        """Tokens that models wrote, what is found and left out included, over the tokens trained on.
+
+        >>> SyntheticConfig(share=0.5, detected=1.0).written_share
+        1.0
+        """
+        return self.share / (1.0 - self.share * self.detected)

@@ -107,7 +107,7 @@ def outcome_row(
     facts |= {"params": float(fitted[0]), "weight": 1.0}  # counted as the table counts
     for domain, share in (config.data.mix or _common_mix(base)).items():
         facts[mix_column(domain)] = share
-    for domain, stock in (config.data.kept_tokens_by_domain or {}).items():
+    for domain, stock in (config.data.distinct_tokens_by_domain or {}).items():
         facts[stock_column(domain)] = stock
     kept = [name for name in base.frame.columns if name not in ("flops", "epochs", "steps")]
     kept += [name for name in facts if name.startswith("mix.") and name not in kept and base.domains]

@@ -20,11 +20,13 @@ from .simplex import LEAST_U, from_shares, to_shares
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
-__all__ = ["KEEP", "KIND", "Dimension", "MixDimension", "RangeDimension", "SetDimension", "Values"]
+__all__ = ["KEEP", "KIND", "SYNTHETIC", "Dimension", "MixDimension", "RangeDimension", "SetDimension", "Values"]
 
 _SELECTION = "data.selection"
 KIND, KEEP = f"{_SELECTION}.kind", f"{_SELECTION}.keep"
 """Paths of how documents are selected, and of the share that is kept."""
+SYNTHETIC = "data.synthetic"
+"""Path of what models wrote of the text."""
 
 Values = Mapping[str, Any]
 """Values by path of a run configuration."""
@@ -209,6 +211,8 @@ class MixDimension:
     """How often each stock may be seen, infinite for any number of times."""
     keep: float = 1.0
     """Share of the stocks that the run's own selection keeps."""
+    synthetic: Mapping[str, Any] | None = None
+    """What the run itself states of its synthetic text."""
     continuous = True
 
     @property
@@ -218,7 +222,13 @@ class MixDimension:
 
     def bounds(self, values: Values) -> tuple[np.ndarray, np.ndarray]:
         """Least and largest shares at the tokens of `values`; epochs are ignored where they would leave no mix."""
-        most = self.max_epochs * self.stocks * self._kept(values) / values["data.tokens"]
+        real = 1.0 - self._synthetic(values)
+        drawn = values["data.tokens"] * real
+        most = (
+            self.max_epochs * self.stocks * self._kept(values) / drawn
+            if real > 0
+            else np.full_like(self.stocks, np.inf)
+        )
         capped = np.minimum(self.high, np.maximum(most, self.low))
         return (self.low, capped) if capped.sum() >= 1.0 else (self.low, self.high)
 
@@ -231,6 +241,16 @@ class MixDimension:
             return 1.0
         keep = values.get(KEEP)
         return self.keep if keep is None else float(keep)
+
+    def _synthetic(self, values: Values) -> float:
+        """Share of the tokens of `values` that models wrote, of which nothing is drawn from the stocks."""
+        stated = dict(self.synthetic or {})
+        if SYNTHETIC in values:  # as a whole
+            stated = dict(values[SYNTHETIC] or {})
+        own = {key: values[f"{SYNTHETIC}.{key}"] for key in ("share", "detected") if f"{SYNTHETIC}.{key}" in values}
+        stated |= {key: value for key, value in own.items() if value is not None}
+        share, found = float(stated.get("share", 0.0)), float(stated.get("detected", 0.0))
+        return share * (1.0 - found) / (1.0 - share * found)
 
     def suggest(self, trial: Trial, values: Values) -> dict[str, float]:
         """As in `Dimension`."""

@@ -19,7 +19,7 @@ from ...config.column_values import stated_columns
 from ...config.run_config import RunConfig
 from ...config.stages.spans import fixed_length
 from ...config.text.selection import NOT_SELECTED
-from .dimensions import KEEP, KIND, Dimension, MixDimension, RangeDimension, SetDimension
+from .dimensions import KEEP, KIND, SYNTHETIC, Dimension, MixDimension, RangeDimension, SetDimension
 from .paths import get, key_in, leaf_types, put, within
 from .simplex import to_shares
 from .space_config import ALL_DOMAINS, DomainSpec, RangeSpec, SimplexSpec, Spec, ValueSet, read_spec
@@ -85,6 +85,10 @@ def _check_apart(path: str, raw: Mapping[str, Any], run: RunConfig, origins: Ori
     if path == KEEP and KIND not in raw and (own is None or own.kind == NOT_SELECTED):
         raise ConfigError(
             f"{place}: the run selects nothing; expected data.selection.kind in it, such as judge, or space.{KIND}"
+        )
+    if within(path, SYNTHETIC) and path != SYNTHETIC and run.data.synthetic is None:
+        raise ConfigError(
+            f"{place}: the run has no synthetic text; expected {SYNTHETIC} in it, such as {{share: 0.3, generation: 1}}"
         )
     if path == _STOCKS and _MIX in raw:
         raise ConfigError(f"{place}: is given beside space.{_MIX}; expected unique_tokens of its domains instead")
@@ -237,6 +241,7 @@ def _mix(path: str, spec: SimplexSpec, run: RunConfig, domains: Sequence[str], p
         np.array(stocks, dtype=float),
         np.array([one.max_epochs or spec.max_epochs or math.inf for one in wanted.values()]),
         run.data.keep,
+        None if run.data.synthetic is None else run.data.synthetic.model_dump(),
     )
 
 
