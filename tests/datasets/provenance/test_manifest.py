@@ -6,6 +6,7 @@ import pytest
 from foretrain.core.errors import ConfigError, CorpusError
 from foretrain.datasets.corpus.corpus import Corpus
 from foretrain.datasets.corpus.documents import documents
+from foretrain.datasets.corpus.quality import DomainReport, inspect
 from foretrain.datasets.provenance.domains import DomainProvenance
 from foretrain.datasets.provenance.manifest import PROVENANCE_NAME, Manifests, read_manifest, write_manifest
 from foretrain.datasets.provenance.provenance import GeneratedBy, Provenance
@@ -109,3 +110,17 @@ def test_a_store_carries_it_and_packs_nothing_anew_when_it_changes(folder):
     assert after.digest == before.digest
     assert {path.name: path.stat().st_mtime_ns for path in (folder / "tokens").glob("*.bin")} == shards
     assert TokenStore.open(folder / "tokens").to_dict()["domains"]["web"]["provenance"][0]["licence"] == "CC0"
+
+
+def test_inspect_says_whose_text_it_is(folder):
+    report = inspect(corpus(folder, provenance={"licence": "CC0"}))
+    web = report.domains["web"]
+    assert isinstance(web, DomainReport)
+    assert [source.provenance for source in web.sources] == [WIKI, MADE, Provenance(licence="CC0")]
+    assert sum(source.train_bytes for source in web.sources) == web.train_bytes
+    assert sum(source.documents for source in web.sources) == web.documents
+    assert {key: round(share, 6) for key, share in report.share_by_origin().items()} == dict.fromkeys(
+        ("human", "generator", "unknown"), round(1 / 3, 6)
+    )
+    assert set(report.to_dict()["share_by_licence"]) == {"CC BY-SA 4.0", "CC0", "unknown"}
+    assert any("generators wrote" in note for note in report.notes)
