@@ -10,6 +10,7 @@ from foretrain.datasets.corpus.quality import DomainReport, inspect
 from foretrain.datasets.provenance.domains import DomainProvenance
 from foretrain.datasets.provenance.manifest import PROVENANCE_NAME, Manifests, read_manifest, write_manifest
 from foretrain.datasets.provenance.provenance import GeneratedBy, Provenance
+from foretrain.datasets.selection.derived.writing import derive
 from foretrain.datasets.tokens.prepare import prepare
 from foretrain.datasets.tokens.store import TokenStore
 
@@ -124,3 +125,34 @@ def test_inspect_says_whose_text_it_is(folder):
     )
     assert set(report.to_dict()["share_by_licence"]) == {"CC BY-SA 4.0", "CC0", "unknown"}
     assert any("generators wrote" in note for note in report.notes)
+
+
+def test_a_selection_carries_it_on_file_by_file(folder, tmp_path):
+    source = corpus(folder, provenance={"licence": "CC0"}, select=[{"sample": {"keep": 0.5}}])
+    derived = derive(source, tmp_path / "kept")
+    rest = Provenance(licence="CC0")
+    train = derived.domains["web"].train
+    assert train is not None
+    assert [file.provenance for file in train.files] == [WIKI, MADE, rest]
+    again = Corpus.load(tmp_path / "kept" / "corpora.yaml")
+    assert again.domains["web"].path == "web.train.*.jsonl.zst"
+    found = DomainProvenance(again, "web")
+    by_letter = {"a": WIKI, "b": MADE, "c": rest}
+    kept = list(documents(again, "web", "train"))
+    assert len(kept) == train.documents
+    assert all(found.of(document) == by_letter[document.text[0]] for document in kept)
+    said = json.loads((tmp_path / "kept" / "selection.json").read_text())["domains"]["web"]["train"]
+    manifest = read_manifest(tmp_path / "kept")
+    assert manifest is not None
+    for file in said["files"]:
+        listed = manifest.files[file["file"]]
+        assert (file["sha256"], file["provenance"]) == (listed.sha256, listed.provenance.model_dump(mode="json"))
+    # a second selection, from what was kept
+    further = Corpus.from_mapping(
+        {"domains": {"web": {"path": "web.train.*", "select": ["dedup"]}}}, folder=tmp_path / "kept"
+    )
+    assert [file.provenance for file in derive(further, tmp_path / "less").files()][:3] == [WIKI, MADE, rest]
+    first, second = (tmp_path / "kept" / f"web.train.{number:02}.jsonl.zst" for number in (0, 1))
+    second.write_bytes(first.read_bytes())
+    with pytest.raises(CorpusError, match=r"web\.train\.01\.jsonl\.zst: isn't the file"):
+        derive(further, tmp_path / "less")
