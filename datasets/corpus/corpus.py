@@ -8,6 +8,7 @@
       web: {path: "web.*.jsonl.zst", select: [{dedup: {kind: minhash}}, {judge: {scores: judged.csv, keep: 0.3}}]}
       code: {path: code.train.jsonl.gz, validation_path: code.valid.jsonl.gz}
       py: {builtin: python_source}
+      wiki: {path: wiki, provenance: {source: wiki dump, licence: CC BY-SA 4.0, origin: human}}
       known: {synthetic: {kind: zipf_markov, vocab_size: 512}}
 
 Whatever is wrong comes as one `ConfigError` that lists each problem with its file, line, key, value and what would be
@@ -24,6 +25,7 @@ from ...core.errors import ConfigError, CorpusError
 from ...core.reading.config_reader import ConfigFile
 from ...core.reading.fields import FieldError, Frozen, Label, PositiveCount, PositiveReal, Real, Whole, whole_schema
 from ...core.units import shown
+from ..provenance.provenance import Provenance
 from ..selection.reading import Steps
 from .builtin import BuiltinName
 from .synthetic import SyntheticConfig
@@ -88,6 +90,11 @@ class Domain(Frozen):
         description="Steps that choose which training documents are kept, in order, such as [{dedup: {kind: minhash}}, "
         "{judge: {scores: judged.csv, keep: 0.3}}]. Validation text is never selected.",
     )
+    provenance: Provenance | None = Field(
+        default=None,
+        description="Where the text is from: source, licence, and what wrote it. Files that a provenance.json beside "
+        "them lists have the one that is listed.",
+    )
 
     @property
     def kind(self) -> Literal["path", "builtin", "synthetic"]:
@@ -106,6 +113,8 @@ class Domain(Frozen):
                 raise FieldError(key, f"got {shown(getattr(self, key))}; it goes with path only")
         if self.synthetic is not None and self.select:
             raise FieldError("select", "goes with text only; synthetic domains have tokens, not documents")
+        if self.synthetic is not None and self.provenance is not None:
+            raise FieldError("provenance", "goes with text only; synthetic domains are drawn from a known source")
         return self
 
 

@@ -8,29 +8,54 @@ for: the counts of copies are lower bounds of the repetition in the text.
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from ...core.errors import CorpusError
 from ...core.progress import Progress
+from ..provenance.domains import DomainProvenance
+from ..provenance.provenance import Origin, Provenance
 from .builtin import LIMITS
 from .corpus import Corpus
-from .document import Split
+from .document import Document, Split
 from .documents import files_of, raw_documents
 from .duplicates import DuplicateTracker, SharedDocuments
 from .synthetic import build_source
 from .text_figures import FigureCounter, TextFigures
 from .token_sample import TokenCounter, TokenSample
 
-__all__ = ["CorpusReport", "DomainReport", "Overlap", "SyntheticReport", "inspect"]
+__all__ = ["CorpusReport", "DomainReport", "Overlap", "SourceReport", "SyntheticReport", "inspect"]
 
 _log = logging.getLogger(__name__)
+_Key = TypeVar("_Key")
 
 _SIDES: tuple[Split, ...] = get_args(Split)
 _REPORT_EVERY = 500
 # Below these, a validation loss is mostly noise (proxies notes: 328 kB gave a standard error of .005 nats).
 _FEW_DOCUMENTS, _FEW_BYTES = 20, 100_000
 _MANY_COPIES = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReport:
+    """The text of a domain that has one provenance: documents with text, and bytes of UTF-8 on either side."""
+
+    provenance: Provenance
+    documents: int
+    train_bytes: int
+    valid_bytes: int
+
+    @property
+    def bytes(self) -> int:
+        """Of both sides."""
+        return self.train_bytes + self.valid_bytes
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data: what is known of the provenance, and the counts."""
+        counts = {key: getattr(self, key) for key in ("documents", "train_bytes", "valid_bytes")}
+        return {**self.provenance.model_dump(mode="json", exclude_none=True), **counts}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +78,14 @@ class DomainReport:
     figures: TextFigures
     bytes_per_token: float | None = None
     """Bytes of text per token, counted on a sample; None where no tokenizer is given."""
+    sources: tuple[SourceReport, ...] = ()
+    """The text by provenance, as `corpora.yaml` or a manifest says it."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data; keys have their unit in the name, those of `figures` stand beside the others."""
-        plain = asdict(self)
+        plain = asdict(replace(self, sources=()))
         figures = plain.pop("figures")
-        return {**plain, **figures}
+        return {**plain, **figures, "sources": [source.to_dict() for source in self.sources]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +144,27 @@ class CorpusReport:
         tokens = sum(text.bytes / text.bytes_per_token for text in texts if text.bytes_per_token)
         return sum(text.bytes for text in texts) / tokens if tokens else None
 
+    def share_by_origin(self) -> dict[Origin, float]:
+        """The share of the bytes of all domains of text that each origin wrote, as far as anybody has said."""
+        return self._shares(lambda provenance: provenance.origin)
+
+    def share_by_licence(self) -> dict[str | None, float]:
+        """The same by licence; None for text whose licence nobody has said."""
+        return self._shares(lambda provenance: provenance.licence)
+
+    def _shares(self, key: Callable[[Provenance], _Key]) -> dict[_Key, float]:
+        sources = [one for found in self.domains.values() if isinstance(found, DomainReport) for one in found.sources]
+        sizes = Counter[_Key]()
+        for source in sources:
+            sizes[key(source.provenance)] += source.bytes
+        return {value: size / sizes.total() for value, size in sizes.most_common()}
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON; the same corpus gives the same."""
         return {
             "domains": {name: report.to_dict() for name, report in self.domains.items()},
+            "share_by_origin": self.share_by_origin(),
+            "share_by_licence": {name or "unknown": share for name, share in self.share_by_licence().items()},
             "overlaps": [overlap.to_dict() for overlap in self.overlaps],
             "duplicates_estimated": self.duplicates_estimated,
             "notes": list(self.notes),
@@ -185,6 +229,7 @@ def _inspected(
     before = number / len(corpus.domains)
     counter = FigureCounter()
     sample = None if tokenizer is None else TokenSample()
+    sources = _SourceCounter(DomainProvenance(corpus, name))
     documents, sizes = dict.fromkeys(_SIDES, 0), dict.fromkeys(_SIDES, 0)
     empty = 0
     for done, (side, document) in enumerate(raw_documents(corpus, name, _SIDES)):
@@ -197,6 +242,7 @@ def _inspected(
         documents[side] += 1
         sizes[side] += size
         counter.add(document.text, document.digest)
+        sources.add(document, side, size)
         if sample is not None:
             sample.add(document.text, document.digest)
         tracker.add(number, _SIDES.index(side), document.digest, size)
@@ -221,7 +267,30 @@ def _inspected(
         duplicate_bytes_share=min(1.0, copies.bytes / total),
         figures=counter.figures(),
         bytes_per_token=None if sample is None or tokenizer is None else sample.bytes_per_token(tokenizer),
+        sources=sources.reports(),
     )
+
+
+class _SourceCounter:
+    """Counts the text of a domain by its provenance."""
+
+    def __init__(self, provenance: DomainProvenance) -> None:
+        self._provenance = provenance
+        self._documents = Counter[Provenance]()
+        self._bytes: dict[Split, Counter[Provenance]] = {side: Counter() for side in _SIDES}
+
+    def add(self, document: Document, side: Split, size: int) -> None:
+        """Add a document of so many bytes."""
+        found = self._provenance.of(document)
+        self._documents[found] += 1
+        self._bytes[side][found] += size
+
+    def reports(self) -> tuple[SourceReport, ...]:
+        """What was counted, in the order in which it was met."""
+        return tuple(
+            SourceReport(one, count, **{f"{side}_bytes": self._bytes[side][one] for side in _SIDES})
+            for one, count in self._documents.items()
+        )
 
 
 def _file_count(corpus: Corpus, name: str) -> int:
@@ -279,6 +348,10 @@ def _domain_notes(name: str, report: DomainReport) -> list[str]:
         notes.append(f"{name}: the validation split has only {size}; losses measured on it are noisy.")
     if report.duplicate_bytes_share > _MANY_COPIES:
         notes.append(f"{name}: {report.duplicate_bytes_share:.0%} of its bytes repeat earlier documents.")
+    written = sum(source.valid_bytes for source in report.sources if source.provenance.origin == "generator")
+    if written:
+        share = f"{written / report.valid_bytes:.1%}"
+        notes.append(f"{name}: generators wrote {share} of its validation text; losses on it don't tell of real text.")
     if report.figures.replacement_share > 1e-4:
         notes.append(f"{name}: {report.figures.replacement_share:.2%} of its characters are U+FFFD: wrongly decoded?")
     return notes

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from ...core.reading.fields import FieldError, Frozen, Label, Whole, whole_schema
+from ...core.units import shown
 
-__all__ = ["GeneratedBy", "Origin", "Provenance"]
+__all__ = ["GeneratedBy", "Origin", "Provenance", "Sha256"]
 
 Origin = Literal["human", "generator", "unknown"]
 """What wrote a text. `unknown` is what nobody has said, as of most text that is found."""
 
-_HEX = r"^[0-9a-f]{64}$"
+
+def _sha256(text: str) -> str:
+    if not re.fullmatch("[0-9a-f]{64}", text):
+        raise ValueError(f"got {shown(text)}; expected a SHA-256: 64 hexadecimal digits")
+    return text
+
+
+Sha256 = Annotated[str, AfterValidator(_sha256), WithJsonSchema({"type": "string", "pattern": "^[0-9a-f]{64}$"})]
+"""A digest, as hexadecimal digits."""
 
 
 class GeneratedBy(Frozen):
     """The generator that wrote a text, and what it had learned from."""
 
     kind: Label = Field(description="The generator, by its name, such as ngram or self.")
-    digest: str = Field(pattern=_HEX, description="SHA-256 of the fitted generator.")
-    parent: str = Field(pattern=_HEX, description="SHA-256 of the text that it was fitted to.")
+    digest: Sha256 = Field(description="SHA-256 of the fitted generator.")
+    parent: Sha256 = Field(description="SHA-256 of the text that it was fitted to.")
     seed: Annotated[Whole, Field(ge=0, le=2**63 - 1), whole_schema(0, 2**63 - 1)] = Field(
         description="Seed of the samples."
     )

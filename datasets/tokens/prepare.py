@@ -26,6 +26,7 @@ from ...core.progress import Progress
 from ...core.units import shown
 from ..corpus.corpus import Corpus
 from ..corpus.documents import raw_documents, source_digest
+from ..provenance.domains import DomainProvenance
 from ..selection.named import NamedSelection
 from ..selection.selection import select, selected_digest
 from .packing import pack_selected, pack_synthetic, pack_text
@@ -53,6 +54,7 @@ def prepare(
 ) -> TokenStore:
     """Tokenize a corpus into a folder and open the result.
 
+    A change of what the corpus says of a domain's stock or provenance is noted in the index and packs nothing anew.
     Of a domain with `select` the training text is what its steps keep. A `bpe` tokenizer is learned on 10 MB of
     training text as it is before any selection, so that losses of different selections compare: an equal part of each
     domain, and learned anew when the text of any domain has changed. Memory does not grow with the corpus, except for
@@ -153,7 +155,7 @@ class _Preparation:
             for key, selection in domain.selections.items():
                 if self._intact(index, selection.shards):
                     selections[key] = selection
-        return None if kept is None else kept.model_copy(update={**self._stock(name), "selections": selections})
+        return None if kept is None else kept.model_copy(update={**self._stated(name), "selections": selections})
 
     def _intact(self, index: StoreIndex, shards: Sequence[Shard]) -> bool:
         """Whether every file is there as an index lists it."""
@@ -191,7 +193,7 @@ class _Preparation:
         if not packed.duplicates_checked:
             message = f"{self._corpus.where}: domains.{name}: too many documents to compare; some may be repeated"
             warnings.warn(message, DataWarning, stacklevel=4)
-        facts = {"made_from": made_from, "source_digest": self._selected[name], **self._stock(name)}
+        facts = {"made_from": made_from, "source_digest": self._selected[name], **self._stated(name)}
         return DomainIndex(**facts, **packed._asdict())
 
     def _reporting(self, what: str, share: float) -> Callable[[float], None]:
@@ -203,10 +205,11 @@ class _Preparation:
         report(0.0)
         return report
 
-    def _stock(self, name: str) -> dict[str, float | None]:
-        """What the corpus says about the stock that a domain stands for: it changes no token."""
+    def _stated(self, name: str) -> dict[str, object]:
+        """What the corpus says about a domain that changes no token: the stock that it stands for, its provenance."""
         domain = self._corpus.domains[name]
-        return {"unique_tokens": domain.unique_tokens, "max_epochs": domain.max_epochs}
+        provenance = () if domain.synthetic is not None else DomainProvenance(self._corpus, name).known
+        return {"unique_tokens": domain.unique_tokens, "max_epochs": domain.max_epochs, "provenance": provenance}
 
     def _tokenizer(self) -> tuple[Tokenizer | None, str | None]:
         """The tokenizer of the corpus's text and the digest of what it is made from; none without text."""

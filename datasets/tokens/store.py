@@ -98,6 +98,11 @@ class DomainIndex(Frozen, strict=True):
         exclude_if=lambda selections: not selections,  # an index without them stays as it was before there were any
         description="What selections keep of the training text, by key.",
     )
+    provenance: tuple[Provenance, ...] = Field(
+        default=(),
+        exclude_if=lambda known: not known,  # an index without any stays as it was before it was recorded
+        description="Where the text is from, each source once; none where nobody has said. It changes no token.",
+    )
 
 
 class StoreIndex(Frozen, strict=True):
@@ -302,7 +307,9 @@ class TokenStore:
             key: {"tokens": held.tokens, "documents": held.documents, "kept_share": self.kept_share(name, key)}
             for key, held in sorted(domain.selections.items())
         }
-        more = {"selections": selected} if selected else {}
+        more: dict[str, Any] = {"selections": selected} if selected else {}
+        if domain.provenance:
+            more["provenance"] = [one.model_dump(mode="json", exclude_none=True) for one in domain.provenance]
         return {**splits, "bytes_per_token": self.bytes_per_token(name), **stock, **more}
 
     def _domain(self, name: str) -> DomainIndex:

@@ -12,14 +12,17 @@ from ...core.output.plain import visible
 from ...datasets.selection.derived.result import Derived
 from ...datasets.selection.selection import StepOutcome
 from . import words
+from .sources import SOURCES, source_cells
 
 __all__ = [
+    "FILES",
     "LENGTHS",
     "SHARES",
     "STEPS",
     "example_text",
     "fact_rows",
     "file_name",
+    "file_rows",
     "kept_in_words",
     "leak_rows",
     "length_rows",
@@ -36,9 +39,12 @@ LENGTHS = ("domain", "documents, quartiles", "of those kept")
 """Headings of `length_rows`."""
 SHARES = ("domain", "share of the text", "of what is kept")
 """Headings of `share_rows`."""
+FILES = ("file", "documents", "text", *SOURCES, "SHA-256")
+"""Headings of `file_rows`."""
 
 _LOST = 0.5  # of its share of the text, below which a domain is said to have lost
 _MOST_FACTS, _MOST_LETTERS = 60, 80
+_DIGEST = 16
 _FACTS_IN_WORDS = {
     "auc_held_out": "AUC on labels held out",
     "labels_good": "labels that say keep",
@@ -91,6 +97,13 @@ def share_rows(found: Derived) -> Iterator[tuple[str, ...]]:
     """Each domain's share of the bytes, before and after."""
     for name, (before, after) in found.shares().items():
         yield name, words.share(before), words.share(after)
+
+
+def file_rows(found: Derived) -> Iterator[tuple[str, ...]]:
+    """The files that were written, with the provenance of their text and the beginning of their digests."""
+    for file in found.files():
+        counts = f"{file.documents:,}", words.size(file.bytes)
+        yield file.file, *counts, *source_cells(file.provenance), file.sha256[:_DIGEST]
 
 
 def leak_rows(found: Derived) -> Iterator[tuple[str, ...]]:

@@ -16,20 +16,22 @@ from ....core.files import AT_WORK, MANIFEST_NAME, read_json
 from ...corpus.corpus import Corpus
 from ...corpus.document import Split
 from ...corpus.documents import files_of
+from ...provenance.manifest import PROVENANCE_NAME
 from .result import FORMAT
 
 __all__ = ["CORPORA_NAME", "SELECTION_NAME", "check_destination", "replacing", "text_name"]
 
 CORPORA_NAME, SELECTION_NAME = "corpora.yaml", "selection.json"
 _TOKENS_NAME = "corpora.tokens"  # which projects of proxies put beside corpora.yaml, and check before they use it
-_TEXT = re.compile(r"[\w-]+\.(train|valid)\.jsonl\.zst")
+_TEXT = re.compile(r"[\w-]+\.(train|valid)(\.\d{2})?\.jsonl\.zst")
 _MOST_BYTES = 1 << 28
 _SIGNS = "*?["
 
 
-def text_name(slug: str, side: Split) -> str:
-    """The name of the file that holds a side of a domain."""
-    return f"{slug}.{side}.jsonl.zst"
+def text_name(slug: str, side: Split, number: int | str | None = None) -> str:
+    """The name of the file that holds a side of a domain, or the `number`-th provenance of it; with `*` of them all."""
+    part = "" if number is None else f".{number:02d}" if isinstance(number, int) else f".{number}"
+    return f"{slug}.{side}{part}.jsonl.zst"
 
 
 def check_destination(corpus: Corpus, out: str | os.PathLike[str]) -> Path:
@@ -64,7 +66,7 @@ def replacing(folder: Path) -> Iterator[Path]:
 
 
 def _ours(name: str) -> bool:
-    return name in (CORPORA_NAME, SELECTION_NAME, MANIFEST_NAME) or _TEXT.fullmatch(name) is not None
+    return name in (CORPORA_NAME, SELECTION_NAME, PROVENANCE_NAME, MANIFEST_NAME) or _TEXT.fullmatch(name) is not None
 
 
 def _check_ours(folder: Path) -> None:
@@ -85,7 +87,7 @@ def _reads(target: Path, pattern: str, folder: Path) -> bool:
     if target.exists() or not any(sign in pattern for sign in _SIGNS):
         return False
     wanted = _glob_pattern(os.path.abspath(target))
-    names = (CORPORA_NAME, text_name("web", "train"))
+    names = (CORPORA_NAME, text_name("web", "train"), text_name("web", "train", 0))
     return any(wanted.fullmatch(f"{place}/{name}") for place in _places(folder) for name in names)
 
 

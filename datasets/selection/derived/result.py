@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from ....core.version import __version__
+from ...provenance.provenance import Provenance
 from ..selection import Selection
 
-__all__ = ["FORMAT", "Derived", "DerivedDomain", "Example", "Leaks", "Written"]
+__all__ = ["FORMAT", "Derived", "DerivedDomain", "Example", "Leaks", "Written", "WrittenFile"]
 
 FORMAT = 1
 """Of `selection.json`."""
@@ -36,16 +37,43 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """A file of documents: its name in the folder, how many it holds, and their bytes of text."""
+class WrittenFile:
+    """A file of documents of one provenance: its name in the folder, how many it holds, and their bytes of text."""
 
     file: str
     documents: int
     bytes: int
+    sha256: str
+    """Of the file as it is on disk."""
+    provenance: Provenance
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {"file": self.file, "documents": self.documents, "bytes": self.bytes}
+        counts = {"file": self.file, "documents": self.documents, "bytes": self.bytes}
+        return {**counts, "sha256": self.sha256, "provenance": self.provenance.model_dump(mode="json")}
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One side of a domain: how it is named in `corpora.yaml`, a file or a pattern, and its files by provenance."""
+
+    file: str
+    files: tuple[WrittenFile, ...]
+
+    @property
+    def documents(self) -> int:
+        """Documents of all files."""
+        return sum(file.documents for file in self.files)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of text of all files."""
+        return sum(file.bytes for file in self.files)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        files = [file.to_dict() for file in self.files]
+        return {"file": self.file, "documents": self.documents, "bytes": self.bytes, "files": files}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +192,11 @@ class Derived:
     def bytes_kept(self) -> int:
         """Bytes of training text that is kept."""
         return sum(int(one.selection.sizes_bytes[one.selection.kept].sum()) for one in self.domains.values())
+
+    def files(self) -> tuple[WrittenFile, ...]:
+        """Every file of text that was written."""
+        sides = [side for domain in self.domains.values() for side in (domain.train, domain.valid)]
+        return tuple(file for side in sides if side is not None for file in side.files)
 
     def shares(self) -> dict[str, tuple[float, float]]:
         """Each domain's share of the bytes of training text, before and after."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +15,14 @@ from ....core.output.plain import visible
 from ....core.progress import Progress
 from ....core.reading.yaml_reader import dumps_yaml
 from ...corpus.corpus import Corpus
-from ...corpus.document import Document
+from ...corpus.document import Document, Split
 from ...corpus.documents import documents, raw_documents, source_digest
-from ...corpus.text_readers import MAX_DOCUMENT_BYTES
+from ...provenance.domains import DomainProvenance
+from ...provenance.manifest import write_manifest
 from ..selection import Selection, select
-from .destination import CORPORA_NAME, SELECTION_NAME, check_destination, replacing, text_name
+from .destination import CORPORA_NAME, SELECTION_NAME, check_destination, replacing
 from .leaks import LeakFinder
+from .lines import Lines
 from .result import Derived, DerivedDomain, Example, Leaks, Written
 
 __all__ = ["derive"]
@@ -31,7 +31,6 @@ _EXAMPLES = 10
 _EXAMPLE_CHARACTERS = 200
 _MOST_PLACES = 5
 _REPORT_EVERY = 500
-_BUFFER_BYTES = 1 << 20
 _SELECTING, _VALIDATING = 0.7, 0.8  # shares of the work that are done after it
 
 
@@ -40,7 +39,8 @@ def derive(corpus: Corpus, out: str | os.PathLike[str], progress: Progress | Non
 
     The folder is written whole: its earlier files stay until all is done. It holds `corpora.yaml`, which `prepare`,
     `inspect` and spaces of proxies take as it is; the documents of each side of each domain as JSON lines, `text` and
-    `source`, where it stood; and `selection.json`, which says from what and how it was made. Domains without steps are
+    `source`, where it stood, in a file for each provenance; `provenance.json`, which lists them with their digests; and
+    `selection.json`, which says from what and how it was made. Domains without steps are
     copied, validation documents are taken over untouched, as a ready-made split; `unique_tokens` shrink by the share
     kept. Built-in domains without steps, and synthetic ones, stay what they are. Memory grows by some numbers for each
     training document, and by at most some 100 MB for validation text.
@@ -84,6 +84,7 @@ class _Derivation:
     def __init__(self, corpus: Corpus, folder: Path, progress: Progress) -> None:
         self._corpus, self._folder, self._progress = corpus, folder, progress
         self._texts = [name for name, domain in corpus.domains.items() if domain.synthetic is None]
+        self._provenance = {name: DomainProvenance(corpus, name) for name in self._texts}
         self._finder = LeakFinder()
 
     def run(self) -> Derived:
@@ -106,6 +107,7 @@ class _Derivation:
                 synthetic=tuple(name for name in self._corpus.domains if name not in domains),
             )
             write_json(new / SELECTION_NAME, derived.to_dict())
+            write_manifest(new, {file.file: file.provenance for file in derived.files()})
             write_text(new / CORPORA_NAME, _described(self._corpus, derived))
         self._progress("done", 1.0)
         return derived
@@ -126,8 +128,7 @@ class _Derivation:
             for side, document in raw_documents(self._corpus, name, ("valid",))
             if side == "valid" and document.text and not document.text.isspace()
         )
-        written = None
-        with _lines(new / text_name(file_slug(name), "valid"), self._stays(name)) as lines:
+        with self._lines(new, name, "valid") as lines:
             for document in found:
                 if lines.documents % _REPORT_EVERY == 0:
                     self._progress(f"{name}: {lines.documents:,} validation documents", before)
@@ -146,7 +147,7 @@ class _Derivation:
         examples: list[list[Example]] = [[] for _ in selection.outcomes]
         leaks = _LeakCounter(self._finder)
         place = -1
-        with _lines(new / text_name(file_slug(name), "train"), self._stays(name)) as lines:
+        with self._lines(new, name, "train") as lines:
             for place, document in enumerate(documents(self._corpus, name, "train")):
                 if place % _REPORT_EVERY == 0:
                     done = (number + place / len(selection.kept)) / len(self._texts)
@@ -181,10 +182,11 @@ class _Derivation:
         where = self._corpus.place("domains", name)
         return CorpusError(f"{where}: domains.{name}: the text changed while it was read; select again")
 
-    def _stays(self, name: str) -> bool:
-        """Is the domain taken over as it is, without files?"""
+    def _lines(self, new: Path, name: str, side: Split) -> Lines:
+        """Where the documents of a side go; those of a domain that is taken over as it is go nowhere."""
         domain = self._corpus.domains[name]
-        return domain.builtin is not None and not domain.select
+        stays = domain.builtin is not None and not domain.select
+        return Lines(new, file_slug(name), side, self._provenance[name], stays)
 
     def _source(self, document: Document) -> str:
         return self._relative(document.where)
@@ -216,61 +218,6 @@ class _LeakCounter:
     def found(self) -> Leaks:
         """What was counted."""
         return Leaks(**self._counts, where=tuple(self._where))
-
-
-class _Lines:
-    """Documents as JSON lines, as they come; with `silent` they are counted only."""
-
-    def __init__(self, path: Path, stream: Any) -> None:
-        self._path, self._stream = path, stream
-        self._buffer = bytearray()
-        self.documents = self.bytes = 0
-
-    def add(self, document: Document, source: str) -> None:
-        """Append a document. Raises CorpusError for one that makes too long a line."""
-        text = document.text
-        self.documents += 1
-        self.bytes += len(text.encode())
-        if self._stream is None:
-            return
-        line = json.dumps({"text": text, "source": source}, ensure_ascii=False).encode()
-        if len(line) >= MAX_DOCUMENT_BYTES:
-            limit = f"{MAX_DOCUMENT_BYTES >> 20} MiB"
-            raise CorpusError(f"{source}: is larger than {limit} as a line of JSON; split the document")
-        self._buffer += line + b"\n"
-        if len(self._buffer) >= _BUFFER_BYTES:
-            self.flush()
-
-    def flush(self) -> None:
-        """Hand on what is held."""
-        if self._stream is not None:
-            self._stream.write(bytes(self._buffer))
-            self._buffer.clear()
-
-    def written(self) -> Written | None:
-        """What was written; None if nothing was."""
-        return (
-            None if self._stream is None or not self.documents else Written(self._path.name, self.documents, self.bytes)
-        )
-
-
-@contextmanager
-def _lines(path: Path, silent: bool) -> Iterator[_Lines]:
-    """Documents into a packed file, which is on the disk afterwards; without documents there is none."""
-    if silent:
-        yield _Lines(path, None)
-        return
-    import pyarrow as pa
-
-    with pa.CompressedOutputStream(str(path), "zstd") as stream:
-        lines = _Lines(path, stream)
-        yield lines
-        lines.flush()
-    if not lines.documents:
-        path.unlink()
-        return
-    with open(path, "rb") as done:
-        os.fsync(done.fileno())
 
 
 def _examples(selection: Selection) -> dict[int, tuple[int, float | None]]:

@@ -78,6 +78,12 @@ def _sections(found: Derived) -> Iterator[Section]:
     if said:
         yield Section("What the steps say", tables=(("", Numbers(("step", "", "value"), said)),))
     yield _leaks(found)
+    yield Section(
+        "Where the text is from",
+        tables=(("", Numbers(selected.FILES, tuple(selected.file_rows(found)))),),
+        text="One file a provenance, as corpora.yaml or a manifest beside the source states it; provenance.json lists "
+        "them, and reading refuses a file whose SHA-256 is another one. What nobody stated is unknown.",
+    )
     gone = tuple(
         (
             f"{short(name)}: {outcome.step.name}",

@@ -6,9 +6,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from .....core.output.plain import visible
 from .....core.units import format_count
 from .....datasets.corpus.quality import CorpusReport, DomainReport
+from .....datasets.provenance.provenance import Provenance
 from .....datasets.tokens.store import TokenStore
+from ... import words
+from ...sources import SOURCES, source_cells
 
 __all__ = ["inspect_view", "store_view"]
 
@@ -53,7 +57,33 @@ def inspect_view(report: CorpusReport) -> RenderableType:
             f"{of.line_characters_mean:.0f}",
         )
     notes = [Text(f"! {note}", style="yellow") for note in report.notes]
-    return Group(counts, *([Text(""), figures] if figures.rows else []), *_tokens(report), *notes)
+    return Group(counts, *([Text(""), figures] if figures.rows else []), *_tokens(report), *_sources(report), *notes)
+
+
+def _sources(report: CorpusReport) -> list[RenderableType]:
+    """Where the text is from, by domain, and the shares in all; nothing where nobody has said anything."""
+    found = [
+        (name, domain, source)
+        for name, domain in report.domains.items()
+        if isinstance(domain, DomainReport)
+        for source in domain.sources
+    ]
+    if all(source.provenance == Provenance() for _, _, source in found):
+        return []
+    table = _table("domain", *SOURCES, "documents", "share")
+    for column in table.columns[1:4]:
+        column.justify = "left"
+    for name, domain, source in found:
+        table.add_row(
+            name,
+            *source_cells(source.provenance),
+            f"{source.documents:,}",
+            words.share(source.bytes / domain.bytes),
+        )
+    by_origin = ", ".join(f"{words.share(share)} {origin}" for origin, share in report.share_by_origin().items())
+    licences = report.share_by_licence()
+    by_licence = ", ".join(f"{words.share(share)} {visible(name or 'unknown')}" for name, share in licences.items())
+    return [Text(""), table, Text(f"by origin: {by_origin}; by licence: {by_licence}")]
 
 
 def _tokens(report: CorpusReport) -> list[RenderableType]:

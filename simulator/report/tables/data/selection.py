@@ -28,6 +28,7 @@ def selection_view(found: Derived, report: str | None = None) -> RenderableType:
         blocks += [Text(""), _table(selected.SHARES, selected.share_rows(found))]
     leaks = list(selected.leak_rows(found))
     blocks += [Text(""), _table(_LEAKS, leaks) if leaks else Text("no training document repeats validation text")]
+    blocks += [Text(""), _table(selected.FILES, selected.file_rows(found))]
     blocks += [*_facts(found), *_examples(found)]
     blocks += [Text(f"! {note}", style="yellow") for note in selected.notes(found)]
     if report is None:
