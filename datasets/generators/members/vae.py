@@ -1,0 +1,167 @@
+"""The generator `vae`: a recurrent variational autoencoder of windows of bytes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from pydantic import Field
+from typing_extensions import override
+
+from ....core.progress import Progress
+from ....core.reading.fields import PositiveReal, Real, Share, Whole, whole_schema
+from ..neural.training import FittedNetwork, NetworkGenerator
+from ..neural.windows import Windows
+from ..registry import register_generator
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..neural.text_vae import TextVAE
+
+__all__ = ["FittedVAE", "VAEGenerator"]
+
+_WARM_UP = 0.05  # share of the steps over which the learning rate rises; it then falls to 0 as a cosine
+_LARGEST_NORM = 1.0  # of the gradient of the loss in nats per byte; longer ones are shortened
+_MEASURED = 1024  # windows that the facts are measured on
+_MEASURED_AT_ONCE = 256
+
+
+class FittedVAE(FittedNetwork):
+    """A decoder that writes: a latent vector from the prior N(0, 1), then byte after byte."""
+
+    def __init__(self, network: TextVAE, windows: Windows, digest: str, facts: Mapping[str, Any]) -> None:
+        super().__init__(windows.alphabet, windows.length, digest, facts)
+        self.network = network
+
+    @override
+    def _symbols(self, documents: int, length: int, generator: torch.Generator) -> np.ndarray:
+        import torch
+
+        latents = torch.randn(documents, self.network.posterior.out_features // 2, generator=generator)
+        before, state, symbols = torch.full((documents, 1), self.network.symbols), None, []
+        for _ in range(length):
+            logits, state = self.network.decode(latents, before, state)
+            before = torch.multinomial(logits[:, 0].softmax(-1), 1, generator=generator)
+            symbols.append(before)
+        return torch.cat(symbols, 1).numpy()
+
+
+@register_generator("vae")
+class VAEGenerator(NetworkGenerator):
+    """A text VAE: an LSTM reads a window into a latent vector, another writes the window from it, byte after byte.
+
+    A decoder that writes byte after byte may do without the latent vector: the posterior collapses onto the prior, and
+    what is left is a plain language model. Two things work against it: the divergence is paid for only gradually
+    (annealing, once or in cycles), and a part of it is free for good. Whether they worked is among the facts:
+
+    - `kl_nats_per_byte`, `kl_nats_per_document` (a window): what the latent vector costs;
+    - `reconstruction_nats_per_byte`: -log p(x | z). The sum of both is `-ELBO`, at most which -log p(x) is;
+    - `active_units`: latent units whose posterior mean differs between windows (Burda et al. 2016, arXiv 1509.00519);
+    - `collapsed`: none does. Then free bits are paid for nothing, or nothing is paid.
+
+    Documents longer than the window are refused: nothing was learned about how text goes on after it.
+
+    Sources: Bowman et al. 2016 (arXiv 1511.06349) for the networks, annealing and dropping bytes; Kingma et al. 2016
+    (1606.04934) for free bits; Fu et al. 2019, "Cyclical annealing schedule" (1903.10145) for cycles.
+    """
+
+    window: Annotated[Whole, Field(ge=2, le=1024), whole_schema(2, 1024)] = Field(
+        default=64, description="Bytes of a window: what it learns from at once, and the longest document it writes."
+    )
+    batch: Annotated[Whole, Field(ge=1, le=1024), whole_schema(1, 1024)] = Field(
+        default=32, description="Windows that a step learns from."
+    )
+    steps: Annotated[Whole, Field(ge=1, le=1_000_000), whole_schema(1, 1_000_000)] = Field(
+        default=2000, description="Steps of training."
+    )
+    lr: Annotated[PositiveReal, Field(le=1)] = Field(default=0.01, description="Learning rate of Adam, at its highest.")
+    width: Annotated[Whole, Field(ge=2, le=4096), whole_schema(2, 4096)] = Field(
+        default=112, description="Units of the decoder; each direction of the encoder has half as many."
+    )
+    latent: Annotated[Whole, Field(ge=1, le=1024), whole_schema(1, 1024)] = Field(
+        default=32, description="Units of the latent vector."
+    )
+    embedding: Annotated[Whole, Field(ge=1, le=1024), whole_schema(1, 1024)] = Field(
+        default=24, description="Units that stand for a byte."
+    )
+    free_bits_nats: Annotated[Real, Field(ge=0, le=1e4)] = Field(
+        default=3.0, description="Divergence of a window that isn't paid for, in nats, in equal parts for each unit."
+    )
+    kl_anneal_share: Share = Field(
+        default=0.5, description="Share of each cycle over which the weight of the divergence rises from 0 to 1."
+    )
+    kl_cycles: Annotated[Whole, Field(ge=1, le=1000), whole_schema(1, 1000)] = Field(
+        default=1, description="How often the weight of the divergence begins at 0 again, in equal parts of training."
+    )
+    dropped_bytes: Annotated[Share, Field(lt=1)] = Field(
+        default=0.0, description="Share of the bytes before it that the decoder isn't shown in training."
+    )
+
+    @override
+    def _trained(self, windows: Windows, rng: np.random.Generator, progress: Progress) -> FittedVAE:
+        import torch
+
+        from ..neural.networks import checked, digest_of, parameters_of, seeded, torch_generator
+        from ..neural.text_vae import TextVAE, divergence, kept_free
+
+        generator = torch_generator(rng)
+        network = seeded(lambda: TextVAE(len(windows.alphabet), self.width, self.latent, self.embedding), generator)
+        optimizer = torch.optim.Adam(network.parameters(), lr=self.lr)
+        for step in range(self.steps):
+            optimizer.param_groups[0]["lr"] = self.lr * self._rate(step)
+            batch = torch.from_numpy(windows.draw(self.batch, rng))
+            mean, log_variance = network.encode(batch)
+            latents = mean + torch.randn(mean.shape, generator=generator) * (log_variance / 2).exp()
+            dropped = torch.rand(batch.shape, generator=generator) < self.dropped_bytes if self.dropped_bytes else None
+            reconstruction = network.reconstruction(latents, batch, dropped).mean()
+            kl = divergence(mean, log_variance)
+            loss = (reconstruction + self._weight(step) * kept_free(kl, self.free_bits_nats)) / windows.length
+            optimizer.zero_grad()
+            checked(loss, self.name, step, self.lr).backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), _LARGEST_NORM)
+            optimizer.step()
+            said = f"{reconstruction.item() / windows.length:.3f} + {kl.sum(1).mean().item() / windows.length:.3f}"
+            progress(
+                f"step {step + 1} of {self.steps}, reconstruction + KL {said} nats per byte", (step + 1) / self.steps
+            )
+        facts = {"parameters": parameters_of(network), **_measured(network, windows, rng)}
+        return FittedVAE(network, windows, digest_of(self, windows.alphabet, network), facts)
+
+    def _weight(self, step: int) -> float:
+        """The weight of the divergence at a step, 0 to 1."""
+        through = step * self.kl_cycles / self.steps % 1  # how far it is through its cycle
+        return min(1.0, through / self.kl_anneal_share) if self.kl_anneal_share else 1.0
+
+    def _rate(self, step: int) -> float:
+        """What the learning rate is multiplied with at a step."""
+        return min(1.0, (step + 1) / (_WARM_UP * self.steps)) * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+
+
+def _measured(network: TextVAE, windows: Windows, rng: np.random.Generator) -> dict[str, Any]:
+    """What the bound consists of, on windows of the training text, and what of the latent vector is used."""
+    import torch
+
+    from ..neural.networks import torch_generator
+    from ..neural.text_vae import divergence, units_in_use
+
+    generator = torch_generator(rng)
+    means, divergences, reconstructions = [], [], []
+    with torch.inference_mode():
+        for batch in torch.from_numpy(windows.draw(_MEASURED, rng)).split(_MEASURED_AT_ONCE):
+            mean, log_variance = network.encode(batch)
+            latents = mean + torch.randn(mean.shape, generator=generator) * (log_variance / 2).exp()
+            means.append(mean)
+            divergences.append(divergence(mean, log_variance).sum(1))
+            reconstructions.append(network.reconstruction(latents, batch))
+        kl, active = float(torch.cat(divergences).mean()), units_in_use(torch.cat(means))
+        reconstruction = float(torch.cat(reconstructions).mean())
+    return {
+        "kl_nats_per_byte": kl / windows.length,
+        "kl_nats_per_document": kl,
+        "reconstruction_nats_per_byte": reconstruction / windows.length,
+        "active_units": active,
+        "collapsed": active == 0,
+    }
