@@ -150,6 +150,19 @@ def a_copy_computes_as_if_it_were_alone(name: str, shape: str) -> None:
             assert_close(together[copy], alone[0], rtol=1e-4, atol=1e-4)
 
 
+def a_step_gives_the_scores_of_the_whole_sequence(name: str, shape: str) -> None:
+    """Token by token, at every place, for several copies and sequences; with what is kept or computed again."""
+    model = build(name, shape)
+    flat, tokens = away_from_start(model, [1, 2, 3]).double(), random_tokens(model, 3)[..., :-1]
+    weights, whole = WeightLayout(model).split(flat), scores(model, flat, tokens)
+    with torch.no_grad():
+        state = model.start(weights, *tokens.shape)
+        for at in range(tokens.shape[-1]):
+            found = model.step(weights, state, tokens[..., at])
+            with expecting(f"the step with token {at} to give the scores that the whole sequence has there"):
+                assert_close(found, whole[:, :, at], rtol=1e-9, atol=1e-9)
+
+
 def matrix_products_cost_what_the_shape_says(name: str, shape: str) -> None:
     """The counter sees whole squares of attention, where the shape counts the half that a causal mask leaves, and none
     of the convolution, which isn't a matrix product.
@@ -236,6 +249,7 @@ CHECKS: list[Callable[[str, str], None]] = [
     scores_depend_on_the_order_of_earlier_tokens,
     a_shorter_sequence_gives_the_same_scores,
     a_copy_computes_as_if_it_were_alone,
+    a_step_gives_the_scores_of_the_whole_sequence,
     matrix_products_cost_what_the_shape_says,
     loss_is_the_cross_entropy_of_the_scores,
     loss_starts_at_guessing,

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -52,6 +53,9 @@ class ProxyModel(ABC):
     """
 
     name: ClassVar[str] = ""
+    cached: ClassVar[bool] = False
+    """Whether `step` keeps what it needs of earlier tokens. Without, it computes every one of them again, so that a
+    sequence of T tokens costs T / 2 times as much (`proxies.sampling.cost`)."""
 
     def __init__(self, shape: Architecture) -> None:
         """Raise ConfigError if this architecture can't have the shape."""
@@ -70,6 +74,23 @@ class ProxyModel(ABC):
         """Return the mean cross-entropy of each sequence, nats per token, (K, B) fp32; tokens are (K, B, T + 1)."""
         return cross_entropy(self.logits(weights, tokens[..., :-1]), tokens[..., 1:])
 
+    def start(self, weights: Mapping[str, Tensor], copies: int, batch: int, length: int) -> Any:
+        """Return the state of B = `batch` sequences of each of K = `copies` before their first token.
+
+        It has room for `length` tokens each, at most the context, and belongs to these weights, (K, …).
+        """
+        device = next(iter(weights.values())).device
+        return _Prefix(torch.empty((copies, batch, length), dtype=torch.int64, device=device))
+
+    def step(self, weights: Mapping[str, Tensor], state: Any, tokens: Tensor) -> Tensor:
+        """Take the next token of every sequence, (K, B); return scores of the one after it, (K, B, V).
+
+        They are those of `logits` at that place. `state` is changed. With `cached` a member overrides this and `start`.
+        """
+        state.tokens[..., state.count] = tokens
+        state.count += 1
+        return self.logits(weights, state.tokens[..., : state.count])[:, :, -1]
+
     def compile(self) -> None:
         """Compile what repeats. By default all of `logits`; override to compile a block once for all layers."""
         self.logits = torch.compile(self.logits, dynamic=False)
@@ -77,6 +98,14 @@ class ProxyModel(ABC):
     def learning_rate_scale(self, role: Role) -> float:
         """Return what a weight of this role multiplies the recipe's learning rate by."""
         return BASE_WIDTH / self.shape.width if role in ("hidden", "head") else 1.0
+
+
+@dataclass
+class _Prefix:
+    """The state of a model without a cache: its tokens, (K, B, T), and how many there are so far."""
+
+    tokens: Tensor
+    count: int = 0
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

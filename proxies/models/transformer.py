@@ -8,7 +8,9 @@ arXiv:2109.08668, section 4) and of linear-attention models since, applied once 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,6 +37,8 @@ _FIXED = {"norm": "rms", "biases": False, "learned_positions": False, "num_exper
 @register_model("transformer")
 class Transformer(ProxyModel):
     """Llama-like, with `shape.short_conv` taps before attention; any width, depth, heads, ffn, tied or not."""
+
+    cached = True
 
     def __init__(self, shape: Architecture) -> None:
         super().__init__(shape)
@@ -77,10 +81,29 @@ class Transformer(ProxyModel):
         length = tokens.shape[-1]
         stream = _embed(weights["embedding"], tokens)
         turn = rotation(length, self.head_width, stream)
-        heads = (self.shape.heads, self.kv_heads, self.head_width)
         for layer in range(self.shape.layers):
-            names = ((name, f"{layer}.{name}") for name in _LAYER_WEIGHTS)
-            stream = self._block({k: weights[full] for k, full in names if full in weights}, stream, turn, heads)
+            stream = self._block(_of_layer(weights, layer), stream, turn, self._heads)
+        return self._scores(weights, stream)
+
+    @override
+    def start(self, weights: Mapping[str, Tensor], copies: int, batch: int, length: int) -> Any:
+        return _Cache(self.shape.layers, copies * batch, length, self._heads, self.shape.short_conv, weights["norm"])
+
+    @override
+    def step(self, weights: Mapping[str, Tensor], state: Any, tokens: Tensor) -> Tensor:
+        stream = _embed(weights["embedding"], tokens.unsqueeze(-1))
+        for layer in range(self.shape.layers):
+            stream = _step_block(_of_layer(weights, layer), stream, state, layer)
+        state.count += 1
+        return self._scores(weights, stream).squeeze(2)
+
+    @property
+    def _heads(self) -> tuple[int, int, int]:
+        """Query heads, key heads, and the width of one."""
+        return self.shape.heads, self.kv_heads, self.head_width
+
+    def _scores(self, weights: Mapping[str, Tensor], stream: Tensor) -> Tensor:
+        """Scores of the next token, (K, B, T, V), from what the last layer gives, (K, B, T, D)."""
         stream = _norm(stream, weights["norm"])
         if self.shape.tied_embeddings:
             # The table's rows have length √width, so scores come out of order 1 / √width, as the zero head's do.
@@ -97,6 +120,30 @@ class Transformer(ProxyModel):
     def compile(self) -> None:
         self._block = torch.compile(_block, dynamic=False)  # one compilation serves every layer
         self._tail = torch.compile(cross_entropy, dynamic=False)
+
+
+class _Cache:
+    """What `step` keeps of the tokens so far, by layer: rotated keys, values, and the last inputs of the convolution.
+
+    Keys are (K·B·KV, head width, T), values (K·B·KV, T, head width), as their products with one query want them.
+    """
+
+    def __init__(
+        self, layers: int, sequences: int, length: int, heads: tuple[int, int, int], taps: int, like: Tensor
+    ) -> None:
+        _, kv_heads, head_width = self.heads = heads
+        self.count = 0
+        self.turn = rotation(length, head_width, like)
+        rows = sequences * kv_heads
+        self.keys = [like.new_empty(rows, head_width, length) for _ in range(layers)]
+        self.values = [like.new_empty(rows, length, head_width) for _ in range(layers)]
+        self.inputs: list[deque[Tensor]] = [deque(maxlen=max(0, taps - 1)) for _ in range(layers)]  # the newest first
+
+
+def _of_layer(weights: Mapping[str, Tensor], layer: int) -> dict[str, Tensor]:
+    """The weights of a layer by their names in it."""
+    names = ((name, f"{layer}.{name}") for name in _LAYER_WEIGHTS)
+    return {name: weights[full] for name, full in names if full in weights}
 
 
 def _embed(table: Tensor, tokens: Tensor) -> Tensor:
@@ -122,6 +169,25 @@ def _block(weights: Mapping[str, Tensor], stream: Tensor, turn: tuple[Tensor, Te
     if "convolution" in weights:
         normed = normed + _convolve(normed, weights["convolution"])
     stream = stream + _matmul(_attention(_matmul(normed, weights["qkv"]), turn, heads), weights["out"])
+    return _feed_forward(weights, stream)
+
+
+def _step_block(weights: Mapping[str, Tensor], stream: Tensor, cache: _Cache, layer: int) -> Tensor:
+    """One layer for one more token of each sequence: stream (K, B, 1, D) → (K, B, 1, D)."""
+    normed = inputs = _norm(stream, weights["norm_1"])
+    if "convolution" in weights:
+        taps, earlier = weights["convolution"], cache.inputs[layer]
+        mixed = inputs * taps[:, None, None, 0]
+        for back, past in enumerate(earlier, start=1):
+            mixed = mixed + past * taps[:, None, None, back]
+        earlier.appendleft(inputs)
+        normed = inputs + mixed
+    stream = stream + _matmul(_step_attention(_matmul(normed, weights["qkv"]), cache, layer), weights["out"])
+    return _feed_forward(weights, stream)
+
+
+def _feed_forward(weights: Mapping[str, Tensor], stream: Tensor) -> Tensor:
+    """The second half of a layer: stream (K, B, T, D) → (K, B, T, D)."""
     inner = _matmul(_norm(stream, weights["norm_2"]), weights["up"])
     if inner.shape[-1] == weights["down"].shape[1]:
         return stream + _matmul(functional.gelu(inner), weights["down"])
@@ -140,6 +206,22 @@ def _attention(qkv: Tensor, turn: tuple[Tensor, Tensor], heads: tuple[int, int, 
         key, value = (part.repeat_interleave(query_heads // kv_heads, 1) for part in (key, value))
     mixed = _attend(query, key, value)
     return mixed.transpose(1, 2).reshape(copies, batch, length, query_heads * head_width)
+
+
+def _step_attention(qkv: Tensor, cache: _Cache, layer: int) -> Tensor:
+    """Attention of one more token of each sequence: (K, B, 1, (H + 2·KV)·head width) → (K, B, 1, H·head width)."""
+    copies, batch, _, _ = qkv.shape
+    query_heads, kv_heads, head_width = cache.heads
+    at, keys, values = cache.count, cache.keys[layer], cache.values[layer]
+    cos, sin = cache.turn
+    parts = qkv.view(copies * batch, query_heads + 2 * kv_heads, head_width)
+    turned, value = parts.split((query_heads + kv_heads, kv_heads), 1)
+    query, key = _rotate(turned, (cos[at], sin[at])).split((query_heads, kv_heads), 1)
+    keys[:, :, at], values[:, at] = key.reshape(-1, head_width), value.reshape(-1, head_width)
+    # Each key head serves as many query heads as share it, which follow one another.
+    query = query.reshape(len(keys), query_heads // kv_heads, head_width) * head_width**-0.5
+    shares = torch.bmm(query, keys[:, :, : at + 1]).softmax(-1)
+    return torch.bmm(shares, values[:, : at + 1]).view(copies, batch, 1, query_heads * head_width)
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -162,10 +244,10 @@ def _matmul(inputs: Tensor, matrix: Tensor) -> Tensor:
 
 
 def _norm(stream: Tensor, gain: Tensor) -> Tensor:
-    """Root-mean-square norm, in fp32, with a gain (K, D)."""
-    wide = stream.float()
+    """Root-mean-square norm, in fp32 at least, with a gain (K, D)."""
+    wide = stream.to(torch.promote_types(stream.dtype, torch.float32))
     scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + NORM_EPSILON)
-    return (wide * scale * gain.float()[:, None, None]).to(stream.dtype)
+    return (wide * scale * gain.to(wide.dtype)[:, None, None]).to(stream.dtype)
 
 
 def _convolve(inputs: Tensor, taps: Tensor) -> Tensor:
@@ -189,7 +271,7 @@ def rotation(length: int, head_width: int, like: Tensor | None = None) -> tuple[
 
 
 def _rotate(heads: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-    """Turn the halves of each head's vector against each other by position: (N, H, T, head width)."""
+    """Turn the halves of each head's vector against each other by position: (N, H, T, head width), or of one: no T."""
     cos, sin = turn
     first, second = heads.chunk(2, -1)
     return torch.cat((first * cos - second * sin, first * sin + second * cos), -1)

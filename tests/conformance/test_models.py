@@ -9,10 +9,11 @@ from collections.abc import Callable
 import pytest
 import torch
 from foretrain.core.errors import ConfigError
-from foretrain.proxies.models import build_model, models, register_model
+from foretrain.proxies.models import ProxyModel, build_model, models, register_model
 from foretrain.proxies.models._registry import _MODELS
 from foretrain.proxies.models.transformer import Transformer
 from foretrain.proxies.torch_threads import one_torch_thread
+from foretrain.testing._model_checks import a_step_gives_the_scores_of_the_whole_sequence
 from foretrain.testing._model_shapes import shape_of
 from foretrain.testing.architectures import CHECKS, TRAINING_CHECKS, check_architecture, possible_shapes
 
@@ -99,6 +100,15 @@ class Unscaled(Transformer):
         return 1.0
 
 
+class Forgetful(Transformer):
+    """A step no longer sees the first token."""
+
+    def step(self, weights, state, tokens):
+        found = super().step(weights, state, tokens)
+        state.values[0][:, 0] = 0
+        return found
+
+
 @pytest.mark.parametrize(
     ("faulty", "check_name"),
     [
@@ -107,6 +117,7 @@ class Unscaled(Transformer):
         (Mixing, "no_gradient_reaches_another_copy"),
         (Dead, "no_weight_is_dead"),
         (Loud, "loss_starts_at_guessing"),
+        (Forgetful, "a_step_gives_the_scores_of_the_whole_sequence"),
         (Unscaled, "learning_rates_of_matrices_fall_with_width"),
     ],
 )
@@ -115,6 +126,14 @@ def test_the_suite_finds_a_faulty_model(register, faulty, check_name):
     checks: dict[str, Callable] = {check.__name__: check for check in CHECKS}
     with pytest.raises(AssertionError, match="expected"):
         checks[check_name]("faulty", "plain")
+
+
+def test_a_model_without_a_cache_steps_by_computing_all_again(register):
+    class Plain(Transformer):
+        cached, start, step = False, ProxyModel.start, ProxyModel.step
+
+    register(Plain)
+    a_step_gives_the_scores_of_the_whole_sequence("faulty", "convolution")
 
 
 # names, and what our own models refuse
