@@ -1,0 +1,106 @@
+"""`GenerationsSpace`: a space of proxies with a section `generations`, read from a YAML file and checked as a whole.
+
+    corpora: corpora.yaml
+    widths: [48]
+    tokens: [400k]
+    seeds: 2
+    generations: {count: 3, regimes: [replace, accumulate_fixed], real_shares: [0, 0.5], unique_tokens: 208k}
+
+Every other key is that of `ProxySpace`: one size, one token count (that of a generation) and one learning rate; what
+designs a ladder isn't for chains.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from ...core.reading.fields import FieldError, Frozen, PositiveCount, Share, Whole, whole_schema
+from ...core.units import shown
+from ...datasets.provenance.regimes import Regime
+from ..design.space import ProxySpace
+
+__all__ = ["SELF", "GenerationsSection", "GenerationsSpace"]
+
+SELF = "self"
+"""The generator that is the chain's own proxy."""
+
+_ONE_EACH = ("sizes", "widths", "tokens")
+_OF_LADDERS = ("time_budget", "selections", "mixes", "sobol")
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(values)) < len(values):
+        twice = next(value for value in values if values.count(value) > 1)
+        raise FieldError(str(values.index(twice)), f"got {shown(twice)} twice; expected each once")
+    return values
+
+
+class GenerationsSection(Frozen):
+    """The chains: how many generations, what their corpora are made of, and what writes their text."""
+
+    count: Annotated[Whole, Field(ge=1, le=1_000), whole_schema(1, 1_000)] = Field(
+        default=3, description="Generations after generation 0, which is trained on real text."
+    )
+    regimes: Annotated[tuple[Regime, ...], Field(min_length=1), AfterValidator(_distinct)] = Field(
+        default=("replace", "accumulate_fixed"),
+        description="What a generation's corpus is made of: replace, accumulate, accumulate_fixed, subsample, fresh.",
+    )
+    real_shares: Annotated[tuple[Share, ...], Field(min_length=1), AfterValidator(_distinct)] = Field(
+        default=(0.0,), description="Shares of real text in every generation's corpus: a chain of replace for each."
+    )
+    unique_tokens: PositiveCount | None = Field(
+        default=None,
+        description="Distinct tokens of real text, and of the text that is written for each generation (default: all "
+        "training text of the mix).",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for number, share in enumerate(self.real_shares):
+            if share == 1:
+                raise FieldError(
+                    f"real_shares.{number}", "got 1, which leaves nothing to write; expected below 1, or regime fresh"
+                )
+        if "replace" not in self.regimes and self.real_shares != (0.0,):
+            got = f"got {', '.join(f'{share:g}' for share in self.real_shares)} without the regime replace"
+            raise FieldError("real_shares", f"{got}; expected replace among the regimes, or no shares")
+        return self
+
+    def chains(self) -> list[tuple[Regime, float]]:
+        """The regime and real share of each chain of a seed, in order."""
+        return [
+            (regime, share) for regime in self.regimes for share in (self.real_shares if regime == "replace" else (0.0,))
+        ]
+
+
+class GenerationsSpace(ProxySpace):
+    """Chains of proxies over generations, as read from YAML (`load`) or plain values (`from_mapping`).
+
+    >>> space = GenerationsSpace.from_mapping(
+    ...     {"corpora": "c.yaml", "widths": [48], "tokens": ["400k"], "generations": {"real_shares": [0, 0.5]}}
+    ... )
+    >>> space.generations.count, space.generations.chains()
+    (3, [('replace', 0.0), ('replace', 0.5), ('accumulate_fixed', 0.0)])
+    """
+
+    noun = "space"
+    needed = "corpora, widths or sizes, tokens and generations"
+
+    generations: GenerationsSection = Field(description="The chains that are trained.")
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        for name in _ONE_EACH:
+            values = getattr(self, name)
+            if values and len(values) > 1:
+                raise FieldError(name, f"got {len(values)} values; expected one, as chains have one length and size")
+        for name in _OF_LADDERS:
+            if getattr(self, name):
+                raise FieldError(name, "doesn't go with generations; expected it left out")
+        if self.lr.fixed is None:
+            raise FieldError("lr", "got a range; expected one learning rate, such as the one that a design has chosen")
+        if self.recipe.subset is not None:
+            raise FieldError("recipe.subset", "doesn't go with generations; expected it left out")
+        return self
