@@ -14,7 +14,6 @@ wrote it, and nothing is trained in its stead until it is put back, or written a
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ from ...core.reading.fields import FieldError, Frozen, Label
 from ...core.version import __version__
 from ...datasets.corpus.corpus import Corpus
 from ...datasets.tokens.prepare import prepare
-from ...datasets.tokens.store import TokenStore
+from ...datasets.tokens.store import INDEX_NAME, TokenStore, read_index
 from ...datasets.tokens.texts import NewText, add_texts, linked_store, lost_texts
 from ..campaign.campaign import Campaign
 from ..campaign.campaign_files import read_model
@@ -42,11 +41,10 @@ from ..design.mixes import domain_facts, named_mixes
 from ..design.sizes import shapes
 from ..executors import Executor
 from ..project import tokens_folder
-from ..runs import ProxyRun
 from ..settings import EngineSettings
 from .chains import Chains, FreshText, GenerationPlan, WrittenText
 from .comparison import ChainLoss, chain_losses
-from .space import SELF, GenerationsSpace
+from .space import GenerationsSpace
 
 if TYPE_CHECKING:
     from ...datasets.runs.run_table import RunTable
@@ -257,9 +255,7 @@ class Generations:
 
     def table(self) -> RunTable:
         """The run table of what is done so far. Raises CampaignError if nothing is, or if a result is damaged."""
-        return results_table(
-            [(campaign.file, campaign.results()) for campaign in self.campaigns()], str(self.folder)
-        )
+        return results_table([(campaign.file, campaign.results()) for campaign in self.campaigns()], str(self.folder))
 
     def write_table(self, out: str | os.PathLike[str]) -> RunTable:
         """Write the run table, whole, as CSV, CSV.gz or Parquet by its extension, and return it. Errors as `table`."""
@@ -307,7 +303,7 @@ class Generations:
         assert space.lr.fixed is not None
         return Chains(
             chains=tuple(section.chains()),
-            generator=section.generator,
+            generator=section.writer,
             seeds=tuple(range(space.seed, space.seed + space.seeds)),
             model=space.model,
             shape=shape,
@@ -329,7 +325,7 @@ class Generations:
             raise self.space.problem(error) from None
 
     def _settings(self) -> EngineSettings:
-        return self.space.engine.model_copy(update={"keep_weights": self.space.generations.generator == SELF})
+        return self.space.engine.model_copy(update={"keep_weights": self.space.generations.generator is None})
 
     def _campaign(self, plan: GenerationPlan) -> Campaign:
         """The campaign of a generation, made if there is none; all are computed as generation 0 is."""
@@ -353,7 +349,7 @@ class Generations:
             for text in sorted((planned[key] for key in lost), key=lambda text: text.generation):
                 self._add([text], progress)
             return
-        lines = [f"{self.folder}: {len(lost)} of the texts that chains are trained on {'are' if len(lost) > 1 else 'is'} lost:"]
+        lines = [f"{self.folder}: lost or damaged: {len(lost)} of the texts that chains are trained on:"]
         for key, what in lost.items():
             lines.append(f"  {self._named(planned.get(key), key)}: {what}")
         again = f"simulate proxies generations {self.folder} --write-lost-again"
@@ -368,7 +364,7 @@ class Generations:
 
     def _write_texts(self, texts: Sequence[WrittenText | FreshText], progress: Progress) -> None:
         """Write those that aren't there yet, together."""
-        held = TokenStore.open(self.folder / _TOKENS).texts if texts else ()
+        held = self.store().texts
         self._add([text for text in texts if text.key not in held], progress)
 
     def _add(self, texts: Sequence[WrittenText | FreshText], progress: Progress) -> None:
@@ -379,7 +375,7 @@ class Generations:
         """The texts, written."""
         from .writing import fitted_texts, fresh_text, sampled_texts  # torch takes seconds
 
-        store = self.store()
+        store = TokenStore(self.folder / _TOKENS, read_index(self.folder / _TOKENS / INDEX_NAME))  # some may be lost
         found = [
             fresh_text(text, store, self.chains.shape.context_length) for text in texts if isinstance(text, FreshText)
         ]
@@ -388,12 +384,18 @@ class Generations:
             return found
         before = Campaign.open(self._generation(written[0].generation - 1))
         runs = {run.run_id: run for run in before.file.runs}
+        for run, result in before.results():
+            if result.status == "diverged" and any(text.writer == run.run_id for text in written):
+                raise CampaignError(
+                    f"{before.layout.run(run.run_id)}: the run diverged at step {result.diverged_step}, so it can't "
+                    "write the next generation's text; expected a lower lr, in a new folder"
+                )
         section = self.space.generations
-        if section.generator == SELF:
+        if section.generator is None:
             folders = {text.writer: before.layout.run(text.writer) for text in written}
             first = self.plan(0).runs[0]
             return found + sampled_texts(written, runs, folders, store, section.sampling(), first, progress)
-        return found + fitted_texts(written, runs, store, section.fitted(), progress)
+        return found + fitted_texts(written, runs, store, section.generator, progress)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

@@ -12,14 +12,21 @@ designs a ladder isn't for chains.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema, model_validator
 
-from ...core.reading.fields import FieldError, Frozen, PositiveCount, Share, Whole, whole_schema
+from ...core.reading.fields import FieldError, Frozen, PositiveCount, Real, Share, Whole, whole_schema
+from ...core.reading.members import member_schema, read_member
 from ...core.units import shown
+from ...datasets.generators.generator import Generator
+from ...datasets.generators.reading import generator_mapping
+from ...datasets.generators.registry import generators
 from ...datasets.provenance.regimes import Regime
 from ..design.space import ProxySpace
+
+if TYPE_CHECKING:
+    from ..sampling.sampling import SamplingSettings
 
 __all__ = ["SELF", "GenerationsSection", "GenerationsSpace"]
 
@@ -35,6 +42,15 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
         twice = next(value for value in values if values.count(value) > 1)
         raise FieldError(str(values.index(twice)), f"got {shown(twice)} twice; expected each once")
     return values
+
+
+def _read_generator(value: Any) -> Generator | None:
+    """Read a generator; None for `self`."""
+    return None if value is None or value == SELF else read_member(Generator, generators, "generator")(value)
+
+
+def _generator_mapping(generator: Generator | None) -> Any:
+    return SELF if generator is None else generator_mapping(generator)
 
 
 class GenerationsSection(Frozen):
@@ -56,6 +72,23 @@ class GenerationsSection(Frozen):
         "training text of the mix).",
     )
 
+    generator: Annotated[
+        Generator | None,
+        PlainValidator(_read_generator),
+        PlainSerializer(_generator_mapping),
+        WithJsonSchema({"anyOf": [{"const": SELF}, member_schema]}),
+    ] = Field(
+        default=None,
+        description="What writes: self (each chain's own proxy), or a generator that is fitted to each chain's corpus, "
+        "such as ngram or {ngram: {order: 7}}.",
+    )
+    temperature: Annotated[Real, Field(ge=0, le=100)] | None = Field(
+        default=None, description="self: the logits are divided by it; 0 takes the likeliest token (default: 1)."
+    )
+    top_p: Annotated[Share, Field(ge=0)] | None = Field(
+        default=None, description="self: the likeliest tokens that hold this share are sampled from (default: 1, all)."
+    )
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         for number, share in enumerate(self.real_shares):
@@ -63,15 +96,34 @@ class GenerationsSection(Frozen):
                 raise FieldError(
                     f"real_shares.{number}", "got 1, which leaves nothing to write; expected below 1, or regime fresh"
                 )
+        for name in ("temperature", "top_p"):
+            if self.generator is not None and getattr(self, name) is not None:
+                raise FieldError(name, f"goes with the generator self; {self.generator.name} has settings of its own")
+        if self.temperature == 0 and self.top_p == 0:
+            raise FieldError("top_p", "got 0 beside temperature 0; expected one of the two above 0")
         if "replace" not in self.regimes and self.real_shares != (0.0,):
             got = f"got {', '.join(f'{share:g}' for share in self.real_shares)} without the regime replace"
             raise FieldError("real_shares", f"{got}; expected replace among the regimes, or no shares")
         return self
 
+    @property
+    def writer(self) -> str:
+        """The name of what writes, as run tables have it."""
+        return SELF if self.generator is None else self.generator.name
+
+    def sampling(self) -> SamplingSettings:
+        """How each chain's own proxy is sampled."""
+        from ..sampling.sampling import SamplingSettings
+
+        given = {"temperature": self.temperature, "top_p": self.top_p}
+        return SamplingSettings(**{name: value for name, value in given.items() if value is not None})
+
     def chains(self) -> list[tuple[Regime, float]]:
         """The regime and real share of each chain of a seed, in order."""
         return [
-            (regime, share) for regime in self.regimes for share in (self.real_shares if regime == "replace" else (0.0,))
+            (regime, share)
+            for regime in self.regimes
+            for share in (self.real_shares if regime == "replace" else (0.0,))
         ]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from ...core.errors import CampaignError, ConfigError, ForetrainError
 from ...core.progress import Progress
 from ...datasets.generators.generator import Generator
+from ...datasets.generators.guards import checked_samples
 from ...datasets.provenance.provenance import GeneratedBy, Provenance
 from ...datasets.tokens.mixture import Mixture, stock_rows
 from ...datasets.tokens.store import TokenStore
@@ -92,6 +93,9 @@ def sampled_texts(
             done += count * len(alike)
         rows = np.concatenate(parts, 1)
         for number, (text, proxy) in enumerate(zip(alike, proxies, strict=True)):
+            if store.tokenizer is not None:
+                shown_rows = [store.tokenizer.decode_bytes(row) for row in rows[number]]
+                checked_samples(shown_rows, {}, f"{text.key}: {SELF}")
             parent = corpus_digest(store, runs[text.writer])
             found[text.key] = NewText(text.key, rows[number], _written_by(text, SELF, proxy.digest, parent))
     return [found[text.key] for text in texts]
@@ -123,7 +127,9 @@ def fitted_texts(
         written = b""
         while len(written) < text.samples * length:
             missing = -(-(text.samples * length - len(written)) // length)
-            samples = fitted.sample(missing, length, rng)
+            samples = checked_samples(
+                fitted.sample(missing, length, rng), fitted.facts, f"{text.key}: {generator.name}"
+            )
             # one that ended by itself is a document with its end
             written += b"".join(one if len(one) == length else one + b"\0" for one in samples)
         rows = np.frombuffer(written, np.uint8)[: text.samples * length].reshape(text.samples, length)
