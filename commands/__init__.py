@@ -7,6 +7,7 @@ from .forecasting.serve import serve
 from .forecasting.track import track
 from .learning.data import data
 from .learning.fit import backtest, fit, score
+from .learning.generations import generations
 from .learning.proxies import proxies
 from .planning.cluster import cluster
 from .planning.optimal import optimal
@@ -16,6 +17,8 @@ from .starting.init import init
 from .starting.listing import listing, predictors
 
 __all__ = ["COMMANDS"]
+
+proxies.add_command(generations)
 
 COMMANDS = (
     predict, compare, report, serve, listing, predictors, fit, score, backtest, cluster, optimize, planner, optimal,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _FLOPS = "flops"
 _YAML = (".yaml", ".yml", ".json")
-_TABLES = (".csv", ".csv.gz", ".parquet")
+TABLES = (".csv", ".csv.gz", ".parquet")
 _PLAN_BUDGET = "2h"
 out_option = click.option("--out", metavar="DIR", help="The project's folder (default: proxies, beside the space).")
 workers_option = click.option("--workers", type=click.IntRange(1, 100_000), help="Train this many groups at once.")
@@ -155,8 +155,8 @@ def _train_plan(
     from ...workflows.planned_training import planned_proxy, train_planned
 
     out = table_out or "planned.csv"
-    if not out.endswith(_TABLES):
-        raise UsageError(f"--table: got {shown(out)}; expected a file that ends in {', '.join(_TABLES)}")
+    if not out.endswith(TABLES):
+        raise UsageError(f"--table: got {shown(out)}; expected a file that ends in {', '.join(TABLES)}")
     most_s = parse_budget(budget or _PLAN_BUDGET).wall_clock_s
     if most_s is None:
         raise UsageError(f"--budget: got {shown(budget)}; expected wall clock such as 30min with --plan")

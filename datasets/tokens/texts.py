@@ -67,8 +67,8 @@ def linked_store(store: TokenStore, folder: str | os.PathLike[str]) -> TokenStor
     return TokenStore.open(target)
 
 
-def add_texts(folder: str | os.PathLike[str], texts: Sequence[NewText]) -> TokenStore:
-    """Write texts into a store's folder, all of them or none, and open it. Whoever calls it holds the folder alone.
+def add_texts(folder: str | os.PathLike[str], texts: Sequence[NewText]) -> None:
+    """Write texts into a store's folder, all of them or none. Whoever calls it holds the folder alone.
 
     A text that is listed already is written again, if it comes out as it was: a lost file is restored.
 
@@ -82,7 +82,6 @@ def add_texts(folder: str | os.PathLike[str], texts: Sequence[NewText]) -> Token
     if index.texts.keys() & written.keys() != written.keys():
         index = index.model_copy(update={"texts": {**index.texts, **written}})
         write_json(path / INDEX_NAME, index.model_dump(mode="json"))
-    return TokenStore.open(path)
 
 
 def lost_texts(folder: str | os.PathLike[str]) -> dict[str, str]:

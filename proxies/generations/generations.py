@@ -1,0 +1,422 @@
+"""`Generations`: chains of proxies in one folder, trained generation by generation, resumable to the same bits.
+
+    DIR/generations.json    the space and the digest of its tokens; written once
+    DIR/tokens/             the real text (links to the prepared corpus), and every text that was written, each with its
+                            provenance
+    DIR/generation-0/       a campaign on real text, one run per seed
+    DIR/generation-1/, …    a campaign each: all chains of the generation
+
+Whatever interrupts it, `train` goes on from there. A text is written whole or not at all, before the campaign that is
+trained on it begins; each campaign notes the digests of its texts. A text that is lost or changed is named with what
+wrote it, and nothing is trained in its stead until it is put back, or written again and found to be the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from ...core.errors import CampaignError
+from ...core.extras import require
+from ...core.files import write_json
+from ...core.progress import Progress
+from ...core.reading.fields import FieldError, Frozen, Label
+from ...core.version import __version__
+from ...datasets.corpus.corpus import Corpus
+from ...datasets.tokens.prepare import prepare
+from ...datasets.tokens.store import INDEX_NAME, TokenStore, read_index
+from ...datasets.tokens.texts import NewText, add_texts, linked_store, lost_texts
+from ..campaign.campaign import Campaign
+from ..campaign.campaign_files import read_model
+from ..campaign.campaign_status import CampaignStatus
+from ..campaign.campaign_table import results_table
+from ..design.mixes import domain_facts, named_mixes
+from ..design.sizes import shapes
+from ..executors import Executor
+from ..project import tokens_folder
+from ..settings import EngineSettings
+from .chains import Chains, FreshText, GenerationPlan, WrittenText
+from .comparison import ChainLoss, chain_losses
+from .space import GenerationsSpace
+
+if TYPE_CHECKING:
+    from ...datasets.runs.run_table import RunTable
+
+__all__ = ["Generations", "GenerationsStatus"]
+
+_FILE, _TOKENS, _LOCK = "generations.json", "tokens", ".lock"
+
+
+class _GenerationsFile(Frozen):
+    """All of `generations.json`. Paths are relative to the folder."""
+
+    format: Literal[1] = 1
+    foretrain: Label = Field(description="Version that made it.")
+    space: dict[str, Any] = Field(description="The space as read, complete with defaults.")
+    space_file: str = Field(description="The file it was read from.")
+    tokens_digest: str = Field(max_length=200)
+
+
+@dataclass(frozen=True)
+class GenerationsStatus:
+    """How far chains are: the status of each generation's campaign that has begun, of `count` after generation 0."""
+
+    folder: Path
+    count: int
+    generations: tuple[CampaignStatus, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every run of every generation is done."""
+        return len(self.generations) == self.count + 1 and all(status.complete for status in self.generations)
+
+    @property
+    def next_step(self) -> str:
+        """What is left to do, and the command that does it."""
+        if self.complete:
+            return f"all {self.count} generations are done"
+        done = sum(status.complete for status in self.generations)
+        begun = len(self.generations) > done
+        state = f"generation {done} is {'begun' if begun else 'next'}" if done else "generation 0 is next"
+        return f"{state}, of {self.count}; `simulate proxies generations {self.folder}` goes on from there"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        generations = [status.to_dict() for status in self.generations]
+        facts = {"folder": str(self.folder), "count": self.count, "complete": self.complete}
+        return {**facts, "next_step": self.next_step, "generations": generations}
+
+
+class Generations:
+    """Chains of proxies over generations, in their folder.
+
+    `create` them from a space with a section `generations`, or `open` them; `train` them, again after whatever
+    interrupted it; `table` is then a run table with the columns `generator`, `regime`, `real_share`, `generation` and
+    `synthetic_share`. Training needs the extra `proxies` (torch).
+
+    Args:
+        folder: The folder.
+        file: What its `generations.json` says; use `create` or `open`, which read and check it.
+
+    Attributes:
+        folder: The folder.
+        space: The `GenerationsSpace`.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from foretrain.proxies.generations.generations import Generations
+    >>> corpora = "domains: {toy: {synthetic: {kind: zipf, vocab_size: 64, tokens: 20k}}}"
+    >>> space = '''
+    ... {corpora: corpora.yaml, widths: [8], depth: 1, head_width: 8, context_length: 32, tokens: [8k],
+    ...  generations: {count: 2, unique_tokens: 4k}}
+    ... '''
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "corpora.yaml").write_text(corpora)
+    ...     _ = Path(folder, "space.yaml").write_text(space)
+    ...     chains = Generations.create(f"{folder}/generations", f"{folder}/space.yaml")
+    ...     plan = chains.plan(1)
+    >>> [text.key for text in plan.texts], [run.run_id for run in plan.runs]
+    (['g0-s0'], ['g1-replace-0-s0', 'g1-accumulate_fixed-s0'])
+    """
+
+    def __init__(self, folder: Path, file: _GenerationsFile) -> None:
+        self.folder = folder
+        self._file = file
+        where = os.path.normpath(folder / file.space_file)
+        self.space = GenerationsSpace.from_mapping(file.space, where, os.path.dirname(where))
+
+    @classmethod
+    def create(
+        cls, folder: str | os.PathLike[str], space_path: str | os.PathLike[str], progress: Progress | None = None
+    ) -> Generations:
+        """Prepare the corpus of a space and write the chains' folder; the same chains again are those that are there.
+
+        The same space with a higher `generations.count` goes on where the chains have ended.
+
+        Args:
+            folder: The folder, new or already of these chains.
+            space_path: The space, a YAML file.
+            progress: Called while the corpus is prepared.
+
+        Raises:
+            ConfigError: The space is wrong, or asks for more real text than there is.
+            CorpusError: Its corpus is wrong.
+            CampaignError: The folder holds other chains, or can't be made.
+        """
+        path = Path(folder)
+        space = GenerationsSpace.load(space_path)
+        if (path / _FILE).is_file():
+            there = cls.open(path)
+            return there if there.space.to_mapping() == space.to_mapping() else there._extended(space)
+        require("training proxies", "torch", "safetensors")  # before minutes of reading text, not after
+        store = prepare(Corpus.load(space.corpora_path), tokens_folder(space.corpora_path), progress)
+        file = _GenerationsFile(
+            foretrain=__version__,
+            space=space.to_mapping(),
+            space_file=os.path.relpath(space_path, path),
+            tokens_digest=store.digest,
+        )
+        chains = cls(path, file)
+        chains._check(store)  # refuses what can't be trained before anything is written
+        try:
+            foreign = [one.name for one in path.iterdir()] if path.is_dir() else []
+        except OSError as error:
+            raise CampaignError(f"{path}: can't be read: {error.strerror}") from None
+        if other := sorted(set(foreign) - {_TOKENS, _LOCK}):
+            raise CampaignError(f"{path}: holds other files, such as {other[0]!r}; expected a new or empty folder")
+        linked_store(store, path / _TOKENS)
+        write_json(path / _FILE, file.model_dump(mode="json"))
+        return chains
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str]) -> Generations:
+        """Open the folder of chains. Raises CampaignError if it isn't one."""
+        path = Path(folder)
+        if not (path / _FILE).is_file():
+            raise CampaignError(
+                f"{path}: has no {_FILE}; expected a folder made by `simulate proxies generations space.yaml`"
+            )
+        return cls(path, read_model(path / _FILE, _GenerationsFile))
+
+    @cached_property
+    def chains(self) -> Chains:
+        """What is trained: shapes, seeds, shares. Raises CampaignError or CorpusError where the tokens aren't there."""
+        return self._chains(self.store())
+
+    def plan(self, generation: int) -> GenerationPlan:
+        """The texts and runs of a generation, 0 to `space.generations.count`."""
+        return self.chains.generation(generation)
+
+    def store(self) -> TokenStore:
+        """Open the tokens. Raises CorpusError where one is lost, CampaignError where the real text has changed."""
+        store = TokenStore.open(self.folder / _TOKENS)
+        if store.digest != self._file.tokens_digest:
+            raise CampaignError(
+                f"{store.folder}: the real text has changed: it had digest {self._file.tokens_digest[:16]}, now "
+                f"{store.digest[:16]}; start again in another folder"
+            )
+        return store
+
+    def train(
+        self, executor: Executor, progress: Progress | None = None, *, write_lost_again: bool = False
+    ) -> GenerationsStatus:
+        """Train every generation to its end, each on the text of those before.
+
+        Args:
+            executor: What trains groups.
+            progress: Called with what is done and the share of all FLOPs.
+            write_lost_again: Have texts that are lost written again by what wrote them; one that doesn't come out as it
+                was is refused.
+
+        Raises:
+            CampaignError: A text or the weights of its writer are lost; another process trains here; and as
+                `Campaign.train`.
+            CorpusError: The tokens are damaged.
+        """
+        require("training proxies", "torch", "safetensors")
+        report = progress or (lambda text, share: None)
+        with self._locked():
+            if not self.status().complete:
+                self._check_texts(write_lost_again, report)
+                costs = [sum(run.training_flops for run in plan.runs) for plan in self._plans()]
+                for plan in self._plans():
+                    before, own = sum(costs[: plan.number]) / sum(costs), costs[plan.number] / sum(costs)
+                    name = f"generation {plan.number}"
+                    step = _within(report, name, before, own)
+                    self._write_texts(plan.texts, step)
+                    self._campaign(plan).train(executor, step)
+        return self.status()
+
+    def status(self) -> GenerationsStatus:
+        """How far it is. Any process may ask, at any time."""
+        count = self.space.generations.count
+        return GenerationsStatus(self.folder, count, tuple(campaign.status() for campaign in self.campaigns()))
+
+    def campaigns(self) -> list[Campaign]:
+        """The campaigns of the generations that have begun, in order."""
+        found = []
+        for number in range(self.space.generations.count + 1):
+            folder = self._generation(number)
+            if not (folder / "campaign.json").is_file():
+                break
+            found.append(Campaign.open(folder))
+        return found
+
+    def losses(self) -> list[ChainLoss]:
+        """The final losses of the runs that are done, by generation."""
+        return chain_losses(outcome for campaign in self.campaigns() for outcome in campaign.results())
+
+    def table(self) -> RunTable:
+        """The run table of what is done so far. Raises CampaignError if nothing is, or if a result is damaged."""
+        return results_table([(campaign.file, campaign.results()) for campaign in self.campaigns()], str(self.folder))
+
+    def write_table(self, out: str | os.PathLike[str]) -> RunTable:
+        """Write the run table, whole, as CSV, CSV.gz or Parquet by its extension, and return it. Errors as `table`."""
+        table = self.table()
+        table.write(Path(out))
+        return table
+
+    def _generation(self, number: int) -> Path:
+        return self.folder / f"generation-{number}"
+
+    def _plans(self) -> Iterator[GenerationPlan]:
+        return (self.plan(number) for number in range(self.space.generations.count + 1))
+
+    def _extended(self, space: GenerationsSpace) -> Generations:
+        """These chains with more generations. Raises CampaignError where another thing differs."""
+        mine, theirs = self._without_count(self.space), self._without_count(space)
+        if mine != theirs or space.generations.count < self.space.generations.count:
+            raise CampaignError(
+                f"{self.folder}: holds chains of another space than {space.where} is now; expected a new folder "
+                "(--out), or the same space with more generations"
+            )
+        file = self._file.model_copy(update={"space": space.to_mapping()})
+        longer = type(self)(self.folder, file)
+        longer._check(longer.store())
+        write_json(self.folder / _FILE, file.model_dump(mode="json"))
+        return longer
+
+    @staticmethod
+    def _without_count(space: GenerationsSpace) -> dict[str, Any]:
+        mapping = space.to_mapping()
+        return {**mapping, "generations": {**mapping["generations"], "count": None}}
+
+    def _chains(self, store: TokenStore) -> Chains:
+        """Raises ConfigError, with its place in the file, for a size or mix that can't be."""
+        space, section = self.space, self.space.generations
+        (shape,) = shapes(space, store.vocab_size).values()
+        try:
+            mix = named_mixes(space.mix, domain_facts(store), "mix")[0]
+        except FieldError as error:
+            raise space.problem(error) from None
+        mix = {domain: share for domain, share in mix.items() if share > 0}
+        length = shape.context_length
+        held = {domain: len(store.windows(domain, "train", length)) * length for domain in mix}
+        unique = section.unique_tokens or min(held[domain] / share for domain, share in mix.items())
+        assert space.lr.fixed is not None
+        return Chains(
+            chains=tuple(section.chains()),
+            generator=section.writer,
+            seeds=tuple(range(space.seed, space.seed + space.seeds)),
+            model=space.model,
+            shape=shape,
+            recipe=space.recipe.model_copy(update={"lr": space.lr.fixed}),
+            tokens=space.tokens[0],
+            batch_sequences=space.batch_sequences,
+            mix=mix,
+            unique_tokens=unique,
+        )
+
+    def _check(self, store: TokenStore) -> None:
+        """Raise ConfigError, naming file and line, for chains that can't be trained on these tokens."""
+        chains = self._chains(store)
+        length = chains.shape.context_length
+        windows = {domain: len(store.windows(domain, "train", length)) for domain in chains.mix}
+        try:
+            chains.check_stock(windows, self.space.generations.count)
+        except FieldError as error:
+            raise self.space.problem(error) from None
+
+    def _settings(self) -> EngineSettings:
+        return self.space.engine.model_copy(update={"keep_weights": self.space.generations.generator is None})
+
+    def _campaign(self, plan: GenerationPlan) -> Campaign:
+        """The campaign of a generation, made if there is none; all are computed as generation 0 is."""
+        first = Campaign.open(self._generation(0)).file.plan if plan.number else None
+        return Campaign.create(
+            self._generation(plan.number),
+            plan.runs,
+            self.folder / _TOKENS,
+            self._settings(),
+            self._without_count(self.space),
+            plan=first,
+        )
+
+    def _check_texts(self, write_again: bool, progress: Progress) -> None:
+        """Raise CampaignError that names every text that is lost, or write them again."""
+        lost = lost_texts(self.folder / _TOKENS)
+        if not lost:
+            return
+        planned = {text.key: text for plan in self._plans() for text in plan.texts}
+        if write_again and not lost.keys() - planned.keys():
+            for text in sorted((planned[key] for key in lost), key=lambda text: text.generation):
+                self._add([text], progress)
+            return
+        lines = [f"{self.folder}: lost or damaged: {len(lost)} of the texts that chains are trained on:"]
+        for key, what in lost.items():
+            lines.append(f"  {self._named(planned.get(key), key)}: {what}")
+        again = f"simulate proxies generations {self.folder} --write-lost-again"
+        lines.append(f"put the files back, or have what wrote them write them again, to the same digest: {again}")
+        raise CampaignError("\n".join(lines))
+
+    def _named(self, text: WrittenText | FreshText | None, key: str) -> str:
+        if isinstance(text, WrittenText):
+            where = self._generation(text.generation - 1) / "runs" / text.writer
+            return f"{key}, text {text.generation} of its chains, written from {where} by seed {text.seed}"
+        return key if text is None else f"{key}, real text of generation {text.generation}"
+
+    def _write_texts(self, texts: Sequence[WrittenText | FreshText], progress: Progress) -> None:
+        """Write those that aren't there yet, together."""
+        held = self.store().texts
+        self._add([text for text in texts if text.key not in held], progress)
+
+    def _add(self, texts: Sequence[WrittenText | FreshText], progress: Progress) -> None:
+        if texts:
+            add_texts(self.folder / _TOKENS, self._made(texts, progress))
+
+    def _made(self, texts: Sequence[WrittenText | FreshText], progress: Progress) -> list[NewText]:
+        """The texts, written."""
+        from .writing import fitted_texts, fresh_text, sampled_texts  # torch takes seconds
+
+        store = TokenStore(self.folder / _TOKENS, read_index(self.folder / _TOKENS / INDEX_NAME))  # some may be lost
+        found = [
+            fresh_text(text, store, self.chains.shape.context_length) for text in texts if isinstance(text, FreshText)
+        ]
+        written = [text for text in texts if isinstance(text, WrittenText)]
+        if not written:
+            return found
+        before = Campaign.open(self._generation(written[0].generation - 1))
+        runs = {run.run_id: run for run in before.file.runs}
+        for run, result in before.results():
+            if result.status == "diverged" and any(text.writer == run.run_id for text in written):
+                raise CampaignError(
+                    f"{before.layout.run(run.run_id)}: the run diverged at step {result.diverged_step}, so it can't "
+                    "write the next generation's text; expected a lower lr, in a new folder"
+                )
+        section = self.space.generations
+        if section.generator is None:
+            folders = {text.writer: before.layout.run(text.writer) for text in written}
+            first = self.plan(0).runs[0]
+            return found + sampled_texts(written, runs, folders, store, section.sampling(), first, progress)
+        return found + fitted_texts(written, runs, store, section.generator, progress)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the chains for this process. Raises CampaignError at once if another one has them."""
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.folder / _LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise CampaignError(
+                f"{self.folder}: another process is training these chains; wait for it to end, or stop it"
+            ) from None
+        except OSError as error:
+            raise CampaignError(f"{self.folder}: can't be locked: {error.strerror or error}") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _within(report: Progress, name: str, before: float, share: float) -> Progress:
+    """Progress of a part: its name in front, its share behind what was done before it."""
+    return lambda text, done: report(f"{name}: {text}", min(1.0, before + share * done))
