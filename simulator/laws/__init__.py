@@ -16,6 +16,7 @@ from ._term import (
     stock_column,
     varying_domains,
 )
+from .strategies._of_levels import OfLevels
 from .strategies.variant import Variant
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Law",
     "Levels",
     "Member",
+    "OfLevels",
     "Parameter",
     "Reference",
     "Term",
