@@ -17,6 +17,7 @@ from ._term import (
     varying_domains,
 )
 from .strategies._of_levels import OfLevels
+from .strategies.synthetic import Synthetic
 from .strategies.variant import Variant
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "OfLevels",
     "Parameter",
     "Reference",
+    "Synthetic",
     "Term",
     "Variant",
     "build_term",

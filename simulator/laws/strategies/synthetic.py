@@ -102,7 +102,9 @@ class Synthetic(OfLevels):
                 f"(regime other than {' and '.join(_UNHARMED)}); {_FEWEST_RUNS} are needed"
             )
         if harmed.all():
-            return f"column 'synthetic_share': every run has synthetic text, {share.min():.3g} or more; one must have none"
+            return (
+                f"column 'synthetic_share': every run has synthetic text, {share.min():.3g} or more; one must have none"
+            )
         return None
 
     @override
