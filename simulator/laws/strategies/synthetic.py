@@ -3,7 +3,7 @@
 Generation n is trained on text of generation n - 1, generation 0 on real text. With s the synthetic share of the
 training tokens and x = log N/N₀, the loss rises, as a share of the loss level at the reference point, by
 
-    replace       c·s^p·(Σ_{j<n} s^j)^ν                                             s = 1 - r, r the real share
+    replace       c·s^p·(Σ_{j<n} s^(m·j))^ν                                         s = 1 - r, r the real share
     accumulate, accumulate_fixed, subsample        c'·(s·(n + 1)/n)^p·Σ_{j≤n} j^-κ     with c' and κ of each
 
 times (N/N₀)^a and exp(τ·z_g) for generator g. What is synthetic counts as training tokens worth e^ω each,
@@ -12,6 +12,8 @@ log D_eff += log(1 - s + s·e^ω): ω may be above 0. `fresh` text, and all that
 How accumulation ends is left to the runs: the sum is bounded for κ > 1 only. κ = 2 is the bound of linear regression,
 π²/6 (Gerstgrasser et al. 2024, arXiv 2404.01413); near .8 it follows log(1 + n)/log 2 within 1 % over five generations
 and 5 % over fifteen, as n-grams and small transformers did. ν = 1 is linear regression under `replace` (same source).
+What an earlier generation got wrong is thinned out by s each time: m = 1 for errors that cost in proportion, m = 2 for
+small ones, whose cost is quadratic. Chains of 5-grams with r = .1 and .5 level off sooner than m = 1 says.
 A chain that accumulates has s = n/(n + 1) by itself; a corpus with another share is taken as one of the same
 generation that was thinned out, by the same power p as under `replace`.
 
@@ -38,6 +40,8 @@ _ACCUMULATING = ("accumulate", "accumulate_fixed", "subsample")
 _UNHARMED = ("real", "fresh")
 _MOST_GENERATIONS = 1000
 """More count as so many."""
+_NEAR = 1e-4
+"""Below, a sum is a polynomial: the closed form is 0/0 at real share 0."""
 _FEWEST_RUNS = 3
 """With synthetic text."""
 
@@ -46,8 +50,9 @@ _FEWEST_RUNS = 3
 _HARM_REPLACE, _HARM_ACCUMULATING, _HARM_LOG_SD = 0.08, 0.04, 0.7
 _SHARE_POWER = (0.5, 0.25)  # 5-grams: .48
 _GROWTH = (0.7, 0.25)  # 5-grams .86, transformers about .5, linear regression 1
+_MEMORY = (1.5, 0.4)  # 1 to 2, see above
 _DECAY = (1.0, 0.4)  # on the border of what is bounded; 5-grams and transformers about .8, linear regression at most 2
-_LOG_WORTH_SD = 0.3
+_LOG_WORTH_SD = 0.5
 _BY_PARAMS_SD = 0.08  # per e-fold: four decades are half as much or twice as much, at one sd
 
 
@@ -84,6 +89,7 @@ class Synthetic(OfLevels):
             *(Parameter(f"synthetic_log_harm.{q}", np.log(c), _HARM_LOG_SD, -14.0, 3.0) for q, c in harms.items()),
             Parameter("synthetic_share_power", *_SHARE_POWER, 0.0, 4.0),
             Parameter("synthetic_growth", *_GROWTH, 0.0, 2.5),
+            Parameter("synthetic_memory", *_MEMORY, 0.05, 8.0),
             *(Parameter(f"synthetic_decay.{q}", *_DECAY, 0.0, 4.0) for q in _ACCUMULATING),
             Parameter("synthetic_log_worth", 0.0, _LOG_WORTH_SD, -8.0, 3.0),
             Parameter("synthetic_harm_by_params", 0.0, _BY_PARAMS_SD, -1.0, 1.0),
@@ -122,7 +128,6 @@ class Synthetic(OfLevels):
             "log_share": log_share,
             "log_beside_usual": log_share - np.log(generation / (generation + 1.0)),
             "generation": generation,
-            "log_rounds": np.log(rounds(np.where(harmed, share, 1.0), generation)),
             "has": np.array(has).reshape(len(has), len(share)).T,
         }
 
@@ -157,8 +162,10 @@ class Synthetic(OfLevels):
             log_part = features["log_share" if regime == _REPLACE else "log_beside_usual"]
             exponent = exponent + parameter("share_power") * log_part
             if regime == _REPLACE:
-                harm = of * np.exp(exponent + parameter("growth") * features["log_rounds"])
-                by_penalty[:, self._at["growth"]] = harm * features["log_rounds"]
+                total, slope = rounds(parameter("memory") * log_part, generation)
+                harm = of * np.exp(exponent) * total ** parameter("growth")
+                by_penalty[:, self._at["growth"]] = harm * np.log(total)
+                by_penalty[:, self._at["memory"]] = harm * parameter("growth") * log_part * slope / total
             else:
                 decay = f"decay.{regime}"
                 most = int(generation[of > 0].max())
@@ -180,15 +187,25 @@ class Synthetic(OfLevels):
         return Effect(log_tokens=(np.log(left), by_tokens), penalty=(penalty, by_penalty))
 
 
-def rounds(share: np.ndarray, generation: np.ndarray) -> np.ndarray:
-    """Σ_{j<n} s^j: how many generations' worth of text of models there is under `replace`, at most 1/(1 - s).
+def rounds(log_left: np.ndarray, generation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Σ_{j<n} e^(j·q) and its derivative by q: how many generations' worth of errors there are under `replace`.
 
-    >>> rounds(np.array([1.0, 0.5]), np.array([5.0, 3.0]))
-    array([5.  , 1.75])
+    Args:
+        log_left: q = m·log s, never above 0: log of what is left of an error after another generation, `(K, runs)`.
+        generation: n, `(runs,)`.
+
+    >>> rounds(np.log([[1.0, 0.5]]), np.array([5, 3]))[0]
+    array([[5.  , 1.75]])
     """
-    left = np.maximum(1.0 - share, 1e-300)
-    with np.errstate(divide="ignore"):
-        return np.where(left < 1e-9, generation, -np.expm1(generation * np.log1p(-left)) / left)
+    n, q = generation.astype(float), log_left
+    first = n * (n - 1.0) / 2.0
+    second = first * (2.0 * n - 1.0) / 3.0
+    near = np.abs(q) * n < _NEAR
+    apart = np.where(near, -1.0, q)
+    one, all_ = -np.expm1(apart), -np.expm1(n * apart)
+    slope = (all_ * np.exp(apart) - n * np.exp(n * apart) * one) / one**2
+    total = np.where(near, n + q * first + 0.5 * q**2 * second, all_ / one)
+    return total, np.where(near, first + q * second + 0.5 * q**2 * first**2, slope)
 
 
 def accumulated(decay: np.ndarray, generations: int) -> tuple[np.ndarray, np.ndarray]:
