@@ -2,26 +2,24 @@
 
 Two conventions let the checks treat terms that they have never seen: a parameter named `<optimum>_by_<column>` moves
 an optimum along with a column (zero holds it still), and a column that they don't know is positive, around 1. Terms of
-the mix are built for the domains a, b and c, terms of a category for the levels x, y and z.
+the mix are built for the domains a, b and c, terms of a category for the levels x, y and z, and for those that they
+know themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 
-from ..core.columns import level_of
+from ..core.columns import level_column
 from ..simulator.fitting import fit_law, weak_prior
 from ..simulator.laws import CORE, Effect, Features, Law, Reference, get_law, members, terms
 from ..simulator.predictor.textbook_parameters import rebase
+from ._law_runs import DOMAINS, LEVELS, runs
 
 __all__ = ["CHECKS", "DOMAINS", "build", "check_law", "law_names", "runs", "typical"]
 
-DOMAINS = ("a", "b", "c")
-"""Training domains that laws of the mix are built for."""
-LEVELS = ("x", "y", "z")
-"""Levels that terms of a category are built for."""
 STOCKS = {"unique_tokens.a": 3e9, "unique_tokens.b": 2e10}
 """Distinct tokens of two domains, which the runs of the checks repeat."""
 _MANY = 20  # with more parameters than this, the checks' runs have optima besides the true one further out
@@ -64,7 +62,18 @@ def _reads_mix(law: Law) -> bool:
 
 
 def _reads_more_of_levels(law: Law) -> bool:
-    return bool(law.levels) and bool(law.optional)
+    return bool(law.levels) and bool(_more_of_levels(law))
+
+
+def _more_of_levels(law: Law) -> list[str]:
+    """Columns that say more of levels: how strictly runs are of them, and the levels that terms know themselves."""
+    known = [
+        level_column(one, level)
+        for term in law.terms
+        for one, levels in term.further_levels.items()
+        for level in levels
+    ]
+    return [*law.optional, *known]
 
 
 def check_law(name: str) -> None:
@@ -115,56 +124,6 @@ def _touched(term_name: str) -> set[str]:
     theta = np.array([[p.mean for p in term.parameters]])
     effect: Effect = term.effect(theta, term.prepare(columns, Reference(centre)))
     return {name for name in ("params", "tokens") if getattr(effect, f"log_{name}") is not None}
-
-
-def runs(
-    names: Iterable[str],
-    n: int = 120,
-    seed: int = 0,
-    params: tuple[float, float] = (2e7, 5e9),
-    ratio: tuple[float, float] = (5, 300),
-) -> dict[str, np.ndarray]:
-    """A table that varies every column well beside params and tokens; half of the runs see their data once.
-
-    Args:
-        names: Columns to return.
-        n: Number of runs.
-        seed: Seed of what is drawn.
-        params: Range of parameters.
-        ratio: Range of tokens per parameter.
-
-    Returns:
-        Arrays `(n,)` by column.
-    """
-    rng = np.random.default_rng(seed)
-    size = _spread(rng, *params, n)
-    tokens = size * _spread(rng, *ratio, n)
-    epochs = np.where(rng.random(n) < 0.5, 1.0, _spread(rng, 1.0, 40, n))
-    known = {
-        "params": size,
-        "tokens": tokens,
-        "unique_tokens": tokens / epochs,
-        "num_experts": 2.0 ** rng.integers(0, 8, n),
-        "keep": np.random.default_rng(seed + 3).uniform(0.05, 1.0, n),
-        "lr": 1e-3 * np.exp(rng.normal(0, 1.2, n)),
-        "batch_tokens": 1e6 * np.exp(rng.normal(0, 1.2, n)),
-    }
-    shares = np.random.default_rng(seed + 1).dirichlet(np.ones(len(DOMAINS)), n).T
-    known |= {f"mix.{domain}": share for domain, share in zip(DOMAINS, shares, strict=True)}
-    has = np.random.default_rng(seed + 2).integers(0, len(LEVELS), n)
-    found = {}
-    for name in names:
-        level = level_of(name)
-        if level is not None:
-            found[name] = (has == LEVELS.index(level[1])).astype(float)
-        else:
-            found[name] = known[name] if name in known else np.exp(rng.normal(0, 1.0, n))
-    return found
-
-
-def _spread(rng: np.random.Generator, low: float, high: float, n: int) -> np.ndarray:
-    """Numbers `(n,)` spread evenly in the logarithm."""
-    return np.exp(rng.uniform(np.log(low), np.log(high), n))
 
 
 def _every_column(law: Law) -> tuple[str, ...]:
@@ -440,7 +399,7 @@ def gradient_where_domains_repeat(name: str) -> None:
 def gradient_with_what_says_more_of_levels(name: str) -> None:
     """The gradient is exact where runs state how strictly they are of their level, say."""
     law = build(name)
-    columns = runs((*_every_column(law), *law.optional), 60)
+    columns = runs((*_every_column(law), *_more_of_levels(law)), 60)
     reference = law.reference(columns)
     theta = typical(law, 4, seed=22, width=1.0)
     bare = law.prepare({key: columns[key] for key in _every_column(law)}, reference)

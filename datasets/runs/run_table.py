@@ -28,6 +28,7 @@ from . import histories
 from .cell_values import as_text, parse_cells
 from .checks.doubts import warn_of_doubts
 from .checks.mixes import normalise_mix
+from .checks.synthetic import check_synthetic
 from .column_names import likest_column, name_columns
 from .columns import is_standard, is_text
 from .derived_columns import complete
@@ -140,7 +141,7 @@ class RunTable:
         raw.tokenizer = None if tokenizer is None else checked_tokenizer(tokenizer)
         try:
             name_columns(raw, columns)
-            frame = normalise_mix(raw, parse_cells(raw))
+            frame = check_synthetic(raw, normalise_mix(raw, parse_cells(raw)))
         except (pa.ArrowException, UnicodeError) as error:  # text that isn't Unicode, cells of no type we know
             raise RunTableError(f"{raw.where}: can't be read ({str(error)[:200]}); expected numbers and text") from None
         frame = complete(raw, one_row_per_run(raw, frame))

@@ -43,9 +43,9 @@ def require(law: Law, observations: Observations, prior: LawPrior | None = None)
     _enough(observations)
     for column in law.member.uses:
         reason = constant_column(observations, column)
-        if reason and law.domains and prior is None:
+        if reason and law.alone and prior is None:
             raise FitError(f"law {law.name!r}: {reason}; take --law auto or --prior public, which say what it does")
-        if reason and not law.domains:
+        if reason and not law.alone:
             other = "tokens_only" if column == "params" else "params_only"
             raise FitError(f"law {law.name!r}: {reason}; take --law auto or --law {other}")
 
@@ -70,7 +70,8 @@ def require(law: Law, observations: Observations, prior: LawPrior | None = None)
 def candidates(observations: Observations, prior: LawPrior | None = None) -> tuple[list[str], dict[str, str]]:
     """Names of the applicable laws, the preferred one first, and the reason why each other term is left out.
 
-    Where the mix varies, a law with a prior may hold N or D at one value: the prior then says what they do.
+    Where the mix varies, or the share of synthetic text, a law with a prior may hold N or D at one value: the prior
+    then says what they do.
     """
     _enough(observations)
     groups, left_out = identifiable_terms(observations)
@@ -80,23 +81,23 @@ def candidates(observations: Observations, prior: LawPrior | None = None) -> tup
         if reason:
             constant[column] = reason
 
-    mixed = any(_reads_mix(group) for group in groups)
-    if constant and mixed and prior is None:
+    enough = any(_says_alone(group) for group in groups)
+    if constant and enough and prior is None:
         first = next(iter(constant.values()))
         why = f"{first}, and there is no prior to say what it does (--prior public)"
         for group in groups:
-            if _reads_mix(group):
+            if _says_alone(group):
                 left_out |= dict.fromkeys(group, why)
-        groups = [group for group in groups if not _reads_mix(group)]
-        mixed = False
-    if len(constant) == 2 and not mixed:
+        groups = [group for group in groups if not _says_alone(group)]
+        enough = False
+    if len(constant) == 2 and not enough:
         reasons = [reason for name, reason in left_out.items() if _reads_mix([name])]
         mix = f"; the mix varies, but {reasons[0]}" if reasons else ""
         raise FitError(f"nothing to fit a law on: {constant['params']}, and {constant['tokens']}{mix}")
 
     if not constant:
         cores = [name for name in ("general", "chinchilla", "kaplan") if name in members()]
-    elif mixed:
+    elif enough:
         cores = ["general"]
     else:
         cores = ["params_only" if "tokens" in constant else "tokens_only"]
@@ -106,7 +107,7 @@ def candidates(observations: Observations, prior: LawPrior | None = None) -> tup
     for core in cores:
         for one_of_each in product(*groups):
             names.append("+".join([core, *one_of_each]))
-    if not (constant and mixed):
+    if not (constant and enough):
         names += cores
     return list(dict.fromkeys(names)), left_out
 
@@ -155,6 +156,11 @@ def _rivals() -> list[list[str]]:
 def _reads_mix(group: Sequence[str]) -> bool:
     """Whether these rival terms read the shares of domains."""
     return terms()[group[0]].takes_domains
+
+
+def _says_alone(group: Sequence[str]) -> bool:
+    """Whether runs that all have one size and data can tell what these rival terms describe."""
+    return terms()[group[0]].alone or _reads_mix(group)
 
 
 def _reason(name: str, observations: Observations) -> str | None:

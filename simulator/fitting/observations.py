@@ -193,7 +193,7 @@ def law_columns() -> list[Column]:
     """
     read_by: dict[str, str] = {}
     for term in terms().values():
-        names = [*getattr(term, "columns", ()), *term.optional]
+        names = [*getattr(term, "columns", ()), *term.optional, *term.further_levels]
         if term.category is not None:
             names.append(term.category)
         for name in names:

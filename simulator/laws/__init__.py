@@ -16,6 +16,8 @@ from ._term import (
     stock_column,
     varying_domains,
 )
+from .strategies._of_levels import OfLevels
+from .strategies.synthetic import Synthetic
 from .strategies.variant import Variant
 
 __all__ = [
@@ -33,8 +35,10 @@ __all__ = [
     "Law",
     "Levels",
     "Member",
+    "OfLevels",
     "Parameter",
     "Reference",
+    "Synthetic",
     "Term",
     "Variant",
     "build_term",

@@ -126,7 +126,17 @@ class Law:
     @property
     def levels(self) -> dict[str, tuple[str, ...]]:
         """The levels of each category that the law tells apart, by the category's column."""
-        return {term.category: term.levels for term in self.terms if term.category is not None}
+        found: dict[str, tuple[str, ...]] = {}
+        for term in self.terms:
+            if term.category is not None:
+                found[term.category] = term.levels
+            found |= term.further_levels
+        return found
+
+    @property
+    def alone(self) -> bool:
+        """Whether runs that all have one size and data can tell something of it, such as what domains are worth."""
+        return any(term.alone or term.domains for term in self.terms)
 
     @property
     def places(self) -> list[tuple[Term, slice]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 
@@ -78,6 +79,11 @@ class Term(ABC):
     """True if the term has parameters and columns for each of the training `domains` that it is built from."""
     category: str | None = None
     """The column of the category for whose `levels` the term has parameters and columns; None for most terms."""
+    further_levels: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    """Levels that it tells apart of categories beside its own, by the category's column: it knows their meaning, so it
+    has them whether or not a run does."""
+    alone: bool = False
+    """True if runs that all have one size and data can tell what it describes."""
     describes: str = ""
     """What the term describes; of the terms that describe the same thing at most one enters a law. Empty: itself."""
     rank: int = 50

@@ -1,7 +1,7 @@
 """Categories at prediction: the levels that a fitted law tells apart, and those that no fitted run had.
 
-A law that has learned how far levels of a category are apart (`Variant`) answers a level that no run had: the centre is
-that of the baseline, and what levels differ by is added to the interval.
+A law that has learned how far levels of a category are apart (`OfLevels`) answers a level that no run had: the centre
+is that of the baseline, and what levels differ by is added to the interval.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ...core.columns import level_column, level_of
 from ...core.errors import InputError
 from ...core.units import shown
 from ..fitting import Fit
-from ..laws import Columns, Variant
+from ..laws import Columns, OfLevels
 
 if TYPE_CHECKING:
     from ...datasets.runs.run_table import RunTable
@@ -37,12 +37,13 @@ def check_levels(fit: Fit, columns: Columns) -> Columns:
     """
     complete = dict(columns)
     n = len(columns["params"])
+    meant = {category for term in fit.law.terms for category in term.further_levels}
     for category, levels in fit.law.levels.items():
         names = [level_column(category, level) for level in levels]
         complete |= {name: np.zeros(n) for name in names if name not in columns}
-        known = f"the fitted runs had {', '.join(shown(level) for level in levels)}"
+        known = f"{'it is one of' if category in meant else 'the fitted runs had'} {', '.join(map(shown, levels))}"
         for level, has in _unknown(fit, category, columns).items():
-            term = _variant(fit, category)
+            term = _of_levels(fit, category)
             if term is None or len(term.variants) < _FEWEST_VARIANTS:
                 raise InputError(f"{category}: got {shown(level)}; {known}, so this predictor can't say what it does")
             baseline = level_column(category, term.baseline)
@@ -78,7 +79,7 @@ def error_of_new_levels(fit: Fit, columns: Columns) -> np.ndarray:
 def _error_of(fit: Fit, category: str, columns: Columns, level: str, has: np.ndarray) -> np.ndarray:
     """The same for one new level, `(kinds of effect, n)`; `has: (n,)`, which runs have it."""
     term, place = next((term, place) for term, place in fit.law.places if term.category == category)
-    assert isinstance(term, Variant)
+    assert isinstance(term, OfLevels)
     stand_in = term.variants[0]
     columns = dict(columns)
     columns |= {level_column(category, other): np.zeros(len(has)) for other in (*term.levels, level)}
@@ -100,14 +101,15 @@ def _unknown(fit: Fit, category: str, columns: Columns) -> dict[str, np.ndarray]
     found = {}
     for name, values in columns.items():
         named = level_of(name)
-        if named is not None and named[0] == category and name not in fit.law.columns and np.any(values):
+        known = fit.law.levels[category]
+        if named is not None and named[0] == category and named[1] not in known and np.any(values):
             found[named[1]] = np.asarray(values) != 0.0
     return found
 
 
-def _variant(fit: Fit, category: str) -> Variant | None:
+def _of_levels(fit: Fit, category: str) -> OfLevels | None:
     """The term that knows how far a category's levels are apart; None where another kind of term reads it."""
-    return next((term for term in fit.law.terms if term.category == category and isinstance(term, Variant)), None)
+    return next((term for term in fit.law.terms if term.category == category and isinstance(term, OfLevels)), None)
 
 
 def runs_by_level(table: RunTable, categories: Iterable[str], further: Iterable[str] = ()) -> dict[str, Any]:

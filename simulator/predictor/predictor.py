@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from typing_extensions import override
 
+from ...core.columns import level_of
 from ...core.errors import DataWarning, FitError, UsageError
 from ...core.processors import usable_cores
 from ...core.progress import Progress
@@ -349,8 +350,9 @@ def _runs_by_level(table: RunTable, models: Mapping[str, LossModel]) -> dict[str
     for target, model in models.items():
         for term in model.fit.law.terms:
             if term.category is not None and term.category not in found:
-                further = [name for name in term.optional if name in model.fit.reference.values]
-                found |= runs_by_level(table.fit_rows(target), [term.category], further)
+                further = [name for name in term.columns if level_of(name) is None]
+                further += [name for name in term.optional if name in model.fit.reference.values]
+                found |= runs_by_level(table.fit_rows(target), [term.category, *term.further_levels], further)
     return found
 
 

@@ -25,14 +25,14 @@ def undecided_notes(
     []
     """
     found = []
-    first = {one.category: one.level for one in of_plans[0]}
+    first = {one.category: one.what for one in of_plans[0]}
     for name, own, difference in zip(names[1:], of_plans[1:], differences[1:], strict=True):
-        levels = {one.category: one.level for one in own}
+        levels = {one.category: one.what for one in own}
         if levels == first or difference is None or difference.verdict != "undecided":
             continue
-        baselines = {one.category: one.baseline for one in [*own, *of_plans[0]]}
+        baselines = {one.category: shown(one.baseline) for one in [*own, *of_plans[0]]}
         differ = [
-            f"{category} ({shown(levels.get(category, baseline))} here, {shown(first.get(category, baseline))} there)"
+            f"{category} ({levels.get(category, baseline)} here, {first.get(category, baseline)} there)"
             for category, baseline in baselines.items()
             if levels.get(category) != first.get(category)
         ]

@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from ....core.columns import level_column, level_of
+from ....core.columns import level_column
 from ....core.quantity import Difference
 from ....core.units import format_count, shown
-from ....datasets.runs.columns import columns as run_table_columns
 from ...config.run_config import RunConfig
-from ...laws import Columns, Variant
+from ...laws import Columns, OfLevels, Synthetic, Variant
 from ...predictor.predictor import Predictor
 from ..law_inputs import planned_loss, split_columns
+from .levels import level_stated, place_of, runs_behind, shares_shown, side_by_side
+from .synthetic import setting_of, synthetic_doubts, without_synthetic
 
 __all__ = ["Strategy", "strategies"]
 
@@ -59,6 +60,8 @@ class Strategy:
     """The loss of the plan minus that of the same plan at the baseline, nats; neither run's own luck is part of it."""
     share_of_variance: float
     """Of the variance of the log loss of the forecast, what is open of the level's effect."""
+    setting: str = ""
+    """What else of it matters, such as the share of synthetic text, in a few words."""
     doubts: tuple[str, ...] = ()
     """What is to be known of the level and of how strict it is, in plain sentences."""
 
@@ -77,7 +80,7 @@ class Strategy:
         """All of this in one sentence."""
         low, high = self.difference.intervals[0.9]
         said = [
-            f"{self.place}: {shown(self.level)} {self._rests_on()}",
+            f"{self.place}: {self.what}{',' if self.setting else ''} {self._rests_on()}",
             f"{_signed(self.difference.median)} nats against {shown(self.baseline)} (90 %: {low:+.3f} to {high:+.3f}): "
             f"{self.verdict}, {100 * self.share_of_variance:.0f} % of the interval's variance",
         ]
@@ -87,6 +90,11 @@ class Strategy:
                 "(arXiv:2603.06603)"
             )
         return "; ".join(said)
+
+    @property
+    def what(self) -> str:
+        """The level, and what else of it matters."""
+        return f"{shown(self.level)}, {self.setting}" if self.setting else shown(self.level)
 
     def _rests_on(self) -> str:
         """From which runs it is known, and how far beyond them the plan is."""
@@ -100,7 +108,11 @@ class Strategy:
         said += f" {self.runs['runs']} runs of {sizes}"
         more = [] if seeds is None else [f"{seeds} seed{'' if seeds == 1 else 's'}"]
         if keep is not None:
-            more.append(f"keeping {_shares(keep)}")
+            more.append(f"keeping {shares_shown(keep)}")
+        if "synthetic_share" in self.runs:
+            more.append(f"synthetic shares {shares_shown(self.runs['synthetic_share'])}")
+        if "generation" in self.runs:
+            more.append(f"generations {shares_shown(self.runs['generation'])}")
         said += f" ({', '.join(more)})" if more else ""
         beyond = [
             f"{decades:.2g} decades of {_IN_WORDS[name]}"
@@ -124,6 +136,7 @@ class Strategy:
             "verdict": self.verdict,
             "share_of_variance": self.share_of_variance,
             "lower_bound": self.lower_bound,
+            "setting": self.setting,
             "sentence": self.sentence,
         }
 
@@ -138,61 +151,75 @@ def strategies(config: RunConfig, predictor: Predictor, target: str, columns: Co
         columns: What `run_columns` made of the plan, `(1,)` each.
     """
     parts = list(predictor.parts(target).values())
-    terms = {term.category: term for model in parts for term in model.fit.law.terms if isinstance(term, Variant)}
+    terms = {term.category: term for model in parts for term in model.fit.law.terms if isinstance(term, OfLevels)}
     found = []
     for category, term in terms.items():
-        level = _level(category, columns)
-        if level is not None and level != term.baseline:
-            found.append(_strategy(config, predictor, target, columns, term, level))
+        level = level_stated(category, columns)
+        if level is None or level == term.baseline:
+            continue
+        runs = runs_behind(predictor, term, level)
+        if isinstance(term, Synthetic):
+            plain, setting = without_synthetic(config, predictor), setting_of(columns)
+            doubts = synthetic_doubts(predictor, columns, runs)
+        elif isinstance(term, Variant):
+            plain, setting = dict(columns), ""
+            plain[level_column(str(category), level)] = np.zeros(1)
+            plain[level_column(str(category), term.baseline)] = np.ones(1)
+            doubts = _doubts_of_strictness(predictor, target, term, level, columns, runs)
+        else:
+            continue
+        both = side_by_side(plain, columns)
+        one = _strategy(config, predictor, target, both, term, level, runs)
+        found.append(replace(one, setting=setting, doubts=(*_doubts_of_new_level(term, level), *doubts)))
     return tuple(found)
 
 
-def _level(category: str | None, columns: Columns) -> str | None:
-    """The level of a single run, `(1,)` each."""
-    named = [level_of(name) for name, values in columns.items() if level_of(name) is not None and values[0] == 1.0]
-    return next((one[1] for one in named if one is not None and one[0] == category), None)
-
-
 def _strategy(
-    config: RunConfig, predictor: Predictor, target: str, columns: Columns, term: Variant, level: str
+    config: RunConfig,
+    predictor: Predictor,
+    target: str,
+    both: Columns,
+    term: OfLevels,
+    level: str,
+    runs: Mapping[str, Any] | None,
 ) -> Strategy:
+    """What a level is worth: `both` is the plan at the baseline, then the plan, `(2,)` each."""
     category = str(term.category)
-    both = {name: np.repeat(values, 2) for name, values in columns.items()}
-    both[level_column(category, level)] = np.array([0.0, 1.0])
-    both[level_column(category, term.baseline)] = np.array([1.0, 0.0])
     prediction = planned_loss(config, predictor, target, both, joint=True)
     of_level = float(np.mean([model.sd_between(split_columns(both)[0]) for model in predictor.parts(target).values()]))
     # of the mean of several targets their errors count as shared
     difference = replace(prediction.difference(1), scale_nats=float(prediction.loss_nats[1]) * of_level)
-    runs = _runs(predictor, term, level)
     return Strategy(
         category=category,
-        place=_place(category),
+        place=place_of(category),
         level=level,
         baseline=term.baseline,
         known=level in term.levels,
         known_levels=term.levels,
         runs=runs,
-        beyond_decades={} if runs is None else {name: _decades(columns[name], runs[name]) for name in _IN_WORDS},
+        beyond_decades={} if runs is None else {name: _decades(both[name][1:], runs[name]) for name in _IN_WORDS},
         difference=difference.summary(),
         share_of_variance=min(1.0, (of_level / float(prediction.scale[1])) ** 2),
-        doubts=tuple(_doubts(predictor, target, term, level, columns, runs)),
     )
 
 
-def _doubts(
-    predictor: Predictor, target: str, term: Variant, level: str, columns: Columns, runs: Mapping[str, Any] | None
-) -> Iterator[str]:
-    """What is to be known of the level and of how strict it is."""
+def _doubts_of_new_level(term: OfLevels, level: str) -> Iterator[str]:
+    """That no fitted run had a level."""
     if level not in term.levels:
         known = ", ".join(shown(one) for one in term.levels)
         yield (
-            f"{_place(str(term.category))}: no fitted run had {shown(level)}, so it counts as {shown(term.baseline)}, "
-            f"with what levels differ by in the interval; known are {known}"
+            f"{place_of(str(term.category))}: no fitted run had {shown(level)}, so it counts as "
+            f"{shown(term.baseline)}, with what levels differ by in the interval; known are {known}"
         )
+
+
+def _doubts_of_strictness(
+    predictor: Predictor, target: str, term: Variant, level: str, columns: Columns, runs: Mapping[str, Any] | None
+) -> Iterator[str]:
+    """What is to be known of how strict a level is."""
     if term.strictness is None or term.strictness not in columns:
         return
-    share, where = float(columns[term.strictness][0]), _place(term.strictness)
+    share, where = float(columns[term.strictness][0]), place_of(term.strictness)
     read = all(term.strictness in model.fit.reference.values for model in predictor.parts(target).values())
     ends = (runs or {}).get(term.strictness)
     if not read and share < 1.0:
@@ -200,31 +227,7 @@ def _doubts(
     elif read and share == 1.0:
         yield f"{where}: is 1, so {shown(level)} changes nothing; expected the share that it keeps, below 1"
     elif read and ends is not None and not ends[0] - _WHOLE_DOCUMENTS <= share <= ends[1] + _WHOLE_DOCUMENTS:
-        yield f"{where}: {share:g} lies outside the runs of {shown(level)}, {_shares(ends)}"
-
-
-def _place(column: str) -> str:
-    """Where a plan states a column; of the kind of something the section."""
-    return (run_table_columns()[column].place or column).removesuffix(".kind")
-
-
-def _runs(predictor: Predictor, term: Variant, level: str) -> Mapping[str, Any] | None:
-    """The runs behind a level, or behind all but the baseline for a new one; None where the predictor doesn't say."""
-    facts: Any = predictor.about.get("levels")
-    of_category = facts.get(term.category) if isinstance(facts, Mapping) else None
-    if not isinstance(of_category, Mapping):
-        return None
-    if level in of_category:
-        return of_category[level]
-    every = [of_category[one] for one in term.variants if one in of_category]
-    if not every:
-        return None
-    merged: dict[str, Any] = {"runs": sum(one["runs"] for one in every)}
-    for name in {name for one in every for name in one} - {"runs", "seeds"}:
-        ends = [one[name] for one in every if name in one]
-        merged[name] = [min(low for low, _ in ends), max(high for _, high in ends)]
-    seeds = [one["seeds"] for one in every if "seeds" in one]
-    return merged | ({"seeds": max(seeds)} if seeds else {})
+        yield f"{where}: {share:g} lies outside the runs of {shown(level)}, {shares_shown(ends)}"
 
 
 def _decades(values: np.ndarray, ends: Sequence[float]) -> float:
@@ -235,11 +238,6 @@ def _decades(values: np.ndarray, ends: Sequence[float]) -> float:
 def _signed(nats: float) -> str:
     """Nats with their sign, which what is nothing has none of."""
     return f"{nats:+.3f}" if round(nats, 3) else "0.000"
-
-
-def _shares(ends: Sequence[float]) -> str:
-    low, high = (f"{end:.2g}" for end in ends)
-    return high if low == high else f"{low} to {high}"
 
 
 def _span(ends: Sequence[float]) -> str:

@@ -8,21 +8,18 @@ Offset, slope and floor are apart, since an intervention may move the floor one 
 gains most on a small budget gains least on a large one (Goyal et al. 2024, arXiv 2404.07177). c is 1, or says how
 strict the level is in this run.
 
-Each of the five kinds of effect is τ·z_v with z_v ~ N(0, 1): the levels share its spread τ, which is learned
-(`Term.spreads`). So few runs of a level say what they can, a slope that they leave open is as wide as slopes are, and
-a level that no run had lies where levels lie.
+Each of the five kinds of effect is τ·z_v, see `OfLevels`: a slope that a level's runs leave open is as wide as slopes
+are.
 """
 
 from __future__ import annotations
-
-import math
-from collections.abc import Sequence
 
 import numpy as np
 from typing_extensions import override
 
 from .._registry import register_term
-from .._term import Effect, Parameter, Term, need
+from .._term import Effect, Parameter, need
+from ._of_levels import OfLevels
 
 _PARAMS, _PARAMS_SLOPE, _TOKENS, _TOKENS_SLOPE, _FLOOR = range(5)
 KINDS = ("params", "params_by_params", "tokens", "tokens_by_tokens", "floor")
@@ -33,12 +30,11 @@ _USUAL_SPREAD = (0.2, 0.05, 0.4, 0.05, 0.01)
 2308.12284), 1.5 times (QuRating, 2402.09739), up to 3.3 times (Ask-LLM, 2402.09668): .2, .4 and 1.2 in log tokens.
 Hyena needs 20 % less compute than a transformer (2302.10866): .2. Slopes are per e-fold; one of .05 undoes an offset of
 .35 in three decades."""
-_SPREAD_LOG_SD = 0.8
 _FEWEST_RUNS = 3
 """Of each of two levels at least."""
 
 
-class Variant(Term):
+class Variant(OfLevels):
     """The effects of a category's levels. A subclass names category, baseline and what says how strict a run is.
 
     >>> term = Selection(levels=("none", "dedup", "judge"))
@@ -47,37 +43,17 @@ class Variant(Term):
     """
 
     rank = 60
-    usual_baseline: str
-    """The level without an effect, where some run has it; else the first one is."""
+    kinds = KINDS
+    usual_spread = _USUAL_SPREAD
     strictness: str | None = None
     """The column with the share that a level leaves, 1 to 0: c = 1 - share^s with s fitted. A run that doesn't say has
     c = 1, as all have where no fitted run of a level says less than 1."""
 
-    def __init__(self, domains: Sequence[str] = (), levels: Sequence[str] = ()) -> None:
-        super().__init__(domains, levels)
-        self.baseline = self.usual_baseline if self.usual_baseline in self.levels else self.levels[0]
-        self.variants = tuple(level for level in self.levels if level != self.baseline)
-        shared = [
-            Parameter(f"{self.name}_log_spread_{kind}", math.log(usual), _SPREAD_LOG_SD, -12.0, 1.0)
-            for kind, usual in zip(KINDS, _USUAL_SPREAD, strict=True)
-        ]
-        if self.strictness is not None:
-            shared.append(Parameter(f"{self.name}_log_strictness", 0.0, 0.7, -3.0, 3.0))
-        own = [
-            Parameter(f"{self.name}_{kind}.{level}", 0.0, 1.0, -8.0, 8.0) for level in self.variants for kind in KINDS
-        ]
-        self._first = len(shared)
-        self.parameters = (*shared, *own)
-        self.spreads = tuple((kind, self._places(kind)) for kind in range(len(KINDS)))
-
-    def _places(self, kind: int) -> tuple[int, ...]:
-        """Where the z of a kind stand among the parameters, level by level."""
-        return tuple(range(self._first + kind, len(self.parameters), len(KINDS)))
-
-    def effects_of(self, level: str) -> slice:
-        """Where the z of a level stand among the parameters, in the order of KINDS; ValueError for the baseline."""
-        start = self._first + self.variants.index(level) * len(KINDS)
-        return slice(start, start + len(KINDS))
+    @override
+    def further_parameters(self):
+        if self.strictness is None:
+            return ()
+        return (Parameter(f"{self.name}_log_strictness", 0.0, 0.7, -3.0, 3.0),)
 
     @override
     def identifiable(self, columns):
@@ -119,7 +95,7 @@ class Variant(Term):
         for offset, slope, by in ((_PARAMS, _PARAMS_SLOPE, x), (_TOKENS, _TOKENS_SLOPE, t)):
             # τ·z grows by τ'·z'·by
             factor = np.exp(theta[:, slope] - theta[:, offset])[:, None] * by
-            moved[:, self._places(offset)] += theta[:, self._places(slope)] * factor
+            moved[:, self.places_of(offset)] += theta[:, self.places_of(slope)] * factor
         return moved
 
     @override
@@ -146,7 +122,7 @@ class Variant(Term):
         value = np.zeros((len(theta), len(has)))
         grad = np.zeros((len(theta), len(self.parameters), len(has)))
         for kind, factor in kinds.items():
-            places = list(self._places(kind))
+            places = list(self.places_of(kind))
             spread = np.exp(theta[:, kind, None])
             part = spread * (theta[:, places] @ has.T) * factor
             value += part

@@ -1,0 +1,238 @@
+"""Text that models wrote: how much the loss rises with its share, its generation and what a generation is trained on.
+
+Generation n is trained on text of generation n - 1, generation 0 on real text. With s the synthetic share of the
+training tokens and x = log N/N₀, the loss rises, as a share of the loss level at the reference point, by
+
+    replace       c·s^p·(Σ_{j<n} s^(m·j))^ν                                         s = 1 - r, r the real share
+    accumulate, accumulate_fixed, subsample        c'·(s·(n + 1)/n)^p·Σ_{j≤n} j^-κ     with c' and κ of each
+
+times (N/N₀)^a and exp(τ·z_g) for generator g. What is synthetic counts as training tokens worth e^ω each,
+log D_eff += log(1 - s + s·e^ω): ω may be above 0. `fresh` text, and all that isn't synthetic, has no effect.
+
+How accumulation ends is left to the runs: the sum is bounded for κ > 1 only. κ = 2 is the bound of linear regression,
+π²/6 (Gerstgrasser et al. 2024, arXiv 2404.01413); near .8 it follows log(1 + n)/log 2 within 1 % over five generations
+and 5 % over fifteen, as n-grams and small transformers did. ν = 1 is linear regression under `replace` (same source).
+What an earlier generation got wrong is thinned out by s each time: m = 1 for errors that cost in proportion, m = 2 for
+small ones, whose cost is quadratic. Chains of 5-grams with r = .1 and .5 level off sooner than m = 1 says.
+A chain that accumulates has s = n/(n + 1) by itself; a corpus with another share is taken as one of the same
+generation that was thinned out, by the same power p as under `replace`.
+
+Larger models: the rise is in nats, alike at every size and length, but for (N/N₀)^a. In regression larger models suffer
+more up to the interpolation threshold and less beyond it, and a share of 1 % can be enough to stop scaling (Dohmatob et
+al. 2024, arXiv 2410.04840); so a is 0 with an open sign, which widens what is said far beyond the fitted sizes.
+
+Differences between generators are in c alone: a `Variant` of the same category would count them twice.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+import numpy as np
+from typing_extensions import override
+
+from .._registry import register_term
+from .._term import Effect, Parameter, need
+from ._of_levels import OfLevels
+
+_REPLACE = "replace"
+_ACCUMULATING = ("accumulate", "accumulate_fixed", "subsample")
+_UNHARMED = ("real", "fresh")
+_MOST_GENERATIONS = 1000
+"""More count as so many."""
+_NEAR = 1e-4
+"""Below, a sum is a polynomial: the closed form is 0/0 at real share 0."""
+_FEWEST_RUNS = 3
+"""With synthetic text."""
+
+# Of the loss level, from two measurements: 5-grams of 206 kB (1.50 nats) .145, transformers of 52k parameters on .41M
+# tokens (2.1 nats) .15 under replace; .064 and .07 where half of the first corpus stays real.
+_HARM_REPLACE, _HARM_ACCUMULATING, _HARM_LOG_SD = 0.08, 0.04, 0.7
+_SHARE_POWER = (0.5, 0.25)  # 5-grams: .48
+_GROWTH = (0.7, 0.25)  # 5-grams .86, transformers about .5, linear regression 1
+_MEMORY = (1.5, 0.4)  # 1 to 2, see above
+_DECAY = (1.0, 0.4)  # on the border of what is bounded; 5-grams and transformers about .8, linear regression at most 2
+_LOG_WORTH_SD = 0.5
+_BY_PARAMS_SD = 0.08  # per e-fold: four decades are half as much or twice as much, at one sd
+
+
+@register_term("synthetic")
+class Synthetic(OfLevels):
+    """What synthetic text does, by its share, generation, regime and generator.
+
+    >>> term = Synthetic(levels=("none", "ngram", "self"))
+    >>> [one.name for one in term.parameters][:3]
+    ['synthetic_log_spread_harm', 'synthetic_log_harm.replace', 'synthetic_log_harm.accumulate']
+    """
+
+    category = "generator"
+    columns = ("synthetic_share", "generation")
+    further_levels = MappingProxyType({"regime": ("real", _REPLACE, *_ACCUMULATING, "fresh")})
+    rank = 61
+    alone = True
+    usual_baseline = "none"
+    kinds = ("harm",)
+    usual_spread = (0.5,)
+    fewest_variants = 2
+
+    def __init__(self, domains=(), levels=()):
+        super().__init__(domains, levels)
+        self.columns = (*self.columns, *type(self).columns)
+        names = [parameter.name.removeprefix("synthetic_") for parameter in self.parameters]
+        self._at = {name: place for place, name in enumerate(names)}
+        self._of_level = slice(self._first, len(names))
+
+    @override
+    def further_parameters(self):
+        harms = {_REPLACE: _HARM_REPLACE, **dict.fromkeys(_ACCUMULATING, _HARM_ACCUMULATING)}
+        return [
+            *(Parameter(f"synthetic_log_harm.{q}", np.log(c), _HARM_LOG_SD, -14.0, 3.0) for q, c in harms.items()),
+            Parameter("synthetic_share_power", *_SHARE_POWER, 0.0, 4.0),
+            Parameter("synthetic_growth", *_GROWTH, 0.0, 2.5),
+            Parameter("synthetic_memory", *_MEMORY, 0.05, 8.0),
+            *(Parameter(f"synthetic_decay.{q}", *_DECAY, 0.0, 4.0) for q in _ACCUMULATING),
+            Parameter("synthetic_log_worth", 0.0, _LOG_WORTH_SD, -8.0, 3.0),
+            Parameter("synthetic_harm_by_params", 0.0, _BY_PARAMS_SD, -1.0, 1.0),
+        ]
+
+    @override
+    def identifiable(self, columns):
+        reason = self.absent(columns)
+        if reason is not None:
+            return reason
+        share = np.asarray(columns["synthetic_share"])
+        harmed = _by_regime(columns).any(axis=1)
+        if harmed.sum() < _FEWEST_RUNS:
+            return (
+                f"column 'synthetic_share': {int(harmed.sum())} runs have synthetic text of generation 1 or later "
+                f"(regime other than {' and '.join(_UNHARMED)}); {_FEWEST_RUNS} are needed"
+            )
+        if harmed.all():
+            return (
+                f"column 'synthetic_share': every run has synthetic text, {share.min():.3g} or more; one must have none"
+            )
+        return None
+
+    @override
+    def prepare(self, columns, reference):
+        of = _by_regime(columns)
+        harmed = of.any(axis=1)
+        share = np.where(harmed, _share(columns), 0.0)
+        generation = np.where(harmed, _generation(columns), 1.0)
+        log_share = np.log(np.where(harmed, share, 1.0))
+        has = [np.asarray(columns[f"generator={level}"], dtype=float) for level in self.variants]
+        return {
+            "x": np.log(need(columns, "params")) - reference.log("params"),
+            "of": of.astype(float),
+            "share": share,
+            "log_share": log_share,
+            "log_beside_usual": log_share - np.log(generation / (generation + 1.0)),
+            "generation": generation,
+            "has": np.array(has).reshape(len(has), len(share)).T,
+        }
+
+    @override
+    def rebase(self, theta, x, t, level):
+        moved = theta.copy()
+        by_size = theta[:, self._at["harm_by_params"]] * x
+        for regime in (_REPLACE, *_ACCUMULATING):
+            moved[:, self._at[f"log_harm.{regime}"]] += by_size - level  # harm is a share of the level
+        return moved
+
+    @override
+    def effect(self, theta, features):
+        def parameter(name):
+            return theta[:, self._at[name], None]
+
+        share, generation = features["share"], features["generation"].astype(int)
+        size = (len(theta), len(self.parameters), len(share))
+        by_penalty, by_tokens = np.zeros(size), np.zeros(size)
+
+        common = parameter("harm_by_params") * features["x"]
+        if self.kinds:
+            spread = np.exp(theta[:, :1])
+            of_generator = spread * (theta[:, self._of_level] @ features["has"].T)
+            common = common + of_generator
+        penalty = np.zeros((len(theta), len(share)))
+        for at, regime in enumerate((_REPLACE, *_ACCUMULATING)):
+            of = features["of"][:, at]
+            if not of.any():
+                continue
+            exponent = parameter(f"log_harm.{regime}") + common
+            log_part = features["log_share" if regime == _REPLACE else "log_beside_usual"]
+            exponent = exponent + parameter("share_power") * log_part
+            if regime == _REPLACE:
+                total, slope = rounds(parameter("memory") * log_part, generation)
+                harm = of * np.exp(exponent) * total ** parameter("growth")
+                by_penalty[:, self._at["growth"]] = harm * np.log(total)
+                by_penalty[:, self._at["memory"]] = harm * parameter("growth") * log_part * slope / total
+            else:
+                decay = f"decay.{regime}"
+                most = int(generation[of > 0].max())
+                total, slope = accumulated(theta[:, self._at[decay]], most)
+                place = np.minimum(generation, most) - 1
+                harm = of * np.exp(exponent) * total[:, place]
+                by_penalty[:, self._at[decay]] = of * np.exp(exponent) * slope[:, place]
+            by_penalty[:, self._at[f"log_harm.{regime}"]] = harm
+            by_penalty[:, self._at["share_power"]] += harm * log_part
+            penalty += harm
+        by_penalty[:, self._at["harm_by_params"]] = penalty * features["x"]
+        if self.kinds:
+            by_penalty[:, 0] = penalty * of_generator
+            by_penalty[:, self._of_level] = (penalty * spread)[:, None] * features["has"].T
+
+        worth = np.exp(parameter("log_worth"))
+        left = 1.0 + share * (worth - 1.0)
+        by_tokens[:, self._at["log_worth"]] = share * worth / left
+        return Effect(log_tokens=(np.log(left), by_tokens), penalty=(penalty, by_penalty))
+
+
+def rounds(log_left: np.ndarray, generation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Σ_{j<n} e^(j·q) and its derivative by q: how many generations' worth of errors there are under `replace`.
+
+    Args:
+        log_left: q = m·log s, never above 0: log of what is left of an error after another generation, `(K, runs)`.
+        generation: n, `(runs,)`.
+
+    >>> rounds(np.log([[1.0, 0.5]]), np.array([5, 3]))[0]
+    array([[5.  , 1.75]])
+    """
+    n, q = generation.astype(float), log_left
+    first = n * (n - 1.0) / 2.0
+    second = first * (2.0 * n - 1.0) / 3.0
+    near = np.abs(q) * n < _NEAR
+    apart = np.where(near, -1.0, q)
+    one, all_ = -np.expm1(apart), -np.expm1(n * apart)
+    slope = (all_ * np.exp(apart) - n * np.exp(n * apart) * one) / one**2
+    total = np.where(near, n + q * first + 0.5 * q**2 * second, all_ / one)
+    return total, np.where(near, first + q * second + 0.5 * q**2 * first**2, slope)
+
+
+def accumulated(decay: np.ndarray, generations: int) -> tuple[np.ndarray, np.ndarray]:
+    """Σ_{j≤n} j^-κ for n = 1 … `generations`, and its derivative by κ; both `(K, generations)`. `decay: (K,)` is κ.
+
+    >>> accumulated(np.array([0.0, 2.0]), 3)[0].round(3)
+    array([[1.   , 2.   , 3.   ],
+           [1.   , 1.25 , 1.361]])
+    """
+    log_j = np.log(np.arange(1.0, generations + 1.0))
+    part = np.exp(-decay[:, None] * log_j)
+    return part.cumsum(axis=1), (-log_j * part).cumsum(axis=1)
+
+
+def _share(columns) -> np.ndarray:
+    return np.clip(np.asarray(columns["synthetic_share"], dtype=float), 0.0, 1.0)
+
+
+def _generation(columns) -> np.ndarray:
+    return np.clip(np.rint(np.asarray(columns["generation"], dtype=float)), 0.0, _MOST_GENERATIONS)
+
+
+def _by_regime(columns) -> np.ndarray:
+    """Which runs have synthetic text, under each regime that harms, `(n, 4)`; runs that state no regime replace."""
+    harmed = (_share(columns) > 0) & (_generation(columns) >= 1)
+    if not any(name.startswith("regime=") for name in columns):
+        return np.stack([harmed, *([np.zeros_like(harmed)] * len(_ACCUMULATING))], axis=1)
+    none = np.zeros(len(harmed))
+    found = [np.asarray(columns.get(f"regime={regime}", none)) == 1.0 for regime in (_REPLACE, *_ACCUMULATING)]
+    return np.stack(found, axis=1) & harmed[:, None]
