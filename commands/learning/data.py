@@ -14,6 +14,7 @@ from .._shared import command_again, json_option, log_json_option, progress_bar,
 
 if TYPE_CHECKING:
     from ...datasets.selection.derived.result import Derived
+    from ...datasets.watermark.detection import Detector
 
 
 @click.group()
@@ -31,8 +32,15 @@ def data() -> None:
 @data.command()
 @click.argument("corpora", metavar="CORPORA")
 @click.option("--tokenizer", metavar="FILE", help="Count bytes per token with this tokenizer.json.")
+@click.option(
+    "--watermark",
+    "watermarks",
+    multiple=True,
+    metavar="FILE",
+    help="Also count documents that carry the watermark of this file (key: ..., of bytes); may be repeated.",
+)
 @json_option
-def inspect(corpora: str, tokenizer: str | None, as_json: bool) -> None:
+def inspect(corpora: str, tokenizer: str | None, watermarks: tuple[str, ...], as_json: bool) -> None:
     """Read every document once: counts, bytes, copies, leaks into the validation split, figures of quality.
 
     CORPORA is a YAML file that names domains and where their text is (JSON lines, Parquet, text; .gz, .zst).
@@ -40,15 +48,20 @@ def inspect(corpora: str, tokenizer: str | None, as_json: bool) -> None:
     \b
     Example:  simulate data inspect corpora.yaml
               simulate data inspect corpora.yaml --tokenizer tokenizer.json
+              simulate data inspect corpora.yaml --watermark mark.yaml
     """
     from ...datasets.corpus.corpus import Corpus
     from ...datasets.corpus.quality import inspect as inspect_corpus
+    from ...datasets.watermark.inspection import marks_by_domain
 
     corpus = Corpus.load(corpora)
     counter = None if tokenizer is None else _counter(tokenizer)
+    detector = None if not watermarks else _detector(watermarks)
     with progress_bar("reading") as step:
         report = inspect_corpus(corpus, progress=step, tokenizer=counter)
-    show(as_json, report.to_dict(), lambda: _tables().inspect_view(report))
+        marked = None if detector is None else marks_by_domain(corpus, detector, progress=step)
+    facts = {**report.to_dict(), "watermark": marked}
+    show(as_json, facts, lambda: _tables().inspect_view(report, marked))
 
 
 @data.command()
@@ -174,6 +187,13 @@ def _counter(path: str):
             "expected its file, tokenizer.json"
         )
     return FileTokenCounter(path)
+
+
+def _detector(files: tuple[str, ...]) -> Detector:
+    """What looks for the watermarks of files in text that is bytes. Raises UsageError."""
+    from ...datasets.watermark.texts import detector_of_files
+
+    return detector_of_files([Path(file) for file in files], None, "--watermark", UsageError)[0]
 
 
 def _growth(text: str | None) -> float | None:

@@ -19,7 +19,7 @@ import hashlib
 from typing import Annotated
 
 import numpy as np
-from pydantic import AfterValidator, ConfigDict, Field, PlainSerializer, SecretStr, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr, WithJsonSchema
 
 from ...core.errors import ConfigError, UsageError
 from ...core.reading.fields import Frozen, Real, Whole, whole_schema
@@ -36,6 +36,13 @@ _FINGERPRINT = "fingerprint:"
 _TAG = b"foretrain watermark 1"  # change it when equal keys would call other tokens green
 _BYTES = 256
 _DIGEST = r"^[0-9a-f]{64}$"
+
+
+def _text(key: object) -> object:
+    """Refuse what isn't text, without showing it: digits alone are a number to YAML."""
+    if not isinstance(key, str | SecretStr):
+        raise ConfigError("got something other than text; expected the key in quotes")
+    return key
 
 
 def _key(key: SecretStr) -> SecretStr:
@@ -85,6 +92,7 @@ class Watermark(Frozen):
 
     key: Annotated[
         SecretStr,
+        BeforeValidator(_text),
         AfterValidator(_key),
         PlainSerializer(_fingerprint, when_used="json"),
         WithJsonSchema({"type": "string", "minLength": SHORTEST_KEY, "maxLength": _LONGEST_KEY}),

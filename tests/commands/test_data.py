@@ -56,6 +56,34 @@ def test_inspect_needs_the_file_of_a_tokenizer(call, corpus, tokenizer, code, me
     assert message in done.stderr.replace("\n", " ")
 
 
+def test_inspect_counts_documents_with_a_mark(call, corpus):
+    (corpus / "mark.yaml").write_text('key: "9f86d081884c7d65"\n')
+    report = json.loads(call("data", "inspect", "corpora.yaml", "--watermark", "mark.yaml", "--json").stdout)
+    left = report["watermark"]["left"]
+    assert (left["documents"], left["documents_marked"], left["alpha"], left["tokens_needed"]) == (60, 0, 3e-5, 19)
+    assert 0 < left["expected_false_positives"] <= 60 * 3e-5
+    assert left["p_of_all_together"] > 3e-5
+    done = call("data", "inspect", "corpora.yaml", "--watermark", "mark.yaml")
+    assert "9f86d081884c7d65" not in done.stdout + done.stderr
+    assert "All others are undecided" in done.stdout.replace("\n", " ")
+    assert json.loads(call("data", "inspect", "corpora.yaml", "--json").stdout)["watermark"] is None
+
+
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        ("gamma: 0.5", "--watermark: mark.yaml: key: is missing"),
+        ('key: "9f86d081884c7d65"\nvocab_size: 300', "a vocabulary of 300 tokens, got one of 256"),
+        ('key: "9f86d081884c7d65"\ncontext: 1', "mark.yaml:2: context: got 1; expected 3 tokens or more"),
+    ],
+)
+def test_inspect_refuses_what_is_no_watermark_of_bytes(call, corpus, stated, message):
+    (corpus / "mark.yaml").write_text(stated)
+    done = call("data", "inspect", "corpora.yaml", "--watermark", "mark.yaml")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr.replace("\n", " ")
+
+
 def test_prepare_is_reused_and_says_what_it_made(run, call, corpus):
     first = json.loads(run("data", "prepare", "corpora.yaml", "--out", "tokens", "--json").stdout)
     assert first["tokenizer"] == "bytes"

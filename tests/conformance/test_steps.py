@@ -32,6 +32,10 @@ def labels(folder, documents):
     (folder / "l.csv").write_text("document,label\n" + "".join(rows))
 
 
+def keys(folder, documents):
+    (folder / "k.yaml").write_text('key: "9f86d081884c7d65"\n')
+
+
 CASES = [
     ({"dedup": {"kind": "exact"}}, no_files),
     ({"dedup": {"kind": "minhash", "permutations": 16}}, no_files),
@@ -45,6 +49,7 @@ CASES = [
     ({"sample": {"keep": 0.4}}, no_files),
     ({"judge": {"scores": "s.csv", "keep": 0.3}}, scores),
     ({"judge": {"labels": "l.csv"}}, labels),
+    ({"watermark": {"keys": "k.yaml"}}, keys),
 ]
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -13,12 +16,13 @@ from .....datasets.provenance.provenance import Provenance
 from .....datasets.tokens.store import TokenStore
 from ... import words
 from ...sources import SOURCES, source_cells
+from .watermark import marks_view
 
 __all__ = ["inspect_view", "store_view"]
 
 
-def inspect_view(report: CorpusReport) -> RenderableType:
-    """What `simulate data inspect` found: counts, figures of quality, notes."""
+def inspect_view(report: CorpusReport, marks: Mapping[str, Mapping[str, Any]] | None = None) -> RenderableType:
+    """What `simulate data inspect` found: counts, figures of quality, marks of watermarks by domain, notes."""
     counts = _table("domain", "files", "documents", "MB", "valid", "empty", "copies", "copied bytes")
     figures = _table(
         "domain",
@@ -57,7 +61,9 @@ def inspect_view(report: CorpusReport) -> RenderableType:
             f"{of.line_characters_mean:.0f}",
         )
     notes = [Text(f"! {note}", style="yellow") for note in report.notes]
-    return Group(counts, *([Text(""), figures] if figures.rows else []), *_tokens(report), *_sources(report), *notes)
+    tables = [*([Text(""), figures] if figures.rows else []), *_tokens(report), *_sources(report)]
+    marked = [] if marks is None else [Text(""), marks_view(marks)]
+    return Group(counts, *tables, *marked, *notes)
 
 
 def _sources(report: CorpusReport) -> list[RenderableType]:
