@@ -106,7 +106,7 @@ class ClusterEstimate(Summarised):
     interruptions: Quantity
     """Number of failures and preemptions."""
     gpu_hours: Quantity
-    """Accelerator hours: wall clock × devices, less waiting for capacity, which isn't paid; and those before the run."""
+    """Accelerator hours: wall clock × devices, less waiting for capacity (not paid), and those before the run."""
     cost_usd: Quantity | None
     """Cost, US dollars; None if no price is known."""
     cost_parts_usd: Mapping[str, float] | None
