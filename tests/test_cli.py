@@ -32,7 +32,7 @@ CLUSTER_KEYS = CLUSTER_QUANTITIES | {
     "accelerator", "devices", "precision", "framework", "layout", "fits", "p_fit", "usable_memory_gib", "overhead",
     "steps", "step_tokens", "peak_flops_per_s", "usd_per_device_hour", "power_w", "pue",
     "step_parts_s", "memory_parts_gib", "wall_clock_shares", "cost_parts_usd", "price_published", "finish",
-    "p_deadline", "p_budget", "calibrated_on", "cluster_notes", "judging_gpu_hours",
+    "p_deadline", "p_budget", "calibrated_on", "cluster_notes", "judging_gpu_hours", "generating_gpu_hours",
 }  # fmt: skip
 DOMAIN_KEYS = {
     "loss_nats", "perplexity", "bits_per_byte", "bytes_per_token", "bytes_per_token_log_sd", "decomposition_nats",
@@ -41,7 +41,8 @@ FORECAST_KEYS = DOMAIN_KEYS | {
     "name", "domains", "average", "p_target", "p_all", "chances", "waterfall", "extrapolation_gap_decades",
     "training_flops", "params_total", "params_active", "params_fitted",
     "tokens", "epochs", "predictor", "warnings", "config", "seed", "version",
-    "cluster_missing", "adjustments", "recommended_settings", "branches", "strategies", "judging", *CLUSTER_KEYS,
+    "cluster_missing", "adjustments", "recommended_settings", "branches", "strategies", "judging", "generating",
+    *CLUSTER_KEYS,
 }  # fmt: skip
 PREDICTOR_KEYS = {
     "name", "title", "source", "corpus", "val_domain", "tokenizer", "params_kind", "table", "digest", "command", "law",

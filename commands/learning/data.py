@@ -145,6 +145,8 @@ def stock(
 ) -> None:
     """How many distinct tokens a plan has, how often it sees them, and when the public's text is used up.
 
+    A plan with synthetic tokens is shown with and without them, beside a scenario of what models wrote of public text.
+
     Epochs, what repeats are worth and the most tokens that the mix allows need data.unique_tokens or
     data.unique_tokens_by_domain in the plan. Public stocks are published figures; domains find theirs by name.
 
@@ -154,6 +156,7 @@ def stock(
     from ...simulator.config.run_config import RunConfig
     from ...simulator.data_budget.data_budget import plan_stock
     from ...simulator.data_budget.public_stocks import public_outlook
+    from ...simulator.data_budget.synthetic_text import synthetic_outlook
     from ...simulator.predictor.storage.folder import load
 
     if config is None and (overrides or predictor or public or start["start_year"]):
@@ -169,9 +172,9 @@ def stock(
         found = plan_stock(run, fitted, max_epochs=max_epochs, growth=rate, public=stocks, **start)
         plan_facts = found.to_dict()
         seed = found.seed
-    outlook = public_outlook(max_epochs, rate, seed)
-    facts = {"plan": plan_facts, "public": outlook.to_dict()}
-    show(as_json, facts, lambda: _stock_tables().stock_view(found, outlook))
+    outlook, synthetic = public_outlook(max_epochs, rate, seed), synthetic_outlook()
+    facts = {"plan": plan_facts, "public": outlook.to_dict(), "synthetic_text": synthetic.to_dict()}
+    show(as_json, facts, lambda: _stock_tables().stock_view(found, outlook, synthetic))
 
 
 def _counter(path: str):

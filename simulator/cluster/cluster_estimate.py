@@ -31,6 +31,7 @@ class Draws:
     energy_mwh: np.ndarray | None
     """None where the accelerator's power isn't known."""
     judging_gpu_hours: np.ndarray | None = None
+    generating_gpu_hours: np.ndarray | None = None
     """Those of `gpu_hours` in which documents are judged; None without a judge."""
 
 
@@ -105,7 +106,7 @@ class ClusterEstimate(Summarised):
     interruptions: Quantity
     """Number of failures and preemptions."""
     gpu_hours: Quantity
-    """Accelerator hours: wall clock × devices, without waiting for capacity, which isn't paid; and the judge's."""
+    """Accelerator hours: wall clock × devices, less waiting for capacity (not paid), and those before the run."""
     cost_usd: Quantity | None
     """Cost, US dollars; None if no price is known."""
     cost_parts_usd: Mapping[str, float] | None
@@ -136,6 +137,8 @@ class ClusterEstimate(Summarised):
     """What else should be known, in plain sentences."""
     judging_gpu_hours: Quantity | None = None
     """Those of the accelerator hours in which a judge scores the documents, before the run; None without one."""
+    generating_gpu_hours: Quantity | None = None
+    """Those in which a model writes the synthetic text, before the run; None without one."""
 
     @override
     def summary(self) -> dict[str, str]:
@@ -169,7 +172,7 @@ _PLAIN = (
 )  # fmt: skip
 _QUANTITIES = (
     "step_time_s", "tokens_per_s", "mfu", "peak_memory_gib", "wall_clock_days", "goodput", "interruptions",
-    "gpu_hours", "judging_gpu_hours", "cost_usd", "energy_mwh", "co2e_t",
+    "gpu_hours", "judging_gpu_hours", "generating_gpu_hours", "cost_usd", "energy_mwh", "co2e_t",
 )  # fmt: skip
 _PARTS = ("step_parts_s", "memory_parts_gib", "wall_clock_shares", "cost_parts_usd", "price_published")
 CLUSTER_KEYS = (*_PLAIN, *_QUANTITIES, *_PARTS, "layout", "finish", "cluster_notes")

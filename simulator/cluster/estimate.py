@@ -27,10 +27,10 @@ from .layouts.layout import ParallelLayout, layout_warnings
 from .layouts.unstated import unstated_notes, unstated_sd
 from .memory.kernels import kernel_notes
 from .memory.memory import GIB, Memory, MemoryCap, memory
+from .operations.before_run import BEFORE_RUN, before_run, before_run_notes
 from .operations.energy import Energy, energy_of_hours, energy_used
 from .operations.goodput import expected_run_time, require_progress
 from .operations.goodput_simulation import simulate_run_time
-from .operations.judging import judging, judging_notes
 from .operations.money import Cost, cost_of, device_hours, stored_gib
 from .operations.run_time import RunTime, finishing_day
 from .planned_shape import shape_note
@@ -48,7 +48,7 @@ _MOST_STEPS = 512  # that are known at once, some 20 kB each
 _NORMAL = dict(zip(LEVELS, (0.6745, 1.2816, 1.6449, 1.9600), strict=True))
 _COMPUTING = ("matmul", "attention", "elementwise", "recompute", "output_head", "gradients", "optimizer")
 _DAY_S = 86_400.0
-_JUDGE = 5  # stream of a seed, beside those of its chance
+_STREAMS: dict[str, int] = dict(zip(BEFORE_RUN, (5, 6), strict=True))  # of a seed, beside those of its chance
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class _Estimate:
         self.number, self.step_tokens, self.as_usual = self._mean_step(usual_tokens)
         self.step_s = self.as_usual * usual_s
         self.run_time = self._run_time()
-        self.judging_hours = self._judging_hours()
+        self.hours_before = self._hours_before()
 
     def _run_time(self) -> RunTime:
         config, devices = self.config, self.layout.devices
@@ -188,8 +188,9 @@ class _Estimate:
         finish = None if config.start is None else self._finish(config.start)
         budget = config.targets.budget_usd
         gpu_hours = device_hours(run_time, self.layout.devices)
-        if self.judging_hours is not None:
-            gpu_hours = gpu_hours + self.judging_hours
+        before = {f"{name}_gpu_hours": hours for name, hours in self.hours_before.items()}
+        for hours in before.values():
+            gpu_hours = gpu_hours + hours
         peak = float(np.ravel(self.steps.machines.peak_flops)[0])
         energy_mwh = None if energy is None else Quantity.of_draws(energy.total_mwh)
         hours = Quantity.of_draws(gpu_hours)
@@ -237,9 +238,9 @@ class _Estimate:
                 gpu_hours=gpu_hours,
                 cost_usd=None if cost is None else cost.total_usd,
                 energy_mwh=None if energy is None else energy.total_mwh,
-                judging_gpu_hours=self.judging_hours,
+                **before,
             ),
-            judging_gpu_hours=None if self.judging_hours is None else Quantity.of_draws(self.judging_hours),
+            **{name: Quantity.of_draws(hours) for name, hours in before.items()},
             notes=tuple(self._notes(needed, cost, energy)),
         )
 
@@ -260,9 +261,9 @@ class _Estimate:
             return None
         busy = sum(float(np.ravel(self.time.parts[name])[0]) for name in _COMPUTING) / float(self.time.total_s[0])
         energy = energy_used(self.run_time, self.layout.devices, power, self.config.energy, min(busy, 1.0))
-        if self.judging_hours is None:
-            return energy
-        return energy.plus(energy_of_hours(self.judging_hours, power, self.config.energy))
+        for hours in self.hours_before.values():
+            energy = energy.plus(energy_of_hours(hours, power, self.config.energy))
+        return energy
 
     def _cost(self, energy: Energy | None) -> Cost | None:
         config = self.config
@@ -271,23 +272,22 @@ class _Estimate:
         per_kwh = config.energy.usd_per_kwh
         cost = cost_of(
             self.run_time, self.layout.devices, config.prices, config.usd_per_hour, stored, energy, per_kwh,
-            self.judging_hours,
+            self.hours_before,
         )  # fmt: skip
         if cost is None or config.prices.spread == 1.0:
             return cost
         dearer = np.exp(np.log(config.prices.spread) * self.chance.prices.standard_normal(len(self.step_s)))
-        judged = None if cost.judging_usd is None else cost.judging_usd * dearer
-        return replace(cost, compute_usd=cost.compute_usd * dearer, idle_usd=cost.idle_usd * dearer, judging_usd=judged)
+        before = {name: part * dearer for name, part in cost.before_run.items()}
+        return replace(cost, compute_usd=cost.compute_usd * dearer, idle_usd=cost.idle_usd * dearer, **before)
 
-    def _judging_hours(self) -> np.ndarray | None:
-        """Accelerator hours of the judge by draw; None without one."""
-        found = judging(self.config)
-        if found is None:
-            return None
-        # a stream of its own, the same for plans that are compared: they share how well their judges run
-        errors = np.random.default_rng([self.config.seed, _JUDGE]).standard_normal(len(self.step_s))
-        hours = found.device_hours(float(np.ravel(self.steps.machines.peak_flops)[0]))
-        return hours * np.exp(-found.efficiency_log_sd * errors)
+    def _hours_before(self) -> dict[str, np.ndarray]:
+        """Accelerator hours of what models compute before the run, by draw."""
+        peak, found = float(np.ravel(self.steps.machines.peak_flops)[0]), {}
+        for name, one in before_run(self.config).items():
+            # a stream of its own, the same for plans that are compared: they share how well their models run
+            errors = np.random.default_rng([self.config.seed, _STREAMS[name]]).standard_normal(len(self.step_s))
+            found[name] = one.device_hours(peak) * np.exp(-one.efficiency_log_sd * errors)
+        return found
 
     def _finish(self, start: datetime.date) -> dict[str, datetime.date]:
         low, median, high = np.quantile(self.run_time.wall_clock_s, [0.05, 0.5, 0.95])
@@ -325,7 +325,7 @@ class _Estimate:
             notes.append("no cost: no price is stated (hardware.price_usd_per_hour, or prices)")
         elif self.config.usd_per_hour is None:
             notes.append("the cost is of electricity alone: no price of an accelerator (hardware.price_usd_per_hour)")
-        notes += judging_notes(self.config)
+        notes += before_run_notes(self.config)
         if energy is None:
             notes.append(f"no energy: {hardware.machine.name} states no tdp_w")
         return notes

@@ -33,7 +33,8 @@ class TokenBudget:
     unique_tokens: float | None
     """Distinct tokens: of a domain those that are kept of its stock, of several stocks together those that are seen."""
     effective_tokens: float
-    """The equivalent number of fresh tokens: U·(1 + R*·(1 - exp(-R/R*))) for R repeats of U distinct tokens."""
+    """The equivalent number of fresh tokens: U·(1 + R*·(1 - exp(-R/R*))) for R repeats of U distinct tokens, and all
+    synthetic ones, whatever these are worth beside real text."""
     tokens_beyond: float
     """Tokens seen after the most epochs."""
     max_tokens: float | None
@@ -41,17 +42,27 @@ class TokenBudget:
     public: PublicUse | None = None
     stock_tokens: float | None = None
     """Distinct tokens of the stock before the plan's selection; None where they aren't stated."""
+    synthetic_tokens: float = 0.0
+    """Of the tokens those that models wrote: distinct ones, which aren't drawn from the stock."""
+
+    @property
+    def real_tokens(self) -> float:
+        """Tokens that are drawn from the stock."""
+        return self.tokens - self.synthetic_tokens
 
     @property
     def epochs(self) -> float | None:
-        """Tokens seen over distinct ones: 4 is four times, 0.2 a fifth of the stock."""
-        return None if self.unique_tokens is None else self.tokens / self.unique_tokens
+        """Tokens drawn from the stock over its distinct ones: 4 is four times, 0.2 a fifth of the stock."""
+        if self.unique_tokens is None or self.real_tokens == 0.0:
+            return None if self.unique_tokens is None else 0.0
+        return self.real_tokens / self.unique_tokens
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
             "share": self.share,
             "tokens": self.tokens,
+            "synthetic_tokens": self.synthetic_tokens,
             "stock_tokens": self.stock_tokens,
             "unique_tokens": self.unique_tokens,
             "epochs": self.epochs,
@@ -81,6 +92,10 @@ class PlanStock:
     seed: int = 0
     keep: float = 1.0
     """Share of the stocks that the plan's selection keeps."""
+    synthetic_share: float = 0.0
+    """Share of the tokens trained on that models wrote."""
+    without_synthetic: PlanStock | None = None
+    """The same plan with real text alone; None where all of it is real."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values with stable keys, for JSON."""
@@ -89,6 +104,8 @@ class PlanStock:
             **{key: value for key, value in self.whole.to_dict().items() if key != "share"},
             "domains": {domain.name: domain.to_dict() for domain in self.domains},
             "keep": self.keep,
+            "synthetic_share": self.synthetic_share,
+            "without_synthetic": None if self.without_synthetic is None else self.without_synthetic.to_dict(),
             "max_epochs": self.max_epochs,
             "bound_by": self.bound_by,
             "repeat_star": self.repeat_star,
@@ -138,7 +155,7 @@ def plan_stock(
     stocks = _public_stocks(config, public or {}, year)
     demand = Demand.growing(1.0, year, growth)
     data = config.data
-    outlook = _Outlook(demand, most, star, config.seed, data.keep)
+    outlook = _Outlook(demand, most, star, config.seed, data.keep, data.synthetic_share)
     by_domain = data.unique_tokens_by_domain or {}
     domains = tuple(
         outlook.budget(name, share, share * data.tokens, by_domain.get(name), stocks.get(name))
@@ -146,9 +163,14 @@ def plan_stock(
     )
     whole = outlook.budget("all", 1.0, data.tokens, data.unique_tokens, stocks.get("all"))
     if by_domain:
-        whole = _summed(whole, domains, data.distinct_tokens())
+        whole = _summed(whole, domains, (data.distinct_tokens() or 0.0) - whole.synthetic_tokens)
     if max_epochs is not None:
         _refuse_too_strict(config, (whole, *domains), most)
+    without = None
+    if data.synthetic_share > 0:
+        real = config.model_copy(update={"data": data.model_copy(update={"synthetic": None})})
+        without = plan_stock(real, predictor, max_epochs=None, growth=growth, start_year=year, public=public)
+        without = replace(without, max_epochs=most)
     limits = [one for one in (whole, *domains) if one.max_tokens is not None and one.max_tokens == whole.max_tokens]
     return PlanStock(
         name=config.name,
@@ -163,6 +185,8 @@ def plan_stock(
         notes=(*notes, *_warnings(config, domains, stocks)),
         seed=config.seed,
         keep=data.keep,
+        synthetic_share=data.synthetic_share,
+        without_synthetic=without,
     )
 
 
@@ -177,8 +201,8 @@ def _refuse_too_strict(config: RunConfig, budgets: tuple[TokenBudget, ...], most
     kept, stock = format_count(one.unique_tokens or 0.0), format_count(one.stock_tokens or 0.0)
     raise ConfigError(
         f"data.selection.keep: got {config.data.keep:g}, which leaves {kept} of {stock} distinct tokens of {one.name}; "
-        f"{format_count(one.tokens)} tokens would be {one.epochs:.3g} epochs of them where max_epochs allows {most:g}: "
-        f"expected {looser}data.tokens at most {format_count(one.max_tokens or 0.0)}"
+        f"{format_count(one.real_tokens)} tokens would be {one.epochs:.3g} epochs of them where max_epochs allows "
+        f"{most:g}: expected {looser}data.tokens at most {format_count(one.max_tokens or 0.0)}"
     )
 
 
@@ -191,30 +215,35 @@ class _Outlook:
     star: float
     seed: int
     keep: float
+    synthetic: float
 
     def budget(
         self, name: str, share: float, tokens: float, stated: float | None, stock: PublicStock | None
     ) -> TokenBudget:
         """The budget of one domain: `stated` are its distinct tokens before the selection, `stock` is the public one it
         draws on."""
-        demand = replace(self.demand, tokens=tokens)
+        written = tokens * self.synthetic
+        real = tokens - written
+        demand = replace(self.demand, tokens=real)
         use = None if stock is None else public_use(demand, stock, self.max_epochs, self.seed, name)
         if stated is None:
-            return TokenBudget(name, share, tokens, None, tokens, 0.0, None, use)
+            return TokenBudget(name, share, tokens, None, tokens, 0.0, None, use, synthetic_tokens=written)
         unique = stated * self.keep
-        repeats = max(tokens / unique - 1.0, 0.0)
-        worth = min(unique, tokens) - unique * self.star * math.expm1(-repeats / self.star)
+        repeats = max(real / unique - 1.0, 0.0)
+        worth = min(unique, real) - unique * self.star * math.expm1(-repeats / self.star)
         most = self.max_epochs * unique
+        drawn = share * (1.0 - self.synthetic)
         return TokenBudget(
             name=name,
             share=share,
             tokens=tokens,
             unique_tokens=unique,
-            effective_tokens=worth,
-            tokens_beyond=max(tokens - most, 0.0),
-            max_tokens=most / share if share > 0 else None,
+            effective_tokens=worth + written,
+            tokens_beyond=max(real - most, 0.0),
+            max_tokens=most / drawn if drawn > 0 else None,
             public=use,
             stock_tokens=stated,
+            synthetic_tokens=written,
         )
 
 
@@ -230,6 +259,7 @@ def _summed(whole: TokenBudget, domains: tuple[TokenBudget, ...], unique: float 
         tokens_beyond=math.fsum(one.tokens_beyond for one in domains),
         max_tokens=min(limits, default=None),
         public=whole.public,
+        synthetic_tokens=whole.synthetic_tokens,
     )
 
 

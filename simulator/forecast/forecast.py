@@ -19,6 +19,7 @@ from ...core.version import __version__
 from ..cluster.cluster_estimate import CLUSTER_KEYS, ClusterEstimate
 from ..cluster.estimate import DRAWS, PlannedStep, estimate
 from ..cluster.layout_choice import missing
+from ..cluster.operations.generating import Generating, generating
 from ..cluster.operations.judging import Judging, judging
 from ..cluster.operations.waterfall import Waterfall, waterfall
 from ..cluster.step_time.step_model import StepTimeModel
@@ -140,6 +141,11 @@ class Forecast(Summarised):
         """The judge that scores the documents before the run; None without one."""
         return judging(self.config)
 
+    @property
+    def generating(self) -> Generating | None:
+        """The model that writes the synthetic text before the run; None without one."""
+        return generating(self.config)
+
     def equally_likely(self, n: int) -> Outcomes:
         """n equally likely outcomes of loss, perplexity, wall clock and cost, such as 20 or 50."""
         return outcomes(self.prediction, self.cluster, n)
@@ -201,6 +207,7 @@ class Forecast(Summarised):
             "recommended_settings": dict(self.recommended),
             "training_flops": self.config.training_flops,
             "judging": None if self.judging is None else self.judging.to_dict(),
+            "generating": None if self.generating is None else self.generating.to_dict(),
             "params_total": model.params_total,
             "params_active": model.params_active,
             "params_fitted": self.params_fitted,

@@ -41,7 +41,7 @@ def unread_warnings(config: RunConfig, predictor: Predictor, adjustments: Sequen
 
 
 def _stated(config: RunConfig) -> dict[str, tuple[str, ...]]:
-    """What the plan states of its optimisation and selection, as it is written, with the columns that would read it."""
+    """What the plan states of its optimisation and text, as it is written, with the columns that would read it."""
     optim = config.optim
     own = {one.place: (one.name,) for one in columns().values() if one.place is not None}
     found: dict[str, tuple[str, ...]] = {}
@@ -52,6 +52,8 @@ def _stated(config: RunConfig) -> dict[str, tuple[str, ...]]:
         found.pop("optim.optimizer", None)
     if config.data.selection is not None and config.data.selection.kind != NOT_SELECTED:
         found["data.selection"] = ("selection",)
+    if config.data.synthetic_share > 0:
+        found["data.synthetic"] = ("synthetic_share", "generation", "regime", "generator")
     if not missing(config):  # the machines' estimate reads it
         found.pop("optim.batch_tokens", None)
     return found

@@ -21,7 +21,7 @@ from ..cluster.estimate import PlannedStep, estimate, plan_step
 from ..cluster.layout_choice import missing
 from ..cluster.layouts.layout import batch_sequences
 from ..cluster.memory.memory import VERDICTS, MemoryCap
-from ..cluster.operations.judging import judging
+from ..cluster.operations.before_run import before_run
 from ..cluster.planned_shape import planned_shape
 from ..config.run_config import RunConfig
 from ..forecast.for_plan import for_plan
@@ -260,7 +260,7 @@ class Evaluator:
             id(step),
             config.data.tokens,
             config.data.distinct_tokens(),
-            judging(config),
+            tuple(before_run(config).values()),
             config.usd_per_hour,
             config.seed,
             config.start,

@@ -25,7 +25,7 @@ ESTIMATE_KEYS = QUANTITIES | {
     "accelerator", "devices", "precision", "framework", "layout", "fits", "p_fit", "usable_memory_gib", "overhead",
     "steps", "step_tokens", "peak_flops_per_s", "usd_per_device_hour", "power_w", "pue",
     "step_parts_s", "memory_parts_gib", "wall_clock_shares", "cost_parts_usd", "price_published", "finish",
-    "p_deadline", "p_budget", "calibrated_on", "cluster_notes", "judging_gpu_hours",
+    "p_deadline", "p_budget", "calibrated_on", "cluster_notes", "judging_gpu_hours", "generating_gpu_hours",
 }  # fmt: skip
 LAYOUT_KEYS = {
     "tp", "pp", "vpp", "cp", "ep", "dp", "zero_stage", "sequence_parallel", "micro_batch", "accumulation", "recompute",

@@ -54,6 +54,7 @@ def knobs(config: RunConfig, steps: AffordableSteps) -> Iterator[Knob]:
     yield from _price(config)
     yield _failures(config)
     yield from _keep(config)
+    yield from _synthetic(config)
     for domain, stock in (config.data.unique_tokens_by_domain or {}).items():
         yield _stock(config, domain, stock)
     for domain in config.data.mix or {}:
@@ -191,6 +192,19 @@ def _keep(config: RunConfig) -> Iterator[Knob]:
         return _plain(_with(config, "data", selection=selection.model_copy(update={"keep": keep})), keep)
 
     yield Knob("data.selection.keep", selection.keep, moved)
+
+
+def _synthetic(config: RunConfig) -> Iterator[Knob]:
+    """The share of synthetic tokens, which stays below what its regime allows."""
+    synthetic = config.data.synthetic
+    if synthetic is None or synthetic.share == 0.0:
+        return
+
+    def moved(by: float) -> tuple[RunConfig, float, str | None]:
+        share = min(synthetic.share * by, synthetic.most_share)
+        return _plain(_with(config, "data", synthetic=synthetic.model_copy(update={"share": share})), share)
+
+    yield Knob("data.synthetic.share", synthetic.share, moved)
 
 
 def _share(config: RunConfig, domain: str) -> Knob:

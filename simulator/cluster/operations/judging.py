@@ -3,66 +3,31 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+
+from typing_extensions import override
 
 from ....core.units import format_count, format_flops
 from ....datasets.facts.selection import UNKNOWN_STEP, selection_facts
 from ...config.model_and_data import DataConfig
 from ...config.run_config import RunConfig
 from ...config.text.selection import NOT_SELECTED
+from .inference import Inference
 
 __all__ = ["Judging", "judging", "judging_notes", "scored_tokens"]
 
-_FLOPS_PER_PARAM_TOKEN = 2.0  # of the forward pass (Kaplan et al. 2020, arXiv:2001.08361, table 1)
-_S_PER_H = 3600.0
 _NORMAL_90 = 1.6449
 
 
-@dataclass(frozen=True)
-class Judging:
-    """The judge of a plan's selection: its size, the text that it scores, and what that takes.
-
-    It is done before the run, on accelerators of the plan's kind: paid, and no part of the run's wall clock.
-    """
-
-    params: float
-    """Parameters of the judge."""
-    tokens: float
-    """Tokens that are scored."""
-    efficiency: float
-    """Share of the accelerators' peak that its inference reaches."""
-    efficiency_log_sd: float
-    """One standard deviation of its log; 0 where the plan states it."""
-    params_stated: bool
-    """Whether the plan states its size; else it is that of the published judge."""
+class Judging(Inference):
+    """The judge of a plan's selection: its size, the text that it scores, and what that takes."""
 
     @property
-    def flops(self) -> float:
-        """FLOPs of its inference: 2 × parameters × tokens."""
-        return _FLOPS_PER_PARAM_TOKEN * self.params * self.tokens
-
-    def device_hours(self, peak_flops: float) -> float:
-        """Hours of an accelerator of this peak, FLOP/s."""
-        return self.flops / (peak_flops * self.efficiency) / _S_PER_H
-
-    @property
+    @override
     def sentence(self) -> str:
-        """What is scored, by what, and how much that is."""
         return (
             f"a judge of {format_count(self.params)} parameters scores {format_count(self.tokens)} tokens before the "
             f"run: {format_flops(self.flops)}"
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "params": self.params,
-            "tokens": self.tokens,
-            "flops": self.flops,
-            "efficiency": self.efficiency,
-            "params_stated": self.params_stated,
-        }
 
 
 def judging(config: RunConfig) -> Judging | None:

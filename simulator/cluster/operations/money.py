@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,12 +36,22 @@ class Cost:
     """Electricity; 0 unless `energy.usd_per_kwh` says that it is extra."""
     judging_usd: Array | None = None
     """Accelerator hours of the judge that scored the documents; None without one."""
+    generating_usd: Array | None = None
+    """Accelerator hours of the model that wrote the synthetic text; None without one."""
 
     @property
     def total_usd(self) -> Array:
         """All parts together."""
         total = self.compute_usd + self.idle_usd + self.storage_usd + self.electricity_usd
-        return total if self.judging_usd is None else total + self.judging_usd
+        for part in self.before_run.values():
+            total = total + part
+        return total
+
+    @property
+    def before_run(self) -> dict[str, Array]:
+        """What is paid for what models compute before the run, by the name of its field."""
+        parts = {"judging_usd": self.judging_usd, "generating_usd": self.generating_usd}
+        return {name: part for name, part in parts.items() if part is not None}
 
 
 def device_hours(run_time: RunTime, devices: int) -> Array:
@@ -68,14 +79,14 @@ def cost_of(
     stored: float = 0.0,
     energy: Energy | None = None,
     usd_per_kwh: float | None = None,
-    judging_hours: Array | None = None,
+    hours_before: Mapping[str, Array] | None = None,
 ) -> Cost | None:
     """Cost of a run; None where neither a price of an accelerator hour nor of electricity is known.
 
     `usd_per_hour` (`hardware.price_usd_per_hour`) stands in where `prices` has none for the way of purchase. `stored`
     is in GiB; electricity is added where `energy` and `usd_per_kwh` are both given, and is all there is to pay, with
-    storage, for machines of one's own. Storage alone is no cost of a run. `judging_hours` are accelerator hours before
-    the run, at the same price, whose electricity is in `energy`.
+    storage, for machines of one's own. Storage alone is no cost of a run. `hours_before` are accelerator hours before
+    the run by what they are for (`BEFORE_RUN`), at the same price, whose electricity is in `energy`.
     """
     price = prices.usd_per_hour(usd_per_hour)
     if price is None and (energy is None or usd_per_kwh is None):
@@ -84,8 +95,8 @@ def cost_of(
     compute, idle = _compute(run_time, devices, prices, price or 0.0)
     storage = (prices.storage_usd_per_gib_month or 0.0) * stored * wall_h / _H_PER_MONTH
     kwh = np.zeros_like(wall_h) if energy is None else energy.total_kwh
-    judged = None if judging_hours is None else (price or 0.0) * judging_hours
-    return Cost(compute, idle, storage, kwh * (usd_per_kwh or 0.0), judged)
+    before = {f"{name}_usd": (price or 0.0) * hours for name, hours in (hours_before or {}).items()}
+    return Cost(compute, idle, storage, kwh * (usd_per_kwh or 0.0), **before)
 
 
 def _compute(run_time: RunTime, devices: int, prices: PricesConfig, price: float) -> tuple[Array, Array]:

@@ -24,11 +24,12 @@ PART_TITLES: Mapping[str, str] = {
     "maintenance": "planned maintenance",
     "waiting": "waiting for spot capacity",
     "judging": "judging documents",
+    "generating": "writing synthetic text",
     "reserved_unused": "reserved and left unused",
     "storage": "storage",
     "electricity": "electricity",
 }
-"""Parts by name, in their order; the last four are money alone."""
+"""Parts by name, in their order; the last five are money alone."""
 
 _OF_STEP = {
     "matrix_products": ("matmul", "output_head"),
@@ -46,6 +47,7 @@ _BESIDE = {
 }  # shares of the wall clock beside steps that count
 _MONEY_ALONE = {
     "judging": "judging_usd",
+    "generating": "generating_usd",
     "reserved_unused": "idle_usd",
     "storage": "storage_usd",
     "electricity": "electricity_usd",

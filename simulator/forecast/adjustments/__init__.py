@@ -19,6 +19,7 @@ from .effect import Adjustment, Effect, adjusted
 from .selection import Selection
 from .settings import Batch, LearningRate, Optimizer
 from .stages import DataStages
+from .synthetic import Synthetic
 
 __all__ = [
     "ADJUSTMENTS",
@@ -35,7 +36,7 @@ __all__ = [
     "stated_columns",
 ]
 
-ADJUSTMENTS: tuple[Adjustment, ...] = (Batch(), LearningRate(), Optimizer(), Selection(), DataStages())
+ADJUSTMENTS: tuple[Adjustment, ...] = (Batch(), LearningRate(), Optimizer(), Selection(), Synthetic(), DataStages())
 
 
 def stated_columns(config: RunConfig, predictor: Predictor) -> dict[str, float]:

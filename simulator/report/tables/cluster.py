@@ -62,6 +62,7 @@ def cluster_rows(result: ClusterEstimate) -> list[list[str]]:
         ("waiting, not paid", _waiting(result), str),
         ("GPU-hours", result.gpu_hours, format_count),
         ("of them judging documents", result.judging_gpu_hours, format_count),
+        ("of them writing synthetic text", result.generating_gpu_hours, format_count),
         ("cost, USD", result.cost_usd, format_count),
         ("energy, MWh", result.energy_mwh, format_amount),
         ("CO2e, t", result.co2e_t, format_amount),
@@ -85,8 +86,9 @@ def _steps(number: float) -> str:
 
 def _waiting(result: ClusterEstimate) -> str | None:
     """The share of the wall clock in which no devices are held; None where that is hardly any."""
-    judged = result.draws.judging_gpu_hours
-    hours = result.gpu_hours.median if judged is None else median(result.draws.gpu_hours - judged)
+    draws = result.draws
+    before = [one for one in (draws.judging_gpu_hours, draws.generating_gpu_hours) if one is not None]
+    hours = median(draws.gpu_hours - sum(before)) if before else result.gpu_hours.median
     held = hours / (result.wall_clock_days.median * 24 * result.devices)
     return format_share(1 - held) if held < 0.9995 else None
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from ....core.quantity import Quantity
 from ....core.units import format_count, format_decimals, format_flops, format_share
+from ...cluster.operations.before_run import before_run
 from ...config.run_config import RunConfig
 from ...config.stages.in_words import stages_in_words
 from ...forecast.forecast import DomainForecast, Forecast
@@ -51,6 +52,7 @@ _TERMS = {
     "new_domains": "new domains",
     "data_stages": "stages of the data",
     "selection": "selected documents",
+    "synthetic": "synthetic text",
 }
 
 
@@ -74,10 +76,10 @@ def forecast_view(result: Forecast) -> RenderableType:
     if len(stated) > 1 and result.p_all is not None:
         blocks.append(Text(f"chance of reaching all targets together: {percent(result.p_all)}"))
     blocks.append(_breakdown(result.headline))
-    if result.judging is not None:
-        share = result.judging.flops / result.config.training_flops
+    for name, one in before_run(result.config).items():
+        share = one.flops / result.config.training_flops
         relative = f"{format_share(share)} of" if share < _MANY_TIMES else f"{format_count(share)} times"
-        blocks.append(Text(f"judging: {result.judging.sentence}, {relative} those of training"))
+        blocks.append(Text(f"{name}: {one.sentence}, {relative} those of training"))
     if cluster is None:
         lacking = ", ".join(result.cluster_missing)
         blocks.append(Text(f"no times, memory or cost: the plan lacks {lacking}", style="dim"))

@@ -16,7 +16,7 @@ from ....core.quantity import Quantity
 from ....core.reading.suggest import did_you_mean, nearest
 from ....core.units import shown
 from ...cluster.cluster_estimate import ClusterEstimate
-from ...cluster.operations.judging import judging
+from ...cluster.operations.before_run import before_run
 from ...config.run_config import RunConfig
 from ...predictor.prediction import LossPrediction
 from ...predictor.predictor import AVERAGE, Predictor
@@ -137,10 +137,9 @@ def _lifetime_cost(outcome: PlanOutcome, quantile: float) -> float:
     return _cost(outcome, quantile) + outcome.serving.cost_usd(outcome.config)
 
 
-def _judging_flops(config: RunConfig) -> float:
-    """FLOPs of the judge that scores the documents; 0 without one."""
-    found = judging(config)
-    return 0.0 if found is None else found.flops
+def _flops_before(config: RunConfig) -> float:
+    """FLOPs of what models compute before the run: scores of its documents, text to train on."""
+    return math.fsum(one.flops for one in before_run(config).values())
 
 
 def _epochs(config: RunConfig, domain: str) -> float:
@@ -168,7 +167,7 @@ _ALL = (
     Measure(
         "lifetime_flops",
         "FLOPs",
-        lambda o, q: o.config.training_flops + o.serving.flops(o.config) + _judging_flops(o.config),
+        lambda o, q: o.config.training_flops + o.serving.flops(o.config) + _flops_before(o.config),
         uncertain=False,
     ),
     Measure("inference_flops_per_token", "FLOPs", lambda o, q: o.serving.flops_per_token(o.config), uncertain=False),

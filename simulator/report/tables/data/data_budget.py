@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -12,6 +13,7 @@ from .....core.units import format_count
 from ....data_budget.data_budget import PlanStock, TokenBudget
 from ....data_budget.exhaustion import UsedUp
 from ....data_budget.public_stocks import PublicOutlook
+from ....data_budget.synthetic_text import SyntheticOutlook
 from ..cells import add_row, percent, plain_table
 
 __all__ = ["stock_view"]
@@ -22,13 +24,17 @@ _FAR = 2200.0  # a year past which no trend speaks
 _ALL = "all published stocks: simulate data stock"
 
 
-def stock_view(plan: PlanStock | None, outlook: PublicOutlook) -> RenderableType:
-    """A plan's budget and dates, and what is published of its stocks; without a plan, of all of them."""
+def stock_view(plan: PlanStock | None, outlook: PublicOutlook, synthetic: SyntheticOutlook) -> RenderableType:
+    """A plan's budget and dates, and what is published of its stocks; without a plan, of all of them.
+
+    With what models may have written of public text where there is no plan, or one with synthetic text.
+    """
     if plan is None:
-        return Group(*_public(outlook, set(outlook.stocks)))
+        return Group(*_public(outlook, set(outlook.stocks)), Text(""), *_synthetic(synthetic))
     drawn_on = {one.public.stock.name for one in _rows(plan) if one.public is not None}
     published = _public(outlook, drawn_on) if drawn_on & set(outlook.stocks) else []
-    return Group(*_plan(plan), Text(""), *published, Text(_ALL, style="dim"))
+    scenario = [*_synthetic(synthetic), Text("")] if plan.synthetic_share > 0 else []
+    return Group(*_plan(plan), Text(""), *scenario, *published, Text(_ALL, style="dim"))
 
 
 def _rows(plan: PlanStock) -> list[TokenBudget]:
@@ -42,6 +48,7 @@ def _plan(plan: PlanStock) -> list[RenderableType]:
         "domain",
         "share",
         "tokens",
+        *(["of them synthetic"] if plan.synthetic_share > 0 else []),
         *(["stock"] if plan.keep < 1.0 else []),
         "distinct",
         "epochs",
@@ -50,10 +57,12 @@ def _plan(plan: PlanStock) -> list[RenderableType]:
         f"most tokens at {plan.max_epochs:g} epochs",
     )
     for one in _rows(plan):
-        add_row(table, *_budget(one, plan.keep < 1.0))
+        add_row(table, *_budget(one, plan))
     blocks: list[RenderableType] = [Text(title, style="bold"), table]
     if plan.keep < 1.0:
         blocks.append(Text(f"the selection keeps {plan.keep:.1%} of each stock"))
+    if plan.without_synthetic is not None:
+        blocks += _with_and_without(plan, plan.without_synthetic)
     if plan.bound_by is not None and plan.whole.max_tokens is not None:
         allowed = f"{format_count(plan.whole.max_tokens)} tokens at {plan.max_epochs:g} epochs"
         by = f" with this mix; {plan.bound_by} runs out first" if plan.domains else ""
@@ -64,13 +73,27 @@ def _plan(plan: PlanStock) -> list[RenderableType]:
     return [*blocks, *(Text(f"! {note}", style="yellow") for note in plan.notes)]
 
 
-def _budget(one: TokenBudget, selected: bool) -> list[str]:
+def _with_and_without(plan: PlanStock, without: PlanStock) -> list[RenderableType]:
+    """What of a plan changes with its synthetic tokens, which aren't drawn from its stocks."""
+    table = plain_table("real text", "epochs", f"beyond {plan.max_epochs:g} epochs", "most tokens of the plan")
+    for said, one in (("with synthetic tokens", plan.whole), ("without", without.whole)):
+        known = one.unique_tokens is not None
+        beyond = format_count(one.tokens_beyond) if known else _UNKNOWN
+        most = "no limit" if one.real_tokens == 0.0 else _UNKNOWN
+        most = most if one.max_tokens is None else format_count(one.max_tokens)
+        epochs = _UNKNOWN if one.epochs is None else f"{one.epochs:.3g}"
+        add_row(table, f"{said}: {format_count(one.real_tokens)} tokens", epochs, beyond, most)
+    return [table]
+
+
+def _budget(one: TokenBudget, plan: PlanStock) -> list[str]:
     stock = _UNKNOWN if one.stock_tokens is None else format_count(one.stock_tokens)
     return [
         one.name,
         f"{one.share:.1%}",
         format_count(one.tokens),
-        *([stock] if selected else []),
+        *([format_count(one.synthetic_tokens)] if plan.synthetic_share > 0 else []),
+        *([stock] if plan.keep < 1.0 else []),
         _UNKNOWN if one.unique_tokens is None else format_count(one.unique_tokens),
         _UNKNOWN if one.epochs is None else f"{one.epochs:.3g}",
         _UNKNOWN if one.unique_tokens is None else format_count(one.tokens_beyond),
@@ -119,6 +142,35 @@ def _public(outlook: PublicOutlook, names: set[str]) -> list[RenderableType]:
     cited = {key for use in shown.values() for key in use.stock.sources}
     known = [Text(f"{key}: {text}", style="dim") for key, text in demand["sources"].items() if key in cited]
     return [Text(title), table, *known]
+
+
+def _synthetic(outlook: SyntheticOutlook) -> list[RenderableType]:
+    """The scenario of how much of public text models wrote."""
+    scenario = outlook.scenario
+    table = plain_table(
+        "in", "of new text", f"{scenario.level:.0%} interval", "of all there is", "interval", "human tokens"
+    )
+    for one in outlook.years:
+        (new, *of_new), (all_, *of_all) = one.of_new_text, one.of_stock
+        add_row(
+            table, f"{one.year:.0f}", f"{new:.0%}", _ends(of_new), f"{all_:.1%}", _ends(of_all, 1),
+            format_count(one.human_tokens[0]),
+        )  # fmt: skip
+    title = (
+        f"a scenario: what models wrote of public text ({outlook.stock.name}), if their share of new text rose from 0 "
+        f"in {scenario.from_year:.1f} to {scenario.share:.0%} in {scenario.level_year:.1f} and stays"
+    )
+    said = (
+        "all there is counts old pages as still there; of pages in use the share is nearer to that of new text. A plan "
+        "that takes such text as it is states data.synthetic: {share: …, generator: web}"
+    )
+    return [Text(title), table, Text(said), *(Text(source, style="dim") for source in scenario.sources)]
+
+
+def _ends(ends: Sequence[float], decimals: int = 0) -> str:
+    """The two ends of an interval of a share."""
+    low, high = ends
+    return f"{low:.{decimals}%} to {high:.{decimals}%}"
 
 
 def _years(end: UsedUp | None) -> tuple[str, str]:
