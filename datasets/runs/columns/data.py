@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ....core.columns import Column
 from typing import Any
 
+from ....core.columns import Column
 from ._registry import add
 
 
