@@ -50,32 +50,63 @@ class ChainLoss(Protocol):
     """The loss of one run; `chain` is None in generation 0, which all chains of a seed share."""
 
     @property
-    def chain(self) -> ChainKey | None: ...
+    def chain(self) -> ChainKey | None:
+        """Its chain."""
+        ...
+
     @property
-    def generation(self) -> int: ...
+    def generation(self) -> int:
+        """Its generation."""
+        ...
+
     @property
-    def seed(self) -> int: ...
+    def seed(self) -> int:
+        """Its seed."""
+        ...
+
     @property
-    def loss_nats(self) -> float: ...
+    def loss_nats(self) -> float:
+        """Loss on real validation text."""
+        ...
+
     @property
-    def rise_nats(self) -> float: ...
+    def rise_nats(self) -> float:
+        """Its rise over generation 0 of its seed."""
+        ...
 
 
 class Difference(Protocol):
     """One chain less another in a generation, over common seeds, with the half-width of its 90 % interval."""
 
     @property
-    def first(self) -> ChainKey: ...
+    def first(self) -> ChainKey:
+        """The chain whose loss is taken."""
+        ...
+
     @property
-    def second(self) -> ChainKey: ...
+    def second(self) -> ChainKey:
+        """The chain whose loss is taken off it."""
+        ...
+
     @property
-    def generation(self) -> int: ...
+    def generation(self) -> int:
+        """Its generation."""
+        ...
+
     @property
-    def by_seed(self) -> Mapping[int, float]: ...
+    def by_seed(self) -> Mapping[int, float]:
+        """The difference of each common seed."""
+        ...
+
     @property
-    def mean_nats(self) -> float: ...
+    def mean_nats(self) -> float:
+        """Their mean."""
+        ...
+
     @property
-    def half_nats(self) -> float: ...
+    def half_nats(self) -> float:
+        """Half of its interval; infinite for one pair."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ... import words
 from ...generations import CONTROL, ChainKey, Generations, chain_name
-from ..marks import bars, label, line, points, rule
+from ..marks import bars, label, line, points, rule, steps
 from ..picture import WHOLE, Numbers, Picture, Spec
 from ..placing import LINE_PX, Scale, short
 from ..plain import at_px, plain_view
@@ -114,8 +114,8 @@ def _panels(found: Generations, chains: Sequence[ChainKey], width: int) -> Spec:
             if not number % across:
                 said = [{"x": left - 8, "y": y, "text": f"{tick:.{digits}f}"}]
                 layers += label(said, "text", ink="muted", align="right", **place)
-        for tick in [0, *found.shown_generations(max(2, int(panel // 40)))]:
-            said = [{"x": left + to.place(tick, panel), "y": floor + _FOOT_PX / 2, "text": f"{tick}"}]
+        for tick in (tick for tick in steps(0, max(found.last, 1), max(3, int(panel // 30))) if tick.is_integer()):
+            said = [{"x": left + to.place(tick, panel), "y": floor + _FOOT_PX / 2, "text": f"{tick:g}"}]
             layers += label(said, "text", ink="muted", align="center", **place)
         for other, curve in curves.items():
             if other != number and curve:
