@@ -41,7 +41,7 @@ class FittedVAE(FittedNetwork):
     def _symbols(self, documents: int, length: int, generator: torch.Generator) -> np.ndarray:
         import torch
 
-        latents = torch.randn(documents, self.network.posterior.out_features // 2, generator=generator)
+        latents = torch.randn(documents, self.network.latent, generator=generator)
         before, state, symbols = torch.full((documents, 1), self.network.symbols), None, []
         for _ in range(length):
             logits, state = self.network.decode(latents, before, state)

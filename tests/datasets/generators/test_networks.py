@@ -27,6 +27,8 @@ def test_the_same_seed_gives_the_same_bits_and_leaves_torch_as_it_was(settings):
     second = settings.fit(TEXT)
     assert first.digest == second.digest != settings.model_copy(update={"seed": 1}).fit(TEXT).digest
     assert first.digest != settings.fit([TEXT[1]]).digest
+    assert first.facts["bytes_unread"] == 0
+    assert settings.fit([*TEXT, b"short"]).facts["bytes_unread"] == 5
     written = [fitted.sample(5, 12, np.random.default_rng(3)) for fitted in (first, second)]
     assert written[0] == written[1] != first.sample(5, 12, np.random.default_rng(4))
     assert {len(document) for document in written[0]} == {12}
