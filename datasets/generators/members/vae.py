@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from ....core.progress import Progress
 from ....core.reading.fields import PositiveReal, Real, Share, Whole, whole_schema
+from ..guards import LEAST_KL_NATS_PER_BYTE
 from ..neural.training import FittedNetwork, NetworkGenerator
 from ..neural.windows import Windows
 from ..registry import register_generator
@@ -40,7 +41,7 @@ class FittedVAE(FittedNetwork):
     def _symbols(self, documents: int, length: int, generator: torch.Generator) -> np.ndarray:
         import torch
 
-        latents = torch.randn(documents, self.network.posterior.out_features // 2, generator=generator)
+        latents = torch.randn(documents, self.network.latent, generator=generator)
         before, state, symbols = torch.full((documents, 1), self.network.symbols), None, []
         for _ in range(length):
             logits, state = self.network.decode(latents, before, state)
@@ -60,7 +61,7 @@ class VAEGenerator(NetworkGenerator):
     - `kl_nats_per_byte`, `kl_nats_per_document` (a window): what the latent vector costs;
     - `reconstruction_nats_per_byte`: -log p(x | z). The sum of both is `-ELBO`, at most which -log p(x) is;
     - `active_units`: latent units whose posterior mean differs between windows (Burda et al. 2016, arXiv 1509.00519);
-    - `collapsed`: none does. Then free bits are paid for nothing, or nothing is paid.
+    - `collapsed`: no unit is active, even if free bits keep a divergence up, or next to nothing is paid.
 
     Documents longer than the window are refused: nothing was learned about how text goes on after it.
 
@@ -163,5 +164,5 @@ def _measured(network: TextVAE, windows: Windows, rng: np.random.Generator) -> d
         "kl_nats_per_document": kl,
         "reconstruction_nats_per_byte": reconstruction / windows.length,
         "active_units": active,
-        "collapsed": active == 0,
+        "collapsed": active == 0 or kl / windows.length < LEAST_KL_NATS_PER_BYTE,
     }

@@ -67,7 +67,7 @@ def gradient_penalty(
 
     >>> rows = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 1, bias=False))
     >>> _ = torch.nn.init.constant_(rows[1].weight, 1.5)  # a linear critic: the gradient has the norm 3 everywhere
-    >>> float(gradient_penalty(rows, torch.zeros(1, 2, 2), torch.ones(1, 2, 2)))
+    >>> gradient_penalty(rows, torch.zeros(1, 2, 2), torch.ones(1, 2, 2)).item()
     4.0
     """
     places_B = torch.rand(len(real_BST), 1, 1, generator=generator)

@@ -35,7 +35,7 @@ class TextVAE(nn.Module):
 
     def __init__(self, symbols: int, width: int, latent: int, embedding: int) -> None:
         super().__init__()
-        self.symbols = symbols
+        self.symbols, self.latent = symbols, latent
         self.read = nn.Embedding(symbols, embedding)
         self.encoder = nn.LSTM(embedding, width // 2, batch_first=True, bidirectional=True)
         self.posterior = nn.Linear(width // 2 * 2, 2 * latent)

@@ -85,7 +85,12 @@ class NetworkGenerator(Generator):
         started = time.monotonic()
         with one_torch_thread():
             fitted = self._trained(windows, np.random.default_rng(self.seed), progress or _untold)
-        fitted.facts = {**fitted.facts, "steps": self.steps, "seconds": round(time.monotonic() - started, 1)}
+        fitted.facts = {
+            **fitted.facts,
+            "steps": self.steps,
+            "seconds": round(time.monotonic() - started, 1),
+            "bytes_unread": sum(map(len, documents)) - len(windows.symbols),  # of documents shorter than a window
+        }
         return fitted
 
     @abstractmethod

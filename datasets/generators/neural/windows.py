@@ -17,7 +17,7 @@ class Windows:
     """Every stretch of `length` bytes that lies within one document.
 
     `alphabet: (a,)` has the different bytes of the text, `symbols: (n,)` the text as places in it, and `starts: (k,)`
-    where a window can begin. They take 9 bytes of memory for a byte of text.
+    where a window can begin. They take 9 bytes of memory for a byte of text, and some 30 while they are found.
     """
 
     length: int
@@ -42,10 +42,12 @@ class Windows:
                 f"documents: got {len(documents)}, the longest of {longest} bytes; expected at least one of {length} "
                 "bytes, as many as a window has"
             )
-        alphabet, symbols = np.unique(np.frombuffer(b"".join(long_enough), np.uint8), return_inverse=True)
+        data = np.frombuffer(b"".join(long_enough), np.uint8)
+        occurs = np.bincount(data, minlength=256) > 0
+        symbols = (np.cumsum(occurs) - 1).astype(np.uint8)[data]
         sizes = np.array([len(document) for document in long_enough])
-        left = np.repeat(np.cumsum(sizes), sizes) - np.arange(sizes.sum())  # bytes of its document from each one on
-        return cls(length, alphabet, symbols.astype(np.uint8), np.flatnonzero(left >= length))
+        left = np.repeat(np.cumsum(sizes), sizes) - np.arange(len(data))  # bytes of its document from each one on
+        return cls(length, np.flatnonzero(occurs).astype(np.uint8), symbols, np.flatnonzero(left >= length))
 
     def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """Return windows drawn at random, with replacement `(count, length)`, as places in the alphabet."""
