@@ -1,0 +1,122 @@
+"""Chains of small transformers, trained generation after generation on what those before them wrote, as campaigns.
+
+    python benchmarks/collapse.py proxies [--seeds 2] [--generations 3] [--out runs.csv] [--work DIR] [--all]
+
+57k parameters on bytes of computer-science abstracts: 208 kB of real text, 410k training tokens a generation, as much
+new text in each as there was real text, temperature 1. The same seeds for every regime; differences are paired.
+`--all` adds the regimes that no requirement is about: accumulate (steps grow), subsample, fresh. With more than 3
+generations, all of them are trained and the requirements stay those of generation 3. What is in `--work` is not trained
+again; `--out` is the run table, which `collapse.py law` and `simulate fit` read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+from _proxies import corpora
+from foretrain.proxies.executors import get_executor
+from foretrain.proxies.generations.comparison import ChainKey, differences
+from foretrain.proxies.generations.generations import Generations
+from foretrain.simulator.report.tables.generations import generations_view
+from rich.console import Console
+
+REAL_TOKENS = 208_000
+TOKENS = 410_000
+LEAST_NATS = 0.05
+"""What replacing must cost over accumulating, and over keeping half of the text real, in generation 3."""
+
+JUDGED = 3
+REPLACE, HALF, ACCUMULATE = ChainKey("replace", 0.0), ChainKey("replace", 0.5), ChainKey("accumulate_fixed", 0.0)
+
+
+def main(options: list[str]) -> list[str]:
+    """Train the chains, print losses and differences, and return what was missed."""
+    parser = argparse.ArgumentParser(prog="collapse.py proxies")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--generations", type=int, default=JUDGED)
+    parser.add_argument("--out", help="write the run table here")
+    parser.add_argument("--work", help="keep the chains here, and go on from what is there")
+    parser.add_argument("--all", action="store_true", help="also accumulate, subsample and fresh")
+    parser.add_argument("--workers", type=int, default=1)
+    given = parser.parse_args(options)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(given.work or scratch)
+        started, before = time.monotonic(), _cpu_s()
+        chains = _trained(folder, given)
+        wall_s, cpu_s = time.monotonic() - started, _cpu_s() - before
+        losses = chains.losses()
+        pairs = differences(losses)
+        shape = chains.chains.shape
+        print(
+            f"{shape.params_total:,} parameters, {REAL_TOKENS:,} bytes of real text, {TOKENS:,} tokens a generation, "
+            f"seeds {given.seeds}: {wall_s:.0f} s, {cpu_s:.0f} CPU s"
+        )
+        out = given.out or str(folder / "generations.csv")
+        chains.write_table(out)
+        Console(width=220, highlight=False).print(generations_view(losses, pairs, out))
+        return _missed(losses, pairs, shape.params_total, given.seeds)
+
+
+def _trained(folder: Path, given: argparse.Namespace) -> Generations:
+    folder.mkdir(parents=True, exist_ok=True)
+    regimes = ["replace", "accumulate_fixed"] + (["accumulate", "subsample", "fresh"] if given.all else [])
+    space: dict[str, Any] = {
+        "corpora": "corpora.yaml",
+        "widths": [40],
+        "depth": 2,
+        "head_width": 20,
+        "tokens": [TOKENS],
+        "seeds": given.seeds,
+        "lr": 0.01,
+        "engine": {"precision": "fp32"},
+        "generations": {
+            "count": given.generations,
+            "regimes": regimes,
+            "real_shares": [0, 0.1, 0.5],
+            "unique_tokens": REAL_TOKENS,
+        },
+    }
+    (folder / "corpora.yaml").write_text(yaml.safe_dump(corpora(["arxiv_cs"])), encoding="utf-8")
+    (folder / "space.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")
+    chains = Generations.create(folder / "chains", folder / "space.yaml")
+    chains.train(get_executor("local", given.workers), _progress)
+    print(file=sys.stderr)
+    return chains
+
+
+def _missed(losses: list[Any], pairs: list[Any], params: int, seeds: int) -> list[str]:
+    """What replacing must cost, in words where it doesn't."""
+    missed = []
+    if params < 50_000 or seeds < 2:
+        missed.append(f"{params} parameters, {seeds} seeds; expected 50,000 and 2 at least")
+    for other in (HALF, ACCUMULATE):
+        found = [pair for pair in pairs if (pair.first, pair.second) == (REPLACE, other) and pair.generation <= JUDGED]
+        if len(found) < JUDGED:
+            missed.append(f"{REPLACE.name} - {other.name}: only {len(found)} generations are there")
+        for pair in found:
+            if not all(value > 0 for value in pair.by_seed.values()):
+                missed.append(
+                    f"{REPLACE.name} - {other.name} at generation {pair.generation}: not above 0 in every pair"
+                )
+            if pair.generation == JUDGED and pair.mean_nats < LEAST_NATS:
+                missed.append(f"{REPLACE.name} - {other.name}: {pair.mean_nats:.3f}; expected {LEAST_NATS} or more")
+    return missed
+
+
+def _cpu_s() -> float:
+    """CPU seconds of this process and of those that it waited for."""
+    return sum(
+        used.ru_utime + used.ru_stime
+        for used in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    )
+
+
+def _progress(text: str, share: float) -> None:
+    print(f"\r{share:6.1%} {text:<100.100}", end="", file=sys.stderr, flush=True)
