@@ -75,8 +75,8 @@ add(
     ),
     Column(
         "real_share",
-        "share of real text put into the corpus of every generation of its chain: under `replace`, from generation 1 on, "
-        "1 - synthetic_share. It names the chain; laws read synthetic_share",
+        "share of real text put into the corpus of every generation of its chain: under `replace`, from generation 1 "
+        "on, 1 - synthetic_share. It names the chain; laws read synthetic_share",
         "share",
         rule="share or zero",
         stated_at=None,
