@@ -10,6 +10,7 @@ import numpy as np
 
 from ...core.columns import Column, level_column
 from ...core.errors import FitError, RegistryError
+from ...datasets.runs.chains import joined_by_chain
 from ...datasets.runs.columns import columns
 from ..laws import DOMAIN_FAMILIES, Columns, Law, get_law, levels_of, terms, varying_domains
 
@@ -48,7 +49,8 @@ _ENOUGH_TOKENS_PER_PARAM = 5.0  # below this, runs are under-trained and follow 
 class Observations:
     """Runs to fit: `columns[name]: (n,)`, `loss: (n,)` in nats, and the user's `weights: (n,)` (ones by default).
 
-    `origins: (n,)` numbers the training run that each row comes from, where some gave several; else None.
+    `origins: (n,)` numbers the training run that each row comes from, where some gave several, or the chain of
+    generations; else None.
     """
 
     columns: Mapping[str, np.ndarray]
@@ -73,10 +75,11 @@ class Observations:
         _refuse_equal_losses(rows, target)
         plain = cls.from_columns(known_columns(rows), rows.column(target), _column(rows, "weight"))
         fitted = table.fit_mask(target)
-        origins, progress, steps = table.origins, table.progress[fitted], table.steps[fitted]
+        progress, steps = table.progress[fitted], table.steps[fitted]
+        origins = joined_by_chain(rows.frame, None if table.origins is None else table.origins[fitted])
         return replace(
             plain,
-            origins=None if origins is None else _numbered(origins[fitted]),
+            origins=None if origins is None else _numbered(origins),
             progress=progress if (progress < 1).any() else None,
             steps=steps if np.isfinite(steps).any() else None,
             flops=_column(rows, "flops"),

@@ -153,6 +153,15 @@ def test_runs_of_one_size_and_length_are_enough_where_a_prior_says_what_those_do
         candidates(observed, None)
 
 
+def test_generations_of_a_chain_share_its_luck():
+    observed = Observations.from_table(chains(3), "loss")
+    chains_of_a_seed = 4
+    real_runs = 1 + 3  # generation 0, and fresh text
+    assert len(np.unique(observed.origins)) == 2 * (chains_of_a_seed + real_runs)
+    plain = chains(3).frame.drop(columns=["synthetic_share", "generation", "regime", "generator"])
+    assert Observations.from_table(RunTable.from_frame(plain), "loss").origins is None
+
+
 @pytest.mark.filterwarnings("ignore:column '(params|tokens)' takes one value")
 def test_a_generator_that_no_chain_had_is_answered_only_where_chains_differ_in_it():
     one = Predictor.fit(chains(3), "general+synthetic", prior="public")
