@@ -5,8 +5,7 @@ The figures are in `facts/synthetic.json`, whose head says what they mean and wh
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -87,7 +86,7 @@ class SyntheticFacts:
         >>> ones = np.ones(3)
         >>> rise, log_sd = synthetic_facts().rise("replace", "self", ones, np.array([1.0, 3.0, 9.0]))
         >>> rise.round(2).tolist(), log_sd.round(2).tolist()
-        ([0.12, 0.24, 0.43], [0.82, 0.85, 0.93])
+        ([0.11, 0.23, 0.42], [0.84, 0.89, 1.01])
         >>> synthetic_facts().rise("fresh", "self", ones, ones)[0].tolist()
         [0.0, 0.0, 0.0]
         """
@@ -96,21 +95,24 @@ class SyntheticFacts:
         if regime == _FRESH:
             return np.zeros(share.shape), np.zeros(share.shape)
         share, generation = np.where(none, 1.0, share), np.where(none, 1.0, generation)
-        about, power = self.facts["regimes"][regime], self.facts["share_power"]
-        of_set_ups = np.log(list(about["log_loss"].values()))
+        of_set_ups = np.log(list(self.set_ups(regime).values()))
         log_rise = float(of_set_ups.mean()) + self._of(kind).get("log_factor", 0.0)
         between = max(self.facts["least_log_sd"], float(of_set_ups.std(ddof=1)) if len(of_set_ups) > 1 else 0.0)
+        (power, power_sd), (growth, growth_sd), memory, decay = (
+            self.facts["powers"][name] for name in ("share", "growth", "memory", "decay")
+        )
         if regime == _REPLACE:
-            log_share, log_sum = np.log(share), np.log(_summed(share, generation))
-            log_rise = log_rise + power["value"] * log_share + about["generation_power"] * log_sum
-            open_form = about["generation_power_sd"] * log_sum
+            log_share = np.log(share)
+            log_rounds, open_rounds = _with_sd(lambda m: np.log(_rounds(share**m, generation)), *memory)
+            log_rise = log_rise + power * log_share + growth * log_rounds
+            open_form = np.hypot(growth_sd * log_rounds, growth * open_rounds)
         else:
             log_share = np.log(share * (generation + 1.0) / generation)
-            log_rise = log_rise + power["value"] * log_share + np.log(np.log1p(generation))
-            open_form = 0.5 * np.log(np.log1p(generation) / (math.log(2.0) * _squares(generation)))
+            log_rounds, open_form = _with_sd(lambda k: np.log(_accumulated(k, generation)), *decay)
+            log_rise = log_rise + power * log_share + log_rounds
         most = self.facts["most_log_loss"]["value"]
         rise = -most * np.expm1(-np.exp(log_rise) / most)
-        log_sd = np.sqrt(between**2 + (power["sd"] * log_share) ** 2 + open_form**2)
+        log_sd = np.sqrt(between**2 + (power_sd * log_share) ** 2 + open_form**2)
         return np.where(none, 0.0, rise), np.where(none, 0.0, log_sd)
 
     def gain(self, kind: str, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -128,7 +130,7 @@ class SyntheticFacts:
         return about["log_gain"] * shape, about["sd"] * np.maximum(shape, share)
 
     def set_ups(self, regime: str) -> Mapping[str, float]:
-        """The rise of the log of the loss that a regime had, by set-up: its coefficient, see the file's head."""
+        """The rise of the log of the loss that the first generation had under a regime, by set-up."""
         return self.facts["regimes"][regime]["log_loss"]
 
     @property
@@ -192,16 +194,21 @@ class SyntheticFacts:
         return self.facts[UNKNOWN_KIND] if kind == UNKNOWN_KIND else self.facts["kinds"][kind]
 
 
-def _summed(share: np.ndarray, generation: np.ndarray) -> np.ndarray:
-    """Σ share^j over j from 0 to generation - 1, also between whole generations, `(n,)`."""
-    whole = share >= 1.0
-    below = np.where(whole, 0.5, share)
+def _with_sd(of: Callable[[float], np.ndarray], middle: float, sd: float) -> tuple[np.ndarray, np.ndarray]:
+    """A function of an exponent at its middle, and what one sd of it leaves open."""
+    return of(middle), 0.5 * np.abs(of(middle + sd) - of(middle - sd))
+
+
+def _rounds(left: np.ndarray, generation: np.ndarray) -> np.ndarray:
+    """Σ left^j over j from 0 to generation - 1, also between whole generations, `(n,)`."""
+    whole = left >= 1.0
+    below = np.where(whole, 0.5, left)
     return np.where(whole, generation, (1.0 - below**generation) / (1.0 - below))
 
 
-def _squares(generation: np.ndarray) -> np.ndarray:
-    """Σ 1/j² over j from 1 to generation, `(n,)`."""
-    terms = np.cumsum(1.0 / np.arange(1.0, _MOST_SUMMED + 1.0) ** 2)
+def _accumulated(decay: float, generation: np.ndarray) -> np.ndarray:
+    """Σ 1/j^decay over j from 1 to the nearest whole generation, `(n,)`."""
+    terms = np.cumsum(np.arange(1.0, _MOST_SUMMED + 1.0) ** -decay)
     return terms[np.clip(np.rint(generation).astype(int), 1, _MOST_SUMMED) - 1]
 
 

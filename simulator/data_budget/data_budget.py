@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -151,10 +151,24 @@ def plan_stock(
     """
     most = most_epochs(max_epochs)
     year, notes = _start(config, start_year)
-    star, star_from = _repeat_star(config, predictor)
-    stocks = _public_stocks(config, public or {}, year)
+    star = _repeat_star(config, predictor)
+    found = _budgets(config, most, growth, year, star, public or {}, notes)
+    if max_epochs is not None:
+        _refuse_too_strict(config, (found.whole, *found.domains), most)
+    if config.data.synthetic_share == 0.0:
+        return found
+    real = config.model_copy(update={"data": config.data.model_copy(update={"synthetic": None})})
+    return replace(found, without_synthetic=_budgets(real, most, growth, year, star, public or {}, notes))
+
+
+def _budgets(
+    config: RunConfig, most: float, growth: float | None, year: float, repeat_star: tuple[float, str],
+    public: Mapping[str, str | float], notes: Sequence[str],
+) -> PlanStock:  # fmt: skip
+    """The budget of a plan, whose start is known and what repeats are worth."""
+    stocks = _public_stocks(config, public, year)
     demand = Demand.growing(1.0, year, growth)
-    data = config.data
+    data, (star, star_from) = config.data, repeat_star
     outlook = _Outlook(demand, most, star, config.seed, data.keep, data.synthetic_share)
     by_domain = data.unique_tokens_by_domain or {}
     domains = tuple(
@@ -164,13 +178,6 @@ def plan_stock(
     whole = outlook.budget("all", 1.0, data.tokens, data.unique_tokens, stocks.get("all"))
     if by_domain:
         whole = _summed(whole, domains, (data.distinct_tokens() or 0.0) - whole.synthetic_tokens)
-    if max_epochs is not None:
-        _refuse_too_strict(config, (whole, *domains), most)
-    without = None
-    if data.synthetic_share > 0:
-        real = config.model_copy(update={"data": data.model_copy(update={"synthetic": None})})
-        without = plan_stock(real, predictor, max_epochs=None, growth=growth, start_year=year, public=public)
-        without = replace(without, max_epochs=most)
     limits = [one for one in (whole, *domains) if one.max_tokens is not None and one.max_tokens == whole.max_tokens]
     return PlanStock(
         name=config.name,
@@ -186,7 +193,6 @@ def plan_stock(
         seed=config.seed,
         keep=data.keep,
         synthetic_share=data.synthetic_share,
-        without_synthetic=without,
     )
 
 

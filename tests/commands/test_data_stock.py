@@ -50,6 +50,22 @@ def test_json_has_the_same_facts(call, plan):
     assert facts["public"]["max_epochs"] == 2
 
 
+def test_a_plan_with_synthetic_tokens_is_shown_with_and_without_them(call, plan):
+    options = ("--config", plan, "--set", "data.synthetic={share: 0.5}")
+    shown = call("data", "stock", *options).stdout
+    rows = {
+        name: line for line in shown.splitlines() for name in ("with synthetic", "without") if line.startswith(name)
+    }
+    assert rows["with synthetic"].split()[-3:] == ["1.14", "0", "12.0T"]
+    assert rows["without"].split()[-3:] == ["1.19", "400B", "6.00T"]
+    assert "a scenario: what models wrote of public text" in shown
+    assert "arXiv:2604.26965" in shown
+    assert "scenario" not in call("data", "stock", "--config", plan).stdout
+    facts = json.loads(call("data", "stock", *options, "--json").stdout)
+    assert facts["plan"]["without_synthetic"]["max_tokens"] == 6e12
+    assert facts["synthetic_text"]["years"][0]["year"] == 2024
+
+
 def test_the_public_alone(call):
     done = call("data", "stock", "--growth", "1%")
     assert (done.returncode, done.stderr) == (0, "")

@@ -56,6 +56,24 @@ def test_a_selection_keeps_a_share_of_every_stock():
     assert plan_stock(config(mix=MIX, selection=selection)).whole.epochs is None
 
 
+def test_synthetic_tokens_are_not_drawn_from_the_stocks():
+    of = {"tokens": "2T", "mix": MIX, "unique_tokens_by_domain": STOCKS}
+    stock, plain = plan_stock(config(**of, synthetic={"share": 0.5})), plan_stock(config(**of))
+    web, code, wiki = stock.domains
+    assert (web.epochs, code.epochs, wiki.epochs) == pytest.approx((0.07, 2 / 3, 5))
+    assert wiki.tokens_beyond == pytest.approx(2e10)
+    assert wiki.max_tokens == pytest.approx(2 * 4 * 2e10 / 0.1)
+    assert (stock.whole.synthetic_tokens, stock.whole.real_tokens) == (1e12, 1e12)
+    assert stock.whole.unique_tokens == pytest.approx(7e11 + 2e11 + 2e10)
+    assert stock.without_synthetic == plain
+    assert plain.without_synthetic is None
+    assert stock.whole.effective_tokens > plain.whole.effective_tokens
+    alone = plan_stock(config(unique_tokens="1B", synthetic={"share": 1}))
+    assert (alone.whole.epochs, alone.whole.max_tokens, alone.bound_by) == (0.0, None, None)
+    limited = plan_stock(config(unique_tokens="500B", synthetic={"share": 0.75}), max_epochs=1)
+    assert limited.without_synthetic.whole.tokens_beyond == pytest.approx(5e11)
+
+
 @pytest.mark.parametrize(
     ("keep", "tokens", "looser"), [(0.1, "200B", "keep at least 0.25, or data.tokens at most 80.0B"), (0.3, "2T", "")]
 )
@@ -155,10 +173,10 @@ def test_json_keys_stay():
     stock = plan_stock(config(mix={**MIX, "wiki": 0.1, "none": 0.0}, unique_tokens_by_domain=STOCKS))
     facts = json.loads(json.dumps(stock.to_dict(), allow_nan=False))
     budget = {"tokens", "stock_tokens", "unique_tokens", "epochs", "effective_tokens", "tokens_beyond", "max_tokens"}
-    budget |= {"public"}
+    budget |= {"public", "synthetic_tokens"}
     assert set(facts) == budget | {
         "name", "domains", "keep", "max_epochs", "bound_by", "repeat_star", "repeat_star_from", "start_year",
-        "growth_per_year", "notes", "seed",
+        "growth_per_year", "notes", "seed", "synthetic_share", "without_synthetic",
     }  # fmt: skip
     assert set(facts["domains"]["web"]) == budget | {"share"}
     assert set(facts["public"]) == {"stock", "tokens", "share", "used_up", "evidence", "sources"}

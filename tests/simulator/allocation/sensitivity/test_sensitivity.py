@@ -129,6 +129,15 @@ def test_a_plan_without_machines_has_its_loss_only(web, plan):
     assert "reliability.restart" in found.not_read
 
 
+def test_a_share_of_synthetic_tokens_moves_as_far_as_its_regime_allows(seven):
+    data = seven.data.model_dump() | {"synthetic": {"share": 0.49, "regime": "accumulate"}}
+    config = RunConfig.from_mapping(seven.to_mapping() | {"data": data})
+    knob = next(knob for knob in knobs(config, AffordableSteps()) if knob.key == "data.synthetic.share")
+    assert (knob.value, knob.moved(0.9)[1], knob.moved(1.1)[1]) == pytest.approx((0.49, 0.441, 0.5))
+    assert knob.moved(0.9)[0].data.real_tokens > config.data.real_tokens
+    assert not any(knob.key == "data.synthetic.share" for knob in knobs(seven, AffordableSteps()))
+
+
 def test_failures_keep_how_uncertain_they_are(seven):
     knob = next(knob for knob in knobs(seven, AffordableSteps()) if knob.key.startswith("reliability.failures"))
     moved, value, _ = knob.moved(1.1)
