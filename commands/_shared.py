@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, TextIO
 
 import click
@@ -125,6 +126,15 @@ def command_again(*but: str) -> str:
                 found.append(parameter.opts[0])
             found += [] if isinstance(one, bool) else [str(one)]
     return shlex.join(found)
+
+
+def writable_report(path: str) -> None:
+    """Raise UsageError for a --report that can't be written: before minutes of work, not after."""
+    from ..simulator.report.documents.writing import check_report_format
+
+    check_report_format(path, "--report")
+    if not Path(path).parent.is_dir() or Path(path).is_dir():
+        raise UsageError(f"--report {path}: can't be written; expected a file in a folder that is there")
 
 
 @contextmanager

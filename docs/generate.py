@@ -11,7 +11,6 @@ import math
 import os
 import re
 import sys
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,16 +27,19 @@ from foretrain.datasets.runs.columns import markdown_table
 from foretrain.datasets.selection.registry import steps
 from foretrain.proxies.design.space import ProxySpace
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # where runpy runs this file, its folder is in no path
+
+from markdown_cells import cell, code, plain
+from python_page import python
+
 FOLDER = Path(__file__).resolve().parent / "reference"
 PATTERNS = {
     COUNT_PATTERN: "count, such as 7B",
     DURATION_PATTERN: "duration, such as 30d",
     SHARE_PATTERN: "share, such as 0.9 or 90%",
 }
-SECTION = re.compile(r"^(Args|Returns|Raises|Attributes|Yields):$")
 MOST_ALIASES = 4
 LARGE = 10_000
-HIDDEN = ("__version__", "errors")  # public, and no classes or functions
 
 
 def pages() -> dict[str, str]:
@@ -94,7 +96,7 @@ def _help(text: str) -> Iterator[str]:
             shown = [line.strip().removeprefix("Example:").strip() for line in lines[1:]]
             yield from ("```sh", *shown, "```", "")
         else:
-            yield from (_plain(" ".join(line.strip() for line in lines)), "")
+            yield from (plain(" ".join(line.strip() for line in lines)), "")
 
 
 def _options(context: click.Context) -> Iterator[str]:
@@ -106,7 +108,7 @@ def _options(context: click.Context) -> Iterator[str]:
         record = option.get_help_record(context)
         assert record is not None
         written, meaning = record
-        yield f"| {_code(written)} | {_cell(meaning)} |"
+        yield f"| {code(written)} | {cell(meaning)} |"
 
 
 # plans and spaces
@@ -164,11 +166,11 @@ def corpora() -> str:
         found = step.model_json_schema()
         shared |= found.get("$defs", {})
         paragraphs = inspect.cleandoc(step.__doc__ or "").split("\n\n")
-        described = [line for text in paragraphs if not text.startswith(">>>") for line in (_cell(text), "")]
+        described = [line for text in paragraphs if not text.startswith(">>>") for line in (cell(text), "")]
         lines += ["", f"### {name}", "", *described, *_properties(found, found.get("$defs", {}))]
     for title, found in shared.items():
         if "properties" in found:
-            described = _cell(found.get("description", "").split("\n\n")[0])
+            described = cell(found.get("description", "").split("\n\n")[0])
             lines += ["", f"### {title}", "", described, "", *_properties(found, shared)]
     return "\n".join(lines)
 
@@ -182,7 +184,7 @@ def _sections(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> Iterator[st
             continue
         done.add(name)
         found = defs[name]
-        described = _cell(found.get("description", "").split("\n\n")[0])
+        described = cell(found.get("description", "").split("\n\n")[0])
         yield from ("", f"## {path}", "", described, "", *_properties(found, defs))
         waiting[:0] = [(f"{path}.{key}", other) for key, other in _references(found.get("properties", {}))]
 
@@ -201,7 +203,7 @@ def _properties(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> Iterator[
             continue
         default = "; required" if key in required else _default(field.get("default"))
         meaning = field.get("description") or _first_sentence(field, defs)
-        yield f"| `{key}` | {_cell(_kind(field))}{default} | {_cell(meaning)} |"
+        yield f"| `{key}` | {cell(_kind(field))}{default} | {cell(meaning)} |"
 
 
 def _first_sentence(field: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
@@ -373,7 +375,7 @@ def names() -> str:
 
 def _table(header: Sequence[str], rows: Mapping[str, Sequence[str]]) -> Iterator[str]:
     yield from (f"| {' | '.join(header)} |", "|" + "---|" * len(header))
-    yield from (f"| `{name}` | {' | '.join(map(_cell, row))} |" for name, row in rows.items())
+    yield from (f"| `{name}` | {' | '.join(map(cell, row))} |" for name, row in rows.items())
 
 
 def _others(aliases: Sequence[str]) -> str:
@@ -392,136 +394,6 @@ def _number(value: float | None) -> str:
 
 def _mix(kinds: Mapping[str, float]) -> str:
     return ", ".join(f"{kind} {share:.0%}" for kind, share in sorted(kinds.items(), key=lambda item: -item[1]))
-
-
-# Python
-
-
-def python() -> str:
-    """Every public name with its signature and docstring, and the errors."""
-    things = {name: getattr(foretrain, name) for name in foretrain.__all__ if name not in HIDDEN}
-    kinds: dict[str, dict[str, Any]] = {"Functions": {}, "Classes": {}, "Errors and warnings": {}}
-    for name, thing in things.items():
-        is_problem = isinstance(thing, type) and issubclass(thing, Exception)
-        where = "Errors and warnings" if is_problem else "Classes" if isinstance(thing, type) else "Functions"
-        kinds[where][name] = thing
-    lines = [
-        "# Python API",
-        "",
-        "The public names of `foretrain`. Their examples run in the tests.",
-        "[From Python](../how-to/use-python.md) is a script that uses most of them.",
-    ]
-    for title, members in kinds.items():
-        lines += ["", f"## {title}"]
-        for name, thing in sorted(members.items(), key=lambda item: item[0].lower()):
-            lines += ["", f"### {name}", "", *_described(name, thing)]
-            if title == "Classes":
-                lines += _methods(thing)
-    return "\n".join(lines)
-
-
-def _described(name: str, thing: Any) -> Iterator[str]:
-    if not (isinstance(thing, type) and issubclass(thing, Exception | foretrain.RunConfig.__mro__[1])):
-        yield from ("```text", _signature(name, thing), "```", "")
-    yield from _docstring(inspect.getdoc(thing) or "")
-
-
-def _signature(name: str, thing: Any) -> str:
-    """Name and parameters, one a line where they are long; annotations are shortened to their last part."""
-    try:
-        signature = inspect.signature(thing)
-    except (TypeError, ValueError):
-        return name
-    parameters = [str(one) for one in signature.parameters.values() if one.name not in ("self", "cls")]
-    parameters = [re.sub(r"\b[a-z_]+\.(?:[a-z_]+\.)*([A-Z]\w*)", r"\1", one).replace("'", "") for one in parameters]
-    result = signature.return_annotation
-    arrow = "" if result is inspect.Signature.empty or isinstance(thing, type) else f" -> {_name(result)}"
-    line = f"{name}({', '.join(parameters)}){arrow}"
-    return line if len(line) <= 88 else f"{name}(\n    " + ",\n    ".join(parameters) + f",\n){arrow}"
-
-
-def _name(annotation: Any) -> str:
-    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
-    return text.replace("'", "")
-
-
-def _methods(kind: type) -> Iterator[str]:
-    """Public methods and properties that a class defines itself, each with its first paragraph."""
-    rows = []
-    for name, member in vars(kind).items():
-        if name[0] == "_":
-            continue
-        inner = member.__func__ if isinstance(member, classmethod | staticmethod) else member
-        if isinstance(inner, property):
-            shown, text = name, inspect.getdoc(inner)
-        elif inspect.isfunction(inner):
-            arguments = [one for one in inspect.signature(inner).parameters if one not in ("self", "cls")]
-            shown, text = f"{name}({', '.join(arguments)})", inspect.getdoc(inner)
-        else:
-            continue
-        first = " ".join((text or "").split("\n\n")[0].split())
-        if first:
-            rows.append(f"| `{shown}` | {_cell(first)} |")
-    if rows:
-        yield from ("", "| member | meaning |", "|---|---|", *rows)
-
-
-def _docstring(text: str) -> Iterator[str]:
-    """A docstring as Markdown: sections as lists, examples as blocks of Python."""
-    lines, place = text.splitlines(), 0
-    while place < len(lines):
-        line = lines[place]
-        if line.startswith(">>> "):
-            end = next((i for i in range(place, len(lines)) if not lines[i].strip()), len(lines))
-            yield from ("```pycon", *lines[place:end], "```", "")
-            place = end
-        elif SECTION.match(line):
-            end = next((i for i in range(place + 1, len(lines)) if lines[i].strip() and lines[i][0] != " "), len(lines))
-            yield from _section(line.rstrip(":"), lines[place + 1 : end])
-            place = end
-        elif line.startswith("    "):
-            end = next((i for i in range(place, len(lines)) if lines[i].strip() and lines[i][0] != " "), len(lines))
-            yield from ("```text", *textwrap.dedent("\n".join(lines[place:end])).rstrip().splitlines(), "```", "")
-            place = end
-        else:
-            yield _plain(line)
-            place += 1
-
-
-def _section(title: str, lines: Sequence[str]) -> Iterator[str]:
-    """`Args:` and its like: a list of what is named there, or a paragraph."""
-    entries: list[str] = []
-    for line in textwrap.dedent("\n".join(lines)).strip().splitlines():
-        if line.startswith(" ") and entries:
-            entries[-1] += " " + line.strip()
-        elif line.strip():
-            entries.append(line.strip())
-    yield from ("", f"*{title}*", "")
-    named = [re.match(r"(\*{0,2}\w+(?: \([^)]*\))?): (.*)", entry) for entry in entries]
-    if all(named):
-        yield from (f"- `{found[1]}`: {_plain(found[2])}" for found in named if found)
-    else:
-        yield _plain(" ".join(entries))
-    yield ""
-
-
-# text
-
-
-def _plain(text: str) -> str:
-    """Prose in which nothing outside `code` is taken for markup."""
-    parts = re.split(r"(`[^`]*`)", text)
-    return "".join(p if p[:1] == "`" else re.sub(r"([<*\[\]_|])", r"\\\1", p) for p in parts)
-
-
-def _cell(text: str) -> str:
-    """Prose in a cell of a table."""
-    return _plain(" ".join(text.split()))
-
-
-def _code(text: str) -> str:
-    """Code in a cell, where code hosts and MkDocs differ in what a bar between backticks is."""
-    return f"<code>{text.replace('|', '&#124;')}</code>" if "|" in text else f"`{text}`"
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import click
 
 from ...core.errors import ConfigError, UsageError
 from ...core.units import parse_count, shown
-from .._shared import command_again, json_option, log_json_option, progress_bar, show
+from .._shared import command_again, json_option, log_json_option, progress_bar, show, writable_report
 
 if TYPE_CHECKING:
     from ...datasets.selection.derived.result import Derived
@@ -237,13 +237,11 @@ def _stock_tables():
 
 def _report_writer(report: str, out: str) -> Callable[[Derived], None]:
     """What writes the report of a selection; what can't be written is refused before minutes of work, not after."""
-    from ...simulator.report.documents.writing import check_report_format, save_report
+    from ...simulator.report.documents.writing import save_report
 
-    check_report_format(report, "--report")
+    writable_report(report)
     if Path(report).resolve().is_relative_to(Path(out).resolve()):
         raise UsageError(f"--report {report}: lies in --out, which holds the corpus alone; expected another folder")
-    if not Path(report).parent.is_dir() or Path(report).is_dir():
-        raise UsageError(f"--report {report}: can't be written; expected a file in a folder that is there")
     from ...simulator.report.documents.contents.selection import selection_document  # which asks for its extra
 
     again = command_again("as_json", "log_json")

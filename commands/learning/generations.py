@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ...core.errors import UsageError
 from ...core.units import shown
-from .._shared import json_option, log_json_option, progress_bar, show
+from .._shared import command_again, json_option, log_json_option, progress_bar, show, writable_report
 from .proxies import TABLES, workers_option
+
+if TYPE_CHECKING:
+    from ...proxies.generations.comparison import ChainLoss, Difference
+    from ...proxies.generations.generations import Generations
 
 _YAML = (".yaml", ".yml", ".json")
 _BESIDE = "generations"
@@ -25,6 +30,13 @@ _BESIDE = "generations"
 @click.option("--status", "only_status", is_flag=True, help="Train nothing; say how far it is and how to go on.")
 @click.option("--write-lost-again", is_flag=True, help="Have texts that are lost written again, to the same digest.")
 @click.option("--table", "table_out", metavar="FILE", help="The run table (default: generations.csv in the folder).")
+@click.option(
+    "--report",
+    metavar="[FILE]",
+    is_flag=False,
+    flag_value="generations.html",
+    help="Also write a report: .html (default: generations.html), .md or .pdf.",
+)
 @log_json_option
 @json_option
 def generations(
@@ -36,6 +48,7 @@ def generations(
     only_status: bool,
     write_lost_again: bool,
     table_out: str | None,
+    report: str | None,
     log_json: bool,
     as_json: bool,
 ) -> None:
@@ -47,6 +60,7 @@ def generations(
 
     \b
     Example:  simulate proxies generations space.yaml
+              simulate proxies generations space.yaml --report
               simulate proxies generations generations --status
               simulate fit generations/generations.csv --out predictor
     """
@@ -56,6 +70,9 @@ def generations(
 
     if table_out is not None and not table_out.endswith(TABLES):
         raise UsageError(f"--table: got {shown(table_out)}; expected a file that ends in {', '.join(TABLES)}")
+    if report is not None:
+        writable_report(report)
+        from ...simulator.report.documents.contents import generations as _  # noqa: F401  asks for its extra
     is_space = Path(where).suffix in _YAML
     if out is not None and not is_space:
         raise UsageError("--out goes with a SPACE (a .yaml file); a folder of chains is where it is")
@@ -82,10 +99,30 @@ def generations(
         "losses": [row.to_dict() for row in losses],
         "differences": [pair.to_dict() for pair in pairs],
     }
-    show(as_json, facts, lambda: _view().generations_view(losses, pairs, table))
+    found = _shown(chains, losses, pairs)
+    if report is not None:
+        _write_report(found, report)
+    show(as_json, facts, lambda: _view().generations_view(found, table, report))
+
+
+def _shown(chains: Generations, losses: Sequence[ChainLoss], pairs: Sequence[Difference]) -> Any:
+    """Chains as they are shown."""
+    from ...simulator.report.generations import Generations as Shown
+
+    store = chains.store()
+    unit = "nats per byte" if store.tokenizer is not None and store.tokenizer.kind == "bytes" else "nats per token"
+    return Shown(str(chains.folder), chains.space.generations.writer, losses, pairs, store, unit)
+
+
+def _write_report(found: Any, report: str) -> None:
+    from ...simulator.report.documents.contents.generations import generations_document
+    from ...simulator.report.documents.writing import save_report
+
+    save_report(generations_document(found, (command_again("as_json", "log_json"),)), report)
+    click.echo(f"wrote {Path(report)}", err=True)
 
 
 def _view() -> Any:
-    from ...simulator.report.tables import generations as generation_tables
+    from ...simulator.report.tables.data import generations as generation_tables
 
     return generation_tables

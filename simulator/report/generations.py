@@ -16,7 +16,6 @@ from ...core.units import format_count
 from ...datasets.provenance.provenance import Provenance
 from ...datasets.tokens.store import TextIndex, TokenStore
 from . import words
-from .charts.placing import thinned
 from .sources import SOURCES, source_cells
 
 __all__ = ["CONTROL", "TEXTS", "Generations", "Sample", "chain_name", "finding", "notes"]
@@ -175,7 +174,7 @@ class Generations:
 
     def shown_generations(self, most: int) -> list[int]:
         """At most `most` of the generations after 0, evenly."""
-        return [place + 1 for place in thinned(self.last, most)] if self.last else []
+        return _thinned(range(1, self.last + 1), most)
 
     def rise_rows(self, most: int) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         """Headings and rows: the mean rise of each chain, by generation."""
@@ -254,13 +253,19 @@ class Generations:
             by = store.text(key).provenance.generator
             if by is not None:
                 written.setdefault(by.generation, {})[key] = by.seed
-        numbers = sorted(written)
-        for number in (numbers[place] for place in thinned(len(numbers), generations)):
+        for number in _thinned(sorted(written), generations):
             seeds = written[number]
             for key in (key for key, seed in seeds.items() if seed == next(iter(seeds.values()))):
                 tokens = store.text_windows(key, store.text(key).sample_tokens - 1)[0]
                 found.append(Sample(visible(key), number, store.tokenizer.decode(tokens)))
         return found
+
+
+def _thinned(numbers: Sequence[int], most: int) -> list[int]:
+    """At most `most` of some numbers, evenly, the first and the last among them."""
+    if len(numbers) <= most:
+        return list(numbers)
+    return [numbers[round(place * (len(numbers) - 1) / (most - 1))] for place in range(most)]
 
 
 def _same(texts: Sequence[TextIndex], key: str) -> str | None:

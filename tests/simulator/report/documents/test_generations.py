@@ -8,6 +8,7 @@ import pytest
 from foretrain.datasets.corpus.corpus import Corpus
 from foretrain.datasets.provenance.provenance import GeneratedBy, Provenance
 from foretrain.datasets.tokens.prepare import prepare
+from foretrain.datasets.tokens.store import TokenStore
 from foretrain.datasets.tokens.texts import NewText, add_texts, linked_store
 from foretrain.simulator.report.charts.data.generations import losses_picture, rises_picture
 from foretrain.simulator.report.documents.contents.generations import generations_document
@@ -69,13 +70,14 @@ def store(tmp_path):
         by = GeneratedBy(kind="self", digest=f"{number}" * 64, parent="b" * 64, seed=5, generation=number)
         rows = tokens.windows("web", "train", 16).gather(range(number, number + 3))  # type: ignore[arg-type]
         texts.append(NewText(f"g{number - 1}-s0", rows, Provenance(source="web", origin="generator", generator=by)))
-    return add_texts(tmp_path / "chains", texts)
+    add_texts(tmp_path / "chains", texts)
+    return TokenStore.open(tmp_path / "chains")
 
 
 def test_terminal_and_report_say_the_same(store):
     found = made(store)
     console = Console(width=160, file=io.StringIO())
-    console.print(generations_view(found))
+    console.print(generations_view(found, "runs.csv"))
     terminal, report = console.file.getvalue(), markdown_text(generations_document(found, ("simulate again",)))
     assert finding(found) == "Replace gets worse by 0.30 nats in 3 generations, replace with 50 % real by 0.15"
     for text in (terminal, report):
