@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .architectures import check_architecture
     from .executors import check_executor
+    from .generators import check_generator
     from .laws import check_law
     from .steps import check_step
 
-__all__ = ["check_architecture", "check_executor", "check_law", "check_step"]
+__all__ = ["check_architecture", "check_executor", "check_generator", "check_law", "check_step"]
 
 _HOMES = {
     "check_architecture": "architectures",
     "check_executor": "executors",
+    "check_generator": "generators",
     "check_law": "laws",
     "check_step": "steps",
 }

@@ -41,8 +41,8 @@ def collapsed(samples: Sequence[bytes], facts: Mapping[str, Any]) -> str | None:
     Args:
         samples: Documents that it wrote. Half a kilobyte or less may be too little to show that one string is
             repeated, unless all are the same.
-        facts: What the fitted generator says of itself; `kl_nats_per_byte`, where it has a latent code, is held against
-            `LEAST_KL_NATS_PER_BYTE`.
+        facts: What the fitted generator says of itself: `kl_nats_per_byte`, where it has a latent code, is held against
+            `LEAST_KL_NATS_PER_BYTE`; `collapsed`, where it knows, is believed.
 
     >>> print(collapsed([b"and the " * 200], {}))
     it writes one string again and again (0.073 nats per byte): b'and the and the and the '...
@@ -53,6 +53,8 @@ def collapsed(samples: Sequence[bytes], facts: Mapping[str, Any]) -> str | None:
             f"its KL is {kl_nats:.2g} nats per byte, expected {LEAST_KL_NATS_PER_BYTE:g} at least: what it writes "
             "doesn't depend on its latent code"
         )
+    if facts.get("collapsed"):
+        return "it says of itself that it has collapsed: all that it writes is alike, or independent of its latent code"
     filled = [sample for sample in samples if sample]
     if not filled:
         return "it writes nothing"

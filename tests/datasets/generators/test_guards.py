@@ -42,7 +42,8 @@ def test_text_of_little_training_is_let_through(order):
 @pytest.mark.parametrize("kl", [0.0, 5e-4, float("nan")])
 def test_a_latent_code_that_says_nothing_is_named(kl):
     assert "its KL is" in collapsed([TEXT], {"kl_nats_per_byte": kl})
-    assert collapsed([TEXT], {"kl_nats_per_byte": 0.045}) is None
+    assert collapsed([TEXT], {"kl_nats_per_byte": 0.045, "collapsed": False}) is None
+    assert "has collapsed" in collapsed([TEXT], {"kl_nats_per_byte": 0.045, "collapsed": True})
 
 
 def test_text_held_out_is_refused_whatever_its_blanks(tmp_path):
