@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ...core.errors import UsageError
+from ...datasets.watermark.green import Watermark
 from ..models import ProxyModel
 from .settings import SamplingSettings
 
@@ -52,10 +53,13 @@ def sample(
 
     Raises:
         UsageError: The length is beyond the context, first tokens aren't in the vocabulary, their numbers and the
-            seeds' don't fit the weights, or the weights give scores that aren't numbers.
+            seeds' don't fit the weights, the watermark is another vocabulary's, or the weights give scores that aren't
+            numbers.
     """
     first = np.asarray(first)
     _check(model, weights, first, length, seeds)
+    if settings.watermark is not None:
+        settings.watermark.check_vocabulary(model.shape.vocab_size)
     copies, sequences = first.shape
     written = np.empty((copies, sequences, length), np.int64)
     sources = [np.random.default_rng(seed) for seed in seeds]
@@ -81,8 +85,16 @@ def _block(
     state = model.start(weights, copies, _BLOCK_SEQUENCES, more) if more else None
     for at in range(more):
         scores = model.step(weights, state, tokens[..., at])
+        if settings.watermark is not None and at + 1 >= settings.watermark.context:
+            scores = scores + _bias(settings.watermark, tokens[..., : at + 1], scores)
         tokens[..., at + 1] = _draw(scores, chances[..., at : at + 1], settings)
     return tokens.cpu().numpy()
+
+
+def _bias(watermark: Watermark, tokens: Tensor, scores: Tensor) -> Tensor:
+    """What a watermark adds to scores (K, B, V) after tokens (K, B, T)."""
+    contexts = tokens[..., -watermark.context :].flatten(0, 1).cpu().numpy()
+    return torch.from_numpy(watermark.bias(contexts, scores.shape[-1])).to(scores).view_as(scores)
 
 
 def _draw(scores: Tensor, chances: Tensor, settings: SamplingSettings) -> Tensor:

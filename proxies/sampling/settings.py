@@ -1,4 +1,4 @@
-"""How a proxy is sampled: temperature and nucleus, without importing torch."""
+"""How a proxy is sampled: watermark, temperature and nucleus, without importing torch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from ...core.reading.fields import FieldError, Frozen, PositiveShare, Real
+from ...datasets.watermark.green import Watermark
 
 __all__ = ["SamplingSettings"]
 
@@ -15,7 +16,7 @@ _COLDEST = 1e-3
 
 
 class SamplingSettings(Frozen):
-    """How the next token is drawn from a model's scores, in this order: temperature, nucleus, draw.
+    """How the next token is drawn from a model's scores, in this order: watermark, temperature, nucleus, draw.
 
     >>> SamplingSettings(temperature=0.8, top_p=0.95).top_p
     0.95
@@ -28,6 +29,11 @@ class SamplingSettings(Frozen):
         default=1.0,
         description="Draw from the most probable tokens that have this share together, 1: from all "
         "(Holtzman et al. 2020, arXiv:1904.09751).",
+    )
+    watermark: Watermark | None = Field(
+        default=None,
+        exclude_if=lambda watermark: watermark is None,
+        description="What is added to the scores of green tokens, once a whole context was written (default: nothing).",
     )
 
     @model_validator(mode="after")
