@@ -12,7 +12,7 @@ designs a ladder isn't for chains.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema, model_validator
 
@@ -24,9 +24,7 @@ from ...datasets.generators.reading import generator_mapping
 from ...datasets.generators.registry import generators
 from ...datasets.provenance.regimes import Regime
 from ..design.space import ProxySpace
-
-if TYPE_CHECKING:
-    from ..sampling.sampling import SamplingSettings
+from ..sampling.settings import SamplingSettings
 
 __all__ = ["SELF", "GenerationsSection", "GenerationsSpace"]
 
@@ -113,8 +111,6 @@ class GenerationsSection(Frozen):
 
     def sampling(self) -> SamplingSettings:
         """How each chain's own proxy is sampled."""
-        from ..sampling.sampling import SamplingSettings
-
         given = {"temperature": self.temperature, "top_p": self.top_p}
         return SamplingSettings(**{name: value for name, value in given.items() if value is not None})
 
