@@ -104,6 +104,7 @@ class Generations:
     Args:
         folder: The folder.
         file: What its `generations.json` says; use `create` or `open`, which read and check it.
+        space: The space as its file was read, so that messages name its lines (default: as `generations.json` has it).
 
     Attributes:
         folder: The folder.
@@ -126,11 +127,13 @@ class Generations:
     (['g0-s0'], ['g1-replace-0-s0', 'g1-accumulate_fixed-s0'])
     """
 
-    def __init__(self, folder: Path, file: _GenerationsFile) -> None:
+    def __init__(self, folder: Path, file: _GenerationsFile, space: GenerationsSpace | None = None) -> None:
         self.folder = folder
         self._file = file
-        where = os.path.normpath(folder / file.space_file)
-        self.space = GenerationsSpace.from_mapping(file.space, where, os.path.dirname(where))
+        if space is None:
+            where = os.path.normpath(folder / file.space_file)
+            space = GenerationsSpace.from_mapping(file.space, where, os.path.dirname(where))
+        self.space = space
 
     @classmethod
     def create(
@@ -163,7 +166,7 @@ class Generations:
             space_file=os.path.relpath(space_path, path),
             tokens_digest=store.digest,
         )
-        chains = cls(path, file)
+        chains = cls(path, file, space)
         chains._check(store)  # refuses what can't be trained before anything is written
         try:
             foreign = [one.name for one in path.iterdir()] if path.is_dir() else []
@@ -278,7 +281,7 @@ class Generations:
                 "(--out), or the same space with more generations"
             )
         file = self._file.model_copy(update={"space": space.to_mapping()})
-        longer = type(self)(self.folder, file)
+        longer = type(self)(self.folder, file, space)
         longer._check(longer.store())
         write_json(self.folder / _FILE, file.model_dump(mode="json"))
         return longer

@@ -12,11 +12,20 @@ designs a ladder isn't for chains.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
-from ...core.reading.fields import FieldError, Frozen, PositiveCount, Real, Share, Whole, whole_schema
+from ...core.reading.config_messages import first_problem
+from ...core.reading.fields import FieldError, Frozen, PositiveCount, PositiveShare, Real, Share, Whole, whole_schema
 from ...core.reading.members import member_schema, read_member
 from ...core.units import shown
 from ...datasets.generators.generator import Generator
@@ -24,9 +33,7 @@ from ...datasets.generators.reading import generator_mapping
 from ...datasets.generators.registry import generators
 from ...datasets.provenance.regimes import Regime
 from ..design.space import ProxySpace
-
-if TYPE_CHECKING:
-    from ..sampling.sampling import SamplingSettings
+from ..sampling.settings import SamplingSettings
 
 __all__ = ["SELF", "GenerationsSection", "GenerationsSpace"]
 
@@ -85,7 +92,7 @@ class GenerationsSection(Frozen):
     temperature: Annotated[Real, Field(ge=0, le=100)] | None = Field(
         default=None, description="self: the logits are divided by it; 0 takes the likeliest token (default: 1)."
     )
-    top_p: Annotated[Share, Field(ge=0)] | None = Field(
+    top_p: PositiveShare | None = Field(
         default=None, description="self: the likeliest tokens that hold this share are sampled from (default: 1, all)."
     )
 
@@ -99,8 +106,8 @@ class GenerationsSection(Frozen):
         for name in ("temperature", "top_p"):
             if self.generator is not None and getattr(self, name) is not None:
                 raise FieldError(name, f"goes with the generator self; {self.generator.name} has settings of its own")
-        if self.temperature == 0 and self.top_p == 0:
-            raise FieldError("top_p", "got 0 beside temperature 0; expected one of the two above 0")
+        if self.generator is None:
+            self.sampling()
         if "replace" not in self.regimes and self.real_shares != (0.0,):
             got = f"got {', '.join(f'{share:g}' for share in self.real_shares)} without the regime replace"
             raise FieldError("real_shares", f"{got}; expected replace among the regimes, or no shares")
@@ -113,10 +120,12 @@ class GenerationsSection(Frozen):
 
     def sampling(self) -> SamplingSettings:
         """How each chain's own proxy is sampled."""
-        from ..sampling.sampling import SamplingSettings
-
         given = {"temperature": self.temperature, "top_p": self.top_p}
-        return SamplingSettings(**{name: value for name, value in given.items() if value is not None})
+        wanted = {name: value for name, value in given.items() if value is not None}
+        try:
+            return SamplingSettings.model_validate(wanted)
+        except ValidationError as error:
+            raise first_problem(error, SamplingSettings, SELF) from None
 
     def chains(self) -> list[tuple[Regime, float]]:
         """The regime and real share of each chain of a seed, in order."""

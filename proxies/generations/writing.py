@@ -19,15 +19,16 @@ from ...datasets.tokens.mixture import Mixture, stock_rows
 from ...datasets.tokens.store import TokenStore
 from ...datasets.tokens.texts import NewText, text_made_of
 from ..runs import ProxyRun
-from ..sampling.sampling import SamplingSettings, sample
-from ..sampling.trained import TrainedProxy
+from ..sampling.sampling import sample
+from ..sampling.settings import SamplingSettings
+from ..sampling.trained import TrainedProxy, stacked
 from .chains import FreshText, WrittenText
 from .space import SELF
 
 __all__ = ["corpus_digest", "fitted_texts", "fresh_text", "sampled_texts"]
 
 _SAMPLES_AT_ONCE = 256
-"""Samples of one call: those of a text don't depend on how much memory there is."""
+"""Samples of one call, after which progress is told."""
 
 
 def corpus_digest(store: TokenStore, run: ProxyRun) -> str:
@@ -72,7 +73,7 @@ def sampled_texts(
         CampaignError: A writer's weights are lost or damaged, or it diverged.
     """
     starts = corpus_rows(store, first_run)[:, 0]
-    length = first_run.shape.context_length
+    length = first_run.shape.context_length + 1
     by_length: dict[int, list[WrittenText]] = {}
     for text in texts:
         by_length.setdefault(text.samples, []).append(text)
@@ -80,7 +81,7 @@ def sampled_texts(
     done, found = 0, {}
     for samples, alike in by_length.items():
         proxies = [_opened(text, folders[text.writer]) for text in alike]
-        weights = _stacked([proxy.weights for proxy in proxies])
+        model, weights = stacked(proxies)
         parts = []
         for start in range(0, samples, _SAMPLES_AT_ONCE):
             progress(f"writing the text of generation {alike[0].generation}", done / total)
@@ -88,8 +89,7 @@ def sampled_texts(
             streams = [np.random.SeedSequence([text.seed, start]).spawn(2) for text in alike]
             first = np.stack([np.random.default_rng(one).choice(starts, count) for one, _ in streams])
             seeds = [int(two.generate_state(1)[0]) for _, two in streams]
-            written = sample(proxies[0].model, weights, first, length, settings, seeds)
-            parts.append(np.concatenate([first[:, :, None], np.asarray(written)], 2))
+            parts.append(sample(model, weights, first, length, settings, seeds))
             done += count * len(alike)
         rows = np.concatenate(parts, 1)
         for number, (text, proxy) in enumerate(zip(alike, proxies, strict=True)):
@@ -160,10 +160,3 @@ def _opened(text: WrittenText, folder: Path) -> TrainedProxy:
             f"{folder / 'result.json'} and the same command trains the run again, to the same bits"
         ) from None
     return proxy
-
-
-def _stacked(weights: Sequence[Mapping[str, object]]) -> dict[str, object]:
-    """Weights of several proxies by name, each (K, …)."""
-    import torch
-
-    return {name: torch.stack([torch.as_tensor(one[name]) for one in weights]) for name in weights[0]}
