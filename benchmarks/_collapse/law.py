@@ -51,8 +51,9 @@ def main(options: list[str]) -> list[str]:
         tables = [(file.stem, pd.read_csv(file)) for file in files]
     missed: list[str] = []
     for name, frame in tables:
-        for corpus, part in frame.groupby("corpus", dropna=False):
-            missed += _judged(f"{name}, {corpus}", part.reset_index(drop=True))
+        texts = frame["corpus"] if "corpus" in frame else pd.Series("", frame.index)
+        for corpus, part in frame.groupby(texts):
+            missed += _judged(f"{name} {corpus}".strip(), part.reset_index(drop=True))
     return missed
 
 

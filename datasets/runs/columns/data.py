@@ -92,4 +92,17 @@ add(
         from_run=lambda run: run.data.synthetic.generation if run.data.synthetic_share > 0 else None,
         default=0.0,
     ),
+    Column(
+        "temperature",
+        "temperature at which models wrote the synthetic text",
+        rule="non-negative",
+        default=1.0,
+    ),
+    Column(
+        "top_p",
+        "share of the probability that sampling kept of each token when models wrote the synthetic text",
+        "share",
+        rule="share",
+        default=1.0,
+    ),
 )

@@ -10,6 +10,9 @@ times (N/N₀)^a, exp(τ·z_g) for generator g, and (n/n₀)^b beyond the last g
 synthetic counts as training tokens worth e^ω each, log D_eff += log(1 - s + s·e^ω): ω may be above 0. `fresh` text, and
 all that isn't synthetic, has no effect.
 
+Text sampled with top-p or at a temperature below 1 lacks rare tokens, a share of real text that `lost_tail` says; the
+loss rises by d times that. Nothing is lost where a table states neither.
+
 How accumulation ends is left to the runs: the sum is bounded for κ > 1 only. κ = 2 is the bound of linear regression,
 π²/6 (Gerstgrasser et al. 2024, arXiv 2404.01413); near .8 it follows log(1 + n)/log 2 within 1 % over five generations
 and 5 % over fifteen, as n-grams and small transformers did. ν = 1 is linear regression under `replace` (same source).
@@ -35,11 +38,13 @@ import numpy as np
 from typing_extensions import override
 
 from .._registry import register_term
-from .._term import Effect, Parameter, need
+from .._term import Columns, Effect, Parameter, need
 from ._of_levels import OfLevels
+from ._tails import lost_tail
 
 _REPLACE = "replace"
 _ACCUMULATING = ("accumulate", "accumulate_fixed", "subsample")
+_HARMFUL = (_REPLACE, *_ACCUMULATING)
 _UNHARMED = ("real", "fresh")
 _MOST_GENERATIONS = 1000
 """More count as so many."""
@@ -60,6 +65,7 @@ _SHARE_POWER = (0.5, 0.25)  # 5-grams: .48
 _GROWTH = (0.7, 0.25)  # 5-grams .86, transformers about .5, Gemma .75, linear regression 1
 _MEMORY = (1.5, 0.4)  # 1 to 2, see above
 _DECAY = (1.0, 0.4)  # on the border of what is bounded; 5-grams and transformers about .8, linear regression at most 2
+_TAIL = (np.log(2.0), 0.7)  # a guess: a token that was never seen costs 4 to 7 nats more, twice a usual loss
 _LOG_WORTH_SD = 0.5  # a token like any other, give or take a factor
 _BY_PARAMS_SD = 0.08  # per e-fold: four decades are half as much or twice as much, at one sd
 
@@ -75,6 +81,7 @@ class Synthetic(OfLevels):
 
     category = "generator"
     columns = ("synthetic_share", "generation")
+    optional = ("temperature", "top_p")
     further_levels = MappingProxyType({"regime": ("real", _REPLACE, *_ACCUMULATING, "fresh")})
     rank = 61
     alone = True
@@ -102,6 +109,7 @@ class Synthetic(OfLevels):
             Parameter("synthetic_log_worth", 0.0, _LOG_WORTH_SD, -8.0, 3.0),
             Parameter("synthetic_harm_by_params", 0.0, _BY_PARAMS_SD, -1.0, 1.0),
             Parameter("synthetic_later", 0.0, _LATER_SD, -1.0, 1.0),
+            Parameter("synthetic_log_tail", *_TAIL, -10.0, 5.0),
         ]
 
     @override
@@ -134,6 +142,7 @@ class Synthetic(OfLevels):
         share = np.where(harmed, _share(columns), 0.0)
         generation = np.where(harmed, _generation(columns), 1.0)
         log_share = np.log(np.where(harmed, share, 1.0))
+        temperature, top_p = (np.asarray(columns.get(name, np.ones(len(of))), float) for name in self.optional)
         has = [np.asarray(columns[f"generator={level}"], dtype=float) for level in self.variants]
         return {
             "x": np.log(need(columns, "params")) - reference.log("params"),
@@ -143,6 +152,7 @@ class Synthetic(OfLevels):
             "log_beside_usual": log_share - np.log(generation / (generation + 1.0)),
             "generation": generation,
             "log_later": np.log(np.maximum(generation / reference.values.get("generation", np.inf), 1.0)),
+            "lost": harmed * lost_tail(need(columns, "tokens"), temperature, top_p, generation, 1.0 - share),
             "has": np.array(has).reshape(len(has), len(share)).T,
         }
 
@@ -150,46 +160,34 @@ class Synthetic(OfLevels):
     def rebase(self, theta, x, t, level):
         moved = theta.copy()
         by_size = theta[:, self._at["harm_by_params"]] * x
-        for regime in (_REPLACE, *_ACCUMULATING):
+        for regime in _HARMFUL:
             moved[:, self._at[f"log_harm.{regime}"]] += by_size - level  # harm is a share of the level
+        moved[:, self._at["log_tail"]] -= level
         return moved
 
     @override
     def effect(self, theta, features):
-        def parameter(name):
-            return theta[:, self._at[name], None]
+        share = features["share"]
+        by_penalty = np.zeros((len(theta), len(self.parameters), len(share)))
+        by_tokens = np.zeros_like(by_penalty)
 
-        share, generation = features["share"], features["generation"].astype(int)
-        size = (len(theta), len(self.parameters), len(share))
-        by_penalty, by_tokens = np.zeros(size), np.zeros(size)
-
-        common = parameter("harm_by_params") * features["x"] + parameter("later") * features["log_later"]
+        spread, of_generator = np.ones((len(theta), 1)), np.zeros((len(theta), len(share)))
         if self.kinds:
             spread = np.exp(theta[:, :1])
             of_generator = spread * (theta[:, self._of_level] @ features["has"].T)
-            common = common + of_generator
-        penalty = np.zeros((len(theta), len(share)))
-        for at, regime in enumerate((_REPLACE, *_ACCUMULATING)):
+        common = of_generator + self._of(theta, "harm_by_params") * features["x"]
+        common += self._of(theta, "later") * features["log_later"]
+        penalty = np.zeros_like(common)
+        for at, regime in enumerate(_HARMFUL):
             of = features["of"][:, at]
             if not of.any():
                 continue
-            exponent = parameter(f"log_harm.{regime}") + common
-            log_part = features["log_share" if regime == _REPLACE else "log_beside_usual"]
-            exponent = exponent + parameter("share_power") * log_part
-            if regime == _REPLACE:
-                total, slope = rounds(parameter("memory") * log_part, generation)
-                harm = of * np.exp(exponent) * total ** parameter("growth")
-                by_penalty[:, self._at["growth"]] = harm * np.log(total)
-                by_penalty[:, self._at["memory"]] = harm * parameter("growth") * log_part * slope / total
-            else:
-                decay = f"decay.{regime}"
-                most = int(generation[of > 0].max())
-                total, slope = accumulated(theta[:, self._at[decay]], most)
-                place = np.minimum(generation, most) - 1
-                harm = of * np.exp(exponent) * total[:, place]
-                by_penalty[:, self._at[decay]] = of * np.exp(exponent) * slope[:, place]
-            by_penalty[:, self._at[f"log_harm.{regime}"]] = harm
-            by_penalty[:, self._at["share_power"]] += harm * log_part
+            log_growth, by_name = self._growth(regime, theta, features, of)
+            log_share = features["log_share" if regime == _REPLACE else "log_beside_usual"]
+            log_harm = self._of(theta, f"log_harm.{regime}") + self._of(theta, "share_power") * log_share
+            harm = of * np.exp(log_harm + log_growth + common)
+            for name, slope in {**by_name, f"log_harm.{regime}": 1.0, "share_power": log_share}.items():
+                by_penalty[:, self._at[name]] += harm * slope
             penalty += harm
         by_penalty[:, self._at["harm_by_params"]] = penalty * features["x"]
         by_penalty[:, self._at["later"]] = penalty * features["log_later"]
@@ -197,10 +195,30 @@ class Synthetic(OfLevels):
             by_penalty[:, 0] = penalty * of_generator
             by_penalty[:, self._of_level] = (penalty * spread)[:, None] * features["has"].T
 
-        worth = np.exp(parameter("log_worth"))
+        of_tail = np.exp(self._of(theta, "log_tail")) * features["lost"]
+        by_penalty[:, self._at["log_tail"]] = of_tail
+        worth = np.exp(self._of(theta, "log_worth"))
         left = 1.0 + share * (worth - 1.0)
         by_tokens[:, self._at["log_worth"]] = share * worth / left
-        return Effect(log_tokens=(np.log(left), by_tokens), penalty=(penalty, by_penalty))
+        return Effect(log_tokens=(np.log(left), by_tokens), penalty=(penalty + of_tail, by_penalty))
+
+    def _of(self, theta, name: str) -> np.ndarray:
+        """A parameter, `(K, 1)`."""
+        return theta[:, self._at[name], None]
+
+    def _growth(self, regime: str, theta, features, of) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Log of how much larger the rise is than that of generation 1, `(K, n)`, and its derivatives by name."""
+        generation = features["generation"].astype(int)
+        if regime == _REPLACE:
+            growth = self._of(theta, "growth")
+            total, slope = rounds(self._of(theta, "memory") * features["log_share"], generation)
+            log_total = np.log(total)
+            return growth * log_total, {"growth": log_total, "memory": growth * features["log_share"] * slope / total}
+        decay = f"decay.{regime}"
+        most = int(generation[of > 0].max())
+        place = np.minimum(generation, most) - 1
+        total, slope = accumulated(theta[:, self._at[decay]], most)
+        return np.log(total)[:, place], {decay: (slope / total)[:, place]}
 
 
 def rounds(log_left: np.ndarray, generation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -236,19 +254,19 @@ def accumulated(decay: np.ndarray, generations: int) -> tuple[np.ndarray, np.nda
     return part.cumsum(axis=1), (-log_j * part).cumsum(axis=1)
 
 
-def _share(columns) -> np.ndarray:
+def _share(columns: Columns) -> np.ndarray:
     return np.clip(np.asarray(columns["synthetic_share"], dtype=float), 0.0, 1.0)
 
 
-def _generation(columns) -> np.ndarray:
+def _generation(columns: Columns) -> np.ndarray:
     return np.clip(np.rint(np.asarray(columns["generation"], dtype=float)), 0.0, _MOST_GENERATIONS)
 
 
-def _by_regime(columns) -> np.ndarray:
+def _by_regime(columns: Columns) -> np.ndarray:
     """Which runs have synthetic text, under each regime that harms, `(n, 4)`; runs that state no regime replace."""
-    harmed = (_share(columns) > 0) & (_generation(columns) >= 1)
+    harmed = np.asarray((_share(columns) > 0) & (_generation(columns) >= 1))
     if not any(name.startswith("regime=") for name in columns):
-        return np.stack([harmed, *([np.zeros_like(harmed)] * len(_ACCUMULATING))], axis=1)
-    none = np.zeros(len(harmed))
-    found = [np.asarray(columns.get(f"regime={regime}", none)) == 1.0 for regime in (_REPLACE, *_ACCUMULATING)]
+        return harmed[:, None] & (np.array(_HARMFUL) == _REPLACE)
+    none = np.zeros(harmed.shape)
+    found = [np.asarray(columns.get(f"regime={regime}", none)) == 1.0 for regime in _HARMFUL]
     return np.stack(found, axis=1) & harmed[:, None]

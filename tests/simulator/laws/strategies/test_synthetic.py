@@ -137,6 +137,21 @@ def test_synthetic_text_may_help_where_real_text_is_scarce_and_harms_where_it_is
         assert (loss[1] < loss[0]) == helps
 
 
+def test_text_that_was_sampled_with_top_p_costs_more_unless_real_text_is_beside_it():
+    law = get_law("general+synthetic", levels=LEVELS)
+    reference = Reference({"params": 5e4, "tokens": 4e5})
+    theta = np.array([[p.mean for p in law.parameters]])
+    extra = []
+    for share in (1.0, 0.5):
+        asked = runs(share, 1) | {"top_p": np.array([0.9]), "temperature": np.ones(1)}
+        both = [law.loss(theta, law.prepare(columns, reference))[0, 0] for columns in (runs(share, 1), asked)]
+        extra.append(both[1] - both[0])
+    assert extra[0] > 10.0 * extra[1] > 0.0
+    assert law.loss(theta, law.prepare(runs(0.0, 0) | {"top_p": np.array([0.5])}, reference)) == law.loss(
+        theta, law.prepare(runs(0.0, 0), reference)
+    )
+
+
 def test_why_runs_say_nothing_of_synthetic_text():
     term = build_term("synthetic", levels=LEVELS)
     assert "2 runs have synthetic text" in term.identifiable(runs(np.array([0, 0, 0.5, 0.5]), 1))
