@@ -241,9 +241,9 @@ def _report_writer(report: str, out: str) -> Callable[[Derived], None]:
     """What writes the report of a selection; what can't be written is refused before minutes of work, not after."""
     from ...simulator.report.documents.writing import save_report
 
-    writable_report(report)
     if Path(report).resolve().is_relative_to(Path(out).resolve()):
         raise UsageError(f"--report {report}: lies in --out, which holds the corpus alone; expected another folder")
+    writable_report(report)
     from ...simulator.report.documents.contents.selection import selection_document  # which asks for its extra
 
     again = command_again("as_json", "log_json")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,9 +70,7 @@ def generations(
 
     if table_out is not None and not table_out.endswith(TABLES):
         raise UsageError(f"--table: got {shown(table_out)}; expected a file that ends in {', '.join(TABLES)}")
-    if report is not None:
-        writable_report(report)
-        from ...simulator.report.documents.contents import generations as _  # noqa: F401  asks for its extra
+    write = None if report is None else _report_writer(report)
     is_space = Path(where).suffix in _YAML
     if out is not None and not is_space:
         raise UsageError("--out goes with a SPACE (a .yaml file); a folder of chains is where it is")
@@ -100,8 +98,9 @@ def generations(
         "differences": [pair.to_dict() for pair in pairs],
     }
     found = _shown(chains, losses, pairs)
-    if report is not None:
-        _write_report(found, report)
+    if write is not None:
+        write(found)
+        click.echo(f"wrote {report}", err=True)
     show(as_json, facts, lambda: _view().generations_view(found, table, report))
 
 
@@ -114,12 +113,14 @@ def _shown(chains: Generations, losses: Sequence[ChainLoss], pairs: Sequence[Dif
     return Shown(str(chains.folder), chains.space.generations.writer, losses, pairs, store, unit)
 
 
-def _write_report(found: Any, report: str) -> None:
-    from ...simulator.report.documents.contents.generations import generations_document
+def _report_writer(report: str) -> Callable[[Any], None]:
+    """What writes the report; what can't be written is refused before minutes of work, not after."""
+    writable_report(report)
+    from ...simulator.report.documents.contents.generations import generations_document  # which asks for its extra
     from ...simulator.report.documents.writing import save_report
 
-    save_report(generations_document(found, (command_again("as_json", "log_json"),)), report)
-    click.echo(f"wrote {Path(report)}", err=True)
+    again = command_again("as_json", "log_json")
+    return lambda found: save_report(generations_document(found, (again,)), report)
 
 
 def _view() -> Any:
