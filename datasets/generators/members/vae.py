@@ -78,12 +78,12 @@ class VAEGenerator(NetworkGenerator):
     steps: Annotated[Whole, Field(ge=1, le=1_000_000), whole_schema(1, 1_000_000)] = Field(
         default=2000, description="Steps of training."
     )
-    lr: Annotated[PositiveReal, Field(le=1)] = Field(default=0.01, description="Learning rate of Adam, at its highest.")
+    lr: Annotated[PositiveReal, Field(le=1)] = Field(default=0.02, description="Learning rate of Adam, at its highest.")
     width: Annotated[Whole, Field(ge=2, le=4096), whole_schema(2, 4096)] = Field(
         default=112, description="Units of the decoder; each direction of the encoder has half as many."
     )
     latent: Annotated[Whole, Field(ge=1, le=1024), whole_schema(1, 1024)] = Field(
-        default=32, description="Units of the latent vector."
+        default=16, description="Units of the latent vector."
     )
     embedding: Annotated[Whole, Field(ge=1, le=1024), whole_schema(1, 1024)] = Field(
         default=24, description="Units that stand for a byte."
