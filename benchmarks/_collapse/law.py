@@ -58,9 +58,9 @@ def main(options: list[str]) -> list[str]:
 
 
 def _of_ngrams(path: Path, seeds: int) -> Path:
-    from .ngrams import write_chains
+    from .ngrams import LONG_GENERATIONS, write_chains
 
-    write_chains(path, seeds)
+    write_chains(path, seeds, LONG_GENERATIONS)
     return path
 
 
