@@ -243,6 +243,14 @@ def a_term_without_its_columns_is_switched_off(name: str) -> None:
     assert not np.array_equal(full, plain)
 
 
+@_check(_any)
+def what_no_run_feels_has_no_gradient(name: str) -> None:
+    """The parameters that are left out of those that runs feel change no loss."""
+    law, _, _, features = _setup(name)
+    _, grad = law.loss(typical(law, 3, seed=23, width=1.0), features, gradient=True)
+    assert not grad[:, ~law.felt(features)].any()
+
+
 @_check(_has_terms)
 def missing_columns_are_named_as_the_reason(name: str) -> None:
     """`identifiable` names the column that is absent, and finds nothing wrong with runs that have all."""

@@ -58,9 +58,9 @@ def main(options: list[str]) -> list[str]:
 
 
 def _of_ngrams(path: Path, seeds: int) -> Path:
-    from .ngrams import write_chains
+    from .ngrams import LONG_GENERATIONS, write_chains
 
-    write_chains(path, seeds)
+    write_chains(path, seeds, LONG_GENERATIONS)
     return path
 
 
@@ -75,7 +75,7 @@ def _judged(name: str, frame: pd.DataFrame) -> list[str]:
     print("\n".join(_parameters(of_first, frame, f"generations 0 to {FIRST}")))
     if last >= AT:
         rises = list(_foretold(of_first, frame, AT))
-        print(f"{f'rise at generation {AT}, nats':26s}{'measured (seeds)':27s}law    off     90 % interval")
+        print(f"{f'rise at generation {AT}':24s}{'nats (seeds)':26s}law    off      90 % interval")
         for rise in rises:
             print(rise)
         missed += [f"{name}: {fault}" for rise in rises for fault in rise.faults]

@@ -14,6 +14,7 @@ import argparse
 import csv
 import time
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,12 @@ import numpy as np
 from .chains import CHAINS, Chain, Point, run_chains
 from .forms import FORMS, evidence
 
-__all__ = ["main"]
+__all__ = ["LONG_GENERATIONS", "main", "write_chains"]
 
 REPLACE_RISES, OTHERS_RISE, FRESH_STAYS = 0.4, 0.25, 0.01  # nats per byte at the last of 5 generations
 GENERATIONS, SIZE_BYTES = 5, 200_000
-LONG_SIZE_BYTES = 64_000
+LONG_SIZE_BYTES, LONG_SEEDS, LONG_GENERATIONS = 64_000, 3, 20
+TOPIC = "arxiv_cs"
 LONG = (Chain("accumulate"), Chain("subsample"))
 DECIDED = 10.0  # of a difference of AIC
 FIRST = 5  # generations that foretell the last one
@@ -39,30 +41,39 @@ def main(options: list[str]) -> list[str]:
     """Print the tables; return what was missed."""
     parser = argparse.ArgumentParser(prog="collapse.py ngrams")
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--long-seeds", type=int, default=3)
-    parser.add_argument("--long-generations", type=int, default=20, help="12 or more; 0 for none")
-    parser.add_argument("--topic", default="arxiv_cs", help="of the shared corpora")
+    parser.add_argument("--long-seeds", type=int, default=LONG_SEEDS)
+    parser.add_argument("--long-generations", type=int, default=LONG_GENERATIONS, help="12 or more; 0 for none")
+    parser.add_argument("--topic", default=TOPIC, help="of the shared corpora")
     parser.add_argument("--csv", type=Path, help="where the chains go as a run table")
     words = parser.parse_args(options)
     started = time.process_time()
-    short = [
-        point for seed in range(words.seeds) for point in run_chains(CHAINS, seed, GENERATIONS, SIZE_BYTES, words.topic)
-    ]
+    short = _short(words.seeds, words.topic)
     print(_table(short, words.topic, time.process_time() - started))
     missed = _unmet(short)
     points = short
     if words.long_generations:
         started = time.process_time()
-        long = [
-            point
-            for seed in range(words.long_seeds)
-            for point in run_chains(LONG, seed, words.long_generations, LONG_SIZE_BYTES, words.topic)
-        ]
+        long = _long(words.long_seeds, words.long_generations, words.topic)
         print(f"\n{_long_run(long, words.long_generations, time.process_time() - started)}")
         points = short + long
     if words.csv is not None:
         _write(words.csv, points, words.topic)
     return missed
+
+
+def write_chains(path: Path, seeds: int, long_generations: int) -> None:
+    """The run table of all chains of the default text, trained unless this process has trained them."""
+    _write(path, _short(seeds, TOPIC) + _long(LONG_SEEDS, long_generations, TOPIC), TOPIC)
+
+
+@cache
+def _short(seeds: int, topic: str) -> list[Point]:
+    return [point for seed in range(seeds) for point in run_chains(CHAINS, seed, GENERATIONS, SIZE_BYTES, topic)]
+
+
+@cache
+def _long(seeds: int, generations: int, topic: str) -> list[Point]:
+    return [point for seed in range(seeds) for point in run_chains(LONG, seed, generations, LONG_SIZE_BYTES, topic)]
 
 
 def _rises(points: list[Point], chain: Chain) -> np.ndarray:

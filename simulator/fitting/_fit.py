@@ -296,7 +296,7 @@ def _noise(problem: Problem, theta: np.ndarray, weights: np.ndarray) -> float:
     predicted = np.log(problem.law.loss(theta[None], problem.features)[0])
     residual = np.abs(predicted - problem.log_loss)
     n = len(residual)
-    freedom = max(n - int(problem.law.free.sum()), 0)
+    freedom = max(n - int(problem.law.felt(problem.features).sum()), 0)
     # a fit with as many parameters as runs leaves no residual, which says nothing of the noise
     total = float(weights @ residual) / weights.sum() * n + _USUAL_RUNS * _USUAL_NOISE
     return max(total / (freedom + _USUAL_RUNS), _NOISE_FLOOR)

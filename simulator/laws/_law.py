@@ -338,6 +338,11 @@ class Law:
         self._chain(grad, theta)
         return value, grad
 
+    def felt(self, features: Features) -> np.ndarray:
+        """Which parameters fitting may change and some of the runs feel, `(P,)`."""
+        of_terms = [term.felt(feature) for term, feature in zip(self.terms, features[1:], strict=True)]
+        return self.free & np.concatenate([np.ones(len(CORE), dtype=bool), *of_terms])
+
     def without_terms(self) -> Law:
         """The same core with every term taken off."""
         of_core = {parameter.name for parameter in CORE} | set(_TEXTBOOK)

@@ -131,6 +131,10 @@ class Term(ABC):
         """This term's parameters `(K, p)` after log N₀ moves by `x`, log D₀ by `t` and log λ by `level: (K,)`."""
         return theta
 
+    def felt(self, features: dict[str, np.ndarray]) -> np.ndarray:
+        """Which parameters some of the runs feel, `(p,)`: those of a regime that no run has leave the loss as it is."""
+        return np.ones(len(self.parameters), dtype=bool)
+
     def offsets(self, theta: np.ndarray, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """How far each run is from this term's own optimum, in logs `(n,)` by name; none by default. `theta: (p,)`.
 

@@ -166,6 +166,16 @@ class Synthetic(OfLevels):
         return moved
 
     @override
+    def felt(self, features):
+        regimes = [regime for at, regime in enumerate(_HARMFUL) if features["of"][:, at].any()]
+        absent = [f"{kind}.{regime}" for regime in _HARMFUL if regime not in regimes for kind in ("log_harm", "decay")]
+        absent += ["growth", "memory"] if _REPLACE not in regimes else []
+        absent += [name for name, by in (("later", "log_later"), ("log_tail", "lost")) if not features[by].any()]
+        found = np.ones(len(self.parameters), dtype=bool)
+        found[[self._at[name] for name in absent if name in self._at]] = False
+        return found
+
+    @override
     def effect(self, theta, features):
         share = features["share"]
         by_penalty = np.zeros((len(theta), len(self.parameters), len(share)))
