@@ -52,6 +52,7 @@ def inspect(corpora: str, tokenizer: str | None, watermarks: tuple[str, ...], as
     """
     from ...datasets.corpus.corpus import Corpus
     from ...datasets.corpus.quality import inspect as inspect_corpus
+    from ...datasets.tokens.tokenizer import ByteTokenizer
     from ...datasets.watermark.inspection import marks_by_domain
 
     corpus = Corpus.load(corpora)
@@ -59,7 +60,7 @@ def inspect(corpora: str, tokenizer: str | None, watermarks: tuple[str, ...], as
     detector = None if not watermarks else _detector(watermarks)
     with progress_bar("reading") as step:
         report = inspect_corpus(corpus, progress=step, tokenizer=counter)
-        marked = None if detector is None else marks_by_domain(corpus, detector, progress=step)
+        marked = None if detector is None else marks_by_domain(corpus, detector, ByteTokenizer(), step)
     facts = {**report.to_dict(), "watermark": marked}
     show(as_json, facts, lambda: _tables().inspect_view(report, marked))
 
@@ -194,9 +195,10 @@ def _counter(path: str):
 
 def _detector(files: tuple[str, ...]) -> Detector:
     """What looks for the watermarks of files in text that is bytes. Raises UsageError."""
+    from ...datasets.tokens.tokenizer import ByteTokenizer
     from ...datasets.watermark.texts import detector_of_files
 
-    return detector_of_files([Path(file) for file in files], None, "--watermark", UsageError)[0]
+    return detector_of_files([Path(file) for file in files], ByteTokenizer(), "--watermark", UsageError)
 
 
 def _growth(text: str | None) -> float | None:

@@ -12,6 +12,7 @@ from ...core.errors import ConfigError, UsageError
 from ...core.units import parse_count, parse_duration_s, parse_share, shown
 from ...workflows.planned_run import SIZES, StageBudget
 from .._shared import json_option, log_json_option, progress_bar, show, stated_in
+from .radioactivity import radioactivity
 
 if TYPE_CHECKING:
     from ...proxies.executors import Executor
@@ -332,3 +333,6 @@ def _tables() -> Any:
     from ...simulator.report.tables import proxies as proxy_tables
 
     return proxy_tables
+
+
+proxies.add_command(radioactivity)

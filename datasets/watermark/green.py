@@ -145,7 +145,7 @@ class Watermark(Frozen):
         Raises:
             UsageError: Contexts of another length.
         """
-        hashes = self._of_contexts(contexts)
+        hashes = self.of_contexts(contexts)
         hashes += _uint64(tokens) * self._factors[-1]
         return self.is_green(_mixed(hashes))
 
@@ -163,7 +163,7 @@ class Watermark(Frozen):
             UsageError: Contexts of another length, or another vocabulary.
         """
         self.check_vocabulary(vocab_size)
-        hashes = self._of_contexts(contexts)[:, None] + np.arange(vocab_size, dtype=np.uint64) * self._factors[-1]
+        hashes = self.of_contexts(contexts)[:, None] + np.arange(vocab_size, dtype=np.uint64) * self._factors[-1]
         return np.where(self.is_green(_mixed(hashes)), np.float32(self.delta), np.float32(0.0))
 
     def hashes(self, tokens: np.ndarray) -> np.ndarray:
@@ -187,17 +187,11 @@ class Watermark(Frozen):
         """Say of each hash whether its token is green after its context, bool of the same shape."""
         return hashes < np.uint64(self.gamma * 2.0**64)
 
-    @property
-    def _start(self) -> np.uint64:
-        return _secrets(self.key, self.context)[0]
+    def of_contexts(self, contexts: np.ndarray) -> np.ndarray:
+        """The part of the hash that is each context's, uint64 `(n,)`; the same contexts have the same.
 
-    @property
-    def _factors(self) -> tuple[np.uint64, ...]:
-        """A factor for each token of a context, then that of the token itself."""
-        return _secrets(self.key, self.context)[1]
-
-    def _of_contexts(self, contexts: np.ndarray) -> np.ndarray:
-        """The part of the hash that is the contexts' `(n,)`."""
+        Raises UsageError for contexts of another length.
+        """
         if contexts.ndim != 2 or contexts.shape[1] != self.context:
             raise UsageError(
                 f"watermark: contexts: got an array of shape {shown(contexts.shape)}; expected (n, {self.context})"
@@ -206,6 +200,15 @@ class Watermark(Frozen):
         for place, factor in enumerate(self._factors[:-1]):
             hashes += _uint64(contexts[:, place]) * factor
         return hashes
+
+    @property
+    def _start(self) -> np.uint64:
+        return _secrets(self.key, self.context)[0]
+
+    @property
+    def _factors(self) -> tuple[np.uint64, ...]:
+        """A factor for each token of a context, then that of the token itself."""
+        return _secrets(self.key, self.context)[1]
 
 
 @functools.lru_cache(maxsize=64)

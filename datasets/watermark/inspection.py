@@ -9,11 +9,11 @@ import numpy as np
 
 from ...core.progress import Progress
 from ..corpus.corpus import Corpus
-from ..corpus.document import Split
+from ..corpus.document import Document, Split
 from ..corpus.documents import raw_documents
 from ..tokens.tokenizer import Tokenizer
 from .detection import Detector
-from .texts import scan, tokens_of
+from .texts import encoded, scan
 
 __all__ = ["marks_by_domain"]
 
@@ -21,14 +21,14 @@ _REPORT_EVERY = 500
 
 
 def marks_by_domain(
-    corpus: Corpus, detector: Detector, tokenizer: Tokenizer | None = None, progress: Progress | None = None
+    corpus: Corpus, detector: Detector, tokenizer: Tokenizer, progress: Progress | None = None
 ) -> dict[str, dict[str, Any]]:
     """Read every document of each domain of text once, for training or validation, and look for marks.
 
     Args:
         corpus: The corpus.
         detector: Whose keys.
-        tokenizer: Whose tokens are marked; None for bytes.
+        tokenizer: Whose tokens are marked.
         progress: Called with the number of documents read so far, and the share of domains that are done.
 
     Returns:
@@ -40,12 +40,13 @@ def marks_by_domain(
     >>> import tempfile
     >>> from pathlib import Path
     >>> import foretrain
+    >>> from foretrain.datasets.tokens.tokenizer import ByteTokenizer
     >>> from foretrain.datasets.watermark.green import Watermark
     >>> detector = Detector([Watermark(key="0123456789abcdef")], vocab_size=256)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     _ = Path(folder, "1.txt").write_text("A text that nobody has marked.")
     ...     corpus = foretrain.Corpus.from_mapping({"domains": {"web": {"path": f"{folder}/*.txt"}}})
-    ...     web = marks_by_domain(corpus, detector)["web"]
+    ...     web = marks_by_domain(corpus, detector, ByteTokenizer())["web"]
     >>> web["documents"], web["documents_marked"], web["tokens_needed"]
     (1, 0, 19)
     """
@@ -54,15 +55,15 @@ def marks_by_domain(
     for number, name in enumerate(names):
         sizes: list[int] = []
         texts = _texts(corpus, name, sizes, number / len(names), progress)
-        found[name] = scan(tokens_of(texts, tokenizer), detector).facts(np.array(sizes, np.int64), detector)
+        found[name] = scan(encoded(texts, tokenizer), detector).facts(np.array(sizes, np.int64), detector)
     return found
 
 
-def _texts(corpus: Corpus, name: str, sizes: list[int], done: float, progress: Progress | None) -> Iterator[str]:
+def _texts(corpus: Corpus, name: str, sizes: list[int], done: float, progress: Progress | None) -> Iterator[Document]:
     """The documents of a domain that hold text; their UTF-8 bytes go into `sizes`."""
     for _, document in raw_documents(corpus, name, get_args(Split)):
         if progress is not None and len(sizes) % _REPORT_EVERY == 0:
             progress(f"{name}: marks in {len(sizes):,} documents", done)
         if document.text and not document.text.isspace():
             sizes.append(len(document.text.encode()))
-            yield document.text
+            yield document

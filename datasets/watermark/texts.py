@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ...core.errors import ForetrainError
-from ..tokens.tokenizer import ByteTokenizer, Tokenizer, load_tokenizer
+from ...core.errors import CorpusError, ForetrainError
+from ..corpus.document import Document
+from ..tokens.tokenizer import Tokenizer
 from .detection import ALPHA, Counts, Detection, Detector, corrected, p_values
 from .green import Watermark
 from .key_files import read_watermark
 
-__all__ = ["Scan", "detector_of_files", "scan", "tokens_of"]
+__all__ = ["Scan", "detector_of_files", "encoded", "scan"]
 
 _MOST_DIFFERENT = 1 << 22
 """Hashes that are held of all texts together: 32 MB a key."""
@@ -93,37 +94,32 @@ def scan(texts: Iterable[np.ndarray], detector: Detector) -> Scan:
     )
 
 
-def tokens_of(texts: Iterable[str], tokenizer: Tokenizer | None) -> Iterator[np.ndarray]:
-    """The ids of the tokens of each text `(length,)`; without a tokenizer, its bytes."""
-    for text in texts:
-        yield np.frombuffer(text.encode(), np.uint8) if tokenizer is None else tokenizer.encode(text)
+def encoded(documents: Iterable[Document], tokenizer: Tokenizer) -> Iterator[np.ndarray]:
+    """The token ids of each document `(length,)`. Raises CorpusError, naming the document, for what isn't text."""
+    for document in documents:
+        try:
+            yield tokenizer.encode(document.text)
+        except CorpusError as error:
+            raise CorpusError(f"{document.where}: {error}") from None
 
 
 def detector_of_files(
-    keys: Sequence[Path],
-    tokenizer: Path | None,
-    place: str,
-    error: type[ForetrainError],
-    alpha: float = ALPHA,
-) -> tuple[Detector, Tokenizer | None]:
-    """Read what detection needs.
+    keys: Sequence[Path], tokenizer: Tokenizer, place: str, error: type[ForetrainError], alpha: float = ALPHA
+) -> Detector:
+    """Read the watermarks of files.
 
     Args:
-        keys: Files of watermarks.
-        tokenizer: File of the tokenizer whose tokens are marked, as token stores have it; None for bytes.
+        keys: The files.
+        tokenizer: Of the tokens that texts will be given in.
         place: What messages begin with.
-        error: What is raised where a file can't be read, or the files don't agree with one another.
+        error: What is raised where a file can't be read, is of another vocabulary, or holds the key of another one.
         alpha: The probability at which text written without the keys is called marked, at most.
-
-    Returns:
-        The detector, and the tokenizer to give it texts in.
     """
     try:
-        vocabulary = ByteTokenizer() if tokenizer is None else load_tokenizer(tokenizer)
-        detector = Detector([read_watermark(path) for path in keys], vocabulary.vocab_size, alpha, vocabulary.digest)
+        marks = [read_watermark(path) for path in keys]
+        return Detector(marks, tokenizer.vocab_size, alpha, tokenizer.digest)
     except ForetrainError as problem:
         raise error(f"{place}: {problem}") from None
-    return detector, None if tokenizer is None else vocabulary
 
 
 class _Different:

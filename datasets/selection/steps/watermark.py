@@ -9,11 +9,12 @@ import numpy as np
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from typing_extensions import override
 
-from ....core.errors import CorpusError
+from ....core.errors import CorpusError, ForetrainError
 from ....core.reading.fields import FieldError, Label, Real
 from ....core.units import shown
+from ...tokens.tokenizer import ByteTokenizer, load_tokenizer
 from ...watermark.detection import ALPHA
-from ...watermark.texts import detector_of_files, scan, tokens_of
+from ...watermark.texts import detector_of_files, encoded, scan
 from ..registry import register_step
 from ..step import Chosen, Step, Texts
 
@@ -67,11 +68,12 @@ class WatermarkStep(Step):
 
     @override
     def select(self, texts: Texts, rng: np.random.Generator) -> Chosen:
-        path = None if self.tokenizer is None else texts.folder / self.tokenizer
-        detector, tokenizer = detector_of_files(
-            self._key_files(texts.folder), path, texts.place, CorpusError, self.alpha
-        )
-        found = scan(tokens_of((document.text for document in texts), tokenizer), detector)
+        try:
+            tokenizer = ByteTokenizer() if self.tokenizer is None else load_tokenizer(texts.folder / self.tokenizer)
+        except ForetrainError as problem:
+            raise CorpusError(f"{texts.place}: {problem}") from None
+        detector = detector_of_files(self._key_files(texts.folder), tokenizer, texts.place, CorpusError, self.alpha)
+        found = scan(encoded(texts, tokenizer), detector)
         return Chosen(~found.marked, found.p, {"watermark": found.facts(texts.sizes_bytes, detector)})
 
     def _key_files(self, folder: Path) -> list[Path]:
