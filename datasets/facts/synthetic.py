@@ -5,6 +5,7 @@ The figures are in `facts/synthetic.json`, whose head says what they mean and wh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -128,6 +129,12 @@ class SyntheticFacts:
         best = about["best_share"]
         shape = (share / best) ** (best / (1.0 - best)) * (1.0 - share) / (1.0 - best)
         return about["log_gain"] * shape, about["sd"] * np.maximum(shape, share)
+
+    def tail(self, lost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What the loss rises by, as a share of it, where a share of real text is `lost` to sampling, and one sd."""
+        about = self.facts["tail"]
+        rise = math.exp(about["log_worth"]) * np.asarray(lost, dtype=float)
+        return np.minimum(rise, self.facts["most_log_loss"]["value"]), about["sd"] * rise
 
     def set_ups(self, regime: str) -> Mapping[str, float]:
         """The rise of the log of the loss that the first generation had under a regime, by set-up."""

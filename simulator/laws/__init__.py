@@ -17,6 +17,7 @@ from ._term import (
     varying_domains,
 )
 from .strategies._of_levels import OfLevels
+from .strategies._tails import lost_tail
 from .strategies.synthetic import Synthetic
 from .strategies.variant import Variant
 
@@ -44,6 +45,7 @@ __all__ = [
     "build_term",
     "get_law",
     "levels_of",
+    "lost_tail",
     "members",
     "mix_column",
     "need",

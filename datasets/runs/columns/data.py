@@ -96,6 +96,8 @@ add(
         "temperature",
         "temperature at which models wrote the synthetic text",
         rule="non-negative",
+        stated_at="data.synthetic.temperature",
+        from_run=lambda run: run.data.synthetic.temperature if run.data.synthetic_share > 0 else None,
         default=1.0,
     ),
     Column(
@@ -103,6 +105,8 @@ add(
         "share of the probability that sampling kept of each token when models wrote the synthetic text",
         "share",
         rule="share",
+        stated_at="data.synthetic.top_p",
+        from_run=lambda run: run.data.synthetic.top_p if run.data.synthetic_share > 0 else None,
         default=1.0,
     ),
 )

@@ -12,16 +12,17 @@ text of models that saw real text alone. The regime says what a generation's cor
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from ....core.reading.fields import FieldError, Frozen, Label, PositiveCount, PositiveShare, Share
+from ....core.reading.fields import FieldError, Frozen, Label, PositiveCount, PositiveShare, Real, Share
 from ....datasets.provenance.regimes import HUMAN, REAL, Regime
 
 __all__ = ["HUMAN", "REAL", "GeneratingConfig", "Regime", "SyntheticConfig"]
 
 _MOST_GENERATIONS = 1_000
+_MOST_TEMPERATURE = 100.0
 _SLACK = 0.01
 """By which a share may miss the one that a regime implies, since it is rounded."""
 
@@ -64,6 +65,16 @@ class SyntheticConfig(Frozen):
         default=0.0, description="Share of the synthetic text that is found, by its watermark say, and left out."
     )
 
+    temperature: Annotated[Real, Field(ge=0, le=_MOST_TEMPERATURE)] = Field(
+        default=1.0,
+        exclude_if=lambda temperature: temperature == 1.0,
+        description="Temperature at which it was sampled; below 1 rare text is lost.",
+    )
+    top_p: Share = Field(
+        default=1.0,
+        exclude_if=lambda share: share == 1.0,
+        description="Share of each token's probability that was sampled from; below 1 rare text is lost.",
+    )
     generating: GeneratingConfig | None = Field(
         default=None,
         exclude_if=lambda generating: generating is None,
@@ -87,6 +98,12 @@ class SyntheticConfig(Frozen):
                 f"{self.generation} models wrote {self.generation} of {self.generation + 1} parts; expected at most "
                 f"{most:.3g}, or regime replace",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_sampling(self) -> Self:
+        if self.temperature == 0.0 and self.top_p == 0.0:
+            raise FieldError("top_p", "got 0 beside temperature 0; expected one of the two above 0")
         return self
 
     @model_validator(mode="after")

@@ -12,7 +12,7 @@ from ....core.columns import level_column, level_of
 from ....datasets.facts.optimisation import Cost
 from ....datasets.facts.synthetic import UNKNOWN_KIND, SyntheticFacts, synthetic_facts
 from ...config.run_config import RunConfig
-from ...laws import Columns
+from ...laws import Columns, lost_tail
 from ...predictor.loss_model import LossModel
 from ...predictor.textbook_parameters import textbook_parameters
 from .effect import Adjustment, Effect, effect_of_cost
@@ -21,6 +21,7 @@ __all__ = ["Synthetic"]
 
 _PLACE = "data.synthetic"
 _SHARE, _GENERATION = f"{_PLACE}.share", f"{_PLACE}.generation"
+_TEMPERATURE, _TOP_P = f"{_PLACE}.temperature", f"{_PLACE}.top_p"
 _REGIME, _KIND = f"{_PLACE}.regime", f"{_PLACE}.kind"
 _SHARE_FACT, _GENERATION_FACT, _UNKNOWN, _RISES = "synthetic_share", "generation", "unknown_generator", "rises"
 _LEAST_RISE = 1e-12
@@ -53,6 +54,8 @@ class Synthetic(Adjustment):
         return {
             _SHARE: synthetic.trained_share,
             _GENERATION: float(synthetic.generation),
+            _TEMPERATURE: synthetic.temperature,
+            _TOP_P: synthetic.top_p,
             level_column(_REGIME, synthetic.regime): 1.0,
             level_column(_KIND, kind): 1.0,
         }
@@ -87,12 +90,18 @@ class Synthetic(Adjustment):
         )  # fmt: skip
         if of_text is None:
             return None
-        shift = rise * np.exp(carried)
-        sd = shift * np.hypot(log_sd, carried_sd)
+        tail, tail_sd = self.facts.tail(self._lost(columns, stated, share, generation))
+        shift = (rise + tail) * np.exp(carried)
+        sd = np.exp(carried) * np.sqrt((rise * log_sd) ** 2 + tail_sd**2 + ((rise + tail) * carried_sd) ** 2)
         return Effect(
             self.name, self.places, of_text.log_loss + shift, np.hypot(of_text.sd, sd), of_text.sources,
             of_text.one_sided, facts,
         )  # fmt: skip
+
+    def _lost(self, columns: Columns, stated: Columns, share: np.ndarray, generation: np.ndarray) -> np.ndarray:
+        """The share of real text that runs lack since sampling left it out, `(n,)`."""
+        temperature, top_p = (np.nan_to_num(stated[name], nan=1.0) for name in (_TEMPERATURE, _TOP_P))
+        return np.where(share > 0.0, lost_tail(columns["tokens"], temperature, top_p, generation, 1.0 - share), 0.0)
 
     def _rise(self, regime: str, kind: str, share: np.ndarray, generation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The rise with a kind of text, and one sd of its log; of one that gains what later generations add."""

@@ -31,6 +31,7 @@ def plan(synthetic=None, **data) -> RunConfig:
         ({"share": 0.7, "generation": 2, "regime": "subsample"}, "share: got 0.7 .* wrote 2 of 3 parts"),
         ({"share": 0, "detected": 0.5}, "detected: got 0.5 of text without a synthetic part; expected 0, or a share"),
         ({"share": 1, "detected": 1}, "detected: got 1 with a share of 1, which leaves no text"),
+        ({"share": 0.3, "temperature": 0, "top_p": 0}, "top_p: got 0 beside temperature 0; expected one of the two"),
         ({"share": 0.3, "regime": "forget"}, "regime: got 'forget'"),
         ({"share": 0.3, "generating": {"params": 0}}, "generating.params: got 0; expected a number above 0"),
         ({"share": 0.3, "generating": {"efficiency": 2}}, "generating.efficiency: got 2; expected a number of at most"),
@@ -73,21 +74,21 @@ def test_real_text_alone_is_drawn_from_the_stocks():
 
 def test_plans_without_it_are_written_as_before():
     assert "synthetic" not in plan().to_mapping()["data"]
-    assert "generating" not in plan({"share": 0.3}).to_mapping()["data"]["synthetic"]
+    assert {"generating", "temperature", "top_p"}.isdisjoint(plan({"share": 0.3}).to_mapping()["data"]["synthetic"])
     stated = plan({"share": 0.3, "generation": 2, "generating": {"params": "8B"}})
     assert RunConfig.from_mapping(stated.to_mapping()) == stated
 
 
 def test_overrides_and_columns_find_it():
     def read(config):
-        names = ("synthetic_share", "real_share", "generation", "generator", "regime")
+        names = ("synthetic_share", "real_share", "generation", "generator", "regime", "top_p")
         return [columns()[name].value_in(config) for name in names]
 
     mapping = {"model": {"params": "7B"}, "data": {"tokens": "1T", "synthetic": {"share": 0.5}}}
     config = RunConfig.from_mapping(
         apply_overrides(mapping, ["data.synthetic.share=.3", "data.synthetic.generation=2"])
     )
-    assert read(config) == [0.3, 0.7, 2, "self", "replace"]
-    assert read(plan({"share": 0.5, "regime": "accumulate"})) == [0.5, None, 1, "self", "accumulate"]
+    assert read(config) == [0.3, 0.7, 2, "self", "replace", 1.0]
+    assert read(plan({"share": 0.5, "regime": "accumulate", "top_p": 0.9})) == [0.5, None, 1, "self", "accumulate", 0.9]
     for nothing in (None, {"share": 0}, {"share": 0.3, "detected": 1}):  # as runs of real text have it
-        assert read(plan(nothing)) == [0.0, None, None, None, None]
+        assert read(plan(nothing)) == [0.0, None, None, None, None, None]

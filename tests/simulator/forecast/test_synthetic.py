@@ -63,6 +63,8 @@ def test_generations_shares_and_regimes_are_in_the_order_that_chains_had():
     half = {"share": 0.5, "generation": 1}
     assert loss(**half, regime="accumulate") < loss(**half, regime="subsample") < loss(**half, regime="replace")
     assert loss(share=0.5, detected=0.9) < loss(share=0.5)
+    assert loss(share=1) < loss(share=1, top_p=0.95) < loss(share=1, top_p=0.9)
+    assert loss(share=1) < loss(share=1, temperature=0.5)
     assert "no chain went beyond generation 20" in said(found({"share": 0.9, "generation": 30}))
 
 
