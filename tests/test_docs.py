@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 DECISIONS = sorted((ROOT / "docs/decisions").glob("*.md"))
 MADE = [
     ROOT / "docs/reference" / f"{name}.md"
-    for name in ("commands", "corpora", "names", "plan", "python", "run-table", "space")
+    for name in ("commands", "corpora", "generations", "names", "plan", "python", "run-table", "space")
 ]
 """Pages that docs/generate.py makes; tests/test_docs_site.py compares them with the code."""
 GUIDE = [ROOT / "README.md", *sorted({*(ROOT / "docs").rglob("*.md")} - {*DECISIONS, *MADE})]
