@@ -23,9 +23,11 @@ from foretrain.cli import simulate
 from foretrain.core.reading.config_reader import plain_schema
 from foretrain.core.units import COUNT_PATTERN, DURATION_PATTERN, SHARE_PATTERN, format_count
 from foretrain.datasets.corpus.corpus import Corpus
+from foretrain.datasets.generators.registry import generators
 from foretrain.datasets.runs.columns import markdown_table
 from foretrain.datasets.selection.registry import steps
 from foretrain.proxies.design.space import ProxySpace
+from foretrain.proxies.generations.space import GenerationsSpace
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # where runpy runs this file, its folder is in no path
 
@@ -49,6 +51,7 @@ def pages() -> dict[str, str]:
         "plan.md": plan(),
         "space.md": space(),
         "corpora.md": corpora(),
+        "generations.md": generations(),
         "run-table.md": run_table(),
         "names.md": names(),
         "python.md": python(),
@@ -161,18 +164,49 @@ def corpora() -> str:
         "`[dedup, {judge: {scores: judged.csv, keep: 0.3}}]`.",
         "[Choose the data](../how-to/choose-the-data.md) says when each is worth it. Packages add more.",
     ]
+    return "\n".join([*lines, *_members(steps())])
+
+
+def generations() -> str:
+    """The section of chains of generations, and every generator with its settings."""
+    schema = plain_schema(GenerationsSpace)
+    section = {"properties": {"generations": schema["properties"]["generations"]}}
+    lines = [
+        "# The space of generations",
+        "",
+        "What `simulate proxies generations` reads: a [space of proxies](space.md) of one size, one token count and",
+        "one `lr`, with a section `generations`. [Use synthetic text](../how-to/use-synthetic-text.md) says what for.",
+        *_sections(section, schema["$defs"]),
+        "",
+        "## Generators",
+        "",
+        "In `generations.generator`: `self`, which is each chain's own proxy, or one of these, fitted to each chain's",
+        "corpus: its name alone, or with its settings, such as `{ngram: {order: 7}}`. They write bytes, so that the",
+        "corpus needs the tokenizer `bytes`. Packages add more.",
+    ]
+    return "\n".join([*lines, *_members(generators())])
+
+
+def _members(members: Mapping[str, Any]) -> Iterator[str]:
+    """Members of a registry with what they say of themselves and their settings."""
     shared: dict[str, Any] = {}
-    for name, step in sorted(steps().items()):
-        found = step.model_json_schema()
+    for name, member in sorted(members.items()):
+        found = member.model_json_schema()
         shared |= found.get("$defs", {})
-        paragraphs = inspect.cleandoc(step.__doc__ or "").split("\n\n")
-        described = [line for text in paragraphs if not text.startswith(">>>") for line in (cell(text), "")]
-        lines += ["", f"### {name}", "", *described, *_properties(found, found.get("$defs", {}))]
+        paragraphs = inspect.cleandoc(member.__doc__ or "").split("\n\n")
+        described = [line for text in paragraphs if not text.startswith(">>>") for line in (*_paragraph(text), "")]
+        yield from ("", f"### {name}", "", *described, *_properties(found, found.get("$defs", {})))
     for title, found in shared.items():
         if "properties" in found:
             described = cell(found.get("description", "").split("\n\n")[0])
-            lines += ["", f"### {title}", "", described, "", *_properties(found, shared)]
-    return "\n".join(lines)
+            yield from ("", f"### {title}", "", described, "", *_properties(found, shared))
+
+
+def _paragraph(text: str) -> list[str]:
+    """A paragraph on one line, a list on one for each of its items."""
+    if not text.startswith("- "):
+        return [cell(text)]
+    return [f"- {cell(item)}" for item in text.removeprefix("- ").split("\n- ")]
 
 
 def _sections(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> Iterator[str]:

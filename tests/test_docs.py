@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 from foretrain.cli import simulate
 from foretrain.core.reading.yaml_reader import loads_yaml
+from foretrain.proxies.generations.space import GenerationsSpace
 
 ROOT = Path(__file__).parents[1]
 DECISIONS = sorted((ROOT / "docs/decisions").glob("*.md"))
 MADE = [
     ROOT / "docs/reference" / f"{name}.md"
-    for name in ("commands", "corpora", "names", "plan", "python", "run-table", "space")
+    for name in ("commands", "corpora", "generations", "names", "plan", "python", "run-table", "space")
 ]
 """Pages that docs/generate.py makes; tests/test_docs_site.py compares them with the code."""
 GUIDE = [ROOT / "README.md", *sorted({*(ROOT / "docs").rglob("*.md")} - {*DECISIONS, *MADE})]
@@ -30,6 +31,7 @@ TUTORIAL = ROOT / "docs/tutorial/from-text-to-a-plan.md"
 REGISTRIES = [
     *ROOT.glob("*/**/_registry.py"),
     *ROOT.glob("datasets/selection/**/*.py"),
+    ROOT / "datasets/generators/registry.py",
     ROOT / "datasets/facts/accelerators.py",
 ]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -169,6 +171,8 @@ NOT_RUN = {
     "proxies status": "of a project that was trained, as tests/commands/test_proxies_project.py has one",
     "proxies table": "likewise",
     "proxies curves": "likewise",
+    "proxies generations": "trains: tests/proxies/generations does",
+    "fit generations/generations.csv": "of chains that were trained there",
     "score predictor planned.csv": "likewise",
     "optimize": "a minute: tests/commands/test_optimize.py runs smaller studies, the page of Python one from a script",
     "serve": "serves until it is stopped: tests/simulator/web and tests/commands do",
@@ -178,6 +182,7 @@ NOT_RUN = {
     "data select": "chooses from text, as tests/commands/test_data_select.py has some",
     "data prepare kept/corpora.yaml": "likewise",
     "data inspect --tokenizer": "with a tokenizer of yours, as tests/commands/test_data.py has one",
+    "data inspect --watermark": "with a key of yours, likewise",
     "backtest": "ten seconds: tests/commands runs it",
     "optimal point --budget": "tries layouts of many sizes: tests/commands/test_optimal.py does",
     "optimal more": "likewise",
@@ -294,6 +299,9 @@ def test_plans_and_corpora_in_the_pages_can_be_read(page, tmp_path):
         if body.startswith("selections:"):
             space = {"corpora": "corpora.yaml", "tokens": ["1M"], "widths": [64], **loads_yaml(body)}
             assert foretrain.ProxySpace.from_mapping(space).selections
+            continue
+        if body.startswith("corpora:"):
+            assert GenerationsSpace.from_mapping(loads_yaml(body)).generations.chains()
             continue
         kind = foretrain.Corpus if "\ndomains:" in body else foretrain.RunConfig
         assert kind.load(tmp_path / "page.yaml").name

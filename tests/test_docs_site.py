@@ -92,7 +92,7 @@ def test_it_is_read_and_searched_from_the_disk_and_on_a_phone(site):
 def test_the_reference_says_what_the_code_does():
     """Made anew by: python docs/generate.py."""
     made = runpy.run_path(str(ROOT / "docs/generate.py"))["pages"]()
-    assert len(made) == 7
+    assert len(made) == 8
     for name, wanted in made.items():
         assert (ROOT / "docs/reference" / name).read_text(encoding="utf-8") == wanted, (
             f"{name}: python docs/generate.py"
