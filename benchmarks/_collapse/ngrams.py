@@ -26,7 +26,7 @@ __all__ = ["LONG_GENERATIONS", "main", "write_chains"]
 
 REPLACE_RISES, OTHERS_RISE, FRESH_STAYS = 0.4, 0.25, 0.01  # nats per byte at the last of 5 generations
 GENERATIONS, SIZE_BYTES = 5, 200_000
-LONG_SIZE_BYTES, LONG_SEEDS, LONG_GENERATIONS = 64_000, 3, 20
+LONG_SIZE_BYTES, LONG_SEEDS, LONG_GENERATIONS = 64_000, 3, 24
 TOPIC = "arxiv_cs"
 LONG = (Chain("accumulate"), Chain("subsample"))
 DECIDED = 10.0  # of a difference of AIC
