@@ -99,7 +99,9 @@ class GANGenerator(NetworkGenerator):
         generator, symbols = torch_generator(rng), len(windows.alphabet)
         writer = seeded(lambda: Writer(symbols, self.window, self.width, self.blocks, self.noise), generator)
         critic = seeded(lambda: Critic(symbols, self.window, self.width, self.blocks), generator)
-        optimizers = [torch.optim.Adam(network.parameters(), lr=self.lr, betas=_BETAS) for network in (writer, critic)]
+        optimizers = [
+            torch.optim.Adam(network.parameters(), lr=self.lr, betas=_BETAS, fused=True) for network in (writer, critic)
+        ]
 
         def written() -> Tensor:
             return writer(torch.randn(self.batch, self.noise, generator=generator))

@@ -80,7 +80,7 @@ class VAEGenerator(NetworkGenerator):
     )
     lr: Annotated[PositiveReal, Field(le=1)] = Field(default=0.02, description="Learning rate of Adam, at its highest.")
     width: Annotated[Whole, Field(ge=2, le=4096), whole_schema(2, 4096)] = Field(
-        default=112, description="Units of the decoder; each direction of the encoder has half as many."
+        default=128, description="Units of the decoder; the encoder has half as many."
     )
     latent: Annotated[Whole, Field(ge=1, le=1024), whole_schema(1, 1024)] = Field(
         default=16, description="Units of the latent vector."
@@ -110,7 +110,7 @@ class VAEGenerator(NetworkGenerator):
 
         generator = torch_generator(rng)
         network = seeded(lambda: TextVAE(len(windows.alphabet), self.width, self.latent, self.embedding), generator)
-        optimizer = torch.optim.Adam(network.parameters(), lr=self.lr)
+        optimizer = torch.optim.Adam(network.parameters(), lr=self.lr, fused=True)
         for step in range(self.steps):
             optimizer.param_groups[0]["lr"] = self.lr * self._rate(step)
             batch = torch.from_numpy(windows.draw(self.batch, rng))

@@ -23,12 +23,12 @@ weighted autoencoders" (arXiv 1509.00519), section 5.2."""
 
 
 class TextVAE(nn.Module):
-    """A bidirectional encoder and a decoder of one layer each; both are LSTMs, which torch computes twice as fast as
-    GRUs on a processor.
+    """An encoder and a decoder of one layer each; both are LSTMs, which torch computes twice as fast as GRUs on a
+    processor.
 
     Args:
         symbols: Size of the alphabet.
-        width: Units of the decoder; each direction of the encoder has half as many.
+        width: Units of the decoder; the encoder has half as many.
         latent: Units of z.
         embedding: Units that stand for a byte.
     """
@@ -37,8 +37,8 @@ class TextVAE(nn.Module):
         super().__init__()
         self.symbols, self.latent = symbols, latent
         self.read = nn.Embedding(symbols, embedding)
-        self.encoder = nn.LSTM(embedding, width // 2, batch_first=True, bidirectional=True)
-        self.posterior = nn.Linear(width // 2 * 2, 2 * latent)
+        self.encoder = nn.LSTM(embedding, width // 2, batch_first=True)
+        self.posterior = nn.Linear(width // 2, 2 * latent)
         # The last embedding stands for a byte that isn't shown: the one before the first, and those dropped.
         self.shown = nn.Embedding(symbols + 1, embedding)
         self.start = nn.Linear(latent, 2 * width)
@@ -48,7 +48,7 @@ class TextVAE(nn.Module):
     def encode(self, windows_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of the posterior of each window `(B, latent)`."""
         _, (last, _) = self.encoder(self.read(windows_BT))
-        mean, log_variance = self.posterior(last.transpose(0, 1).flatten(1)).chunk(2, -1)
+        mean, log_variance = self.posterior(last[0]).chunk(2, -1)
         return mean, log_variance
 
     def decode(self, latents_BL: Tensor, before_BT: Tensor, state: tuple[Tensor, Tensor] | None = None):
@@ -69,7 +69,8 @@ class TextVAE(nn.Module):
         if dropped_BT is not None:
             before_BT = before_BT.masked_fill(dropped_BT, self.symbols)
         logits_BTS, _ = self.decode(latents_BL, before_BT)
-        return functional.cross_entropy(logits_BTS.transpose(1, 2), windows_BT, reduction="none").sum(1)
+        lost_N = functional.cross_entropy(logits_BTS.flatten(0, 1), windows_BT.flatten(), reduction="none")
+        return lost_N.unflatten(0, windows_BT.shape).sum(1)
 
 
 def divergence(mean_BL: Tensor, log_variance_BL: Tensor) -> Tensor:
