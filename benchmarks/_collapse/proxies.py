@@ -16,16 +16,15 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from _proxies import corpora
 from foretrain.proxies.executors import get_executor
-from foretrain.proxies.generations.comparison import ChainKey, differences
+from foretrain.proxies.generations.comparison import ChainKey, ChainLoss, Difference, differences
 from foretrain.proxies.generations.generations import Generations
-from foretrain.simulator.report.tables.generations import generations_view
-from rich.console import Console
 
 REAL_TOKENS = 208_000
 TOKENS = 410_000
@@ -60,8 +59,8 @@ def main(options: list[str]) -> list[str]:
         )
         out = given.out or str(folder / "generations.csv")
         chains.write_table(out)
-        Console(width=220, highlight=False).print(generations_view(losses, pairs, out))
-        return _missed(losses, pairs, shape.params_total, given.seeds)
+        print("\n".join([*_losses(losses), *_pairs(pairs), f"wrote {out}"]))
+        return _missed(pairs, shape.params_total, given.seeds)
 
 
 def _trained(folder: Path, given: argparse.Namespace) -> Generations:
@@ -91,7 +90,30 @@ def _trained(folder: Path, given: argparse.Namespace) -> Generations:
     return chains
 
 
-def _missed(losses: list[Any], pairs: list[Any], params: int, seeds: int) -> list[str]:
+def _losses(losses: Sequence[ChainLoss]) -> list[str]:
+    """A line for each chain and generation: the loss, its rise over generation 0, and the rise of each seed."""
+    lines = [f"{'chain':18s} {'generation':>10s} {'nats/byte':>9s} {'rise':>7s}  by seed"]
+    for chain, number in dict.fromkeys((row.chain, row.generation) for row in losses):
+        alike = [row for row in losses if (row.chain, row.generation) == (chain, number)]
+        loss, rise = (
+            sum(values) / len(alike) for values in zip(*((r.loss_nats, r.rise_nats) for r in alike), strict=True)
+        )
+        each = " ".join(f"{row.rise_nats:+.3f}" for row in alike)
+        lines.append(f"{'real' if chain is None else chain.name:18s} {number:10d} {loss:9.3f} {rise:+7.3f}  {each}")
+    return lines
+
+
+def _pairs(pairs: Sequence[Difference]) -> list[str]:
+    """A line for each difference, with its 90 % interval over paired seeds."""
+    lines = [f"{'difference':32s} {'generation':>10s}  nats/byte, ± 90 %, by seed"]
+    for pair in pairs:
+        each = " ".join(f"{value:+.3f}" for value in pair.by_seed.values())
+        name = f"{pair.first.name} - {pair.second.name}"
+        lines.append(f"{name:32s} {pair.generation:10d}  {pair.mean_nats:+.3f} ± {pair.half_nats:.3f}  {each}")
+    return lines
+
+
+def _missed(pairs: Sequence[Difference], params: int, seeds: int) -> list[str]:
     """What replacing must cost, in words where it doesn't."""
     missed = []
     if params < 50_000 or seeds < 2:
