@@ -75,6 +75,11 @@ class Chain(Frozen):
     generation: Annotated[Whole, Field(ge=1, le=10_000), whole_schema(1, 10_000)] = Field(
         description="Generations of models between real text and the run."
     )
+    detected: Share = Field(
+        default=0.0,
+        exclude_if=lambda share: not share,
+        description="Share of what generators wrote that a filter found; real text stands in its place.",
+    )
 
 
 class GroupKey(NamedTuple):

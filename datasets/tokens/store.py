@@ -80,6 +80,13 @@ class TextIndex(SplitIndex, strict=True):
     sample_tokens: int = Field(
         ge=2, le=_MOST, description="Tokens of each of its samples, which follow one another; no window crosses them."
     )
+    replaced: int = Field(
+        default=0,
+        ge=0,
+        le=_MOST,
+        exclude_if=lambda samples: not samples,
+        description="Samples that a filter left out, in the places of which there is real text.",
+    )
 
 
 class DomainIndex(Frozen, strict=True):

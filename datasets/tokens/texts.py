@@ -34,11 +34,13 @@ class NewText:
         key: By which runs name it; no domain has this name.
         rows: Its samples, (samples, sample_tokens), token ids.
         provenance: Where it is from.
+        replaced: How many of the samples were left out by a filter, and are real text instead.
     """
 
     key: str
     rows: np.ndarray
     provenance: Provenance
+    replaced: int = 0
 
 
 def linked_store(store: TokenStore, folder: str | os.PathLike[str]) -> TokenStore:
@@ -132,6 +134,7 @@ def _written(folder: Path, index: StoreIndex, text: NewText) -> TextIndex:
         dropped=0,
         provenance=text.provenance,
         sample_tokens=sample_tokens,
+        replaced=text.replaced,
     )
     listed = index.texts.get(text.key)
     if listed is not None and listed != made:

@@ -173,5 +173,5 @@ def _generations(run: ProxyRun) -> dict[str, Any]:
     if chain is None:
         return {}
     # what `fresh` trains on is real text, though it is held as further texts
-    synthetic = 0.0 if chain.regime == "fresh" else min(1.0, math.fsum(run.texts.values()))
-    return {**chain.model_dump(), "synthetic_share": synthetic}
+    written = 0.0 if chain.regime == "fresh" else min(1.0, math.fsum(run.texts.values()))
+    return {**chain.model_dump(exclude={"detected"}), "synthetic_share": written * (1 - chain.detected)}

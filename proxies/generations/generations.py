@@ -14,6 +14,7 @@ wrote it, and nothing is trained in its stead until it is put back, or written a
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from ...core.reading.fields import FieldError, Frozen, Label
 from ...core.version import __version__
 from ...datasets.corpus.corpus import Corpus
 from ...datasets.tokens.prepare import prepare
-from ...datasets.tokens.store import INDEX_NAME, TokenStore, read_index
+from ...datasets.tokens.store import INDEX_NAME, StoreIndex, TokenStore, read_index
 from ...datasets.tokens.texts import NewText, add_texts, linked_store, lost_texts
 from ..campaign.campaign import Campaign
 from ..campaign.campaign_files import read_model
@@ -41,6 +42,7 @@ from ..design.mixes import domain_facts, named_mixes
 from ..design.sizes import shapes
 from ..executors import Executor
 from ..project import tokens_folder
+from ..runs import ProxyRun
 from ..settings import EngineSettings
 from .chains import Chains, FreshText, GenerationPlan, WrittenText
 from .comparison import ChainLoss, chain_losses
@@ -62,6 +64,9 @@ class _GenerationsFile(Frozen):
     space: dict[str, Any] = Field(description="The space as read, complete with defaults.")
     space_file: str = Field(description="The file it was read from.")
     tokens_digest: str = Field(max_length=200)
+    keys: tuple[str, ...] = Field(
+        default=(), exclude_if=lambda keys: not keys, description="Fingerprints of the keys that mark and filter text."
+    )
 
 
 @dataclass(frozen=True)
@@ -165,6 +170,7 @@ class Generations:
             space=space.to_mapping(),
             space_file=os.path.relpath(space_path, path),
             tokens_digest=store.digest,
+            keys=_fingerprints(space, store),
         )
         chains = cls(path, file, space)
         chains._check(store)  # refuses what can't be trained before anything is written
@@ -321,6 +327,10 @@ class Generations:
         """Raise ConfigError, naming file and line, for chains that can't be trained on these tokens."""
         chains = self._chains(store)
         length = chains.shape.context_length
+        self.space.detector(store)
+        mark = self.space.watermark()
+        if mark is not None:
+            mark.check_vocabulary(chains.shape.vocab_size, None if store.tokenizer is None else store.tokenizer.digest)
         windows = {domain: len(store.windows(domain, "train", length)) for domain in chains.mix}
         try:
             chains.check_stock(windows, self.space.generations.count)
@@ -333,9 +343,10 @@ class Generations:
     def _campaign(self, plan: GenerationPlan) -> Campaign:
         """The campaign of a generation, made if there is none; all are computed as generation 0 is."""
         first = Campaign.open(self._generation(0)).file.plan if plan.number else None
+        index = self.store().index
         return Campaign.create(
             self._generation(plan.number),
-            plan.runs,
+            [_as_filtered(run, index) for run in plan.runs],
             self.folder / _TOKENS,
             self._settings(),
             self._without_count(self.space),
@@ -376,9 +387,14 @@ class Generations:
 
     def _made(self, texts: Sequence[WrittenText | FreshText], progress: Progress) -> list[NewText]:
         """The texts, written."""
-        from .writing import fitted_texts, fresh_text, sampled_texts  # torch takes seconds
+        from .writing import filtered, fitted_texts, fresh_text, sampled_texts  # torch takes seconds
 
         store = TokenStore(self.folder / _TOKENS, read_index(self.folder / _TOKENS / INDEX_NAME))  # some may be lost
+        if _fingerprints(self.space, store) != self._file.keys:
+            raise CampaignError(
+                f"{self.space.where}: generations: the keys of its watermarks have changed since {self.folder} was "
+                "made; put them back, or start again in another folder"
+            )
         found = [
             fresh_text(text, store, self.chains.shape.context_length) for text in texts if isinstance(text, FreshText)
         ]
@@ -396,9 +412,14 @@ class Generations:
         section = self.space.generations
         if section.generator is None:
             folders = {text.writer: before.layout.run(text.writer) for text in written}
-            first = self.plan(0).runs[0]
-            return found + sampled_texts(written, runs, folders, store, section.sampling(), first, progress)
-        return found + fitted_texts(written, runs, store, section.generator, progress)
+            settings = section.sampling().model_copy(update={"watermark": self.space.watermark()})
+            made = sampled_texts(written, runs, folders, store, settings, self.plan(0).runs[0], progress)
+        else:
+            made = fitted_texts(written, runs, store, section.generator, progress)
+        detector = self.space.detector(store)
+        if detector is not None:
+            made = [filtered(text, detector, self.chains.stock(1.0), store) for text in made]
+        return found + made
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -418,6 +439,23 @@ class Generations:
             yield
         finally:
             lock.release()
+
+
+def _fingerprints(space: GenerationsSpace, store: TokenStore) -> tuple[str, ...]:
+    """What stands for the keys of the watermark that samples get and of those that are filtered, in this order."""
+    mark, detector = space.watermark(), space.detector(store)
+    marks = [*([] if mark is None else [mark]), *(() if detector is None else detector.watermarks)]
+    return tuple(one.fingerprint for one in marks)
+
+
+def _as_filtered(run: ProxyRun, index: StoreIndex) -> ProxyRun:
+    """A run that says how much of its texts a filter has left out."""
+    texts = {key: index.texts[key] for key in run.texts}
+    found = math.fsum(share * texts[key].replaced / texts[key].documents for key, share in run.texts.items())
+    if run.chain is None or not found:
+        return run
+    chain = run.chain.model_copy(update={"detected": found / math.fsum(run.texts.values())})
+    return run.model_copy(update={"chain": chain})
 
 
 def _within(report: Progress, name: str, before: float, share: float) -> Progress:

@@ -24,14 +24,30 @@ from pydantic import (
     model_validator,
 )
 
+from ...core.errors import ForetrainError
 from ...core.reading.config_messages import first_problem
-from ...core.reading.fields import FieldError, Frozen, PositiveCount, PositiveShare, Real, Share, Whole, whole_schema
+from ...core.reading.fields import (
+    FieldError,
+    Frozen,
+    Label,
+    PositiveCount,
+    PositiveShare,
+    Real,
+    Share,
+    Whole,
+    whole_schema,
+)
 from ...core.reading.members import member_schema, read_member
 from ...core.units import shown
 from ...datasets.generators.generator import Generator
 from ...datasets.generators.reading import generator_mapping
 from ...datasets.generators.registry import generators
 from ...datasets.provenance.regimes import Regime
+from ...datasets.selection.steps.watermark import WatermarkStep
+from ...datasets.tokens.store import TokenStore
+from ...datasets.watermark.detection import Detector
+from ...datasets.watermark.green import Watermark
+from ...datasets.watermark.key_files import read_watermark
 from ..design.space import ProxySpace
 from ..sampling.settings import SamplingSettings
 
@@ -58,6 +74,12 @@ def _read_generator(value: Any) -> Generator | None:
 
 def _generator_mapping(generator: Generator | None) -> Any:
     return SELF if generator is None else generator_mapping(generator)
+
+
+class Filter(Frozen):
+    """What is left out of written text: samples that carry one of these marks."""
+
+    watermark: WatermarkStep = Field(description="Keys and alpha, as the step `watermark` of a selection has them.")
 
 
 class GenerationsSection(Frozen):
@@ -96,6 +118,19 @@ class GenerationsSection(Frozen):
         default=None, description="self: the likeliest tokens that hold this share are sampled from (default: 1, all)."
     )
 
+    watermark: Label | None = Field(
+        default=None,
+        exclude_if=lambda path: path is None,
+        description="self: the file of a watermark that every sample gets (key, and gamma, delta, context), relative "
+        "to this file.",
+    )
+    filter: Filter | None = Field(
+        default=None,
+        exclude_if=lambda steps: steps is None,
+        description="What is left out of written text before it is trained on; as many windows of the real text take "
+        "its place.",
+    )
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         for number, share in enumerate(self.real_shares):
@@ -103,11 +138,10 @@ class GenerationsSection(Frozen):
                 raise FieldError(
                     f"real_shares.{number}", "got 1, which leaves nothing to write; expected below 1, or regime fresh"
                 )
-        for name in ("temperature", "top_p"):
+        for name in ("temperature", "top_p", "watermark"):
             if self.generator is not None and getattr(self, name) is not None:
                 raise FieldError(name, f"goes with the generator self; {self.generator.name} has settings of its own")
-        if self.generator is None:
-            self.sampling()
+        self.sampling()
         if "replace" not in self.regimes and self.real_shares != (0.0,):
             got = f"got {', '.join(f'{share:g}' for share in self.real_shares)} without the regime replace"
             raise FieldError("real_shares", f"{got}; expected replace among the regimes, or no shares")
@@ -119,7 +153,7 @@ class GenerationsSection(Frozen):
         return SELF if self.generator is None else self.generator.name
 
     def sampling(self) -> SamplingSettings:
-        """How each chain's own proxy is sampled."""
+        """How each chain's own proxy is sampled, its watermark aside."""
         given = {"temperature": self.temperature, "top_p": self.top_p}
         wanted = {name: value for name, value in given.items() if value is not None}
         try:
@@ -150,6 +184,26 @@ class GenerationsSpace(ProxySpace):
     needed = "corpora, widths or sizes, tokens and generations"
 
     generations: GenerationsSection = Field(description="The chains that are trained.")
+
+    def watermark(self) -> Watermark | None:
+        """The watermark that samples get, None for none. Raises ConfigError where its file can't be read."""
+        named = self.generations.watermark
+        return None if named is None else read_watermark(self.folder / named)
+
+    def detector(self, store: TokenStore) -> Detector | None:
+        """What finds the marks that are filtered, None for no filter.
+
+        Raises ConfigError, naming file and line, where a key can't be read, or marks another vocabulary.
+        """
+        if self.generations.filter is None:
+            return None
+        step = self.generations.filter.watermark
+        try:
+            marks = [read_watermark(self.folder / name) for name in step.keys]
+            digest = None if store.tokenizer is None else store.tokenizer.digest
+            return Detector(marks, store.vocab_size, step.alpha, digest)
+        except ForetrainError as problem:
+            raise self.problem(FieldError("generations.filter.watermark", str(problem))) from None
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Self:

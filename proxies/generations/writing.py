@@ -6,6 +6,7 @@ A text is the same whenever it is written: it depends on its writer, on its own 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from ...datasets.provenance.provenance import GeneratedBy, Provenance
 from ...datasets.tokens.mixture import Mixture, stock_rows
 from ...datasets.tokens.store import TokenStore
 from ...datasets.tokens.texts import NewText, text_made_of
+from ...datasets.watermark.detection import Detector
 from ..runs import ProxyRun
 from ..sampling.sampling import sample
 from ..sampling.settings import SamplingSettings
@@ -25,7 +27,7 @@ from ..sampling.trained import TrainedProxy, stacked
 from .chains import FreshText, WrittenText
 from .space import SELF
 
-__all__ = ["corpus_digest", "fitted_texts", "fresh_text", "sampled_texts"]
+__all__ = ["corpus_digest", "filtered", "fitted_texts", "fresh_text", "sampled_texts"]
 
 _SAMPLES_AT_ONCE = 256
 """Samples of one call, after which progress is told."""
@@ -144,6 +146,29 @@ def fresh_text(text: FreshText, store: TokenStore, context_length: int) -> NewTe
         stock_rows(store, domain, context_length, first, text.samples[domain]) for domain, first in text.first.items()
     ]
     return NewText(text.key, np.concatenate(rows), Provenance(source=store.index.name, origin="human"))
+
+
+def filtered(text: NewText, detector: Detector, stock: Mapping[str, int], store: TokenStore) -> NewText:
+    """A text without the samples that carry a mark; in their places are windows of real text.
+
+    These are the last of the stock, in its fixed order: a run that is trained on a part of the real text has the first.
+
+    Args:
+        text: What was written.
+        detector: Finds marks.
+        stock: Windows of real text by domain that generation 0 has.
+        store: The tokens.
+    """
+    marked = np.flatnonzero(detector.p_values(text.rows) <= detector.alpha)
+    if not len(marked):
+        return text
+    length = text.rows.shape[1] - 1
+    real = np.concatenate([stock_rows(store, domain, length, 0, count) for domain, count in stock.items()])
+    places = np.concatenate([(np.arange(count) + 0.5) / count for count in stock.values()])
+    last_first = np.argsort(-places, kind="stable")  # the domains in turn, by their shares
+    rows = text.rows.copy()
+    rows[marked] = real[np.resize(last_first, len(marked))]
+    return replace(text, rows=rows, replaced=len(marked))
 
 
 def _written_by(text: WrittenText, kind: str, digest: str, parent: str) -> Provenance:

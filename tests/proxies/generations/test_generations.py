@@ -178,6 +178,26 @@ def test_a_generator_of_bytes_needs_bytes(tmp_path):
         chains.train(Here())
 
 
+def test_a_filter_puts_real_text_in_the_place_of_what_is_marked(tmp_path):
+    (tmp_path / "mark.yaml").write_text("{key: 9f86d081884c7d659a2feaa0c55ad015, delta: 50, vocab_size: 32}")
+    marked = (
+        "real_shares: [0], unique_tokens: 1k, watermark: mark.yaml, filter: {watermark: {keys: mark.yaml, alpha: 0.01}}"
+    )
+    section = f"generations: {{count: 1, regimes: [replace], {marked}}}"
+    space = SPACE.replace(SPACE.splitlines()[-1], section).replace("context_length: 16", "context_length: 32")
+    chains = make(tmp_path, space)
+    chains.train(Here())
+    text = chains.store().text("g0-s0")
+    assert 0.9 < text.replaced / text.documents <= 1
+    row = chains.table().frame.set_index("run_id").loc["g1-replace-0-s0"]
+    assert row["synthetic_share"] == pytest.approx(1 - text.replaced / text.documents)
+    assert "9f86d081" not in (chains.folder / "generations.json").read_text()
+    (tmp_path / "mark.yaml").write_text("{key: 0000d081884c7d659a2feaa0c55ad015, vocab_size: 32}")
+    longer = make(tmp_path, space.replace("count: 1", "count: 2"))
+    with pytest.raises(CampaignError, match="the keys of its watermarks have changed"):
+        longer.train(Here())
+
+
 def test_the_command_tells_what_chains_came_to(whole, run):
     done = run("proxies", "generations", whole.folder, "--table", "runs.csv", "--json")
     assert done.returncode == 0, done.stderr
