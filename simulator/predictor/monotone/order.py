@@ -4,7 +4,8 @@ How far a run lies beyond the fitted ones widens its interval on both sides, so 
 as long could lie above that of the shorter one, and twice the tokens seem to hurt. What is open there is mostly how
 much more tokens gain, never whether they harm. So the upper end of a run is at most that of every smaller one between
 the fitted runs and it; the lower end stays as far away as the distance asks for. Between two such runs the sign of the
-difference is known. Of repeated data only tokens count so: there a larger model may end higher, by the law as well.
+difference is known. Of repeated data, and of text that models wrote, only tokens count so: there a larger model may end
+higher, by the law as well.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ def ordered(
     sizes = np.log(np.array([np.asarray(columns[name], float) for name in _SIZES]).T)  # (n, 2)
     ends = np.log([fitted_ranges.get(name, (1e-300, np.inf)) for name in (*_SIZES, "compute")])
     starts = np.minimum(sizes, ends[:2, 0])
-    repeated = _repeated(columns, sizes[:, 1])
-    starts[repeated, 0] = sizes[repeated, 0]
+    worse = _worse_for_larger(columns, sizes[:, 1])
+    starts[worse, 0] = sizes[worse, 0]
     for axis, name in enumerate(_SIZES):
         if name not in sizes_read:
             starts[:, axis] = sizes[:, axis]
@@ -95,11 +96,13 @@ def _above_some_smaller(
     return found
 
 
-def _repeated(columns: Columns, log_tokens: np.ndarray) -> np.ndarray:
-    """Whether each run sees some data more than once, `(n,)`; with stocks by domain all count as such."""
+def _worse_for_larger(columns: Columns, log_tokens: np.ndarray) -> np.ndarray:
+    """Whether each run sees some data more than once, or text that models wrote, `(n,)`; with stocks by domain all
+    count as such."""
     if any(name.startswith("unique_tokens.") for name in columns):
         return np.ones(len(log_tokens), dtype=bool)
-    return np.asarray(columns.get("unique_tokens", np.inf)) < np.exp(log_tokens) * (1 - 1e-9)
+    repeated = np.asarray(columns.get("unique_tokens", np.inf)) < np.exp(log_tokens) * (1 - 1e-9)
+    return repeated | (np.asarray(columns.get("synthetic_share", 0.0)) > 0.0)
 
 
 def _upper(prediction: LossPrediction) -> np.ndarray:

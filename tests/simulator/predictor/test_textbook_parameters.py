@@ -12,7 +12,8 @@ MEMBERS = ["general", "chinchilla", "kaplan", "params_only", "tokens_only"]
 
 def make_fit(name: str, seed: int = 0, width: float = 0.7) -> Fit:
     """A fit at a random plausible point, without any data."""
-    law = get_law(name, ("web", "code"), {"selection": ("none", "judge", "dedup")})
+    levels = {"selection": ("none", "judge", "dedup"), "generator": ("none", "self", "ngram")}
+    law = get_law(name, ("web", "code"), levels)
     rng = np.random.default_rng(seed)
     lower, upper = law.box()
     theta = np.array([p.mean + width * p.sd * rng.uniform(-1, 1) for p in law.parameters])
@@ -37,6 +38,9 @@ def make_runs(n: int = 60, seed: int = 1) -> dict[str, np.ndarray]:
         "lr": 10 ** rng.uniform(-4, -2, n),
         "batch_tokens": 10 ** rng.uniform(5, 7, n),
         **{f"selection={one}": 1.0 * (selection == at) for at, one in enumerate(("none", "judge", "dedup"))},
+        **{f"generator={one}": 1.0 * (selection == at) for at, one in enumerate(("none", "self", "ngram"))},
+        "synthetic_share": np.where(selection > 0, web, 0.0),
+        "generation": 1.0 * selection,
     }
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from foretrain import Predictor, RunConfig, RunTable, compare, forecast
+from foretrain.simulator.predictor.storage.format import arrays_of, from_dict, to_dict
 
 
 def rise(regime: str, share: float, n: int) -> float:
@@ -58,6 +59,15 @@ def test_a_forecast_says_from_which_chains_and_where_it_lies_beyond_them(predict
     warned = " ".join(found.warnings)
     assert "data.synthetic.generation: 5 lies beyond the fitted runs, whose generations are 1 to 3" in warned
     assert "data.synthetic.share: 0.3 lies outside the fitted runs, 0.5 to 1" in warned
+
+
+def test_a_kept_predictor_says_the_same(predictor):
+    kept = from_dict(to_dict(predictor), arrays_of(predictor))
+    asked = RunConfig.from_mapping(plan("later", share=1.0, generation=4))
+    first, second = forecast(asked, predictor), forecast(asked, kept)
+    assert second.headline.loss_nats.median == pytest.approx(first.headline.loss_nats.median, rel=1e-6)
+    assert second.strategies[0].sentence == first.strategies[0].sentence
+    assert first.headline.decomposition_nats["synthetic"] > 0.1
 
 
 def test_a_regime_that_no_chain_had_rests_on_what_is_published(predictor):

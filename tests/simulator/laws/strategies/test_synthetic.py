@@ -173,6 +173,10 @@ def test_generations_of_a_chain_share_its_luck():
     chains_of_a_seed = 4
     real_runs = 1 + 3  # generation 0, and fresh text
     assert len(np.unique(observed.origins)) == 2 * (chains_of_a_seed + real_runs)
+    grown = chains(3).frame.drop(columns="run_id").assign(regime=lambda rows: rows["regime"].str.removesuffix("_fixed"))
+    grown["tokens"] *= np.where(grown["regime"] == "accumulate", grown["generation"] + 1.0, 1.0)
+    longer = Observations.from_table(RunTable.from_frame(grown), "loss")
+    assert len(np.unique(longer.origins)) == len(np.unique(observed.origins))
     plain = chains(3).frame.drop(columns=["synthetic_share", "generation", "regime", "generator"])
     assert Observations.from_table(RunTable.from_frame(plain), "loss").origins is None
 
