@@ -87,7 +87,7 @@ class SyntheticFacts:
         >>> ones = np.ones(3)
         >>> rise, log_sd = synthetic_facts().rise("replace", "self", ones, np.array([1.0, 3.0, 9.0]))
         >>> rise.round(2).tolist(), log_sd.round(2).tolist()
-        ([0.11, 0.23, 0.42], [0.84, 0.89, 1.01])
+        ([0.12, 0.25, 0.45], [0.77, 0.81, 0.94])
         >>> synthetic_facts().rise("fresh", "self", ones, ones)[0].tolist()
         [0.0, 0.0, 0.0]
         """

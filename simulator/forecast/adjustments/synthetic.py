@@ -141,7 +141,7 @@ class Synthetic(Adjustment):
             said.append(f"all tokens count about {facts['tokens_factor']:.2f} times; published")
         if facts[_RISES]:
             said.append(
-                "by chains of n-grams, of proxies of 52k parameters and of fine-tuned models of 2B (arXiv:2410.16713); "
+                "by chains of n-grams, of proxies of 59k parameters and of fine-tuned models of 2B (arXiv:2410.16713); "
                 "at this size nobody measured it: taken between the same share of the loss and of its reducible part"
             )
             if generation > self.facts.measured_generations:

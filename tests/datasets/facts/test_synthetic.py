@@ -33,7 +33,7 @@ def test_more_generations_and_larger_shares_never_do_less_harm(regime, generatio
 def test_a_chain_is_in_the_interval_of_every_set_up_behind_it():
     """Under replace and accumulate at generation 3, as published and as measured, log of the loss over the first."""
     seen = {
-        "replace": (math.log(1.8513 / 1.5021), math.log(1 + 0.26 / 2.1), math.log(2.2138 / 1.0645)),
+        "replace": (math.log(1.8513 / 1.5021), math.log(1 + 0.325 / 1.974), math.log(2.2138 / 1.0645)),
         "accumulate": (math.log(1.5021 + 0.132) - math.log(1.5021), math.log(1.106 / 1.0645)),
     }
     for regime, logs in seen.items():
@@ -85,7 +85,7 @@ def test_the_law_of_synthetic_text_starts_from_the_same_figures():
         [priors["log_tail"].mean, priors["log_tail"].sd], abs=1e-3
     )
     harms = {regime: np.log(np.expm1(list(FACTS.set_ups(regime).values()))) for regime in HARMFUL}
-    assert math.exp(priors["log_harm.replace"].mean) == pytest.approx(math.exp(harms["replace"].mean()), rel=0.05)
+    assert math.exp(priors["log_harm.replace"].mean) == pytest.approx(math.exp(harms["replace"].mean()), rel=0.15)
     others = np.concatenate([harms[regime] for regime in HARMFUL[1:]])
     for regime in HARMFUL[1:]:
-        assert math.exp(priors[f"log_harm.{regime}"].mean) == pytest.approx(math.exp(others.mean()), rel=0.05)
+        assert math.exp(priors[f"log_harm.{regime}"].mean) == pytest.approx(math.exp(others.mean()), rel=0.15)
