@@ -172,6 +172,7 @@ NOT_RUN = {
     "proxies table": "likewise",
     "proxies curves": "likewise",
     "proxies generations": "trains: tests/proxies/generations does",
+    "proxies radioactivity": "of a run that keeps its weights, as its own tests have one",
     "fit generations/generations.csv": "of chains that were trained there",
     "score predictor planned.csv": "likewise",
     "optimize": "a minute: tests/commands/test_optimize.py runs smaller studies, the page of Python one from a script",

@@ -255,10 +255,18 @@ class Generations:
                 written.setdefault(by.generation, {})[key] = by.seed
         for number in _thinned(sorted(written), generations):
             seeds = written[number]
-            for key in (key for key, seed in seeds.items() if seed == next(iter(seeds.values()))):
+            of_one_seed = [key for key, seed in seeds.items() if seed == next(iter(seeds.values()))]
+            for key in sorted(of_one_seed, key=lambda key: not self._is_of_worst(key)):
                 tokens = store.text_windows(key, store.text(key).sample_tokens - 1)[0]
                 found.append(Sample(visible(key), number, store.tokenizer.decode(tokens)))
         return found
+
+    def _is_of_worst(self, key: str) -> bool:
+        """Was a text written in the chain that gets worst? Its key is the id of the run that wrote it."""
+        worst = self.worst
+        if worst is None:
+            return False
+        return any(f"-{name}-s" in key for name in (worst.regime, f"{worst.regime}-{worst.real_share:g}"))
 
 
 def _thinned(numbers: Sequence[int], most: int) -> list[int]:

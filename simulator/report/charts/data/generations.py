@@ -37,7 +37,7 @@ def losses_picture(found: Generations) -> Picture:
     return Picture(
         name="generations",
         title=title,
-        subtitle=f"Loss on real validation text, {found.unit}, by generation: means, and seeds as dots",
+        subtitle=f"Loss on real validation text, {found.unit}, by generation: the mean, and each seed with its dots",
         caption="Grey: the other chains. All chains of a seed share generation 0, which is trained on real text, "
         "and draw from the same seeds.",
         numbers=Numbers(headings, tuple(rows)),
@@ -120,6 +120,14 @@ def _panels(found: Generations, chains: Sequence[ChainKey], width: int) -> Spec:
         for other, curve in curves.items():
             if other != number and curve:
                 layers.append(line([spot(*one) for one in curve], "baseline-50", "y", **_only(place)))
+        for seed in found.seeds:
+            own = [
+                spot(generation, by_seed[seed].loss_nats)
+                for generation, by_seed in found.of(chain).items()
+                if seed in by_seed and math.isfinite(by_seed[seed].loss_nats)
+            ]
+            if len(own) > 1:
+                layers.append(line(own, "plan-50", "y", **_only(place)))
         if curves[number]:
             layers.append(line([spot(*one) for one in curves[number]], "plan", "y", **_only(place)))
         dots = [
