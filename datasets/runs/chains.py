@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from .raw_table import Frame
+if TYPE_CHECKING:
+    from .raw_table import Frame
 
 __all__ = ["joined_by_chain"]
 
