@@ -1,6 +1,7 @@
 """Generators of text on one yardstick, and whether any helps where real text is scarce.
 
     python benchmarks/generators.py [--only NAME,...] [--topic arxiv_cs] [--seeds 2] [--scarce 10,50,205,1000]
+        [--proxy 10,50]
 
 Each generator is fitted to 205 kB of real text and writes as much. A 5-gram judges: trained on what was written and
 scored on real text (reverse), the other way round (forward), and trained on both (mixed). Real text that no generator
@@ -8,7 +9,8 @@ saw stands beside them, whole and cut into windows as short as some generators w
 .05 nats per byte of the prototype's for n-grams and the VAE, nothing collapsed but the GAN, real text ahead of all.
 
 Then real text is made scarce: what does a model lose on real text, trained on 10 kB to 1 MB of it alone, and what with
-as much that a generator wrote, which knows no more than that text? The answer may be that nothing helps.
+as much that a generator wrote, which knows no more than that text? The answer may be that nothing helps. A 5-gram
+judges, then a transformer of 50k parameters, which reads what there is of text as often as 300,000 bytes take.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is there: one thread, so that seconds mean something
@@ -25,6 +28,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from _selection.pool import shuffled_pieces, taken
 from foretrain.core.errors import UsageError
+from foretrain.datasets.corpus.document import digest_of
+from foretrain.datasets.generators.guards import refuse_held_out
 from foretrain.datasets.generators.reading import OneGenerator
 from foretrain.datasets.generators.registry import generators
 from foretrain.datasets.generators.yardstick import DISTINCT_BYTES, Measured, measure, measure_generator
@@ -45,9 +50,15 @@ MAY_COLLAPSE = ("gan",)
 SIZE_BYTES, VALIDATION_BYTES, SAMPLE_BYTES = 205_000, 200_000, 1_000
 SCARCE = ("3-gram", "5-gram", "7-gram", "vae")
 SLOW = {"vae": 60_000}
-"""Generators that are fitted only where there is no more real text than this: more would cost minutes."""
+"""Generators that are fitted only where there is no more real text than this, and for one seed: more costs minutes."""
+PROXY_TOKENS, PROXY_VALIDATION_BYTES = 300_000, 50_000
+PROXY_SCARCE = ("3-gram", "5-gram")
 WINDOWS = (64, 32)
 SHOWN_BYTES = 160
+
+
+Worth = tuple[float, dict[str, float]]
+"""The loss after real text alone, and what each other text saves, in nats per byte."""
 
 
 @dataclass(frozen=True)
@@ -78,15 +89,17 @@ def main() -> None:
     parser.add_argument("--topic", default="arxiv_cs", help="of the shared corpora")
     parser.add_argument("--seeds", type=int, default=2, help="of scarce text")
     parser.add_argument("--scarce", default="10,50,205,1000", help="kB of real text, with commas; empty for none")
+    parser.add_argument("--proxy", default="10,50", help="the same for what a transformer judges")
     words = parser.parse_args()
     names = [name for name in words.only.split(",") if next(iter(NAMES[name])) in generators()]
     text = read(words.topic, 0, SIZE_BYTES)
     judged = {name: judge(name, text) for name in names}
     print(yardstick_table(judged, text, words.topic))
     missed = unmet(judged, text) if words.topic == "arxiv_cs" else []
-    if words.scarce:
-        sizes = [1_000 * int(size) for size in words.scarce.split(",")]
-        print(f"\n{scarce_table([name for name in SCARCE if name in names], sizes, words.seeds, words.topic)}")
+    scarce = [name for name in SCARCE if name in names]
+    for sizes, table in ((words.scarce, scarce_table), (words.proxy, proxy_table)):
+        if sizes:
+            print(f"\n{table(scarce, [1_000 * int(size) for size in sizes.split(',')], words.seeds, words.topic)}")
     for what in missed:
         print("MISSED", what)
     sys.exit(bool(missed))
@@ -96,7 +109,10 @@ def read(topic: str, seed: int, size_bytes: int) -> Text:
     """So much real text of a topic, twice, and validation text that is the same for all seeds."""
     pieces = shuffled_pieces(topic, "train", np.random.default_rng([23, seed]))
     valid = taken(shuffled_pieces(topic, "valid", np.random.default_rng(23)), VALIDATION_BYTES)
-    return Text(*([text.encode() for text in t] for t in (taken(pieces, size_bytes), taken(pieces, size_bytes), valid)))
+    real, other = taken(pieces, size_bytes), taken(pieces, size_bytes)
+    found = Text(*([text.encode() for text in texts] for texts in (real, other, valid)))
+    refuse_held_out(found.real, {digest_of(text) for text in valid}, topic)
+    return found
 
 
 def judge(name: str, text: Text) -> Judged:
@@ -168,29 +184,68 @@ def unmet(judged: dict[str, Judged], text: Text) -> list[str]:
 
 def scarce_table(names: list[str], sizes: list[int], seeds: int, topic: str) -> str:
     """What real text alone loses, and what adding as much written text changes, by generator and size."""
-    lines = [
-        f"where real text is scarce: loss of a 5-gram on real text, and how much less it is with as much text again; "
-        f"mean of {seeds} seeds ± half their range",
-        f"{'real text':>10s}{'loss alone':>16s}{'more real':>16s}" + "".join(f"{name:>16s}" for name in names),
-    ]
+
+    def worth(size: int, seed: int) -> Worth:
+        text = read(topic, seed, size)
+        more = measure(text.other, text.real, text.valid)
+        found = {"more real": more.worth_nats}
+        for name in names:
+            if name not in SLOW or (size <= SLOW[name] and seed == 0):
+                measured = judge(name, text).measured
+                found[name] = np.nan if measured is None else measured.worth_nats
+        return more.real_nats, found
+
+    return _worth_table("a 5-gram", names, sizes, seeds, worth)
+
+
+def proxy_table(names: list[str], sizes: list[int], seeds: int, topic: str) -> str:
+    """The same where a small transformer is trained, with equal compute for all texts."""
+    names = [name for name in names if name in PROXY_SCARCE]
+
+    def worth(size: int, seed: int) -> Worth:
+        text = read(topic, seed, size)
+        held = taken(iter([document.decode() for document in text.valid]), PROXY_VALIDATION_BYTES)
+
+        def loss(documents: list[bytes]) -> float:
+            fitted = generators()["self"].model_validate({"tokens": PROXY_TOKENS, "seed": seed}).fit(documents)
+            scores = fitted.proxy.nats_per_byte(held)  # pyright: ignore[reportAttributeAccessIssue]
+            return float(np.average(scores, weights=[len(document.encode()) for document in held]))
+
+        alone = loss(text.real)
+        found = {"more real": alone - loss(text.real + text.other)}
+        for name in names:
+            fitted = TypeAdapter(OneGenerator).validate_python(NAMES[name]).fit(text.real)
+            written = fitted.sample(size // SAMPLE_BYTES, SAMPLE_BYTES, np.random.default_rng(seed))
+            found[name] = alone - loss(text.real + written)
+        return alone, found
+
+    if "self" not in generators():
+        return "the generator self isn't installed: no transformer judges"
+    return _worth_table(f"a transformer trained on {PROXY_TOKENS // 1_000}k bytes", names, sizes, seeds, worth)
+
+
+def _worth_table(what: str, names: list[str], sizes: list[int], seeds: int, worth: Callable[[int, int], Worth]) -> str:
+    """A row per size; `worth` gives the loss alone and what each text saves, for a size and a seed."""
+    started = time.process_time()
+    columns = ("more real", *names)
+    lines = [f"{'real text':>10s}" + "".join(f"{name:>16s}" for name in ("loss alone", *columns))]
     helped: list[str] = []
     for size in sizes:
         alone: list[float] = []
-        worth: dict[str, list[float]] = {"more real": []}
+        saved: dict[str, list[float]] = {name: [] for name in columns}
         for seed in range(seeds):
-            text = read(topic, seed, size)
-            more = measure(text.other, text.real, text.valid)
-            alone.append(more.real_nats)
-            worth["more real"].append(more.worth_nats)
-            for name in names:
-                if size <= SLOW.get(name, size):
-                    found = judge(name, text).measured
-                    worth.setdefault(name, []).append(np.nan if found is None else found.worth_nats)
-        cells = [_spread(alone, ""), *(_spread(worth.get(name, []), "+") for name in ("more real", *names))]
+            loss, found = worth(size, seed)
+            alone.append(loss)
+            for name, nats in found.items():
+                saved[name].append(nats)
+        cells = [_spread(alone, ""), *(_spread(saved[name], "+") for name in columns)]
         lines.append(f"{f'{size // 1_000} kB':>10s}" + "".join(f"{cell:>16s}" for cell in cells))
-        helped += [f"{name} at {size // 1_000} kB" for name in names if name in worth and min(worth[name]) > 0]
-    lines.append(f"helps in every seed: {', '.join(helped) or 'none'}")
-    return "\n".join(lines)
+        helped += [f"{name} at {size // 1_000} kB" for name in names if saved[name] and min(saved[name]) > 0]
+    title = (
+        f"where real text is scarce: loss of {what} on real text, in nats per byte, and how much less it is with as "
+        f"much text again; mean of {seeds} seeds ± half their range, {time.process_time() - started:.0f} CPU s"
+    )
+    return "\n".join([title, *lines, f"helps in every seed: {', '.join(helped) or 'none'}"])
 
 
 def _spread(values: list[float], sign: str) -> str:

@@ -15,18 +15,22 @@ CASES = [
     {"ngram": {"order": 8}},
     {"vae": {"window": 24, "batch": 8, "steps": 12, "width": 12, "latent": 2, "embedding": 4}},
     {"gan": {"window": 24, "batch": 4, "steps": 2, "width": 4, "blocks": 1, "noise": 3, "critic_steps": 1}},
+    {"self": {"width": 16, "depth": 1, "context_length": 24, "tokens": 10_000}},
 ]
 
 
 @pytest.mark.parametrize("generator", CASES, ids=lambda stated: next(iter(stated)))
 def test_a_generator_meets_the_contract(generator):
-    if "ngram" not in generator:
+    (name,) = generator
+    if name not in generators():
+        pytest.skip(f"{name} is announced by an entry point, which this installation doesn't have")
+    if name != "ngram":
         pytest.importorskip("torch")
     check_generator(generator)
 
 
 def test_every_generator_is_checked():
-    assert {name for stated in CASES for name in stated} == set(generators())
+    assert {name for stated in CASES for name in stated} >= set(generators())
 
 
 class FaultyFitted(FittedGenerator):
