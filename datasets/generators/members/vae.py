@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 from typing_extensions import override
 
 from ....core.progress import Progress
-from ....core.reading.fields import PositiveReal, Real, Share, Whole, whole_schema
+from ....core.reading.fields import FieldError, PositiveReal, Real, Share, Whole, whole_schema
 from ..guards import LEAST_KL_NATS_PER_BYTE
 from ..neural.training import FittedNetwork, NetworkGenerator
 from ..neural.windows import Windows
@@ -54,19 +54,22 @@ class FittedVAE(FittedNetwork):
 class VAEGenerator(NetworkGenerator):
     """A text VAE: an LSTM reads a window into a latent vector, another writes the window from it, byte after byte.
 
-    A decoder that writes byte after byte may do without the latent vector: the posterior collapses onto the prior, and
-    what is left is a plain language model. Two things work against it: the divergence is paid for only gradually
-    (annealing, once or in cycles), and a part of it is free for good. Whether they worked is among the facts:
+    A decoder that writes byte after byte may do without the latent vector: the posterior collapses, and what is left is
+    a plain language model. Three things work against it: the divergence is paid for only gradually (annealing, once or
+    in cycles), a part of it is free for good, and the posterior's mean differs among windows by construction. Free bits
+    alone may be spent on a smaller variance that is the same for all windows, which says nothing of any. Whether it
+    worked is among the facts:
 
     - `kl_nats_per_byte`, `kl_nats_per_document` (a window): what the latent vector costs;
     - `reconstruction_nats_per_byte`: -log p(x | z). The sum of both is `-ELBO`, at most which -log p(x) is;
-    - `active_units`: latent units whose posterior mean differs between windows (Burda et al. 2016, arXiv 1509.00519);
-    - `collapsed`: no unit is active, even if free bits keep a divergence up, or next to nothing is paid.
+    - `latent_gain_nats_per_byte`: how much worse a window is written from the latent vector of another one;
+    - `collapsed`: that, or the divergence, is next to nothing.
 
     Documents longer than the window are refused: nothing was learned about how text goes on after it.
 
     Sources: Bowman et al. 2016 (arXiv 1511.06349) for the networks, annealing and dropping bytes; Kingma et al. 2016
-    (1606.04934) for free bits; Fu et al. 2019, "Cyclical annealing schedule" (1903.10145) for cycles.
+    (1606.04934) for free bits; Zhu et al. 2020 (2004.12585) for the spread of means; Fu et al. 2019 (1903.10145) for
+    cycles.
     """
 
     window: Annotated[Whole, Field(ge=2, le=1024), whole_schema(2, 1024)] = Field(
@@ -91,6 +94,11 @@ class VAEGenerator(NetworkGenerator):
     free_bits_nats: Annotated[Real, Field(ge=0, le=1e4)] = Field(
         default=3.0, description="Divergence of a window that isn't paid for, in nats, in equal parts for each unit."
     )
+    mean_spread: Annotated[Real, Field(ge=0, le=10)] = Field(
+        default=0.6,
+        description="Standard deviation of the posterior's mean among windows, in each latent unit s: a divergence of "
+        "s²/2 at least; 0 leaves the mean free.",
+    )
     kl_anneal_share: Share = Field(
         default=0.5, description="Share of each cycle over which the weight of the divergence rises from 0 to 1."
     )
@@ -101,6 +109,12 @@ class VAEGenerator(NetworkGenerator):
         default=0.0, description="Share of the bytes before it that the decoder isn't shown in training."
     )
 
+    @model_validator(mode="after")
+    def _enough_to_spread(self) -> Self:
+        if self.mean_spread and self.batch < 2:
+            raise FieldError("batch", "got 1; expected 2 windows at least, whose means can differ, or mean_spread 0")
+        return self
+
     @override
     def _trained(self, windows: Windows, rng: np.random.Generator, progress: Progress) -> FittedVAE:
         import torch
@@ -109,7 +123,8 @@ class VAEGenerator(NetworkGenerator):
         from ..neural.text_vae import TextVAE, divergence, kept_free
 
         generator = torch_generator(rng)
-        network = seeded(lambda: TextVAE(len(windows.alphabet), self.width, self.latent, self.embedding), generator)
+        shape = (len(windows.alphabet), self.width, self.latent, self.embedding, self.mean_spread)
+        network = seeded(lambda: TextVAE(*shape), generator)
         optimizer = torch.optim.Adam(network.parameters(), lr=self.lr, fused=True)
         for step in range(self.steps):
             optimizer.param_groups[0]["lr"] = self.lr * self._rate(step)
@@ -142,27 +157,25 @@ class VAEGenerator(NetworkGenerator):
 
 
 def _measured(network: TextVAE, windows: Windows, rng: np.random.Generator) -> dict[str, Any]:
-    """What the bound consists of, on windows of the training text, and what of the latent vector is used."""
+    """What the bound consists of, on windows of the training text, and what the latent vector is worth."""
     import torch
 
     from ..neural.networks import torch_generator
-    from ..neural.text_vae import divergence, units_in_use
+    from ..neural.text_vae import divergence
 
     generator = torch_generator(rng)
-    means, divergences, reconstructions = [], [], []
+    found = []
     with torch.inference_mode():
         for batch in torch.from_numpy(windows.draw(_MEASURED, rng)).split(_MEASURED_AT_ONCE):
             mean, log_variance = network.encode(batch)
             latents = mean + torch.randn(mean.shape, generator=generator) * (log_variance / 2).exp()
-            means.append(mean)
-            divergences.append(divergence(mean, log_variance).sum(1))
-            reconstructions.append(network.reconstruction(latents, batch))
-        kl, active = float(torch.cat(divergences).mean()), units_in_use(torch.cat(means))
-        reconstruction = float(torch.cat(reconstructions).mean())
+            own, other = (network.reconstruction(z, batch) for z in (latents, latents.roll(1, 0)))
+            found.append(torch.stack([divergence(mean, log_variance).sum(1), own, other - own]).mean(1))
+    kl, reconstruction, gain = torch.stack(found).double().mean(0).div(windows.length).tolist()
     return {
-        "kl_nats_per_byte": kl / windows.length,
-        "kl_nats_per_document": kl,
-        "reconstruction_nats_per_byte": reconstruction / windows.length,
-        "active_units": active,
-        "collapsed": active == 0 or kl / windows.length < LEAST_KL_NATS_PER_BYTE,
+        "kl_nats_per_byte": kl,
+        "kl_nats_per_document": kl * windows.length,
+        "reconstruction_nats_per_byte": reconstruction,
+        "latent_gain_nats_per_byte": gain,
+        "collapsed": min(kl, gain) < LEAST_KL_NATS_PER_BYTE,
     }

@@ -5,12 +5,13 @@ from itertools import product
 import numpy as np
 import pytest
 from foretrain.datasets.generators.members.vae import VAEGenerator
+from pydantic import ValidationError
 
 torch = pytest.importorskip("torch")
 from foretrain.datasets.generators.neural.networks import seeded  # noqa: E402
 from foretrain.datasets.generators.neural.text_vae import TextVAE, divergence, kept_free  # noqa: E402
 
-TINY = VAEGenerator(window=16, batch=16, steps=80, lr=0.02, width=12, latent=2, embedding=4)
+TINY = VAEGenerator(window=16, batch=16, steps=80, lr=0.02, width=12, latent=2, embedding=4, mean_spread=0)
 COINS = np.random.default_rng(0).integers(97, 99, 4_000).astype(np.uint8).tobytes()
 
 
@@ -76,14 +77,26 @@ def test_the_weight_of_the_divergence_rises_in_every_cycle():
     assert settings.model_copy(update={"kl_anneal_share": 0.0})._weight(0) == 1
 
 
-def test_collapse_is_named_and_free_bits_keep_a_divergence():
+def test_collapse_is_named():
     facts = TINY.model_copy(update={"free_bits_nats": 0.0}).fit([COINS]).facts  # nothing to encode about coins
     assert facts["collapsed"]
-    assert facts["kl_nats_per_byte"] < 1e-3
+    assert max(facts["kl_nats_per_byte"], facts["latent_gain_nats_per_byte"]) < 1e-3
     assert facts["reconstruction_nats_per_byte"] == pytest.approx(np.log(2), abs=0.02)
-    free = TINY.model_copy(update={"free_bits_nats": 2.0}).fit([COINS]).facts
-    assert free["kl_nats_per_document"] > 0.5
-    assert free["kl_nats_per_byte"] == pytest.approx(free["kl_nats_per_document"] / 16)
+
+
+@pytest.mark.parametrize("kept", [{"free_bits_nats": 2.0}, {"free_bits_nats": 0.0, "mean_spread": 1.0}])
+def test_free_bits_or_means_that_are_spread_keep_a_divergence(kept):
+    facts = TINY.model_copy(update=kept).fit([COINS]).facts
+    assert facts["kl_nats_per_document"] > (0.5 if "mean_spread" not in kept else 2 * 1.0**2 / 2)
+    assert facts["kl_nats_per_byte"] == pytest.approx(facts["kl_nats_per_document"] / 16)
+    assert facts["latent_gain_nats_per_byte"] > 1e-3
+    assert not facts["collapsed"]
+
+
+def test_means_of_one_window_have_no_spread():
+    with pytest.raises(ValidationError, match="got 1; expected 2 windows at least"):
+        VAEGenerator(batch=1)
+    assert VAEGenerator(batch=1, mean_spread=0).batch == 1
 
 
 def test_a_latent_vector_that_is_needed_is_used():
