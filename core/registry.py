@@ -6,7 +6,9 @@ registry's group, such as `foretrain.laws`; importing that module registers what
     [project.entry-points."foretrain.laws"]
     my-laws = "my_package.laws"
 
-`simulate --no-plugins`, or the environment variable FORETRAIN_NO_PLUGINS, leaves other packages out.
+`simulate --no-plugins`, or the environment variable FORETRAIN_NO_PLUGINS, leaves other packages out. Entry points of
+foretrain itself are members of ours that a lower floor must not import, such as the generator of text that trains a
+proxy: they load with the folder, also without plugins, and an error in one is an error.
 """
 
 from __future__ import annotations
@@ -77,6 +79,7 @@ class Registry(Generic[M]):
         with _LOADING:
             _load_once(self._load)
             for group in self.groups:
+                _load_once(partial(_load_ours, group))
                 _load_plugins(group)
         return dict(self._members)
 
@@ -122,12 +125,25 @@ def _load_once(load: Callable[[], None]) -> None:
         raise
 
 
+def _load_ours(group: str) -> None:
+    """Load a group's entry points of foretrain itself."""
+    for point in _entry_points().select(group=group):
+        if _is_ours(point):
+            point.load()
+
+
+def _is_ours(point: Any) -> bool:
+    return point.dist is not None and point.dist.name == __name__.partition(".")[0]
+
+
 def _load_plugins(group: str) -> None:
-    """Load a group's entry points, each by itself: what fails is named, left out, and takes nothing with it."""
+    """Load a group's other entry points, each by itself: what fails is named, left out, and takes nothing with it."""
     if group in _loaded or os.environ.get(NO_PLUGINS, "0") not in ("", "0"):
         return
     _loaded.add(group)
     for point in _entry_points().select(group=group):
+        if _is_ours(point):
+            continue
         maker = f"{point.name} of {point.dist.name}" if point.dist is not None else point.name
         before, token = len(_added), _plugin.set(maker)
         try:

@@ -24,6 +24,8 @@ from ..core.files import write_bytes
 from ..core.model.architecture import Architecture
 from ..core.reading.fields import Frozen, Label
 from ..core.units import shown
+from ..datasets.tokens.store import TokenStore
+from .runs import ProxyRun
 
 __all__ = ["WEIGHTS_NAME", "RunWeights", "WeightsFacts", "read_weights", "run_digest", "write_weights"]
 
@@ -156,6 +158,9 @@ def _check_sizes(path: Path, found: Mapping[str, Any], expected: Mapping[str, tu
             raise CampaignError(f"{path}: {shown(name)}: got {kind} {got}; expected F32 {size}: it is another model's")
 
 
-def run_digest(facts: Mapping[str, Any], store_digest: str) -> str:
-    """SHA-256 (hex) that stands for a run, from its plain data, and the tokens that it is trained on."""
-    return hashlib.sha256(json.dumps([facts, store_digest], sort_keys=True).encode()).hexdigest()
+def run_digest(run: ProxyRun, store: TokenStore) -> str:
+    """SHA-256 (hex) that stands for a run and exactly the tokens that it is trained on."""
+    digests = [store.digest, *(store.text_digest(key) for key in sorted(run.texts))]
+    if run.selection is not None:
+        digests.append(store.selection_digest(run.selection))
+    return hashlib.sha256(json.dumps([run.model_dump(mode="json"), digests], sort_keys=True).encode()).hexdigest()

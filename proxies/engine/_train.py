@@ -134,7 +134,7 @@ def _weights(group: TrainingGroup, copy: int, diverged: bool) -> RunWeights:
         model=run.model,
         shape=run.shape,
         tokenizer_digest=store.index.tokenizer_digest,
-        run_digest=run_digest(run.model_dump(mode="json"), store.digest),
+        run_digest=run_digest(run, store),
         diverged=diverged,
     )
     views = group.layout.split(group.state.average[copy : copy + 1].cpu())

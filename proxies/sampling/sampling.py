@@ -2,8 +2,9 @@
 
 What a copy writes depends on its weights, its seed and its first tokens alone. Sequences are computed in blocks of
 always the same number, the last one filled up, so that the sizes of matrix products, and with them the order of their
-sums, are the same however many sequences there are; products of stacked copies are each copy's own. Sequence b draws
-the b-th row of its copy's random numbers: more sequences begin with those that fewer would have been.
+sums, are the same however many sequences there are; products of stacked copies are each copy's own, in an order that
+on a processor doesn't depend on how many there are (the tests hold it to that). Sequence b draws the b-th row of its
+copy's random numbers: more sequences begin with those that fewer would have been.
 
 Letters in shapes: K copies, B sequences, T tokens, V vocabulary.
 """
@@ -23,7 +24,7 @@ from .settings import SamplingSettings
 
 __all__ = ["SamplingSettings", "sample"]
 
-_BLOCK_SEQUENCES = 64
+_BLOCK_SEQUENCES = 128
 _ALMOST_1 = 1 - 2.0**-32  # the largest random number: times a sum in float64 it stays below the sum
 
 

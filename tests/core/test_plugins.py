@@ -197,3 +197,28 @@ def test_the_command_line_leaves_plugins_out_when_asked(installed, call, tmp_pat
     assert "plugin acme of acme (foretrain.laws) is left out: RuntimeError: broken" in loud.stderr
     assert quiet.stderr == ""
     assert loud.stdout == quiet.stdout
+
+
+def test_entry_points_of_foretrain_itself_are_ours(monkeypatch):
+    """They load without plugins, their names are taken, and what fails in them isn't swallowed."""
+    from types import SimpleNamespace
+
+    from foretrain.core import registry
+    from foretrain.core.errors import RegistryError
+
+    fruit = registry.Registry("fruit", lambda: None, "foretrain.fruit")
+
+    def fails():
+        raise ImportError("no pears today")
+
+    points = [SimpleNamespace(dist=SimpleNamespace(name="foretrain"), load=lambda: fruit.add("apple", "round"))]
+    monkeypatch.setattr(registry, "_loaded", set())
+    monkeypatch.setattr(registry, "_entry_points", lambda: SimpleNamespace(select=lambda group: points))
+    assert fruit.all() == {"apple": "round"}
+    with pytest.raises(RegistryError, match="taken by foretrain itself"):
+        fruit.add("apple", "oval")
+    points.append(SimpleNamespace(dist=SimpleNamespace(name="foretrain"), load=fails))
+    monkeypatch.setattr(registry, "_loaded", set())
+    fruit.remove("apple")
+    with pytest.raises(ImportError, match="no pears"):
+        fruit.all()

@@ -100,12 +100,12 @@ def test_greedy_takes_the_best_token_always():
 
 
 def test_a_copy_writes_the_same_beside_others_and_more_sequences_begin_with_the_fewer():
-    first = np.random.default_rng(0).integers(0, 17, (3, 70))
+    first = np.random.default_rng(0).integers(0, 17, (3, 140))
     together = sample(MODEL, WEIGHTS, first, 13, PLAIN, [7, 8, 9])
     for copy in range(3):
         alone = sample(MODEL, one(copy), first[copy : copy + 1], 13, PLAIN, [7 + copy])
         np.testing.assert_array_equal(alone[0], together[copy])
-    for fewer in (1, 3, 65):
+    for fewer in (1, 3, 129):
         some = sample(MODEL, WEIGHTS, first[:, :fewer], 13, PLAIN, [7, 8, 9])
         np.testing.assert_array_equal(some, together[:, :fewer])
     other = sample(MODEL, WEIGHTS, first, 13, PLAIN, [7, 8, 10])
