@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .datasets.selection.selection import Selection, select
     from .datasets.tokens.prepare import prepare
     from .proxies.design.space import ProxySpace
+    from .proxies.generations.generations import Generations
     from .proxies.project import Project
     from .simulator.allocation.compute_optimal.curves import isoflop, isoloss
     from .simulator.allocation.compute_optimal.optimal import compute_optimal
@@ -98,6 +99,7 @@ _HOMES = {
     "CurveRun": ("simulator.curve.forecasting", "Run"),
     "Derived": ("datasets.selection.derived.result", "Derived"),
     "Forecast": ("simulator.forecast.forecast", "Forecast"),
+    "Generations": ("proxies.generations.generations", "Generations"),
     "NextStage": ("workflows.next_stage", "NextStage"),
     "Optimization": ("simulator.search.result", "Optimization"),
     "PlanSketch": ("simulator.config.starting.sketch", "PlanSketch"),
@@ -166,6 +168,7 @@ __all__ = [
     "Forecast",
     "ForetrainError",
     "ForetrainWarning",
+    "Generations",
     "InfeasibleError",
     "InputError",
     "LogError",

@@ -86,7 +86,11 @@ def generations(
     else:
         chains = Generations.open(folder)
     with progress_bar("training", log_json) as step:
-        status = chains.train(executor, step, write_lost_again=write_lost_again)
+        try:
+            status = chains.train(executor, step, write_lost_again=write_lost_again)
+        except KeyboardInterrupt:
+            click.echo(chains.status().next_step, err=True)
+            raise
     table = str(folder / "generations.csv") if table_out is None else table_out
     chains.write_table(table)
     losses = chains.losses()

@@ -7,6 +7,7 @@ from, so that `prepare` may go on replacing that one.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -20,7 +21,7 @@ from ...core.errors import CorpusError
 from ...core.files import file_slug, write_json
 from ...core.units import shown
 from ..provenance.provenance import Provenance
-from .shards import SHARD_TOKENS, ShardWriter, map_shard, verify_shard
+from .shards import SHARD_NAME, SHARD_TOKENS, ShardWriter, map_shard, verify_shard
 from .store import INDEX_NAME, SplitIndex, StoreIndex, TextIndex, TokenStore, read_index
 
 __all__ = ["NewText", "add_texts", "linked_store", "lost_texts", "split_digest", "text_made_of", "text_rows"]
@@ -80,6 +81,7 @@ def add_texts(folder: str | os.PathLike[str], texts: Sequence[NewText]) -> None:
     """
     path = Path(folder)
     index = read_index(path / INDEX_NAME)
+    _sweep(path, index)
     written = {text.key: _written(path, index, text) for text in texts}
     if index.texts.keys() & written.keys() != written.keys():
         index = index.model_copy(update={"texts": {**index.texts, **written}})
@@ -146,6 +148,15 @@ def _written(folder: Path, index: StoreIndex, text: NewText) -> TextIndex:
             f"had {listed.shards[0].sha256[:16]}): what wrote it has changed; nothing is trained on it"
         )
     return made
+
+
+def _sweep(folder: Path, index: StoreIndex) -> None:
+    """Remove what a killed process has left: unfinished files, and shards that the index doesn't list."""
+    listed = set(index.files())
+    for path in folder.iterdir():
+        if path.name.startswith(".tmp-") or (SHARD_NAME.fullmatch(path.name) and path.name not in listed):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def _check_validation(folder: Path, index: StoreIndex, text: NewText) -> None:

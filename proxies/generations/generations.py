@@ -6,6 +6,10 @@
     DIR/generation-0/       a campaign on real text, one run per seed
     DIR/generation-1/, …    a campaign each: all chains of the generation
 
+The runs of a generation are of one shape, and those of equal length are trained as one stacked group, or as few as
+`engine.group_size` allows: by default as many copies together as pays for the shape, each alone where the kernels in
+C++ compute them, which gain nothing by stacking.
+
 Whatever interrupts it, `train` goes on from there. A text is written whole or not at all, before the campaign that is
 trained on it begins; each campaign notes the digests of its texts. A text that is lost or changed is named with what
 wrote it, and nothing is trained in its stead until it is put back, or written again and found to be the same.
@@ -117,7 +121,7 @@ class Generations:
 
     >>> import tempfile
     >>> from pathlib import Path
-    >>> from foretrain.proxies.generations.generations import Generations
+    >>> import foretrain
     >>> corpora = "domains: {toy: {synthetic: {kind: zipf, vocab_size: 64, tokens: 20k}}}"
     >>> space = '''
     ... {corpora: corpora.yaml, widths: [8], depth: 1, head_width: 8, context_length: 32, tokens: [8k],
@@ -126,7 +130,7 @@ class Generations:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     _ = Path(folder, "corpora.yaml").write_text(corpora)
     ...     _ = Path(folder, "space.yaml").write_text(space)
-    ...     chains = Generations.create(f"{folder}/generations", f"{folder}/space.yaml")
+    ...     chains = foretrain.Generations.create(f"{folder}/generations", f"{folder}/space.yaml")
     ...     plan = chains.plan(1)
     >>> [text.key for text in plan.texts], [run.run_id for run in plan.runs]
     (['g0-s0'], ['g1-replace-0-s0', 'g1-accumulate_fixed-s0'])

@@ -43,9 +43,9 @@ from ...datasets.generators.generator import Generator
 from ...datasets.generators.reading import generator_mapping
 from ...datasets.generators.registry import generators
 from ...datasets.provenance.regimes import Regime
-from ...datasets.selection.steps.watermark import WatermarkStep
+from ...datasets.selection.steps.watermark import Files
 from ...datasets.tokens.store import TokenStore
-from ...datasets.watermark.detection import Detector
+from ...datasets.watermark.detection import ALPHA, Detector
 from ...datasets.watermark.green import Watermark
 from ...datasets.watermark.key_files import read_watermark
 from ..design.space import ProxySpace
@@ -76,10 +76,19 @@ def _generator_mapping(generator: Generator | None) -> Any:
     return SELF if generator is None else generator_mapping(generator)
 
 
-class Filter(Frozen):
-    """What is left out of written text: samples that carry one of these marks."""
+class Marks(Frozen):
+    """The marks that are looked for, with the keys that the step `watermark` of a selection has."""
 
-    watermark: WatermarkStep = Field(description="Keys and alpha, as the step `watermark` of a selection has them.")
+    keys: Files = Field(description="File of a watermark, or a list of such files, relative to this file.")
+    alpha: Annotated[Real, Field(gt=0, le=0.5)] = Field(
+        default=ALPHA, description="The probability, at most, that a sample written without the keys is left out."
+    )
+
+
+class Filter(Frozen):
+    """What is left out of written text."""
+
+    watermark: Marks = Field(description="Samples that carry one of these marks.")
 
 
 class GenerationsSection(Frozen):
@@ -100,7 +109,6 @@ class GenerationsSection(Frozen):
         description="Distinct tokens of real text, and of the text that is written for each generation (default: all "
         "training text of the mix).",
     )
-
     generator: Annotated[
         Generator | None,
         PlainValidator(_read_generator),
@@ -117,7 +125,6 @@ class GenerationsSection(Frozen):
     top_p: PositiveShare | None = Field(
         default=None, description="self: the likeliest tokens that hold this share are sampled from (default: 1, all)."
     )
-
     watermark: Label | None = Field(
         default=None,
         exclude_if=lambda path: path is None,

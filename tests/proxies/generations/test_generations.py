@@ -178,6 +178,13 @@ def test_a_generator_of_bytes_needs_bytes(tmp_path):
         chains.train(Here())
 
 
+def test_a_run_that_diverged_writes_nothing(tmp_path):
+    chains = make(tmp_path, SPACE.replace("seeds: 2", "seeds: 1\nlr: 100"))
+    with pytest.raises(CampaignError, match=r"g0-s0: the run diverged at step \d+, so it can't write"):
+        chains.train(Here())
+    assert "fresh-1" not in chains.store().texts
+
+
 def test_a_filter_puts_real_text_in_the_place_of_what_is_marked(tmp_path):
     (tmp_path / "mark.yaml").write_text("{key: 9f86d081884c7d659a2feaa0c55ad015, delta: 50, vocab_size: 32}")
     marked = (
