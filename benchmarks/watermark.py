@@ -2,11 +2,12 @@
 
     python benchmarks/watermark.py [--seeds 1] [--skip real]
 
-A proxy of 52k parameters, trained on 208 kB of one shared corpus, writes bytes that are marked (δ 2, γ ½, contexts of
-3). Must reach: found at p <= 3e-5 in 95 % of samples of 64 bytes and 99 % of 128, in 95 % of 128 after a tenth of the
-bytes was edited and of 256 after a fifth; of 120,000 real windows, documents and whole domains no more called marked
-than the binomial allows; a half-polluted corpus, filtered, within .02 nats of the clean one, and chains of generations
-that are filtered, too; p-values of proxies trained on 20 and 50 % of marked text. The shared corpora are read in place.
+Proxies of 53k parameters, trained on 208 kB of the shared corpora, write bytes that are marked (δ 2, γ ½, contexts of
+3). Must reach, for one of 205k tokens: found at p <= 3e-5 in 95 % of samples of 64 bytes and 99 % of 128, in 95 % of
+256 after a tenth of the bytes was edited and of 512 after a fifth. Of 120,000 real windows, of documents and whole
+domains no more may be called marked than the binomial says, as a mean of keys. A half-polluted corpus, filtered, is
+within .02 nats of the clean one, and so are chains of generations that are filtered; proxies of 410k tokens trained on
+20 and 50 % of marked text are found by what they foretell. The shared corpora are read in place.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def main() -> None:
 
     import torch
     from _watermark import chain, found, real
-    from _watermark.proxies import World
+    from _watermark.proxies import TOKENS, World
     from foretrain.datasets.watermark.green import Watermark
 
     torch.set_num_threads(1)
@@ -44,11 +45,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="watermark-") as folder:
         world = World(Path(folder))
         (proxy,) = world.train([{}], seed=0)
-        print(f"\nA proxy of {proxy.model.shape.params_total:,} parameters: {world.loss(proxy):.3f} nats per byte")
-        _spent("training it")
         if "found" not in words.skip:
-            missed += found.main(world, proxy, mark)
-            _spent("finding samples")
+            (free,) = world.train([{}], seed=0, tokens=TOKENS / 2)
+            for one, gated in ((free, True), (proxy, False)):
+                print(f"\nA proxy of {one.model.shape.params_total:,} parameters: {world.loss(one):.3f} nats per byte")
+                missed += found.main(world, one, mark, gated)
+            _spent("training two, finding samples")
         if "filter" not in words.skip:
             missed += chain.ngram_filter(world, proxy, mark, key)
             _spent("filtering")

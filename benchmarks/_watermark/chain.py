@@ -11,7 +11,7 @@ from foretrain.datasets.ngrams.witten_bell import fit
 from foretrain.datasets.selection.selection import select
 from foretrain.datasets.watermark.detection import Detector
 from foretrain.datasets.watermark.green import Watermark
-from foretrain.proxies.sampling.radioactivity import radioactivity
+from foretrain.proxies.sampling.radioactivity import most_probable, radioactivity, traces
 from foretrain.proxies.sampling.trained import TrainedProxy
 from scipy import stats
 
@@ -147,10 +147,13 @@ def _traces(world: World, proxy: TrainedProxy, mark: Watermark, trained: list[Tr
             if name == "marked text" and of.p > FOUND_AT.get(share, 1.0):
                 missed.append(f"{share:.0%} marked: p {of.p:.2g}; expected {FOUND_AT[share]:g} at most")
     others = [Watermark(key=f"a key of another, {number:04d}") for number in range(_NULL_KEYS)]
-    p = [radioactivity(trained[0], shown["real text"][:200], Detector([other], 256)).p for other in others]
+    windows = shown["real text"]
+    best = most_probable(trained[0], windows)
+    p = [traces(windows, best, Detector([other], 256)).p for other in others]
     uniform = stats.kstest(p, "uniform").pvalue
     print(
-        f"0 %: p over {_NULL_KEYS} keys: {np.mean(np.array(p) <= 0.05):.1%} at most .05; uniform by Kolmogorov-Smirnov, p {uniform:.2f}"
+        f"0 %: p over {_NULL_KEYS} keys: {np.mean(np.array(p) <= 0.05):.1%} at most .05; uniform by "
+        f"Kolmogorov-Smirnov, p {uniform:.2f}"
     )
     if uniform < 1e-3:
         missed.append(f"p-values of a proxy without marked text aren't uniform, p {uniform:.2g}")

@@ -23,10 +23,13 @@ from foretrain.proxies.sampling.settings import SamplingSettings
 from foretrain.proxies.sampling.trained import TrainedProxy
 from foretrain.proxies.settings import EngineSettings
 
-__all__ = ["CORPORA", "LENGTH", "SHAPE", "World", "documents"]
+__all__ = ["CORPORA", "DOMAINS", "LENGTH", "SHAPE", "TOKENS", "World", "documents"]
 
 CORPORA = Path(os.environ.get("FORETRAIN_SHARED", Path(__file__).parents[2].parent / "shared")) / "corpora"
-DOMAINS = ("arxiv_cs", "books", "code_python", "dialogue", "law_us")
+DOMAINS = (
+    *("arxiv_cs", "arxiv_math", "arxiv_physics", "books", "code_cpp", "code_python", "dialogue", "law_german"),
+    *("law_us", "medical_qa", "speeches", "tech_docs"),
+)
 LENGTH = 129
 """Bytes of a sample: the context and one."""
 SHAPE = Architecture(layers=3, width=32, heads=4, ffn_width=84, vocab_size=256, context_length=LENGTH - 1)
@@ -73,11 +76,11 @@ class World:
         )
         self.windows = self.store.windows("real", "train", SHAPE.context_length)
 
-    def train(self, shares: Sequence[Mapping[str, float]], seed: int) -> list[TrainedProxy]:
+    def train(self, shares: Sequence[Mapping[str, float]], seed: int, tokens: float = TOKENS) -> list[TrainedProxy]:
         """Train a proxy for each entry, all from the same start: on these shares of further texts, the rest real."""
         runs = [
             ProxyRun(
-                run_id=f"{n}", shape=SHAPE, recipe=_RECIPE, tokens=TOKENS, mix={"real": 1}, texts=dict(of), seed=seed
+                run_id=f"{n}", shape=SHAPE, recipe=_RECIPE, tokens=tokens, mix={"real": 1}, texts=dict(of), seed=seed
             )
             for n, of in enumerate(shares)
         ]

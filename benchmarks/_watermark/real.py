@@ -77,7 +77,7 @@ def main() -> list[str]:
 
 @dataclass(frozen=True)
 class _Row:
-    """A row of the table; at the last alpha the false positives, mean of keys, its standard error, and the exact one."""
+    """A row of the table; at the last alpha the false positives: mean of keys, its standard error, the exact mean."""
 
     text: str
     mean: float
