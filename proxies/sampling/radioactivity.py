@@ -22,7 +22,7 @@ from ...datasets.tokens.tokenizer import Tokenizer
 from ...datasets.watermark.detection import Counts, Detection, Detector
 from .trained import TrainedProxy
 
-__all__ = ["MOST_TOKENS", "radioactivity", "text_windows", "validation_windows"]
+__all__ = ["MOST_TOKENS", "most_probable", "radioactivity", "text_windows", "traces", "validation_windows"]
 
 MOST_TOKENS = 1_000_000
 """Tokens of text that a proxy is shown by default: contexts beyond are rarely new, and cost seconds."""
@@ -45,12 +45,30 @@ def radioactivity(proxy: TrainedProxy, windows: np.ndarray, detector: Detector) 
     Raises:
         UsageError: Windows of no length or beyond the context, or a watermark of another vocabulary.
     """
+    for mark in detector.watermarks:
+        mark.check_vocabulary(proxy.model.shape.vocab_size)
+    return traces(windows, most_probable(proxy, windows), detector)
+
+
+@torch.inference_mode()
+def most_probable(proxy: TrainedProxy, windows: np.ndarray) -> np.ndarray:
+    """The token that a proxy finds most probable after each of windows, both `(n, length)`; of equals the first.
+
+    Raises UsageError for windows of no length or beyond the context.
+    """
     longest = proxy.model.shape.context_length
     if windows.ndim != 2 or not 1 <= windows.shape[1] <= longest:
         raise UsageError(f"windows: got an array of shape {windows.shape}; expected (n, 1 to {longest})")
-    for mark in detector.watermarks:
-        mark.check_vocabulary(proxy.model.shape.vocab_size)
-    best = _most_probable(proxy, windows)
+    best = np.empty(windows.shape, np.int64)
+    for start in range(0, len(windows), _BATCH_WINDOWS):
+        part = slice(start, start + _BATCH_WINDOWS)
+        tokens = torch.from_numpy(windows[part].astype(np.int64)).unsqueeze(0)
+        best[part] = proxy.model.logits(proxy.weights, tokens)[0].argmax(-1).numpy()
+    return best
+
+
+def traces(windows: np.ndarray, best: np.ndarray, detector: Detector) -> Detection:
+    """What `radioactivity` says of a model by the tokens that it found most probable, `best`, both `(n, length)`."""
     counts = []
     for mark in detector.watermarks:
         if windows.shape[1] < mark.context:
@@ -95,14 +113,3 @@ def text_windows(
     if not count:
         raise UsageError(f"text: got {held} tokens; expected {length} at least, a window of the model")
     return np.concatenate(parts)[: count * length].reshape(count, length).astype(np.int64)
-
-
-@torch.inference_mode()
-def _most_probable(proxy: TrainedProxy, windows: np.ndarray) -> np.ndarray:
-    """The token that the model finds most probable after each `(n, length)`, of equals the first."""
-    best = np.empty(windows.shape, np.int64)
-    for start in range(0, len(windows), _BATCH_WINDOWS):
-        part = slice(start, start + _BATCH_WINDOWS)
-        tokens = torch.from_numpy(windows[part].astype(np.int64)).unsqueeze(0)
-        best[part] = proxy.model.logits(proxy.weights, tokens)[0].argmax(-1).numpy()
-    return best
