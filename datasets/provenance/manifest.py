@@ -80,8 +80,9 @@ def read_manifest(folder: Path) -> Manifest | None:
         return Manifest.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        key = ".".join(str(part) for part in first["loc"])[:200]
-        raise CorpusError(f"{path}: isn't a manifest of provenance: {key}: {first['msg']}") from None
+        key = "".join(f"{part}." for part in first["loc"])[:200].rstrip(".")
+        where = f"{key}: " if key else ""
+        raise CorpusError(f"{path}: isn't a manifest of provenance: {where}{first['msg']}") from None
 
 
 class Manifests:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
@@ -10,7 +11,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 from ...core.reading.fields import FieldError, Frozen, Label, Whole, whole_schema
 from ...core.units import shown
 
-__all__ = ["GeneratedBy", "Origin", "Provenance", "Sha256"]
+__all__ = ["GeneratedBy", "Origin", "Provenance", "Sha256", "common"]
 
 Origin = Literal["human", "generator", "unknown"]
 """What wrote a text. `unknown` is what nobody has said, as of most text that is found."""
@@ -57,3 +58,15 @@ class Provenance(Frozen):
         if self.generator is not None and self.origin != "generator":
             raise FieldError("origin", f"got {self.origin} beside a generator; expected generator")
         return self
+
+
+def common(of: Iterable[Provenance]) -> Provenance:
+    """What all of these say alike; the rest is unknown.
+
+    >>> wiki = Provenance(source="wiki dump", licence="CC BY-SA 4.0", origin="human")
+    >>> common([wiki, wiki.model_copy(update={"source": "news"})])
+    Provenance(source=None, licence='CC BY-SA 4.0', origin='human', generator=None)
+    """
+    first, *others = of
+    alike = {name: value for name, value in first if all(getattr(other, name) == value for other in others) and value}
+    return Provenance(**alike)

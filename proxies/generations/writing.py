@@ -5,7 +5,7 @@ A text is the same whenever it is written: it depends on its writer, on its own 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from ...core.errors import CampaignError, ConfigError, ForetrainError
 from ...core.progress import Progress
 from ...datasets.generators.generator import Generator
 from ...datasets.generators.guards import checked_samples
-from ...datasets.provenance.provenance import GeneratedBy, Provenance
+from ...datasets.provenance.provenance import GeneratedBy, Provenance, common
 from ...datasets.tokens.mixture import Mixture, stock_rows
 from ...datasets.tokens.store import TokenStore
 from ...datasets.tokens.texts import NewText, text_made_of
@@ -76,6 +76,7 @@ def sampled_texts(
     """
     starts = corpus_rows(store, first_run)[:, 0]
     length = first_run.shape.context_length + 1
+    real = _of_real_text(store, first_run.mix)
     by_length: dict[int, list[WrittenText]] = {}
     for text in texts:
         by_length.setdefault(text.samples, []).append(text)
@@ -99,7 +100,8 @@ def sampled_texts(
                 shown_rows = [store.tokenizer.decode_bytes(row) for row in rows[number]]
                 checked_samples(shown_rows, {}, f"{text.key}: {SELF}")
             parent = corpus_digest(store, runs[text.writer])
-            found[text.key] = NewText(text.key, rows[number], _written_by(text, SELF, proxy.digest, parent))
+            by = _written_by(text, SELF, proxy.digest, parent, real)
+            found[text.key] = NewText(text.key, rows[number], by)
     return [found[text.key] for text in texts]
 
 
@@ -135,8 +137,9 @@ def fitted_texts(
             # one that ended by itself is a document with its end
             written += b"".join(one if len(one) == length else one + b"\0" for one in samples)
         rows = np.frombuffer(written, np.uint8)[: text.samples * length].reshape(text.samples, length)
-        parent = corpus_digest(store, run)
-        found.append(NewText(text.key, rows, _written_by(text, generator.name, fitted.digest, parent)))
+        real = _of_real_text(store, run.mix)
+        by = _written_by(text, generator.name, fitted.digest, corpus_digest(store, run), real)
+        found.append(NewText(text.key, rows, by))
     return found
 
 
@@ -145,7 +148,7 @@ def fresh_text(text: FreshText, store: TokenStore, context_length: int) -> NewTe
     rows = [
         stock_rows(store, domain, context_length, first, text.samples[domain]) for domain, first in text.first.items()
     ]
-    return NewText(text.key, np.concatenate(rows), Provenance(source=store.index.name, origin="human"))
+    return NewText(text.key, np.concatenate(rows), _of_real_text(store, text.first))
 
 
 def filtered(text: NewText, detector: Detector, stock: Mapping[str, int], store: TokenStore) -> NewText:
@@ -171,9 +174,17 @@ def filtered(text: NewText, detector: Detector, stock: Mapping[str, int], store:
     return replace(text, rows=rows, replaced=len(marked))
 
 
-def _written_by(text: WrittenText, kind: str, digest: str, parent: str) -> Provenance:
+def _written_by(text: WrittenText, kind: str, digest: str, parent: str, real: Provenance) -> Provenance:
+    """What wrote a text, with source and licence of the real text that it descends from."""
     by = GeneratedBy(kind=kind, digest=digest, parent=parent, seed=text.seed, generation=text.generation)
-    return Provenance(origin="generator", generator=by)
+    return Provenance(source=real.source, licence=real.licence, origin="generator", generator=by)
+
+
+def _of_real_text(store: TokenStore, domains: Iterable[str]) -> Provenance:
+    """What is said of all these domains alike; their source is the corpus where they have several."""
+    index = store.index
+    stated = common(one for domain in domains for one in index.domains[domain].provenance or (Provenance(),))
+    return stated if stated.source else stated.model_copy(update={"source": index.name})
 
 
 def _opened(text: WrittenText, folder: Path) -> TrainedProxy:

@@ -231,6 +231,8 @@ class Generations:
                 written.setdefault((by.generation, by.kind), []).append(text)
         for (number, kind), texts in sorted(written.items()):
             made = f"{len(texts)} text{'s' if len(texts) > 1 else ''} for generation {number}"
+            if left_out := sum(text.replaced for text in texts):
+                made += f", {words.share(left_out / sum(text.documents for text in texts))} filtered out"
             plain = Provenance(source=_same(texts, "source"), licence=_same(texts, "licence"), origin="generator")
             writers = {text.provenance.generator.digest for text in texts if text.provenance.generator is not None}
             by = f"{visible(kind)}, {len(writers)} model{'s' if len(writers) > 1 else ''}"

@@ -5,6 +5,7 @@ import warnings
 
 import pytest
 from foretrain.core.errors import CampaignError, ConfigError, DataWarning
+from foretrain.datasets.provenance.provenance import Provenance
 from foretrain.datasets.runs.run_table import RunTable
 from foretrain.proxies.campaign.group import train_one_group
 from foretrain.proxies.executors import Executor, GroupOutcome
@@ -95,7 +96,9 @@ def test_texts_say_who_wrote_them_from_what(whole):
     assert (one.kind, one.generation, two.generation) == ("self", 1, 2)
     assert one.parent != two.parent
     assert one.digest != two.digest
-    assert store.text("fresh-1").provenance.origin == "human"
+    real = Provenance(source=store.index.name)  # nothing else is said of the corpus
+    assert store.text("fresh-1").provenance == real
+    assert store.text("g0-s0").provenance.source == store.index.name
     assert store.text("g1-subsample-s0").documents == 1_000 // 3 // 16
 
 
