@@ -94,12 +94,15 @@ def main() -> None:
     names = [name for name in words.only.split(",") if next(iter(NAMES[name])) in generators()]
     text = read(words.topic, 0, SIZE_BYTES)
     judged = {name: judge(name, text) for name in names}
-    print(yardstick_table(judged, text, words.topic))
+    print(yardstick_table(judged, text, words.topic), flush=True)
     missed = unmet(judged, text) if words.topic == "arxiv_cs" else []
     scarce = [name for name in SCARCE if name in names]
     for sizes, table in ((words.scarce, scarce_table), (words.proxy, proxy_table)):
         if sizes:
-            print(f"\n{table(scarce, [1_000 * int(size) for size in sizes.split(',')], words.seeds, words.topic)}")
+            print(
+                f"\n{table(scarce, [1_000 * int(size) for size in sizes.split(',')], words.seeds, words.topic)}",
+                flush=True,
+            )
     for what in missed:
         print("MISSED", what)
     sys.exit(bool(missed))
