@@ -57,8 +57,9 @@ class VAEGenerator(NetworkGenerator):
     A decoder that writes byte after byte may do without the latent vector: the posterior collapses, and what is left is
     a plain language model. Three things work against it: the divergence is paid for only gradually (annealing, once or
     in cycles), a part of it is free for good, and the posterior's mean differs among windows by construction. Free bits
-    alone may be spent on a smaller variance that is the same for all windows, which says nothing of any. Whether it
-    worked is among the facts:
+    alone may be spent on a smaller variance that is the same for all windows, which says nothing of any (205 kB of
+    abstracts, 250 steps: a divergence of .044 nats per byte that was worth nothing; with the spread .047, worth .020).
+    Whether it worked is among the facts:
 
     - `kl_nats_per_byte`, `kl_nats_per_document` (a window): what the latent vector costs;
     - `reconstruction_nats_per_byte`: -log p(x | z). The sum of both is `-ELBO`, at most which -log p(x) is;
