@@ -78,9 +78,7 @@ def main() -> int:
     for width in (int(part) for part in options.widths.split(",")):
         shape = ModelFamily(256, CONTEXT, DEPTHS.get(width, 4), 32, 2.5, 4, False).of_width(width)
         model = Transformer(shape)
-        print(
-            f"{shape.params_total:,} parameters, {sampling_flops(shape, 1):,.0f} FLOPs a token; thousand tokens/s"
-        )
+        print(f"{shape.params_total:,} parameters, {sampling_flops(shape, 1):,.0f} FLOPs a token; thousand tokens/s")
         for count in copies:
             print(f"  {count} copies: {tokens_per_s(model, count, PLAIN) / 1e3:.1f}", flush=True)
         rates = {name: tokens_per_s(model, 4, settings) / 1e3 for name, settings in WAYS.items()}
