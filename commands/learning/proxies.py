@@ -13,6 +13,7 @@ from ...core.units import parse_count, parse_duration_s, parse_share, shown
 from ...workflows.planned_run import SIZES, StageBudget
 from .._shared import json_option, log_json_option, progress_bar, show, stated_in
 from .radioactivity import radioactivity
+from .scores import score
 
 if TYPE_CHECKING:
     from ...proxies.executors import Executor
@@ -336,3 +337,4 @@ def _tables() -> Any:
 
 
 proxies.add_command(radioactivity)
+proxies.add_command(score)

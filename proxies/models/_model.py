@@ -1,4 +1,5 @@
-"""What an architecture is to the engine: a list of weights, and losses computed from them, for several copies at once.
+"""What an architecture is to the engine: a list of weights, and losses computed from them, for several copies at once;
+to whoever samples: steps that take one token of each sequence more.
 
 A model holds no weights. The engine keeps those of all copies in one flat buffer and hands them in by name, each with
 a leading axis of copies. Letters in shapes: K copies, B sequences, T tokens, D width, V vocabulary.
