@@ -1,13 +1,14 @@
 """Chains of small transformers, trained generation after generation on what those before them wrote, as campaigns.
 
-    python benchmarks/collapse.py proxies [--seeds 2] [--generations 3] [--out runs.csv] [--work DIR] [--all] [--filtered]
+    python benchmarks/collapse.py proxies [--seeds 2] [--generations 3] [--all] [--filtered]
+                                          [--out runs.csv] [--work DIR]
 
-57k parameters on bytes of computer-science abstracts: 208 kB of real text, 410k training tokens a generation, as much
+59k parameters on bytes of computer-science abstracts: 208 kB of real text, 410k training tokens a generation, as much
 new text in each as there was real text, temperature 1. The same seeds for every regime; differences are paired.
 `--all` adds the regimes that no requirement is about: accumulate (steps grow), subsample, fresh; `--filtered` marks
-every sample and filters corpora by the mark, under which replacing must not rise. With more than 3
-generations, all of them are trained and the requirements stay those of generation 3. What is in `--work` is not trained
-again; `--out` is the run table, which `collapse.py law` and `simulate fit` read.
+every sample and filters corpora by the mark, under which replacing must not rise. With more than 3 generations, all of
+them are trained and the requirements stay those of generation 3. What is in `--work` is not trained again; `--out` is
+the run table, which `collapse.py law` and `simulate fit` read.
 """
 
 from __future__ import annotations
