@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ....core.units import shown
+from ....core.units import format_count, shown
 from ...config.run_config import RunConfig
 from ...laws import Columns
 from ...predictor.predictor import Predictor
@@ -16,6 +16,8 @@ from .levels import level_stated, place_of, shares_shown
 
 __all__ = ["setting_of", "synthetic_doubts", "without_synthetic"]
 
+_PLACE = "data.synthetic"
+_MUCH_LARGER = 3.0
 _ROUNDING = 0.01  # by which shares are rounded
 
 
@@ -32,13 +34,19 @@ def setting_of(columns: Columns) -> str:
 
 
 def synthetic_doubts(predictor: Predictor, columns: Columns, runs: Mapping[str, Any] | None) -> Iterator[str]:
-    """Where a plan lies beyond the fitted runs: in its regime, its generation, or its share.
+    """Where a plan lies beyond the fitted runs: in its size, its regime, its generation, or its share.
 
     Args:
         predictor: The predictor.
         columns: The plan's, `(1,)` each.
         runs: The fitted runs of its generator, see `runs_behind`.
     """
+    if runs is not None and float(columns["params"][0]) > _MUCH_LARGER * runs["params"][1]:
+        yield (
+            f"{_PLACE}: this model is larger than those of the fitted chains, at most "
+            f"{format_count(runs['params'][1])} parameters; whether a rise grows or shrinks with size is open "
+            "(arXiv:2410.04840), and part of the interval"
+        )
     regime = level_stated("regime", columns)
     of_regimes: Any = predictor.about.get("levels")
     facts = of_regimes.get("regime") if isinstance(of_regimes, Mapping) else None

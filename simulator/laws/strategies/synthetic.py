@@ -61,10 +61,10 @@ _FEWEST_RUNS = 3
 # under accumulate .045 (5-grams), .034 (transformers, equal compute) and .013 (Gemma), under subsample .063 and .041.
 # Geometric means; their logs differ by .9 (sd).
 _HARM_REPLACE, _HARM_ACCUMULATING, _HARM_LOG_SD = 0.13, 0.035, 0.9
-_SHARE_POWER = (0.5, 0.25)  # 5-grams: .48
-_GROWTH = (0.7, 0.25)  # 5-grams .86, transformers about .5, Gemma .75, linear regression 1
-_MEMORY = (1.5, 0.4)  # 1 to 2, see above
-_DECAY = (1.0, 0.4)  # on the border of what is bounded; 5-grams and transformers about .8, linear regression at most 2
+_SHARE_POWER = (0.5, 0.25)  # 5-grams .51, transformers .49
+_GROWTH = (0.7, 0.25)  # 5-grams .87, transformers .58, Gemma .75, linear regression 1
+_MEMORY = (1.5, 0.4)  # 1 to 2, see above; 5-grams 2.3, transformers 1.4
+_DECAY = (1.0, 0.4)  # on the border of what is bounded; 5-grams .98 (subsample 1.5), transformers .96, regression 2
 _TAIL = (np.log(2.0), 0.7)  # a guess: a token that was never seen costs 4 to 7 nats more, twice a usual loss
 _LOG_WORTH_SD = 0.5  # a token like any other, give or take a factor
 _BY_PARAMS_SD = 0.08  # per e-fold: four decades are half as much or twice as much, at one sd

@@ -58,6 +58,7 @@ def test_a_forecast_says_from_which_chains_and_where_it_lies_beyond_them(predict
     assert "(2 seeds, synthetic shares 0.5 to 1, generations 1 to 3), 2.4 decades of parameters" in one.sentence
     warned = " ".join(found.warnings)
     assert "data.synthetic.generation: 5 lies beyond the fitted runs, whose generations are 1 to 3" in warned
+    assert "at most 400k parameters; whether a rise grows or shrinks with size is open" in warned
     assert "data.synthetic.share: 0.3 lies outside the fitted runs, 0.5 to 1" in warned
 
 
@@ -77,7 +78,7 @@ def test_a_regime_that_no_chain_had_rests_on_what_is_published(predictor):
     )
     widths = [np.ptp(found.strategies[0].difference.intervals[0.9]) for found in (measured, unmeasured)]
     assert widths[1] > 2.0 * widths[0]
-    assert not any("data.synthetic" in warning for warning in measured.warnings)
+    assert not any("data.synthetic." in warning for warning in measured.warnings)
     assert "data.synthetic.regime: no fitted run had 'subsample'" in " ".join(unmeasured.warnings)
     assert "known are 'accumulate_fixed', 'replace'" in " ".join(unmeasured.warnings)
 
