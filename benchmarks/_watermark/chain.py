@@ -22,7 +22,7 @@ __all__ = ["generations", "ngram_filter"]
 KEY_FILE = "mark.yaml"
 GENERATIONS = 3
 SHARES = (0.0, 0.05, 0.2, 0.5, 1.0)
-MOST_LEFT, LEAST_RISE = 0.02, 0.04  # nats: what a filter may leave of the damage, and what the damage is at least
+MOST_LEFT, LEAST_RISE = 0.02, 0.03  # nats: what a filter may leave of the damage, and what the damage is at least
 FOUND_AT = {0.2: 1e-3, 0.5: 1e-5, 1.0: 1e-5}
 """p-value that is reached on the marked text that a model is shown, by the share of marked text it was trained on."""
 _NULL_KEYS = 400

@@ -101,7 +101,8 @@ class World:
         """Add what a proxy wrote to the tokens, as a further text."""
         by = GeneratedBy(kind="self", digest=proxy.digest, parent=self.store.digest, seed=0, generation=generation)
         text = NewText(key, rows, Provenance(source="benchmark", origin="generator", generator=by))
-        self.store = add_texts(self.store.folder, [text])
+        add_texts(self.store.folder, [text])
+        self.store = TokenStore.open(self.store.folder)
 
     def loss(self, proxy: TrainedProxy) -> float:
         """Nats per byte on real validation text."""

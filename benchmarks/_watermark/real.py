@@ -14,7 +14,9 @@ from .proxies import CORPORA, documents
 __all__ = ["main"]
 
 KEYS = 8
-SURE = 4.0  # standard errors over keys
+MOST = 2.0
+"""Times the exact mean, and one more, that the mean of keys may be: it is a mean of few keys, and with each key false
+positives come in clusters, as the same passages stand in many windows."""
 ALPHAS = (1e-3, 3e-5)
 WINDOWS = 10_000  # of each domain
 LONG_BYTES = 8_000
@@ -67,7 +69,7 @@ def main() -> list[str]:
             row = _row(group, way)
             label = f"context {way.context}, {'once' if way.once else 'every time'}"
             print(f"{name if way is USED else '':28s}{label:22s}{row.text}", flush=True)
-            beyond = row.mean - SURE * row.error > row.exact
+            beyond = row.mean > MOST * row.exact + 1
             if way is USED and beyond:
                 missed.append(f"{name}: {row.mean:.1f} called marked, mean of keys; expected {row.exact:.2g}")
             if way == WAYS[-1] and not beyond:
@@ -77,11 +79,10 @@ def main() -> list[str]:
 
 @dataclass(frozen=True)
 class _Row:
-    """A row of the table; at the last alpha the false positives: mean of keys, its standard error, the exact mean."""
+    """A row of the table; false positives at the last alpha: the mean of keys, and the exact one."""
 
     text: str
     mean: float
-    error: float
     exact: float
 
 
@@ -104,5 +105,4 @@ def _row(group: list[np.ndarray], way: _Way) -> _Row:
     cells = f"{min(z):+7.2f} {max(z):+7.2f}"
     for at in range(len(ALPHAS)):
         cells += f"{found[:, at].mean():20.1f}{found[:, at].max():8d}{expected[at] / KEYS:8.2g}"
-    last = found[:, -1]
-    return _Row(cells, float(last.mean()), float(last.std(ddof=1) / np.sqrt(KEYS)), float(expected[-1] / KEYS))
+    return _Row(cells, float(found[:, -1].mean()), float(expected[-1] / KEYS))
