@@ -230,6 +230,7 @@ def test_a_plan_that_was_trained_is_not_trained_again(call_in, checked, project)
         (("lr: 0.01", "schedule: points, lr_points: {0: 0, 100%: 1e-3}"), 3, "optim.schedule"),
         (("params: 8k", f"architecture: {ODD_HEADS}"), 3, "model.architecture"),
         (("tokens: 64k,", "tokens: 64k, unique_tokens: 8k,"), 3, "unique_tokens_by_domain"),
+        (("tokens: 64k,", "tokens: 64k, synthetic: {share: 0.3},"), 3, "the project's text is real"),
     ],
 )  # fmt: skip
 def test_a_plan_that_no_proxy_can_be_says_why(call_in, project, tmp_path, change, code, word):

@@ -66,15 +66,9 @@ class Synthetic(Adjustment):
             return None
         share, generation = np.nan_to_num(stated[_SHARE]), np.nan_to_num(stated[_GENERATION])
         regimes, kinds = _levels(stated, _REGIME), _levels(stated, _KIND)
-        rise, log_sd, gain, gain_sd = (np.zeros(len(share)) for _ in range(4))
-        for kind, of_kind in kinds.items():
-            found = self.facts.gain(kind, share)
-            gain, gain_sd = gain + of_kind * found[0], gain_sd + of_kind * found[1]
-            for regime, of_regime in regimes.items():
-                both = of_kind * of_regime
-                found = self._rise(regime, kind, share, generation)
-                rise, log_sd = rise + both * found[0], log_sd + both * found[1]
-        regime, kind = (next((name for name, has in one.items() if has[0]), "") for one in (regimes, kinds))
+        kind = next((name for name, has in kinds.items() if has[0]), "")
+        gain, gain_sd = self._gain(kinds, share)
+        rise, log_sd = self._rise(regimes, kinds, share, generation)
         carried, carried_sd = self._carried(model, columns)
         facts = {
             _SHARE_FACT: float(share[0]),
@@ -103,13 +97,30 @@ class Synthetic(Adjustment):
         temperature, top_p = (np.nan_to_num(stated[name], nan=1.0) for name in (_TEMPERATURE, _TOP_P))
         return np.where(share > 0.0, lost_tail(columns["tokens"], temperature, top_p, generation, 1.0 - share), 0.0)
 
-    def _rise(self, regime: str, kind: str, share: np.ndarray, generation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The rise with a kind of text, and one sd of its log; of one that gains what later generations add."""
-        rise, log_sd = self.facts.rise(regime, kind, share, generation)
-        if self.facts.collapses(kind):
-            return rise, log_sd
-        first, _ = self.facts.rise(regime, kind, share, np.minimum(generation, 1.0))
-        return rise - first, log_sd
+    def _gain(self, kinds: Columns, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The log of the factor by which tokens of runs count more, and one sd of it, `(n,)`."""
+        gain, sd = np.zeros(len(share)), np.zeros(len(share))
+        for kind, has in kinds.items():
+            found = self.facts.gain(kind, share)
+            gain, sd = gain + has * found[0], sd + has * found[1]
+        return gain, sd
+
+    def _rise(
+        self, regimes: Columns, kinds: Columns, share: np.ndarray, generation: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The rise of log loss of runs at a size like the measured ones, and one sd of its log, `(n,)`.
+
+        Of text that gains it is what later generations add to the first.
+        """
+        rise, log_sd = np.zeros(len(share)), np.zeros(len(share))
+        for kind, of_kind in kinds.items():
+            for regime, of_regime in regimes.items():
+                found = self.facts.rise(regime, kind, share, generation)
+                first = np.zeros(len(share))
+                if not self.facts.collapses(kind):
+                    first, _ = self.facts.rise(regime, kind, share, np.minimum(generation, 1.0))
+                rise, log_sd = rise + of_kind * of_regime * (found[0] - first), log_sd + of_kind * of_regime * found[1]
+        return rise, log_sd
 
     def _carried(self, model: LossModel, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
         """The log of what becomes of a rise at the size of runs `(n,)`, and one sd of it.
