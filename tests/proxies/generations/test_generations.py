@@ -218,3 +218,16 @@ def test_the_command_tells_what_chains_came_to(whole, run):
         ("replace 0", other) for other in ("replace 0.5", "subsample", "fresh")
     }
     assert facts["table"] == "runs.csv"
+
+
+def test_the_command_writes_a_report(whole, call_in, tmp_path):
+    done = call_in(tmp_path, "proxies", "generations", whole.folder, "--table", "runs.csv", "--report", "told.md")
+    assert done.returncode == 0, done.stderr
+    told = (tmp_path / "told.md").read_text()
+    rise = sum(row.rise_nats for row in whole.losses() if row.generation == 2 and row.chain == ("replace", 0.0)) / 2
+    assert f"{rise:+.3f}".replace("-", "−") in told
+    assert f"{rise:+.3f}".replace("-", "−") in done.stdout
+    assert "for generation 2" in told
+    refused = call_in(tmp_path, "proxies", "generations", whole.folder, "--report", "told.txt")
+    assert refused.returncode == 2
+    assert ".html, .md, .pdf" in refused.stderr
