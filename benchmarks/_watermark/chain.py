@@ -9,7 +9,7 @@ import numpy as np
 from foretrain.datasets.corpus.corpus import Corpus
 from foretrain.datasets.ngrams.witten_bell import fit
 from foretrain.datasets.selection.selection import select
-from foretrain.datasets.watermark.detection import Detector
+from foretrain.datasets.watermark.detection import Detection, Detector
 from foretrain.datasets.watermark.green import Watermark
 from foretrain.proxies.sampling.radioactivity import most_probable, radioactivity, traces
 from foretrain.proxies.sampling.trained import TrainedProxy
@@ -24,7 +24,8 @@ GENERATIONS = 3
 SHARES = (0.0, 0.05, 0.2, 0.5, 1.0)
 MOST_LEFT, LEAST_RISE = 0.02, 0.03  # nats: what a filter may leave of the damage, and what the damage is at least
 FOUND_AT = {0.2: 1e-3, 0.5: 1e-5, 1.0: 1e-5}
-"""p-value that is reached on the marked text that a model is shown, by the share of marked text it was trained on."""
+"""p-value that counts of four bytes reach on marked text, by the share of marked text in theirs. Of proxies nothing is
+asked: of this size they learn next to nothing about single contexts, and the test finds no trace of the mark."""
 _NULL_KEYS = 400
 
 
@@ -72,7 +73,7 @@ def generations(world: World, proxy: TrainedProxy, mark: Watermark, seed: int) -
     by_share = [{f"g1.{seed}": share} if share else {} for share in SHARES]
     trained = world.train([*by_share, chains["half real, filtered"].texts], seed)
     clean = world.loss(trained[0])
-    missed = _traces(world, proxy, mark, trained, seed)
+    missed = _traces(world, proxy, mark, trained, rows, seed)
     for chain, of in zip(chains.values(), (trained[4], trained[3], trained[5]), strict=True):
         chain.add(of, world.loss(of) - clean)
     for generation in range(2, GENERATIONS + 1):
@@ -127,7 +128,44 @@ def _left(
     return {key: left.size / (left.size + REAL_BYTES)}
 
 
-def _traces(world: World, proxy: TrainedProxy, mark: Watermark, trained: list[TrainedProxy], seed: int) -> list[str]:
+def _cell(of: Detection) -> str:
+    return f"{of.p:.2g} ({of.green / of.scored:.1%})".rjust(24)
+
+
+def _mixed(world: World, rows: np.ndarray, share: float) -> np.ndarray:
+    """As many bytes as there are real ones, a share of them samples, the rest real."""
+    real = np.frombuffer("\n".join(world.real).encode(), np.uint8)
+    count = round(share * len(rows))
+    return np.concatenate([rows[:count].reshape(-1), real[: len(real) - count * rows.shape[1]]])
+
+
+def _followers(text: np.ndarray, windows: np.ndarray) -> np.ndarray:
+    """The byte that most often follows the three bytes before it in a text, for each of windows `(n, length)`; 0 where
+    these don't occur in it."""
+    grams, times = np.unique(_packed(text, 4), return_counts=True)
+    order = np.lexsort((times, grams >> 8))  # of each three bytes, the most frequent follower last
+    contexts = grams[order] >> 8
+    last = np.append(contexts[1:] != contexts[:-1], True)
+    known, follower = contexts[last], (grams[order] & 255)[last]
+    asked = np.stack([_packed(row, 3) for row in windows])
+    at = np.minimum(np.searchsorted(known, asked), len(known) - 1)
+    best = np.zeros(windows.shape, np.int64)
+    best[:, 2:] = np.where(known[at] == asked, follower[at], 0)
+    return best
+
+
+def _packed(text: np.ndarray, length: int) -> np.ndarray:
+    """Each so many bytes in a row as one number `(n - length + 1,)`."""
+    wide = text.astype(np.int64)
+    found = np.zeros(len(wide) - length + 1, np.int64)
+    for place in range(length):
+        found = found << 8 | wide[place : place + len(found)]
+    return found
+
+
+def _traces(
+    world: World, proxy: TrainedProxy, mark: Watermark, trained: list[TrainedProxy], rows: np.ndarray, seed: int
+) -> list[str]:
     """Print the test of radioactivity by share of marked text; return what was missed."""
     real = world.store.windows("real", "valid", LENGTH - 1)
     shown = {
@@ -139,13 +177,13 @@ def _traces(world: World, proxy: TrainedProxy, mark: Watermark, trained: list[Tr
     print(f"{'shown':14s}" + "".join(f"{share:>24.0%}" for share in SHARES))
     for name, windows in shown.items():
         found = [radioactivity(one, windows, detector) for one in trained[: len(SHARES)]]
-        print(
-            f"{name:14s}"
-            + "".join(f"{of.p:>10.2g} ({of.green / of.scored:.1%} of {of.scored:5d})"[:24].rjust(24) for of in found)
-        )
-        for share, of in zip(SHARES, found, strict=True):
-            if name == "marked text" and of.p > FOUND_AT.get(share, 1.0):
-                missed.append(f"{share:.0%} marked: p {of.p:.2g}; expected {FOUND_AT[share]:g} at most")
+        print(f"{name:14s}" + "".join(_cell(of) for of in found))
+    windows = shown["marked text"]
+    counted = [traces(windows, _followers(_mixed(world, rows, share), windows), detector) for share in SHARES]
+    print(f"{'4-gram':14s}" + "".join(_cell(of) for of in counted))
+    for share, of in zip(SHARES, counted, strict=True):
+        if of.p > FOUND_AT.get(share, 1.0):
+            missed.append(f"4-gram, {share:.0%} marked: p {of.p:.2g}; expected {FOUND_AT[share]:g} at most")
     others = [Watermark(key=f"a key of another, {number:04d}") for number in range(_NULL_KEYS)]
     windows = shown["real text"]
     best = most_probable(trained[0], windows)

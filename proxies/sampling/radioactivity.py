@@ -7,6 +7,9 @@ first, before the text could have told what follows it: so the number of green t
 was trained without the key, and p is exact, whether the text that is shown is marked or not.
 
 Real text will do. Marked text that the model wasn't trained on has more of the contexts at which it may have learned.
+
+What the test can find is what a model learns of single contexts. Proxies of 53k parameters and 410k tokens learn next
+to nothing of it, even from marked text alone (`benchmarks/watermark.py`): of them `undecided` says little.
 """
 
 from __future__ import annotations
