@@ -95,13 +95,14 @@ def generations(
     chains.write_table(table)
     losses = chains.losses()
     pairs = differences(losses)
+    found = _shown(chains, losses, pairs)
     facts = {
         **status.to_dict(),
         "table": table,
+        "texts": found.store.to_dict().get("texts", {}),
         "losses": [row.to_dict() for row in losses],
         "differences": [pair.to_dict() for pair in pairs],
     }
-    found = _shown(chains, losses, pairs)
     if write is not None:
         write(found)
         click.echo(f"wrote {report}", err=True)

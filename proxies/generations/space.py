@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from ...core.errors import ForetrainError
+from ...core.errors import ConfigError, ForetrainError
 from ...core.reading.config_messages import first_problem
 from ...core.reading.fields import (
     FieldError,
@@ -61,6 +61,9 @@ _OF_LADDERS = ("time_budget", "selections", "mixes", "sobol")
 
 
 def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Refuse none, and one twice. A least length of pydantic's would also be missed where a value is wrong."""
+    if not values:
+        raise ConfigError("got none; expected one at least")
     if len(set(values)) < len(values):
         twice = next(value for value in values if values.count(value) > 1)
         raise FieldError(str(values.index(twice)), f"got {shown(twice)} twice; expected each once")
@@ -97,11 +100,11 @@ class GenerationsSection(Frozen):
     count: Annotated[Whole, Field(ge=1, le=1_000), whole_schema(1, 1_000)] = Field(
         default=3, description="Generations after generation 0, which is trained on real text."
     )
-    regimes: Annotated[tuple[Regime, ...], Field(min_length=1), AfterValidator(_distinct)] = Field(
+    regimes: Annotated[tuple[Regime, ...], AfterValidator(_distinct)] = Field(
         default=("replace", "accumulate_fixed"),
         description="What a generation's corpus is made of: replace, accumulate, accumulate_fixed, subsample, fresh.",
     )
-    real_shares: Annotated[tuple[Share, ...], Field(min_length=1), AfterValidator(_distinct)] = Field(
+    real_shares: Annotated[tuple[Share, ...], AfterValidator(_distinct)] = Field(
         default=(0.0,), description="Shares of real text in every generation's corpus: a chain of replace for each."
     )
     unique_tokens: PositiveCount | None = Field(
@@ -193,9 +196,12 @@ class GenerationsSpace(ProxySpace):
     generations: GenerationsSection = Field(description="The chains that are trained.")
 
     def watermark(self) -> Watermark | None:
-        """The watermark that samples get, None for none. Raises ConfigError where its file can't be read."""
+        """The watermark that samples get, None for none. Raises ConfigError, with its line, where it can't be read."""
         named = self.generations.watermark
-        return None if named is None else read_watermark(self.folder / named)
+        try:
+            return None if named is None else read_watermark(self.folder / named)
+        except ForetrainError as problem:
+            raise self.problem(FieldError("generations.watermark", str(problem))) from None
 
     def detector(self, store: TokenStore) -> Detector | None:
         """What finds the marks that are filtered, None for no filter.

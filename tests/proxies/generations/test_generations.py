@@ -218,6 +218,7 @@ def test_the_command_tells_what_chains_came_to(whole, run):
         ("replace 0", other) for other in ("replace 0.5", "subsample", "fresh")
     }
     assert facts["table"] == "runs.csv"
+    assert facts["texts"]["g0-s0"]["provenance"]["generator"]["kind"] == "self"
 
 
 def test_the_command_writes_a_report(whole, call_in, tmp_path):

@@ -136,7 +136,7 @@ def _drawn(estimates: Sequence[tuple[str, ClusterEstimate]], width: int) -> Spec
                 ink = "ground" if colours[role] in _ON_DARK else "ink"
                 text = label(row, "text", ink=ink, align="center", dy=-10, x=field("middle", **x), y=y)
                 layers.append(text[-1])  # within its bar it needs no rim
-        layers += _strip(_cut(plan), one, role, x, y, per_gib, width)
+        layers += _strip(_cut(plan), one, role, x, y, per_gib, most)
     layers += _usable(estimates, x, most)
     return {"height": _ROW_PX * len(estimates) + 70, "layer": layers}
 
@@ -155,7 +155,7 @@ def _text(part: str, gib: float, px: float) -> str:
 
 
 def _strip(
-    plan: str, one: ClusterEstimate, role: str, x: Any, y: Any, per_gib: float, width: int
+    plan: str, one: ClusterEstimate, role: str, x: Any, y: Any, per_gib: float, most: float
 ) -> list[dict[str, Any]]:
     peak = one.peak_memory_gib
     (low50, high50), (low90, high90) = peak.intervals[0.5], peak.intervals[0.9]
@@ -177,7 +177,8 @@ def _strip(
     ]
     for one_mark in found:
         one_mark["mark"]["yOffset"] = 13
-    left = low90 * per_gib > _NAME_LETTER_PX * len(row[0]["text"]) + 6
+    # on the left where there is room for it, else where there is more
+    left = low90 * per_gib > _NAME_LETTER_PX * len(row[0]["text"]) + 6 or low90 > most - high90
     found += label(
         row,
         "text",
