@@ -23,7 +23,7 @@ KEY_FILE = "mark.yaml"
 GENERATIONS = 3
 SHARES = (0.0, 0.05, 0.2, 0.5, 1.0)
 MOST_LEFT, LEAST_RISE = 0.02, 0.03  # nats: what a filter may leave of the damage, and what the damage is at least
-FOUND_AT = {0.2: 1e-3, 0.5: 1e-5, 1.0: 1e-5}
+FOUND_AT = {0.05: 1e-5, 0.2: 1e-20, 0.5: 1e-20, 1.0: 1e-20}
 """p-value that counts of four bytes reach on marked text, by the share of marked text in theirs. Of proxies nothing is
 asked: of this size they learn next to nothing about single contexts, and the test finds no trace of the mark."""
 _NULL_KEYS = 400
