@@ -6,9 +6,9 @@ Proxies of 53k parameters, trained on 208 kB of the shared corpora, write bytes 
 3). Must reach, for one of 205k tokens: found at p <= 3e-5 in 95 % of samples of 64 bytes and 99 % of 128, in 95 % of
 256 after a tenth of the bytes was edited and of 512 after a fifth. Of 120,000 real windows, of documents and whole
 domains no more may be called marked than the binomial says, as a mean of keys. A half-polluted corpus, filtered, is
-within .02 nats of the clean one, and so are chains of generations that are filtered. Counts of four bytes that hold 5
-% of marked text or more show it in what they foretell; for proxies the figures are printed. The shared corpora are read
-in place.
+within .02 nats of the clean one, and so are chains of generations that are filtered. Counts of four bytes in which 5 %
+of the text or more was marked show it in what they foretell; for proxies the figures are printed. The shared corpora
+are read in place.
 """
 
 from __future__ import annotations
