@@ -5,8 +5,9 @@
 
 Each generator is fitted to 205 kB of real text and writes as much. A 5-gram judges: trained on what was written and
 scored on real text (reverse), the other way round (forward), and trained on both (mixed). Real text that no generator
-saw stands beside them, whole and cut into windows as short as some generators write. Must reach: a reverse loss within
-.05 nats per byte of the prototype's for n-grams and the VAE, nothing collapsed but the GAN, real text ahead of all.
+saw stands beside them, whole and cut into windows as short as some generators write. Must reach: a reverse loss of 2.35
+nats per byte for the 3-gram, 1.70 for the 5-gram, 1.69 for the 7-gram and 2.44 for the VAE at most, nothing collapsed
+but the GAN, real text ahead of all.
 
 Then real text is made scarce: what does a model lose on real text, trained on 10 kB to 1 MB of it alone, and what with
 as much that a generator wrote, which knows no more than that text? The answer may be that nothing helps. A 5-gram
@@ -43,9 +44,8 @@ NAMES = {
     "gan": {"gan": {}},
     "self": {"self": {}},
 }
-PROTOTYPE_NATS = {"3-gram": 2.30, "5-gram": 1.65, "7-gram": 1.64, "vae": 2.39}
-"""Reverse losses of the prototype, on the same topic."""
-NEAR_NATS = 0.05
+MOST_NATS = {"3-gram": 2.35, "5-gram": 1.70, "7-gram": 1.69, "vae": 2.44}
+"""Reverse losses that must be reached, on arXiv abstracts."""
 MAY_COLLAPSE = ("gan",)
 SIZE_BYTES, VALIDATION_BYTES, SAMPLE_BYTES = 205_000, 200_000, 1_000
 SCARCE = ("3-gram", "5-gram", "7-gram", "vae")
@@ -179,9 +179,8 @@ def unmet(judged: dict[str, Judged], text: Text) -> list[str]:
         reverse = one.measured.reverse_nats
         if not real < reverse:
             missed.append(f"{name}: reverse {reverse:.3f}, expected more than real text's {real:.3f}")
-        if name in PROTOTYPE_NATS and not reverse <= PROTOTYPE_NATS[name] + NEAR_NATS:
-            most = PROTOTYPE_NATS[name] + NEAR_NATS
-            missed.append(f"{name}: reverse {reverse:.3f}, expected {most:.2f} at most")
+        if name in MOST_NATS and not reverse <= MOST_NATS[name]:
+            missed.append(f"{name}: reverse {reverse:.3f}, expected {MOST_NATS[name]:.2f} at most")
     return missed
 
 

@@ -1,6 +1,6 @@
 """Watermarks: marked text found, real text not, filters, traces in models. Exits with 1 where something is missed.
 
-    python benchmarks/watermark.py [--seeds 1] [--skip real]
+    python benchmarks/watermark.py [--seeds 1] [--skip real] [--domains dialogue]
 
 Proxies of 53k parameters, trained on 208 kB of the shared corpora, write bytes that are marked (δ 2, γ ½, contexts of
 3). Must reach, for one of 205k tokens: found at p <= 3e-5 in 95 % of samples of 64 bytes and 99 % of 128, in 95 % of
@@ -29,11 +29,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="watermark.py", description=__doc__)
     parser.add_argument("--seeds", type=int, default=1, help="of the proxies that are trained on marked text")
     parser.add_argument("--skip", nargs="*", default=[], choices=["real", "found", "filter", "generations"])
+    parser.add_argument(
+        "--domains", nargs="*", help="of the shared corpora, for proxies (default: all; fewer: no must)"
+    )
     words = parser.parse_args()
 
     import torch
     from _watermark import chain, found, real
-    from _watermark.proxies import TOKENS, World
+    from _watermark.proxies import DOMAINS, TOKENS, World
     from foretrain.datasets.watermark.green import Watermark
 
     torch.set_num_threads(1)
@@ -44,11 +47,11 @@ def main() -> None:
         missed += real.main()
         _spent("real text")
     with tempfile.TemporaryDirectory(prefix="watermark-") as folder:
-        world = World(Path(folder))
+        world = World(Path(folder), words.domains or DOMAINS)
         (proxy,) = world.train([{}], seed=0)
         if "found" not in words.skip:
             (free,) = world.train([{}], seed=0, tokens=TOKENS / 2)
-            for one, gated in ((free, True), (proxy, False)):
+            for one, gated in ((free, not words.domains), (proxy, False)):
                 print(f"\nA proxy of {one.model.shape.params_total:,} parameters: {world.loss(one):.3f} nats per byte")
                 missed += found.main(world, one, mark, gated)
             _spent("training two, finding samples")

@@ -54,19 +54,19 @@ def documents(domain: str, split: str, most_bytes: float, longest: int | None = 
     return found
 
 
-def _of_each(split: str, most_bytes: float) -> list[str]:
+def _of_each(domains: Sequence[str], split: str, most_bytes: float) -> list[str]:
     """As many bytes of each domain; a long document would be all that there is of it."""
-    each = most_bytes / len(DOMAINS)
-    return [text for domain in DOMAINS for text in documents(domain, split, each, LONGEST)]
+    each = most_bytes / len(domains)
+    return [text for domain in domains for text in documents(domain, split, each, LONGEST)]
 
 
 class World:
     """Real text and what is measured on it, in a folder; texts that proxies write are added to its tokens."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, domains: Sequence[str] = DOMAINS) -> None:
         self.folder = folder
-        self.real = _of_each("train", REAL_BYTES)
-        self.valid = _of_each("valid", VALID_BYTES)
+        self.real = _of_each(domains, "train", REAL_BYTES)
+        self.valid = _of_each(domains, "valid", VALID_BYTES)
         for name, texts in (("real", self.real), ("valid", self.valid)):
             lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
             (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
