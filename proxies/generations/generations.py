@@ -201,7 +201,7 @@ class Generations:
     @cached_property
     def chains(self) -> Chains:
         """What is trained: shapes, seeds, shares. Raises CampaignError or CorpusError where the tokens aren't there."""
-        return self._chains(self.store())
+        return self._chains(self._real_text())
 
     def plan(self, generation: int) -> GenerationPlan:
         """The texts and runs of a generation, 0 to `space.generations.count`."""
@@ -209,7 +209,12 @@ class Generations:
 
     def store(self) -> TokenStore:
         """Open the tokens. Raises CorpusError where one is lost, CampaignError where the real text has changed."""
-        store = TokenStore.open(self.folder / _TOKENS)
+        self._real_text()
+        return TokenStore.open(self.folder / _TOKENS)
+
+    def _real_text(self) -> TokenStore:
+        """The tokens, of whose written texts some may be lost."""
+        store = TokenStore(self.folder / _TOKENS, read_index(self.folder / _TOKENS / INDEX_NAME))
         if store.digest != self._file.tokens_digest:
             raise CampaignError(
                 f"{store.folder}: the real text has changed: it had digest {self._file.tokens_digest[:16]}, now "
@@ -236,8 +241,8 @@ class Generations:
         require("training proxies", "torch", "safetensors")
         report = progress or (lambda text, share: None)
         with self._locked():
+            self._check_texts(write_lost_again, report)
             if not self.status().complete:
-                self._check_texts(write_lost_again, report)
                 costs = [sum(run.training_flops for run in plan.runs) for plan in self._plans()]
                 for plan in self._plans():
                     before, own = sum(costs[: plan.number]) / sum(costs), costs[plan.number] / sum(costs)
@@ -292,7 +297,7 @@ class Generations:
             )
         file = self._file.model_copy(update={"space": space.to_mapping()})
         longer = type(self)(self.folder, file, space)
-        longer._check(longer.store())
+        longer._check(longer._real_text())
         write_json(self.folder / _FILE, file.model_dump(mode="json"))
         return longer
 
@@ -393,7 +398,7 @@ class Generations:
         """The texts, written."""
         from .writing import filtered, fitted_texts, fresh_text, sampled_texts  # torch takes seconds
 
-        store = TokenStore(self.folder / _TOKENS, read_index(self.folder / _TOKENS / INDEX_NAME))  # some may be lost
+        store = self._real_text()
         if _fingerprints(self.space, store) != self._file.keys:
             raise CampaignError(
                 f"{self.space.where}: generations: the keys of its watermarks have changed since {self.folder} was "

@@ -137,7 +137,7 @@ def test_a_text_lost_between_generations_is_named_and_written_again_only_if_aske
     shard = chains.folder / "tokens" / chains.store().text("g0-s1").shards[0].file
     shard.unlink()
     with pytest.raises(CampaignError) as caught:
-        chains.train(Here())
+        Generations.open(chains.folder).train(Here())
     for words in (
         "1 of the texts that chains are trained on",
         f"g0-s1, text 1 of its chains, written from {chains.folder / 'generation-0' / 'runs' / 'g0-s1'} by seed",
@@ -152,8 +152,15 @@ def test_a_text_lost_between_generations_is_named_and_written_again_only_if_aske
     with pytest.raises(CampaignError, match=r"can't write the text of generation 1: .*weights.safetensors"):
         chains.train(Here(), write_lost_again=True)
     weights.write_bytes(kept)
-    chains.train(Here(), write_lost_again=True)
+    Generations.open(chains.folder).train(Here(), write_lost_again=True)
     assert losses(chains) == losses(whole)
+    shard.unlink()  # all generations are done: it is named nonetheless, and more of them can be asked for
+    longer = make(tmp_path, SPACE.replace("count: 2", "count: 3"))
+    with pytest.raises(CampaignError, match="1 of the texts that chains are trained on"):
+        longer.train(Here(0))
+    with pytest.raises(KeyboardInterrupt):
+        longer.train(Here(0), write_lost_again=True)
+    assert shard.exists()
 
 
 def test_more_generations_go_on_and_other_chains_are_refused(whole, tmp_path):
