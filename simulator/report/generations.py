@@ -290,11 +290,10 @@ def chain_name(chain: ChainKey) -> str:
     >>> from collections import namedtuple
     >>> Key = namedtuple("Key", "regime real_share")
     >>> chain_name(Key("replace", 0.5)), chain_name(Key("accumulate_fixed", 0.0))
-    ('replace with 50 % real', 'accumulate at equal compute')
+    ('replace with 50 % real', 'accumulate_fixed')
     """
-    name = {"accumulate_fixed": "accumulate at equal compute"}.get(chain.regime, chain.regime)
     real = f" with {words.share(chain.real_share)} real" if chain.regime == "replace" and chain.real_share else ""
-    return f"{visible(name)}{real}"
+    return f"{visible(chain.regime)}{real}"
 
 
 def finding(found: Generations) -> str:

@@ -140,8 +140,8 @@ class Synthetic(Adjustment):
             return None
         middle, low, high = effect.percent()
         said = [
-            f"{_PLACE}: {share:.2g} of the tokens are written by models: {middle:+.2g} % of loss ({low:+.2g} to "
-            f"{high:+.2g})"
+            f"{_PLACE}: {100 * share:.3g} % of the tokens are written by models: {middle:+.2g} % of loss "
+            f"({low:+.2g} to {high:+.2g})"
         ]
         if facts[_UNKNOWN]:
             known = ", ".join(self.facts.known)

@@ -17,7 +17,7 @@ __all__ = ["knob_in_words", "tornado_picture"]
 
 _WORDS = {
     "data.selection.keep": "share of text kept",
-    "data.synthetic.share": "share of synthetic tokens",
+    "data.synthetic.share": "synthetic share",
     "data.tokens": "training tokens",
     "data.unique_tokens": "distinct tokens",
     "energy.usd_per_kwh": "electricity price",

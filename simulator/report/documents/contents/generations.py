@@ -19,8 +19,8 @@ _COLUMNS = 12
 _LETTERS = 300
 _MOST_SAMPLES = 40
 _SCALE = (
-    "these are small models: how fast a chain gets worse depends on size, text and sampling, and what is certain here "
-    "is the order of the chains; the published order is the same (arXiv 2404.01413, 2410.16713)"
+    "these are small models: how fast a chain gets worse depends on size, text and sampling; what may carry over to "
+    "larger ones is the order of the chains, where it is decided (published: arXiv 2404.01413, 2410.16713)"
 )
 
 
@@ -33,7 +33,7 @@ def generations_document(found: Generations, commands: Sequence[str] = ()) -> Do
     """
     runs = sum(math.isfinite(one.loss_nats) for one in found.losses)
     return Document(
-        kicker=f"generations in {found.where} · foretrain {__version__}",
+        kicker=f"chains in {found.where} · foretrain {__version__}",
         title=generations.finding(found),
         lede=f"{len(found.chains)} chains with {len(found.seeds)} seeds each, {runs} runs. Text is written by "
         f"{found.generator}; losses are of real validation text, in {found.unit}.",
@@ -70,8 +70,9 @@ def _sections(found: Generations) -> Iterator[Section]:
         shown = [(example_text(one.text, _LETTERS), f"{one.generation}", one.writer) for one in samples[:_MOST_SAMPLES]]
         yield Section(
             "What was written",
-            tables=(("", Numbers(("begins with", "generation", "by"), tuple(shown))),),
-            text="The first sample of the texts of one seed, as generations were trained on it; generation 0 is real.",
+            tables=(("", Numbers(("begins with", "n", "by"), tuple(shown))),),
+            text="How text that generation n was trained on begins, for one seed, and the run that wrote it; that of "
+            "generation 0 is real.",
         )
     texts = found.text_rows()
     if texts:
