@@ -20,12 +20,10 @@ class FittedGenerator(ABC):
 
     `digest` is the SHA-256 (hex) of what it became: settings, text and seed, or weights; equal digests write equal
     text from equal random numbers. `facts` are plain values for reports: parameters, steps, KL per byte.
-    `longest_bytes` is the longest document that it writes, None where there is none.
     """
 
     digest: str
     facts: Mapping[str, Any]
-    longest_bytes: int | None = None
     longest_bytes: int | None = None
     """Bytes of the longest document that it can write, such as its context; None where there is no limit."""
 

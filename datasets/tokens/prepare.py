@@ -15,11 +15,12 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from ...core.disk.locking import LOCK_NAME, locked
 from ...core.errors import CorpusError, DataWarning
 from ...core.files import write_json
 from ...core.progress import Progress
@@ -39,7 +40,7 @@ __all__ = ["prepare"]
 _log = logging.getLogger(__name__)
 
 _PARTIAL_NAME = "tokens.partial.json"
-_LOCK_NAME = ".lock"
+_BUSY = "another process is preparing this store; wait for it to end"
 _SAMPLE_CHARACTERS = 10_000_000
 # A sample is chosen from this many times its size, so that it isn't just the first file; more costs reading time.
 _SAMPLE_SPREAD = 8
@@ -86,7 +87,7 @@ def prepare(
     (['toy'], 64)
     """
     folder = _destination(Path(out))
-    with _locked(folder):
+    with locked(folder, _BUSY, CorpusError):
         try:
             _Preparation(corpus, folder, progress, selections).run()
         finally:
@@ -286,7 +287,7 @@ def _digest(facts: list[object]) -> str:
 
 def _ours(name: str) -> bool:
     """May this file be in a store's folder?"""
-    return name in (INDEX_NAME, _PARTIAL_NAME, _LOCK_NAME) or _replaceable(name)
+    return name in (INDEX_NAME, _PARTIAL_NAME, LOCK_NAME) or _replaceable(name)
 
 
 def _replaceable(name: str) -> bool:
@@ -305,24 +306,6 @@ def _destination(folder: Path) -> Path:
     if foreign:
         raise CorpusError(f"{folder}: holds other files, such as {shown(foreign[0])}; expected an empty or new folder")
     return folder
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder for this process. Raises CorpusError if another one has it."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder / _LOCK_NAME)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise CorpusError(f"{folder}: another process is preparing this store; wait for it to end") from None
-    except OSError as error:
-        raise CorpusError(f"{folder}: can't be locked: {error.strerror or error}") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _earlier(folder: Path) -> list[StoreIndex]:

@@ -18,12 +18,14 @@ import contextlib
 import re
 import shutil
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
+from ...core.disk.locking import locked
 from ...core.errors import CampaignError, ConfigError, InputError
 from ...core.files import read_json, write_json
 from ...core.reading.config_messages import Origins
@@ -266,24 +268,10 @@ class CampaignPaths:
         """The folder of one group."""
         return GroupFolder(self.folder / "groups" / f"{number:04d}")
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Hold the whole campaign for this process. Raises CampaignError at once if another one has it."""
-        from filelock import FileLock, Timeout
-
-        lock = FileLock(self.folder / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise CampaignError(
-                f"{self.folder}: another process is training this campaign; wait for it to end, or stop it"
-            ) from None
-        except OSError as error:
-            raise CampaignError(f"{self.folder}: can't be locked: {error.strerror or error}") from None
-        try:
-            yield
-        finally:
-            lock.release()
+        busy = "another process is training this campaign; wait for it to end, or stop it"
+        return locked(self.folder, busy, CampaignError)
 
     def sweep(self, done: Iterable[int]) -> None:
         """Remove what a killed process has left: a wish to stop, unfinished files, folders of groups that are `done`.

@@ -1,11 +1,5 @@
 """`Generations`: chains of proxies in one folder, trained generation by generation, resumable to the same bits.
 
-    DIR/generations.json    the space and the digest of its tokens; written once
-    DIR/tokens/             the real text (links to the prepared corpus), and every text that was written, each with its
-                            provenance
-    DIR/generation-0/       a campaign on real text, one run per seed
-    DIR/generation-1/, …    a campaign each: all chains of the generation
-
 The runs of a generation are of one shape, and those of equal length are trained as one stacked group, or as few as
 `engine.group_size` allows: by default as many copies together as pays for the shape, each alone where the kernels in
 C++ compute them, which gain nothing by stacking.
@@ -17,90 +11,41 @@ wrote it, and nothing is trained in its stead until it is put back, or written a
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any
 
 from ...core.errors import CampaignError
 from ...core.extras import require
 from ...core.files import write_json
 from ...core.progress import Progress
-from ...core.reading.fields import FieldError, Frozen, Label
+from ...core.reading.fields import FieldError
 from ...core.version import __version__
 from ...datasets.corpus.corpus import Corpus
 from ...datasets.tokens.prepare import prepare
 from ...datasets.tokens.store import INDEX_NAME, StoreIndex, TokenStore, read_index
-from ...datasets.tokens.texts import NewText, add_texts, linked_store, lost_texts
+from ...datasets.tokens.texts import linked_store
 from ..campaign.campaign import Campaign
 from ..campaign.campaign_files import read_model
-from ..campaign.campaign_status import CampaignStatus
 from ..campaign.campaign_table import results_table
 from ..design.mixes import domain_facts, named_mixes
 from ..design.sizes import shapes
 from ..executors import Executor
 from ..project import tokens_folder
 from ..runs import ProxyRun
-from ..settings import EngineSettings
-from .chains import Chains, FreshText, GenerationPlan, WrittenText
+from .chains import Chains, GenerationPlan
 from .comparison import ChainLoss, chain_losses
+from .generations_files import FILE_NAME, GenerationsFile, GenerationsPaths
+from .generations_status import GenerationsStatus
 from .space import GenerationsSpace
+from .texts import Texts, key_fingerprints
 
 if TYPE_CHECKING:
     from ...datasets.runs.run_table import RunTable
 
-__all__ = ["Generations", "GenerationsStatus"]
-
-_FILE, _TOKENS, _LOCK = "generations.json", "tokens", ".lock"
-
-
-class _GenerationsFile(Frozen):
-    """All of `generations.json`. Paths are relative to the folder."""
-
-    format: Literal[1] = 1
-    foretrain: Label = Field(description="Version that made it.")
-    space: dict[str, Any] = Field(description="The space as read, complete with defaults.")
-    space_file: str = Field(description="The file it was read from.")
-    tokens_digest: str = Field(max_length=200)
-    keys: tuple[str, ...] = Field(
-        default=(), exclude_if=lambda keys: not keys, description="Fingerprints of the keys that mark and filter text."
-    )
-
-
-@dataclass(frozen=True)
-class GenerationsStatus:
-    """How far chains are: the status of each generation's campaign that has begun, of `count` after generation 0."""
-
-    folder: Path
-    count: int
-    generations: tuple[CampaignStatus, ...]
-
-    @property
-    def complete(self) -> bool:
-        """Whether every run of every generation is done."""
-        return len(self.generations) == self.count + 1 and all(status.complete for status in self.generations)
-
-    @property
-    def next_step(self) -> str:
-        """What is left to do, and the command that does it."""
-        if self.complete:
-            return f"all {self.count} generations are done"
-        done = sum(status.complete for status in self.generations)
-        begun = len(self.generations) > done
-        state = f"generation {done} is {'begun' if begun else 'next'}" if done else "generation 0 is next"
-        return f"{state}, of {self.count}; `simulate proxies generations {self.folder}` goes on from there"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        generations = [status.to_dict() for status in self.generations]
-        facts = {"folder": str(self.folder), "count": self.count, "complete": self.complete}
-        return {**facts, "next_step": self.next_step, "generations": generations}
+__all__ = ["Generations"]
 
 
 class Generations:
@@ -136,8 +81,9 @@ class Generations:
     (['g0-s0'], ['g1-replace-0-s0', 'g1-accumulate_fixed-s0'])
     """
 
-    def __init__(self, folder: Path, file: _GenerationsFile, space: GenerationsSpace | None = None) -> None:
+    def __init__(self, folder: Path, file: GenerationsFile, space: GenerationsSpace | None = None) -> None:
         self.folder = folder
+        self._paths = GenerationsPaths(folder)
         self._file = file
         if space is None:
             where = os.path.normpath(folder / file.space_file)
@@ -163,40 +109,38 @@ class Generations:
             CampaignError: The folder holds other chains, or can't be made.
         """
         path = Path(folder)
+        paths = GenerationsPaths(path)
         space = GenerationsSpace.load(space_path)
-        if (path / _FILE).is_file():
+        if paths.file.is_file():
             there = cls.open(path)
             return there if there.space.to_mapping() == space.to_mapping() else there._extended(space)
         require("training proxies", "torch", "safetensors")  # before minutes of reading text, not after
         store = prepare(Corpus.load(space.corpora_path), tokens_folder(space.corpora_path), progress)
-        file = _GenerationsFile(
+        file = GenerationsFile(
             foretrain=__version__,
             space=space.to_mapping(),
             space_file=os.path.relpath(space_path, path),
             tokens_digest=store.digest,
-            keys=_fingerprints(space, store),
+            keys=key_fingerprints(space, store),
         )
         chains = cls(path, file, space)
         chains._check(store)  # refuses what can't be trained before anything is written
-        try:
-            foreign = [one.name for one in path.iterdir()] if path.is_dir() else []
-        except OSError as error:
-            raise CampaignError(f"{path}: can't be read: {error.strerror}") from None
-        if other := sorted(set(foreign) - {_TOKENS, _LOCK}):
-            raise CampaignError(f"{path}: holds other files, such as {other[0]!r}; expected a new or empty folder")
-        linked_store(store, path / _TOKENS)
-        write_json(path / _FILE, file.model_dump(mode="json"))
+        if foreign := paths.foreign():
+            raise CampaignError(f"{path}: holds other files, such as {foreign[0]!r}; expected a new or empty folder")
+        linked_store(store, paths.tokens)
+        write_json(paths.file, file.model_dump(mode="json"))
         return chains
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> Generations:
         """Open the folder of chains. Raises CampaignError if it isn't one."""
-        path = Path(folder)
-        if not (path / _FILE).is_file():
+        paths = GenerationsPaths(Path(folder))
+        if not paths.file.is_file():
             raise CampaignError(
-                f"{path}: has no {_FILE}; expected a folder made by `simulate proxies generations space.yaml`"
+                f"{paths.folder}: has no {FILE_NAME}; expected a folder made by "
+                "`simulate proxies generations space.yaml`"
             )
-        return cls(path, read_model(path / _FILE, _GenerationsFile))
+        return cls(paths.folder, read_model(paths.file, GenerationsFile))
 
     @cached_property
     def chains(self) -> Chains:
@@ -210,11 +154,11 @@ class Generations:
     def store(self) -> TokenStore:
         """Open the tokens. Raises CorpusError where one is lost, CampaignError where the real text has changed."""
         self._real_text()
-        return TokenStore.open(self.folder / _TOKENS)
+        return TokenStore.open(self._paths.tokens)
 
     def _real_text(self) -> TokenStore:
         """The tokens, of whose written texts some may be lost."""
-        store = TokenStore(self.folder / _TOKENS, read_index(self.folder / _TOKENS / INDEX_NAME))
+        store = TokenStore(self._paths.tokens, read_index(self._paths.tokens / INDEX_NAME))
         if store.digest != self._file.tokens_digest:
             raise CampaignError(
                 f"{store.folder}: the real text has changed: it had digest {self._file.tokens_digest[:16]}, now "
@@ -240,15 +184,17 @@ class Generations:
         """
         require("training proxies", "torch", "safetensors")
         report = progress or (lambda text, share: None)
-        with self._locked():
-            self._check_texts(write_lost_again, report)
+        with self._paths.locked():
+            texts = Texts(self._paths, self.space, self.chains, self._file.keys)
+            texts.check(write_lost_again, report)
             if not self.status().complete:
-                costs = [sum(run.training_flops for run in plan.runs) for plan in self._plans()]
-                for plan in self._plans():
+                plans = [self.plan(number) for number in range(self.space.generations.count + 1)]
+                costs = [sum(run.training_flops for run in plan.runs) for plan in plans]
+                for plan in plans:
                     before, own = sum(costs[: plan.number]) / sum(costs), costs[plan.number] / sum(costs)
-                    name = f"generation {plan.number}"
-                    step = _within(report, name, before, own)
-                    self._write_texts(plan.texts, step)
+                    step = _within(report, f"generation {plan.number}", before, own)
+                    held = self.store().texts
+                    texts.write([text for text in plan.texts if text.key not in held], step)
                     self._campaign(plan).train(executor, step)
         return self.status()
 
@@ -261,7 +207,7 @@ class Generations:
         """The campaigns of the generations that have begun, in order."""
         found = []
         for number in range(self.space.generations.count + 1):
-            folder = self._generation(number)
+            folder = self._paths.generation(number)
             if not (folder / "campaign.json").is_file():
                 break
             found.append(Campaign.open(folder))
@@ -281,12 +227,6 @@ class Generations:
         table.write(Path(out))
         return table
 
-    def _generation(self, number: int) -> Path:
-        return self.folder / f"generation-{number}"
-
-    def _plans(self) -> Iterator[GenerationPlan]:
-        return (self.plan(number) for number in range(self.space.generations.count + 1))
-
     def _extended(self, space: GenerationsSpace) -> Generations:
         """These chains with more generations. Raises CampaignError where another thing differs."""
         mine, theirs = self._without_count(self.space), self._without_count(space)
@@ -298,7 +238,7 @@ class Generations:
         file = self._file.model_copy(update={"space": space.to_mapping()})
         longer = type(self)(self.folder, file, space)
         longer._check(longer._real_text())
-        write_json(self.folder / _FILE, file.model_dump(mode="json"))
+        write_json(self._paths.file, file.model_dump(mode="json"))
         return longer
 
     @staticmethod
@@ -346,115 +286,19 @@ class Generations:
         except FieldError as error:
             raise self.space.problem(error) from None
 
-    def _settings(self) -> EngineSettings:
-        return self.space.engine.model_copy(update={"keep_weights": self.space.generations.generator is None})
-
     def _campaign(self, plan: GenerationPlan) -> Campaign:
         """The campaign of a generation, made if there is none; all are computed as generation 0 is."""
-        first = Campaign.open(self._generation(0)).file.plan if plan.number else None
+        first = Campaign.open(self._paths.generation(0)).file.plan if plan.number else None
         index = self.store().index
+        settings = self.space.engine.model_copy(update={"keep_weights": self.space.generations.generator is None})
         return Campaign.create(
-            self._generation(plan.number),
+            self._paths.generation(plan.number),
             [_as_filtered(run, index) for run in plan.runs],
-            self.folder / _TOKENS,
-            self._settings(),
+            self._paths.tokens,
+            settings,
             self._without_count(self.space),
             plan=first,
         )
-
-    def _check_texts(self, write_again: bool, progress: Progress) -> None:
-        """Raise CampaignError that names every text that is lost, or write them again."""
-        lost = lost_texts(self.folder / _TOKENS)
-        if not lost:
-            return
-        planned = {text.key: text for plan in self._plans() for text in plan.texts}
-        if write_again and not lost.keys() - planned.keys():
-            for text in sorted((planned[key] for key in lost), key=lambda text: text.generation):
-                self._add([text], progress)
-            return
-        lines = [f"{self.folder}: lost or damaged: {len(lost)} of the texts that chains are trained on:"]
-        for key, what in lost.items():
-            lines.append(f"  {self._named(planned.get(key), key)}: {what}")
-        again = f"simulate proxies generations {self.folder} --write-lost-again"
-        lines.append(f"put the files back, or have what wrote them write them again, to the same digest: {again}")
-        raise CampaignError("\n".join(lines))
-
-    def _named(self, text: WrittenText | FreshText | None, key: str) -> str:
-        if isinstance(text, WrittenText):
-            where = self._generation(text.generation - 1) / "runs" / text.writer
-            return f"{key}, text {text.generation} of its chains, written from {where} by seed {text.seed}"
-        return key if text is None else f"{key}, real text of generation {text.generation}"
-
-    def _write_texts(self, texts: Sequence[WrittenText | FreshText], progress: Progress) -> None:
-        """Write those that aren't there yet, together."""
-        held = self.store().texts
-        self._add([text for text in texts if text.key not in held], progress)
-
-    def _add(self, texts: Sequence[WrittenText | FreshText], progress: Progress) -> None:
-        if texts:
-            add_texts(self.folder / _TOKENS, self._made(texts, progress))
-
-    def _made(self, texts: Sequence[WrittenText | FreshText], progress: Progress) -> list[NewText]:
-        """The texts, written."""
-        from .writing import filtered, fitted_texts, fresh_text, sampled_texts  # torch takes seconds
-
-        store = self._real_text()
-        if _fingerprints(self.space, store) != self._file.keys:
-            raise CampaignError(
-                f"{self.space.where}: generations: the keys of its watermarks have changed since {self.folder} was "
-                "made; put them back, or start again in another folder"
-            )
-        found = [
-            fresh_text(text, store, self.chains.shape.context_length) for text in texts if isinstance(text, FreshText)
-        ]
-        written = [text for text in texts if isinstance(text, WrittenText)]
-        if not written:
-            return found
-        before = Campaign.open(self._generation(written[0].generation - 1))
-        runs = {run.run_id: run for run in before.file.runs}
-        for run, result in before.results():
-            if result.status == "diverged" and any(text.writer == run.run_id for text in written):
-                raise CampaignError(
-                    f"{before.layout.run(run.run_id)}: the run diverged at step {result.diverged_step}, so it can't "
-                    "write the next generation's text; expected a lower lr, in a new folder"
-                )
-        section = self.space.generations
-        if section.generator is None:
-            folders = {text.writer: before.layout.run(text.writer) for text in written}
-            settings = section.sampling().model_copy(update={"watermark": self.space.watermark()})
-            made = sampled_texts(written, runs, folders, store, settings, self.plan(0).runs[0], progress)
-        else:
-            made = fitted_texts(written, runs, store, section.generator, progress)
-        detector = self.space.detector(store)
-        if detector is not None:
-            made = [filtered(text, detector, self.chains.stock(1.0), store) for text in made]
-        return found + made
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Hold the chains for this process. Raises CampaignError at once if another one has them."""
-        from filelock import FileLock, Timeout
-
-        lock = FileLock(self.folder / _LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise CampaignError(
-                f"{self.folder}: another process is training these chains; wait for it to end, or stop it"
-            ) from None
-        except OSError as error:
-            raise CampaignError(f"{self.folder}: can't be locked: {error.strerror or error}") from None
-        try:
-            yield
-        finally:
-            lock.release()
-
-
-def _fingerprints(space: GenerationsSpace, store: TokenStore) -> tuple[str, ...]:
-    """What stands for the keys of the watermark that samples get and of those that are filtered, in this order."""
-    mark, detector = space.watermark(), space.detector(store)
-    marks = [*([] if mark is None else [mark]), *(() if detector is None else detector.watermarks)]
-    return tuple(one.fingerprint for one in marks)
 
 
 def _as_filtered(run: ProxyRun, index: StoreIndex) -> ProxyRun:

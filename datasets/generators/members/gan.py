@@ -10,8 +10,8 @@ from pydantic import Field
 from typing_extensions import override
 
 from ....core.progress import Progress
-from ....core.reading.fields import PositiveReal, Real, Whole, whole_schema
-from ..neural.training import FittedNetwork, NetworkGenerator
+from ....core.reading.fields import Real, Whole, whole_schema
+from ..neural.training import FittedNetwork, LearningRate, NetworkGenerator, Steps, Window
 from ..neural.windows import Windows
 from ..registry import register_generator
 
@@ -67,16 +67,9 @@ class GANGenerator(NetworkGenerator):
     Source: Gulrajani et al. 2017 (arXiv 1704.00028), algorithm 1 and the code published with it.
     """
 
-    window: Annotated[Whole, Field(ge=2, le=1024), whole_schema(2, 1024)] = Field(
-        default=32, description="Bytes of a window: what it learns from at once, and the longest document it writes."
-    )
-    batch: Annotated[Whole, Field(ge=1, le=1024), whole_schema(1, 1024)] = Field(
-        default=32, description="Windows that a step learns from."
-    )
-    steps: Annotated[Whole, Field(ge=1, le=1_000_000), whole_schema(1, 1_000_000)] = Field(
-        default=250, description="Steps of the generator; the critic takes `critic_steps` for each."
-    )
-    lr: Annotated[PositiveReal, Field(le=1)] = Field(default=1e-3, description="Learning rate of Adam, on both sides.")
+    window: Window = 32
+    steps: Steps = Field(default=250, description="Steps of the generator; the critic takes `critic_steps` for each.")
+    lr: LearningRate = Field(default=1e-3, description="Learning rate of Adam, on both sides.")
     width: Annotated[Whole, Field(ge=2, le=4096), whole_schema(2, 4096)] = Field(
         default=32, description="Channels of each convolution."
     )

@@ -11,9 +11,9 @@ from pydantic import Field, model_validator
 from typing_extensions import override
 
 from ....core.progress import Progress
-from ....core.reading.fields import FieldError, PositiveReal, Real, Share, Whole, whole_schema
+from ....core.reading.fields import FieldError, Real, Share, Whole, whole_schema
 from ..guards import LEAST_KL_NATS_PER_BYTE
-from ..neural.training import FittedNetwork, NetworkGenerator
+from ..neural.training import FittedNetwork, LearningRate, NetworkGenerator, Steps
 from ..neural.windows import Windows
 from ..registry import register_generator
 
@@ -73,16 +73,8 @@ class VAEGenerator(NetworkGenerator):
     cycles.
     """
 
-    window: Annotated[Whole, Field(ge=2, le=1024), whole_schema(2, 1024)] = Field(
-        default=64, description="Bytes of a window: what it learns from at once, and the longest document it writes."
-    )
-    batch: Annotated[Whole, Field(ge=1, le=1024), whole_schema(1, 1024)] = Field(
-        default=32, description="Windows that a step learns from."
-    )
-    steps: Annotated[Whole, Field(ge=1, le=1_000_000), whole_schema(1, 1_000_000)] = Field(
-        default=2000, description="Steps of training."
-    )
-    lr: Annotated[PositiveReal, Field(le=1)] = Field(default=0.02, description="Learning rate of Adam, at its highest.")
+    steps: Steps = Field(default=2000, description="Steps of training.")
+    lr: LearningRate = Field(default=0.02, description="Learning rate of Adam, at its highest.")
     width: Annotated[Whole, Field(ge=2, le=4096), whole_schema(2, 4096)] = Field(
         default=128, description="Units of the decoder; the encoder has half as many."
     )

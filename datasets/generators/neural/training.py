@@ -22,7 +22,17 @@ from .windows import Windows, batches, written
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["FittedNetwork", "NetworkGenerator"]
+__all__ = ["FittedNetwork", "LearningRate", "NetworkGenerator", "Steps", "Window"]
+
+Window = Annotated[
+    Whole,
+    Field(
+        ge=2, le=1024, description="Bytes of a window: what it learns from at once, and the longest document it writes."
+    ),
+    whole_schema(2, 1024),
+]
+Steps = Annotated[Whole, Field(ge=1, le=1_000_000), whole_schema(1, 1_000_000)]
+LearningRate = Annotated[PositiveReal, Field(le=1)]
 
 _WRITTEN_AT_ONCE = 512  # documents: what bounds the memory of sampling
 
@@ -57,16 +67,12 @@ class NetworkGenerator(Generator):
     """The settings of a network that learns windows of text; drawn from everywhere in the documents, not only from
     where they begin, and each byte of a document as often as any other but for those near its ends."""
 
-    window: Annotated[Whole, Field(ge=2, le=1024), whole_schema(2, 1024)] = Field(
-        default=64, description="Bytes of a window: what it learns from at once, and the longest document it writes."
-    )
+    window: Window = 64
     batch: Annotated[Whole, Field(ge=1, le=1024), whole_schema(1, 1024)] = Field(
         default=32, description="Windows that a step learns from."
     )
-    steps: Annotated[Whole, Field(ge=1, le=1_000_000), whole_schema(1, 1_000_000)] = Field(
-        default=1000, description="Steps of training."
-    )
-    lr: Annotated[PositiveReal, Field(le=1)] = Field(default=1e-3, description="Learning rate of Adam, at its highest.")
+    steps: Steps = Field(default=1000, description="Steps of training.")
+    lr: LearningRate = Field(default=1e-3, description="Learning rate of Adam, at its highest.")
 
     @override
     def fit(self, documents: Sequence[bytes], progress: Progress | None = None) -> FittedNetwork:
