@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..core.errors import ConfigError
+from ..core.processors import one_torch_thread
 from ..proxies.models import build_model
-from ..proxies.torch_threads import one_torch_thread
 from ._model_checks import CHECKS
 from ._model_shapes import SHAPES, shape_of
 from ._training_checks import TRAINING_CHECKS

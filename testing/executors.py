@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..core.errors import CampaignError, ForetrainError
 from ..core.model.architecture import Architecture
+from ..core.processors import one_torch_thread
 from ..datasets.corpus.corpus import Corpus
 from ..datasets.tokens.prepare import prepare
 from ..proxies.campaign.campaign import Campaign
@@ -20,7 +21,6 @@ from ..proxies.executors import Executor, GroupJob, GroupOutcome, get_executor
 from ..proxies.results import RunResult
 from ..proxies.runs import ProxyRun
 from ..proxies.settings import EngineSettings
-from ..proxies.torch_threads import one_torch_thread
 
 __all__ = ["check_executor"]
 

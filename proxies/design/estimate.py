@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...core.model.architecture import Architecture
+from ...core.processors import one_torch_thread
 from ..compute_plan import Device, Precision, Program, compiled_by_torch, grouped, uses_kernels
 from ..runs import ProxyRun
 from ..settings import EngineSettings
-from ..torch_threads import one_torch_thread
 
 __all__ = ["Estimate", "GroupEstimate", "Machine", "Speed", "estimate", "groups", "measure_speed"]
 

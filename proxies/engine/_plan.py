@@ -18,12 +18,11 @@ import torch
 from torch import Tensor
 
 from ...core.errors import ConfigError
-from ...core.processors import processor_name
+from ...core.processors import one_torch_thread, processor_name
 from ..compute_plan import ComputePlan, Device, Precision, Program, shape_plans
 from ..models import build_model
 from ..runs import ProxyRun
 from ..settings import EngineSettings
-from ..torch_threads import one_torch_thread
 
 __all__ = ["device_of", "evenly_spaced", "measure_plan", "what_is_missing"]
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import torch
 
+from ...core.processors import one_torch_thread
 from ..compute_plan import Program, uses_kernels
 from ..models import build_model
 from ..runs import ProxyRun
 from ..settings import EngineSettings
-from ..torch_threads import one_torch_thread
 from ._adamw import Moments
 from ._buffers import WeightLayout
 from ._hardware import resolve

@@ -9,10 +9,10 @@ from collections.abc import Callable
 import pytest
 import torch
 from foretrain.core.errors import ConfigError
+from foretrain.core.processors import one_torch_thread
 from foretrain.proxies.models import ProxyModel, build_model, models, register_model
 from foretrain.proxies.models._registry import _MODELS
 from foretrain.proxies.models.transformer import Transformer
-from foretrain.proxies.torch_threads import one_torch_thread
 from foretrain.testing._model_checks import a_step_gives_the_scores_of_the_whole_sequence
 from foretrain.testing._model_shapes import shape_of
 from foretrain.testing.architectures import CHECKS, TRAINING_CHECKS, check_architecture, possible_shapes
