@@ -436,7 +436,8 @@ def read_index(path: Path) -> StoreIndex:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         key = ".".join(str(part) for part in first["loc"])[:200]
-        raise CorpusError(f"{path}: isn't the index of a token store: {key}: {first['msg']}") from None
+        what = f"{key}: {first['msg']}" if key else first["msg"]
+        raise CorpusError(f"{path}: isn't the index of a token store: {what}") from None
     _check_sums(path, index)
     return index
 

@@ -161,6 +161,8 @@ class ProxySpace(ConfigFile):
         """Read an empty section as one without settings; pass the recipe the lowest lr, to check lr_final against."""
         if not isinstance(data, dict):
             return data
+        if "generations" in data and "generations" not in cls.model_fields:
+            raise FieldError("generations", "goes with `simulate proxies generations`; expected it left out")
         kept = {key: value for key, value in data.items() if value is not None or key not in ("recipe", "engine", "lr")}
         recipe, lr = kept.get("recipe", {}), lowest_lr(kept.get("lr", _DEFAULT_LR))
         if not isinstance(recipe, dict):

@@ -148,6 +148,10 @@ class GenerationsSection(Frozen):
                 raise FieldError(
                     f"real_shares.{number}", "got 1, which leaves nothing to write; expected below 1, or regime fresh"
                 )
+        names = [f"{share:g}" for share in self.real_shares]  # by which runs are called
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise FieldError("real_shares", f"got two shares that both read {twice}; expected shares further apart")
         for name in ("temperature", "top_p", "watermark"):
             if self.generator is not None and getattr(self, name) is not None:
                 raise FieldError(name, f"goes with the generator self; {self.generator.name} has settings of its own")

@@ -2,6 +2,7 @@
 
 import pytest
 from foretrain.core.errors import ConfigError
+from foretrain.proxies.design.space import ProxySpace
 from foretrain.proxies.generations.space import GenerationsSpace
 
 GOOD = "corpora: corpora.yaml\nwidths: [8]\ntokens: [8k]\n"
@@ -31,6 +32,7 @@ def test_a_space_comes_back_as_it_was(tmp_path):
         ("{real_shares: [-0.1]}", "space.yaml:4: generations.real_shares.0: got -0.1"),
         ("{real_shares: [0, 1]}", "generations.real_shares.1: got 1, which leaves nothing to write"),
         ("{real_shares: [0.1, 0.1]}", "generations.real_shares.0: got 0.1 twice"),
+        ("{real_shares: [0.12345678, 0.1234567]}", "generations.real_shares: got two shares that both read 0.123457"),
         ("{regimes: [fresh], real_shares: [0.5]}", "generations.real_shares: got 0.5 without the regime replace"),
         ("{regimes: [fresh, fresh]}", "got 'fresh' twice"),
         ("{regimes: [forget]}", "generations.regimes.0: got 'forget'; expected one of"),
@@ -63,3 +65,9 @@ def test_what_designs_ladders_is_refused(tmp_path, change, words):
     with pytest.raises(ConfigError) as caught:
         read(tmp_path, text)
     assert words in str(caught.value)
+
+
+def test_a_ladder_is_told_which_command_a_section_of_generations_goes_with(tmp_path):
+    (tmp_path / "space.yaml").write_text(f"{GOOD}generations: {{count: 1}}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"space.yaml:4: generations: goes with `simulate proxies generations`"):
+        ProxySpace.load(tmp_path / "space.yaml")
