@@ -80,6 +80,12 @@ class Chain(Frozen):
         exclude_if=lambda share: not share,
         description="Share of what generators wrote that a filter found; real text stands in its place.",
     )
+    temperature: Annotated[Real, Field(ge=0, le=100)] = Field(
+        default=1.0, exclude_if=lambda value: value == 1, description="Temperature at which models were sampled."
+    )
+    top_p: Share = Field(
+        default=1.0, exclude_if=lambda value: value == 1, description="Share of each distribution that was sampled."
+    )
 
 
 class GroupKey(NamedTuple):

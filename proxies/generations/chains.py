@@ -71,6 +71,8 @@ class Chains:
         batch_sequences: Sequences per step.
         mix: Shares of real text by domain; they sum to 1.
         unique_tokens: Distinct tokens of real text, and of what is written for each generation.
+        temperature: Temperature at which models are sampled.
+        top_p: Share of each distribution that is sampled.
     """
 
     chains: tuple[tuple[Regime, float], ...]
@@ -83,6 +85,8 @@ class Chains:
     batch_sequences: int
     mix: Mapping[str, float]
     unique_tokens: float
+    temperature: float = 1.0
+    top_p: float = 1.0
 
     def generation(self, number: int) -> GenerationPlan:
         """The texts and runs of a generation from 0 on; chains by seed, and in their order."""
@@ -152,6 +156,8 @@ class Chains:
             regime=regime,
             real_share=1.0 if regime == "fresh" else real_share,
             generation=number,
+            temperature=1.0 if regime == "fresh" else self.temperature,
+            top_p=1.0 if regime == "fresh" else self.top_p,
         )
         return self._made(_run_id(number, regime, real_share, seed), seed, chain, made)
 

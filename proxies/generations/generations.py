@@ -270,6 +270,8 @@ class Generations:
             batch_sequences=space.batch_sequences,
             mix=mix,
             unique_tokens=unique,
+            temperature=1.0 if section.temperature is None else section.temperature,
+            top_p=1.0 if section.top_p is None else section.top_p,
         )
 
     def _check(self, store: TokenStore) -> None:

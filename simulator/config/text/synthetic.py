@@ -16,7 +16,17 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from ....core.reading.fields import FieldError, Frozen, Label, PositiveCount, PositiveShare, Real, Share
+from ....core.reading.fields import (
+    FieldError,
+    Frozen,
+    Label,
+    PositiveCount,
+    PositiveShare,
+    Real,
+    Share,
+    Whole,
+    whole_schema,
+)
 from ....datasets.provenance.regimes import HUMAN, REAL, Regime
 
 __all__ = ["HUMAN", "REAL", "GeneratingConfig", "Regime", "SyntheticConfig"]
@@ -52,11 +62,8 @@ class SyntheticConfig(Frozen):
         description="Share of the training tokens that models wrote, such as 0.3; 0 for none. What is detected is left "
         "out of it, and other text taken instead."
     )
-    generation: int = Field(
+    generation: Annotated[Whole, Field(ge=0, le=_MOST_GENERATIONS), whole_schema(0, _MOST_GENERATIONS)] = Field(
         default=1,
-        ge=0,
-        le=_MOST_GENERATIONS,
-        strict=True,
         description="Generations of models between real text and this run: 1 where the writers saw real text alone.",
     )
     regime: Regime = Field(default="replace", description="What a generation is trained on.")

@@ -25,6 +25,8 @@ _TEMPERATURE, _TOP_P = f"{_PLACE}.temperature", f"{_PLACE}.top_p"
 _REGIME, _KIND = f"{_PLACE}.regime", f"{_PLACE}.kind"
 _SHARE_FACT, _GENERATION_FACT, _UNKNOWN, _RISES = "synthetic_share", "generation", "unknown_generator", "rises"
 _LEAST_RISE = 1e-12
+_MOST_RISE = 1.0
+"""Of log loss: e times a usual loss is about what guessing by the frequency of tokens reaches."""
 
 
 class Synthetic(Adjustment):
@@ -85,8 +87,11 @@ class Synthetic(Adjustment):
         if of_text is None:
             return None
         tail, tail_sd = self.facts.tail(self._lost(columns, stated, share, generation))
-        shift = (rise + tail) * np.exp(carried)
+        harm = (rise + tail) * np.exp(carried)
         sd = np.exp(carried) * np.sqrt((rise * log_sd) ** 2 + tail_sd**2 + ((rise + tail) * carried_sd) ** 2)
+        # of a model that has forgotten nearly all there is no more to lose
+        shift = np.minimum(harm, _MOST_RISE)
+        sd = np.minimum(sd * shift / np.where(harm > 0.0, harm, 1.0), shift)  # harm has no other sign
         return Effect(
             self.name, self.places, of_text.log_loss + shift, np.hypot(of_text.sd, sd), of_text.sources,
             of_text.one_sided, facts,
