@@ -15,7 +15,7 @@ loss rises by d times that. Nothing is lost where a table states neither.
 
 How accumulation ends is left to the runs: the sum is bounded for κ > 1 only. κ = 2 is the bound of linear regression,
 π²/6 (Gerstgrasser et al. 2024, arXiv 2404.01413); near .8 it follows log(1 + n)/log 2 within 1 % over five generations
-and 5 % over fifteen, as n-grams and small transformers did. ν = 1 is linear regression under `replace` (same source).
+and 5 % over fifteen, as n-grams did. ν = 1 is linear regression under `replace` (same source).
 What an earlier generation got wrong is thinned out by s each time: m = 1 for errors that cost in proportion, m = 2 for
 small ones, whose cost is quadratic. Chains of 5-grams with r = .1 and .5 level off sooner than m = 1 says.
 A chain that accumulates has s = n/(n + 1) by itself; a corpus with another share is taken as one of the same
