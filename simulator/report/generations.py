@@ -310,7 +310,9 @@ def finding(found: Generations) -> str:
     said = f"{chain_name(worst)} gets worse by {rise:.2f} nats in {count}"
     if least == worst:
         return words.capital(said)
-    return words.capital(f"{said}, {chain_name(least)} by {found.mean_rise(least, found.last):.2f}")
+    lowest = found.mean_rise(least, found.last)
+    other = f"by {lowest:.2f}" if lowest >= 0 else f"better by {-lowest:.2f}"
+    return words.capital(f"{said}, {chain_name(least)} {other}")
 
 
 def notes(found: Generations) -> list[str]:

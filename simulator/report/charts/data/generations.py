@@ -67,7 +67,8 @@ def _title(found: Generations, chains: Sequence[ChainKey]) -> str:
         return "No generation after the first is done"
     of_models = [chain for chain in chains if chain.regime != CONTROL] or list(chains)
     least = of_models[-1]
-    return f"{words.capital(chain_name(least))} rises least, by {found.mean_rise(least, found.last):.2f} nats"
+    of = "" if len(of_models) == len(chains) else " of what models wrote"
+    return f"{words.capital(chain_name(least))} rises least{of}, by {found.mean_rise(least, found.last):.2f} nats"
 
 
 def _mean(values: Sequence[float]) -> float:
