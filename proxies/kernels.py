@@ -23,8 +23,9 @@ def find_compiler() -> tuple[str, ...] | None:
 
 
 def supports(model: str, shape: Architecture) -> bool:
-    """Whether there are kernels for this architecture, the transformer with a gated feed-forward network, and system.
+    """Whether there are kernels for this architecture and system: the rotary transformer with a gated, dense network.
 
     Not on Windows, whose stack isn't aligned as g++ expects where vectors are kept on it.
     """
-    return os.name == "posix" and model == "transformer" and shape.ffn_gated
+    plain = shape.rotates and shape.ffn_gated and not shape.learned_positions and shape.num_experts is None
+    return os.name == "posix" and model == "transformer" and plain

@@ -35,6 +35,7 @@ class Validation:
 
     `unique_tokens` are those there are of a domain; where a run that draws from a subset of the text has repeated some
     of it, those that it has trained on. `scored_tokens` were scored for such subsets, by a forward pass each.
+    `diagnostics` are what the model notes of itself (`ProxyModel.diagnostics`), means over the domains.
     """
 
     step: int
@@ -43,6 +44,7 @@ class Validation:
     train_tokens: dict[str, int]
     unique_tokens: dict[str, int]
     scored_tokens: int = 0
+    diagnostics: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,5 +67,7 @@ class RunResult:
         facts = asdict(replace(self, curve=(), weights=None))
         del facts["curve"], facts["weights"]
         for evaluation, source in zip(facts["evaluations"], self.evaluations, strict=True):
+            if not source.diagnostics:
+                del evaluation["diagnostics"]
             evaluation["losses"] = {domain: loss._asdict() for domain, loss in source.losses.items()}
         return facts

@@ -10,11 +10,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
+from ..core.errors import ConfigError
 from ..core.model.architecture import Architecture
+from ..core.model.mixers.registry import mixers
 from ..proxies.engine._buffers import WeightLayout
-from ..proxies.models import ProxyModel, build_model
+from ..proxies.models import ProxyModel, build_model, models
 
 __all__ = [
     "SHAPES",
@@ -27,8 +30,8 @@ __all__ = [
     "with_another_token",
 ]
 
-_PLAIN = {"layers": 2, "width": 32, "heads": 2, "ffn_width": 48, "vocab_size": 61, "context_length": 12}
-"""The shape that every architecture must be able to have."""
+_PLAIN = {"layers": 2, "width": 32, "heads": 2, "ffn_width": 48, "vocab_size": 61, "context_length": 16}
+"""The shape that every architecture must be able to have, with its own mixer; that has one head if it has none."""
 
 SHAPES: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -40,23 +43,34 @@ SHAPES: dict[str, dict[str, Any]] = {
     "wide heads": {"heads": 3, "head_width": 14, "short_conv": 4},
     "one layer": {"layers": 1},
     "odd depth": {"layers": 3, "width": 24, "ffn_width": 25, "vocab_size": 17, "short_conv": 4},
-    "more taps than tokens": {"short_conv": 15},
+    "more taps than tokens": {"short_conv": 19},
     "experts": {"num_experts": 4, "experts_per_token": 2},
     "layer norm": {"norm": "layer"},
     "biases": {"biases": True},
     "learned positions": {"learned_positions": True},
+    "no positions": {"rotary_positions": False, "short_conv": 2},
 }
 """What is different from the plain shape, by name. An architecture refuses those that it can't have."""
 
 
 def shape_of(name: str, **more: Any) -> Architecture:
-    """The shape of this name in `SHAPES`, with `more` in place of what it says."""
-    return Architecture(**{**_PLAIN, **SHAPES[name], **more})
+    """The shape of this name in `SHAPES`, with `more` in place of what it says. Raises ConfigError if there is none."""
+    stated = {**_PLAIN, **SHAPES[name], **more}
+    if not mixers()[stated.get("mixer", "attention")].has_heads and stated["heads"] == _PLAIN["heads"]:
+        del stated["heads"]
+    try:
+        return Architecture(**stated)
+    except ValidationError as error:
+        raise ConfigError(f"shape {name}: {error}") from None
 
 
-def build(name: str, shape: str) -> ProxyModel:
-    """An architecture in a shape of `SHAPES`. Raises ConfigError if it can't have it."""
-    return build_model(name, shape_of(shape))
+def build(name: str, shape: str, **more: Any) -> ProxyModel:
+    """An architecture in a shape of `SHAPES`, with `more` in place of what it says, and its own mixer.
+
+    Raises ConfigError if it can't have it.
+    """
+    known = models()
+    return build_model(name, shape_of(shape, mixer=known[name].mixer, **more))
 
 
 def away_from_start(model: ProxyModel, seeds: list[int]) -> Tensor:

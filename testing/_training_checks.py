@@ -11,6 +11,7 @@ from statistics import fmean
 import torch
 
 from ..core.model.architecture import Architecture
+from ..core.model.mixers.registry import mixers
 from ..datasets.corpus.corpus import Corpus
 from ..datasets.tokens.prepare import prepare
 from ..datasets.tokens.store import TokenStore
@@ -18,6 +19,7 @@ from ..proxies.engine import train_group
 from ..proxies.engine._checkpoint import load_checkpoint, save_checkpoint
 from ..proxies.engine._group import TrainingGroup
 from ..proxies.engine._hardware import resolve
+from ..proxies.models import models
 from ..proxies.runs import ProxyRun, Recipe
 from ..proxies.settings import EngineSettings
 from ._model_shapes import random_tokens
@@ -86,7 +88,10 @@ def _known_source() -> Iterator[tuple[TokenStore, Path]]:
 
 
 def _training_run(name: str, steps: int, batch: int, seed: int = 1) -> ProxyRun:
-    shape = Architecture(layers=2, width=40, heads=2, ffn_width=80, vocab_size=64, context_length=64)
+    sizes = {"layers": 2, "width": 40, "ffn_width": 80, "vocab_size": 64, "context_length": 64}
+    mixer = models()[name].mixer
+    heads = {"heads": 2} if mixers()[mixer].has_heads else {}
+    shape = Architecture.model_validate({**sizes, **heads, "mixer": mixer})
     return ProxyRun(
         run_id=f"{name} {seed}",
         model=name,

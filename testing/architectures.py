@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from ..core.errors import ConfigError
 from ..core.processors import one_torch_thread
-from ..proxies.models import build_model
 from ._model_checks import CHECKS
-from ._model_shapes import SHAPES, shape_of
+from ._model_shapes import SHAPES, build
 from ._training_checks import TRAINING_CHECKS
 
 __all__ = ["CHECKS", "SHAPES", "TRAINING_CHECKS", "check_architecture", "possible_shapes"]
@@ -46,11 +45,11 @@ def possible_shapes(name: str) -> list[str]:
 
     Raises ConfigError if there is no such architecture, or if it can't have the plain shape.
     """
-    build_model(name, shape_of("plain"))
+    build(name, "plain")
     found = []
     for shape in SHAPES:
         try:
-            build_model(name, shape_of(shape))
+            build(name, shape)
         except ConfigError:
             continue
         found.append(shape)

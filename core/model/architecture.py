@@ -1,4 +1,4 @@
-"""The shape of a decoder-only transformer → exact parameter counts and training FLOPs per token.
+"""The shape of a decoder-only language model → exact parameter counts and training FLOPs per token.
 
 Counts follow what a checkpoint stores: every weight, bias and norm gain, and nothing else. They reproduce the
 published counts of sixteen models to the last parameter (tests/test_architecture.py).
@@ -11,6 +11,9 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import Field, StrictBool, model_validator
 
 from ..reading.fields import FieldError, Frozen, Whole, whole_schema
+from .mixers.members.attention import ATTENTION, attention_matrices, attention_widths
+from .mixers.mixer import Weights, norm_size
+from .mixers.reading import OneMixer
 
 __all__ = ["Architecture", "ParameterCounts"]
 
@@ -38,6 +41,7 @@ _FAMILY_DEFAULTS: dict[str, dict[str, Any]] = {
         "tied_embeddings": True,
     },
 }
+_ATTENTION_FIELDS = ("kv_heads", "head_width", "qkv_biases", "q_lora_rank")
 _MLA_FIELDS = ("kv_lora_rank", "qk_rope_width", "qk_nope_width", "v_head_width")
 
 
@@ -54,15 +58,8 @@ class ParameterCounts(NamedTuple):
     embedding: int
 
 
-class _Weights(NamedTuple):
-    """Parameters in matrices (which cost FLOPs) and in vectors: biases and norms (which cost next to none)."""
-
-    matrices: int
-    vectors: int
-
-
 class Architecture(Frozen):
-    """The shape of a decoder-only transformer. `family` sets the defaults of the style fields that are left out.
+    """The shape of a decoder-only language model. `family` sets the defaults of the style fields that are left out.
 
     >>> shape = Architecture(layers=32, width=4096, heads=32, ffn_width=11008, vocab_size=32000, context_length=4096)
     >>> shape.params_total
@@ -72,18 +69,29 @@ class Architecture(Frozen):
     family: Literal["llama", "gpt"] = Field(
         default="llama", description="Style whose defaults fill the fields left out."
     )
-    layers: _Small = Field(description="Number of transformer blocks.")
+    layers: _Small = Field(description="Number of blocks.")
     width: _Size = Field(description="Size of the residual stream (d_model).")
-    heads: _Small = Field(description="Number of query heads.")
+    heads: _Small = Field(description="Number of query heads (mixers that have no heads: 1, may be left out).")
     ffn_width: _Size = Field(description="Inner size of the dense feed-forward network.")
     vocab_size: _Size = Field(description="Rows of the token embedding table, padding included.")
     context_length: _Length = Field(description="Tokens per training sequence.")
 
+    mixer: OneMixer = Field(
+        default=ATTENTION,
+        exclude_if=lambda mixer: mixer == ATTENTION,  # files from before this key stay what they are
+        description="What lets tokens see one another: attention, or another mixer by its name, "
+        "or {name: {setting: value}}.",
+    )
     kv_heads: _Small | None = Field(default=None, description="Number of key-value heads (default: as many as heads).")
     head_width: _Size | None = Field(default=None, description="Size of one head (default: width / heads).")
     ffn_gated: StrictBool = Field(default=True, description="Three matrices (SwiGLU and kin) instead of two.")
     tied_embeddings: StrictBool = Field(default=False, description="The output head is the token embedding table.")
     learned_positions: StrictBool = Field(default=False, description="A learned position table of context_length rows.")
+    rotary_positions: StrictBool | None = Field(
+        default=None,
+        exclude_if=lambda rotary: rotary is None,
+        description="Queries and keys are rotated by position (default: unless positions are learned).",
+    )
     norm: Literal["rms", "layer", "none"] = Field(
         default="rms",
         description="Norm parameters: rms has a gain, layer a gain and a bias, none has neither (OLMo 1).",
@@ -92,7 +100,7 @@ class Architecture(Frozen):
     qkv_biases: StrictBool | None = Field(default=None, description="Query, key, value biases (default: as biases).")
     short_conv: _Number = Field(
         default=0,
-        description="Taps of a causal convolution along the sequence, per channel, before attention (0: none).",
+        description="Taps of a causal convolution along the sequence, per channel, before the mixer (0: none).",
     )
 
     num_experts: _Small | None = Field(default=None, description="Routed experts per mixture-of-experts layer.")
@@ -114,8 +122,23 @@ class Architecture(Frozen):
         if not isinstance(data, dict):
             return data
         family = data.get("family", "llama")
-        # An unknown family is reported by the field itself.
-        return {**(_FAMILY_DEFAULTS.get(family, {}) if isinstance(family, str) else {}), **data}
+        # An unknown family, or mixer, is reported by the field itself.
+        defaults = _FAMILY_DEFAULTS.get(family, {}) if isinstance(family, str) else {}
+        if data.get("mixer", "attention") not in ("attention", ATTENTION):
+            defaults = {"heads": 1, **defaults}
+        return {**defaults, **data}
+
+    @model_validator(mode="after")
+    def _check_mixer(self) -> Self:
+        if self.mixer.name != "attention":
+            for key in (*_ATTENTION_FIELDS, *_MLA_FIELDS, "rotary_positions"):
+                if getattr(self, key) is not None:
+                    got = f"got {getattr(self, key)} with mixer {self.mixer.name}"
+                    raise FieldError(key, f"{got}; attention alone has it")
+            if self.heads != 1 and not self.mixer.has_heads:
+                raise FieldError("heads", f"got {self.heads}; mixer {self.mixer.name} has none: leave it out")
+        self.mixer.check(self)
+        return self
 
     @model_validator(mode="after")
     def _check_heads(self) -> Self:
@@ -198,18 +221,16 @@ class Architecture(Frozen):
     def forward_flops_per_token(self) -> float:
         """Return the FLOPs of one token's forward pass, averaged over a training sequence.
 
-        2 FLOPs per weight of each matrix that the token meets: attention projections, feed-forward or its routed and
-        shared experts, router, and output head (tied or not). Looking up an embedding is free. Attention scores and
-        their weighted sum of values cost 2·heads·(key width + value width) per key, and under a causal mask a token
-        of a sequence of T meets (T + 1) / 2 keys on average. Norms, softmax and biases are left out, below 1 %.
+        2 FLOPs per weight of each matrix that the token meets: feed-forward or its routed and shared experts, router,
+        and output head (tied or not); what the mixer says of itself (`core.model.mixers`). Looking up an embedding is
+        free. Norms, softmax and biases are left out, below 1 %.
 
         Sources: Kaplan et al. 2020 (arXiv:2001.08361), table 1; PaLM (arXiv:2204.02311), appendix B; Chinchilla
         (arXiv:2203.15556), appendix F. They count T keys, causal or not, and Chinchilla the embedding lookup too.
         """
-        keys = (self.context_length + 1) / 2
-        key_width, value_width = self.attention_widths
-        scores = 2 * self.layers * self.heads * (key_width + value_width) * keys
-        return 2 * (self._body(self.experts_per_token or 0).matrices + self._table) + scores
+        mixers = self.layers * self.mixer.weights(self).matrices
+        others = self._body(self.experts_per_token or 0).matrices - mixers
+        return 2 * (others + self._table) + self.layers * self.mixer.flops(self).total
 
     def training_flops_per_token(self) -> float:
         """Return the FLOPs of training on one token: 3 × forward, as the backward pass costs twice the forward.
@@ -220,21 +241,11 @@ class Architecture(Frozen):
 
     @property
     def attention_matrices(self) -> tuple[tuple[int, int, int], ...]:
-        """Matrices of one attention layer: inputs, outputs, and what tensor parallelism splits.
+        """Matrices of one attention layer: inputs, outputs, and what tensor parallelism splits, by number.
 
-        That is 1 for the outputs, 2 for the inputs, 0 for neither. Queries, keys and values count as one matrix, as
-        frameworks fuse them.
+        See `core.model.mixers.members.attention`.
         """
-        key, value = self.attention_widths
-        if self.kv_lora_rank is None:
-            fused = (self.heads + 2 * (self.kv_heads or self.heads)) * key
-            return ((self.width, fused, 1), (self.heads * value, self.width, 2))
-        rank, rope = self.kv_lora_rank, self.qk_rope_width or 0
-        queries: tuple[tuple[int, int, int], ...] = ((self.width, self.heads * key, 1),)
-        if self.q_lora_rank is not None:
-            queries = ((self.width, self.q_lora_rank, 0), (self.q_lora_rank, self.heads * key, 1))
-        keys = ((self.width, rank + rope, 0), (rank, self.heads * (key - rope + value), 1))
-        return (*queries, *keys, (self.heads * value, self.width, 2))
+        return attention_matrices(self)
 
     @property
     def _table(self) -> int:
@@ -244,54 +255,37 @@ class Architecture(Frozen):
     @property
     def attention_widths(self) -> tuple[int, int]:
         """Width of a key and of a value in one head, as attention scores see them."""
-        if self.kv_lora_rank is not None:
-            return (self.qk_nope_width or 0) + (self.qk_rope_width or 0), self.v_head_width or 0
-        width = self.head_width or self.width // self.heads
-        return width, width
+        return attention_widths(self)
 
-    def _norm(self, width: int) -> int:
-        """Parameters of one norm over `width` numbers."""
-        return width * {"rms": 1, "layer": 2, "none": 0}[self.norm]
+    @property
+    def kind(self) -> str:
+        """What run tables and proxies call an architecture: transformer, or the mixer's name."""
+        return "transformer" if self.mixer == ATTENTION else self.mixer.name
 
-    def _attention(self) -> _Weights:
-        """Weights of one attention layer, its own norms aside from those of latent attention."""
-        if self.kv_lora_rank is not None:
-            return self._latent_attention(self.kv_lora_rank, self.qk_rope_width or 0)
-        head_width, _ = self.attention_widths
-        queries, keys = self.heads * head_width, (self.kv_heads or self.heads) * head_width
-        qkv_biases = self.biases if self.qkv_biases is None else self.qkv_biases
-        vectors = (queries + 2 * keys) * qkv_biases + self.width * self.biases
-        return _Weights(self.width * (2 * queries + 2 * keys), vectors)
+    @property
+    def rotates(self) -> bool:
+        """Whether queries and keys are rotated by position."""
+        rotary = not self.learned_positions if self.rotary_positions is None else self.rotary_positions
+        return rotary and self.mixer == ATTENTION
 
-    def _latent_attention(self, kv_rank: int, rope_width: int) -> _Weights:
-        """Weights of multi-head latent attention: DeepSeek-V2 (arXiv:2405.04434), section 2.1 and appendix C."""
-        key_width, value_width = self.attention_widths
-        queries = self.width * self.heads * key_width
-        if self.q_lora_rank is not None:
-            queries = self.q_lora_rank * (self.width + self.heads * key_width)
-        down = self.width * (kv_rank + rope_width)
-        up = kv_rank * self.heads * (key_width - rope_width + value_width)
-        output = self.heads * value_width * self.width
-        return _Weights(queries + down + up + output, self._norm((self.q_lora_rank or 0) + kv_rank))
-
-    def _feed_forward(self, inner: int) -> _Weights:
+    def _feed_forward(self, inner: int) -> Weights:
         """Weights of one feed-forward network, or one expert, of inner size `inner`."""
         projections = 2 if self.ffn_gated else 1
-        return _Weights(
+        return Weights(
             matrices=(projections + 1) * self.width * inner,
             vectors=(projections * inner + self.width) * self.biases,
         )
 
-    def _body(self, experts: int) -> _Weights:
+    def _body(self, experts: int) -> Weights:
         """Weights of all blocks and the last norm, with `experts` routed experts counted per expert layer."""
-        attention, dense = self._attention(), self._feed_forward(self.ffn_width)
+        mixer, dense = self.mixer.weights(self), self._feed_forward(self.ffn_width)
         expert = self._feed_forward(self.expert_ffn_width or self.ffn_width)
         dense_layers, copies = self.layers - self.moe_layers, self.moe_layers * (experts + self.shared_experts)
         router = self.width * (self.num_experts or 0)
         convolution = self.short_conv * self.width  # a weight meets every token once, as in a matrix
         matrices = (
-            self.layers * (attention.matrices + convolution) + dense_layers * dense.matrices + copies * expert.matrices
+            self.layers * (mixer.matrices + convolution) + dense_layers * dense.matrices + copies * expert.matrices
         )
-        vectors = self.layers * attention.vectors + dense_layers * dense.vectors + copies * expert.vectors
-        norms = (2 * self.layers + 1) * self._norm(self.width)
-        return _Weights(matrices + self.moe_layers * router, vectors + norms)
+        vectors = self.layers * mixer.vectors + dense_layers * dense.vectors + copies * expert.vectors
+        norms = (2 * self.layers + 1) * norm_size(self.norm, self.width)
+        return Weights(matrices + self.moe_layers * router, vectors + norms)

@@ -39,6 +39,7 @@ class _Evaluation(Frozen):
     train_tokens: dict[Label, int]
     unique_tokens: dict[Label, int]
     scored_tokens: int = Field(default=0, ge=0)
+    diagnostics: dict[Label, Real] = Field(default={})
 
 
 class _Result(Frozen):
@@ -123,4 +124,12 @@ def _evaluation(found: _Evaluation) -> Validation:
         domain: DomainLoss(loss.mean_nats, math.inf if loss.standard_error_nats is None else loss.standard_error_nats)
         for domain, loss in found.losses.items()
     }
-    return Validation(found.step, found.tokens, losses, found.train_tokens, found.unique_tokens, found.scored_tokens)
+    return Validation(
+        found.step,
+        found.tokens,
+        losses,
+        found.train_tokens,
+        found.unique_tokens,
+        found.scored_tokens,
+        found.diagnostics,
+    )

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from ...core.errors import ConfigError
 from ...core.model.architecture import Architecture
+from ...core.model.mixers.members.attention import ATTENTION
+from ...core.model.mixers.mixer import Mixer
 from ...core.reading.fields import FieldError
 from ...core.units import format_count
 from .space import ProxySpace
@@ -32,6 +35,10 @@ class ModelFamily:
     ffn_ratio: float
     short_conv: int
     tied_embeddings: bool
+    mixer: Mixer = ATTENTION
+    num_experts: int | None = None
+    experts_per_token: int | None = None
+    positions: Literal["rotary", "learned", "none"] | None = None
 
     @classmethod
     def of(cls, space: ProxySpace, vocab_size: int) -> ModelFamily:
@@ -44,6 +51,10 @@ class ModelFamily:
             ffn_ratio=space.ffn_ratio,
             short_conv=space.short_conv,
             tied_embeddings=space.tied_embeddings,
+            mixer=space.mixer,
+            num_experts=space.num_experts,
+            experts_per_token=space.experts_per_token,
+            positions=space.positions,
         )
 
     def of_width(self, width: int) -> Architecture:
@@ -58,12 +69,17 @@ class ModelFamily:
         return Architecture(
             layers=self.depth,
             width=width,
-            heads=self._heads(width),
+            mixer=self.mixer,
+            heads=self._heads(width) if self.mixer.has_heads else 1,
             ffn_width=_STEP * max(1, math.floor(self.ffn_ratio * width / _STEP + 0.5)),
             vocab_size=self.vocab_size,
             context_length=self.context_length,
             short_conv=self.short_conv,
             tied_embeddings=self.tied_embeddings,
+            num_experts=self.num_experts,
+            experts_per_token=self.experts_per_token,
+            learned_positions=self.positions == "learned",
+            rotary_positions=None if self.positions in (None, "learned") else self.positions == "rotary",
         )
 
     def of_size(self, params: float) -> Architecture:

@@ -20,10 +20,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, StrictBool, model_validator
 
+from ...core.model.mixers.members.attention import ATTENTION
+from ...core.model.mixers.reading import OneMixer
 from ...core.reading.config_reader import ConfigFile, plain_schema
 from ...core.reading.fields import Duration, FieldError, Label, PositiveReal, Whole, whole_schema
 from ...core.units import shown
@@ -59,7 +61,17 @@ class ProxySpace(ConfigFile):
         description="Wall clock of the whole campaign, all workers together, such as 8min (default: none).",
     )
     seed: _Seed = Field(default=0, description="First of the runs' seeds, and seed of the design itself.")
-    model: Label = Field(default="transformer", description="Kind of model, by its name in proxies/models.")
+    mixer: OneMixer = Field(
+        default=ATTENTION,
+        exclude_if=lambda mixer: mixer == ATTENTION,  # designs that were made before this key stay as they are
+        description="What lets tokens see one another: attention, or another mixer by its name, "
+        "or {name: {setting: value}}.",
+    )
+    model: Label = Field(
+        default="transformer",
+        description="Kind of model, by its name in proxies/models (default: transformer for attention, else the "
+        "mixer's name).",
+    )
     context_length: Annotated[Whole, Field(ge=8, le=65_536), whole_schema(8, 65_536)] = Field(
         default=128, description="Tokens per training sequence."
     )
@@ -73,7 +85,24 @@ class ProxySpace(ConfigFile):
         default=2.5, description="Inner size of the gated feed-forward network over width; rounded to a multiple of 8."
     )
     short_conv: Annotated[Whole, Field(ge=0, le=64), whole_schema(0, 64)] = Field(
-        default=4, description="Taps of the causal convolution before attention; 0: none."
+        default=4,
+        description="Taps of the causal convolution before the mixer; 0: none (default: 4 before attention, else 0).",
+    )
+    num_experts: Annotated[Whole, Field(ge=1, le=1_000), whole_schema(1, 1_000)] | None = Field(
+        default=None,
+        exclude_if=lambda experts: experts is None,
+        description="Routed experts in every layer, each as wide as the feed-forward network (default: none, dense).",
+    )
+    experts_per_token: Annotated[Whole, Field(ge=1, le=1_000), whole_schema(1, 1_000)] | None = Field(
+        default=None,
+        exclude_if=lambda experts: experts is None,
+        description="Routed experts that a token visits.",
+    )
+    positions: Literal["rotary", "learned", "none"] | None = Field(
+        default=None,
+        exclude_if=lambda positions: positions is None,
+        description="How the model knows places: rotary (attention only), learned, or none but what its mixer knows "
+        "(default: rotary for attention, else none).",
     )
     tied_embeddings: StrictBool = Field(default=False, description="The output head is the token embedding table.")
     sizes: Counts | None = Field(
@@ -163,6 +192,7 @@ class ProxySpace(ConfigFile):
             return data
         if "generations" in data and "generations" not in cls.model_fields:
             raise FieldError("generations", "goes with `simulate proxies generations`; expected it left out")
+        data = cls._of_mixer(data)
         kept = {key: value for key, value in data.items() if value is not None or key not in ("recipe", "engine", "lr")}
         recipe, lr = kept.get("recipe", {}), lowest_lr(kept.get("lr", _DEFAULT_LR))
         if not isinstance(recipe, dict):
@@ -170,6 +200,15 @@ class ProxySpace(ConfigFile):
         if "lr" in recipe:
             raise FieldError("recipe.lr", f"got {shown(recipe['lr'])}; expected it as lr of the space itself")
         return {**kept, "recipe": recipe if lr is None else {**recipe, "lr": lr}}
+
+    @classmethod
+    def _of_mixer(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """The defaults that follow from the mixer; an unknown one is reported by its own field."""
+        mixer = data.get("mixer", ATTENTION)
+        if mixer in (None, ATTENTION, ATTENTION.name):
+            return data
+        name = next(iter(mixer), None) if isinstance(mixer, dict) else getattr(mixer, "name", mixer)
+        return {"model": name, "short_conv": 0, **data}
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -49,14 +49,15 @@ class WeightLayout:
             generator = torch.Generator().manual_seed(seed)
             for weight, part in zip(self.weights, flat[copy].split(self.sizes), strict=True):
                 drawn = torch.randn(weight.size, generator=generator)
-                part[: weight.size] = weight.start + weight.deviation * drawn
+                start = weight.start.flatten() if isinstance(weight.start, Tensor) else weight.start
+                part[: weight.size] = start + weight.deviation * drawn
         return flat
 
     def learning_rate_scales(self) -> Tensor:
         """Return what multiplies the learning rate of each number, (P,)."""
         parts = []
         for weight, size in zip(self.weights, self.sizes, strict=True):
-            scale = self._model.learning_rate_scale(weight.role)
+            scale = self._model.learning_rate_scale(weight)
             parts.append(torch.full((size,), scale))
         return torch.cat(parts)
 

@@ -54,6 +54,10 @@ class Computation(ABC):
     def losses(self, tokens_KBT: Tensor) -> Tensor:
         """Return the mean loss of each sequence in nats per token, (K, B) fp32, with the weights that are loaded."""
 
+    def diagnostics(self, tokens_KBT: Tensor) -> dict[str, Tensor]:
+        """Return what else a validation notes of each copy, by name, (K,) each, with the weights that are loaded."""
+        return {}
+
     @abstractmethod
     def advance(self, tokens_KBT: Tensor, step: int) -> Tensor:
         """Take the step of this number from the weights that are loaded, and load what comes out.

@@ -176,6 +176,7 @@ class TrainingGroup:
         """Validate the averaged weights of every copy on every domain."""
         self.computation.load(self.state.average)
         measured = {domain: self._validate(rows_NT) for domain, rows_NT in self._validation.items()}
+        noted = self._diagnostics()
         self.computation.load(self.state.master)
         for copy, run in enumerate(self.runs):
             losses = {}
@@ -192,6 +193,7 @@ class TrainingGroup:
                 losses=losses,
                 train_tokens={domain: int(used.tokens) for domain, used in use.items()},
                 unique_tokens={domain: int(used.unique_tokens) for domain, used in use.items()},
+                diagnostics={name: float(values_K[copy]) for name, values_K in noted.items()},
             )
             self.evaluations[copy].append(evaluation if self.subsets is None else self._as_drawn(copy, evaluation))
 
@@ -206,6 +208,16 @@ class TrainingGroup:
                 unique_tokens[domain] = windows * length
         scored_tokens = self.subsets.scored(copy, self.step) * length
         return replace(evaluation, unique_tokens=unique_tokens, scored_tokens=scored_tokens)
+
+    def _diagnostics(self) -> dict[str, np.ndarray]:
+        """What else the model notes of each copy, (K,) each, on a batch of every domain: the mean over them."""
+        found: dict[str, list[np.ndarray]] = {}
+        for rows_NT in self._validation.values():
+            rows_BT = torch.from_numpy(np.resize(rows_NT, (self.runs[0].batch_sequences, rows_NT.shape[1])))
+            noted = self.computation.diagnostics(rows_BT.to(self.hardware.device).repeat(len(self.runs), 1, 1))
+            for name, values_K in noted.items():
+                found.setdefault(name, []).append(values_K.detach().double().cpu().numpy())
+        return {name: np.mean(values, axis=0) for name, values in found.items()}
 
     def _losses_now(self, tokens_KBT: np.ndarray) -> np.ndarray:
         """The mean loss of each sequence with the weights of now, not averaged ones: (K, B)."""

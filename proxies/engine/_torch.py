@@ -54,10 +54,11 @@ class TorchComputation(Computation):
 
     @override
     def losses(self, tokens_KBT: Tensor) -> Tensor:
-        return self._losses(self._weights_KP, tokens_KBT)
+        return self.model.losses(self.layout.split(self._weights_KP), tokens_KBT)
 
-    def _losses(self, weights_KP: Tensor, tokens_KBT: Tensor) -> Tensor:
-        return self.model.losses(self.layout.split(weights_KP), tokens_KBT)
+    @override
+    def diagnostics(self, tokens_KBT: Tensor) -> dict[str, Tensor]:
+        return self.model.diagnostics(self.layout.split(self._weights_KP), tokens_KBT)
 
     @override
     def advance(self, tokens_KBT: Tensor, step: int) -> Tensor:
@@ -73,8 +74,10 @@ class TorchComputation(Computation):
         # A new leaf in each step: its gradient belongs to the stream it was made on, which is that of a recording.
         weights_KP = self._weights_KP.detach().requires_grad_()
         # Copies share no weights, so the gradient of the summed losses is each copy's own.
-        losses_K = self._losses(weights_KP, tokens_KBT).mean(1)
-        (gradient_KP,) = torch.autograd.grad(losses_K.sum(), weights_KP)
+        losses_KB, added_K = self.model.training_losses(self.layout.split(weights_KP), tokens_KBT)
+        losses_K = losses_KB.mean(1)
+        trained_K = losses_K if added_K is None else losses_K + added_K
+        (gradient_KP,) = torch.autograd.grad(trained_K.sum(), weights_KP)
         with torch.no_grad():
             self._losses_K.copy_(losses_K)
             self._update(self.state, gradient_KP.float(), sizes, self._scales_P, self._decays_P, number)

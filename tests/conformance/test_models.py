@@ -96,7 +96,7 @@ class Loud(Transformer):
 class Unscaled(Transformer):
     """One learning rate at every width."""
 
-    def learning_rate_scale(self, role):
+    def learning_rate_scale(self, weight):
         return 1.0
 
 
@@ -105,7 +105,7 @@ class Forgetful(Transformer):
 
     def step(self, weights, state, tokens):
         found = super().step(weights, state, tokens)
-        state.values[0][:, 0] = 0
+        state.mixers[0].values[:, 0] = 0
         return found
 
 
@@ -159,12 +159,12 @@ MLA = {"kv_lora_rank": 8, "qk_rope_width": 8, "qk_nope_width": 8, "v_head_width"
         ({"norm": "none"}, "norm"),
         ({"biases": True}, "biases"),
         ({"qkv_biases": True}, "qkv_biases"),
-        ({"learned_positions": True}, "learned_positions"),
+        ({"mixer": "attention", "num_experts": 2, "experts_per_token": 1}, "num_experts"),
         (MOE, "num_experts"),
         (MLA, "kv_lora_rank"),
         ({"width": 30, "heads": 2}, "heads"),
         ({"head_width": 15}, "head_width|heads"),
-        ({"family": "gpt"}, "norm|biases|learned_positions"),
+        ({"family": "gpt"}, "norm|biases"),
     ],
 )
 def test_the_transformer_refuses_shapes_that_it_cannot_express(more, field):

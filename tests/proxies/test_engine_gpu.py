@@ -11,7 +11,7 @@ from foretrain.proxies.engine._cuda_graph import StepGraph
 from foretrain.proxies.engine._group import TrainingGroup
 from foretrain.proxies.engine._hardware import resolve
 from foretrain.proxies.engine._memory import is_out_of_memory
-from foretrain.proxies.models.transformer import _embed, _matmul, _one_hot
+from foretrain.proxies.models._layered import _one_hot, embed, matmul
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -88,10 +88,10 @@ def test_tokens_of_a_product_are_those_of_a_lookup_and_bf16_sums_their_gradient_
     table = torch.randn(2, 50, 8, generator=generator)
     tokens = torch.randint(0, 3, (2, 4, 500), generator=generator)  # few, so that each is met often
     pull = torch.rand(2, 4, 500, 8, generator=generator)
-    (exact,) = torch.autograd.grad(_embed(table.requires_grad_(), tokens), table, pull)
+    (exact,) = torch.autograd.grad(embed(table.requires_grad_(), tokens), table, pull)
     narrow = table.detach().bfloat16().requires_grad_()
-    for embed in (_embed, lambda table, tokens: _matmul(_one_hot(tokens, 50).to(table.dtype), table)):
-        rows = embed(narrow, tokens)
+    for rows_of in (embed, lambda table, tokens: matmul(_one_hot(tokens, 50).to(table.dtype), table)):
+        rows = rows_of(narrow, tokens)
         assert torch.equal(rows, narrow[torch.arange(2)[:, None, None], tokens])
         (gradient,) = torch.autograd.grad(rows, narrow, pull.bfloat16())
         torch.testing.assert_close(gradient.float(), exact, rtol=0.01, atol=0)

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from ....core.model.architecture import Architecture
-from ...models.transformer import NORM_EPSILON, rotation
+from ...models._layered import NORM_EPSILON
+from ...models.transformer import rotation
 from .calls import Call, Kernels, product
 
 __all__ = ["TransformerPasses"]

@@ -18,7 +18,7 @@ from scipy.stats import chisquare
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-SHAPE = shape_of("convolution", vocab_size=17, kv_heads=1)
+SHAPE = shape_of("convolution", vocab_size=17, kv_heads=1, context_length=12)
 MODEL = Transformer(SHAPE)
 PLAIN = SamplingSettings()
 GREEDY = SamplingSettings(temperature=0)

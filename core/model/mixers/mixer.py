@@ -1,0 +1,129 @@
+"""What a token mixer is to counts: its own settings, the weights of one layer, their FLOPs, what generating keeps.
+
+How it computes is in the file of `proxies/models` with the same name; conformance holds the two against each other.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar, NamedTuple, Protocol
+
+from ...reading.fields import FieldError, Frozen
+
+__all__ = ["Kept", "Mixer", "MixerFlops", "Shape", "Weights", "fits_context", "norm_size"]
+
+
+class Shape(Protocol):
+    """What mixers read of the shape that they are in (`Architecture`)."""
+
+    # ruff: disable[D102]
+
+    @property
+    def layers(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def heads(self) -> int: ...
+    @property
+    def kv_heads(self) -> int | None: ...
+    @property
+    def head_width(self) -> int | None: ...
+    @property
+    def context_length(self) -> int: ...
+    @property
+    def norm(self) -> str: ...
+    @property
+    def biases(self) -> bool: ...
+    @property
+    def qkv_biases(self) -> bool | None: ...
+    @property
+    def q_lora_rank(self) -> int | None: ...
+    @property
+    def kv_lora_rank(self) -> int | None: ...
+    @property
+    def qk_rope_width(self) -> int | None: ...
+    @property
+    def qk_nope_width(self) -> int | None: ...
+    @property
+    def v_head_width(self) -> int | None: ...
+
+    # ruff: enable[D102]
+
+
+class Weights(NamedTuple):
+    """Parameters in matrices and in vectors: biases, norms, and what else weight decay leaves alone."""
+
+    matrices: int
+    vectors: int
+
+
+class MixerFlops(NamedTuple):
+    """FLOPs of one layer's mixer for one token of a forward pass, averaged over a sequence of the context's length.
+
+    `products` are of matrix products, less what a causal mask leaves out; `other` of the rest that counts, such as
+    Fourier transforms and convolutions by taps; `masked` is what an implementation that computes whole squares does
+    beyond `products`, and isn't part of the total.
+    """
+
+    products: float
+    other: float = 0.0
+    masked: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """What the mixer costs."""
+        return self.products + self.other
+
+
+class Kept(NamedTuple):
+    """Numbers that one layer keeps of a sequence to generate its next token: for each token so far, and in any case."""
+
+    per_token: float = 0.0
+    fixed: float = 0.0
+
+    def of(self, tokens: float) -> float:
+        """Numbers that are kept of this many tokens."""
+        return self.fixed + self.per_token * tokens
+
+
+class Mixer(Frozen):
+    """A token mixer with its settings. A member of the registry is a subclass in a file of its own.
+
+    A configuration states it as `mixer: hyena`, or with settings as `mixer: {hyena: {filter_width: 32}}`.
+    """
+
+    name: ClassVar[str] = ""
+    has_heads: ClassVar[bool] = False
+    """Whether the shape's `heads` say something of it; else they are 1."""
+    any_context: ClassVar[bool] = True
+    """Whether a model takes sequences longer than those that it was trained on."""
+
+    def check(self, shape: Shape) -> None:
+        """Raise FieldError, with a key of the architecture, if the mixer can't be in this shape. Default: any."""
+
+    def reach(self, shape: Shape) -> int | None:
+        """How many places a layer sees, its own included; None (the default) where it sees all that came before."""
+        return None
+
+    @abstractmethod
+    def weights(self, shape: Shape) -> Weights:
+        """Parameters of one layer's mixer."""
+
+    @abstractmethod
+    def flops(self, shape: Shape) -> MixerFlops:
+        """FLOPs of one layer's mixer for one token, forward."""
+
+    @abstractmethod
+    def kept(self, shape: Shape) -> Kept:
+        """What one layer keeps of a sequence to generate with."""
+
+
+def fits_context(key: str, taps: int, shape: Shape) -> None:
+    """Raise FieldError at `mixer` for a kernel, stated as the mixer's field `key`, that is longer than the context."""
+    if taps > shape.context_length:
+        raise FieldError("mixer", f"{key}: got {taps}; expected at most context_length {shape.context_length}")
+
+
+def norm_size(norm: str, width: int) -> int:
+    """Parameters of one norm over `width` numbers."""
+    return width * {"rms": 1, "layer": 2, "none": 0}[norm]
