@@ -208,7 +208,8 @@ def matrix_products_cost_what_the_shape_says(name: str, shape: str) -> None:
     counted = counter.get_total_flops() / tokens[..., :-1].numel()
     mixer = sizes.mixer.flops(sizes)
     convolution = 2 * sizes.layers * sizes.short_conv * sizes.width
-    expected = sizes.forward_flops_per_token() + sizes.layers * (mixer.masked - mixer.other) - convolution
+    uncounted = mixer.masked + mixer.shared / tokens.shape[1] - mixer.other
+    expected = sizes.forward_flops_per_token() + sizes.layers * uncounted - convolution
     assert math.isclose(counted, expected, rel_tol=1e-9), f"counted {counted} FLOPs a token; expected {expected}"
 
 

@@ -62,12 +62,14 @@ class MixerFlops(NamedTuple):
 
     `products` are of matrix products, less what a causal mask leaves out; `other` of the rest that counts, such as
     Fourier transforms and convolutions by taps; `masked` is what an implementation that computes whole squares does
-    beyond `products`, and isn't part of the total.
+    beyond `products`, and isn't part of the total; nor is `shared`, matrix products for each place of a sequence that
+    a whole batch shares, such as those that make the filters of long convolutions: of a batch, next to nothing.
     """
 
     products: float
     other: float = 0.0
     masked: float = 0.0
+    shared: float = 0.0
 
     @property
     def total(self) -> float:
