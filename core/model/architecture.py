@@ -227,6 +227,10 @@ class Architecture(Frozen):
             key = f"mixer.{self.mixer.name}.{error.key}" if of_mixer else error.key
             raise FieldError(key, error.message) from None
 
+    def as_transformer(self) -> Architecture:
+        """The same shape with attention for its mixer; how many heads changes neither parameters nor FLOPs."""
+        return self.model_copy(update={"mixer": ATTENTION, "heads": 1})
+
     @property
     def moe_layers(self) -> int:
         """Number of mixture-of-experts layers; 0 for a dense model."""
