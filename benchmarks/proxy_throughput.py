@@ -31,7 +31,7 @@ from foretrain.core.units import format_count, parse_count
 from foretrain.datasets.corpus.corpus import Corpus
 from foretrain.datasets.tokens.prepare import prepare
 from foretrain.datasets.tokens.store import TokenStore
-from foretrain.proxies.design.sizes import ModelFamily
+from foretrain.proxies.design.family import ModelFamily
 from foretrain.proxies.engine import train_group
 from foretrain.proxies.engine._group import TrainingGroup
 from foretrain.proxies.engine._hardware import resolve

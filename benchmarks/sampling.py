@@ -18,7 +18,7 @@ import torch
 from foretrain.core.model.architecture import Architecture
 from foretrain.core.processors import one_torch_thread
 from foretrain.datasets.watermark.green import Watermark
-from foretrain.proxies.design.sizes import ModelFamily
+from foretrain.proxies.design.family import ModelFamily
 from foretrain.proxies.engine import measure_training
 from foretrain.proxies.engine._buffers import WeightLayout
 from foretrain.proxies.models import ProxyModel

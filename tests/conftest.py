@@ -17,6 +17,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from foretrain.core.model.mixers import registry
+from foretrain.core.model.mixers.mixer import Kept, Mixer, MixerFlops, Weights, fits_context
+from foretrain.core.reading.fields import FieldError
 from foretrain.core.registry import NO_PLUGINS
 
 # what other packages of this installation add must not decide what these tests see, nor in processes that they start
@@ -362,3 +365,42 @@ def call(call_in, tmp_path, monkeypatch) -> Callable[..., SimpleNamespace]:
     """`call(*arguments)`: the same in this test's own folder, where the test is too."""
     monkeypatch.chdir(tmp_path)
     return partial(call_in, tmp_path)
+
+
+class Boxes(Mixer):
+    """A mixer without heads that adds up `taps` places, in groups of channels."""
+
+    taps: int = 4
+    groups: int = 2
+
+    def check(self, shape):
+        fits_context("taps", self.taps, shape)
+        if shape.width % self.groups:
+            raise FieldError("groups", f"got {self.groups}; expected a divisor of width {shape.width}")
+
+    def weights(self, shape):
+        return Weights(self.taps * self.groups, 0)
+
+    def flops(self, shape):
+        return MixerFlops(products=0.0, other=2.0 * self.taps * shape.width)
+
+    def kept(self, shape):
+        return Kept(fixed=self.taps * shape.width)
+
+
+class Places(Boxes):
+    """A mixer that has weights for every place, and heads."""
+
+    has_heads = True
+    any_context = False
+
+
+@pytest.fixture
+def toy_mixers() -> Iterator[None]:
+    """Two more token mixers, `boxes` and `places`."""
+    toys = {"boxes": Boxes, "places": Places}
+    for name, mixer in toys.items():
+        registry.register_mixer(name)(mixer)
+    yield
+    for name in toys:
+        registry._MIXERS.remove(name)

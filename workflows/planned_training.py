@@ -23,7 +23,6 @@ from ..core.reading.config_messages import Origins
 from ..core.reading.config_reader import validated
 from ..core.units import format_count, format_duration, shown
 from ..proxies.design.mixes import DomainFacts, check_epochs, domain_facts, named_mixes
-from ..proxies.design.sizes import ModelFamily
 from ..proxies.runs import ProxyRun, Recipe
 
 if TYPE_CHECKING:
@@ -189,7 +188,7 @@ def _shape(project: Project, plan: RunConfig, vocab_size: int) -> tuple[Architec
         return plan.model.architecture, []
     if plan.model.num_experts is not None:
         raise ConfigError(f"model.num_experts: got {plan.model.num_experts}; expected a dense model, as proxies are")
-    shape = ModelFamily.of(project.space, vocab_size).of_size(plan.model.params_total)
+    shape = project.space.family(vocab_size).of_size(plan.model.params_total)
     size = f"{shape.layers} layers of width {shape.width}, {format_count(shape.params_total)} parameters"
     return shape, [f"the plan states no shape: that of the project's models was taken, {size}"]
 

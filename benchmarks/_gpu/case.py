@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from foretrain.core.model.architecture import Architecture
-from foretrain.proxies.design.sizes import ModelFamily
+from foretrain.proxies.design.family import ModelFamily
 from foretrain.proxies.runs import ProxyRun, Recipe
 
 __all__ = ["LADDER", "SPEED", "TINY_LADDER", "TINY_SPEED", "Case", "Ladder"]

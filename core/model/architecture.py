@@ -13,7 +13,7 @@ from pydantic import Field, StrictBool, model_validator
 from ..reading.fields import FieldError, Frozen, Whole, whole_schema
 from .mixers.members.attention import ATTENTION, attention_matrices, attention_widths
 from .mixers.mixer import Weights, norm_size
-from .mixers.reading import OneMixer
+from .mixers.reading import OneMixer, named_mixer, setting_of_mixers
 
 __all__ = ["Architecture", "ParameterCounts"]
 
@@ -43,6 +43,13 @@ _FAMILY_DEFAULTS: dict[str, dict[str, Any]] = {
 }
 _ATTENTION_FIELDS = ("kv_heads", "head_width", "qkv_biases", "q_lora_rank")
 _MLA_FIELDS = ("kv_lora_rank", "qk_rope_width", "qk_nope_width", "v_head_width")
+_ATTENDS = {
+    "anyOf": [
+        {"not": {"required": ["mixer"]}},
+        {"properties": {"mixer": {"anyOf": [{"const": "attention"}, {"type": "object", "required": ["attention"]}]}}},
+    ]
+}
+"""The JSON Schema of shapes whose mixer is attention, which can't do without `heads`."""
 
 
 class ParameterCounts(NamedTuple):
@@ -71,7 +78,7 @@ class Architecture(Frozen):
     )
     layers: _Small = Field(description="Number of blocks.")
     width: _Size = Field(description="Size of the residual stream (d_model).")
-    heads: _Small = Field(description="Number of query heads (mixers that have no heads: 1, may be left out).")
+    heads: _Small = Field(description="Number of query heads; left out with a mixer that has none.")
     ffn_width: _Size = Field(description="Inner size of the dense feed-forward network.")
     vocab_size: _Size = Field(description="Rows of the token embedding table, padding included.")
     context_length: _Length = Field(description="Tokens per training sequence.")
@@ -124,9 +131,22 @@ class Architecture(Frozen):
         family = data.get("family", "llama")
         # An unknown family, or mixer, is reported by the field itself.
         defaults = _FAMILY_DEFAULTS.get(family, {}) if isinstance(family, str) else {}
-        if data.get("mixer", "attention") not in ("attention", ATTENTION):
+        if named_mixer(data.get("mixer", ATTENTION)) != ATTENTION.name:
             defaults = {"heads": 1, **defaults}
         return {**defaults, **data}
+
+    @classmethod
+    def unknown_key(cls, key: str) -> str | None:
+        """What to tell the author of a key that is none, beside what is most like it."""
+        return setting_of_mixers(key)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
+        """Heads are required with attention only."""
+        found = handler.resolve_ref_schema(handler(schema))
+        found["required"].remove("heads")
+        found |= {"if": _ATTENDS, "then": {"required": ["heads"]}}
+        return found
 
     @model_validator(mode="after")
     def _check_mixer(self) -> Self:
@@ -134,10 +154,13 @@ class Architecture(Frozen):
             for key in (*_ATTENTION_FIELDS, *_MLA_FIELDS, "rotary_positions"):
                 if getattr(self, key) is not None:
                     got = f"got {getattr(self, key)} with mixer {self.mixer.name}"
-                    raise FieldError(key, f"{got}; attention alone has it")
+                    raise FieldError(key, f"{got}; attention alone has it: expected it left out, or mixer attention")
             if self.heads != 1 and not self.mixer.has_heads:
-                raise FieldError("heads", f"got {self.heads}; mixer {self.mixer.name} has none: leave it out")
-        self.mixer.check(self)
+                raise FieldError("heads", f"got {self.heads}; mixer {self.mixer.name} has none: expected it left out")
+        if self.short_conv > self.context_length:
+            expected = f"expected at most context_length {self.context_length}"
+            raise FieldError("short_conv", f"got {self.short_conv}; {expected}")
+        self.mixer_fits(self.context_length)
         return self
 
     @model_validator(mode="after")
@@ -168,8 +191,9 @@ class Architecture(Frozen):
     @model_validator(mode="after")
     def _check_experts(self) -> Self:
         if (self.num_experts is None) != (self.experts_per_token is None):
-            missing = "num_experts" if self.num_experts is None else "experts_per_token"
-            raise FieldError(missing, "is missing; num_experts and experts_per_token come together")
+            keys = ("num_experts", "experts_per_token")
+            stated, missing = keys if self.experts_per_token is None else reversed(keys)
+            raise FieldError(stated, f"got {getattr(self, stated)} without {missing}; expected both or neither")
         if self.num_experts is None or self.experts_per_token is None:
             for key in ("shared_experts", "expert_ffn_width", "dense_layers", "moe_every"):
                 if getattr(self, key) != type(self).model_fields[key].default:
@@ -181,6 +205,27 @@ class Architecture(Frozen):
         if self.moe_layers == 0:
             raise FieldError("dense_layers", f"got {self.dense_layers}; leaves no mixture-of-experts layer")
         return self
+
+    def mixer_fits(self, context_length: int) -> None:
+        """Raise FieldError, with the key that is wrong, where the mixer can't be trained on sequences of this length.
+
+        Those of a later stage of a run may be longer or shorter than the shape's own.
+        """
+        shape = self
+        if context_length != self.context_length:
+            if not self.mixer.any_context:
+                raise FieldError(
+                    "context_length",
+                    f"got {context_length}; mixer {self.mixer.name} has weights for {self.context_length} places and "
+                    f"takes no other context: expected {self.context_length}",
+                )
+            shape = self.model_copy(update={"context_length": context_length})
+        try:
+            self.mixer.check(shape)
+        except FieldError as error:
+            of_mixer = error.key in type(self.mixer).model_fields
+            key = f"mixer.{self.mixer.name}.{error.key}" if of_mixer else error.key
+            raise FieldError(key, error.message) from None
 
     @property
     def moe_layers(self) -> int:

@@ -126,6 +126,11 @@ def suggestion(root: type[BaseModel], path: tuple[str, ...]) -> str:
     *parents, key = path
     siblings = known_keys(root, tuple(parents)) or []
     prefix = "".join(f"{parent}." for parent in parents)
+    section = _section_at(root, tuple(parents))
+    if (known := getattr(section, "unknown_key", None)) is not None and (hint := known(key)) is not None:
+        return hint
+    if not siblings:
+        return "expected none here"
     close = [_SAME[key]] if _SAME.get(key) in siblings else nearest(key, siblings)
     # A right key in the wrong section is as common as a misspelt one.
     elsewhere = [known for known in _all_paths(root) if known.split(".")[-1] == key]

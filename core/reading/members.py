@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from ..errors import ConfigError
 from ..units import shown
 from .config_messages import first_problem
-from .fields import Frozen
+from .fields import FieldError, Frozen
+from .suggest import did_you_mean, nearest
 
 __all__ = ["member_schema", "read_member"]
 
@@ -36,15 +37,31 @@ def read_member(kind: type[M], known: Callable[[], Mapping[str, type[M]]], noun:
             value = {value: None}
         members = known()
         if not isinstance(value, Mapping) or len(value) != 1:
-            raise ConfigError(f"got {shown(value)}; expected the name of one {noun}, or one name and its settings")
+            listed = ", ".join(sorted(members))
+            raise ConfigError(
+                f"got {shown(value)}; expected the name of one {noun}, or one name and its settings; known are {listed}"
+            )
         ((name, settings),) = value.items()
         if name not in members:
-            raise ConfigError(
-                f"got {shown(name)}; no such {noun} is installed; expected one of {', '.join(sorted(members))}"
-            )
+            meant = did_you_mean(nearest(name, members)) if isinstance(name, str) else ""
+            listed = ", ".join(sorted(members))
+            raise ConfigError(f"got {shown(name)}; no such {noun} is installed; {meant}expected one of {listed}")
         try:
             return members[name].model_validate({} if settings is None else settings)
         except ValidationError as error:
-            raise first_problem(error, members[name], str(name)) from None
+            problem = first_problem(error, members[name], str(name))
+            raise FieldError(problem.key, problem.message + _whose(problem, members, noun)) from None
 
     return read
+
+
+def _whose(problem: FieldError, members: Mapping[str, type[M]], noun: str) -> str:
+    """Which members have the key that one of them doesn't know; nothing for any other problem."""
+    name, _, key = problem.key.partition(".")
+    having = [other for other, cls in members.items() if other != name and key in cls.model_fields]
+    known = key in members[name].model_fields
+    return (
+        f" ({noun} {' and '.join(sorted(having))} {'has' if len(having) == 1 else 'have'} it)"
+        if having and not known
+        else ""
+    )

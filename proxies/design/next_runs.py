@@ -21,7 +21,7 @@ from ..runs import ProxyRun
 from .design_parts import Variant, make_run
 from .learning_rate import LearningRateChoice
 from .mixes import DomainFacts, named_mixes, sample_mixes, share_caps
-from .sizes import ModelFamily, shapes
+from .sizes import shapes
 from .space import ProxySpace
 
 __all__ = ["candidate_runs"]
@@ -103,7 +103,7 @@ def _mix_tokens(space: ProxySpace) -> float:
 
 def _sizes(space: ProxySpace, vocab_size: int) -> list[Architecture]:
     """The space's models, one between each two, and half-doublings beyond the largest; each width once, ascending."""
-    family, own = ModelFamily.of(space, vocab_size), [*shapes(space, vocab_size).values()]
+    family, own = space.family(vocab_size), [*shapes(space, vocab_size).values()]
     wanted = [math.sqrt(a.params_total * b.params_total) for a, b in pairwise(own)]
     steps = range(1, _DOUBLINGS * _STEPS_PER_DOUBLING + 1)
     wanted += [own[-1].params_total * 2.0 ** (step / _STEPS_PER_DOUBLING) for step in steps]

@@ -2,125 +2,29 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Literal
-
 from ...core.errors import ConfigError
 from ...core.model.architecture import Architecture
-from ...core.model.mixers.members.attention import ATTENTION
-from ...core.model.mixers.mixer import Mixer
 from ...core.reading.fields import FieldError
 from ...core.units import format_count
 from .space import ProxySpace
 
-__all__ = ["ModelFamily", "shapes"]
-
-_STEP = 8
-"""Widths are multiples of this: what vector units and tensor cores work on."""
-
-_WIDEST = 65_536
-_SMALLEST_EXCESS = 1.25
-"""A size is refused where even the narrowest model has this many times the parameters asked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFamily:
-    """What the models of a ladder have in common; the fields are those of `ProxySpace` with the same names."""
-
-    vocab_size: int
-    context_length: int
-    depth: int
-    head_width: int
-    ffn_ratio: float
-    short_conv: int
-    tied_embeddings: bool
-    mixer: Mixer = ATTENTION
-    num_experts: int | None = None
-    experts_per_token: int | None = None
-    positions: Literal["rotary", "learned", "none"] | None = None
-
-    @classmethod
-    def of(cls, space: ProxySpace, vocab_size: int) -> ModelFamily:
-        """Return the family that a space describes, over a vocabulary of `vocab_size` tokens."""
-        return cls(
-            vocab_size=vocab_size,
-            context_length=space.context_length,
-            depth=space.depth,
-            head_width=space.head_width,
-            ffn_ratio=space.ffn_ratio,
-            short_conv=space.short_conv,
-            tied_embeddings=space.tied_embeddings,
-            mixer=space.mixer,
-            num_experts=space.num_experts,
-            experts_per_token=space.experts_per_token,
-            positions=space.positions,
-        )
-
-    def of_width(self, width: int) -> Architecture:
-        """Return the model of a width, which is a multiple of 8.
-
-        The number of heads is the divisor of the width whose heads come nearest to `head_width`, in ratio; heads
-        have an even width, as rotary positions need.
-
-        >>> ModelFamily(256, 128, 4, 32, 2.5, 0, False).of_width(96).heads
-        3
-        """
-        return Architecture(
-            layers=self.depth,
-            width=width,
-            mixer=self.mixer,
-            heads=self._heads(width) if self.mixer.has_heads else 1,
-            ffn_width=_STEP * max(1, math.floor(self.ffn_ratio * width / _STEP + 0.5)),
-            vocab_size=self.vocab_size,
-            context_length=self.context_length,
-            short_conv=self.short_conv,
-            tied_embeddings=self.tied_embeddings,
-            num_experts=self.num_experts,
-            experts_per_token=self.experts_per_token,
-            learned_positions=self.positions == "learned",
-            rotary_positions=None if self.positions in (None, "learned") else self.positions == "rotary",
-        )
-
-    def of_size(self, params: float) -> Architecture:
-        """Return the model whose parameters, embeddings included, come nearest to `params`; of two, the smaller.
-
-        Raises ConfigError where the narrowest model, of width 8, is larger by more than a quarter, and where the
-        widest one is smaller.
-        """
-        narrowest = self.of_width(_STEP)
-        if narrowest.params_total > _SMALLEST_EXCESS * params:
-            raise ConfigError(
-                f"got {format_count(params)}; the smallest model of depth {self.depth} over {self.vocab_size} tokens "
-                f"has {format_count(narrowest.params_total)} parameters: ask for more, or for a lower depth"
-            )
-        low, high = 1, _WIDEST // _STEP
-        if self.of_width(high * _STEP).params_total < params:
-            raise ConfigError(f"got {format_count(params)}; expected what a model of width {_WIDEST} has, at most")
-        # Parameters grow with the width: find the first width that reaches the target.
-        while low < high:
-            middle = (low + high) // 2
-            low, high = (low, middle) if self.of_width(middle * _STEP).params_total >= params else (middle + 1, high)
-        nearby = [self.of_width(step * _STEP) for step in (max(1, low - 1), low)]
-        return min(nearby, key=lambda shape: abs(shape.params_total - params))
-
-    def _heads(self, width: int) -> int:
-        divisors = [heads for heads in range(1, width // 2 + 1) if width % heads == 0 and width // heads % 2 == 0]
-        return min(divisors, key=lambda heads: abs(math.log(width / heads / self.head_width)))
+__all__ = ["shapes"]
 
 
 def shapes(space: ProxySpace, vocab_size: int) -> dict[float, Architecture]:
     """Return the shape of each entry of the space's `sizes` or `widths`, ascending.
 
-    Raises ConfigError, with its place in the file, for a size below what such a model can have, and for two sizes that
-    give the same model.
+    Raises ConfigError, with its place in the file, for a size below what such a model can have, for a width that the
+    mixer can't have, and for two sizes that give the same model.
     """
-    family = ModelFamily.of(space, vocab_size)
+    family = space.family(vocab_size)
     key = "sizes" if space.sizes else "widths"
     found: dict[float, Architecture] = {}
     for rung in space.rungs:
         try:
             shape = family.of_size(rung) if space.sizes else family.of_width(int(rung))
+        except FieldError as error:
+            raise space.problem(error) from None
         except ConfigError as error:
             raise space.problem(FieldError(key, str(error))) from None
         for other, same in found.items():

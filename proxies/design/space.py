@@ -25,7 +25,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, StrictBool, model_validator
 
 from ...core.model.mixers.members.attention import ATTENTION
-from ...core.model.mixers.reading import OneMixer
+from ...core.model.mixers.reading import OneMixer, named_mixer, setting_of_mixers
+from ...core.model.mixers.registry import mixers
 from ...core.reading.config_reader import ConfigFile, plain_schema
 from ...core.reading.fields import Duration, FieldError, Label, PositiveReal, Whole, whole_schema
 from ...core.units import shown
@@ -35,12 +36,15 @@ from ...datasets.selection.step import Step
 from ..runs import Recipe
 from ..settings import EngineSettings
 from ._space_parts import Counts, LearningRates, MixSpec, SampledMixes, SobolPoints, Widths, lowest_lr, read_lr
+from .family import ModelFamily
 from .selections import Selections
 
 __all__ = ["ProxySpace"]
 
 _Seed = Annotated[Whole, Field(ge=0, le=2**32 - 1), whole_schema(0, 2**32 - 1)]
 _DEFAULT_LR = Recipe().lr
+_BYTES = 256  # a vocabulary to check models with before that of the text is known
+_TRANSFORMER = "transformer"
 _HORIZON_FREE = ("constant", "inverse_sqrt")
 
 
@@ -68,7 +72,7 @@ class ProxySpace(ConfigFile):
         "or {name: {setting: value}}.",
     )
     model: Label = Field(
-        default="transformer",
+        default=_TRANSFORMER,
         description="Kind of model, by its name in proxies/models (default: transformer for attention, else the "
         "mixer's name).",
     )
@@ -152,6 +156,22 @@ class ProxySpace(ConfigFile):
         """Where the corpora file is."""
         return self.folder / self.corpora
 
+    def family(self, vocab_size: int) -> ModelFamily:
+        """The models that it describes, over a vocabulary of `vocab_size` tokens."""
+        return ModelFamily(
+            vocab_size=vocab_size,
+            context_length=self.context_length,
+            depth=self.depth,
+            head_width=self.head_width,
+            ffn_ratio=self.ffn_ratio,
+            short_conv=self.short_conv,
+            tied_embeddings=self.tied_embeddings,
+            mixer=self.mixer,
+            num_experts=self.num_experts,
+            experts_per_token=self.experts_per_token,
+            positions=self.positions,
+        )
+
     def check_corpus(self, corpus: Corpus) -> None:
         """Raise ConfigError where the ladder is to be trained on selections of a mix that has no text."""
         selections = self.named_selections()  # all of the same domains
@@ -184,6 +204,11 @@ class ProxySpace(ConfigFile):
         """
         return self.recipe.schedule in _HORIZON_FREE and self.recipe.subset is None
 
+    @classmethod
+    def unknown_key(cls, key: str) -> str | None:
+        """What to tell the author of a key that is none, beside what is most like it."""
+        return setting_of_mixers(key)
+
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, data: Any) -> Any:
@@ -204,10 +229,9 @@ class ProxySpace(ConfigFile):
     @classmethod
     def _of_mixer(cls, data: dict[str, Any]) -> dict[str, Any]:
         """The defaults that follow from the mixer; an unknown one is reported by its own field."""
-        mixer = data.get("mixer", ATTENTION)
-        if mixer in (None, ATTENTION, ATTENTION.name):
+        name = named_mixer(data.get("mixer", ATTENTION))
+        if name in (None, ATTENTION.name):
             return data
-        name = next(iter(mixer), None) if isinstance(mixer, dict) else getattr(mixer, "name", mixer)
         return {"model": name, "short_conv": 0, **data}
 
     @model_validator(mode="after")
@@ -223,11 +247,28 @@ class ProxySpace(ConfigFile):
                     raise FieldError(f"{name}.sizes", f"got {size:g}; expected among the ladder's: {among}")
         if self.sobol is not None:
             self.sobol.check_against(self.recipe)
+        self._check_model()
         batch_tokens = self.batch_sequences * self.context_length
         if self.recipe.subset is not None and min(self.tokens) <= batch_tokens:
             got = f"got it for runs of {min(self.tokens):g} tokens, which are one step"
             raise FieldError("recipe.subset", f"{got}; expected more than {batch_tokens} tokens, or no subset")
         return self
+
+    def _check_model(self) -> None:
+        """Raise FieldError for a mixer, experts or positions that no model of the ladder can have."""
+        mixer_of = {name: name for name in mixers()} | {_TRANSFORMER: ATTENTION.name}
+        if (its := mixer_of.get(self.model, self.mixer.name)) != self.mixer.name:
+            got = f"got {self.model}, whose mixer is {its}, with mixer {self.mixer.name}"
+            raise FieldError("model", f"{got}; expected mixer: {its}, or model left out")
+        if self.mixer != ATTENTION and self.positions == "rotary":
+            raise FieldError(
+                "positions", f"got rotary; mixer {self.mixer.name} rotates nothing: expected learned or none"
+            )
+        if not self.mixer.has_heads and self.head_width != type(self).model_fields["head_width"].default:
+            raise FieldError(
+                "head_width", f"got {self.head_width}; mixer {self.mixer.name} has no heads: expected it left out"
+            )
+        self.family(_BYTES).check(self.widths)
 
 
 def _stated(space: ProxySpace, entry: int) -> Callable[[int, Step], str]:

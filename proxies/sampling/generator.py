@@ -109,7 +109,7 @@ class SelfGenerator(Generator, SamplingSettings):
     @property
     def shape(self) -> Architecture:
         """The model."""
-        from ..design.sizes import ModelFamily
+        from ..design.family import ModelFamily
 
         family = ModelFamily(256, self.context_length, self.depth, _HEAD_WIDTH, _FFN_RATIO, _SHORT_CONV, False)
         return family.of_width(self.width)

@@ -110,8 +110,11 @@ class ModelConfig(Frozen):
     def _check_experts(self) -> Self:
         experts, visited = self.stated_num_experts, self.stated_experts_per_token
         if (experts is None) != (visited is None):
-            missing = "num_experts" if experts is None else "experts_per_token"
-            raise FieldError(missing, "is missing; num_experts and experts_per_token come together")
+            keys = ("num_experts", "experts_per_token")
+            key, missing = keys if visited is None else reversed(keys)
+            raise FieldError(
+                key, f"got {visited if experts is None else experts} without {missing}; expected both or neither"
+            )
         if experts is not None and visited is not None and visited > experts:
             raise FieldError("experts_per_token", f"got {visited}; expected at most num_experts {experts}")
         if experts is not None and self.stated_params_active is None:

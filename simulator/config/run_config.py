@@ -29,7 +29,7 @@ from .optimisation import OptimConfig
 from .other_files import refuse_other_files
 from .overrides import merge_overrides
 from .stages.batches import BatchPlan
-from .stages.checks import check_optim_lengths, check_sequences
+from .stages.checks import check_contexts, check_optim_lengths, check_sequences
 
 __all__ = [
     "DataConfig",
@@ -226,6 +226,8 @@ class RunConfig(Frozen):
             check_optim_lengths(optim.stages, tokens, optim.batch_tokens)
         if self.batches is not None:
             check_sequences(self.data.stages, max(max(one.first, one.last) for one in self.batches.stretches))
+        if self.model.architecture is not None:
+            check_contexts(self.data.stages, self.model.architecture)
         if optim.warmup_tokens is not None and optim.warmup_tokens > tokens:
             raise FieldError(
                 "optim.warmup_tokens", f"got {optim.warmup_tokens:g}; expected at most data.tokens {tokens:g}"

@@ -4,7 +4,7 @@ import pytest
 from foretrain.proxies import compute_plan
 from foretrain.proxies.compute_plan import Program, copies_of, grouped
 from foretrain.proxies.design.estimate import Machine, Speed, groups
-from foretrain.proxies.design.sizes import ModelFamily
+from foretrain.proxies.design.family import ModelFamily
 from foretrain.proxies.runs import ProxyRun
 from foretrain.proxies.settings import EngineSettings
 

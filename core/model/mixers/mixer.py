@@ -101,7 +101,7 @@ class Mixer(Frozen):
     """Whether a model takes sequences longer than those that it was trained on."""
 
     def check(self, shape: Shape) -> None:
-        """Raise FieldError, with a key of the architecture, if the mixer can't be in this shape. Default: any."""
+        """Raise FieldError, with a key of its own or of the shape, if it can't be in this shape. Default: any."""
 
     def reach(self, shape: Shape) -> int | None:
         """How many places a layer sees, its own included; None (the default) where it sees all that came before."""
@@ -121,9 +121,9 @@ class Mixer(Frozen):
 
 
 def fits_context(key: str, taps: int, shape: Shape) -> None:
-    """Raise FieldError at `mixer` for a kernel, stated as the mixer's field `key`, that is longer than the context."""
+    """Raise FieldError for a kernel, stated as the mixer's field `key`, that is longer than the context."""
     if taps > shape.context_length:
-        raise FieldError("mixer", f"{key}: got {taps}; expected at most context_length {shape.context_length}")
+        raise FieldError(key, f"got {taps}; expected at most context_length {shape.context_length}")
 
 
 def norm_size(norm: str, width: int) -> int:

@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
+from ...reading.fields import FieldError
 from ...reading.members import member_schema, read_member
-from .mixer import Mixer
+from .mixer import Mixer, Shape
 from .registry import mixers
 
-__all__ = ["OneMixer", "mixer_mapping"]
+__all__ = ["OneMixer", "mixer_mapping", "named_mixer", "setting_of_mixers"]
 
 
 def mixer_mapping(mixer: Mixer) -> str | dict[str, Any]:
@@ -24,9 +25,39 @@ def mixer_mapping(mixer: Mixer) -> str | dict[str, Any]:
     return {mixer.name: settings} if settings else mixer.name
 
 
+def named_mixer(value: Any) -> Any:
+    """The name in what is to be read as a mixer, before it is read; of what is none, anything."""
+    if isinstance(value, dict):
+        return next(iter(value), None)
+    return getattr(value, "name", value)
+
+
+def setting_of_mixers(key: str) -> str | None:
+    """What to tell the author of an unknown key that is a setting of some mixer; None for any other."""
+    having = sorted(name for name, mixer in mixers().items() if key in mixer.model_fields)
+    if not having:
+        return None
+    stated = " or ".join(f"mixer: {{{name}: {{{key}: …}}}}" for name in having)
+    return f"a setting of a mixer stands with it; expected {stated}"
+
+
+_read = read_member(Mixer, mixers, "mixer")
+
+
+def _read_mixer(value: Any) -> Mixer:
+    """A mixer as stated; of a key that is the shape's the message says so."""
+    try:
+        return _read(value)
+    except FieldError as error:
+        name, _, key = error.key.partition(".")
+        if key in vars(Shape) and key not in mixers()[name].model_fields:
+            raise FieldError(error.key, "no setting of the mixer; expected it beside mixer, not in it") from None
+        raise
+
+
 OneMixer = Annotated[
     Mixer,
-    PlainValidator(read_member(Mixer, mixers, "mixer")),
+    PlainValidator(_read_mixer),
     PlainSerializer(mixer_mapping),
     WithJsonSchema(member_schema),
 ]

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ....core.model.architecture import Architecture
 from ....core.reading.fields import FieldError
 from ....core.units import format_count
 from .batches import Stretch
 from .spans import checked_spans
 from .stage import DataStage, OptimStage
 
-__all__ = ["check_data_stages", "check_optim_lengths", "check_optim_stages", "check_sequences", "states_rates"]
+__all__ = [
+    "check_contexts",
+    "check_data_stages",
+    "check_optim_lengths",
+    "check_optim_stages",
+    "check_sequences",
+    "states_rates",
+]
 
 _SAME = 0.01  # relative: a rate that is stated in two places may differ by rounding
 
@@ -143,6 +151,20 @@ def check_sequences(stages: Sequence[DataStage], largest_batch: float) -> None:
                 f"got {stage.context_length}; expected at most the tokens of a step, {format_count(largest_batch)} by "
                 "optim.batch_tokens",
             )
+
+
+def check_contexts(stages: Sequence[DataStage], shape: Architecture) -> None:
+    """Raise FieldError, with its whole place, for a stage whose sequences the model's mixer can't be trained on."""
+    for number, stage in enumerate(stages):
+        if stage.context_length is None:
+            continue
+        try:
+            shape.mixer_fits(stage.context_length)
+        except FieldError as error:
+            message = error.message
+            if error.key != "context_length":
+                message = f"got {stage.context_length}; model.architecture.{error.key}: {message}"
+            raise FieldError(f"data.stages.{number}.context_length", message) from None
 
 
 def check_data_stages(stages: Sequence[DataStage], tokens: float, mix: object | None, corpus: object | None) -> None:

@@ -141,3 +141,15 @@ class Selection(Variant):
     usual_baseline = "none"
     strictness = "keep"
     optional = ("keep",)
+
+
+@register_term("architecture")
+class Architecture(Variant):
+    """What lets tokens see one another: a transformer, or another kind of model by its name (`core.model.mixers`).
+
+    Small proxies rank architectures by how fast they learn n-grams, and public ladders change rank with scale (Tay et
+    al. 2022, arXiv 2207.10551): slopes are as uncertain as one decade of proxies leaves them.
+    """
+
+    category = "architecture"
+    usual_baseline = "transformer"

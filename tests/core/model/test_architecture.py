@@ -196,8 +196,8 @@ def test_gpt_presets_can_be_overridden():
     [
         ({"heads": 3}, "heads: got 3, which doesn't divide width 64"),
         ({"kv_heads": 3}, "kv_heads: got 3; expected a divisor of heads 4"),
-        ({"num_experts": 4}, "experts_per_token: is missing"),
-        ({"experts_per_token": 4}, "num_experts: is missing"),
+        ({"num_experts": 4}, "num_experts: got 4 without experts_per_token"),
+        ({"experts_per_token": 4}, "experts_per_token: got 4 without num_experts"),
         ({"num_experts": 4, "experts_per_token": 5}, "expected at most num_experts 4"),
         ({"num_experts": 4, "experts_per_token": 1, "dense_layers": 2}, "leaves no mixture-of-experts layer"),
         ({"shared_experts": 1}, "shared_experts: got 1 without num_experts"),

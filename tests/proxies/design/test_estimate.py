@@ -10,7 +10,7 @@ from foretrain.proxies.design.estimate import (
     groups,
     measure_speed,
 )
-from foretrain.proxies.design.sizes import ModelFamily
+from foretrain.proxies.design.family import ModelFamily
 from foretrain.proxies.kernels import find_compiler
 from foretrain.proxies.runs import ProxyRun
 from foretrain.proxies.settings import EngineSettings

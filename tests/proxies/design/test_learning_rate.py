@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 from foretrain.core.errors import FitError
+from foretrain.proxies.design.family import ModelFamily
 from foretrain.proxies.design.learning_rate import LearningRateChoice, LearningRateTrial, lr_trials, pick_lr
-from foretrain.proxies.design.sizes import ModelFamily
 from foretrain.proxies.results import DomainLoss, RunResult, Validation
 from foretrain.proxies.runs import ProxyRun, Recipe
 from hypothesis import given

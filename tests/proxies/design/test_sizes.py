@@ -1,6 +1,7 @@
 import pytest
 from foretrain.core.errors import ConfigError
-from foretrain.proxies.design.sizes import ModelFamily, shapes
+from foretrain.proxies.design.family import ModelFamily
+from foretrain.proxies.design.sizes import shapes
 from foretrain.proxies.design.space import ProxySpace
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -54,7 +55,7 @@ def test_sizes_that_cannot_be():
         ConfigError, match=r"space: sizes: got 5\.00k; the smallest model of depth 4 over 256 tokens has 7\.\d\dk"
     ):
         shapes(space(sizes=["5k"]), 256)
-    assert ModelFamily.of(space(sizes=["6.2k"]), 256).of_size(6200).width == 8
+    assert space(sizes=["6.2k"]).family(256).of_size(6200).width == 8
     with pytest.raises(ConfigError, match="expected what a model of width 65536 has, at most"):
         shapes(space(sizes=["900T"]), 256)
     with pytest.raises(ConfigError, match=r"20\.0k and 21\.0k both give width 16, 20\.4k parameters; drop one"):

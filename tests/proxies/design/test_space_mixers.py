@@ -1,0 +1,75 @@
+"""Spaces with another token mixer, experts or positions: refused at the wrong key and line, or made as asked."""
+
+import pytest
+from foretrain.core.errors import ConfigError
+from foretrain.proxies.design.sizes import shapes
+from foretrain.proxies.design.space import ProxySpace
+
+pytestmark = pytest.mark.usefixtures("toy_mixers")
+
+LADDERS = ("sizes: [20k, 60k]", "widths: [16, 32]")
+
+
+def read(tmp_path, ladder, stated):
+    (tmp_path / "space.yaml").write_text(f"corpora: corpora.yaml\n{ladder}\ntokens: [1M]\n{stated}\n")
+    return ProxySpace.load(tmp_path / "space.yaml")
+
+
+@pytest.mark.parametrize("ladder", LADDERS)
+@pytest.mark.parametrize(
+    ("stated", "line", "problem"),
+    [
+        ("mixer: box", 4, "mixer: got 'box'; no such mixer is installed; did you mean boxes?"),
+        ("mixer: {boxes: {heads: 3}}", 4, "mixer.boxes.heads: no setting of the mixer"),
+        ("mixer: {boxes: {taps: 200}}", 4, "mixer.boxes.taps: got 200; expected at most context_length 128"),
+        ("mixer: boxes\ntaps: 3", 5, "taps: unknown key; a setting of a mixer stands with it"),
+        ("mixer: boxes\nhead_width: 16", 5, "head_width: got 16; mixer boxes has no heads: expected it left out"),
+        ("mixer: boxes\npositions: rotary", 5, "positions: got rotary; mixer boxes rotates nothing: expected lear"),
+        ("mixer: boxes\nmodel: transformer", 5, "model: got transformer, whose mixer is attention, with mixer boxes; "),
+        ("model: boxes", 4, "model: got boxes, whose mixer is boxes, with mixer attention; expected mixer: boxes, or "),
+        ("context_length: 8\nshort_conv: 9", 5, "short_conv: got 9; expected at most context_length 8"),
+        ("num_experts: 4", 4, "num_experts: got 4 without experts_per_token; expected both or neither"),
+        ("experts_per_token: 4", 4, "experts_per_token: got 4 without num_experts; expected both or neither"),
+        ("num_experts: 4\nexperts_per_token: 5", 5, "experts_per_token: got 5; expected at most num_experts 4"),
+    ],
+)
+def test_what_no_ladder_can_have_is_refused_when_read(tmp_path, ladder, stated, line, problem):
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, ladder, stated)
+    assert str(caught.value).startswith(f"{tmp_path / 'space.yaml'}:{line}: {problem}")
+
+
+def test_a_width_that_groups_do_not_divide_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r":4: mixer\.boxes\.groups: got 3; expected a divisor of width 16$"):
+        read(tmp_path, "widths: [16, 24]", "mixer: {boxes: {groups: 3}}")
+    space = read(tmp_path, "widths: [24, 48]", "mixer: {boxes: {groups: 3}}")
+    assert [shape.width for shape in shapes(space, 256).values()] == [24, 48]
+    space = read(tmp_path, "sizes: [20k, 60k]", "mixer: {boxes: {groups: 3}}")  # some widths will do, not the narrowest
+    with pytest.raises(ConfigError, match=r":4: mixer\.boxes\.groups: got 3; expected a divisor of width 8$"):
+        shapes(space, 256)
+
+
+@pytest.mark.parametrize(
+    ("stated", "learned", "rotates"),
+    [
+        ("mixer: boxes", False, False),
+        ("mixer: boxes\npositions: none", False, False),
+        ("mixer: boxes\npositions: learned", True, False),
+        ("positions: none", False, False),
+        ("positions: learned", True, False),
+        ("positions: rotary", False, True),
+        ("depth: 3", False, True),
+    ],
+)
+def test_positions_are_what_the_space_says(tmp_path, stated, learned, rotates):
+    space = read(tmp_path, "widths: [16]", stated)
+    (shape,) = shapes(space, 256).values()
+    assert (shape.learned_positions, shape.rotates) == (learned, rotates)
+    assert space.model == shape.kind
+
+
+def test_heads_follow_the_width_where_the_mixer_has_some(tmp_path):
+    space = read(tmp_path, "widths: [16, 64]", "mixer: places\nhead_width: 16")
+    assert [shape.heads for shape in shapes(space, 256).values()] == [1, 4]
+    space = read(tmp_path, "widths: [16, 64]", "mixer: boxes")
+    assert [(shape.heads, shape.short_conv) for shape in shapes(space, 256).values()] == [(1, 0), (1, 0)]
