@@ -57,7 +57,9 @@ def report_largest(table: RunTable) -> list[str]:
     heads = "".join(f"{tokens / 1e6:>7.2f}M" for tokens in budgets)
     print(f"{'mixer':<14}{'parameters':>11}{'beyond':>8} {'law':<9}{heads}{'median':>8}{'inside':>8}")
     missed = []
-    alone = {name: _timed(lambda name=name: _fit(table, of_mixer(table, name) & ~left_out)) for name in mixers_of(table)}
+    alone = {
+        name: _timed(lambda name=name: _fit(table, of_mixer(table, name) & ~left_out)) for name in mixers_of(table)
+    }
     joint = _timed(lambda: _fit(table, ~left_out)) if len(alone) > 1 else None
     for name in mixers_of(table):
         rows = table.select(of_mixer(table, name) & left_out)
