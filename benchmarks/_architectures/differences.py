@@ -59,7 +59,7 @@ def _pooled(cells: list[Cell], of: Cell) -> float:
 def report_losses(table: RunTable) -> None:
     """Print loss × size × tokens × mixer, mean and half the range of the seeds."""
     budgets = sorted(set(table.column("tokens")))
-    head = f"{'mixer':<14}{'parameters':>11}  " + "".join(f"{tokens / 1e6:>14.2f}M" for tokens in budgets)
+    head = f"{'mixer':<14}{'parameters':>11}  " + "".join(f"{tokens / 1e6:>16.2f}M" for tokens in budgets)
     print(f"\nloss, nats per byte: mean ± half the range of the seeds\n{head}")
     for name in mixers_of(table):
         for params in sizes_of(table, name):
@@ -68,19 +68,19 @@ def report_losses(table: RunTable) -> None:
                 here = of_mixer(table, name) & (table.column("params") == params) & (table.column("tokens") == tokens)
                 loss = table.column("loss")[here]
                 texts.append(f"{loss.mean():.4f} ± {np.ptp(loss) / 2:.4f}" if len(loss) else "")
-            print(f"{name:<14}{params:>11.0f}  " + "".join(f"{text:>15}" for text in texts))
+            print(f"{name:<14}{params:>11.0f}  " + "".join(f"{text:>17}" for text in texts))
 
 
 def report_differences(table: RunTable) -> None:
     """Print each mixer's difference to the transformer; an asterisk where its 90 % interval holds 0."""
     budgets = sorted(set(table.column("tokens")))
-    head = f"{'mixer':<14}{'parameters':>11}  " + "".join(f"{tokens / 1e6:>14.2f}M" for tokens in budgets)
+    head = f"{'mixer':<14}{'parameters':>11}  " + "".join(f"{tokens / 1e6:>16.2f}M" for tokens in budgets)
     print(f"\nloss less the transformer's at the same parameters, tokens and seed, nats ± standard error\n{head}")
     for name in mixers_of(table)[1:]:
         cells = {(cell.params, cell.tokens): cell for cell in differences(table, name)}
         for params in sizes_of(table, name):
             texts = [_text(cells.get((params, tokens))) for tokens in budgets]
-            print(f"{name:<14}{params:>11.0f}  " + "".join(f"{text:>15}" for text in texts))
+            print(f"{name:<14}{params:>11.0f}  " + "".join(f"{text:>17}" for text in texts))
     print("* undecided: 0 lies within the 90 % interval (1.645 standard errors of four pooled pairs: t of 4, 2.13)")
 
 
