@@ -69,6 +69,8 @@ class Column:
     """Whether runs with different values should hardly share one law, so that a fit warns of it."""
     feature: Feature | None = None
     """How a learned correction sees it, where a law reads it and says nothing of its own about offsets."""
+    also_in_columns: bool = False
+    """Whether the section `columns` of a plan may state it too, for what has no other place there; it counts first."""
     searchable: bool = True
     """Whether a study may vary it."""
 
@@ -98,6 +100,8 @@ class Column:
 
     def value_in(self, run: Any) -> Any:
         """What a `RunConfig` says of this column; None where it says nothing."""
+        if self.also_in_columns and self.name in run.columns:
+            return run.columns[self.name]
         if self.from_run is not None:
             return self.from_run(run)
         if self.place is None:

@@ -227,12 +227,24 @@ class Architecture(Frozen):
             key = f"mixer.{self.mixer.name}.{error.key}" if of_mixer else error.key
             raise FieldError(key, error.message) from None
 
+    def as_transformer(self) -> Architecture:
+        """The same shape with attention for its mixer; how many heads changes neither parameters nor FLOPs."""
+        return self.model_copy(update={"mixer": ATTENTION, "heads": 1})
+
     @property
     def moe_layers(self) -> int:
         """Number of mixture-of-experts layers; 0 for a dense model."""
         if self.num_experts is None:
             return 0
         return max(0, self.layers - self.dense_layers) // self.moe_every
+
+    def has_experts(self, layer: int) -> bool:
+        """Whether the layer of this number, from 0, is a mixture of experts."""
+        return (
+            bool(self.moe_layers)
+            and layer >= self.dense_layers
+            and not (layer - self.dense_layers + 1) % self.moe_every
+        )
 
     @property
     def parameter_counts(self) -> ParameterCounts:

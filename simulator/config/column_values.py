@@ -12,7 +12,7 @@ __all__ = ["check_columns", "stated_columns"]
 
 def stated_columns() -> dict[str, Column]:
     """The columns that this section may state, by name."""
-    return {name: one for name, one in columns().items() if one.stated_at == "columns"}
+    return {name: one for name, one in columns().items() if one.stated_at == "columns" or one.also_in_columns}
 
 
 def check_columns(stated: dict[str, float | str]) -> dict[str, float | str]:

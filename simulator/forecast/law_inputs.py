@@ -10,7 +10,7 @@ import numpy as np
 from ...core.columns import Column, level_column
 from ...datasets.runs.columns import columns
 from ..config.run_config import RunConfig
-from ..laws import DOMAIN_FAMILIES, Columns, Law, mix_column, stock_column
+from ..laws import DOMAIN_FAMILIES, Columns, Law, OfLevels, mix_column, stock_column
 from ..predictor.domains import check_domains, new_domains, without_new_domains
 from ..predictor.levels import check_levels
 from ..predictor.loss_model import LossModel
@@ -99,9 +99,15 @@ def _settings(config: RunConfig, laws: Sequence[Law], warnings: list[str]) -> di
         warnings.append(f"{' and '.join(tuned)} not stated: learning rate and batch are taken as tuned")
 
     for law in laws:
-        for category in law.levels:
+        for category, levels in law.levels.items():
             one = columns()[category]
             level = one.value_in(config) or one.default
+            usual = next(
+                (t.usual_baseline for t in law.terms if isinstance(t, OfLevels) and t.category == category), ""
+            )
+            if level is None and usual in levels:
+                level = usual
+                warnings.append(f"{one.place} is not stated: taken as {usual}")
             if level is not None:
                 found[level_column(category, str(level))] = 1.0
     return found

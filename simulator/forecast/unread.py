@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ...core.model.mixers.members.attention import ATTENTION
 from ...datasets.facts.corpora import kinds_of
 from ...datasets.facts.optimizers import ADAMW
 from ...datasets.runs.columns import columns
@@ -50,6 +51,8 @@ def _stated(config: RunConfig) -> dict[str, tuple[str, ...]]:
             found[f"optim.{key}"] = own.get(f"optim.{key}", ())
     if optim.optimizer == ADAMW:  # which the fitted runs were trained with
         found.pop("optim.optimizer", None)
+    if config.model.architecture is not None and config.model.architecture.mixer != ATTENTION:
+        found["model.architecture.mixer"] = ("architecture",)
     if config.data.selection is not None and config.data.selection.kind != NOT_SELECTED:
         found["data.selection"] = ("selection",)
     if config.data.synthetic_share > 0:

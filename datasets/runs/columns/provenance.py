@@ -40,7 +40,15 @@ add(
         rule="positive",
         stated_at=None,
     ),
-    Column("architecture", "kind of model", category=True, sets_apart=True),
+    Column(
+        "architecture",
+        "kind of model: `transformer`, or the name of its token mixer",
+        category=True,
+        sets_apart=True,
+        stated_at="model.architecture.mixer",
+        from_run=lambda run: None if run.model.architecture is None else run.model.architecture.kind,
+        also_in_columns=True,
+    ),
     Column("val_domain", "domain of the held-out text", category=True, sets_apart=True, stated_at=None),
     Column(
         "selection",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +15,8 @@ from ....core.units import format_count, shown
 from ...config.run_config import RunConfig
 from ...laws import Columns, OfLevels, Synthetic, Variant
 from ...predictor.predictor import Predictor
-from ..law_inputs import planned_loss, split_columns
+from ..law_inputs import planned_loss, run_columns, split_columns
+from .architecture import ARCHITECTURE, TRANSFORMER, as_transformer, remarks, shape_in_words
 from .levels import level_stated, place_of, runs_behind, shares_shown, side_by_side
 from .synthetic import setting_of, synthetic_doubts, without_synthetic
 
@@ -60,6 +62,14 @@ class Strategy:
     """The loss of the plan minus that of the same plan at the baseline, nats; neither run's own luck is part of it."""
     share_of_variance: float
     """Of the variance of the log loss of the forecast, what is open of the level's effect."""
+    baseline_loss_nats: float = math.nan
+    """The loss of the same plan at the baseline."""
+    held_against: str = ""
+    """That plan in words, where there is more to say of it than its level."""
+    known_from: str = ""
+    """The predictor that knows the level, where it isn't the one of the forecast."""
+    remarks: tuple[str, ...] = ()
+    """What is to be kept in mind of the difference."""
     setting: str = ""
     """What else of it matters, such as the share of synthetic text, in a few words."""
     doubts: tuple[str, ...] = ()
@@ -78,11 +88,10 @@ class Strategy:
     @property
     def sentence(self) -> str:
         """All of this in one sentence."""
-        low, high = self.difference.intervals[0.9]
         said = [
             f"{self.place}: {self.what}{',' if self.setting else ''} {self._rests_on()}",
-            f"{_signed(self.difference.median)} nats against {shown(self.baseline)} (90 %: {low:+.3f} to {high:+.3f}): "
-            f"{self.verdict}, {100 * self.share_of_variance:.0f} % of the interval's variance",
+            f"{self._worth()}: {self.verdict}, {100 * self.share_of_variance:.0f} % of the interval's variance",
+            *self.remarks,
         ]
         if self.lower_bound:
             said.append(
@@ -90,6 +99,25 @@ class Strategy:
                 "(arXiv:2603.06603)"
             )
         return "; ".join(said)
+
+    @property
+    def loss_percent(self) -> tuple[float, float, float]:
+        """The difference relative to the loss at the baseline and its 90 % interval, percent."""
+        ends = (self.difference.median, *self.difference.intervals[0.9])
+        middle, low, high = (100.0 * end / self.baseline_loss_nats for end in ends)
+        return middle, low, high
+
+    def _worth(self) -> str:
+        """The difference with its interval."""
+        low, high = self.difference.intervals[0.9]
+        if not self.held_against:
+            against = f"nats against {shown(self.baseline)}"
+            return f"{_signed(self.difference.median)} {against} (90 %: {low:+.3f} to {high:+.3f})"
+        middle, low, high = self.loss_percent
+        return (
+            f"as {self.held_against}: {self.baseline_loss_nats:.3f} nats; {self.level}: {middle:+.1f} % "
+            f"(90 %: {low:+.1f} to {high:+.1f})"
+        )
 
     @property
     def what(self) -> str:
@@ -102,10 +130,11 @@ class Strategy:
         said = "rests on" if self.known else f"is no level of the fitted runs: it may differ as {others} do, from"
         if self.runs is None:
             return f"{said} runs that this predictor keeps no facts of"
+        of = f" of {self.known_from}" if self.known_from else ""
         seeds = self.runs.get("seeds")
         keep = self.runs.get("keep")
         sizes = f"{_span(self.runs['params'])} parameters and {_span(self.runs['tokens'])} tokens"
-        said += f" {self.runs['runs']} runs of {sizes}"
+        said += f" {self.runs['runs']} runs{of} of {sizes}"
         more = [] if seeds is None else [f"{seeds} seed{'' if seeds == 1 else 's'}"]
         if keep is not None:
             more.append(f"keeping {shares_shown(keep)}")
@@ -133,9 +162,14 @@ class Strategy:
             "runs": None if self.runs is None else dict(self.runs),
             "beyond_decades": dict(self.beyond_decades),
             "difference_nats": self.difference.to_dict(),
+            "baseline_loss_nats": self.baseline_loss_nats,
+            "loss_percent": self.loss_percent[0],
+            "loss_percent_90": list(self.loss_percent[1:]),
             "verdict": self.verdict,
             "share_of_variance": self.share_of_variance,
             "lower_bound": self.lower_bound,
+            "known_from": self.known_from or None,
+            "remarks": list(self.remarks),
             "setting": self.setting,
             "sentence": self.sentence,
         }
@@ -162,16 +196,39 @@ def strategies(config: RunConfig, predictor: Predictor, target: str, columns: Co
             plain, setting = without_synthetic(config, predictor), setting_of(columns)
             doubts = synthetic_doubts(predictor, columns, runs)
         elif isinstance(term, Variant):
-            plain, setting = dict(columns), ""
-            plain[level_column(str(category), level)] = np.zeros(1)
-            plain[level_column(str(category), term.baseline)] = np.ones(1)
+            plain, setting = _at_baseline(config, predictor, columns, term, level), ""
             doubts = _doubts_of_strictness(predictor, target, term, level, columns, runs)
         else:
             continue
         both = side_by_side(plain, columns)
         one = _strategy(config, predictor, target, both, term, level, runs)
-        found.append(replace(one, setting=setting, doubts=(*_doubts_of_new_level(term, level), *doubts)))
+        one = replace(one, setting=setting, doubts=(*_doubts_of_new_level(term, level), *doubts))
+        found.append(_of_architecture(one, config) if category == ARCHITECTURE else one)
     return tuple(found)
+
+
+def _at_baseline(
+    config: RunConfig, predictor: Predictor, columns: Columns, term: OfLevels, level: str
+) -> dict[str, np.ndarray]:
+    """The columns of the plan at the baseline, `(1,)` each."""
+    category = str(term.category)
+    plain = dict(columns)
+    if category == ARCHITECTURE and (transformer := as_transformer(config)) is not None:
+        plain = run_columns(transformer, predictor, [])
+        plain[level_column(category, TRANSFORMER)] = np.zeros(1)
+    plain[level_column(category, level)] = np.zeros(1)
+    plain[level_column(category, term.baseline)] = np.ones(1)
+    return plain
+
+
+def _of_architecture(one: Strategy, config: RunConfig) -> Strategy:
+    """What more is to be said of an architecture."""
+    transformer = as_transformer(config)
+    return replace(
+        one,
+        held_against="" if transformer is None else shape_in_words(transformer),
+        remarks=remarks(one.level, None if one.runs is None else one.runs["params"][1]),
+    )
 
 
 def _strategy(
@@ -199,6 +256,7 @@ def _strategy(
         runs=runs,
         beyond_decades={} if runs is None else {name: _decades(both[name][1:], runs[name]) for name in _IN_WORDS},
         difference=difference.summary(),
+        baseline_loss_nats=float(prediction.loss_nats[0]),
         share_of_variance=min(1.0, (of_level / float(prediction.scale[1])) ** 2),
     )
 

@@ -51,6 +51,7 @@ _TERMS = {
     "learned": "learned correction",
     "new_domains": "new domains",
     "data_stages": "stages of the data",
+    "architecture": "architecture",
     "selection": "selected documents",
     "synthetic": "synthetic text",
 }
