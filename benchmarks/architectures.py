@@ -27,6 +27,7 @@ import sys
 import warnings
 
 from _architectures.campaigns import MIXERS, collect, train
+from _architectures.crossing import joint_law, report_crossings
 from _architectures.differences import report_differences, report_losses
 from _architectures.extrapolation import report_halves, report_largest
 from _architectures.laws import own_laws, report_laws
@@ -84,6 +85,7 @@ def report() -> int:
     missed = report_largest(table)
     laws = own_laws(table)
     report_laws(laws)
+    report_crossings(table, laws, joint_law(table) if len(laws) > 1 else None)
     report_halves(table)
     draw_laws(table, laws, PICTURE)
     print(f"\n{PICTURE}")
