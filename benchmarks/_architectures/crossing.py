@@ -1,4 +1,4 @@
-"""Where the law of a mixer crosses the transformer's: how far the ladder's order goes on, and from where it is undecided.
+"""Where the law of a mixer crosses the transformer's, and from where on the ladder's order is undecided.
 
 Along runs of 20 tokens per parameter, compute 6·N·D, two ways:
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import NormalDist
 
 import numpy as np
@@ -51,11 +52,10 @@ class Crossing:
 def report_crossings(table: RunTable, laws: dict[str, Predictor], joint: Predictor | None) -> None:
     """Print, for each mixer, where its law crosses the transformer's, and what is decided by the law of all mixers."""
     print(
-        f"\nwhere laws cross the transformer's, FLOPs, at {TOKENS_PER_PARAM} tokens per parameter, up to {MOST_FLOPS:.0e}"
+        f"\nwhere laws cross the transformer's, FLOPs, {TOKENS_PER_PARAM} tokens per parameter, up to {MOST_FLOPS:.0e}"
     )
-    print(
-        f"{'mixer':<14}{'ladder to':>10}  {'laws fitted apart: median (90 %)':<52}law of all mixers: 90 % of the difference"
-    )
+    of_joint = "law of all mixers: 90 % of the difference"
+    print(f"{'mixer':<14}{'ladder to':>10}  {'laws fitted apart: median (90 %)':<52}{of_joint}")
     for name in mixers_of(table)[1:]:
         last = float(table.column("flops")[of_mixer(table, name)].max())
         apart = crossing(laws[name], laws[BASELINE], last)
@@ -107,7 +107,7 @@ def _decided(joint: Predictor, name: str, first: float) -> str:
         gap, sd = float(said[0] - said[1]), model.sd_between(pair)
         signs.append((float(flops[place]), 0 if abs(gap) < _WIDTH * sd else int(np.sign(gap)), gap))
     words = {-1: "lower", 0: "undecided", 1: "higher"}
-    changes = [signs[0], *(two for one, two in zip(signs, signs[1:], strict=False) if two[1] != one[1])]
+    changes = [signs[0], *(two for one, two in pairwise(signs) if two[1] != one[1])]
     return ", ".join(f"{words[sign]} from {_flops(at)}" for at, sign, _ in changes)
 
 
