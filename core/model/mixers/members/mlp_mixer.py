@@ -21,6 +21,10 @@ class MlpMixer(Mixer):
     any_context = False
 
     @override
+    def parts(self, shape):
+        return shape.width
+
+    @override
     def weights(self, shape):
         return Weights(2 * shape.context_length**2 + shape.width**2, 0)
 
