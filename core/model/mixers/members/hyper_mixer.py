@@ -36,6 +36,10 @@ class HyperMixer(Mixer):
             raise FieldError("mixer", f"head_width: got {self.head_width}; expected a divisor of width {shape.width}")
 
     @override
+    def parts(self, shape):
+        return shape.width // self.head_width
+
+    @override
     def weights(self, shape):
         return Weights(4 * shape.width**2, shape.width)
 

@@ -31,6 +31,10 @@ class MlpMixer(Mixer):
     any_context = False
 
     @override
+    def parts(self, shape):
+        return shape.width
+
+    @override
     def weights(self, shape):
         triangle = shape.context_length * (shape.context_length + 1) // 2
         return Weights(2 * triangle + shape.width**2, 0)
