@@ -159,10 +159,10 @@ def collect() -> RunTable:
         if (WORK / "architectures" / name / "proxies" / "main").is_dir():
             campaign = Campaign.open(WORK / "architectures" / name / "proxies" / "main")
             if found := _so_far(campaign):
-                frames.append(results_table([(campaign.file, found)], name).to_frame())
+                frames.append(results_table([(campaign.file, found)], name).frame)
     if RESULTS.is_file():
         here = {name for frame in frames for name in frame["architecture"]}
-        kept = RunTable.read(RESULTS).to_frame()
+        kept = RunTable.read(RESULTS).frame
         frames.append(kept[~kept["architecture"].isin(here)])
     together = pd.concat(frames, ignore_index=True)
     together["run_id"] = [_own_id(*pair) for pair in zip(together["architecture"], together["run_id"], strict=True)]

@@ -258,6 +258,14 @@ class Architecture(Frozen):
             return 0
         return max(0, self.layers - self.dense_layers) // self.moe_every
 
+    def has_experts(self, layer: int) -> bool:
+        """Whether the layer of this number, from 0, is a mixture of experts."""
+        return (
+            bool(self.moe_layers)
+            and layer >= self.dense_layers
+            and not (layer - self.dense_layers + 1) % self.moe_every
+        )
+
     @property
     def parameter_counts(self) -> ParameterCounts:
         """Total, active and embedding parameters, exact."""

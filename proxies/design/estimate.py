@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...core.model.architecture import Architecture
+from ...core.model.mixers.members.attention import ATTENTION
 from ...core.processors import one_torch_thread
 from ..compute_plan import Device, Precision, Program, compiled_by_torch, grouped, uses_kernels
 from ..runs import ProxyRun
@@ -166,9 +167,11 @@ def _group(runs: tuple[ProxyRun, ...], machine: Machine, domains: int) -> GroupE
 def _bytes_per_copy(shape: Architecture, sequences: int) -> float:
     """Return the memory of one model in training: weights, optimizer, and activations of a batch."""
     length = shape.context_length
-    per_token = _RESIDUAL_TENSORS * shape.width + _FFN_TENSORS * shape.ffn_width
+    networks = (shape.experts_per_token or 1) + shape.shared_experts  # that a token meets in a layer
+    per_token = _RESIDUAL_TENSORS * shape.width + _FFN_TENSORS * shape.ffn_width * networks
     per_sequence = length * (shape.layers * per_token + _LOGIT_TENSORS * shape.vocab_size)
-    per_sequence += _SCORE_TENSORS * shape.layers * shape.heads * length**2
+    if shape.mixer == ATTENTION:
+        per_sequence += _SCORE_TENSORS * shape.layers * shape.heads * length**2
     return _STATE_BYTES * shape.params_total + _FLOAT_BYTES * sequences * per_sequence
 
 

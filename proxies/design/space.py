@@ -95,12 +95,18 @@ class ProxySpace(ConfigFile):
     num_experts: Annotated[Whole, Field(ge=1, le=1_000), whole_schema(1, 1_000)] | None = Field(
         default=None,
         exclude_if=lambda experts: experts is None,
-        description="Routed experts in every layer, each as wide as the feed-forward network (default: none, dense).",
+        description="Routed experts in every layer (default: none, a dense network).",
     )
     experts_per_token: Annotated[Whole, Field(ge=1, le=1_000), whole_schema(1, 1_000)] | None = Field(
         default=None,
         exclude_if=lambda experts: experts is None,
         description="Routed experts that a token visits.",
+    )
+    expert_ffn_ratio: Annotated[PositiveReal, Field(le=100)] | None = Field(
+        default=None,
+        exclude_if=lambda ratio: ratio is None,
+        description="Inner size of one expert over width (default: ffn_ratio / experts_per_token, so that a token "
+        "meets as many parameters as in a dense model).",
     )
     positions: Literal["rotary", "learned", "none"] | None = Field(
         default=None,
@@ -169,6 +175,7 @@ class ProxySpace(ConfigFile):
             mixer=self.mixer,
             num_experts=self.num_experts,
             experts_per_token=self.experts_per_token,
+            expert_ffn_ratio=self.expert_ffn_ratio,
             positions=self.positions,
         )
 

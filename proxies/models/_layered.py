@@ -23,6 +23,7 @@ from typing_extensions import override
 from ...core.errors import ConfigError
 from ...core.model.architecture import Architecture
 from ...core.units import shown
+from ._experts import Routing, diagnostics, expert_weights, load_balance, mixture
 from ._model import ProxyModel, Weight, cross_entropy
 
 __all__ = ["NORM_EPSILON", "Layered", "convolve", "matmul", "norm"]
@@ -31,7 +32,7 @@ NORM_EPSILON = 1e-6
 """What is added to the mean square before its root is taken."""
 _SMALL_VOCABULARY = 1_024  # tokens, bytes among them: one number for each, at each place, is no more than a model keeps
 # What the shape may not ask for, and the value that it must have.
-_FIXED = {"norm": "rms", "biases": False, "num_experts": None, "kv_lora_rank": None, "qkv_biases": False}
+_FIXED = {"norm": "rms", "biases": False, "kv_lora_rank": None, "qkv_biases": False}
 
 LayerWeights = Mapping[str, Tensor]
 """The weights of one layer by their names in it, (K, …) each."""
@@ -48,7 +49,7 @@ class Layered(ProxyModel):
             if (getattr(shape, field) or False) != (value or False):
                 got = shown(getattr(shape, field))
                 raise ConfigError(f"shape.{field}: got {got}; a proxy {self.name} has {value}")
-        self._names = [weight.name for weight in self._layer_weights() if weight.size]
+        self._names = [[weight.name for weight in self._layer_weights(one)] for one in range(shape.layers)]
         self._block = self._layer
         self._tail = cross_entropy
 
@@ -88,55 +89,89 @@ class Layered(ProxyModel):
         if shape.learned_positions:
             found.append(Weight("positions", (shape.context_length, width), "embedding", 1.0))
         for layer in range(shape.layers):
-            found += [part._replace(name=f"{layer}.{part.name}") for part in self._layer_weights() if part.size]
+            found += [part._replace(name=f"{layer}.{part.name}") for part in self._layer_weights(layer)]
         found.append(Weight("norm", (width,), "vector", 0.0, 1.0))
         if not shape.tied_embeddings:
             found.append(Weight("head", (width, shape.vocab_size), "head", 0.0))
         return found
 
-    def _layer_weights(self) -> list[Weight]:
-        """The weights of one layer by their names in it; those without a number are left out of the model."""
+    def _layer_weights(self, layer: int) -> list[Weight]:
+        """The weights of a layer by their names in it; those without a number are left out."""
         shape, width, inner = self.shape, self.shape.width, self.shape.ffn_width
-        return [
+        found = [
             Weight("norm_1", (width,), "vector", 0.0, 1.0),
             Weight("convolution", (shape.short_conv, width), "vector", 0.0),
             *self.mixer_weights(),
             Weight("norm_2", (width,), "vector", 0.0, 1.0),
-            Weight("up", (width, inner * (2 if shape.ffn_gated else 1)), "hidden", width**-0.5),
-            Weight("down", (inner, width), "hidden", self.residual_deviation * inner**-0.5),
         ]
+        if shape.has_experts(layer):
+            found += expert_weights(shape, self.residual_deviation)
+        else:
+            found.append(Weight("up", (width, inner * (2 if shape.ffn_gated else 1)), "hidden", width**-0.5))
+            found.append(Weight("down", (inner, width), "hidden", self.residual_deviation * inner**-0.5))
+        return [weight for weight in found if weight.size]
 
     def _of_layer(self, weights: Mapping[str, Tensor], layer: int) -> dict[str, Tensor]:
         """The weights of a layer by their names in it."""
-        return {name: weights[f"{layer}.{name}"] for name in self._names}
+        return {name: weights[f"{layer}.{name}"] for name in self._names[layer]}
 
     @override
     def logits(self, weights: Mapping[str, Tensor], tokens: Tensor) -> Tensor:
+        return self._run(weights, tokens)[0]
+
+    def _run(self, weights: Mapping[str, Tensor], tokens: Tensor) -> tuple[Tensor, list[Routing]]:
+        """Scores of the next token, (K, B, T, V), and how each layer with experts spread the tokens."""
         length = tokens.shape[-1]
         stream = embed(weights["embedding"], tokens)
         if self.shape.learned_positions:
             stream = stream + weights["positions"][:, None, :length]
         shared = self.shared_by_layers(weights, length)
+        routings = []
         for layer in range(self.shape.layers):
-            stream = self._block(self._of_layer(weights, layer), stream, shared)
-        return self._scores(weights, stream)
+            stream, routing = self._block(self._of_layer(weights, layer), stream, shared)
+            if routing is not None:
+                routings.append(routing)
+        return self._scores(weights, stream), routings
 
     @override
     def losses(self, weights: Mapping[str, Tensor], tokens: Tensor) -> Tensor:
         return self._tail(self.logits(weights, tokens[..., :-1]), tokens[..., 1:])
 
     @override
+    def training_losses(self, weights: Mapping[str, Tensor], tokens: Tensor) -> tuple[Tensor, Tensor | None]:
+        scores, routings = self._run(weights, tokens[..., :-1])
+        return self._tail(scores, tokens[..., 1:]), load_balance(routings) if routings else None
+
+    @override
+    def diagnostics(self, weights: Mapping[str, Tensor], tokens: Tensor) -> dict[str, Tensor]:
+        if not self.shape.moe_layers:
+            return {}
+        with torch.no_grad():
+            return diagnostics(self._run(weights, tokens[..., :-1])[1])
+
+    @override
     def compile(self) -> None:
-        self._block = torch.compile(self._layer, dynamic=False)  # one compilation serves every layer
+        if not self.shape.moe_layers:  # the rows of an expert are other ones in each step
+            self._block = torch.compile(self._layer, dynamic=False)  # one compilation serves every layer
         self._tail = torch.compile(cross_entropy, dynamic=False)
 
-    def _layer(self, weights: LayerWeights, stream: Tensor, shared: Any) -> Tensor:
-        """One layer: stream (K, B, T, D) → (K, B, T, D)."""
+    def _layer(self, weights: LayerWeights, stream: Tensor, shared: Any) -> tuple[Tensor, Routing | None]:
+        """One layer: stream (K, B, T, D) → (K, B, T, D), and how its experts were chosen, if it has any."""
         inputs = norm(stream, weights["norm_1"])
         if "convolution" in weights:
             inputs = inputs + convolve(inputs, weights["convolution"])
         stream = stream + self.mix(weights, inputs, shared)
-        return stream + _feed_forward(weights, norm(stream, weights["norm_2"]))
+        return self._second_half(weights, stream)
+
+    def _second_half(self, weights: LayerWeights, stream: Tensor) -> tuple[Tensor, Routing | None]:
+        """A layer from its second norm on: a dense network, or routed experts and those that are shared."""
+        inputs = norm(stream, weights["norm_2"])
+        if "router" not in weights:
+            return stream + _feed_forward(weights, inputs), None
+        found, routing = mixture(weights, inputs, self.shape.experts_per_token or 0, _activation)
+        if "up" in weights:
+            found = found + _feed_forward(weights, inputs)
+        return stream + found, routing
 
     def _scores(self, weights: Mapping[str, Tensor], stream: Tensor) -> Tensor:
         """Scores of the next token, (K, B, T, V), from what the last layer gives, (K, B, T, D)."""
@@ -174,7 +209,7 @@ class Layered(ProxyModel):
         if "convolution" in weights:
             inputs = normed + convolve_step(normed, state.inputs[layer], weights["convolution"])
         stream = stream + self.mix_step(weights, state.mixers[layer], inputs, state.count)
-        return stream + _feed_forward(weights, norm(stream, weights["norm_2"]))
+        return self._second_half(weights, stream)[0]
 
 
 @dataclass
@@ -205,12 +240,16 @@ def _one_hot(tokens: Tensor, vocabulary: int) -> Tensor:
 
 
 def _feed_forward(weights: LayerWeights, inputs: Tensor) -> Tensor:
-    """What the second half of a layer adds to the stream: (K, B, T, D) → (K, B, T, D)."""
-    inner = matmul(inputs, weights["up"])
-    if inner.shape[-1] == weights["down"].shape[1]:
-        return matmul(functional.gelu(inner), weights["down"])
+    """A dense network: (K, B, T, D) → (K, B, T, D)."""
+    return matmul(_activation(matmul(inputs, weights["up"]), weights["down"].shape[1]), weights["down"])
+
+
+def _activation(inner: Tensor, width: int) -> Tensor:
+    """Between the two matrices, to `width` numbers: gated where the first gives twice as many, else GELU."""
+    if inner.shape[-1] == width:
+        return functional.gelu(inner)
     gate, up = inner.chunk(2, -1)
-    return matmul(functional.silu(gate) * up, weights["down"])
+    return functional.silu(gate) * up
 
 
 def matmul(inputs: Tensor, matrix: Tensor) -> Tensor:

@@ -148,7 +148,6 @@ def test_unknown_names_are_refused_with_the_known_ones(model_name, name):
     assert "\n" not in str(caught.value)
 
 
-MOE = {"num_experts": 4, "experts_per_token": 2}
 MLA = {"kv_lora_rank": 8, "qk_rope_width": 8, "qk_nope_width": 8, "v_head_width": 8}
 
 
@@ -159,8 +158,6 @@ MLA = {"kv_lora_rank": 8, "qk_rope_width": 8, "qk_nope_width": 8, "v_head_width"
         ({"norm": "none"}, "norm"),
         ({"biases": True}, "biases"),
         ({"qkv_biases": True}, "qkv_biases"),
-        ({"mixer": "attention", "num_experts": 2, "experts_per_token": 1}, "num_experts"),
-        (MOE, "num_experts"),
         (MLA, "kv_lora_rank"),
         ({"width": 30, "heads": 2}, "heads"),
         ({"head_width": 15}, "head_width|heads"),
