@@ -155,8 +155,11 @@ class Architecture(Frozen):
         if self.mixer.name != "attention":
             for key in _OF_ATTENTION:
                 if getattr(self, key) is not None:
-                    got = f"got {getattr(self, key)} with mixer {self.mixer.name}"
-                    raise FieldError(key, f"{got}; attention alone has it: expected it left out, or mixer attention")
+                    name, value = self.mixer.name, getattr(self, key)
+                    expected = "it left out, or mixer attention"
+                    if key in type(self.mixer).model_fields:
+                        expected = f"mixer: {{{name}: {{{key}: {value}}}}}"
+                    raise FieldError(key, f"got {value} with mixer {name}; attention alone has it: expected {expected}")
             if self.heads != 1 and not self.mixer.has_heads:
                 raise FieldError("heads", f"got {self.heads}; mixer {self.mixer.name} has none: expected it left out")
         if self.short_conv > self.context_length:

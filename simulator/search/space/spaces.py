@@ -77,6 +77,8 @@ class Space:
         """The run's own values at the paths of the space."""
         plain = self.run.to_mapping()
         plain["model"]["params"] = self.run.model.params_total
+        if (shape := plain["model"]["architecture"]) is not None:
+            shape.setdefault("mixer", ATTENTION.name)  # which it leaves out
         values = {"data.tokens": self.run.data.tokens}
         return values | {dimension.path: get(plain, dimension.path.split(".")) for dimension in self.dimensions}
 
