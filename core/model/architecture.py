@@ -156,10 +156,10 @@ class Architecture(Frozen):
             for key in _OF_ATTENTION:
                 if getattr(self, key) is not None:
                     name, value = self.mixer.name, getattr(self, key)
-                    expected = "it left out, or mixer attention"
+                    why = "attention alone has it: expected it left out, or mixer attention"
                     if key in type(self.mixer).model_fields:
-                        expected = f"mixer: {{{name}: {{{key}: {value}}}}}"
-                    raise FieldError(key, f"got {value} with mixer {name}; attention alone has it: expected {expected}")
+                        why = f"a setting of the mixer stands with it: expected mixer: {{{name}: {{{key}: {value}}}}}"
+                    raise FieldError(key, f"got {value} with mixer {name}; {why}")
             if self.heads != 1 and not self.mixer.has_heads:
                 raise FieldError("heads", f"got {self.heads}; mixer {self.mixer.name} has none: expected it left out")
         if self.short_conv > self.context_length:
