@@ -272,9 +272,10 @@ class ProxySpace(ConfigFile):
                 "positions", f"got rotary; mixer {self.mixer.name} rotates nothing: expected learned or none"
             )
         if not self.mixer.has_heads and self.head_width != type(self).model_fields["head_width"].default:
-            raise FieldError(
-                "head_width", f"got {self.head_width}; mixer {self.mixer.name} has no heads: expected it left out"
-            )
+            name, expected = self.mixer.name, "it left out"
+            if "head_width" in type(self.mixer).model_fields:
+                expected = f"mixer: {{{name}: {{head_width: {self.head_width}}}}}"
+            raise FieldError("head_width", f"got {self.head_width}; mixer {name} has no heads: expected {expected}")
         self.family(_BYTES).check(self.widths)
 
 
