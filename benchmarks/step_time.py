@@ -192,7 +192,7 @@ def active_params(steps: Steps) -> np.ndarray:
     """Parameters in matrices that a token meets, the output head among them."""
     models = steps.models
     routed = models.experts_per_token + models.shared_experts
-    body = models.layers * models.attention_params + (models.layers - models.moe_layers) * models.ffn_params
+    body = models.layers * models.mixer_params + (models.layers - models.moe_layers) * models.ffn_params
     return body + models.moe_layers * routed * models.expert_params + models.table_params
 
 

@@ -35,10 +35,15 @@ DOMAINS = ("arxiv_math", "books", "code_cpp", "dialogue", "law_german")
 MIXERS = ("transformer", "hyena", "dynamic_conv", "h3", "hyper_mixer", "kernel_conv", "mlp_mixer")
 SLOW_LEARNERS = ("mlp_mixer", "hyper_mixer")
 """Their best learning rate lies lower."""
+MANY_OPERATORS = ("hyena", "h3", "hyper_mixer", "kernel_conv")
+"""Those that torch compiles within the time that it then saves."""
 
 
 def space(name: str) -> dict[str, Any]:
-    """The space of a mixer's campaign."""
+    """The space of a mixer's campaign.
+
+    Sizes are 20k to 240k parameters. An MLP-Mixer has at least 138k: its matrices over 128 tokens alone hold 131k.
+    """
     low, high = (0.001, 0.008) if name in SLOW_LEARNERS else (0.002, 0.016)
     written: dict[str, Any] = {
         "corpora": "../corpora.yaml",
@@ -50,7 +55,13 @@ def space(name: str) -> dict[str, Any]:
     }
     if name == "transformer":  # computed by native kernels
         return written
-    return {**written, "mixer": name, "engine": {"compile": "always", "group_size": 2, "precision": "fp32"}}
+    compiled = "always" if name in MANY_OPERATORS else "never"
+    written |= {"mixer": name, "engine": {"compile": compiled, "group_size": 2, "precision": "fp32"}}
+    if name in ("hyena", "h3"):
+        return written
+    del written["sizes"]
+    by_width = {"widths": [16, 32, 48, 64], "tokens": written["tokens"][1:]}
+    return {**written, **by_width, "lr": {**written["lr"], "points": 3, "sizes": [32]}}
 
 
 def project(name: str) -> Project:

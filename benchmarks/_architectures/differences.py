@@ -9,10 +9,12 @@ little of their own spread, the spread is pooled over the sizes of a mixer at th
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from foretrain.datasets.runs.run_table import RunTable
+from scipy.stats import t as student
 
 from .tables import BASELINE, by_tokens, mixers_of, of_mixer, sizes_of
 
@@ -28,10 +30,17 @@ class Cell:
     tokens: float
     by_seed: tuple[float, ...]
     error: float = math.nan
+    freedom: int = 1
+    """Degrees of freedom of the standard error."""
 
     @property
     def mean(self) -> float:
         return float(np.mean(self.by_seed))
+
+    @property
+    def decided(self) -> bool:
+        """Whether 0 lies outside the 90 % interval."""
+        return abs(self.mean) > float(student.ppf(0.95, self.freedom)) * self.error
 
 
 def differences(table: RunTable, mixer: str) -> list[Cell]:
@@ -46,20 +55,21 @@ def differences(table: RunTable, mixer: str) -> list[Cell]:
             for params, loss in own[tokens].dropna().items():
                 found.setdefault((params, tokens), []).append(loss - math.exp(through(math.log(params))))
     cells = [Cell(mixer, *place, tuple(by_seed)) for place, by_seed in sorted(found.items()) if len(by_seed) > 1]
-    return [Cell(c.mixer, c.params, c.tokens, c.by_seed, _pooled(cells, c)) for c in cells]
+    return [replace(cell, **_pooled(cells, cell)) for cell in cells]
 
 
-def _pooled(cells: list[Cell], of: Cell) -> float:
-    """The standard error of a cell's mean, with the variance between seeds pooled over the sizes."""
+def _pooled(cells: list[Cell], of: Cell) -> dict[str, Any]:
+    """The standard error of a cell's mean, the variance between seeds pooled over sizes, and its degrees of freedom."""
     alike = [cell.by_seed for cell in cells if cell.tokens == of.tokens]
-    variance = np.mean([np.var(by_seed, ddof=1) for by_seed in alike])
-    return math.sqrt(variance / len(of.by_seed))
+    freedom = sum(len(by_seed) - 1 for by_seed in alike)
+    variance = sum(np.var(by_seed) * len(by_seed) for by_seed in alike) / freedom
+    return {"error": math.sqrt(variance / len(of.by_seed)), "freedom": freedom}
 
 
 def report_losses(table: RunTable) -> None:
     """Print loss × size × tokens × mixer, mean and half the range of the seeds."""
     budgets = sorted(set(table.column("tokens")))
-    head = f"{'mixer':<14}{'parameters':>11}  " + "".join(f"{tokens / 1e6:>14.2f}M" for tokens in budgets)
+    head = f"{'mixer':<14}{'parameters':>11}  " + "".join(f"{tokens / 1e6:>16.2f}M" for tokens in budgets)
     print(f"\nloss, nats per byte: mean ± half the range of the seeds\n{head}")
     for name in mixers_of(table):
         for params in sizes_of(table, name):
@@ -68,27 +78,23 @@ def report_losses(table: RunTable) -> None:
                 here = of_mixer(table, name) & (table.column("params") == params) & (table.column("tokens") == tokens)
                 loss = table.column("loss")[here]
                 texts.append(f"{loss.mean():.4f} ± {np.ptp(loss) / 2:.4f}" if len(loss) else "")
-            print(f"{name:<14}{params:>11.0f}  " + "".join(f"{text:>15}" for text in texts))
+            print(f"{name:<14}{params:>11.0f}  " + "".join(f"{text:>17}" for text in texts))
 
 
 def report_differences(table: RunTable) -> None:
     """Print each mixer's difference to the transformer; an asterisk where its 90 % interval holds 0."""
     budgets = sorted(set(table.column("tokens")))
-    head = f"{'mixer':<14}{'parameters':>11}  " + "".join(f"{tokens / 1e6:>14.2f}M" for tokens in budgets)
+    head = f"{'mixer':<14}{'parameters':>11}  " + "".join(f"{tokens / 1e6:>16.2f}M" for tokens in budgets)
     print(f"\nloss less the transformer's at the same parameters, tokens and seed, nats ± standard error\n{head}")
     for name in mixers_of(table)[1:]:
         cells = {(cell.params, cell.tokens): cell for cell in differences(table, name)}
         for params in sizes_of(table, name):
             texts = [_text(cells.get((params, tokens))) for tokens in budgets]
-            print(f"{name:<14}{params:>11.0f}  " + "".join(f"{text:>15}" for text in texts))
-    print("* undecided: 0 lies within the 90 % interval (1.645 standard errors of four pooled pairs: t of 4, 2.13)")
-
-
-_T90 = 2.13
-"""Of Student's t with four degrees of freedom: a pair of each of four sizes."""
+            print(f"{name:<14}{params:>11.0f}  " + "".join(f"{text:>17}" for text in texts))
+    print("* undecided: 0 lies within the 90 % interval, by Student's t with a degree of freedom for each size")
 
 
 def _text(cell: Cell | None) -> str:
     if cell is None:
         return ""
-    return f"{cell.mean:+.3f} ± {cell.error:.3f}" + ("*" if abs(cell.mean) < _T90 * cell.error else " ")
+    return f"{cell.mean:+.3f} ± {cell.error:.3f}" + (" " if cell.decided else "*")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,8 +55,8 @@ def report_largest(table: RunTable) -> list[str]:
     heads = "".join(f"{tokens / 1e6:>7.2f}M" for tokens in budgets)
     print(f"{'mixer':<14}{'parameters':>11}{'beyond':>8} {'law':<9}{heads}{'median':>8}{'inside':>8}")
     missed = []
-    alone = {name: _timed(lambda name=name: _fit(table, of_mixer(table, name) & ~left_out)) for name in mixers_of(table)}
-    joint = _timed(lambda: _fit(table, ~left_out)) if len(alone) > 1 else None
+    alone = {name: _fit(table, of_mixer(table, name) & ~left_out) for name in mixers_of(table)}
+    joint = _fit(table, ~left_out) if len(alone) > 1 else None
     for name in mixers_of(table):
         rows = table.select(of_mixer(table, name) & left_out)
         sizes = sizes_of(table, name)
@@ -114,11 +112,3 @@ def _unnamed(table: RunTable) -> RunTable:
 
 def _fit(table: RunTable, rows: np.ndarray) -> Predictor:
     return Predictor.fit(cut(table, rows & fittable(table)))
-
-
-def _timed(fit: Callable[[], Predictor]) -> Predictor:
-    """A fit, whose time on the processor goes to standard error."""
-    started = time.process_time()
-    fitted = fit()
-    print(f"  fitted in {time.process_time() - started:.0f} s", flush=True)
-    return fitted

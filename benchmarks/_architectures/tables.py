@@ -14,8 +14,8 @@ from .campaigns import MIXERS, RESULTS
 __all__ = ["BASELINE", "FEWEST_TOKENS_PER_PARAM", "cut", "fittable", "mixers_of", "predicted", "read", "sizes_of"]
 
 BASELINE = MIXERS[0]
-FEWEST_TOKENS_PER_PARAM = 5
-"""Shorter runs are hardly past their warm-up, and bend the law of the rest (as in ladder.py)."""
+FEWEST_TOKENS_PER_PARAM = 2
+"""Shorter runs are hardly past their warm-up, and bend the law of the rest: the largest size counts from 0.5M on."""
 
 
 def read() -> RunTable:

@@ -55,6 +55,9 @@ def optimal() -> None:
 @click.option("--budget", metavar="USD", help="US dollars, such as 2M, on the plan's hardware and at its prices.")
 @click.option("--deadline", metavar="TIME", help="Wall clock, such as 30d, on the plan's hardware.")
 @click.option("--chance", metavar="SHARE", help="Required probability of meeting each limit (default: 50%).")
+@click.option(
+    "--mixers", metavar="NAME,…", help="Instead of one optimum that of each token mixer, such as attention,hyena."
+)
 @stock_option
 @predictor_option
 @calibration_option
@@ -64,6 +67,7 @@ def point(
     flops: str | None,
     config: str | None,
     overrides: tuple[str, ...],
+    mixers: str | None,
     unique_tokens: str | None,
     predictor: str,
     chart: str | None,
@@ -75,6 +79,7 @@ def point(
     For a compute in FLOPs (--flops, or that of the plan): from the law alone, C = 6·N·D with N as the predictor counts
     it. For --budget, --deadline or both: sizes of the plan's family on its machines, each with the tokens that the
     limits allow at its own speed and price. Beside it: what a smaller model trained for longer costs and saves.
+    --mixers gives the optimum of each token mixer, how their losses differ, and where one overtakes the other.
 
     \b
     Example:  simulate optimal point --flops 5.76e23 --predictor chinchilla-massivetext
@@ -85,6 +90,8 @@ def point(
     from ...simulator.predictor.storage.folder import load
 
     if limits["budget"] is not None or limits["deadline"] is not None:
+        if mixers is not None:
+            raise UsageError("simulate optimal point: --mixers goes with --flops or --config, without limits")
         if config is None or flops is not None or unique_tokens is not None:
             raise UsageError(
                 "simulate optimal point: --budget and --deadline go with --config, and not with --flops or "
@@ -102,6 +109,16 @@ def point(
     run = _run(config, overrides)
     amounts = _flops("--flops", flops)
     amount = amounts[0] if amounts else None
+    if mixers is not None:
+        if chart is not None:
+            raise UsageError("simulate optimal point: --chart draws one optimum; expected it without --mixers")
+        from ...simulator.allocation.compute_optimal.mixers import mixers_optimal
+
+        names = [name.strip() for name in mixers.split(",")]
+        with _stated(config):
+            several = mixers_optimal(fitted, names, amount, config=run, unique_tokens=stock)
+        show(as_json, several.to_dict(), lambda: views().mixers_view(several))
+        return
     with _stated(config):
         result = compute_optimal(fitted, amount, config=run, unique_tokens=stock)
     if chart is not None:

@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import Field, StrictBool, model_validator
 
 from ..reading.fields import FieldError, Frozen, Whole, whole_schema
-from .mixers.members.attention import ATTENTION, attention_matrices, attention_widths
+from .mixers.members.attention import ATTENTION, Attention, attention_matrices, attention_widths
 from .mixers.mixer import Weights, norm_size
 from .mixers.reading import OneMixer, named_mixer, setting_of_mixers
+from .mixers.registry import mixers
 
 __all__ = ["Architecture", "ParameterCounts"]
 
@@ -43,6 +44,7 @@ _FAMILY_DEFAULTS: dict[str, dict[str, Any]] = {
 }
 _ATTENTION_FIELDS = ("kv_heads", "head_width", "qkv_biases", "q_lora_rank")
 _MLA_FIELDS = ("kv_lora_rank", "qk_rope_width", "qk_nope_width", "v_head_width")
+_OF_ATTENTION = (*_ATTENTION_FIELDS, *_MLA_FIELDS, "rotary_positions")
 _ATTENDS = {
     "anyOf": [
         {"not": {"required": ["mixer"]}},
@@ -151,10 +153,13 @@ class Architecture(Frozen):
     @model_validator(mode="after")
     def _check_mixer(self) -> Self:
         if self.mixer.name != "attention":
-            for key in (*_ATTENTION_FIELDS, *_MLA_FIELDS, "rotary_positions"):
+            for key in _OF_ATTENTION:
                 if getattr(self, key) is not None:
-                    got = f"got {getattr(self, key)} with mixer {self.mixer.name}"
-                    raise FieldError(key, f"{got}; attention alone has it: expected it left out, or mixer attention")
+                    name, value = self.mixer.name, getattr(self, key)
+                    why = "attention alone has it: expected it left out, or mixer attention"
+                    if key in type(self.mixer).model_fields:
+                        why = f"a setting of the mixer stands with it: expected mixer: {{{name}: {{{key}: {value}}}}}"
+                    raise FieldError(key, f"got {value} with mixer {name}; {why}")
             if self.heads != 1 and not self.mixer.has_heads:
                 raise FieldError("heads", f"got {self.heads}; mixer {self.mixer.name} has none: expected it left out")
         if self.short_conv > self.context_length:
@@ -230,6 +235,24 @@ class Architecture(Frozen):
     def as_transformer(self) -> Architecture:
         """The same shape with attention for its mixer; how many heads changes neither parameters nor FLOPs."""
         return self.model_copy(update={"mixer": ATTENTION, "heads": 1})
+
+    def with_mixer(self, mixer: Any) -> Architecture:
+        """The same shape with another mixer, without what only its own has; ValidationError for one that doesn't fit.
+
+        `mixer` is what a plan may state: a name, or {name: {setting: value}}. Attention needs a shape with heads.
+
+        >>> shape = Architecture(layers=2, width=64, heads=4, ffn_width=128, vocab_size=256, context_length=64)
+        >>> shape.with_mixer("attention") == shape
+        True
+        """
+        known = mixers().get(named_mixer(mixer))
+        stated = {**self.model_dump(exclude_none=True), "mixer": mixer}
+        if known is not None and known is not Attention:
+            for key in (*_OF_ATTENTION, *(() if known.has_heads else ("heads",))):
+                stated.pop(key, None)
+        elif not self.mixer.has_heads:
+            del stated["heads"]
+        return type(self).model_validate(stated)
 
     @property
     def moe_layers(self) -> int:

@@ -28,6 +28,7 @@ _REACH = 1.3  # heads are tried from the steady aspect's number over this to tha
 _ASPECTS = 1.45  # largest ratio of a shape's width/layers to the base's
 _OFF_ASPECT = 0.05  # price of straying from the base's aspect, in log parameters per log unit
 _WIDE = 2048  # widths from which feed-forward networks come in multiples of 256
+_STEP_OF_WIDTH = 64  # of mixers that have no heads
 _MOST = 1e5  # times larger or smaller than the base; beyond, its proportions say nothing
 
 _Function = TypeVar("_Function", bound=Callable)
@@ -91,13 +92,13 @@ def rung(base: Architecture, params: float) -> float:
 
 def params_range(base: Architecture) -> tuple[float, float]:
     """Smallest and largest total parameters for which `family_shape` answers."""
-    smallest = _scaled(base, 1, max(1, round(base.layers / base.heads)))
+    smallest = _scaled(base, 1, max(1, round(base.layers / _heads(base))))
     return max(float(smallest.params_total), base.params_total / _MOST), base.params_total * _MOST
 
 
 def _near(base: Architecture, params: float) -> Iterator[Architecture]:
     """Shapes about as large as `params`, whose aspect is near the base's."""
-    low, high = 0.5, max(2.0, 4.0 * base.heads)
+    low, high = 0.5, max(2.0, 4.0 * _heads(base))
     while params > _of_heads(base, high).params_total:
         high *= 2.0
     for _ in range(30):  # size grows with heads at a steady aspect
@@ -106,7 +107,7 @@ def _near(base: Architecture, params: float) -> Iterator[Architecture]:
     for heads in _head_counts(high / _REACH, high * _REACH):
         one, two = (_scaled(base, heads, layers).params_total for layers in (base.layers, 2 * base.layers))
         wanted = base.layers * (1.0 + (params - one) / (two - one))
-        steady = base.layers * heads / base.heads
+        steady = base.layers * heads / _heads(base)
         within = min(max(wanted, steady / _ASPECTS), steady * _ASPECTS)
         by = _layer_step(within)
         for layers in {by * math.floor(within / by), by * math.ceil(within / by)}:
@@ -126,19 +127,20 @@ def _head_counts(low: float, high: float) -> Iterator[int]:
 def _of_heads(base: Architecture, heads: float) -> Architecture:
     """The shape with this many heads and as many layers as the base's aspect wants."""
     whole = max(1, _head_step(heads) * round(heads / _head_step(heads)))
-    layers = base.layers * whole / base.heads
+    layers = base.layers * whole / _heads(base)
     return _scaled(base, whole, max(1, _layer_step(layers) * round(layers / _layer_step(layers))))
 
 
 @_remembered(65536)
 def _scaled(base: Architecture, heads: int, layers: int) -> Architecture:
     """The base with other numbers of heads and layers, and all that follows from them."""
-    growth = heads / base.heads
+    growth = heads / _heads(base)
     width = round(base.width * growth)
     if base.head_width is None and base.kv_lora_rank is None:
-        width = heads * (base.width // base.heads)
+        width = heads * (base.width // _heads(base))
     unit = 256 if width >= _WIDE else 64
-    changed = {**base.model_dump(), "heads": heads, "layers": layers, "width": width}
+    of_mixer = heads if base.mixer.has_heads else 1
+    changed = {**base.model_dump(), "heads": of_mixer, "layers": layers, "width": width}
     for key in ("ffn_width", "expert_ffn_width"):
         if changed[key] is not None:
             changed[key] = max(unit, unit * round(changed[key] / base.width * width / unit))
@@ -152,6 +154,11 @@ def _scaled(base: Architecture, heads: int, layers: int) -> Architecture:
     if base.num_experts is not None:
         changed["dense_layers"] = min(base.dense_layers, layers - base.moe_every)
     return Architecture.model_validate(changed)
+
+
+def _heads(base: Architecture) -> int:
+    """Its heads; of a mixer without any, the steps that its width comes in."""
+    return base.heads if base.mixer.has_heads else base.width // math.gcd(base.width, _STEP_OF_WIDTH)
 
 
 def _head_step(heads: float) -> int:

@@ -31,6 +31,7 @@ _IN_SPACES = {
     "learned_positions": "positions",
     "rotary_positions": "positions",
     "ffn_width": "ffn_ratio",
+    "expert_ffn_width": "expert_ffn_ratio",
     "layers": "depth",
     "width": "widths",
 }
@@ -51,6 +52,7 @@ class ModelFamily:
     mixer: Mixer = ATTENTION
     num_experts: int | None = None
     experts_per_token: int | None = None
+    expert_ffn_ratio: float | None = None
     positions: Literal["rotary", "learned", "none"] | None = None
 
     def of_width(self, width: int) -> Architecture:
@@ -88,16 +90,24 @@ class ModelFamily:
             width=width,
             mixer=self.mixer,
             heads=self._heads(width) if self.mixer.has_heads else 1,
-            ffn_width=_STEP * max(1, math.floor(self.ffn_ratio * width / _STEP + 0.5)),
+            ffn_width=_inner(self.ffn_ratio * width),
             vocab_size=self.vocab_size,
             context_length=self.context_length,
             short_conv=self.short_conv,
             tied_embeddings=self.tied_embeddings,
             num_experts=self.num_experts,
             experts_per_token=self.experts_per_token,
+            expert_ffn_width=self._expert_width(width),
             learned_positions=self.positions == "learned",
             rotary_positions=self.positions == "rotary" if rotary else None,
         )
+
+    def _expert_width(self, width: int) -> int | None:
+        """Inner size of one expert; None in a dense model."""
+        ratio = self.expert_ffn_ratio
+        if ratio is None and self.num_experts is not None:
+            ratio = self.ffn_ratio / (self.experts_per_token or 1)
+        return None if ratio is None else _inner(ratio * width)
 
     def of_size(self, params: float) -> Architecture:
         """Return the model whose parameters, embeddings included, come nearest to `params`; of two, the smaller.
@@ -124,3 +134,8 @@ class ModelFamily:
     def _heads(self, width: int) -> int:
         divisors = [heads for heads in range(1, width // 2 + 1) if width % heads == 0 and width // heads % 2 == 0]
         return min(divisors, key=lambda heads: abs(math.log(width / heads / self.head_width)))
+
+
+def _inner(size: float) -> int:
+    """The multiple of 8 nearest to an inner size, 8 at least."""
+    return _STEP * max(1, math.floor(size / _STEP + 0.5))

@@ -95,12 +95,18 @@ class ProxySpace(ConfigFile):
     num_experts: Annotated[Whole, Field(ge=1, le=1_000), whole_schema(1, 1_000)] | None = Field(
         default=None,
         exclude_if=lambda experts: experts is None,
-        description="Routed experts in every layer, each as wide as the feed-forward network (default: none, dense).",
+        description="Routed experts in every layer (default: none, a dense network).",
     )
     experts_per_token: Annotated[Whole, Field(ge=1, le=1_000), whole_schema(1, 1_000)] | None = Field(
         default=None,
         exclude_if=lambda experts: experts is None,
         description="Routed experts that a token visits.",
+    )
+    expert_ffn_ratio: Annotated[PositiveReal, Field(le=100)] | None = Field(
+        default=None,
+        exclude_if=lambda ratio: ratio is None,
+        description="Inner size of one expert over width (default: ffn_ratio / experts_per_token, so that a token "
+        "meets as many parameters as in a dense model).",
     )
     positions: Literal["rotary", "learned", "none"] | None = Field(
         default=None,
@@ -169,6 +175,7 @@ class ProxySpace(ConfigFile):
             mixer=self.mixer,
             num_experts=self.num_experts,
             experts_per_token=self.experts_per_token,
+            expert_ffn_ratio=self.expert_ffn_ratio,
             positions=self.positions,
         )
 
@@ -265,9 +272,10 @@ class ProxySpace(ConfigFile):
                 "positions", f"got rotary; mixer {self.mixer.name} rotates nothing: expected learned or none"
             )
         if not self.mixer.has_heads and self.head_width != type(self).model_fields["head_width"].default:
-            raise FieldError(
-                "head_width", f"got {self.head_width}; mixer {self.mixer.name} has no heads: expected it left out"
-            )
+            name, expected = self.mixer.name, "it left out"
+            if "head_width" in type(self.mixer).model_fields:
+                expected = f"mixer: {{{name}: {{head_width: {self.head_width}}}}}"
+            raise FieldError("head_width", f"got {self.head_width}; mixer {name} has no heads: expected {expected}")
         self.family(_BYTES).check(self.widths)
 
 

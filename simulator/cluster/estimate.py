@@ -33,7 +33,7 @@ from .operations.goodput import expected_run_time, require_progress
 from .operations.goodput_simulation import simulate_run_time
 from .operations.money import Cost, cost_of, device_hours, stored_gib
 from .operations.run_time import RunTime, finishing_day
-from .planned_shape import shape_note
+from .planned_shape import mixer_note, shape_note
 from .step_question import StepQuestion
 from .step_time.parts import StepTime
 from .step_time.roofline import least_step_s
@@ -299,9 +299,8 @@ class _Estimate:
         hardware, machines = self.config.hardware, self.steps.machines
         notes = layout_warnings(self.space.architecture, self.layout, self.space.per_node)
         notes += unstated_notes(self.steps, self.layout, self.space.stated)
-        shape = shape_note(self.config.model, self.space.architecture)
-        if shape is not None:
-            notes.append(shape)
+        shape = self.space.architecture
+        notes += [note for note in (shape_note(self.config.model, shape), mixer_note(shape)) if note is not None]
         if self.overhead and self.config.reliability.stated_overhead is None:
             notes.append(
                 f"outside steps, {self.overhead:.0%}: evaluation, loading, pauses, as published runs took beyond steps "

@@ -22,7 +22,7 @@ from .candidate import Candidate, compared, forecast_of
 from .evaluate import Evaluator, PlanEvaluation
 from .local_search.fronts import balanced, front_of, spread_out
 from .local_search.relaxation import Relaxation, relaxations, why_impossible
-from .space.dimensions import KEEP, KIND, SYNTHETIC
+from .space.dimensions import KEEP, KIND, MIXER, SYNTHETIC
 from .space.paths import within
 from .storage.own_journal import MEMORY
 from .study import Study
@@ -304,6 +304,8 @@ def _unread_notes(study: Study) -> list[str]:
         if section in ("optim", "columns") and key not in read and path not in known:
             unread.append(path)
         if path in ("data.selection", KIND, KEEP) and "selection" not in read and "data.selection" not in known:
+            unread.append(path)
+        if path == MIXER and "architecture" not in read and MIXER not in known:
             unread.append(path)
         if within(path, SYNTHETIC) and "synthetic_share" not in read and SYNTHETIC not in known:
             unread.append(path)

@@ -7,12 +7,15 @@ from typing import Annotated
 from pydantic import Field
 
 from ...core.errors import ConfigError
-from ...core.reading.fields import Frozen, PositiveCount, PositiveReal, Real
+from ...core.reading.fields import Frozen, PositiveCount, PositiveReal, Real, Whole, whole_schema
+from ..cluster.planned_shape import planned_shape
 from ..config.run_config import RunConfig
 
 __all__ = ["ServingConfig"]
 
 _S_PER_H, _MILLION = 3600.0, 1e6
+_BYTES = 2  # of a weight, and of a number that is kept of a sequence
+_GIB = 2.0**30
 
 
 class ServingConfig(Frozen):
@@ -27,6 +30,31 @@ class ServingConfig(Frozen):
     usd_per_hour: Annotated[Real, Field(ge=0, le=1e6)] | None = Field(
         default=None, description="US dollars per accelerator and hour of serving (default: as in training)."
     )
+
+    context_tokens: Annotated[PositiveCount, Field()] | None = Field(
+        default=None,
+        exclude_if=lambda tokens: tokens is None,
+        description="Tokens of a served sequence, such as 4k (default: the training context).",
+    )
+    sequences: Annotated[Whole, Field(ge=1, le=10**9), whole_schema(1, 10**9)] = Field(
+        default=1,
+        exclude_if=lambda sequences: sequences == 1,
+        description="Sequences that one copy of the model writes at once.",
+    )
+
+    def state_gib_per_sequence(self, config: RunConfig) -> float:
+        """GiB that a copy of the model keeps of one sequence, in 16 bits: attention's keys and values (KV cache), or
+        the state of another mixer, which may not grow with the sequence. ConfigError where the shape isn't known."""
+        shape = planned_shape(config)
+        if shape is None:
+            raise ConfigError("model.architecture: is missing; expected the shape, to know what serving keeps")
+        numbers = shape.layers * shape.mixer.kept(shape).of(self.context_tokens or shape.context_length)
+        return numbers * _BYTES / _GIB
+
+    def memory_gib(self, config: RunConfig) -> float:
+        """GiB of a copy of the model in 16 bits and what it keeps of all its sequences. Errors as the above."""
+        weights_gib = config.model.params_total * _BYTES / _GIB
+        return weights_gib + self.sequences * self.state_gib_per_sequence(config)
 
     def flops_per_token(self, config: RunConfig) -> float:
         """FLOPs of one served token: a forward pass; 2 per active parameter where the shape isn't known."""

@@ -176,7 +176,7 @@ UNSUPPORTED = [
     ({**VARIED, "lr": 1e-3, "batch_tokens": 1e5}, "general+lr_batch", "term 'lr_batch' can't be identified: column"),
     ({**VARIED, "num_experts": 8}, "general+experts", "'num_experts'"),
     (VARIED, "nonsense", "unknown law 'nonsense': 'nonsense' is none of chinchilla"),
-    (VARIED, "general+nonsense", "term 'nonsense' is none of batch, experts"),
+    (VARIED, "general+nonsense", "term 'nonsense' is none of architecture, batch, experts"),
     (VARIED, "general+", "term '' is none of"),
     (VARIED, "+repetition", "'' is none of"),
     (VARIED, "", "unknown law ''"),

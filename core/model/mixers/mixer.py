@@ -107,6 +107,10 @@ class Mixer(Frozen):
         """How many places a layer sees, its own included; None (the default) where it sees all that came before."""
         return None
 
+    def parts(self, shape: Shape) -> int:
+        """In how many equal parts the mixer can be split over devices (tensor parallelism); default: 1, not at all."""
+        return 1
+
     @abstractmethod
     def weights(self, shape: Shape) -> Weights:
         """Parameters of one layer's mixer."""

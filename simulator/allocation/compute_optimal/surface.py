@@ -212,16 +212,19 @@ class LossSurface:
 
     def predict(self, params: np.ndarray, tokens: np.ndarray, joint: bool = False) -> LossPrediction:
         """The whole prediction, calibrated, with what was learned on top of the law; `joint` to compare the runs."""
+        return planned_loss(self.config, self.predictor, self.target, self.whole_columns(params, tokens), joint)
+
+    def whole_columns(self, params: np.ndarray, tokens: np.ndarray) -> dict[str, np.ndarray]:
+        """`columns`, and what the plan states and no law reads, carried over to these sizes."""
         columns = self.columns(params, tokens)
-        columns |= carried(self.stated, columns)
-        return planned_loss(self.config, self.predictor, self.target, columns, joint)
+        return columns | carried(self.stated, columns)
 
     def as_tuned(self) -> LossSurface:
         """The same with batch, rate and optimizer as tuned in every run: where a size is asked for, they follow it.
 
-        The text stays selected, and as synthetic, as it is.
+        The text stays selected, and as synthetic, as it is, and the model keeps its mixer.
         """
-        of_text = {name for name in self.stated if name.startswith(("data.selection", "data.synthetic"))}
+        of_text = {name for name in self.stated if name.startswith(("data.selection", "data.synthetic", "model."))}
         if not any(is_stated(name) for name in self.stated.keys() - of_text):
             return self
         note = "batch, learning rate and optimizer are taken as tuned in every run but the plan's own"

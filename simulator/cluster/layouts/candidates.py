@@ -19,6 +19,7 @@ import numpy as np
 from ....core.deadline import check_time
 from ....core.errors import ConfigError, InfeasibleError
 from ....core.model.architecture import Architecture
+from ....core.model.mixers.members.attention import ATTENTION
 from ...config.hardware import LayoutConfig, Recompute
 from ..memory.memory import FIT_CHANCE
 from ..step_time.steps import Kernels, States
@@ -118,7 +119,8 @@ def _splits(space: LayoutSpace) -> Iterator[_Split]:
 
 def _tensor_degrees(space: LayoutSpace) -> list[int]:
     stated = space.stated.tp
-    free = [tp for tp in _divisors(space.count) if tp <= min(space.per_node, space.architecture.heads)]
+    parts = space.architecture.mixer.parts(space.architecture)
+    free = [tp for tp in _divisors(space.count) if tp <= min(space.per_node, parts)]
     return [tp for tp in (free if stated is None else [stated]) if space.count % tp == 0]
 
 
@@ -126,7 +128,9 @@ def _context_degrees(space: LayoutSpace, tp: int) -> Iterator[int]:
     length, stated = space.architecture.context_length, space.stated.cp
     powers = [2**k for k in range(length.bit_length()) if length >= 2**k * _SHORTEST_CONTEXT or k == 0]
     for cp in powers if stated is None else [stated]:
-        even = (cp == 1 or length % (2 * cp) == 0) and space.count % (tp * cp) == 0
+        # other mixers over parts of a context aren't priced
+        even = cp == 1 or (length % (2 * cp) == 0 and space.architecture.mixer == ATTENTION)
+        even = even and space.count % (tp * cp) == 0
         if even and not tp_faults(space.architecture, tp, cp, space.stated.sequence_parallel is not False):
             yield cp
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ....core.errors import ConfigError
 from ....core.model.architecture import Architecture
+from ....core.model.mixers.members.attention import ATTENTION
 from ...config.hardware import LayoutConfig, Recompute
 
 __all__ = ["ParallelLayout", "batch_sequences", "layout_warnings"]
@@ -103,7 +104,7 @@ def _warnings(architecture: Architecture, layout: ParallelLayout, per_node: int)
     kv_heads, stages = architecture.kv_heads or architecture.heads, layout.pp * layout.vpp
     if layout.tp > per_node:
         yield f"tp {layout.tp} goes beyond the {per_node} devices that fast links join: all layers wait for the network"
-    if layout.tp > kv_heads:
+    if layout.tp > kv_heads and architecture.mixer == ATTENTION:
         yield f"tp {layout.tp} copies each of the {kv_heads} key-value heads; not every framework does"
     if architecture.layers % stages:
         largest = -(-architecture.layers // stages)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ....core.errors import InfeasibleError
 from ....core.model.architecture import Architecture
+from ....core.model.mixers.members.attention import ATTENTION
 from ...config.hardware import LayoutConfig
 from .layout import ParallelLayout
 
@@ -70,11 +71,7 @@ def problems(architecture: Architecture, layout: ParallelLayout, count: int, glo
 
 def tp_faults(architecture: Architecture, tp: int, cp: int, sequence_parallel: bool) -> list[str]:
     """What tp doesn't divide though it must, in words; empty for a possible tp."""
-    kv_heads = architecture.kv_heads or architecture.heads
-    faults = [] if architecture.heads % tp == 0 else [f"heads {architecture.heads}"]
-    # Fewer key-value heads than tp are copied (Megatron-LM places them so); other remainders can't be placed.
-    if kv_heads % tp and tp % kv_heads:
-        faults.append(f"kv_heads {kv_heads} (nor is it a multiple)")
+    faults = _mixer_faults(architecture, tp)
     if architecture.moe_layers < architecture.layers and architecture.ffn_width % tp:
         faults.append(f"ffn_width {architecture.ffn_width}")
     shared = architecture.shared_experts * (architecture.expert_ffn_width or architecture.ffn_width)
@@ -82,6 +79,19 @@ def tp_faults(architecture: Architecture, tp: int, cp: int, sequence_parallel: b
         faults.append(f"the shared experts' width {shared}")
     if sequence_parallel and tp > 1 and architecture.context_length % (cp * tp):
         faults.append(f"context_length / cp {architecture.context_length}/{cp} (sequence parallel)")
+    return faults
+
+
+def _mixer_faults(architecture: Architecture, tp: int) -> list[str]:
+    """What tp doesn't divide of the mixer."""
+    parts = architecture.mixer.parts(architecture)
+    if architecture.mixer != ATTENTION:
+        return [] if parts % tp == 0 else [f"the {parts} parts that mixer {architecture.mixer.name} can be split into"]
+    faults = [] if parts % tp == 0 else [f"heads {parts}"]
+    kv_heads = architecture.kv_heads or parts
+    # Fewer key-value heads than tp are copied (Megatron-LM places them so); other remainders can't be placed.
+    if kv_heads % tp and tp % kv_heads:
+        faults.append(f"kv_heads {kv_heads} (nor is it a multiple)")
     return faults
 
 
@@ -108,7 +118,7 @@ def _other_degrees(architecture: Architecture, layout: ParallelLayout, count: in
     tps = _near(
         layout.tp,
         lambda tp: count % (tensor * tp) == 0 and not tp_faults(architecture, tp, cp, sequence),
-        min(architecture.heads, 4 * layout.tp),
+        min(architecture.mixer.parts(architecture), 4 * layout.tp),
     )
     pps = _near(layout.pp, lambda pp: count % (pipeline * pp) == 0, min(architecture.layers, 4 * layout.pp))
     found = [*(f"layout.tp {tp}" for tp in tps), *(f"layout.pp {pp}" for pp in pps)]
@@ -121,7 +131,8 @@ def _tensor_problems(architecture: Architecture, layout: ParallelLayout) -> Iter
     cp, sequence = layout.cp if architecture.context_length % layout.cp == 0 else 1, layout.sequence_parallel
     faults = tp_faults(architecture, layout.tp, cp, sequence)
     if faults:
-        near = _near(layout.tp, lambda tp: not tp_faults(architecture, tp, cp, sequence), architecture.heads)
+        parts = architecture.mixer.parts(architecture)
+        near = _near(layout.tp, lambda tp: not tp_faults(architecture, tp, cp, sequence), parts)
         yield f"layout.tp: got {layout.tp}, which doesn't divide {', '.join(faults)}; expected {_either(near)}"
 
 
@@ -149,7 +160,10 @@ def _pipeline_problems(architecture: Architecture, layout: ParallelLayout, globa
 
 def _context_problems(architecture: Architecture, layout: ParallelLayout) -> Iterator[str]:
     length = architecture.context_length
-    if layout.cp > 1 and length % (2 * layout.cp):
+    if layout.cp > 1 and architecture.mixer != ATTENTION:
+        mixer = f"mixer {architecture.mixer.name} over parts of a context"
+        yield f"layout.cp: got {layout.cp}; {mixer} isn't priced; expected 1"
+    elif layout.cp > 1 and length % (2 * layout.cp):
         # Each device takes one part from either end, so that causal attention is even work.
         near = _near(layout.cp, lambda cp: cp == 1 or length % (2 * cp) == 0, min(length, 4 * layout.cp))
         yield (

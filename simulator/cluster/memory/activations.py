@@ -24,6 +24,9 @@ _FSDP = FRAMEWORKS.index("fsdp")
 _ROUTER_BYTES = 12.0  # fp32 logits, probabilities and their gradient, per token and expert
 _STATISTIC_BYTES = 4.0  # fp32 logarithm of the softmax's sum that fused attention keeps per token and head
 _MASK_BYTES = 1.0
+_MIXER_STREAMS = 4.0
+"""Streams of the model's width that a mixer without attention keeps for its backward pass beside its projections and
+its result; of the proxies, Hyena keeps five and H3 three."""
 _KEPT_PRODUCTS = 0.5  # of a layer with experts: policies differ in which of their products are kept
 
 
@@ -111,7 +114,10 @@ def _scores(steps: Steps) -> np.ndarray:
     tokens = steps.micro_tokens * models.heads / layouts.tp
     more = np.where(layouts.framework == _FSDP, 1.0, dropout_share(steps))
     pairs = tokens * models.context_length * (wide + more * (wide + _MASK_BYTES))
-    return np.where(layouts.flash_attention > 0, _STATISTIC_BYTES * tokens, pairs)
+    kept = np.where(layouts.flash_attention > 0, _STATISTIC_BYTES * tokens, pairs)
+    # another mixer keeps what its gates and sums multiply, as many streams again as go into it
+    streams = steps.micro_tokens * wide * _MIXER_STREAMS * models.width / layouts.tp
+    return np.where(models.unattended > 0, streams, kept)
 
 
 def _result(steps: Steps) -> np.ndarray:

@@ -30,6 +30,7 @@ RESERVE = 0.03
 """Share of a device's memory to keep free for what grows later: evaluation, uneven routing, checkpoints."""
 
 _LEVEL = 1.2816  # normal quantile of an 80 % interval
+_UNMEASURED_MIXER_LOG_SD = 0.15  # of a mixer whose activations nobody measured: a judgement
 _CONTEXT_GIB = 0.6  # CUDA context and libraries' handles on data-centre GPUs: 0.4 to 0.8 as nvidia-smi shows it
 _GROUP_GIB = 0.25  # buffers of one communicator between devices
 _SPARE = 0.005  # share of a cap
@@ -153,7 +154,10 @@ def _memory(steps: Steps, software: Mapping[str, Software]) -> Memory:
         "reserve_bytes": (constant("reserve") + half * constant("more_reserve_fp16")) * total,
         "context_bytes": GIB * (_CONTEXT_GIB + _GROUP_GIB * _groups(steps)),
         "capacity_bytes": steps.machines.memory_bytes,
-        "log_sd": np.hypot(np.hypot(constant("log_sd"), half * constant("more_log_sd_fp16")), unsaid),
+        "log_sd": np.hypot(
+            np.hypot(constant("log_sd"), half * constant("more_log_sd_fp16")),
+            np.hypot(unsaid, _UNMEASURED_MIXER_LOG_SD * steps.models.unattended),
+        ),
     }
     return Memory(
         parts={name: np.broadcast_to(value, shape) for name, value in parts.items()},

@@ -150,7 +150,10 @@ def _experts(steps: Steps, rates: _Rates, fitted: Efficiencies) -> np.ndarray:
 
 
 def _attention_core(steps: Steps, rates: _Rates, fitted: Efficiencies) -> tuple[np.ndarray, np.ndarray]:
-    """Scores and weighted sums, forward and backward: fused, or with a matrix of scores in memory."""
+    """Scores and weighted sums, forward and backward: fused, or with a matrix of scores in memory.
+
+    What another mixer computes beyond its matrix products is taken to be as fast as fused attention.
+    """
     models, layouts, machines = steps.models, steps.layouts, steps.machines
     pairs = steps.micro_tokens * models.context_length * models.heads / layouts.tp
     flops = 2.0 * pairs * (models.key_width + models.value_width)
@@ -158,6 +161,9 @@ def _attention_core(steps: Steps, rates: _Rates, fitted: Efficiencies) -> tuple[
     misaligned = np.where(models.key_width % 8 != 0, fitted["misaligned"], 1.0)
     plain = flops / rates.wide * misaligned + fitted["score_passes"] * pairs * machines.value_bytes / rates.hbm
     flash = layouts.flash_attention > 0
+    if np.any(models.unattended > 0):
+        own = steps.micro_tokens * models.mixer_flops / layouts.tp / rates.flash
+        fused, plain = np.where(models.unattended > 0, own, fused), np.where(models.unattended > 0, own, plain)
     return np.where(flash, fused, plain), np.where(flash, _FLASH_BACKWARD * fused, 2.0 * plain)
 
 

@@ -111,7 +111,7 @@ def local_params(steps: Steps) -> tuple[np.ndarray, np.ndarray]:
     """Parameters on one device of a stage with one vocabulary table, before ZeRO: dense ones, and experts'."""
     models, layouts = steps.models, steps.layouts
     dense_layers = models.layers - models.moe_layers
-    body = models.layers * models.attention_params + dense_layers * models.ffn_params
+    body = models.layers * models.mixer_params + dense_layers * models.ffn_params
     body = body + models.moe_layers * models.shared_experts * models.expert_params
     tables = np.where((layouts.pp > 1) | (models.tied_embeddings > 0), 1.0, 2.0) * models.table_params
     experts = models.moe_layers * models.num_experts * models.expert_params / layouts.ep / layouts.pp

@@ -18,10 +18,11 @@ def least_step_s(steps: Steps) -> np.ndarray:
     models, layouts = steps.models, steps.layouts
     routed = models.experts_per_token + models.shared_experts
     dense_layers = models.layers - models.moe_layers
-    body = models.layers * models.attention_params + dense_layers * models.ffn_params
+    body = models.layers * models.mixer_params + dense_layers * models.ffn_params
     body = body + models.moe_layers * routed * models.expert_params
     pairs = models.context_length * np.where(layouts.flash_attention > 0, 0.5, 1.0)
     scores = 2.0 * models.layers * models.heads * (models.key_width + models.value_width) * pairs
+    scores = np.where(models.unattended > 0, models.layers * models.mixer_flops, scores)
     layers = 2.0 * body + scores
     flops = steps.tokens * ((3.0 + layouts.recompute_full) * layers + 3.0 * 2.0 * models.table_params)
     return flops / (layouts.devices * steps.machines.peak_flops)

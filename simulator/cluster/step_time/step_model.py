@@ -237,9 +237,9 @@ class StepTimeModel:
         return np.hypot(noise, steps.layouts.unstated_sd)
 
     def _shared_sd(self, steps: Steps) -> np.ndarray:
-        """Sd of what isn't known of an unmeasured accelerator and of a release; all steps of a cluster share it."""
+        """Sd of what isn't known of an unmeasured accelerator or mixer, and of a release: all steps share it."""
         unknown = np.where(steps.machines.generation >= len(GENERATIONS), _UNKNOWN_GENERATION_SD, 0.0)
-        return np.hypot(unknown, self.releases.log_sd(steps))
+        return np.hypot(np.hypot(unknown, steps.models.mixer_log_sd), self.releases.log_sd(steps))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: of a calibrated model, those of the model before, and the measured steps."""

@@ -13,6 +13,7 @@ from typing import Self, get_args
 import numpy as np
 
 from ....core.model.architecture import Architecture
+from ....core.model.mixers.members.attention import ATTENTION
 from ....datasets.facts.accelerators import Accelerator, Precision
 from ...config.hardware import Framework
 
@@ -38,6 +39,11 @@ GENERATIONS = ("ampere", "hopper", "blackwell", "tpu")
 
 _NARROW: dict[str, float] = {"fp8": 1.0, "mxfp8": 1.03, "fp4": 0.5, "nvfp4": 0.56}  # bytes with block scales
 _WIDE = {"fp32": 4.0, "tf32": 4.0}
+_USUAL_HEAD = 128
+_UNMEASURED_SD = 0.42
+"""Of log time of a mixer whose operators weren't measured: a factor of two either way at 90 %. A judgement: Hyena's
+published run times cross those of fused attention between contexts of 2k and 8k (Poli et al. 2023, arXiv:2302.10866,
+section 4.4), where by FLOPs they would at a few hundred."""
 _MATRICES = 5  # of one attention layer, at most: those of latent attention
 
 
@@ -73,7 +79,8 @@ def _taken(value: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Models(_Columns):
-    """The models: shapes of transformers. Counts and sizes as floats; matrices of attention on a first axis."""
+    """The models: shapes as floats, with the mixer's matrices on a first axis. Of a mixer without attention they are
+    those that cost its matrix products' FLOPs, and heads are of the usual width."""
 
     layers: np.ndarray
     moe_layers: np.ndarray
@@ -95,17 +102,23 @@ class Models(_Columns):
     latent: np.ndarray
     """1 for multi-head latent attention."""
     matrix_inputs: np.ndarray
-    """(5, n) or (5, 1): inputs of the attention layer's matrices, 0 where there are fewer."""
+    """(5, n) or (5, 1): inputs of the mixer's matrices, 0 where there are fewer."""
     matrix_outputs: np.ndarray
     matrix_split: np.ndarray
     """(5, n) or (5, 1): what tensor parallelism splits: 0 nothing, 1 the outputs, 2 the inputs."""
     params_total: np.ndarray
     """As the checkpoint stores them."""
     params_embedding: np.ndarray
+    unattended: np.ndarray = field(default_factory=lambda: np.array(0.0))
+    """1 for a mixer without attention: no scores."""
+    mixer_flops: np.ndarray = field(default_factory=lambda: np.array(0.0))
+    """FLOPs of such a mixer beyond its matrix products, in one layer for a token of the forward pass."""
+    mixer_log_sd: np.ndarray = field(default_factory=lambda: np.array(0.0))
+    """Sd of log step time that not having measured its operators leaves."""
 
     @property
-    def attention_params(self) -> np.ndarray:
-        """Parameters of one layer's attention matrices."""
+    def mixer_params(self) -> np.ndarray:
+        """Parameters of one layer's mixer in matrices."""
         return (self.matrix_inputs * self.matrix_outputs).sum(axis=0)
 
     @property
@@ -252,17 +265,19 @@ class Steps(_Columns):
 
 def model(shape: Architecture) -> Models:
     """One model as scalars."""
-    key, value = shape.attention_widths
-    matrices = shape.attention_matrices
+    attended = shape.mixer == ATTENTION
+    heads = {
+        "heads": shape.heads,
+        "kv_heads": shape.kv_heads or shape.heads,
+        **dict(zip(("key_width", "value_width"), shape.attention_widths, strict=True)),
+    }
+    matrices = shape.attention_matrices if attended else _matrices(shape)
     padded = [*matrices, *[(0, 0, 0)] * (_MATRICES - len(matrices))]
     numbers = {
         "layers": shape.layers,
         "moe_layers": shape.moe_layers,
         "width": shape.width,
-        "heads": shape.heads,
-        "kv_heads": shape.kv_heads or shape.heads,
-        "key_width": key,
-        "value_width": value,
+        **(heads if attended else _unattended(shape)),
         "ffn_width": shape.ffn_width,
         "projections": 2 if shape.ffn_gated else 1,
         "num_experts": shape.num_experts or 0,
@@ -279,6 +294,28 @@ def model(shape: Architecture) -> Models:
     names = ("matrix_inputs", "matrix_outputs", "matrix_split")
     columns = dict(zip(names, np.array(padded, dtype=float).T[..., None], strict=True))
     return Models(**{k: np.array(float(v)) for k, v in numbers.items()}, **columns)
+
+
+def _unattended(shape: Architecture) -> dict[str, float]:
+    """Numbers of a mixer without attention, whose operators nobody has measured on accelerators."""
+    heads, flops = shape.width / _USUAL_HEAD, shape.mixer.flops(shape)
+    return {
+        "heads": heads,
+        "kv_heads": heads,
+        "key_width": _USUAL_HEAD,
+        "value_width": _USUAL_HEAD,
+        "unattended": 1.0,
+        "mixer_flops": flops.other + flops.masked,  # whole squares are computed
+        "mixer_log_sd": _UNMEASURED_SD * shape.layers * flops.total / shape.forward_flops_per_token(),
+    }
+
+
+def _matrices(shape: Architecture) -> list[tuple[float, float, int]]:
+    """Two matrices that cost as much as the matrix products of a mixer without attention, as one from the stream into
+    the mixer and one back."""
+    outputs = shape.mixer.flops(shape).products / 2 / shape.width
+    back = min(shape.width, outputs / 2)
+    return [(shape.width, outputs - back, 1), (back, shape.width, 2)]
 
 
 def machine(

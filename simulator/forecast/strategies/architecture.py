@@ -6,7 +6,7 @@ from ....core.model.mixers.members.attention import ATTENTION
 from ....core.units import format_count
 from ...config.run_config import RunConfig
 
-__all__ = ["ARCHITECTURE", "TRANSFORMER", "as_transformer", "remarks", "shape_in_words"]
+__all__ = ["ARCHITECTURE", "LARGE", "TRANSFORMER", "as_transformer", "remarks", "shape_in_words"]
 
 ARCHITECTURE, TRANSFORMER = "architecture", "transformer"
 """The category, and its usual baseline."""
@@ -21,7 +21,8 @@ _PUBLISHED = {
 }
 """What papers found at sizes beyond proxies."""
 _NOTHING = "of causal language models of this kind with 100M or more no paper is known here"
-_LARGE = 100e6
+LARGE = 100e6
+"""Parameters from which on papers compare architectures."""
 
 
 def as_transformer(config: RunConfig) -> RunConfig | None:
@@ -41,7 +42,7 @@ def shape_in_words(transformer: RunConfig) -> str:
 
 def remarks(level: str, largest_params: float | None) -> tuple[str, ...]:
     """What is to be kept in mind of an architecture that is known from runs of up to `largest_params` parameters."""
-    if largest_params is None or largest_params >= _LARGE:
+    if largest_params is None or largest_params >= LARGE:
         return ()
     return (
         f"runs of at most {format_count(largest_params)} parameters rank architectures by how fast they learn n-grams",

@@ -12,6 +12,7 @@ from ....core.quantity import Quantity
 from ....core.summary import difference_text
 from ....core.units import format_count, format_flops
 from ...allocation.compute_optimal.curves import IsoFlop, IsoLoss
+from ...allocation.compute_optimal.mixers import Crossing, OptimalMixers
 from ...allocation.compute_optimal.optimal import ComputeOptimal
 from ...allocation.compute_optimal.over_training import OverTraining
 from ...allocation.sensitivity.sensitivity import Sensitivity, Turned
@@ -20,7 +21,7 @@ from ...allocation.under_limits.money import MoneyOptimal
 from .cells import add_row, percent, plain_table
 from .cluster import cluster_rows, layout_text
 
-__all__ = ["curves_view", "money_view", "more_view", "point_view", "sensitivity_view"]
+__all__ = ["curves_view", "mixers_view", "money_view", "more_view", "point_view", "sensitivity_view"]
 
 _COUNTS = {"total": "all", "active": "active", "non_embedding": "non-embedding"}
 _MOST_SURE = 3  # numbers of a plan whose effect is told with its interval
@@ -59,6 +60,40 @@ def point_view(result: ComputeOptimal) -> RenderableType:
         blocks.append(Text(_standing("the plan", result.plan)))
     blocks += [Text(""), _around(result.around), *_notes(result.notes)]
     return Group(*blocks)
+
+
+def mixers_view(result: OptimalMixers) -> RenderableType:
+    """Mixers at one compute, each at its best size, and where one overtakes another."""
+    first = result.rows[0]
+    table = plain_table("mixer", "size × tokens", "loss, nats", f"against {first.mixer} (90 %)", "")
+    for row in result.rows:
+        best, cells = row.optimum, ["", ""]
+        if row.difference is not None:
+            low, high = row.difference.intervals[0.9]
+            cells = [f"{row.difference.median:+.3f} ({low:+.3f} to {high:+.3f})", row.difference.verdict]
+        size = f"{format_count(best.params.median)} × {format_count(best.tokens.median)}"
+        add_row(table, row.mixer, size, f"{best.loss_nats.median:.3f}", *cells)
+    title = Text(f"compute-optimal for {format_flops(result.flops)}, by mixer", style="bold")
+    by = Text(f"law {first.optimum.law} of {first.optimum.predictor}")
+    return Group(title, table, by, *(Text(_crossing(one)) for one in result.crossings), *_notes(result.notes))
+
+
+def _crossing(one: Crossing) -> str:
+    """Which of two mixers leads, and where that is undecided, in a sentence."""
+    low, high = one.looked_at
+    if one.undecided == one.looked_at:
+        said = f"which of {one.leads} and {one.then} leads is undecided"
+        said += "" if one.flops is None else f"; their losses cross at {format_flops(one.flops)}"
+        return f"{said}, from {format_flops(low)} to {format_flops(high)}"
+    if one.flops is None:
+        said = f"{one.leads} leads {one.then} from {format_flops(low)} to {format_flops(high)}"
+    else:
+        said = f"{one.leads} leads {one.then} up to {format_flops(one.flops)}, {one.then} beyond"
+    if one.undecided is None:
+        return said
+    start, end = one.undecided
+    until = "on" if end == high else f"to {format_flops(end)}"
+    return f"{said}; undecided from {format_flops(start)} {until} (90 %)"
 
 
 def _around(rows: Sequence[OverTraining]) -> Table:

@@ -171,6 +171,8 @@ _ALL = (
         uncertain=False,
     ),
     Measure("inference_flops_per_token", "FLOPs", lambda o, q: o.serving.flops_per_token(o.config), uncertain=False),
+    Measure("inference_state_gib", "GiB", lambda o, q: o.serving.state_gib_per_sequence(o.config), uncertain=False),
+    Measure("inference_memory_gib", "GiB", lambda o, q: o.serving.memory_gib(o.config), uncertain=False),
     _plain("training_flops", "FLOPs", lambda c: c.training_flops),
     _plain("tokens", "tokens", lambda c: c.data.tokens),
     _plain("params_total", "parameters", lambda c: c.model.params_total),

@@ -20,11 +20,23 @@ from .simplex import LEAST_U, from_shares, to_shares
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
-__all__ = ["KEEP", "KIND", "SYNTHETIC", "Dimension", "MixDimension", "RangeDimension", "SetDimension", "Values"]
+__all__ = [
+    "KEEP",
+    "KIND",
+    "MIXER",
+    "SYNTHETIC",
+    "Dimension",
+    "MixDimension",
+    "RangeDimension",
+    "SetDimension",
+    "Values",
+]
 
 _SELECTION = "data.selection"
 KIND, KEEP = f"{_SELECTION}.kind", f"{_SELECTION}.keep"
 """Paths of how documents are selected, and of the share that is kept."""
+MIXER = "model.architecture.mixer"
+"""Path of the token mixer."""
 SYNTHETIC = "data.synthetic"
 """Path of what models wrote of the text."""
 

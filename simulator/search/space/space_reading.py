@@ -19,7 +19,7 @@ from ...config.column_values import stated_columns
 from ...config.run_config import RunConfig
 from ...config.stages.spans import fixed_length
 from ...config.text.selection import NOT_SELECTED
-from .dimensions import KEEP, KIND, SYNTHETIC, Dimension, MixDimension, RangeDimension, SetDimension
+from .dimensions import KEEP, KIND, MIXER, SYNTHETIC, Dimension, MixDimension, RangeDimension, SetDimension
 from .paths import get, key_in, leaf_types, put, within
 from .simplex import to_shares
 from .space_config import ALL_DOMAINS, DomainSpec, RangeSpec, SimplexSpec, Spec, ValueSet, read_spec
@@ -71,7 +71,13 @@ def _check_apart(path: str, raw: Mapping[str, Any], run: RunConfig, origins: Ori
     outer = next((other for other in raw if other != path and within(path, other)), None)
     if outer is not None and not _leaves_alone(outer, raw[outer], path):
         raise ConfigError(f"{place}: lies within space.{outer}; expected only one of the two")
+    if path == MIXER and run.model.architecture is None:
+        raise ConfigError(
+            f"{place}: the run states no shape; expected model.architecture in it, or columns.architecture"
+        )
     if "model.params" in raw and run.model.architecture is not None and within(path, "model.architecture"):
+        if path == MIXER:
+            return
         raise ConfigError(
             f"{place}: is given beside space.model.params, which scales the shape; expected one of the two"
         )

@@ -13,13 +13,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+from pydantic import ValidationError
+
 from ....core.errors import ConfigError
 from ....core.model.architecture import Architecture
+from ....core.model.mixers.members.attention import ATTENTION
+from ....core.model.mixers.reading import named_mixer
 from ....core.model.shape_family import family_shape, rung
+from ....core.reading.config_messages import first_problem
 from ....core.units import shown
 from ...config.run_config import RunConfig
 from ...config.text.selection import NOT_SELECTED
-from .dimensions import KEEP, KIND, Dimension, MixDimension, RangeDimension, SetDimension, Values
+from .dimensions import KEEP, KIND, MIXER, Dimension, MixDimension, RangeDimension, SetDimension, Values
 from .paths import get, key_in, put, within
 
 if TYPE_CHECKING:
@@ -72,6 +77,8 @@ class Space:
         """The run's own values at the paths of the space."""
         plain = self.run.to_mapping()
         plain["model"]["params"] = self.run.model.params_total
+        if (shape := plain["model"]["architecture"]) is not None:
+            shape.setdefault("mixer", ATTENTION.name)  # which it leaves out
         values = {"data.tokens": self.run.data.tokens}
         return values | {dimension.path: get(plain, dimension.path.split(".")) for dimension in self.dimensions}
 
@@ -107,6 +114,9 @@ class Space:
     def _all(self, values: Values) -> dict[str, Any]:
         """The values with the settings that are derived from them."""
         found, shape = self._apart(values), self.run.model.architecture
+        if MIXER in found and shape is not None:
+            shape = _mixed(shape, found.pop(MIXER))
+            found = {"model": {"architecture": shape.model_dump()}, **found}  # what else varies of it comes after
         if _PARAMS in found and shape is not None:
             params = found.pop(_PARAMS)
             if not _is_number(params):
@@ -179,6 +189,21 @@ def _states(dimension: Dimension, path: str) -> bool:
         key = key_in(path, dimension.path)
         return within(path, dimension.path) and any(key in choice for choice in dimension.choices)
     return within(path, dimension.path)
+
+
+def _mixed(shape: Architecture, mixer: Any) -> Architecture:
+    """The run's shape with a mixer; None is that of a run which states none. ConfigError for one that doesn't fit."""
+    named = named_mixer(ATTENTION if mixer is None else mixer)
+    if named == ATTENTION.name and not shape.mixer.has_heads:
+        raise ConfigError(
+            f"trial: {MIXER}: got {named}, but the run's shape, of mixer {shape.mixer.name}, states no heads; expected "
+            "a run with attention: other mixers leave its heads out"
+        )
+    try:
+        return shape.with_mixer(ATTENTION if mixer is None else mixer)
+    except ValidationError as error:
+        problem = first_problem(error, Architecture, "model.architecture")
+        raise ConfigError(f"trial: {problem}") from None
 
 
 def _is_number(value: Any) -> TypeGuard[int | float]:

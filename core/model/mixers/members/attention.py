@@ -21,6 +21,10 @@ class Attention(Mixer):
     has_heads = True
 
     @override
+    def parts(self, shape):
+        return shape.heads
+
+    @override
     def weights(self, shape):
         if shape.kv_lora_rank is not None:
             return _latent_weights(shape, shape.kv_lora_rank, shape.qk_rope_width or 0)

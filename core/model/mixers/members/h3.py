@@ -41,6 +41,10 @@ class H3(Mixer):
         fits_context("taps", self.taps, shape)
 
     @override
+    def parts(self, shape):
+        return shape.width
+
+    @override
     def weights(self, shape):
         # taps, and the shift's passing on; a step, and for each state decay, rotation and a complex output; passing on
         vectors = shape.width * (self.taps + 1 + 4 * self.states + 2)

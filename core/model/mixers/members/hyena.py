@@ -48,6 +48,10 @@ class Hyena(Mixer):
         fits_context("taps", self.taps, shape)
 
     @override
+    def parts(self, shape):
+        return shape.width
+
+    @override
     def weights(self, shape):
         network = self.filter_width * (self.features + self.filter_width + shape.width)
         matrices = 4 * shape.width**2 + network

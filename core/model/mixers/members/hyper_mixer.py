@@ -33,7 +33,11 @@ class HyperMixer(Mixer):
     @override
     def check(self, shape):
         if shape.width % self.head_width:
-            raise FieldError("mixer", f"head_width: got {self.head_width}; expected a divisor of width {shape.width}")
+            raise FieldError("head_width", f"got {self.head_width}; expected a divisor of width {shape.width}")
+
+    @override
+    def parts(self, shape):
+        return shape.width // self.head_width
 
     @override
     def weights(self, shape):

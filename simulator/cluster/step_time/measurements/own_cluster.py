@@ -31,7 +31,13 @@ _OTHER_RELEASE = 0.8
 sources are left out and calibrated on three rows; at 1, intervals of mixtures of experts cover 75 % instead of 85."""
 _LARGEST = 1e18  # of any number that describes a step in a file: parameters, FLOP/s
 _MOST_STEPS = 1000
-_LATER = ("release", "unstated_sd")  # names that files of the first versions lack
+_LATER = (
+    "release",
+    "unstated_sd",
+    "unattended",
+    "mixer_flops",
+    "mixer_log_sd",
+)  # names that files of the first versions lack
 _STRUCTS = {"models": Models, "machines": Machines, "layouts": Layouts, "states": States}
 
 

@@ -107,7 +107,7 @@ def test_matrices_add_up_to_the_parameters(shape):
     """Every parameter that `Architecture` counts is in a matrix here, but for norms (none here) and the router."""
     made = model(shape)
     dense = made.layers - made.moe_layers
-    body = made.layers * made.attention_params + dense * made.ffn_params
+    body = made.layers * made.mixer_params + dense * made.ffn_params
     body = body + made.moe_layers * (made.num_experts + made.shared_experts) * made.expert_params
     router = made.moe_layers * made.num_experts * made.width
     tables = (2 - made.tied_embeddings) * made.table_params

@@ -1,0 +1,99 @@
+"""Mixtures of experts against dense models at equal active size: from where is the gain larger than the seeds'?
+
+    python benchmarks/experts.py
+
+Dense and 4, 8 and 16 experts, of which a token visits two half as wide as the dense network: a token meets as many
+parameters in each. One size, 0.25 to 4M tokens, three seeds, the same text in the same order, learning rates tuned at
+the dense model and each number of experts. Differences are paired by seed. Trains for about an hour of one core;
+interrupted, the same command goes on. The run table goes to benchmarks/results/experts.csv.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from _proxies import WORK, corpora, train
+from foretrain.datasets.runs.run_table import RunTable
+from foretrain.proxies.project import Project
+
+DOMAINS = ("arxiv_math", "books", "code_cpp", "dialogue", "law_german")
+NUMBERS = (1, 4, 8, 16)
+SPACE = {
+    "widths": [32],
+    "tokens": ["0.25M", "0.5M", "1M", "2M", "4M"],
+    "seeds": 3,
+    "mix": "uniform",
+    "lr": {"low": 0.004, "high": 0.016, "points": 3, "tokens": "0.5M"},
+}
+RESULTS = Path(__file__).parent / "results" / "experts.csv"
+_T_90 = 2.92  # 95th percentile of Student's t with two degrees of freedom: three pairs
+
+
+def main() -> None:
+    """Train, write the table, print the differences."""
+    projects = {}
+    for number in NUMBERS:
+        experts = {} if number == 1 else {"num_experts": number, "experts_per_token": 2}
+        projects[number], seconds = train(WORK / "experts" / str(number), corpora(DOMAINS), {**SPACE, **experts})
+        choice = projects[number].learning_rate()
+        print(f"{number} experts: {seconds / 60:.1f} min of this call; {choice.reason if choice else 'fixed lr'}")
+    frames = [_frame(project, number) for number, project in projects.items()]
+    table = RunTable.from_frame(pd.concat(frames, ignore_index=True))
+    RESULTS.parent.mkdir(exist_ok=True)
+    table.write(RESULTS)
+    report(table)
+    for number in NUMBERS[1:]:
+        _report_routing(projects[number], number)
+
+
+def _frame(project: Project, number: int) -> pd.DataFrame:
+    """A project's table, its runs named by their number of experts."""
+    frame = project.table().frame.copy()
+    frame["run_id"] = f"e{number}-" + frame["run_id"].astype(str)
+    frame["num_experts"] = float(number)
+    frame["experts_per_token"] = float(min(2, number))
+    return frame
+
+
+def report(table: RunTable) -> None:
+    """Print the loss of the dense model, and what each number of experts gives less, paired by seed."""
+    experts, tokens, seed, loss = (table.column(name) for name in ("num_experts", "tokens", "seed", "loss"))
+    print(f"{'tokens':>8}{'dense':>9}" + "".join(f"{f'{number} experts':>22}" for number in NUMBERS[1:]))
+    larger: dict[int, float] = {}
+    for budget in sorted(set(tokens)):
+        at = {
+            number: pd.Series(loss[here], seed[here])
+            for number in NUMBERS
+            for here in [(experts == number) & (tokens == budget)]
+        }
+        line = f"{budget / 1e6:>7.2f}M{at[1].mean():>9.4f}"
+        for number in NUMBERS[1:]:
+            pairs = (at[number] - at[1]).to_numpy()
+            mean, error = pairs.mean(), pairs.std(ddof=1) / math.sqrt(len(pairs))
+            line += f"{f'{mean:+.4f} ± {error:.4f}':>22}"
+            if mean + _T_90 * error < 0:
+                larger.setdefault(number, budget)
+            else:
+                larger.pop(number, None)
+        print(line)
+    for number in NUMBERS[1:]:
+        where = f"from {larger[number] / 1e6:.2f}M tokens on" if number in larger else "at none of these budgets"
+        print(f"{number} experts are better than dense by more than the seeds' noise (90 %) {where}")
+
+
+def _report_routing(project: Project, number: int) -> None:
+    """Print how evenly the experts were used at the end of the runs."""
+    loads = []
+    for path in sorted((project.folder / "main").rglob("result.json")):
+        noted = json.loads(path.read_text(encoding="utf-8"))["evaluations"][-1].get("diagnostics", {})
+        loads.append([noted["router_load"], noted["router_idle"]])
+    load, idle = np.mean(loads, axis=0)
+    print(f"{number} experts: the busiest has {load:.2f} of an even share, {idle:.1%} are idle")
+
+
+if __name__ == "__main__":
+    main()
