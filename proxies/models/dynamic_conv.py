@@ -26,8 +26,9 @@ class DynamicConvolution(Layered):
 
     @property
     def _taps(self) -> int:
-        assert isinstance(self.shape.mixer, dynamic_conv.DynamicConvolution)
-        return self.shape.mixer.taps
+        mixer = self.shape.mixer
+        assert isinstance(mixer, dynamic_conv.DynamicConvolution)
+        return mixer.taps
 
     @override
     def mixer_weights(self):
