@@ -1,7 +1,7 @@
 """Causal MLP-Mixer: a network along the sequence, one for all channels (Tolstikhin et al. 2021, arXiv:2105.01601).
 
-Both matrices of the token-mixing network (equation 1) are lower triangular, so that no token sees a later one; they
-have a row for each place, so that a model has no place beyond the context that it was trained at.
+Both matrices of the token-mixing network (equation 1) are square and lower triangular, so that no token sees a later
+one. They have a row for each place: a model has no place beyond the context that it was trained at.
 """
 
 from __future__ import annotations
@@ -16,23 +16,34 @@ __all__ = ["MlpMixer"]
 
 @register_mixer("mlp_mixer")
 class MlpMixer(Mixer):
-    """Two matrices over the context, stored whole, of which half is used, and one over the width."""
+    """Two triangles over the context, a network for all channels of a layer, and a matrix over the width.
+
+    Parameters T·(T + 1) + D², whatever is above the diagonal left out; FLOPs 2·D·(T + 1) + 2·D², as a token of a
+    sequence of T meets (T + 1) / 2 places on average in each triangle.
+
+    >>> from foretrain.core.model.architecture import Architecture
+    >>> sizes = {"layers": 1, "width": 32, "ffn_width": 64, "vocab_size": 256, "context_length": 128}
+    >>> shape = Architecture(mixer="mlp_mixer", **sizes)
+    >>> shape.mixer.weights(shape).matrices
+    17536
+    """
 
     any_context = False
 
     @override
     def weights(self, shape):
-        return Weights(2 * shape.context_length**2 + shape.width**2, 0)
+        triangle = shape.context_length * (shape.context_length + 1) // 2
+        return Weights(2 * triangle + shape.width**2, 0)
 
     @override
     def flops(self, shape):
-        # each matrix: a token meets (T + 1) / 2 places on average
-        half = 2 * 2 * shape.width / 2
+        places = 2 * shape.width  # of both triangles, for each place that a token meets
         return MixerFlops(
-            products=half * (shape.context_length + 1) + 2 * shape.width**2, masked=half * (shape.context_length - 1)
+            products=places * (shape.context_length + 1) + 2 * shape.width**2,
+            masked=places * (shape.context_length - 1),
         )
 
     @override
     def kept(self, shape):
-        # the inputs of both matrices
+        # the inputs of both triangles
         return Kept(per_token=2 * shape.width)
