@@ -15,6 +15,7 @@ from ...config.run_config import RunConfig
 from ...laws import Columns
 from ...predictor.loss_model import LossModel
 from ...predictor.predictor import Predictor
+from .architecture import Architecture
 from .effect import Adjustment, Effect, adjusted
 from .selection import Selection
 from .settings import Batch, LearningRate, Optimizer
@@ -36,7 +37,15 @@ __all__ = [
     "stated_columns",
 ]
 
-ADJUSTMENTS: tuple[Adjustment, ...] = (Batch(), LearningRate(), Optimizer(), Selection(), Synthetic(), DataStages())
+ADJUSTMENTS: tuple[Adjustment, ...] = (
+    Batch(),
+    LearningRate(),
+    Optimizer(),
+    Architecture(),
+    Selection(),
+    Synthetic(),
+    DataStages(),
+)
 
 
 def stated_columns(config: RunConfig, predictor: Predictor) -> dict[str, float]:
@@ -53,7 +62,7 @@ def stated_columns(config: RunConfig, predictor: Predictor) -> dict[str, float]:
 
 def is_stated(column: str) -> bool:
     """Whether a column of `run_columns` is one of `stated_columns`, which no law reads."""
-    return column.startswith(("optim.", "data."))
+    return column.startswith(("optim.", "data.", "model."))
 
 
 def effects(model: LossModel, columns: Columns, stated: Columns) -> list[Effect]:
