@@ -18,13 +18,13 @@ def plan(mixer: str, layers: int = 12) -> RunConfig:
 
 
 def effect(mixer: str, layers: int = 12) -> tuple[float, float, float]:
-    found = forecast(plan(mixer, layers), load("web-text")).effects
+    found = forecast(plan(mixer, layers), load("web-text")).adjustments
     (one,) = [effect for effect in found if effect.name == "architecture"]
     return one.percent()
 
 
 def test_attention_has_no_effect():
-    assert not [one for one in forecast(plan("attention"), load("web-text")).effects if one.name == "architecture"]
+    assert not [one for one in forecast(plan("attention"), load("web-text")).adjustments if one.name == "architecture"]
 
 
 def test_a_paper_moves_the_forecast_and_leaves_it_undecided():
@@ -50,7 +50,7 @@ def test_the_doubt_grows_beyond_the_models_compared():
 
 def test_a_law_with_levels_reads_it_itself():
     found = forecast(plan("hyena"), load("proxy-architectures"))
-    assert not [one for one in found.effects if one.name == "architecture"]
+    assert not [one for one in found.adjustments if one.name == "architecture"]
     (strategy,) = found.strategies
     assert strategy.level == "hyena"
     assert strategy.verdict == "undecided"
