@@ -25,7 +25,7 @@ class Comparison(NamedTuple):
     log_tokens: float
     """Log of the factor by which its tokens count more."""
     sd: float
-    """One standard deviation of it. One paper each, by the authors of the mixer: whether there is a gain is left open."""
+    """One standard deviation of it. Each is one paper, by the authors of the mixer: whether it gains is left open."""
     params: float
     """The largest model compared."""
     source: str
