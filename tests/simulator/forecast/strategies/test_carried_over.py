@@ -39,8 +39,9 @@ def member() -> Architecture:
 
 @pytest.fixture
 def proxies(three, member, monkeypatch):
-    """The predictor of three architectures in place of what ships."""
+    """The predictor of three architectures in place of what ships, and no paper beside it."""
     monkeypatch.setattr(member, "_given", three)
+    monkeypatch.setattr("foretrain.simulator.forecast.adjustments.architecture.COMPARED", {})
 
 
 def plan(mixer: str, **shape) -> dict:
