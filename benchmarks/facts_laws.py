@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from _architectures.crossing import joint_law
 from _families import families, learn_population
 from _tables import Task, read, tasks
 from foretrain.core.files import write_json
@@ -56,6 +57,10 @@ SOURCES = {
         "source": "StepLaw (arXiv 2503.04715), dense runs",
         "commit": "step-law/steplaw 32a8f4cc50247695fb56cc6c9117abdf67c97763",
         "licence": "none stated in the repository",
+    },
+    "proxy_architectures": {
+        "source": "our own proxies: python benchmarks/architectures.py",
+        "licence": "Apache-2.0",
     },
     "routing_moe": {
         "source": "Clark et al. 2022 (arXiv 2202.01169)",
@@ -126,10 +131,26 @@ def make_predictors(out: Path) -> None:
             val_domain="MassiveText validation", tokenizer="SentencePiece, 32k", params_kind="active",
         ),
     }  # fmt: skip
+    made["proxy-architectures"] = of_proxies()
     for name, predictor in made.items():
         # what looks wrong with a public table is no warning to whoever forecasts a run of their own
         save(replace(predictor.renamed(name, {"command": COMMAND}), notes=()), out / name)
         print(f"{name}: {', '.join(m.fit.law.name for m in predictor.models.values())}")
+
+
+def of_proxies() -> Predictor:
+    """The law of the proxies of every mixer, from the table that benchmarks/architectures.py writes."""
+    place = "benchmarks/results/architectures.csv"
+    table = RunTable.from_frame(RunTable.read(Path(__file__).resolve().parents[1] / place).frame, where=place)
+    about = {
+        **SOURCES["proxy_architectures"],
+        "title": "Proxies of a transformer and six other token mixers (20k to 250k)",
+        "corpus": "arXiv (mathematics), books, C++, dialogue and German law, in equal parts",
+        "val_domain": "the mean over the five domains",
+        "tokenizer": "bytes",
+        "params_kind": "total",
+    }
+    return joint_law(table, about=about)
 
 
 def one(frame, source: str, law: str = "auto", **about) -> Predictor:

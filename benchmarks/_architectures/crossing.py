@@ -9,6 +9,7 @@ Along runs of 20 tokens per parameter, compute 6·N·D, two ways:
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import NormalDist
@@ -28,9 +29,9 @@ _WIDTH = NormalDist().inv_cdf(0.95)
 _DRAWS = 400
 
 
-def joint_law(table: RunTable) -> Predictor:
+def joint_law(table: RunTable, about: Mapping[str, object] | None = None) -> Predictor:
     """The law of the mean loss of all mixers, which share E, α and β and differ by the term `architecture`."""
-    return Predictor.fit(cut(table, fittable(table), main_loss_alone=True), name="mixers")
+    return Predictor.fit(cut(table, fittable(table), main_loss_alone=True), name="mixers", about=about)
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,9 @@ class DynamicConvolution(Layered):
 
     @property
     def _taps(self) -> int:
-        assert isinstance(self.shape.mixer, dynamic_conv.DynamicConvolution)
-        return self.shape.mixer.taps
+        mixer = self.shape.mixer
+        assert isinstance(mixer, dynamic_conv.DynamicConvolution)
+        return mixer.taps
 
     @override
     def mixer_weights(self):
@@ -41,13 +42,12 @@ class DynamicConvolution(Layered):
     @override
     def mix(self, weights, inputs, shared):
         values = functional.glu(matmul(inputs, weights["gated"]))
-        kernels = self._kernels(weights, values)
-        length = values.shape[2]
+        scores = self._scores_of_taps(weights, values).transpose(2, 3)
         # Places before the first have no tap: the softmax is over those that there are.
-        missing = torch.ones(length, self._taps, dtype=torch.bool, device=values.device).triu(1)
-        kernels = kernels.masked_fill(missing[:, None], -torch.inf).softmax(-1)
-        shifted = (functional.pad(values, (0, 0, back, 0))[:, :, :length] for back in range(self._taps))
-        return matmul(self._weighted(kernels, shifted), weights["out"])
+        missing = torch.ones(scores.shape[-2:], dtype=torch.bool, device=values.device).triu(1)
+        matrix = _by_places(scores.masked_fill(missing, -torch.inf).softmax(-1))
+        mixed = matrix @ values.unflatten(-1, (self.shape.heads, -1)).transpose(2, 3)
+        return matmul(mixed.transpose(2, 3).flatten(-2), weights["out"])
 
     @override
     def mixer_state(self, weights, copies, batch, length, shared):
@@ -57,18 +57,21 @@ class DynamicConvolution(Layered):
     def mix_step(self, weights, state, inputs, at):
         values = functional.glu(matmul(inputs, weights["gated"]))
         state.appendleft(values)
-        kernels = self._kernels(weights, values)[..., : len(state)].softmax(-1)
-        return matmul(self._weighted(kernels, state), weights["out"])
+        shares = self._scores_of_taps(weights, values)[..., : len(state)].softmax(-1)
+        earlier = torch.stack(tuple(state), -1).unflatten(3, (self.shape.heads, -1))
+        return matmul((earlier @ shares.unsqueeze(-1)).flatten(3), weights["out"])
 
-    def _kernels(self, weights, values: Tensor) -> Tensor:
+    def _scores_of_taps(self, weights, values: Tensor) -> Tensor:
         """The scores of each token's taps, the first is now, from its own values: (K, B, T, heads, taps)."""
         return matmul(values, weights["kernels"]).unflatten(-1, (self.shape.heads, self._taps))
 
-    def _weighted(self, kernels: Tensor, earlier) -> Tensor:
-        """The sum of values 0, 1, … places back, (K, B, T, D) each, by the kernels: (K, B, T, D)."""
-        total = None
-        for back, values in enumerate(earlier):
-            part = values.unflatten(-1, (self.shape.heads, -1)) * kernels[..., back : back + 1]
-            total = part if total is None else total + part
-        assert total is not None
-        return total.flatten(-2)
+
+def _by_places(kernels: Tensor) -> Tensor:
+    """Shares of the tokens 0, 1, … places back, (…, T, taps), as shares of places, (…, T, T): 0 out of reach.
+
+    Row t begins t places further right, which a row that is one number shorter does by itself. At a context of some
+    hundred tokens one product with it is far faster than as many sums as there are taps, and compiles in a moment.
+    """
+    length, taps = kernels.shape[-2:]
+    rows = functional.pad(kernels.flip(-1), (0, length)).flatten(-2)[..., :-length]
+    return rows.unflatten(-1, (length, length + taps - 1))[..., taps - 1 :]

@@ -20,6 +20,12 @@ from ._registry import register_model
 
 __all__ = ["MlpMixer"]
 
+_WINDOWS = 3, 2
+"""How many places each triangle sums at the start, the newest: both together reach four back, as far as the short
+convolution of our transformers. A start at each place itself, or at random, learns the first n-grams later."""
+_NOISE = 0.25
+"""Deviation of the rest of a row at the start, for a row whose numbers would add up to 1 in square."""
+
 
 @register_model("mlp_mixer")
 class MlpMixer(Layered):
@@ -32,10 +38,11 @@ class MlpMixer(Layered):
     def mixer_weights(self):
         length, width = self.shape.context_length, self.shape.width
         row, column = torch.tril_indices(length, length)
-        itself = (row == column).float()  # at the start a place sees itself before all, whatever its number
+        deviation = _NOISE * length**-0.5
+        windows = [(row - column < places).float() for places in _WINDOWS]
         return [
-            Weight("tokens_in", (len(itself),), "hidden", length**-0.5, itself, length),
-            Weight("tokens_out", (len(itself),), "hidden", length**-0.5, itself, length),
+            Weight("tokens_in", (len(row),), "hidden", deviation, windows[0], length),
+            Weight("tokens_out", (len(row),), "hidden", deviation, windows[1], length),
             Weight("out", (width, width), "hidden", self.residual_deviation * width**-0.5),
         ]
 

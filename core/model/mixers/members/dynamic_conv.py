@@ -44,7 +44,11 @@ class DynamicConvolution(Mixer):
 
     @override
     def flops(self, shape):
-        return MixerFlops(products=2 * self.weights(shape).matrices, other=2 * self.taps * shape.width)
+        convolution = 2 * shape.width * self.taps
+        return MixerFlops(
+            products=2 * self.weights(shape).matrices + convolution,
+            masked=2 * shape.width * (shape.context_length - self.taps),
+        )
 
     @override
     def kept(self, shape):

@@ -20,7 +20,7 @@ __all__ = ["KernelConvolution"]
 
 @register_mixer("kernel_conv")
 class KernelConvolution(Mixer):
-    """`kernels` of `taps` a channel."""
+    """`kernels` of `taps` a channel, from which every token has one mixed: 2 FLOPs for each of their numbers."""
 
     kernels: Annotated[Whole, Field(ge=2, le=64), whole_schema(2, 64)] = Field(
         default=4, description="Kernels that are mixed."
@@ -44,9 +44,8 @@ class KernelConvolution(Mixer):
 
     @override
     def flops(self, shape):
-        convolutions = 2 * self.kernels * self.taps * shape.width
-        mixing = 2 * self.kernels * shape.width
-        return MixerFlops(products=2 * self.weights(shape).matrices, other=convolutions + mixing)
+        mixing = 2 * self.kernels * self.taps * shape.width
+        return MixerFlops(products=2 * self.weights(shape).matrices + mixing, other=2 * self.taps * shape.width)
 
     @override
     def kept(self, shape):
