@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from ...registry import Registry, folder
 from .mixer import Mixer
 
 __all__ = ["mixers", "register_mixer"]
 
+M = TypeVar("M", bound=Mixer)
+
 _MIXERS: Registry[type[Mixer]] = Registry("mixer", folder(f"{__package__}.members"), "foretrain.mixers")
 
 
-def register_mixer(name: str) -> Callable[[type[Mixer]], type[Mixer]]:
+def register_mixer(name: str) -> Callable[[type[M]], type[M]]:
     """Class decorator: add a token mixer under `name`, by which plans, spaces and run tables know it."""
 
-    def add(cls: type[Mixer]) -> type[Mixer]:
+    def add(cls: type[M]) -> type[M]:
         cls.name = name
-        return _MIXERS.add(name, cls)
+        _MIXERS.add(name, cls)
+        return cls
 
     return add
 

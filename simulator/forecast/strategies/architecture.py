@@ -5,11 +5,10 @@ from __future__ import annotations
 from ....core.model.mixers.members.attention import ATTENTION
 from ....core.units import format_count
 from ...config.run_config import RunConfig
+from ..adjustments.architecture import ARCHITECTURE
 
-__all__ = ["ARCHITECTURE", "LARGE", "TRANSFORMER", "as_transformer", "remarks", "shape_in_words"]
+__all__ = ["LARGE", "as_transformer", "remarks", "shape_in_words"]
 
-ARCHITECTURE, TRANSFORMER = "architecture", "transformer"
-"""The category, and its usual baseline."""
 
 _RANKS = "which architecture leads changes with size (arXiv:2207.10551)"
 _PUBLISHED = {
@@ -31,7 +30,7 @@ def as_transformer(config: RunConfig) -> RunConfig | None:
     if shape is None or shape.mixer == ATTENTION:
         return None
     model = config.model.model_copy(update={"architecture": shape.as_transformer()})
-    columns = {name: value for name, value in config.columns.items() if name != "architecture"}
+    columns = {name: value for name, value in config.columns.items() if name != ARCHITECTURE}
     return config.model_copy(update={"model": model, "columns": columns})
 
 
