@@ -21,10 +21,8 @@ from ....core.reading.suggest import did_you_mean, nearest
 from ....core.units import shown
 from ....core.version import __version__
 from ...config.run_config import RunConfig
-from ...forecast.adjustments import known_places
-from ...forecast.adjustments.architecture import ARCHITECTURE, MIXER_PLACE, PROXIES, TRANSFORMER
 from ...forecast.law_inputs import planned_loss
-from ...forecast.strategies.architecture import LARGE
+from ...forecast.strategies.architecture import ARCHITECTURE, LARGE, TRANSFORMER
 from ...forecast.strategies.levels import side_by_side
 from ...predictor.levels import new_levels
 from ...predictor.predictor import Predictor
@@ -137,7 +135,7 @@ def mixers_optimal(
         if config is None:
             raise InputError("flops: is missing; expected training FLOPs such as 5.76e23, or a plan")
         flops = compute_optimal(predictor, config=config, unique_tokens=unique_tokens).flops
-    _check(predictor, mixers)
+    _check(predictor, config, mixers)
     surfaces = {name: LossSurface.of(predictor, _with_mixer(config, name), unique_tokens).as_tuned() for name in mixers}
     optima = {name: optimum_at(surface, predictor.name, flops) for name, surface in surfaces.items()}
     first = surfaces[mixers[0]]
@@ -153,14 +151,14 @@ def mixers_optimal(
     )
 
 
-def _check(predictor: Predictor, mixers: Sequence[str]) -> None:
-    """Refuse fewer than two mixers, one named twice, one that nobody knows, and a predictor that knows none."""
+def _check(predictor: Predictor, config: RunConfig | None, mixers: Sequence[str]) -> None:
+    """Refuse fewer than two mixers, one named twice, one that nobody knows, and what nothing is known of."""
     laws = [model.fit.law for model in predictor.models.values()]
     levels = {level for law in laws for level in law.levels.get(ARCHITECTURE, ())}
-    if not levels and not all(MIXER_PLACE in known_places(model) for model in predictor.models.values()):
+    if not levels and (config is None or config.model.architecture is None):
         raise InputError(
-            f"mixers: got {', '.join(mixers)}, but {predictor.name} knows nothing of architectures; expected a "
-            "predictor fitted on runs of several, with their column architecture"
+            f"mixers: got {', '.join(mixers)}, but no run of {predictor.name} has another architecture; expected a "
+            "plan with model.architecture, or a predictor fitted on runs of several, such as proxy-architectures"
         )
     if len(mixers) < 2 or len(set(mixers)) < len(mixers):
         raise InputError(f"mixers: got {', '.join(mixers)}; expected two different ones at least, between commas")
@@ -204,7 +202,7 @@ def _difference(first: LossSurface, other: LossSurface, of_first: _Size, of_othe
 def _crossing(first: str, other: str, surfaces: Mapping[str, LossSurface]) -> Iterator[Crossing]:
     """Where the loss of a mixer crosses that of the first; nothing of one that no fitted run had."""
     if not all(ARCHITECTURE in model.fit.law.levels for model in surfaces[first].models):
-        return  # what proxies say of mixers is carried over; where their laws cross is told of their own runs alone
+        return  # a paper's comparison at one size says nothing of where laws cross
     low, high = surfaces[first].fitted_range("compute")
     if _is_new(surfaces[first]) or _is_new(surfaces[other]) or not (low > 0.0 and math.isfinite(high)):
         return
@@ -266,12 +264,11 @@ def _notes(surfaces: Mapping[str, LossSurface], optima: Mapping[str, ComputeOpti
         for name, surface in surfaces.items()
         if _is_new(surface)
     ]
-    carried_over = not all(ARCHITECTURE in model.fit.law.levels for model in next(iter(surfaces.values())).models)
-    if carried_over:
+    if not all(ARCHITECTURE in model.fit.law.levels for model in next(iter(surfaces.values())).models):
         said.append(
-            f"what mixers do is carried over from the runs of {PROXIES}; where one overtakes another is told by that "
-            "predictor alone"
+            "what mixers do is a paper's, see simulate predict; where one overtakes another is told by predictors "
+            "fitted on runs of both"
         )
-    if carried_over or max(surface.fitted_range("params")[1] for surface in surfaces.values()) < LARGE:
+    elif max(surface.fitted_range("params")[1] for surface in surfaces.values()) < LARGE:
         said.append(_SMALL_RUNS)
     return list(dict.fromkeys(said))

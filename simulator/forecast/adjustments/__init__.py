@@ -25,7 +25,6 @@ from .synthetic import Synthetic
 __all__ = [
     "ADJUSTMENTS",
     "Adjustment",
-    "Architecture",
     "Effect",
     "adjusted",
     "carried",
@@ -39,8 +38,18 @@ __all__ = [
 ]
 
 ADJUSTMENTS: tuple[Adjustment, ...] = (
+<<<<<<< HEAD
     *(Batch(), LearningRate(), Optimizer(), Selection(), Synthetic(), DataStages()),
     Architecture(),
+=======
+    Batch(),
+    LearningRate(),
+    Optimizer(),
+    Architecture(),
+    Selection(),
+    Synthetic(),
+    DataStages(),
+>>>>>>> 251ad1465a2666c3561154c8c32288911fb38736
 )
 
 
@@ -52,8 +61,7 @@ def stated_columns(config: RunConfig, predictor: Predictor) -> dict[str, float]:
         of_runs = of_anchors.get("settings")
     found: dict[str, float] = {}
     for member in ADJUSTMENTS:
-        if member.is_known():
-            found |= member.columns(config, of_runs if isinstance(of_runs, Mapping) else {})
+        found |= member.columns(config, of_runs if isinstance(of_runs, Mapping) else {})
     return found
 
 
@@ -96,8 +104,7 @@ def known_places(model: LossModel) -> set[str]:
     """The places in a plan of which published figures say what no law of the model reads."""
     if "tokens" not in model.fit.law.member.uses:
         return set()  # costs are in tokens
-    members = [member for member in ADJUSTMENTS if member.is_known() and not member.is_read(model)]
-    return {place for member in members for place in member.places}
+    return {place for member in ADJUSTMENTS for place in member.places if not member.is_read(model)}
 
 
 def recommended(config: RunConfig, model: LossModel, columns: Columns) -> dict[str, float]:
@@ -106,7 +113,7 @@ def recommended(config: RunConfig, model: LossModel, columns: Columns) -> dict[s
     if config.model.num_experts is not None and config.model.num_experts > 1:
         params = np.array([config.model.params_total - (config.model.params_embedding or 0.0)])
     read = {place for member in ADJUSTMENTS if member.is_read(model) for place in member.places}
-    if any(not place.startswith("model.") for place in read):
+    if read:
         return {}
     batch = costs.usual_batch(tokens)
     return {

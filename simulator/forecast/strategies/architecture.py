@@ -5,9 +5,8 @@ from __future__ import annotations
 from ....core.model.mixers.members.attention import ATTENTION
 from ....core.units import format_count
 from ...config.run_config import RunConfig
-from ..adjustments.architecture import ARCHITECTURE
 
-__all__ = ["LARGE", "as_transformer", "remarks", "shape_in_words"]
+__all__ = ["ARCHITECTURE", "LARGE", "TRANSFORMER", "as_transformer", "remarks", "shape_in_words"]
 
 
 _RANKS = "which architecture leads changes with size (arXiv:2207.10551)"
@@ -20,6 +19,8 @@ _PUBLISHED = {
 }
 """What papers found at sizes beyond proxies."""
 _NOTHING = "of causal language models of this kind with 100M or more no paper is known here"
+ARCHITECTURE, TRANSFORMER = "architecture", "transformer"
+"""The category, and its usual baseline."""
 LARGE = 100e6
 """Parameters from which on papers compare architectures."""
 

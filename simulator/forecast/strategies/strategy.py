@@ -15,11 +15,8 @@ from ....core.units import format_count, shown
 from ...config.run_config import RunConfig
 from ...laws import Columns, OfLevels, Synthetic, Variant
 from ...predictor.predictor import Predictor
-from ..adjustments import ADJUSTMENTS, Architecture
-from ..adjustments.architecture import ARCHITECTURE, MIXER_PLACE, PROXIES, TRANSFORMER
-from ..adjustments.effect import NORMAL_90
-from ..law_inputs import planned, planned_loss, run_columns, split_columns
-from .architecture import as_transformer, remarks, shape_in_words
+from ..law_inputs import planned_loss, run_columns, split_columns
+from .architecture import ARCHITECTURE, TRANSFORMER, as_transformer, remarks, shape_in_words
 from .levels import level_stated, place_of, runs_behind, shares_shown, side_by_side
 from .synthetic import setting_of, synthetic_doubts, without_synthetic
 
@@ -69,8 +66,6 @@ class Strategy:
     """The loss of the same plan at the baseline."""
     held_against: str = ""
     """That plan in words, where there is more to say of it than its level."""
-    known_from: str = ""
-    """The predictor that knows the level, where it isn't the one of the forecast."""
     remarks: tuple[str, ...] = ()
     """What is to be kept in mind of the difference."""
     setting: str = ""
@@ -133,11 +128,10 @@ class Strategy:
         said = "rests on" if self.known else f"is no level of the fitted runs: it may differ as {others} do, from"
         if self.runs is None:
             return f"{said} runs that this predictor keeps no facts of"
-        of = f" of {self.known_from}" if self.known_from else ""
         seeds = self.runs.get("seeds")
         keep = self.runs.get("keep")
         sizes = f"{_span(self.runs['params'])} parameters and {_span(self.runs['tokens'])} tokens"
-        said += f" {self.runs['runs']} runs{of} of {sizes}"
+        said += f" {self.runs['runs']} runs of {sizes}"
         more = [] if seeds is None else [f"{seeds} seed{'' if seeds == 1 else 's'}"]
         if keep is not None:
             more.append(f"keeping {shares_shown(keep)}")
@@ -171,7 +165,6 @@ class Strategy:
             "verdict": self.verdict,
             "share_of_variance": self.share_of_variance,
             "lower_bound": self.lower_bound,
-            "known_from": self.known_from or None,
             "remarks": list(self.remarks),
             "setting": self.setting,
             "sentence": self.sentence,
@@ -207,34 +200,7 @@ def strategies(config: RunConfig, predictor: Predictor, target: str, columns: Co
         one = _strategy(config, predictor, target, both, term, level, runs)
         one = replace(one, setting=setting, doubts=(*_doubts_of_new_level(term, level), *doubts))
         found.append(_of_architecture(one, config) if category == ARCHITECTURE else one)
-    if ARCHITECTURE not in terms and (one := _by_proxies(config, predictor, target, columns)) is not None:
-        found.append(_of_architecture(one, config))
     return tuple(found)
-
-
-def _by_proxies(config: RunConfig, predictor: Predictor, target: str, columns: Columns) -> Strategy | None:
-    """The architecture of a plan whose predictor has none, by the shipped proxies; None for a transformer."""
-    member = next(one for one in ADJUSTMENTS if isinstance(one, Architecture))
-    level = level_stated(MIXER_PLACE, columns)
-    if level is None or member.proxies is None:
-        return None
-    laws = member.proxies.models[member.proxies.main_loss].fit.law
-    term = next(term for term in laws.terms if term.category == ARCHITECTURE)
-    assert isinstance(term, OfLevels)
-    transformer = as_transformer(config)
-    plain = {name: values for name, values in columns.items() if not name.startswith(MIXER_PLACE)}
-    if transformer is not None:
-        plain = run_columns(transformer, predictor, [])
-    both = side_by_side(plain, columns)
-    open_ = []
-    for model in predictor.parts(target).values():
-        effect = member.effect(model, planned(config, model, both)[1], split_columns(both)[1])
-        if effect is None:
-            return None
-        open_.append(float(effect.sd[1]))
-    runs = runs_behind(member.proxies, term, level)
-    one = _strategy(config, predictor, target, both, term, level, runs, float(np.mean(open_)))
-    return replace(one, known_from=PROXIES, doubts=tuple(_doubts_of_new_level(term, level)))
 
 
 def _at_baseline(
@@ -269,19 +235,11 @@ def _strategy(
     term: OfLevels,
     level: str,
     runs: Mapping[str, Any] | None,
-    of_effect: float | None = None,
 ) -> Strategy:
-    """What a level is worth: `both` is the plan at the baseline, then the plan, `(2,)` each.
-
-    `of_effect` is what is open of its effect, one sd in log loss, where that isn't in the predictor's law.
-    """
+    """What a level is worth: `both` is the plan at the baseline, then the plan, `(2,)` each."""
     category = str(term.category)
     prediction = planned_loss(config, predictor, target, both, joint=True)
-    if of_effect is None:
-        open_ = [model.sd_between(split_columns(both)[0]) for model in predictor.parts(target).values()]
-        of_level = float(np.mean(open_))
-    else:  # in units of `scale`, so that the 90 % interval is that of the effect
-        of_level = of_effect * NORMAL_90 / float(prediction.widths(np.array([0.9]))[1, 0])
+    of_level = float(np.mean([model.sd_between(split_columns(both)[0]) for model in predictor.parts(target).values()]))
     # of the mean of several targets their errors count as shared
     difference = replace(prediction.difference(1), scale_nats=float(prediction.loss_nats[1]) * of_level)
     return Strategy(

@@ -20,12 +20,23 @@ def plan(mixer: str, layers: int = 12) -> RunConfig:
     )
 
 
+<<<<<<< HEAD
 def effects(mixer: str) -> list:
     return [one for one in forecast(plan(mixer), load("web-text")).adjustments if one.name == "architecture"]
 
 
 def test_attention_has_no_effect():
     assert effects("attention") == []
+=======
+def effect(mixer: str, layers: int = 12) -> tuple[float, float, float]:
+    found = forecast(plan(mixer, layers), load("web-text")).adjustments
+    (one,) = [effect for effect in found if effect.name == "architecture"]
+    return one.percent()
+
+
+def test_attention_has_no_effect():
+    assert not [one for one in forecast(plan("attention"), load("web-text")).adjustments if one.name == "architecture"]
+>>>>>>> 251ad1465a2666c3561154c8c32288911fb38736
 
 
 def test_a_paper_narrows_what_proxies_leave_open_and_is_named():

@@ -94,7 +94,7 @@ def test_bad_names_are_refused(predictor, mixers, problem):
 
 
 def test_a_predictor_that_knows_no_architectures_is_refused():
-    with pytest.raises(InputError, match="chinchilla-massivetext knows nothing of architectures"):
+    with pytest.raises(InputError, match="no run of chinchilla-massivetext has another architecture; expected a plan"):
         mixers_optimal(load_predictor("chinchilla-massivetext"), ["attention", "hyena"], 1e21)
 
 
