@@ -50,7 +50,7 @@ def test_the_doubt_grows_beyond_the_models_compared():
 
 def test_a_law_with_levels_reads_it_itself():
     found = forecast(plan("hyena"), load("proxy-architectures"))
-    assert not [one for one in found.effects if one.name == "architecture"]
+    assert not [one for one in found.adjustments if one.name == "architecture"]
     (strategy,) = found.strategies
     assert strategy.level == "hyena"
     assert strategy.verdict == "undecided"
