@@ -87,7 +87,7 @@ class Architecture(Adjustment):
             has = np.asarray(stated[name] == 1.0, dtype=float)
             log_loss, sd = log_loss + has * shift, sd + has * open_
             if level in COMPARED:
-                sources.append(COMPARED[level].source)
+                sources += COMPARED[level].sources
         return Effect(self.name, self.places, log_loss, sd, ("shipped proxies of architectures", *sources))
 
     def _of_level(self, model: LossModel, columns: Columns, level: str) -> tuple[np.ndarray, np.ndarray]:
