@@ -41,17 +41,16 @@ def test_the_doubt_grows_beyond_the_models_compared():
     assert sd[0] == sd[1] < sd[2] < sd[3]
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize(("sds", "middle"), [((1.0, 1.0), 0.5), ((0.1, 10.0), 0.0), ((10.0, 0.1), 1.0)])
 def test_two_estimates_are_weighted_by_precision(sds, middle):
     mean, sd = _averaged((np.zeros(1), np.array([sds[0]])), (np.ones(1), np.array([sds[1]])))
     assert mean[0] == pytest.approx(middle, abs=1e-3)
     assert sd[0] < min(sds)
-=======
+
+
 def test_a_law_with_levels_reads_it_itself():
     found = forecast(plan("hyena"), load("proxy-architectures"))
     assert not [one for one in found.adjustments if one.name == "architecture"]
     (strategy,) = found.strategies
     assert strategy.level == "hyena"
     assert strategy.verdict == "undecided"
->>>>>>> dc402de48b193f34f90b60c48b9282cc707838c8
