@@ -8,8 +8,9 @@ from foretrain.core.model.architecture import Architecture
 from foretrain.datasets.tokens.tokenizer import ByteTokenizer
 from foretrain.datasets.watermark.detection import Detector
 from foretrain.datasets.watermark.green import Watermark
+from foretrain.proxies.campaign.group import train_one_group
 from foretrain.proxies.engine._buffers import WeightLayout
-from foretrain.proxies.executors import get_executor
+from foretrain.proxies.executors import Executor, GroupOutcome
 from foretrain.proxies.generations.generations import Generations
 from foretrain.proxies.models import build_model, models
 from foretrain.proxies.sampling.radioactivity import radioactivity
@@ -72,6 +73,16 @@ def test_radioactivity_asks_any_mixer(mixer):
     assert 1e-3 < radioactivity(proxy, windows, Detector([mark], 256)).p <= 1
 
 
+class Here(Executor):
+    """Trains in this process."""
+
+    name = "here"
+
+    def run(self, jobs, device):
+        for job in jobs:
+            yield GroupOutcome(job.group, train_one_group(job.folder, job.group))
+
+
 @pytest.mark.parametrize("mixer", ["hyena", "dynamic_conv"])
 def test_generations_train_and_sample_another_mixer(mixer, tmp_path):
     source = {"kind": "zipf_markov", "vocab_size": 32, "branching": 4, "tokens": 6_000}
@@ -83,7 +94,7 @@ def test_generations_train_and_sample_another_mixer(mixer, tmp_path):
     (tmp_path / "corpora.yaml").write_text(yaml.safe_dump({"domains": {"toy": {"synthetic": source}}}))
     (tmp_path / "space.yaml").write_text(yaml.safe_dump(space))
     chains = Generations.create(tmp_path / "chains", tmp_path / "space.yaml")
-    chains.train(get_executor("local", workers=1))
+    chains.train(Here())
     assert chains.status().complete
     frame = chains.table().frame
     assert set(frame["architecture"]) == {mixer}
