@@ -27,12 +27,12 @@ import sys
 import warnings
 
 from _architectures.campaigns import MIXERS, collect, train
-from _architectures.crossing import joint_law, report_crossings
+from _architectures.crossing import joint_law, report_by_compute, report_crossings
 from _architectures.differences import report_differences, report_losses
 from _architectures.extrapolation import report_halves, report_largest
 from _architectures.laws import own_laws, report_laws
 from _architectures.picture import draw_laws
-from _architectures.tables import read
+from _architectures.tables import mixers_of, read
 from _proxies import WORK
 from foretrain.core.errors import DataWarning
 from foretrain.core.units import parse_count
@@ -80,12 +80,18 @@ def conformance(names: list[str]) -> int:
 def report() -> int:
     """Print what the run table says; return 1 where a mixer's largest size isn't foretold."""
     table = read()
+    if len(mixers_of(table)) < 2:
+        raise SystemExit(
+            "the run table has one mixer; expected two at least: `python benchmarks/architectures.py train`"
+        )
     report_losses(table)
     report_differences(table)
     missed = report_largest(table)
     laws = own_laws(table)
     report_laws(laws)
-    report_crossings(table, laws, joint_law(table) if len(laws) > 1 else None)
+    joint = joint_law(table)
+    report_crossings(table, laws, joint)
+    report_by_compute(table, joint)
     report_halves(table)
     draw_laws(table, laws, PICTURE)
     print(f"\n{PICTURE}")

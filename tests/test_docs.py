@@ -173,6 +173,7 @@ NOT_RUN = {
     "proxies curves": "likewise",
     "proxies generations": "trains: tests/proxies/generations does",
     "proxies radioactivity": "of a run that keeps its weights, as its own tests have one",
+    "fit ladders.csv": "of ladders that were trained: tests/commands/test_architectures.py fits such a table",
     "fit generations/generations.csv": "of chains that were trained there",
     "score predictor planned.csv": "likewise",
     "optimize": "a minute: tests/commands/test_optimize.py runs smaller studies, the page of Python one from a script",

@@ -35,7 +35,7 @@ DOMAINS = ("arxiv_math", "books", "code_cpp", "dialogue", "law_german")
 MIXERS = ("transformer", "hyena", "dynamic_conv", "h3", "hyper_mixer", "kernel_conv", "mlp_mixer")
 SLOW_LEARNERS = ("mlp_mixer", "hyper_mixer")
 """Their best learning rate lies lower."""
-MANY_OPERATORS = ("hyena", "h3", "hyper_mixer", "kernel_conv")
+MANY_OPERATORS = ("hyena", "h3", "hyper_mixer")
 """Those that torch compiles within the time that it then saves."""
 
 

@@ -1,9 +1,11 @@
 """Where the law of a mixer crosses the transformer's, and from where on the ladder's order is undecided.
 
-Along runs of 20 tokens per parameter, compute 6·N·D, two ways:
+Two ways:
 
-- laws fitted apart: each pair of draws, one of either law, crosses somewhere or nowhere up to MOST_FLOPS;
-- the law of all mixers: the 90 % interval of the difference (`LossModel.sd_between`), whose ends pass 0 somewhere.
+- laws fitted apart: each pair of draws, one of either law, crosses somewhere or nowhere up to MOST_FLOPS, along runs of
+  20 tokens per parameter;
+- the law of all mixers, as `simulate optimal point --mixers` has it: each at its own best size, and where the 90 %
+  interval of the difference contains 0.
 """
 
 from __future__ import annotations
@@ -11,21 +13,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
-from statistics import NormalDist
 
 import numpy as np
+from foretrain.core.quantity import Difference
 from foretrain.datasets.runs.run_table import RunTable
+from foretrain.simulator.allocation.compute_optimal import mixers as crossings
+from foretrain.simulator.allocation.compute_optimal.mixers import mixers_optimal
 from foretrain.simulator.predictor.predictor import Predictor
 
 from .tables import BASELINE, cut, fittable, mixers_of, of_mixer
 
-__all__ = ["joint_law", "report_crossings"]
+__all__ = ["joint_law", "report_by_compute", "report_crossings"]
 
 TOKENS_PER_PARAM = 20
+COMPUTES = (1e12, 1e13, 1e14, 1e15)
 MOST_FLOPS = 1e24
 _PLACES = 400
-_WIDTH = NormalDist().inv_cdf(0.95)
 _DRAWS = 400
 
 
@@ -50,17 +53,19 @@ class Crossing:
         return f"{_flops(self.middle)} ({_flops(self.low)} to {_flops(self.high)}), {self.share:.0%} of draws"
 
 
-def report_crossings(table: RunTable, laws: dict[str, Predictor], joint: Predictor | None) -> None:
+def report_crossings(table: RunTable, laws: dict[str, Predictor], joint: Predictor) -> None:
     """Print, for each mixer, where its law crosses the transformer's, and what is decided by the law of all mixers."""
     print(
         f"\nwhere laws cross the transformer's, FLOPs, {TOKENS_PER_PARAM} tokens per parameter, up to {MOST_FLOPS:.0e}"
     )
-    of_joint = "law of all mixers: 90 % of the difference"
-    print(f"{'mixer':<14}{'ladder to':>10}  {'laws fitted apart: median (90 %)':<52}{of_joint}")
-    for name in mixers_of(table)[1:]:
+    print(f"{'mixer':<14}{'ladder to':>10}  {'laws fitted apart: median (90 %)':<52}law of all mixers: who leads")
+    others = mixers_of(table)[1:]
+    found = mixers_optimal(joint, ["attention", *others], float(table.column("flops").max()))
+    of_joint = dict(zip(others, found.crossings, strict=True))
+    for name in others:
         last = float(table.column("flops")[of_mixer(table, name)].max())
         apart = crossing(laws[name], laws[BASELINE], last)
-        said = "" if joint is None else _decided(joint, name, last)
+        said = _said(of_joint[name])
         print(f"{name:<14}{_flops(last):>10}  {apart.text:<52}{said}")
 
 
@@ -96,28 +101,44 @@ def _first_change(flops: np.ndarray, gap: np.ndarray) -> float:
     return float(flops[changed[0]]) if len(changed) else math.inf
 
 
-def _decided(joint: Predictor, name: str, first: float) -> str:
-    """What the 90 % interval of the difference says from the end of the ladder on."""
-    flops, columns = _runs(first)
+def report_by_compute(table: RunTable, joint: Predictor) -> None:
+    """Print each mixer's loss less the transformer's by the law of all mixers, from the ladder's compute outward."""
+    along = f"{TOKENS_PER_PARAM} tokens per parameter"
+    print(f"\nby the law of all mixers, {along}: difference to the transformer, nats (90 %)")
+    print(f"{'mixer':<14}" + "".join(f"{f'{flops:.0e} FLOPs':>30}" for flops in COMPUTES))
+    for name in mixers_of(table)[1:]:
+        texts = []
+        for flops in COMPUTES:
+            gap = _difference(joint, name, flops)
+            low, high = gap.intervals[0.9]
+            texts.append(f"{gap.median:+.3f} ({low:+.3f} to {high:+.3f})" + ("*" if low <= 0 <= high else " "))
+        print(f"{name:<14}" + "".join(f"{text:>30}" for text in texts))
+    print("* undecided: 0 lies within the interval")
+
+
+def _difference(joint: Predictor, name: str, flops: float) -> Difference:
+    """The loss of a mixer's run of a compute less that of the transformer's."""
     model = joint.models["loss"]
-    both = {key: np.repeat(values[:, None], 2, axis=1) for key, values in columns.items()}
-    signs = []
-    for place in range(0, _PLACES, 8):
-        pair = {key: values[place] for key, values in both.items()} | _levels(model, name)
-        said = model.fit.log_loss(pair)
-        gap, sd = float(said[0] - said[1]), model.sd_between(pair)
-        signs.append((float(flops[place]), 0 if abs(gap) < _WIDTH * sd else int(np.sign(gap)), gap))
-    words = {-1: "lower", 0: "undecided", 1: "higher"}
-    changes = [signs[0], *(two for one, two in pairwise(signs) if two[1] != one[1])]
-    return ", ".join(f"{words[sign]} from {_flops(at)}" for at, sign, _ in changes)
+    params = math.sqrt(flops / (6 * TOKENS_PER_PARAM))
+    pair = {"params": np.full(2, params), "tokens": np.full(2, TOKENS_PER_PARAM * params)}
+    for level in mixers_of_law(joint):
+        pair[f"architecture={level}"] = np.array([float(level == BASELINE), float(level == name)])
+    return model.predict(pair, joint=True).difference(1).summary()
 
 
-def _levels(model, name: str) -> dict[str, np.ndarray]:
-    """The columns of a pair of runs: the mixer's, and the transformer's."""
-    term = next(term for term in model.fit.law.terms if term.name == "architecture")
-    return {
-        f"architecture={level}": np.array([float(level == name), float(level == BASELINE)]) for level in term.levels
-    }
+def mixers_of_law(joint: Predictor) -> tuple[str, ...]:
+    """The levels of the term `architecture`."""
+    return tuple(joint.models["loss"].fit.law.levels["architecture"])
+
+
+def _said(found: crossings.Crossing) -> str:
+    """Who leads on the ladder, up to where that is decided, and where the other takes over."""
+    words = f"{found.leads} from {_flops(found.looked_at[0])}"
+    if found.undecided is not None:
+        words += f"; undecided {_flops(found.undecided[0])} to {_flops(found.undecided[1])}"
+        if found.undecided[1] >= found.looked_at[1]:
+            words += " and beyond"
+    return words + (f"; medians cross at {_flops(found.flops)}" if found.flops else "; medians don't cross")
 
 
 def _flops(value: float) -> str:

@@ -56,13 +56,11 @@ def report_largest(table: RunTable) -> list[str]:
     print(f"{'mixer':<14}{'parameters':>11}{'beyond':>8} {'law':<9}{heads}{'median':>8}{'inside':>8}")
     missed = []
     alone = {name: _fit(table, of_mixer(table, name) & ~left_out) for name in mixers_of(table)}
-    joint = _fit(table, ~left_out) if len(alone) > 1 else None
+    joint = _fit(table, ~left_out)
     for name in mixers_of(table):
         rows = table.select(of_mixer(table, name) & left_out)
         sizes = sizes_of(table, name)
         for kind, fitted in (("own", alone[name]), ("joint", joint)):
-            if fitted is None:
-                continue
             all_targets = foretold(fitted, rows, table.loss_columns)
             of_loss = foretold(fitted, rows, ["loss"])
             by_budget = dict(zip(of_loss.tokens, of_loss.errors_percent, strict=True))
@@ -78,8 +76,6 @@ def report_largest(table: RunTable) -> list[str]:
 
 def report_halves(table: RunTable) -> None:
     """Print the errors at a mixer's two largest sizes from its two smaller ones, by its own law and by all mixers'."""
-    if len(mixers_of(table)) < 2:
-        return
     larger = largest(table, 2)
     print("\na mixer's larger half left out: error, %, of the mean loss, median over budgets and sizes (inside 90 %)")
     print(f"{'mixer':<14}{'own law':>16}{'joint law':>16}{'without mixers':>16}")

@@ -8,7 +8,8 @@ What the columns mean here:
   domain the two would be one target fitted twice, so there is only `loss`, and `val_domain` names the domain.
 - `loss_se…` (nats) is the standard error of each over validation sequences, `bytes_per_token…` converts nats per
   token into bits per byte. Both are extra columns.
-- `params` counts every parameter, embeddings included; `params_active` and `params_embedding` say which are which.
+- `params` counts every parameter that a token meets, embeddings included, and is `params_active`; `params_embedding`
+  are those in tables and head. Of a mixture of experts, `params_total` counts all experts.
 - `lr` is the peak at width 64, which proxies of every width share; `lr_final` is what it was at the row's last step.
 - `unique_tokens` is blank, and thus one pass, unless the run has begun to repeat a domain. From then on
   `unique_tokens.<domain>` says how many distinct tokens there are of each domain that it repeats.
@@ -31,6 +32,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ...core.model.architecture import Architecture
 from ..results import RunResult, Validation
 from ..runs import ProxyRun
 from .campaign_files import StoreFacts
@@ -118,14 +120,24 @@ def _repetition(evaluation: Validation, run: ProxyRun) -> dict[str, float]:
     return {"unique_tokens": distinct, "epochs": evaluation.tokens / distinct, **by_domain}
 
 
+def _experts(shape: Architecture) -> dict[str, int]:
+    """How many experts there are, and the parameters of all of them; nothing of a dense model."""
+    if shape.num_experts is None or shape.experts_per_token is None:
+        return {}
+    return {
+        "params_total": shape.params_total,
+        "num_experts": shape.num_experts,
+        "experts_per_token": shape.experts_per_token,
+    }
+
+
 def _constants(run: ProxyRun, store: StoreFacts, mixed: Sequence[str]) -> dict[str, Any]:
     """What is the same in every row of a run."""
     shape, recipe, counts = run.shape, run.recipe, run.shape.parameter_counts
     total = math.fsum(run.mix.values())
     single = next(iter(store.bytes_per_token)) if len(store.bytes_per_token) == 1 else None
-    experts = {"num_experts": shape.num_experts, "experts_per_token": shape.experts_per_token}
     return {
-        "params": counts.total,
+        "params": counts.active,
         "params_active": counts.active,
         "params_embedding": counts.embedding,
         **{f"mix.{domain}": run.mix.get(domain, 0.0) / total for domain in mixed},
@@ -141,7 +153,7 @@ def _constants(run: ProxyRun, store: StoreFacts, mixed: Sequence[str]) -> dict[s
         "width": shape.width,
         "depth": shape.layers,
         "heads": shape.heads,
-        **({name: value or 1 for name, value in experts.items()} if shape.num_experts else {}),
+        **_experts(shape),
         "vocab_size": shape.vocab_size,
         "context_length": shape.context_length,
         "source": store.name,

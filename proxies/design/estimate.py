@@ -167,9 +167,11 @@ def _group(runs: tuple[ProxyRun, ...], machine: Machine, domains: int) -> GroupE
 def _bytes_per_copy(shape: Architecture, sequences: int) -> float:
     """Return the memory of one model in training: weights, optimizer, and activations of a batch."""
     length = shape.context_length
-    networks = (shape.experts_per_token or 1) + shape.shared_experts  # that a token meets in a layer
-    per_token = _RESIDUAL_TENSORS * shape.width + _FFN_TENSORS * shape.ffn_width * networks
-    per_sequence = length * (shape.layers * per_token + _LOGIT_TENSORS * shape.vocab_size)
+    visited = (shape.experts_per_token or 0) + shape.shared_experts  # experts that a token meets in a layer
+    inner = (shape.layers - shape.moe_layers) * shape.ffn_width
+    inner += shape.moe_layers * visited * (shape.expert_ffn_width or shape.ffn_width)
+    per_token = shape.layers * _RESIDUAL_TENSORS * shape.width + _FFN_TENSORS * inner
+    per_sequence = length * (per_token + _LOGIT_TENSORS * shape.vocab_size)
     if shape.mixer == ATTENTION:
         per_sequence += _SCORE_TENSORS * shape.layers * shape.heads * length**2
     return _STATE_BYTES * shape.params_total + _FLOAT_BYTES * sequences * per_sequence

@@ -110,26 +110,29 @@ class ModelFamily:
         return None if ratio is None else _inner(ratio * width)
 
     def of_size(self, params: float) -> Architecture:
-        """Return the model whose parameters, embeddings included, come nearest to `params`; of two, the smaller.
+        """Return the model whose parameters come nearest to `params`; of two, the smaller.
+
+        Those that a token meets count, embeddings included: a mixture of experts is as large as a dense model of equal
+        cost.
 
         Raises ConfigError where the narrowest model, of width 8, is larger by more than a quarter, and where the
         widest one is smaller.
         """
         narrowest = self.of_width(_STEP)
-        if narrowest.params_total > _SMALLEST_EXCESS * params:
+        if narrowest.params_active > _SMALLEST_EXCESS * params:
             raise ConfigError(
                 f"got {format_count(params)}; the smallest model of depth {self.depth} over {self.vocab_size} tokens "
-                f"has {format_count(narrowest.params_total)} parameters: ask for more, or for a lower depth"
+                f"has {format_count(narrowest.params_active)} parameters: ask for more, or for a lower depth"
             )
         low, high = 1, _WIDEST // _STEP
-        if self.of_width(high * _STEP).params_total < params:
+        if self.of_width(high * _STEP).params_active < params:
             raise ConfigError(f"got {format_count(params)}; expected what a model of width {_WIDEST} has, at most")
         # Parameters grow with the width: find the first width that reaches the target.
         while low < high:
             middle = (low + high) // 2
-            low, high = (low, middle) if self.of_width(middle * _STEP).params_total >= params else (middle + 1, high)
+            low, high = (low, middle) if self.of_width(middle * _STEP).params_active >= params else (middle + 1, high)
         nearby = [self.of_width(step * _STEP) for step in (max(1, low - 1), low)]
-        return min(nearby, key=lambda shape: abs(shape.params_total - params))
+        return min(nearby, key=lambda shape: abs(shape.params_active - params))
 
     def _heads(self, width: int) -> int:
         divisors = [heads for heads in range(1, width // 2 + 1) if width % heads == 0 and width // heads % 2 == 0]

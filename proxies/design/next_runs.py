@@ -104,9 +104,9 @@ def _mix_tokens(space: ProxySpace) -> float:
 def _sizes(space: ProxySpace, vocab_size: int) -> list[Architecture]:
     """The space's models, one between each two, and half-doublings beyond the largest; each width once, ascending."""
     family, own = space.family(vocab_size), [*shapes(space, vocab_size).values()]
-    wanted = [math.sqrt(a.params_total * b.params_total) for a, b in pairwise(own)]
+    wanted = [math.sqrt(a.params_active * b.params_active) for a, b in pairwise(own)]
     steps = range(1, _DOUBLINGS * _STEPS_PER_DOUBLING + 1)
-    wanted += [own[-1].params_total * 2.0 ** (step / _STEPS_PER_DOUBLING) for step in steps]
+    wanted += [own[-1].params_active * 2.0 ** (step / _STEPS_PER_DOUBLING) for step in steps]
     by_width = {shape.width: shape for shape in own}
     for size in wanted:
         try:

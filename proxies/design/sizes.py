@@ -30,6 +30,7 @@ def shapes(space: ProxySpace, vocab_size: int) -> dict[float, Architecture]:
         for other, same in found.items():
             if same.width == shape.width:
                 both = f"{format_count(other)} and {format_count(rung)} both give width {shape.width}"
-                raise space.problem(FieldError(key, f"{both}, {format_count(shape.params_total)} parameters; drop one"))
+                size = format_count(shape.params_active)
+                raise space.problem(FieldError(key, f"{both}, {size} parameters; drop one"))
         found[rung] = shape
     return found

@@ -116,7 +116,9 @@ class ProxySpace(ConfigFile):
     )
     tied_embeddings: StrictBool = Field(default=False, description="The output head is the token embedding table.")
     sizes: Counts | None = Field(
-        default=None, description="Wanted parameters of each model, embeddings included; the nearest width is taken."
+        default=None,
+        description="Wanted parameters of each model, embeddings included, of experts those that a token visits; the "
+        "nearest width is taken.",
     )
     widths: Widths | None = Field(default=None, description="Instead of sizes: widths, in multiples of 8.")
     tokens: Counts = Field(description="Training tokens: the points of the ladder along the data axis.")
@@ -276,6 +278,9 @@ class ProxySpace(ConfigFile):
             if "head_width" in type(self.mixer).model_fields:
                 expected = f"mixer: {{{name}: {{head_width: {self.head_width}}}}}"
             raise FieldError("head_width", f"got {self.head_width}; mixer {name} has no heads: expected {expected}")
+        if self.expert_ffn_ratio is not None and self.num_experts is None:
+            got = f"got {self.expert_ffn_ratio:g} without num_experts"
+            raise FieldError("expert_ffn_ratio", f"{got}; expected both or neither")
         self.family(_BYTES).check(self.widths)
 
 

@@ -177,14 +177,15 @@ class _Products:
 
 
 def _matrices(program: Program) -> Counter[tuple[int, int]]:
-    """How many matrices of each size, (inputs, outputs), a row is multiplied with."""
+    """How many matrices of each size, (inputs, outputs), a row is multiplied with: of experts, those it visits."""
     shape = program.shape
     found: Counter[tuple[int, int]] = Counter()
     has_head = False
     for weight in build_model(program.model, shape).weights:
         if weight.role in ("hidden", "head") and len(weight.shape) > 1:
             *alike, inputs, outputs = weight.shape
-            found[inputs, outputs] += math.prod(alike)
+            routed = weight.name.rpartition(".")[2].startswith("experts_")
+            found[inputs, outputs] += (shape.experts_per_token or 1) if routed else math.prod(alike)
             has_head = has_head or weight.role == "head"
     if not has_head:  # the table of embeddings serves as one
         found[shape.width, shape.vocab_size] += 1

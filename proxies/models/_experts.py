@@ -7,6 +7,9 @@ gates are renormalised over those chosen (Mixtral: Jiang et al. 2024, arXiv:2401
 the gate is its probability, without which the router had no gradient (Switch: Fedus et al. 2021, arXiv:2101.03961,
 section 2.1).
 
+There is no router z-loss (Zoph et al. 2022, arXiv:2202.08906, equation 5): it keeps scores small that would be rounded
+in bf16, and ours are computed in fp32.
+
 Letters in shapes: K copies, N tokens, D width, E experts, k of them per token.
 """
 
@@ -75,22 +78,23 @@ def mixture(
     # Rows in the order of copy and expert: each group has a matrix of its own.
     group = (choice + experts * torch.arange(copies, device=choice.device)[:, None, None]).flatten()
     order = group.argsort(stable=True)
-    sizes = group.bincount(minlength=copies * experts)
-    row = order // chosen
-    rows = tokens.reshape(-1, width)[row]
-    rows = activation(_grouped(rows, weights["experts_up"].flatten(0, 1), sizes), inner)
-    rows = _grouped(rows, weights["experts_down"].flatten(0, 1), sizes)
-    rows = rows * gate.flatten()[order].to(rows.dtype).unsqueeze(-1)
-    found = torch.zeros_like(tokens).view(-1, width).index_add(0, row, rows)
-    load = sizes.view(copies, experts).to(wide) / (batch * length * chosen)
-    return found.view_as(inputs), Routing(load, probability.mean(1))
+    groups = torch.arange(copies * experts, device=choice.device)
+    ends = torch.searchsorted(group[order], groups, right=True, out_int32=True)  # a GPU's bincount would wait for it
+    # A row for each choice, put in order and back: sums over a token's choices are then made in one order, as those of
+    # `index_add` are not on a GPU.
+    rows = tokens.unsqueeze(2).expand(-1, -1, chosen, -1).reshape(-1, width)[order]
+    rows = activation(_grouped(rows, weights["experts_up"].flatten(0, 1), ends), inner)
+    rows = _grouped(rows, weights["experts_down"].flatten(0, 1), ends)
+    found = rows[order.argsort()].view(copies, -1, chosen, width) * gate.to(rows.dtype).unsqueeze(-1)
+    load = ends.diff(prepend=ends.new_zeros(1)).view(copies, experts).to(wide) / (batch * length * chosen)
+    return found.sum(2).view_as(inputs), Routing(load, probability.mean(1))
 
 
-def _grouped(rows: Tensor, matrices: Tensor, sizes: Tensor) -> Tensor:
-    """Rows times the matrix of their group: (M, D) by (G, D, F), `sizes` (G,) rows of each group: (M, F)."""
+def _grouped(rows: Tensor, matrices: Tensor, ends: Tensor) -> Tensor:
+    """Rows times the matrix of their group: (M, D) by (G, D, F), `ends` (G,) where each group's rows end: (M, F)."""
     if rows.dtype in (torch.float32, torch.bfloat16, torch.float16):
-        return functional.grouped_mm(rows, matrices, offs=sizes.cumsum(0).to(torch.int32))
-    parts = rows.split(sizes.tolist())
+        return functional.grouped_mm(rows, matrices, offs=ends)
+    parts = rows.tensor_split(ends[:-1].long().cpu())
     return torch.cat([part @ matrix for part, matrix in zip(parts, matrices, strict=True)])
 
 

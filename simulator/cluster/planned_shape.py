@@ -13,6 +13,7 @@ from ...datasets.facts.tokenizers import find_tokenizer
 from ..config.model_and_data import ModelConfig
 from ..config.run_config import RunConfig
 from ..config.text.names import StatedTokenizer
+from .step_time.operators import MIXER_FACTOR, MIXER_PASSES
 
 __all__ = ["mixer_note", "planned_shape", "shape_note"]
 
@@ -71,6 +72,8 @@ def mixer_note(shape: Architecture) -> str | None:
     share = shape.layers * shape.mixer.flops(shape).total / shape.forward_flops_per_token()
     return (
         f"mixer {shape.mixer.name}: its operators weren't measured on any accelerator. Its FLOPs, {share:.0%} of the "
-        "model's, are taken at the efficiency of a transformer's, a factor of two either way (90 %), and its "
-        "activations as of four more streams than attention's; the intervals are wider for it"
+        "model's, are taken at the efficiency of a transformer's, a factor of two either way (90 %), what its other "
+        f"operators move as {MIXER_PASSES:g} streams of the model's width, a factor of {MIXER_FACTOR:g} either way, "
+        "and its activations as of four more streams than attention's; the intervals are wider for it. Rates of its "
+        "proxies on a processor say nothing of that"
     )

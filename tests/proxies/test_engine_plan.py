@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch")
 
 from foretrain.core.errors import ConfigError  # noqa: E402
 from foretrain.proxies.compute_plan import Program  # noqa: E402
-from foretrain.proxies.design.sizes import ModelFamily  # noqa: E402
+from foretrain.proxies.design.family import ModelFamily  # noqa: E402
 from foretrain.proxies.engine import _plan, measure_plan, what_is_missing  # noqa: E402
 from foretrain.proxies.runs import ProxyRun  # noqa: E402
 from foretrain.proxies.settings import EngineSettings  # noqa: E402
@@ -138,3 +138,13 @@ def test_this_machine_is_measured_and_nothing_is_left_changed():
     if not torch.cuda.is_available():
         with pytest.raises(ConfigError, match=r"engine\.device: got 'cuda'"):
             measure_plan(runs, EngineSettings(device="cuda"))
+
+
+def test_of_experts_the_products_of_those_that_a_token_visits_count():
+    shape = FAMILY.of_width(32).model_copy(update={"num_experts": 8, "experts_per_token": 2, "expert_ffn_width": 24})
+    found = _plan._matrices(Program("transformer", shape, 8))
+    assert found[32, 48] == found[24, 32] == 2 * shape.layers
+    products = sum(inputs * outputs * count for (inputs, outputs), count in found.items())
+    other = shape.mixer.flops(shape).total - 2 * shape.mixer.weights(shape).matrices  # scores of attention
+    convolution = 2 * shape.layers * shape.short_conv * shape.width
+    assert 2 * products == shape.forward_flops_per_token() - shape.layers * other - convolution

@@ -22,8 +22,9 @@ from ....core.units import shown
 from ....core.version import __version__
 from ...config.run_config import RunConfig
 from ...forecast.adjustments import known_places
+from ...forecast.adjustments.architecture import ARCHITECTURE, MIXER_PLACE, PROXIES, TRANSFORMER
 from ...forecast.law_inputs import planned_loss
-from ...forecast.strategies.architecture import ARCHITECTURE, LARGE, TRANSFORMER
+from ...forecast.strategies.architecture import LARGE
 from ...forecast.strategies.levels import side_by_side
 from ...predictor.levels import new_levels
 from ...predictor.predictor import Predictor
@@ -33,7 +34,6 @@ from .surface import LossSurface
 
 __all__ = ["Crossing", "MixerOptimum", "OptimalMixers", "mixers_optimal"]
 
-_PLACE = "model.architecture.mixer"
 _STEP_DECADES, _BEYOND_DECADES = 0.25, 4.0
 _BEYOND = "beyond the fitted runs"  # how notes on it begin
 _SMALL_RUNS = (
@@ -157,7 +157,7 @@ def _check(predictor: Predictor, mixers: Sequence[str]) -> None:
     """Refuse fewer than two mixers, one named twice, one that nobody knows, and a predictor that knows none."""
     laws = [model.fit.law for model in predictor.models.values()]
     levels = {level for law in laws for level in law.levels.get(ARCHITECTURE, ())}
-    if not levels and not all(_PLACE in known_places(model) for model in predictor.models.values()):
+    if not levels and not all(MIXER_PLACE in known_places(model) for model in predictor.models.values()):
         raise InputError(
             f"mixers: got {', '.join(mixers)}, but {predictor.name} knows nothing of architectures; expected a "
             "predictor fitted on runs of several, with their column architecture"
@@ -203,6 +203,8 @@ def _difference(first: LossSurface, other: LossSurface, of_first: _Size, of_othe
 
 def _crossing(first: str, other: str, surfaces: Mapping[str, LossSurface]) -> Iterator[Crossing]:
     """Where the loss of a mixer crosses that of the first; nothing of one that no fitted run had."""
+    if not all(ARCHITECTURE in model.fit.law.levels for model in surfaces[first].models):
+        return  # what proxies say of mixers is carried over; where their laws cross is told of their own runs alone
     low, high = surfaces[first].fitted_range("compute")
     if _is_new(surfaces[first]) or _is_new(surfaces[other]) or not (low > 0.0 and math.isfinite(high)):
         return
@@ -264,6 +266,12 @@ def _notes(surfaces: Mapping[str, LossSurface], optima: Mapping[str, ComputeOpti
         for name, surface in surfaces.items()
         if _is_new(surface)
     ]
-    if max(surface.fitted_range("params")[1] for surface in surfaces.values()) < LARGE:
+    carried_over = not all(ARCHITECTURE in model.fit.law.levels for model in next(iter(surfaces.values())).models)
+    if carried_over:
+        said.append(
+            f"what mixers do is carried over from the runs of {PROXIES}; where one overtakes another is told by that "
+            "predictor alone"
+        )
+    if carried_over or max(surface.fitted_range("params")[1] for surface in surfaces.values()) < LARGE:
         said.append(_SMALL_RUNS)
     return list(dict.fromkeys(said))

@@ -24,6 +24,7 @@ from ....core.files import read_bounded_text, write_text
 from .efficiency import PARAMETERS, Efficiencies
 from .fitting import jacobian
 from .measurements.own_cluster import REPEAT_SD, MeasuredSteps, likeness, same_release, time_shares
+from .operators import MIXER_FACTOR
 from .parts import StepTime, step_time
 from .releases import Releases
 from .residual import Residual, features
@@ -51,6 +52,7 @@ _TAIL = 0.46  # (z / 1.96)² − 1 per e-fold of rarity beyond 95 %: normal quan
 _IMPLAUSIBLE = 100.0  # times a prediction: milliseconds, or another model's time
 _LARGEST_LOG = 10.0  # log units: bound of an offset, or of a parameter about its prior, in a file
 _SAME = 1e-9  # of times and shares: two layouts that differ by less are one
+_NORMAL_90 = 1.6449
 _UNKNOWN_GENERATION_SD = 0.2  # log units; by the coverage of generations left out (benchmarks/step_time.py)
 
 
@@ -239,7 +241,16 @@ class StepTimeModel:
     def _shared_sd(self, steps: Steps) -> np.ndarray:
         """Sd of what isn't known of an unmeasured accelerator or mixer, and of a release: all steps share it."""
         unknown = np.where(steps.machines.generation >= len(GENERATIONS), _UNKNOWN_GENERATION_SD, 0.0)
-        return np.hypot(np.hypot(unknown, steps.models.mixer_log_sd), self.releases.log_sd(steps))
+        return np.hypot(np.hypot(unknown, self._mixer_sd(steps)), self.releases.log_sd(steps))
+
+    def _mixer_sd(self, steps: Steps) -> np.ndarray:
+        """Sd that a mixer without attention adds: of its matrix products, and of its own operators as far as they are
+        of the step's time."""
+        if not np.any(steps.models.unattended > 0):
+            return np.zeros(())
+        time = step_time(steps, self.efficiencies)
+        longer = np.log1p(time.parts["attention"] / time.total_s * (MIXER_FACTOR - 1.0)) / _NORMAL_90
+        return np.where(steps.models.unattended > 0, np.hypot(steps.models.mixer_log_sd, longer), 0.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: of a calibrated model, those of the model before, and the measured steps."""

@@ -114,7 +114,7 @@ class Models(_Columns):
     mixer_flops: np.ndarray = field(default_factory=lambda: np.array(0.0))
     """FLOPs of such a mixer beyond its matrix products, in one layer for a token of the forward pass."""
     mixer_log_sd: np.ndarray = field(default_factory=lambda: np.array(0.0))
-    """Sd of log step time that not having measured its operators leaves."""
+    """Sd of log step time that not having measured its matrix products leaves."""
 
     @property
     def mixer_params(self) -> np.ndarray:

@@ -25,6 +25,7 @@ from .synthetic import Synthetic
 __all__ = [
     "ADJUSTMENTS",
     "Adjustment",
+    "Architecture",
     "Effect",
     "adjusted",
     "carried",
@@ -38,13 +39,8 @@ __all__ = [
 ]
 
 ADJUSTMENTS: tuple[Adjustment, ...] = (
-    Batch(),
-    LearningRate(),
-    Optimizer(),
+    *(Batch(), LearningRate(), Optimizer(), Selection(), Synthetic(), DataStages()),
     Architecture(),
-    Selection(),
-    Synthetic(),
-    DataStages(),
 )
 
 
@@ -56,7 +52,8 @@ def stated_columns(config: RunConfig, predictor: Predictor) -> dict[str, float]:
         of_runs = of_anchors.get("settings")
     found: dict[str, float] = {}
     for member in ADJUSTMENTS:
-        found |= member.columns(config, of_runs if isinstance(of_runs, Mapping) else {})
+        if member.is_known():
+            found |= member.columns(config, of_runs if isinstance(of_runs, Mapping) else {})
     return found
 
 
@@ -99,7 +96,8 @@ def known_places(model: LossModel) -> set[str]:
     """The places in a plan of which published figures say what no law of the model reads."""
     if "tokens" not in model.fit.law.member.uses:
         return set()  # costs are in tokens
-    return {place for member in ADJUSTMENTS for place in member.places if not member.is_read(model)}
+    members = [member for member in ADJUSTMENTS if member.is_known() and not member.is_read(model)]
+    return {place for member in members for place in member.places}
 
 
 def recommended(config: RunConfig, model: LossModel, columns: Columns) -> dict[str, float]:
@@ -108,7 +106,7 @@ def recommended(config: RunConfig, model: LossModel, columns: Columns) -> dict[s
     if config.model.num_experts is not None and config.model.num_experts > 1:
         params = np.array([config.model.params_total - (config.model.params_embedding or 0.0)])
     read = {place for member in ADJUSTMENTS if member.is_read(model) for place in member.places}
-    if read:
+    if any(not place.startswith("model.") for place in read):
         return {}
     batch = costs.usual_batch(tokens)
     return {

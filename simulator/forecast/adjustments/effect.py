@@ -15,9 +15,9 @@ from ...laws import Columns
 from ...predictor.loss_model import LossModel
 from ...predictor.prediction import LossPrediction
 
-__all__ = ["Adjustment", "Effect", "adjusted", "effect_of_cost"]
+__all__ = ["NORMAL_90", "Adjustment", "Effect", "adjusted", "effect_of_cost"]
 
-_NORMAL_90 = 1.6449
+NORMAL_90 = 1.6449
 _SAME = 1e-12
 
 
@@ -41,7 +41,7 @@ class Effect:
 
     def percent(self, row: int = 0) -> tuple[float, float, float]:
         """The shift of a run's loss and its 90 % interval, percent."""
-        shift, width = float(self.log_loss[row]), _NORMAL_90 * float(self.sd[row])
+        shift, width = float(self.log_loss[row]), NORMAL_90 * float(self.sd[row])
         if self.one_sided and shift > 0:
             ends = shift * np.exp(-width / shift), shift + width
         else:
@@ -69,6 +69,10 @@ class Adjustment(ABC):
     name: str
     places: tuple[str, ...]
     """Where plans state it."""
+
+    def is_known(self) -> bool:
+        """Whether anything is known of it at all; without, it is as if it weren't there."""
+        return True
 
     def is_read(self, model: LossModel) -> bool:
         """Whether a law reads it, so that published figures have nothing to say."""
@@ -140,7 +144,7 @@ def adjusted(prediction: LossPrediction, effects: Sequence[Effect]) -> LossPredi
     if not effects:
         return prediction
     # a sd in units of `scale`, so that the 90 % interval is what both give together
-    unit = _NORMAL_90 / prediction.widths(np.array([0.9]))[:, 0]
+    unit = NORMAL_90 / prediction.widths(np.array([0.9]))[:, 0]
     own = np.array([effect.sd for effect in effects]) * unit
     scale = np.sqrt(prediction.scale**2 + (own**2).sum(axis=0))
     found = replace(
@@ -171,5 +175,5 @@ def _no_worse(prediction: LossPrediction, effects: Sequence[Effect]) -> np.ndarr
         if effect.one_sided:
             no_worse &= more <= _SAME
         else:
-            might_cost += more + _NORMAL_90 * np.abs(effect.sd[:, None] - effect.sd)
+            might_cost += more + NORMAL_90 * np.abs(effect.sd[:, None] - effect.sd)
     return no_worse & (might_cost <= np.maximum(gain, 0.0) + _SAME)

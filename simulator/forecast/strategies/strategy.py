@@ -15,8 +15,11 @@ from ....core.units import format_count, shown
 from ...config.run_config import RunConfig
 from ...laws import Columns, OfLevels, Synthetic, Variant
 from ...predictor.predictor import Predictor
-from ..law_inputs import planned_loss, run_columns, split_columns
-from .architecture import ARCHITECTURE, TRANSFORMER, as_transformer, remarks, shape_in_words
+from ..adjustments import ADJUSTMENTS, Architecture
+from ..adjustments.architecture import ARCHITECTURE, MIXER_PLACE, PROXIES, TRANSFORMER
+from ..adjustments.effect import NORMAL_90
+from ..law_inputs import planned, planned_loss, run_columns, split_columns
+from .architecture import as_transformer, remarks, shape_in_words
 from .levels import level_stated, place_of, runs_behind, shares_shown, side_by_side
 from .synthetic import setting_of, synthetic_doubts, without_synthetic
 
@@ -204,7 +207,34 @@ def strategies(config: RunConfig, predictor: Predictor, target: str, columns: Co
         one = _strategy(config, predictor, target, both, term, level, runs)
         one = replace(one, setting=setting, doubts=(*_doubts_of_new_level(term, level), *doubts))
         found.append(_of_architecture(one, config) if category == ARCHITECTURE else one)
+    if ARCHITECTURE not in terms and (one := _by_proxies(config, predictor, target, columns)) is not None:
+        found.append(_of_architecture(one, config))
     return tuple(found)
+
+
+def _by_proxies(config: RunConfig, predictor: Predictor, target: str, columns: Columns) -> Strategy | None:
+    """The architecture of a plan whose predictor has none, by the shipped proxies; None for a transformer."""
+    member = next(one for one in ADJUSTMENTS if isinstance(one, Architecture))
+    level = level_stated(MIXER_PLACE, columns)
+    if level is None or member.proxies is None:
+        return None
+    laws = member.proxies.models[member.proxies.main_loss].fit.law
+    term = next(term for term in laws.terms if term.category == ARCHITECTURE)
+    assert isinstance(term, OfLevels)
+    transformer = as_transformer(config)
+    plain = {name: values for name, values in columns.items() if not name.startswith(MIXER_PLACE)}
+    if transformer is not None:
+        plain = run_columns(transformer, predictor, [])
+    both = side_by_side(plain, columns)
+    open_ = []
+    for model in predictor.parts(target).values():
+        effect = member.effect(model, planned(config, model, both)[1], split_columns(both)[1])
+        if effect is None:
+            return None
+        open_.append(float(effect.sd[1]))
+    runs = runs_behind(member.proxies, term, level)
+    one = _strategy(config, predictor, target, both, term, level, runs, float(np.mean(open_)))
+    return replace(one, known_from=PROXIES, doubts=tuple(_doubts_of_new_level(term, level)))
 
 
 def _at_baseline(
@@ -239,11 +269,19 @@ def _strategy(
     term: OfLevels,
     level: str,
     runs: Mapping[str, Any] | None,
+    of_effect: float | None = None,
 ) -> Strategy:
-    """What a level is worth: `both` is the plan at the baseline, then the plan, `(2,)` each."""
+    """What a level is worth: `both` is the plan at the baseline, then the plan, `(2,)` each.
+
+    `of_effect` is what is open of its effect, one sd in log loss, where that isn't in the predictor's law.
+    """
     category = str(term.category)
     prediction = planned_loss(config, predictor, target, both, joint=True)
-    of_level = float(np.mean([model.sd_between(split_columns(both)[0]) for model in predictor.parts(target).values()]))
+    if of_effect is None:
+        open_ = [model.sd_between(split_columns(both)[0]) for model in predictor.parts(target).values()]
+        of_level = float(np.mean(open_))
+    else:  # in units of `scale`, so that the 90 % interval is that of the effect
+        of_level = of_effect * NORMAL_90 / float(prediction.widths(np.array([0.9]))[1, 0])
     # of the mean of several targets their errors count as shared
     difference = replace(prediction.difference(1), scale_nats=float(prediction.loss_nats[1]) * of_level)
     return Strategy(

@@ -30,6 +30,7 @@ def read(tmp_path, ladder, stated):
         ("context_length: 8\nshort_conv: 9", 5, "short_conv: got 9; expected at most context_length 8"),
         ("num_experts: 4", 4, "num_experts: got 4 without experts_per_token; expected both or neither"),
         ("experts_per_token: 4", 4, "experts_per_token: got 4 without num_experts; expected both or neither"),
+        ("expert_ffn_ratio: 1.5", 4, "expert_ffn_ratio: got 1.5 without num_experts; expected both or neither"),
         ("num_experts: 4\nexperts_per_token: 5", 5, "experts_per_token: got 5; expected at most num_experts 4"),
     ],
 )
@@ -73,3 +74,10 @@ def test_heads_follow_the_width_where_the_mixer_has_some(tmp_path):
     assert [shape.heads for shape in shapes(space, 256).values()] == [1, 4]
     space = read(tmp_path, "widths: [16, 64]", "mixer: boxes")
     assert [(shape.heads, shape.short_conv) for shape in shapes(space, 256).values()] == [(1, 0), (1, 0)]
+
+
+def test_sizes_of_experts_count_what_a_token_meets(tmp_path):
+    routed = shapes(read(tmp_path, "sizes: [60k, 200k]", "num_experts: 8\nexperts_per_token: 2"), 256)
+    for wanted, shape in routed.items():
+        assert shape.params_active == pytest.approx(wanted, rel=0.2)
+        assert shape.params_total > 2 * wanted

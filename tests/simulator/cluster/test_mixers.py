@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from foretrain.core.errors import InfeasibleError
 from foretrain.core.model.architecture import Architecture
@@ -77,3 +79,27 @@ def test_serving_keeps_keys_and_values_or_a_state():
     weights_gib = plan("h3").model.params_total * 2 / 2**30
     kept = serving.memory_gib(plan("h3")) - weights_gib
     assert kept == pytest.approx(4 * serving.state_gib_per_sequence(plan("h3")))
+
+
+@pytest.mark.parametrize("mixer", OTHERS)
+def test_fused_attention_makes_no_other_mixer_faster(mixer):
+    layout = {"tp": 1, "pp": 1, "dp": 64, "micro_batch": 1, "recompute": "full"}
+    fused, plain = (estimate(plan(mixer, {**layout, "flash_attention": each})) for each in (True, False))
+    assert fused.step_parts_s["attention"] == plain.step_parts_s["attention"] > 0
+
+
+def test_doubt_grows_with_the_time_that_unmeasured_operators_take():
+    def variance(mixer: str, width: int) -> float:
+        shape = {**SIZES, "width": width, "ffn_width": 2 * width, "mixer": mixer}
+        shape |= {"heads": width // 64} if mixer == "attention" else {}
+        model_ = {"model": {"architecture": shape}, "data": {"tokens": "100B"}, "optim": {"batch_tokens": "2M"}}
+        layout = {"tp": 1, "pp": 1, "dp": 8, "micro_batch": 4, "recompute": "full"}
+        config = RunConfig.from_mapping(
+            {**model_, "hardware": {"accelerator": "h100-sxm", "count": 8}, "layout": layout}
+        )
+        low, high = estimate(config).step_time_s.intervals[0.9]
+        return math.log(high / low) ** 2
+
+    # operators that move memory are more of a narrow model's step than of a wide one's
+    added = [variance("hyena", width) - variance("attention", width) for width in (1024, 4096)]
+    assert added[0] > added[1] > 0
