@@ -16,38 +16,75 @@ __all__ = ["Kept", "Mixer", "MixerFlops", "Shape", "Weights", "fits_context", "n
 class Shape(Protocol):
     """What mixers read of the shape that they are in (`Architecture`)."""
 
-    # ruff: disable[D102]
+    @property
+    def layers(self) -> int:
+        """Blocks."""
+        ...
 
     @property
-    def layers(self) -> int: ...
-    @property
-    def width(self) -> int: ...
-    @property
-    def heads(self) -> int: ...
-    @property
-    def kv_heads(self) -> int | None: ...
-    @property
-    def head_width(self) -> int | None: ...
-    @property
-    def context_length(self) -> int: ...
-    @property
-    def norm(self) -> str: ...
-    @property
-    def biases(self) -> bool: ...
-    @property
-    def qkv_biases(self) -> bool | None: ...
-    @property
-    def q_lora_rank(self) -> int | None: ...
-    @property
-    def kv_lora_rank(self) -> int | None: ...
-    @property
-    def qk_rope_width(self) -> int | None: ...
-    @property
-    def qk_nope_width(self) -> int | None: ...
-    @property
-    def v_head_width(self) -> int | None: ...
+    def width(self) -> int:
+        """Size of the residual stream."""
+        ...
 
-    # ruff: enable[D102]
+    @property
+    def heads(self) -> int:
+        """Heads; 1 for mixers that have none."""
+        ...
+
+    @property
+    def kv_heads(self) -> int | None:
+        """Key-value heads; None for as many as heads."""
+        ...
+
+    @property
+    def head_width(self) -> int | None:
+        """Size of one head; None for width / heads."""
+        ...
+
+    @property
+    def context_length(self) -> int:
+        """Tokens of a training sequence."""
+        ...
+
+    @property
+    def norm(self) -> str:
+        """Kind of norm: rms, layer or none."""
+        ...
+
+    @property
+    def biases(self) -> bool:
+        """Whether linear layers have biases."""
+        ...
+
+    @property
+    def qkv_biases(self) -> bool | None:
+        """Whether those of queries, keys and values do; None for as others."""
+        ...
+
+    @property
+    def q_lora_rank(self) -> int | None:
+        """Latent attention: rank of queries."""
+        ...
+
+    @property
+    def kv_lora_rank(self) -> int | None:
+        """Latent attention: rank of keys and values."""
+        ...
+
+    @property
+    def qk_rope_width(self) -> int | None:
+        """Latent attention: rotary part of a head."""
+        ...
+
+    @property
+    def qk_nope_width(self) -> int | None:
+        """Latent attention: part of a head without rotation."""
+        ...
+
+    @property
+    def v_head_width(self) -> int | None:
+        """Latent attention: value part of a head."""
+        ...
 
 
 class Weights(NamedTuple):
