@@ -302,6 +302,9 @@ def test_plans_and_corpora_in_the_pages_can_be_read(page, tmp_path):
             space = {"corpora": "corpora.yaml", "tokens": ["1M"], "widths": [64], **loads_yaml(body)}
             assert foretrain.ProxySpace.from_mapping(space).selections
             continue
+        if body.startswith("corpora:") and "generations:" not in body:
+            assert foretrain.ProxySpace.from_mapping(loads_yaml(body)).rungs
+            continue
         if body.startswith("corpora:"):
             assert GenerationsSpace.from_mapping(loads_yaml(body)).generations.chains()
             continue
