@@ -21,7 +21,7 @@ from foretrain.simulator.allocation.compute_optimal import mixers as crossings
 from foretrain.simulator.allocation.compute_optimal.mixers import mixers_optimal
 from foretrain.simulator.predictor.predictor import Predictor
 
-from .tables import BASELINE, cut, fittable, mixers_of, of_mixer
+from .tables import BASELINE, cut, fittable, of_mixer, whole_mixers
 
 __all__ = ["joint_law", "report_by_compute", "report_crossings"]
 
@@ -59,7 +59,7 @@ def report_crossings(table: RunTable, laws: dict[str, Predictor], joint: Predict
         f"\nwhere laws cross the transformer's, FLOPs, {TOKENS_PER_PARAM} tokens per parameter, up to {MOST_FLOPS:.0e}"
     )
     print(f"{'mixer':<14}{'ladder to':>10}  {'laws fitted apart: median (90 %)':<52}law of all mixers: who leads")
-    others = mixers_of(table)[1:]
+    others = whole_mixers(table)[1:]
     found = mixers_optimal(joint, ["attention", *others], float(table.column("flops").max()))
     of_joint = dict(zip(others, found.crossings, strict=True))
     for name in others:
@@ -106,7 +106,7 @@ def report_by_compute(table: RunTable, joint: Predictor) -> None:
     along = f"{TOKENS_PER_PARAM} tokens per parameter"
     print(f"\nby the law of all mixers, {along}: difference to the transformer, nats (90 %)")
     print(f"{'mixer':<14}" + "".join(f"{f'{flops:.0e} FLOPs':>30}" for flops in COMPUTES))
-    for name in mixers_of(table)[1:]:
+    for name in whole_mixers(table)[1:]:
         texts = []
         for flops in COMPUTES:
             gap = _difference(joint, name, flops)

@@ -8,7 +8,7 @@ import numpy as np
 from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.predictor.predictor import Predictor
 
-from .tables import cut, fittable, largest, mixers_of, of_mixer, predicted, sizes_of
+from .tables import cut, fittable, largest, of_mixer, predicted, sizes_of, whole_mixers
 
 __all__ = ["report_halves", "report_largest"]
 
@@ -55,9 +55,9 @@ def report_largest(table: RunTable) -> list[str]:
     heads = "".join(f"{tokens / 1e6:>7.2f}M" for tokens in budgets)
     print(f"{'mixer':<14}{'parameters':>11}{'beyond':>8} {'law':<9}{heads}{'median':>8}{'inside':>8}")
     missed = []
-    alone = {name: _fit(table, of_mixer(table, name) & ~left_out) for name in mixers_of(table)}
+    alone = {name: _fit(table, of_mixer(table, name) & ~left_out) for name in whole_mixers(table)}
     joint = _fit(table, ~left_out)
-    for name in mixers_of(table):
+    for name in whole_mixers(table):
         rows = table.select(of_mixer(table, name) & left_out)
         sizes = sizes_of(table, name)
         for kind, fitted in (("own", alone[name]), ("joint", joint)):
@@ -80,7 +80,7 @@ def report_halves(table: RunTable) -> None:
     print("\na mixer's larger half left out: error, %, of the mean loss, median over budgets and sizes (inside 90 %)")
     print(f"{'mixer':<14}{'own law':>16}{'joint law':>16}{'without mixers':>16}")
     everything = cut(table, fittable(table), main_loss_alone=True)
-    for name in mixers_of(table):
+    for name in whole_mixers(table):
         own = of_mixer(everything, name)
         left_out = own & largest(everything, 2)
         rows = cut(table, of_mixer(table, name) & larger, main_loss_alone=True)

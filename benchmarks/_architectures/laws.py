@@ -9,7 +9,7 @@ from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.predictor.predictor import Predictor
 from foretrain.simulator.predictor.textbook_parameters import textbook_parameters
 
-from .tables import cut, fittable, mixers_of, of_mixer
+from .tables import cut, fittable, of_mixer, whole_mixers
 
 __all__ = ["own_laws", "report_laws"]
 
@@ -20,7 +20,7 @@ def own_laws(table: RunTable) -> dict[str, Predictor]:
     """The law of each mixer's mean loss, fitted on its runs that are long enough, as `simulate fit` does it."""
     return {
         name: Predictor.fit(cut(table, of_mixer(table, name) & fittable(table), main_loss_alone=True), name=name)
-        for name in mixers_of(table)
+        for name in whole_mixers(table)
     }
 
 

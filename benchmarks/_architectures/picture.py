@@ -14,7 +14,7 @@ from foretrain.simulator.report.charts.placing import Scale
 from foretrain.simulator.report.charts.writing import save_pictures
 from foretrain.simulator.report.theme import colour
 
-from .tables import BASELINE, FEWEST_TOKENS_PER_PARAM, mixers_of, of_mixer, sizes_of
+from .tables import BASELINE, FEWEST_TOKENS_PER_PARAM, of_mixer, sizes_of, whole_mixers
 
 __all__ = ["draw_laws"]
 
@@ -33,7 +33,7 @@ def draw_laws(table: RunTable, laws: dict[str, Predictor], path: Path) -> None:
 
 def laws_picture(table: RunTable, laws: dict[str, Predictor]) -> Picture:
     """Loss over training tokens at the largest size of each mixer."""
-    others = [name for name in mixers_of(table) if name != BASELINE]
+    others = [name for name in whole_mixers(table) if name != BASELINE]
     rows = []
     for name in others:
         ends = [f"{_band(table, laws[one], name)[-1][key]:.3f}" for one in (name, BASELINE) for key in _ENDS]

@@ -11,9 +11,24 @@ from foretrain.simulator.predictor.predictor import Predictor
 
 from .campaigns import MIXERS, RESULTS
 
-__all__ = ["BASELINE", "FEWEST_TOKENS_PER_PARAM", "cut", "fittable", "mixers_of", "predicted", "read", "sizes_of"]
+__all__ = [
+    "BASELINE",
+    "FEWEST_TOKENS_PER_PARAM",
+    "by_tokens",
+    "cut",
+    "fittable",
+    "largest",
+    "mixers_of",
+    "of_mixer",
+    "predicted",
+    "read",
+    "sizes_of",
+    "whole_mixers",
+]
 
 BASELINE = MIXERS[0]
+SIZES = 4
+"""Of every mixer's campaign."""
 FEWEST_TOKENS_PER_PARAM = 2
 """Shorter runs are hardly past their warm-up, and bend the law of the rest: the largest size counts from 0.5M on."""
 
@@ -39,6 +54,11 @@ def cut(table: RunTable, rows: np.ndarray, main_loss_alone: bool = False) -> Run
     return RunTable.from_frame(
         found.frame.drop(columns=[name for name in found.frame if name.startswith("loss.")]), where=found.where
     )
+
+
+def whole_mixers(table: RunTable) -> list[str]:
+    """The mixers of which every size is trained: those whose largest can be held against the smaller ones."""
+    return [name for name in mixers_of(table) if len(sizes_of(table, name)) >= SIZES]
 
 
 def of_mixer(table: RunTable, name: str) -> np.ndarray:
