@@ -17,7 +17,7 @@ The report prints loss by size, tokens and mixer; the differences to the transfo
 equal seeds; the largest size of each mixer foretold from its smaller ones, by its own law and by that of all mixers;
 each mixer's E, α, β with intervals; where laws cross. It must reach a median error of 3 % at every mixer's largest
 size, inside the 90 % interval; else the exit status is 1. The picture goes to build/benchmarks/architectures.svg. The
-report takes about five minutes of one core.
+report takes about four minutes of one core.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from foretrain.core.errors import FitError
 from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.predictor.predictor import Predictor
 
@@ -18,7 +19,7 @@ MOST_ERROR_PERCENT = 3.0
 
 @dataclass(frozen=True)
 class Foretold:
-    """How the runs of a size came out against what was foretold: errors, %, `(n,)`, and whether inside 90 %."""
+    """How runs came out against what was foretold: errors, %, by budget and size, and whether inside 90 %."""
 
     tokens: np.ndarray
     errors_percent: np.ndarray
@@ -34,14 +35,14 @@ class Foretold:
 
 
 def foretold(fitted: Predictor, rows: RunTable, targets: list[str]) -> Foretold:
-    """Predict runs, target by target, and compare. The seeds of a budget count as their mean; the interval as each."""
+    """Predict runs and compare: errors of the mean of the seeds at each size and budget, intervals against each seed."""
     tokens, errors, inside = [], [], []
     for target in targets:
         said, loss = predicted(fitted, rows, target), rows.column(target)
         low, high = said.interval(0.9)
         inside.append((low <= loss) & (loss <= high))
-        for budget in sorted(set(rows.column("tokens"))):
-            at = rows.column("tokens") == budget
+        for size, budget in sorted(set(zip(rows.column("params"), rows.column("tokens"), strict=True))):
+            at = (rows.column("params") == size) & (rows.column("tokens") == budget)
             tokens.append(budget)
             errors.append(100 * (said.loss_nats[at][0] / loss[at].mean() - 1))
     return Foretold(np.array(tokens), np.array(errors), np.concatenate(inside))
@@ -93,8 +94,8 @@ def report_halves(table: RunTable) -> None:
         for way, fitted_on in ways.items():
             try:
                 fitted = Predictor.fit(fitted_on)
-            except Exception as error:  # a law of its own may need more sizes than two
-                texts.append(type(error).__name__)
+            except FitError:  # a law of its own may need more sizes than two
+                texts.append("no law")
                 continue
             found = foretold(fitted, _unnamed(rows) if way == "without" else rows, ["loss"])
             texts.append(f"{found.median:.2f} ({found.inside.mean():.0%})")

@@ -72,10 +72,10 @@ def sizes_of(table: RunTable, name: str) -> list[float]:
 
 
 def largest(table: RunTable, count: int = 1) -> np.ndarray:
-    """Which rows are of the `count` largest sizes of their mixer."""
+    """Which rows are of the `count` largest sizes of their mixer, or of all that it has."""
     params, found = table.column("params"), np.zeros(len(table), dtype=bool)
     for name in mixers_of(table):
-        found |= of_mixer(table, name) & (params >= sizes_of(table, name)[-count])
+        found |= of_mixer(table, name) & (params >= sizes_of(table, name)[-count:][0])
     return found
 
 
