@@ -13,7 +13,8 @@ def long_convolution(inputs: Tensor, filters: Tensor) -> Tensor:
 
     In fp32 at least. Transforms have twice the sequence's length, so that what wraps around falls on zeros.
 
-    >>> long_convolution(torch.ones(1, 1, 3, 1), torch.tensor([1.0, 10.0, 100.0]).view(1, 3, 1)).flatten().tolist()
+    >>> taps = torch.tensor([1.0, 10.0, 100.0]).view(1, 3, 1)
+    >>> long_convolution(torch.ones(1, 1, 3, 1), taps).round().flatten().tolist()
     [1.0, 11.0, 111.0]
     """
     length = inputs.shape[2]

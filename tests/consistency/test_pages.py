@@ -68,7 +68,8 @@ def test_examples_are_found():
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-@pytest.mark.parametrize("predictor", shipped())
+# proxies are too small for the runs of these plans
+@pytest.mark.parametrize("predictor", [name for name in shipped() if name != "proxy-architectures"])
 def test_a_forecast_agrees_with_itself(predictor, example):
     for factor in (None, 1.3) if example in MACHINES else (None,):
         result = of(predictor, example, factor)

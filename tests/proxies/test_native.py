@@ -35,8 +35,8 @@ SHAPES = {
     "narrow heads": {"heads": 12, "context_length": 8},
     "no convolution": {"short_conv": 0},
     "two taps": {"short_conv": 2},
-    "more taps than tokens": {"short_conv": 6, "context_length": 3},
-    "one token": {"context_length": 1},
+    "as many taps as tokens": {"short_conv": 3, "context_length": 3},
+    "one token": {"short_conv": 1, "context_length": 1},
     "tied": {"tied_embeddings": True},
 }
 

@@ -67,7 +67,7 @@ def test_a_generator_is_read_as_it_is_written_and_mistakes_are_named():
     seventh = read({"ngram": {"order": 7, "seed": 3}})
     assert read(generator_mapping(seventh)) == seventh == read(seventh)
     for wrong, message in [
-        ("ngrams", "no such generator is installed; expected one of"),
+        ("ngrams", r"no such generator is installed; did you mean ngram\? expected one of"),
         ({"ngram": {"order": 9}}, "ngram.order: got 9; expected a number of at most 8"),
         ({"ngram": {"length": 9}}, "ngram.length: unknown key"),
         ({"ngram": {}, "gan": {}}, "expected the name of one generator"),

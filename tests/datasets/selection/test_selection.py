@@ -179,7 +179,10 @@ def test_messages_name_file_line_and_step(corpus, tmp_path):
 @pytest.mark.parametrize(
     ("steps", "message"),
     [
-        ([{"dedupe": None}], r"select\.0: got 'dedupe'; no such step is installed; expected one of dedup, density, "),
+        (
+            [{"dedupe": None}],
+            r"select\.0: got 'dedupe'; no such step is installed; did you mean dedup\? expected one of dedup, d",
+        ),
         ([{"dedup": {}, "sample": {}}], r"select\.0: got .*; expected the name of one step"),
         ([DEDUP, 3], r"select\.1: got 3; expected the name of one step"),
         ([{"sample": {"keep": 0}}], r"select\.0\.sample\.keep: got 0; expected a number above 0"),

@@ -73,12 +73,14 @@ def test_every_optional_column_is_one_that_some_law_reads():
         "params": [1e8, 2e8], "tokens": [1e10, 2e10], "loss": [3.0, 2.9], "unique_tokens": [5e9, 2e10],
         "num_experts": [1, 8], "lr": [1e-3, 2e-3], "batch_tokens": [1e6, 2e6], "params_total": [1e8, 1e9],
         "selection": ["none", "dedup"], "keep": [BLANK, 0.8],
+        "architecture": ["transformer", "hyena"],
         "generator": ["none", "self"], "regime": ["real", "replace"], "synthetic_share": [0.0, 1.0],
         "generation": [0, 1], "temperature": [BLANK, 0.9], "top_p": [BLANK, 0.95],
     }))  # fmt: skip
     optional = {"unique_tokens", "num_experts", "lr", "batch_tokens", "params_total", "keep"}
     optional |= {"synthetic_share", "generation", "temperature", "top_p"}
     of_levels = {"selection": ("none", "dedup"), "generator": ("none", "self"), "regime": ("real", "replace")}
+    of_levels["architecture"] = ("transformer", "hyena")
     levels = {f"{category}={level}" for category, both in of_levels.items() for level in both}
     assert set(known_columns(table)) == {"params", "tokens"} | optional | levels
     assert {one.name for one in law_columns()} == optional | set(of_levels)

@@ -13,6 +13,7 @@ MEMBERS = ["general", "chinchilla", "kaplan", "params_only", "tokens_only"]
 def make_fit(name: str, seed: int = 0, width: float = 0.7) -> Fit:
     """A fit at a random plausible point, without any data."""
     levels = {"selection": ("none", "judge", "dedup"), "generator": ("none", "self", "ngram")}
+    levels["architecture"] = ("transformer", "hyena", "h3")
     law = get_law(name, ("web", "code"), levels)
     rng = np.random.default_rng(seed)
     lower, upper = law.box()
@@ -39,6 +40,7 @@ def make_runs(n: int = 60, seed: int = 1) -> dict[str, np.ndarray]:
         "batch_tokens": 10 ** rng.uniform(5, 7, n),
         **{f"selection={one}": 1.0 * (selection == at) for at, one in enumerate(("none", "judge", "dedup"))},
         **{f"generator={one}": 1.0 * (selection == at) for at, one in enumerate(("none", "self", "ngram"))},
+        **{f"architecture={one}": 1.0 * (selection == at) for at, one in enumerate(("transformer", "hyena", "h3"))},
         "synthetic_share": np.where(selection > 0, web, 0.0),
         "generation": 1.0 * selection,
     }

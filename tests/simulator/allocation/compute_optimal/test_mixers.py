@@ -93,7 +93,9 @@ def test_bad_names_are_refused(predictor, mixers, problem):
         mixers_optimal(predictor, mixers, 1e13)
 
 
-def test_a_predictor_that_knows_no_architectures_is_refused():
+def test_a_predictor_that_knows_no_architectures_is_refused(monkeypatch):
+    monkeypatch.setattr("foretrain.simulator.forecast.adjustments.architecture.shipped", list)  # nor do shipped proxies
+    monkeypatch.setattr("foretrain.simulator.forecast.adjustments.architecture.Architecture.proxies", None)
     with pytest.raises(InputError, match="chinchilla-massivetext knows nothing of architectures"):
         mixers_optimal(load_predictor("chinchilla-massivetext"), ["attention", "hyena"], 1e21)
 
