@@ -35,7 +35,7 @@ class Foretold:
 
 
 def foretold(fitted: Predictor, rows: RunTable, targets: list[str]) -> Foretold:
-    """Predict runs and compare: errors of the mean of the seeds at each size and budget, intervals against each seed."""
+    """Predict runs and compare: errors of the mean of the seeds by size and budget, intervals against each seed."""
     tokens, errors, inside = [], [], []
     for target in targets:
         said, loss = predicted(fitted, rows, target), rows.column(target)
