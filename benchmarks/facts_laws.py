@@ -148,7 +148,7 @@ def of_proxies() -> Predictor:
         "corpus": "arXiv (mathematics), books, C++, dialogue and German law, in equal parts",
         "val_domain": "the mean over the five domains",
         "tokenizer": "bytes",
-        "params_kind": "total",
+        "params_kind": "non_embedding",
     }
     return joint_law(table, about=about)
 
