@@ -145,8 +145,8 @@ def of_proxies() -> Predictor:
     about = {
         **SOURCES["proxy_architectures"],
         "title": f"Proxies of {len(set(table.frame['architecture']))} architectures (20k to 240k)",
-        "corpus": "arXiv (mathematics), books, C++, dialogue and German law, in equal parts",
-        "val_domain": "the mean over the five domains",
+        "corpus": "five domains in equal parts",
+        "val_domain": "their mean",
         "tokenizer": "bytes",
         "params_kind": "non_embedding",
     }

@@ -25,6 +25,8 @@ from .tables import BASELINE, cut, fittable, of_mixer, whole_mixers
 
 __all__ = ["joint_law", "report_by_compute", "report_crossings"]
 
+LAW = "general+architecture"
+"""Rates differ by mixer alone, each with its own best: what they change can't be told from what mixers do."""
 TOKENS_PER_PARAM = 20
 COMPUTES = (1e12, 1e13, 1e14, 1e15)
 MOST_FLOPS = 1e24
@@ -34,7 +36,7 @@ _DRAWS = 400
 
 def joint_law(table: RunTable, about: Mapping[str, object] | None = None) -> Predictor:
     """The law of the mean loss of all mixers, which share E, α and β and differ by the term `architecture`."""
-    return Predictor.fit(cut(table, fittable(table), main_loss_alone=True), name="mixers", about=about)
+    return Predictor.fit(cut(table, fittable(table), main_loss_alone=True), LAW, name="mixers", about=about)
 
 
 @dataclass(frozen=True)
