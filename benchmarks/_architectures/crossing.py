@@ -25,8 +25,6 @@ from .tables import BASELINE, cut, fittable, of_mixer, whole_mixers
 
 __all__ = ["joint_law", "report_by_compute", "report_crossings"]
 
-LAW = "general+architecture"
-"""Rates differ by mixer alone, each with its own best: what they change can't be told from what mixers do."""
 TOKENS_PER_PARAM = 20
 COMPUTES = (1e12, 1e13, 1e14, 1e15)
 MOST_FLOPS = 1e24
@@ -35,8 +33,13 @@ _DRAWS = 400
 
 
 def joint_law(table: RunTable, about: Mapping[str, object] | None = None) -> Predictor:
-    """The law of the mean loss of all mixers, which share E, α and β and differ by the term `architecture`."""
-    return Predictor.fit(cut(table, fittable(table), main_loss_alone=True), LAW, name="mixers", about=about)
+    """The law of the mean loss of all mixers, which share E, α and β and differ by the term `architecture`.
+
+    Learning rates are left out: each mixer has its own best one, so what they change can't be told from what it does.
+    """
+    fitted = cut(table, fittable(table), main_loss_alone=True)
+    without = RunTable.from_frame(fitted.frame.drop(columns=["lr", "lr_final"]), where=table.where)
+    return Predictor.fit(without, name="mixers", about=about)
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,9 @@ def crossing(own: Predictor, others: Predictor, first: float) -> Crossing:
     A pair that crosses nowhere counts as beyond the end; the ends of the interval then are infinite.
     """
     flops, columns = _runs(first)
-    gaps = _drawn(own, columns) - _drawn(others, columns)
+    one, other = _drawn(own, columns), _drawn(others, columns)
+    count = min(len(one), len(other))  # laws of several forms have more draws
+    gaps = one[:count] - other[:count]
     places = [_first_change(flops, gap) for gap in gaps]
     low, middle, high = np.quantile(places, (0.05, 0.5, 0.95), method="inverted_cdf")
     return Crossing(float(middle), float(low), float(high), float(np.isfinite(places).mean()))
