@@ -94,8 +94,8 @@ def test_bad_names_are_refused(predictor, mixers, problem):
 
 
 def test_a_predictor_that_knows_no_architectures_is_refused(monkeypatch):
-    monkeypatch.setattr("foretrain.simulator.forecast.adjustments.architecture.shipped", list)  # nor do shipped proxies
-    monkeypatch.setattr("foretrain.simulator.forecast.adjustments.architecture.Architecture.proxies", None)
+    place = "foretrain.simulator.forecast.adjustments.architecture.Architecture.is_known"
+    monkeypatch.setattr(place, lambda self: False)  # nor do shipped proxies
     with pytest.raises(InputError, match="chinchilla-massivetext knows nothing of architectures"):
         mixers_optimal(load_predictor("chinchilla-massivetext"), ["attention", "hyena"], 1e21)
 
