@@ -27,7 +27,7 @@ SPACE = {
     "tokens": ["0.25M", "0.5M", "1M", "2M", "4M"],
     "seeds": 3,
     "mix": "uniform",
-    "lr": {"low": 0.004, "high": 0.016, "points": 3, "tokens": "0.5M"},
+    "lr": {"low": 0.002, "high": 0.016, "points": 4, "tokens": "0.5M"},
 }
 RESULTS = Path(__file__).parent / "results" / "experts.csv"
 _T_90 = 2.92  # 95th percentile of Student's t with two degrees of freedom: three pairs
