@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from foretrain.core.model.mixers import registry
 from foretrain.core.model.mixers.mixer import Kept, Mixer, MixerFlops, Weights, fits_context
@@ -113,6 +114,24 @@ def write_runs() -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def ladders_of_mixers():
+    """`ladders_of_mixers({level: gain})`: runs of a ladder of each architecture, whose tokens count exp(gain) times."""
+
+    def made(gains):
+        rng = np.random.default_rng(0)
+        rows = []
+        for level, gain in gains.items():
+            for params in (3e4, 6e4, 1.2e5, 2.4e5):
+                for tokens in (5e5, 1e6, 2e6, 4e6, 8e6):
+                    for seed in (1, 2):
+                        loss = 1.0 + 1.5 * (params / 1e5) ** -0.3 + (tokens * np.exp(gain) / 1e6) ** -0.3
+                        rows.append((params, tokens, level, seed, loss * np.exp(rng.normal(0, 0.004))))
+        return pd.DataFrame(rows, columns=["params", "tokens", "architecture", "seed", "loss"])
+
+    return made
 
 
 @pytest.fixture(scope="session")

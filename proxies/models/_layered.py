@@ -1,7 +1,8 @@
 """What our proxies have in common: embedded tokens, a stream that every layer adds to, a norm, scores.
 
 A layer is a norm, an optional short convolution, a token mixer, a norm, and a feed-forward network: a dense one, or
-experts. A member says what its mixer's weights are and how it mixes; the rest is here.
+experts. A member says what its mixer's weights are, how it mixes, what it keeps of earlier tokens and how it takes one
+more; the rest is here.
 
 Letters in shapes: K copies, B sequences, T tokens, D width, V vocabulary.
 """
@@ -40,8 +41,9 @@ LayerWeights = Mapping[str, Tensor]
 
 class Layered(ProxyModel):
     """Llama-like: pre-norm, gated or not, any width and depth, tied or not, with `shape.short_conv` taps before the
-    mixer. A member with `cached` also says what its mixer keeps (`mixer_state`) and how it takes a token
-    (`mix_step`)."""
+    mixer."""
+
+    cached = True
 
     def __init__(self, shape: Architecture) -> None:
         super().__init__(shape)
@@ -68,13 +70,13 @@ class Layered(ProxyModel):
         """Return what the mixers of all layers need for sequences of `length` tokens. Default: nothing."""
         return None
 
+    @abstractmethod
     def mixer_state(self, weights: LayerWeights, copies: int, batch: int, length: int, shared: Any) -> Any:
         """Return what one layer's mixer keeps of B sequences of each of K copies before their first token."""
-        raise NotImplementedError(f"{type(self).__name__} is cached and has no mixer_state")
 
+    @abstractmethod
     def mix_step(self, weights: LayerWeights, state: Any, inputs: Tensor, at: int) -> Tensor:
         """Return what `mix` gives at place `at`, (K, B, 1, D), from its inputs there, (K, B, 1, D)."""
-        raise NotImplementedError(f"{type(self).__name__} is cached and has no mix_step")
 
     @property
     def residual_deviation(self) -> float:
@@ -183,8 +185,6 @@ class Layered(ProxyModel):
 
     @override
     def start(self, weights: Mapping[str, Tensor], copies: int, batch: int, length: int) -> Any:
-        if not self.cached:
-            return super().start(weights, copies, batch, length)
         shared = self.shared_by_layers(weights, length)
         layers = range(self.shape.layers)
         mixers = [self.mixer_state(self._of_layer(weights, one), copies, batch, length, shared) for one in layers]
@@ -193,8 +193,6 @@ class Layered(ProxyModel):
 
     @override
     def step(self, weights: Mapping[str, Tensor], state: Any, tokens: Tensor) -> Tensor:
-        if not self.cached:
-            return super().step(weights, state, tokens)
         stream = embed(weights["embedding"], tokens.unsqueeze(-1))
         if self.shape.learned_positions:
             stream = stream + weights["positions"][:, None, state.count : state.count + 1]

@@ -22,7 +22,6 @@ class DynamicConvolution(Layered):
     """A gated projection, convolved with kernels that each token writes."""
 
     mixer = "dynamic_conv"
-    cached = True
 
     @property
     def _taps(self) -> int:

@@ -29,7 +29,6 @@ class H3(Layered):
     """Shift and diagonal state-space models; in training as convolutions, when sampling as recurrences."""
 
     mixer = "h3"
-    cached = True
 
     @property
     def _settings(self) -> h3.H3:

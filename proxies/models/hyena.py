@@ -29,7 +29,6 @@ class Hyena(Layered):
     """Order 2, with implicit filters of each channel."""
 
     mixer = "hyena"
-    cached = True
 
     @property
     def _settings(self) -> hyena.Hyena:

@@ -23,7 +23,6 @@ class HyperMixer(Layered):
     """Sums of outer products along the sequence, chunk by chunk, each place reading its own."""
 
     mixer = "hyper_mixer"
-    cached = True
 
     @property
     def _head_width(self) -> int:

@@ -24,7 +24,6 @@ class KernelConvolution(Layered):
     """Values are convolved with a mixture of kernels that the mean of the inputs so far chooses, and gated."""
 
     mixer = "kernel_conv"
-    cached = True
 
     @property
     def _settings(self) -> kernel_conv.KernelConvolution:

@@ -32,7 +32,6 @@ class MlpMixer(Layered):
     """Token mixing by two triangular matrices, then a projection of the channels."""
 
     mixer = "mlp_mixer"
-    cached = True
 
     @override
     def mixer_weights(self):

@@ -33,8 +33,6 @@ class Transformer(Layered):
     """Causal softmax attention with any number of heads; rotated by position (RoFormer), or with learned positions, or
     with none."""
 
-    cached = True
-
     def __init__(self, shape: Architecture) -> None:
         self.head_width = shape.head_width or shape.width // shape.heads
         self.kv_heads = shape.kv_heads or shape.heads

@@ -2,8 +2,6 @@
 
 import json
 
-import numpy as np
-import pandas as pd
 import pytest
 import yaml
 
@@ -19,19 +17,10 @@ STUDY = {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, call_in):
+def folder(tmp_path_factory, call_in, ladders_of_mixers):
     """Plans of three mixers, a study of them, and `mine`, the predictor of a ladder of each."""
     folder = tmp_path_factory.mktemp("architectures")
-    rng = np.random.default_rng(0)
-    rows = []
-    for level, gain in GAIN.items():
-        for params in (3e4, 6e4, 1.2e5, 2.4e5):
-            for tokens in (5e5, 1e6, 2e6, 4e6, 8e6):
-                for seed in (1, 2):
-                    loss = 1.0 + 1.5 * (params / 1e5) ** -0.3 + (tokens * np.exp(gain) / 1e6) ** -0.3
-                    rows.append((params, tokens, level, seed, loss * np.exp(rng.normal(0, 0.004))))
-    columns = ["params", "tokens", "architecture", "seed", "loss"]
-    pd.DataFrame(rows, columns=columns).to_csv(folder / "runs.csv", index=False)
+    ladders_of_mixers(GAIN).to_csv(folder / "runs.csv", index=False)
     done = call_in(folder, "fit", "runs.csv", "--law", "chinchilla+architecture", "--prior", "public", "--out", "mine")
     assert done.returncode == 0, done.stderr
     for mixer in ("attention", "hyena", "h3"):

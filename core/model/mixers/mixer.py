@@ -5,12 +5,13 @@ How it computes is in the file of `proxies/models` with the same name; conforman
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from typing import ClassVar, NamedTuple, Protocol
 
 from ...reading.fields import FieldError, Frozen
 
-__all__ = ["Kept", "Mixer", "MixerFlops", "Shape", "Weights", "fits_context", "norm_size"]
+__all__ = ["Kept", "Mixer", "MixerFlops", "Shape", "Weights", "fits_context", "fourier_flops", "norm_size"]
 
 
 class Shape(Protocol):
@@ -165,6 +166,19 @@ def fits_context(key: str, taps: int, shape: Shape) -> None:
     """Raise FieldError for a kernel, stated as the mixer's field `key`, that is longer than the context."""
     if taps > shape.context_length:
         raise FieldError(key, f"got {taps}; expected at most context_length {shape.context_length}")
+
+
+def fourier_flops(context_length: int) -> float:
+    """FLOPs for one token and channel of a convolution over the whole context by Fourier transforms.
+
+    A real transform of n numbers costs 2.5·n·log2(n), half of Cooley and Tukey's 5·n·log2(n); a channel of T tokens
+    takes two of 2·T numbers, and 6 for each complex product of the spectra.
+
+    >>> fourier_flops(1024)
+    116.0
+    """
+    transforms = 2 * 2.5 * 2 * math.log2(2 * context_length)
+    return transforms + 6.0
 
 
 def norm_size(norm: str, width: int) -> int:

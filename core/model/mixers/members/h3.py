@@ -8,14 +8,13 @@ equations).
 
 from __future__ import annotations
 
-import math
 from typing import Annotated
 
 from pydantic import Field
 from typing_extensions import override
 
 from ....reading.fields import Whole, whole_schema
-from ..mixer import Kept, Mixer, MixerFlops, Weights, fits_context
+from ..mixer import Kept, Mixer, MixerFlops, Weights, fits_context, fourier_flops
 from ..registry import register_mixer
 
 __all__ = ["H3"]
@@ -25,8 +24,7 @@ __all__ = ["H3"]
 class H3(Mixer):
     """A shift of `taps` and a diagonal state of `states` complex numbers for each channel.
 
-    FLOPs: a real Fourier transform of n numbers costs 2.5·n·log2(n) (half of Cooley and Tukey's 5·n·log2(n)); the
-    diagonal model takes two of 2·T numbers a channel, and 6 for each complex product of the spectra.
+    The diagonal model is a long convolution in training, by Fourier transforms (`fourier_flops`).
     """
 
     taps: Annotated[Whole, Field(ge=1, le=1024), whole_schema(1, 1024)] = Field(
@@ -52,11 +50,9 @@ class H3(Mixer):
 
     @override
     def flops(self, shape):
-        transforms = 2 * 2.5 * 2 * math.log2(2 * shape.context_length)
-        taps, gates, spectra, passed = 2 * self.taps, 2, 6, 4
-        return MixerFlops(
-            products=8 * shape.width**2, other=shape.width * (transforms + taps + gates + spectra + passed)
-        )
+        taps, gates, passed = 2 * self.taps, 2, 4
+        further = fourier_flops(shape.context_length) + taps + gates + passed
+        return MixerFlops(products=8 * shape.width**2, other=shape.width * further)
 
     @override
     def kept(self, shape):

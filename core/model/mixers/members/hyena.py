@@ -7,14 +7,13 @@ window (sections 3.2 and 3.3).
 
 from __future__ import annotations
 
-import math
 from typing import Annotated
 
 from pydantic import Field
 from typing_extensions import override
 
 from ....reading.fields import Whole, whole_schema
-from ..mixer import Kept, Mixer, MixerFlops, Weights, fits_context
+from ..mixer import Kept, Mixer, MixerFlops, Weights, fits_context, fourier_flops
 from ..registry import register_mixer
 
 __all__ = ["Hyena"]
@@ -22,11 +21,7 @@ __all__ = ["Hyena"]
 
 @register_mixer("hyena")
 class Hyena(Mixer):
-    """Order 2: one long convolution a layer.
-
-    FLOPs: a real Fourier transform of n numbers costs 2.5·n·log2(n) (half of Cooley and Tukey's 5·n·log2(n)); there
-    are two of 2·T numbers a channel, and 6 for each complex product of the spectra.
-    """
+    """Order 2: one long convolution a layer, by Fourier transforms (`fourier_flops`)."""
 
     filter_width: Annotated[Whole, Field(ge=1, le=4096), whole_schema(1, 4096)] = Field(
         default=32, description="Inner size of the network that writes the filters."
@@ -60,11 +55,10 @@ class Hyena(Mixer):
 
     @override
     def flops(self, shape):
-        transforms = 2 * 2.5 * 2 * math.log2(2 * shape.context_length)
-        taps, gates, spectra, skip = 6 * self.taps, 2, 6, 2
+        taps, gates, skip = 6 * self.taps, 2, 2
         return MixerFlops(
             products=8 * shape.width**2,
-            other=shape.width * (transforms + taps + gates + spectra + skip),
+            other=shape.width * (fourier_flops(shape.context_length) + taps + gates + skip),
             shared=2 * self.filter_width * (self.features + self.filter_width + shape.width),
         )
 

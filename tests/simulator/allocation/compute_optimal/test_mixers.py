@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 from foretrain import Predictor, RunConfig, RunTable, load_predictor
 from foretrain.core.errors import ConfigError, InputError
@@ -21,17 +20,8 @@ PLAN = {
 
 
 @pytest.fixture(scope="module")
-def predictor() -> Predictor:
-    rng = np.random.default_rng(0)
-    rows = []
-    for level, gain in GAIN.items():
-        for params in (3e4, 6e4, 1.2e5, 2.4e5):
-            for tokens in (5e5, 1e6, 2e6, 4e6, 8e6):
-                for seed in (1, 2):
-                    loss = 1.0 + 1.5 * (params / 1e5) ** -0.3 + (tokens * np.exp(gain) / 1e6) ** -0.3
-                    rows.append((params, tokens, level, seed, loss * np.exp(rng.normal(0, 0.004))))
-    table = RunTable.from_frame(pd.DataFrame(rows, columns=["params", "tokens", "architecture", "seed", "loss"]))
-    return Predictor.fit(table, "chinchilla+architecture", prior="public")
+def predictor(ladders_of_mixers) -> Predictor:
+    return Predictor.fit(RunTable.from_frame(ladders_of_mixers(GAIN)), "chinchilla+architecture", prior="public")
 
 
 def test_each_mixer_has_the_optimum_of_its_own_law(predictor):

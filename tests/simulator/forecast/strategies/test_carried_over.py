@@ -14,22 +14,13 @@ SHAPE = {"layers": 24, "width": 1024, "ffn_width": 2816, "vocab_size": 32000, "c
 MASSIVETEXT = load_predictor("chinchilla-massivetext")
 
 
-def ladders(levels) -> Predictor:
-    rng = np.random.default_rng(0)
-    rows = []
-    for level in levels:
-        for params in (3e4, 6e4, 1.2e5, 2.4e5):
-            for tokens in (5e5, 1e6, 2e6, 4e6, 8e6):
-                for seed in (1, 2):
-                    loss = 1.0 + 1.5 * (params / 1e5) ** -0.3 + (tokens * np.exp(GAIN[level]) / 1e6) ** -0.3
-                    rows.append((params, tokens, level, seed, loss * np.exp(rng.normal(0, 0.004))))
-    table = RunTable.from_frame(pd.DataFrame(rows, columns=["params", "tokens", "architecture", "seed", "loss"]))
-    return Predictor.fit(table, "chinchilla+architecture", prior="public")
+def fitted(runs: pd.DataFrame) -> Predictor:
+    return Predictor.fit(RunTable.from_frame(runs), "chinchilla+architecture", prior="public")
 
 
 @pytest.fixture(scope="module")
-def three() -> Predictor:
-    return ladders(GAIN)
+def three(ladders_of_mixers) -> Predictor:
+    return fitted(ladders_of_mixers(GAIN))
 
 
 @pytest.fixture
@@ -95,8 +86,9 @@ def test_a_mixer_that_no_proxy_had_is_as_open_as_they_differ():
     assert any("no fitted run had 'mlp_mixer'" in text for text in found.warnings)
 
 
-def test_a_mixer_that_no_proxy_had_is_refused_where_one_was_fitted(member, monkeypatch):
-    monkeypatch.setattr(member, "_given", ladders(["transformer", "hyena"]))
+def test_a_mixer_that_no_proxy_had_is_refused_where_one_was_fitted(member, monkeypatch, ladders_of_mixers):
+    two = {level: GAIN[level] for level in ("transformer", "hyena")}
+    monkeypatch.setattr(member, "_given", fitted(ladders_of_mixers(two)))
     with pytest.raises(InputError, match=r"mixer: got 'h3'; proxy-architectures has 'hyena', 'transformer', so"):
         asked("h3")
 
