@@ -305,7 +305,7 @@ def _unattended(shape: Architecture) -> dict[str, float]:
         "key_width": _USUAL_HEAD,
         "value_width": _USUAL_HEAD,
         "unattended": 1.0,
-        "mixer_flops": flops.other + flops.masked,  # whole squares are computed
+        "mixer_flops": flops.other,
         "mixer_log_sd": _UNMEASURED_SD * shape.layers * flops.total / shape.forward_flops_per_token(),
     }
 
