@@ -39,7 +39,12 @@ __all__ = [
 ]
 
 ADJUSTMENTS: tuple[Adjustment, ...] = (
-    *(Batch(), LearningRate(), Optimizer(), Selection(), Synthetic(), DataStages()),
+    Batch(),
+    LearningRate(),
+    Optimizer(),
+    Selection(),
+    Synthetic(),
+    DataStages(),
     Architecture(),
 )
 
