@@ -5,7 +5,9 @@ from .forecasting.predict import compare, predict
 from .forecasting.report import report
 from .forecasting.serve import serve
 from .forecasting.track import track
+from .learning.continued import continued
 from .learning.data import data
+from .learning.feedback import feedback
 from .learning.fit import backtest, fit, score
 from .learning.generations import generations
 from .learning.proxies import proxies
@@ -22,6 +24,6 @@ proxies.add_command(generations)
 
 COMMANDS = (
     predict, compare, report, serve, listing, predictors, fit, score, backtest, cluster, optimize, planner, optimal,
-    curve, track, data, proxies, init,
+    curve, track, data, proxies, feedback, continued, init,
 )  # fmt: skip
 """Every command and group of commands, in the order of the help."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from typing_extensions import override
 
-__all__ = ["EQUALLY_LIKELY", "LEVELS", "Difference", "Quantity", "equal_shares", "median"]
+__all__ = ["EQUALLY_LIKELY", "LEVELS", "Difference", "Quantity", "equal_shares", "median", "spread_normal"]
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 """Levels of the central intervals that forecasts, scores and back-tests report."""
@@ -26,6 +26,17 @@ def equal_shares(n: int) -> np.ndarray:
     [0.125, 0.375, 0.625, 0.875]
     """
     return (np.arange(n) + 0.5) / n
+
+
+def spread_normal(n: int, rng: np.random.Generator) -> np.ndarray:
+    """n equally likely values of a standard normal in random order `(n,)`: their median is 0 to the last digit.
+
+    >>> sorted(spread_normal(3, np.random.default_rng(0)).round(2).tolist())
+    [-0.97, 0.0, 0.97]
+    """
+    from scipy.special import ndtri
+
+    return rng.permutation(ndtri(equal_shares(n)))
 
 
 def median(draws: np.ndarray) -> float:

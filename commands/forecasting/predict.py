@@ -28,6 +28,9 @@ predictor_option = click.option(
 allow_new_domain_option = click.option(
     "--allow-new-domain", is_flag=True, help="Forecast mixes with domains that no fitted run had."
 )
+allow_extrapolation_option = click.option(
+    "--allow-extrapolation", is_flag=True, help="Forecast oversight across Elo gaps beyond the published ones."
+)
 calibration_option = click.option(
     "--calibration", metavar="FILE", help="Step times of your cluster, by `simulate cluster calibrate`."
 )
@@ -35,6 +38,7 @@ anchor_option = click.option(
     "--anchor", metavar="RUNS", help="A table of runs of your own, from one up, that the forecast is to agree with."
 )
 _NEW_DOMAINS = "data.allow_new_domains=true"
+_EXTRAPOLATED = "oversight.allow_extrapolation=true"
 
 
 @click.command()
@@ -45,6 +49,7 @@ _NEW_DOMAINS = "data.allow_new_domains=true"
 @anchor_option
 @columns_option
 @allow_new_domain_option
+@allow_extrapolation_option
 @calibration_option
 @chart_option("what perplexity to expect, where money and time go, and memory")
 @json_option
@@ -55,6 +60,7 @@ def predict(
     anchor: str | None,
     columns: str | None,
     allow_new_domain: bool,
+    allow_extrapolation: bool,
     calibration: str | None,
     chart: str | None,
     as_json: bool,
@@ -78,6 +84,8 @@ def predict(
 
     if allow_new_domain:
         overrides = (*overrides, _NEW_DOMAINS)
+    if allow_extrapolation:
+        overrides = (*overrides, _EXTRAPOLATED)
     run, where = _planned(config, overrides, words)
     fitted = load(predictor)
     if anchor is not None:

@@ -7,20 +7,12 @@ import math
 import numpy as np
 
 from ...core.quantity import LEVELS, Quantity
-from ..predictor.prediction import LossPrediction
 
-__all__ = ["NORMAL", "around", "loss_at", "perplexity_of", "spread_of", "times_or_over"]
+__all__ = ["NORMAL", "around", "perplexity_of", "spread_of", "times_or_over"]
 
 NORMAL = dict(zip(LEVELS, (0.6745, 1.2816, 1.6449, 1.9600), strict=True))
 """Half widths of central intervals of a normal, in standard deviations."""
 _MOST_NATS = 700.0  # whose exponential is still a float
-
-
-def loss_at(prediction: LossPrediction, place: int = 0) -> Quantity:
-    """The loss of one predicted run, nats per token, with its calibrated intervals."""
-    ends = {level: prediction.interval(level) for level in LEVELS}
-    intervals = {level: (float(low[place]), float(high[place])) for level, (low, high) in ends.items()}
-    return Quantity(float(prediction.loss_nats[place]), intervals)
 
 
 def perplexity_of(loss: Quantity) -> Quantity:

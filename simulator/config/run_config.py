@@ -21,6 +21,9 @@ from ...core.reading.fields import Day, FieldError, Frozen, Label, Whole, whole_
 from ...core.reading.yaml_reader import load_document
 from ...core.units import shown
 from ...datasets.facts.prices import prices
+from .after.continued import ContinuedConfig
+from .after.feedback import FeedbackConfig
+from .after.oversight import OversightConfig
 from .column_values import check_columns
 from .hardware import HardwareConfig, LayoutConfig
 from .model_and_data import DataConfig, ModelConfig, TargetConfig
@@ -88,6 +91,21 @@ class RunConfig(Frozen):
         default=None, description="Day at whose beginning the run starts, such as 2026-12-01; dates need it."
     )
     targets: Annotated[TargetConfig, BeforeValidator(_section)] = TargetConfig()
+    continued_pretraining: ContinuedConfig | None = Field(
+        default=None,
+        exclude_if=lambda stage: stage is None,
+        description="What specialises the model after this run: more text, a share of it from one domain.",
+    )
+    post_training: FeedbackConfig | None = Field(
+        default=None,
+        exclude_if=lambda stage: stage is None,
+        description="What the model learns from comparisons of its answers.",
+    )
+    oversight: OversightConfig | None = Field(
+        default=None,
+        exclude_if=lambda oversight: oversight is None,
+        description="How weaker overseers watch the model, by published laws.",
+    )
     known_runs: Label | None = Field(
         default=None,
         exclude_if=lambda path: path is None,
@@ -158,18 +176,20 @@ class RunConfig(Frozen):
 
     @property
     def known_runs_path(self) -> Path | None:
-        """The table that `known_runs` names; None where it names none.
+        """The table that `known_runs` names; None where it names none. Raises `ConfigError` as `path_of` does."""
+        return None if self.known_runs is None else self.path_of("known_runs", self.known_runs)
+
+    def path_of(self, key: str, name: str) -> Path:
+        """The file that a key of this plan names.
 
         Raises `ConfigError` for a plan that knows no folder, since it was made of a mapping.
         """
-        if self.known_runs is None:
-            return None
         if self._folder is None:
             raise ConfigError(
-                f"known_runs: got {shown(self.known_runs)} in a plan that isn't a file, which names no other; expected "
+                f"{key}: got {shown(name)} in a plan that isn't a file, which names no other; expected "
                 "RunConfig.load(path), or from_mapping(…, folder=…)"
             )
-        return self._folder / self.known_runs
+        return self._folder / name
 
     @property
     def training_flops(self) -> float:
@@ -206,9 +226,21 @@ class RunConfig(Frozen):
 
     def _in(self, folder: Path | None) -> Self:
         """The plan in its folder; plans that name no file are equal wherever they are."""
-        if self.known_runs is not None:
+        if self.names_files:
             self._folder = folder
         return self
+
+    @property
+    def folder(self) -> Path | None:
+        """What files that it names are relative to; None where it names none, or knows no folder."""
+        return self._folder
+
+    @property
+    def names_files(self) -> bool:
+        """Whether what it says depends on other files, which are relative to its folder."""
+        laws = [self.continued_pretraining and self.continued_pretraining.law_file]
+        laws += [self.post_training and self.post_training.law_file]
+        return self.known_runs is not None or any(laws)
 
     @field_validator("columns")
     @classmethod

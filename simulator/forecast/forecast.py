@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from ...core.errors import ConfigError
 from ...core.model.plausibility import MOST_DECADES_BEYOND
-from ...core.quantity import LEVELS, Quantity
+from ...core.quantity import Quantity
 from ...core.summary import Summarised, with_interval
 from ...core.units import format_count
 from ...core.version import __version__
@@ -31,6 +31,7 @@ from ..predictor.predictor import AVERAGE, Predictor
 from ..predictor.textbook_parameters import decompose
 from .adjustments import Effect, effects, mean_effects, recommended, sentences
 from .adjustments.stages import DataStages
+from .after_pretraining import AfterPretraining, after_pretraining
 from .bits import bits_per_byte, loss_bytes_per_token
 from .chances import Chances, Outcomes, outcomes
 from .for_plan import for_plan
@@ -123,6 +124,8 @@ class Forecast(Summarised):
     """What batch, learning rate and optimizer do to the loss of the main target, where no law of its reads them."""
     strategies: tuple[Strategy, ...] = ()
     """The levels that a law of the main target tells apart and the plan is at, such as its selection of documents."""
+    after: AfterPretraining | None = None
+    """The stages after the run that the plan states: continued pretraining, feedback, oversight; None without any."""
     recommended: Mapping[str, float] = field(default_factory=dict)
     """Batch, AdamW's learning rate and critical batch that suit such a run; empty where a law of its reads them."""
 
@@ -204,6 +207,7 @@ class Forecast(Summarised):
             "branches": [one.to_dict() for one in self.branches],
             "adjustments": [one.to_dict(told.get(one.name)) for one in self.adjustments],
             "strategies": [one.to_dict() for one in self.strategies],
+            "after_pretraining": None if self.after is None else self.after.to_dict(),
             "recommended_settings": dict(self.recommended),
             "training_flops": self.config.training_flops,
             "judging": None if self.judging is None else self.judging.to_dict(),
@@ -312,6 +316,7 @@ def forecast(
         cluster_missing=lacking,
         adjustments=of_settings,
         strategies=of_strategies,
+        after=after_pretraining(config, predictor, predictions, main, cluster),
         recommended=recommended(config, next(iter(predictor.parts(main).values())), columns),
         prediction=of_main,
         params_fitted=float(columns["params"][0]),
@@ -382,11 +387,7 @@ def _domain(
     prediction: LossPrediction, parts: dict[str, float], scale: BytesPerToken | None, known_in_bits: bool = False
 ) -> DomainForecast:
     """The forecast of one target from the prediction of its loss, of one run."""
-    intervals = {}
-    for level in LEVELS:
-        low, high = prediction.interval(level)
-        intervals[level] = (float(low[0]), float(high[0]))
-    loss = Quantity(float(prediction.loss_nats[0]), intervals)
+    loss = prediction.quantity()
     perplexity = _mapped(loss, lambda nats: math.exp(min(nats, _MOST_NATS)))
     bits = None if scale is None else bits_per_byte(loss, scale, known_in_bits=known_in_bits)
     return DomainForecast(loss, perplexity, bits, parts, scale)

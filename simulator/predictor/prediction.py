@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...core.errors import UsageError
-from ...core.quantity import EQUALLY_LIKELY, LEVELS, Difference, equal_shares
+from ...core.quantity import EQUALLY_LIKELY, LEVELS, Difference, Quantity, equal_shares
 from .calibration import Calibration
 
 KNOTS = (0.5, 0.8, 0.9, 0.95, 0.98, 0.995)
@@ -55,6 +55,14 @@ class LossPrediction:
             raise UsageError(f"interval level: got {level}; expected a fraction between 0 and 1, such as 0.9")
         width = self._width(level)
         return np.exp(self.log_loss - width * self.scale), np.exp(self.log_loss + self._above(width))
+
+    def quantity(self, place: int = 0) -> Quantity:
+        """The loss of the run at `place`: median and intervals, nats per token."""
+        intervals = {}
+        for level in LEVELS:
+            low, high = self.interval(level)
+            intervals[level] = (float(low[place]), float(high[place]))
+        return Quantity(float(self.loss_nats[place]), intervals)
 
     def quantiles(self, shares: np.ndarray) -> np.ndarray:
         """The losses below which each run's lies with chances `shares` `(k,)` in (0, 1), nats per token, `(k, n)`."""

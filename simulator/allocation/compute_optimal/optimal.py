@@ -13,7 +13,7 @@ from ....core.quantity import Quantity
 from ....core.version import __version__
 from ...config.run_config import RunConfig
 from ...predictor.predictor import Predictor
-from ..figures import loss_at, perplexity_of, spread_of, times_or_over
+from ..figures import perplexity_of, spread_of, times_or_over
 from .optimum import DRIFT_PER_DECADE, Optimum, find_optimum, optima_of_draws
 from .over_training import OverTraining, over_trained, over_training_of
 from .surface import LossSurface
@@ -116,7 +116,7 @@ def optimum_at(surface: LossSurface, name: str, flops: float, plan: OverTraining
     gap = float(surface.decades_beyond(_columns(best))[0])
     x = math.log(best.params)
     log_sd = math.hypot(spread_of(optima_of_draws(surface, flops, best.params), x), DRIFT_PER_DECADE * gap)
-    loss = loss_at(surface.predict(np.array([best.params]), np.array([best.tokens])))
+    loss = surface.predict(np.array([best.params]), np.array([best.tokens])).quantity()
     distinct = surface.distinct(np.array([best.tokens]))
     return ComputeOptimal(
         flops=flops,

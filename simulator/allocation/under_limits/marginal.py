@@ -23,7 +23,7 @@ from ...forecast.law_inputs import run_columns
 from ...forecast.together import LossDraws
 from ...predictor.predictor import Predictor
 from ..compute_optimal.surface import LossSurface, tuned
-from ..figures import loss_at, perplexity_of
+from ..figures import perplexity_of
 from .affordable import Affordable, AffordableSteps, Limits, affordable, with_tokens
 from .devices import with_devices
 from .ladder import Ladder, climb, plan_shape
@@ -175,7 +175,7 @@ def what_more_buys(
             progress(wish.what, number / len(wishes))
         row, near = comparison.row(wish, near)
         rows.append(row)
-    loss = loss_at(comparison.prediction)
+    loss = comparison.prediction.quantity()
     return Marginal(
         name=config.name,
         predictor=predictor.name,

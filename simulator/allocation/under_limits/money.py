@@ -20,7 +20,7 @@ from ...predictor.predictor import Predictor
 from ..compute_optimal.optimum import DRIFT_PER_DECADE
 from ..compute_optimal.over_training import OverTraining, over_training_of
 from ..compute_optimal.surface import LossSurface
-from ..figures import NORMAL, loss_at, perplexity_of, spread_of, times_or_over
+from ..figures import NORMAL, perplexity_of, spread_of, times_or_over
 from .affordable import AffordableSteps, Limits, affordable
 from .ladder import Ladder, climb
 
@@ -150,7 +150,7 @@ def money_optimal(
     ladder = climb(config, predictor, limits, steps, progress)
     surface = LossSurface.of(predictor, config)
     rung = ladder.rungs[ladder.best]
-    loss = loss_at(ladder.prediction, ladder.best)
+    loss = ladder.prediction.quantity(ladder.best)
     gap = float(surface.decades_beyond(_columns(ladder))[ladder.best])
     params, tokens = _intervals(ladder, gap)
     chosen = affordable(rung.config, limits, steps, DRAWS)

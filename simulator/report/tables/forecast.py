@@ -23,6 +23,7 @@ from ...predictor.predictor import Predictor
 from ...predictor.textbook_parameters import most_helpful
 from .. import words
 from ..bars import Interval, Strips
+from .after_pretraining import stages_view
 from .cells import add_row, percent, plain_table, quantity_cells, whole_parts
 from .cluster import cluster_lines, cluster_rows, machines_text, notes_lines
 
@@ -87,6 +88,8 @@ def forecast_view(result: Forecast) -> RenderableType:
     else:
         blocks.append(Text(f"on {machines_text(cluster)}"))
         blocks += [Text("  ") + line for line in cluster_lines(cluster)]
+    if result.after is not None:
+        blocks += stages_view(result.after)
     blocks.append(_basis(result))
     blocks += [Text(one.sentence, style="dim") for one in result.strategies]
     blocks += [Text(f"! {warning}", style="yellow") for warning in result.warnings]

@@ -17,13 +17,14 @@ from ..space.spaces import Space
 from ..study_config import Goal, Limit, StudyConfig
 from .goals import BoundLimit, MeasuredGoal
 from .measures import Measure, get_measure
+from .stage_measures import STAGE_MEASURES
 
 __all__ = ["GoalReader", "lacking"]
 
 _LOSSES = ("loss_nats", "perplexity")
 _GRID = "energy.grid_g_co2e_per_kwh"
 _PRICE = "hardware.price_usd_per_hour"
-_PRICED = ("cost_usd", "lifetime_cost_usd")
+_PRICED = ("cost_usd", "lifetime_cost_usd", "total_cost_usd")
 _SERVED = ("inference_usd_per_mtok", "lifetime_cost_usd")
 _LIFETIME = ("lifetime_cost_usd", "lifetime_flops")
 
@@ -157,6 +158,9 @@ class GoalReader:
             raise ConfigError(
                 f"{where}: {name} needs hardware.count, which the run doesn't state; expected it in the run"
             )
+        section = STAGE_MEASURES[name].section if name in STAGE_MEASURES else ""
+        if section and getattr(self.run, section) is None and not self.space.supplies(section):
+            raise ConfigError(f"{where}: {name} needs {section}, which the run doesn't state; expected it in the run")
         if measure.domain is None and name == "epochs" and not self._stocked():
             raise ConfigError(f"{where}: epochs needs data.unique_tokens, which the run doesn't state")
         if name.startswith("epochs.") and measure.domain not in self._stocked():

@@ -18,9 +18,11 @@ from ....core.units import shown
 from ...cluster.cluster_estimate import ClusterEstimate
 from ...cluster.operations.before_run import before_run
 from ...config.run_config import RunConfig
+from ...forecast.after_pretraining import AfterPretraining, after_pretraining
 from ...predictor.prediction import LossPrediction
 from ...predictor.predictor import AVERAGE, Predictor
 from ..serving import ServingConfig
+from .stage_measures import STAGE_MEASURES
 
 __all__ = ["MEASURES", "Measure", "PlanOutcome", "get_measure"]
 
@@ -41,6 +43,10 @@ class PlanOutcome:
         """A target's loss, nats per token; `loss.average` is the plain mean over domains."""
         parts = {name: self.losses[name] for name in self.predictor.parts(target)}
         return _at(self.predictor.mean(parts), quantile)
+
+    def after(self, main: str) -> AfterPretraining | None:
+        """The stages after the run; None for a plan without any. `main` is the target of its general loss."""
+        return after_pretraining(self.config, self.predictor, self.losses, main, self.cluster)
 
     def weighted(self, weights: Mapping[str, float], quantile: float) -> float:
         """The weighted mean of several targets' losses, with their errors' correlation kept."""
@@ -72,8 +78,10 @@ def get_measure(name: str, predictor: Predictor, main: str, where: str) -> Measu
         return _loss(name, stem, domain, predictor, main, where)
     if stem == "epochs" and domain:
         return Measure(name, "times", lambda o, q: _epochs(o.config, domain), uncertain=False, domain=domain)
+    if name in STAGE_MEASURES:
+        return _of_stages(name, predictor, main)
     if name not in MEASURES:
-        known = ["loss_nats", "perplexity", "loss_nats.<domain>", *MEASURES, "epochs.<domain>"]
+        known = ["loss_nats", "perplexity", "loss_nats.<domain>", *MEASURES, "epochs.<domain>", *STAGE_MEASURES]
         hint = did_you_mean(nearest(name, known))
         raise ConfigError(f"{where}: got {shown(name)}; {hint}expected one of {', '.join(known)}")
     return MEASURES[name]
@@ -93,6 +101,18 @@ def _loss(name: str, stem: str, domain: str, predictor: Predictor, main: str, wh
         loss_columns=loss_columns,
         of_what=predictor.in_words(target),
     )
+
+
+def _of_stages(name: str, predictor: Predictor, main: str) -> Measure:
+    """A measure of the stages after pretraining."""
+    stage = STAGE_MEASURES[name]
+
+    def value(outcome: PlanOutcome, quantile: float) -> float:
+        after = outcome.after(main)
+        return math.nan if after is None else stage.value(after, quantile)
+
+    columns = tuple(predictor.models) if stage.reads_losses else ()
+    return Measure(name, stage.unit, value, needs_cluster=stage.needs_cluster, loss_columns=columns)
 
 
 def _at(prediction: LossPrediction, quantile: float) -> float:
@@ -182,4 +202,4 @@ _ALL = (
     _plain("devices", "devices", lambda c: float(c.hardware.count or 0)),
 )
 MEASURES: Mapping[str, Measure] = {measure.name: measure for measure in _ALL}
-"""Everything but losses and epochs by domain, which depend on the predictor and the mix."""
+"""Everything but losses, epochs by domain, and `STAGE_MEASURES`: they depend on predictor, mix and stages."""

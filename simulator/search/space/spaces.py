@@ -60,7 +60,7 @@ class Space:
         mapping = dict(self.base)
         for path, value in self._all(values).items():
             put(mapping, path.split("."), value)
-        return RunConfig.from_mapping(mapping, where="trial")
+        return RunConfig.from_mapping(mapping, where="trial", folder=self.run.folder)
 
     def encode(self, values: Values) -> dict[str, Any] | None:
         """Optuna's parameters for these values, the run's own where a path is missing; None if outside the space."""

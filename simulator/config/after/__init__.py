@@ -1,0 +1,1 @@
+"""What a plan states of what comes after pretraining: continued pretraining, feedback, oversight."""

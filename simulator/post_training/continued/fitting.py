@@ -1,0 +1,105 @@
+"""`fit_continued`: the law of both losses from runs, as equally likely draws.
+
+The logs of the nine parameters have normal priors, wide but for the exponents; residuals are of log losses, with an sd
+that is learned along. Draws are of the posterior itself: its ridges are so bent (a floor against a slow term) that a
+normal distribution around the most likely parameters lies beside the losses that were measured. Runs of one seed begin
+from the same weights: as many rows as there are seeds count as one of the mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .law import ContinuedLaw, dcpt_loss
+from .runs import ContinuedRuns
+
+__all__ = ["fit_continued"]
+
+_WALKERS, _STEPS, _LEFT_OUT = 60, 1_500, 500  # of the sampler
+_EVERY = 100  # a step that is kept
+_STRETCH = 2.0
+_ROUNDS = 4  # of the residuals' sd
+_LEAST_SD = 0.002  # of a log loss: no law is exact
+# Medians over the mean loss where they are losses, and sds of their logs; a floor of .6 of the loss and exponents
+# around .3 are what public ladders have (Hoffmann et al. 2022, arXiv:2203.15556).
+_MEDIANS = np.array([0.6, 0.15, 0.3, 0.1, 0.3, 0.3, 0.1, 0.05, 0.4])
+_SDS = np.array([0.4, 1.0, 0.4, 1.0, 1.0, 0.5, 1.0, 1.0, 0.7])
+_LOSSES = np.array([1, 1, 0, 1, 0, 0, 1, 0, 0], dtype=bool)
+
+
+def fit_continued(runs: ContinuedRuns, seed: int = 0) -> dict[str, ContinuedLaw]:
+    """Fit the laws of the domain's loss and of the general loss, by `domain` and `general`.
+
+    Args:
+        runs: Runs at several shares, and better several sizes and budgets.
+        seed: Of the draws.
+    """
+    rng = np.random.default_rng(seed)
+    losses = {"domain": (runs.domain_loss, runs.share), "general": (runs.general_loss, 1.0 - runs.share)}
+    return {of: _fit(runs, of, loss, share, rng) for of, (loss, share) in losses.items()}
+
+
+def _fit(runs: ContinuedRuns, of: str, loss: np.ndarray, share: np.ndarray, rng: np.random.Generator) -> ContinuedLaw:
+    from scipy.optimize import least_squares
+
+    params, tokens = (float(np.exp(np.log(values).mean())) for values in (runs.params, runs.tokens))
+    n, d = runs.params / params, runs.tokens / tokens
+    seeds = len(np.unique(runs.seed))
+    medians = np.log(_MEDIANS) + np.where(_LOSSES, np.log(np.exp(np.log(loss).mean())), 0.0)
+    sd, at, read_off = 0.02, medians, 0.0
+
+    def residuals(logs: np.ndarray) -> np.ndarray:
+        off = np.log(dcpt_loss(logs, n, d, share) / loss) / (sd * np.sqrt(seeds))
+        return np.concatenate([off, (logs - medians) / _SDS])
+
+    for _ in range(_ROUNDS):
+        found = least_squares(residuals, at, bounds=(medians - 6 * _SDS, medians + 6 * _SDS))
+        at = found.x
+        left = np.log(dcpt_loss(at, n, d, share) / loss)
+        read_off = float(
+            np.sum(1.0 / (1.0 + 1.0 / np.maximum(np.linalg.svd(found.jac[: len(loss)] * _SDS)[1] ** 2, 1e-12)))
+        )
+        sd = max(_LEAST_SD, float(np.sqrt((left**2).sum() / max(len(loss) - read_off, 1.0))))
+    start = at + 0.1 * rng.standard_normal((_WALKERS, len(at))) * np.minimum(_SDS, 1.0)
+
+    def log_posterior(logs: np.ndarray) -> np.ndarray:
+        off = np.log(dcpt_loss(logs[:, None], n, d, share) / loss) / (sd * np.sqrt(seeds))
+        return -0.5 * ((off**2).sum(axis=-1) + (((logs - medians) / _SDS) ** 2).sum(axis=-1))
+
+    draws = _sampled(log_posterior, start, rng)
+    # what is known of an sd after so many rows
+    freedom = max(len(loss) / seeds - read_off, 3.0)
+    noise = sd * np.sqrt(freedom / rng.chisquare(freedom, len(draws)))
+    measured = {
+        "params": (float(runs.params.min()), float(runs.params.max())),
+        "tokens": (float(runs.tokens.min()), float(runs.tokens.max())),
+        "share": (float(runs.share.min()), float(runs.share.max())),
+    }
+    return ContinuedLaw(of, params, tokens, draws, noise, measured)
+
+
+def _sampled(
+    log_posterior: Callable[[np.ndarray], np.ndarray], walkers: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Draws `(n, p)` of a posterior, by stretch moves of two halves of the walkers `(walkers, p)`.
+
+    Goodman and Weare 2010, Ensemble samplers with affine invariance, algorithm of section 2.
+    """
+    size = walkers.shape[1]
+    halves = [np.array(half) for half in np.array_split(walkers, 2)]
+    values = [log_posterior(half) for half in halves]
+    kept = []
+    for step in range(_STEPS):
+        for own, other in ((0, 1), (1, 0)):
+            mine, count = halves[own], len(halves[own])
+            z = ((_STRETCH - 1.0) * rng.random(count) + 1.0) ** 2 / _STRETCH
+            towards = halves[other][rng.integers(len(halves[other]), size=count)]
+            tried = towards + z[:, None] * (mine - towards)
+            value = log_posterior(tried)
+            accepted = np.log(rng.random(count)) < (size - 1) * np.log(z) + value - values[own]
+            mine[accepted], values[own][accepted] = tried[accepted], value[accepted]
+        if step >= _LEFT_OUT and step % _EVERY == 0:
+            kept.append(np.concatenate(halves))
+    return np.concatenate(kept)

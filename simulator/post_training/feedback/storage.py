@@ -1,0 +1,90 @@
+"""Laws of feedback as one JSON file: plain numbers, checked when they are read; nothing in it is executed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from ....core.errors import InputError
+from ....core.files import read_json, write_json
+from ....core.reading.config_messages import Origins
+from ....core.reading.config_reader import as_mapping, validated
+from ....core.reading.fields import FieldError, Frozen, PositiveReal, Real
+from ....datasets.facts.catalogue import read_facts
+from ...config.after.feedback import Method
+from .law import DRIVERS, FeedbackLaw
+
+__all__ = ["law_of_proxies", "load_laws", "save_laws"]
+
+_MOST_BYTES = 20_000_000
+_MOST_DRAWS = 20_000
+_Row = Annotated[tuple[Real, ...], Field(min_length=1, max_length=1 + len(DRIVERS))]
+_Text = Annotated[str, Field(max_length=2_000)]
+
+
+class _Law(Frozen):
+    """One law in a file."""
+
+    method: Method
+    references: dict[Literal["comparisons", "reward_params"], PositiveReal]
+    alpha: Annotated[tuple[_Row, ...], Field(min_length=1, max_length=_MOST_DRAWS)]
+    beta: tuple[_Row, ...]
+    spread: tuple[tuple[Real, Real], ...]
+    noise: tuple[Real, ...]
+    measured: dict[Literal["kl_nats", "comparisons", "reward_params"], tuple[PositiveReal, PositiveReal]]
+    unit: _Text
+    source: _Text
+
+    @model_validator(mode="after")
+    def _same_lengths(self) -> _Law:
+        lengths = {len(self.alpha), len(self.beta), len(self.spread), len(self.noise)}
+        widths = {len(row) for row in (*self.alpha, *self.beta)}
+        if len(lengths) > 1 or widths != {1 + len(self.references)}:
+            raise FieldError("alpha", "draws of different lengths; expected a file that `simulate feedback fit` wrote")
+        return self
+
+    def law(self) -> FeedbackLaw:
+        """The law that it holds."""
+        return FeedbackLaw(
+            self.method,
+            {str(name): value for name, value in self.references.items()},
+            np.array(self.alpha),
+            np.array(self.beta),
+            np.array(self.spread),
+            np.array(self.noise),
+            {str(name): ends for name, ends in self.measured.items()},
+            self.unit,
+            self.source,
+        )
+
+
+class _File(Frozen):
+    """A file of laws."""
+
+    format: Literal[1]
+    kind: Literal["feedback"]
+    laws: Annotated[tuple[_Law, ...], Field(min_length=1, max_length=10)]
+
+
+def save_laws(laws: Mapping[str, FeedbackLaw], path: str | os.PathLike[str]) -> None:
+    """Write laws by their method, whole or not at all."""
+    write_json(path, {"format": 1, "kind": "feedback", "laws": [law.to_dict() for law in laws.values()]})
+
+
+def load_laws(path: str | os.PathLike[str]) -> dict[str, FeedbackLaw]:
+    """Read what `save_laws` wrote. Raises InputError."""
+    return _read(read_json(path, _MOST_BYTES, InputError), os.fspath(path))
+
+
+def law_of_proxies(method: str) -> FeedbackLaw | None:
+    """The law of a method that was fitted to our own proxies; None where they weren't trained so."""
+    return _read(read_facts("feedback.json"), "feedback.json").get("ppo" if method == "dpo" else method)
+
+
+def _read(value: Any, where: str) -> dict[str, FeedbackLaw]:
+    found = validated(_File, as_mapping(value, where, "format, kind and laws"), Origins(where))
+    return {one.method: one.law() for one in found.laws}

@@ -1,0 +1,1 @@
+"""How likely is it that weaker overseers succeed, by published laws?"""
