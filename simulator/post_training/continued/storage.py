@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -17,7 +17,9 @@ from ....core.reading.config_reader import as_mapping, validated
 from ....core.reading.fields import FieldError, Frozen, Label, PositiveReal, Real
 from ....datasets.facts.catalogue import read_facts
 from .law import NAMES, ContinuedLaw
-from .runs import ContinuedRuns
+
+if TYPE_CHECKING:
+    from .runs import ContinuedRuns
 
 __all__ = ["ContinuedLaws", "laws_of_proxies", "load_laws", "save_laws"]
 
