@@ -1,9 +1,9 @@
 """`fit_continued`: the law of both losses from runs, as equally likely draws.
 
-The logs of the nine parameters have normal priors, wide but for the exponents; residuals are of log losses, with an sd
-that is learned along. Draws are of the posterior itself: its ridges are so bent (a floor against a slow term) that a
-normal distribution around the most likely parameters lies beside the losses that were measured. Runs of one seed begin
-from the same weights: as many rows as there are seeds count as one of the mean.
+The logs of the nine parameters have normal priors, wide but for the exponents. Residuals are of the log of the ratio to
+the loss before, with an sd that is learned along. Draws are of the posterior itself: its ridges are so bent (a floor
+against a slow term) that a normal distribution around the most likely parameters lies beside what was measured. Runs of
+one seed begin from the same weights: as many rows as there are seeds count as one of the mean.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .law import ContinuedLaw, dcpt_loss
+from .law import ContinuedLaw, dcpt_ratio
 from .runs import ContinuedRuns
 
 __all__ = ["fit_continued"]
@@ -22,11 +22,10 @@ _EVERY = 100  # a step that is kept
 _STRETCH = 2.0
 _ROUNDS = 4  # of the residuals' sd
 _LEAST_SD = 0.002  # of a log loss: no law is exact
-# Medians over the mean loss where they are losses, and sds of their logs; a floor of .6 of the loss and exponents
-# around .3 are what public ladders have (Hoffmann et al. 2022, arXiv:2203.15556).
-_MEDIANS = np.array([0.6, 0.15, 0.3, 0.1, 0.3, 0.3, 0.1, 0.05, 0.4])
+# Medians, and sds of their logs. Terms of tokens and share are about a tenth of the loss, exponents about .3, as in
+# public ladders (Hoffmann et al. 2022, arXiv:2203.15556); of size little is left once the loss before is known.
+_MEDIANS = np.array([0.7, 0.03, 0.3, 0.1, 0.3, 0.3, 0.1, 0.05, 0.4])
 _SDS = np.array([0.4, 1.0, 0.4, 1.0, 1.0, 0.5, 1.0, 1.0, 0.7])
-_LOSSES = np.array([1, 1, 0, 1, 0, 0, 1, 0, 0], dtype=bool)
 
 
 def fit_continued(runs: ContinuedRuns, seed: int = 0) -> dict[str, ContinuedLaw]:
@@ -37,40 +36,41 @@ def fit_continued(runs: ContinuedRuns, seed: int = 0) -> dict[str, ContinuedLaw]
         seed: Of the draws.
     """
     rng = np.random.default_rng(seed)
-    losses = {"domain": (runs.domain_loss, runs.share), "general": (runs.general_loss, 1.0 - runs.share)}
-    return {of: _fit(runs, of, loss, share, rng) for of, (loss, share) in losses.items()}
+    domain, general = runs.ratios
+    both = {"domain": (domain, runs.share), "general": (general, 1.0 - runs.share)}
+    return {of: _fit(runs, of, ratio, share, rng) for of, (ratio, share) in both.items()}
 
 
-def _fit(runs: ContinuedRuns, of: str, loss: np.ndarray, share: np.ndarray, rng: np.random.Generator) -> ContinuedLaw:
+def _fit(runs: ContinuedRuns, of: str, ratio: np.ndarray, share: np.ndarray, rng: np.random.Generator) -> ContinuedLaw:
     from scipy.optimize import least_squares
 
     params, tokens = (float(np.exp(np.log(values).mean())) for values in (runs.params, runs.tokens))
     n, d = runs.params / params, runs.tokens / tokens
     seeds = len(np.unique(runs.seed))
-    medians = np.log(_MEDIANS) + np.where(_LOSSES, np.log(np.exp(np.log(loss).mean())), 0.0)
+    medians = np.log(_MEDIANS)
     sd, at, read_off = 0.02, medians, 0.0
 
     def residuals(logs: np.ndarray) -> np.ndarray:
-        off = np.log(dcpt_loss(logs, n, d, share) / loss) / (sd * np.sqrt(seeds))
+        off = np.log(dcpt_ratio(logs, n, d, share) / ratio) / (sd * np.sqrt(seeds))
         return np.concatenate([off, (logs - medians) / _SDS])
 
     for _ in range(_ROUNDS):
         found = least_squares(residuals, at, bounds=(medians - 6 * _SDS, medians + 6 * _SDS))
         at = found.x
-        left = np.log(dcpt_loss(at, n, d, share) / loss)
+        left = np.log(dcpt_ratio(at, n, d, share) / ratio)
         read_off = float(
-            np.sum(1.0 / (1.0 + 1.0 / np.maximum(np.linalg.svd(found.jac[: len(loss)] * _SDS)[1] ** 2, 1e-12)))
+            np.sum(1.0 / (1.0 + 1.0 / np.maximum(np.linalg.svd(found.jac[: len(ratio)] * _SDS)[1] ** 2, 1e-12)))
         )
-        sd = max(_LEAST_SD, float(np.sqrt((left**2).sum() / max(len(loss) - read_off, 1.0))))
+        sd = max(_LEAST_SD, float(np.sqrt((left**2).sum() / max(len(ratio) - read_off, 1.0))))
     start = at + 0.1 * rng.standard_normal((_WALKERS, len(at))) * np.minimum(_SDS, 1.0)
 
     def log_posterior(logs: np.ndarray) -> np.ndarray:
-        off = np.log(dcpt_loss(logs[:, None], n, d, share) / loss) / (sd * np.sqrt(seeds))
+        off = np.log(dcpt_ratio(logs[:, None], n, d, share) / ratio) / (sd * np.sqrt(seeds))
         return -0.5 * ((off**2).sum(axis=-1) + (((logs - medians) / _SDS) ** 2).sum(axis=-1))
 
     draws = _sampled(log_posterior, start, rng)
     # what is known of an sd after so many rows
-    freedom = max(len(loss) / seeds - read_off, 3.0)
+    freedom = max(len(ratio) / seeds - read_off, 3.0)
     noise = sd * np.sqrt(freedom / rng.chisquare(freedom, len(draws)))
     measured = {
         "params": (float(runs.params.min()), float(runs.params.max())),

@@ -1,9 +1,10 @@
 """The law of continued pretraining with a share r of one domain (D-CPT, Que et al. 2024, arXiv:2406.01375, equation 6).
 
-    L(N, D, r) = E + A / N^α + B · r^η / D^β + C / (r + ε)^γ
+    L(N, D, r) / L₀(N) = E + A / N^α + B · r^η / D^β + C / (r + ε)^γ
 
 for the loss of the domain; for the general loss r is the share of everything else. N are parameters, D tokens of
-continued pretraining. A term of N needs two sizes at least: with one, E stands for both.
+continued pretraining. The published form is of L itself; here it is of the ratio to the loss before, L₀(N), which who
+continues a model knows: most of what size does is in it, so that one size tells of another, and the term of N is small.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["NAMES", "ContinuedLaw", "dcpt_loss"]
+__all__ = ["NAMES", "ContinuedLaw", "dcpt_ratio"]
 
 NAMES = ("E", "A", "alpha", "B", "eta", "beta", "C", "epsilon", "gamma")
 """Parameters, in the order of their logs; all are positive."""
 
 
-def dcpt_loss(logs: np.ndarray, n: np.ndarray, d: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """The loss, nats.
+def dcpt_ratio(logs: np.ndarray, n: np.ndarray, d: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """The loss over that before continuing.
 
     Args:
         logs: Logs of the parameters in the order of NAMES, `(…, 9)`.
@@ -30,7 +31,7 @@ def dcpt_loss(logs: np.ndarray, n: np.ndarray, d: np.ndarray, share: np.ndarray)
         share: Share of the text that the loss is of, 0 to 1.
 
     >>> logs = np.log([1.0, 0.5, 0.3, 0.5, 0.2, 0.3, 0.1, 0.1, 0.5])
-    >>> dcpt_loss(logs, np.array(1.0), np.array(1.0), np.array([0.1, 0.9])).round(2).tolist()
+    >>> dcpt_ratio(logs, np.array(1.0), np.array(1.0), np.array([0.1, 0.9])).round(2).tolist()
     [2.04, 2.09]
     """
     e, a, alpha, b, eta, beta, c, epsilon, gamma = np.moveaxis(np.exp(logs), -1, 0)
@@ -39,11 +40,11 @@ def dcpt_loss(logs: np.ndarray, n: np.ndarray, d: np.ndarray, share: np.ndarray)
 
 @dataclass(frozen=True)
 class ContinuedLaw:
-    """The law of one loss, as equally likely draws.
+    """The law of one loss relative to that before, as equally likely draws.
 
     >>> logs = np.log([[1.0, 0.5, 0.3, 0.5, 0.2, 0.3, 0.1, 0.1, 0.5]])
     >>> law = ContinuedLaw("domain", 1e6, 1e6, logs, np.array([0.0]), {})
-    >>> law.loss(1e6, 1e6, 0.5).round(3).tolist()
+    >>> law.ratio(1e6, 1e6, 0.5).round(3).tolist()
     [2.064]
     """
 
@@ -60,12 +61,12 @@ class ContinuedLaw:
     measured: Mapping[str, tuple[float, float]]
     """Least and most of params, tokens and share among the runs."""
 
-    def loss(self, params: float, tokens: float, share: np.ndarray | float) -> np.ndarray:
-        """The loss at a share of the domain `(draws,)`, or `(shares, draws)` for several shares."""
+    def ratio(self, params: float, tokens: float, share: np.ndarray | float) -> np.ndarray:
+        """The loss over that before at a share of the domain `(draws,)`, or `(shares, draws)` for several shares."""
         share = np.asarray(share, dtype=float)
         own = share if self.of == "domain" else 1.0 - share
         n, d = np.asarray(params / self.params), np.asarray(tokens / self.tokens)
-        return dcpt_loss(self.logs, n, d, own[..., None] if own.ndim else own)
+        return dcpt_ratio(self.logs, n, d, own[..., None] if own.ndim else own)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, from which an equal law is read back, to seven digits."""

@@ -239,11 +239,10 @@ def _changes(
     stage: ContinuedConfig, laws: ContinuedLaws, params: float, tokens: float, rng: np.random.Generator
 ) -> _Changes:
     """Logs of both ratios by share, with what is open of the law and of one run's luck."""
-    domain, general = laws.loss_before(params)
     found = []
-    for law, before in ((laws.domain, domain), (laws.general, general)):
+    for law in (laws.domain, laws.general):
         luck = law.noise * rng.standard_normal(len(law.noise))
-        change = np.log(law.loss(params, tokens, _SHARES) / before) + luck
+        change = np.log(law.ratio(params, tokens, _SHARES)) + luck
         if stage.law == PROXIES:
             change = change * np.exp(_PROXY_LOG_SD * rng.standard_normal(len(luck)))
         found.append(change)

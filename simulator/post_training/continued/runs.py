@@ -44,6 +44,12 @@ class ContinuedRuns:
         return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
     @property
+    def ratios(self) -> tuple[np.ndarray, np.ndarray]:
+        """The domain's and the general loss of each run over those before, of its size `(n,)`."""
+        place = np.abs(np.log(self.params)[:, None] - np.log(self.before[:, 0])).argmin(axis=1)
+        return self.domain_loss / self.before[place, 1], self.general_loss / self.before[place, 2]
+
+    @property
     def in_words(self) -> str:
         """What the runs are."""
         sizes, budgets = np.unique(self.params), np.unique(self.tokens)

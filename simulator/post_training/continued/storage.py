@@ -43,12 +43,6 @@ class ContinuedLaws:
     """Tokens of pretraining before; NaN where the runs don't say."""
     source: str
 
-    def loss_before(self, params: float) -> tuple[float, float]:
-        """Loss of the domain and in general before continuing, at a size: along the logs of the nearest sizes."""
-        sizes = np.log(self.before[:, 0])
-        domain, general = (np.exp(np.interp(np.log(params), sizes, np.log(self.before[:, k]))) for k in (1, 2))
-        return float(domain), float(general)
-
     @classmethod
     def of(cls, laws: dict[str, ContinuedLaw], runs: ContinuedRuns, source: str) -> ContinuedLaws:
         """Laws fitted to runs."""

@@ -52,14 +52,15 @@ class ContinuedSummary:
         tokens = laws.domain.measured["tokens"][1]
         noise = {law.of: law.noise * rng.standard_normal(len(law.noise)) for law in (laws.domain, laws.general)}
         by_size, largest, before = {}, {}, {}
-        for size in map(float, laws.before[:, 0]):
-            before[size] = laws.loss_before(size)
+        for size, own, general in laws.before.tolist():
+            before[size] = (own, general)
             rows = []
             for share in _SHOWN:
-                losses = [law.loss(size, tokens, share) * np.exp(noise[law.of]) for law in (laws.domain, laws.general)]
+                both = zip((laws.domain, laws.general), before[size], strict=True)
+                losses = [was * law.ratio(size, tokens, share) * np.exp(noise[law.of]) for law, was in both]
                 rows.append(ShareRow(share, *(Quantity.of_draws(one) for one in losses)))
             by_size[size] = tuple(rows)
-            change = np.log(laws.general.loss(size, tokens, _GRID) / before[size][1]) + noise["general"]
+            change = np.log(laws.general.ratio(size, tokens, _GRID)) + noise["general"]
             largest[size] = {rise: Quantity.of_draws(largest_shares(change, rise)) for rise in _RISES}
         return cls(laws.domain_name, tokens, by_size, before, largest, laws.source)
 
