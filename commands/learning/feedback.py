@@ -15,10 +15,15 @@ def feedback() -> None:
 @feedback.command()
 @click.argument("measurements", metavar="TABLE")
 @click.option("--out", metavar="FILE", help="Write the law here, as JSON; a plan names it as post_training.law.")
+@click.option(
+    "--standardised",
+    is_flag=True,
+    help="Rewards are in standard deviations of the true reward among the start's answers.",
+)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Seed of the draws.")
 @chart_option("the measured gains by KL divergence, and the law with its interval")
 @json_option
-def fit(measurements: str, out: str | None, seed: int, chart: str | None, as_json: bool) -> None:
+def fit(measurements: str, out: str | None, standardised: bool, seed: int, chart: str | None, as_json: bool) -> None:
     """Fit α and β of R = d (α − β d) (best of n) or d (α − β ln d) (ppo, dpo), d = √KL, to a table.
 
     TABLE is a CSV file, one row a policy: method, gold (the mean true reward), kl_nats or n (of best_of_n), and perhaps
@@ -35,7 +40,7 @@ def fit(measurements: str, out: str | None, seed: int, chart: str | None, as_jso
     from ...simulator.post_training.feedback.summary import FeedbackSummary
 
     rows = Measurements.read(measurements)
-    laws = {method: fit_feedback(one, seed) for method, one in rows.items()}
+    laws = {method: fit_feedback(one, seed, standardised=standardised) for method, one in rows.items()}
     if out is not None:
         save_laws(laws, out)
     if chart is not None:

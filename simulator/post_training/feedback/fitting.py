@@ -67,13 +67,13 @@ class _Regression:
         return mean, factor, float(0.5 * (fit + volume + prior))
 
 
-def fit_feedback(rows: Measurements, seed: int = 0, source: str = "") -> FeedbackLaw:
+def fit_feedback(rows: Measurements, seed: int = 0, *, standardised: bool = False) -> FeedbackLaw:
     """Fit the law of a method to its measurements.
 
     Args:
         rows: What was measured, at three distances at least.
         seed: Of the draws.
-        source: What the rows are, in words.
+        standardised: Whether rewards are in standard deviations of the true reward among the start's answers.
 
     >>> from .gain import FORMS
     >>> kl = np.array([0.6, 1.8, 3.2, 4.6, 6.0] * 2)
@@ -106,7 +106,8 @@ def fit_feedback(rows: Measurements, seed: int = 0, source: str = "") -> Feedbac
         sd[:, 1:],
         sd[:, 0],
         _measured(rows),
-        source=source or _in_words(rows),
+        standardised=standardised,
+        source=_in_words(rows),
     )
 
 

@@ -46,9 +46,17 @@ class FeedbackLaw:
     """`(draws,)`: one sd of a measured gain around its law."""
     measured: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Least and most of `kl_nats` and of each driver among what was measured; empty of a prior."""
-    unit: str = "units of the measured reward"
+    standardised: bool = False
+    """Whether rewards are in standard deviations of the true reward among the starting policy's answers."""
     source: str = ""
     """What it rests on, in words."""
+
+    @property
+    def unit(self) -> str:
+        """What gains are in."""
+        if self.standardised:
+            return "standard deviations of the true reward among the starting policy's answers"
+        return "units of the measured reward"
 
     @property
     def form(self) -> GainForm:
@@ -101,7 +109,7 @@ class FeedbackLaw:
             "spread": _plain(self.spread),
             "noise": _plain(self.noise),
             "measured": {name: list(ends) for name, ends in self.measured.items()},
-            "unit": self.unit,
+            "standardised": self.standardised,
             "source": self.source,
         }
 

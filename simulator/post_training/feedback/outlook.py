@@ -178,7 +178,7 @@ def feedback_outlook(config: RunConfig, cluster: ClusterEstimate | None) -> Feed
         gain=Quantity.of_draws(gains),
         best_kl_nats=ordered(peak**2),
         p_past_peak=float(np.mean(math.sqrt(kl) > peak)),
-        preferred=Quantity.of_draws(_preferred(gains)) if "standard deviation" in law.unit else None,
+        preferred=Quantity.of_draws(_preferred(gains)) if law.standardised else None,
         unit=law.unit,
         source=law.source,
         measured=bool(law.measured),

@@ -50,7 +50,7 @@ def prior_law(method: str, comparisons: float) -> FeedbackLaw:
         beta[:, None],
         np.zeros((_DRAWS, 2)),
         np.zeros(_DRAWS),
-        unit="standard deviations of the true reward among the starting policy's answers",
+        standardised=True,
         source="nothing measured of this set-up: a wide prior, by the order of magnitude of Gao et al. 2022 "
         "(arXiv:2210.10760)",
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, StrictBool, model_validator
 
 from ....core.errors import InputError
 from ....core.files import read_json, write_json
@@ -36,7 +36,7 @@ class _Law(Frozen):
     spread: tuple[tuple[Real, Real], ...]
     noise: tuple[Real, ...]
     measured: dict[Literal["kl_nats", "comparisons", "reward_params"], tuple[PositiveReal, PositiveReal]]
-    unit: _Text
+    standardised: StrictBool = False
     source: _Text
 
     @model_validator(mode="after")
@@ -57,7 +57,7 @@ class _Law(Frozen):
             np.array(self.spread),
             np.array(self.noise),
             {str(name): ends for name, ends in self.measured.items()},
-            self.unit,
+            self.standardised,
             self.source,
         )
 
