@@ -17,6 +17,7 @@ import logging
 import operator
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,7 +28,7 @@ from ..core.extras import require
 from ..core.files import write_json
 from ..core.processors import usable_cores
 from ..core.progress import Progress
-from ..core.reading.fields import Frozen, Label, PositiveReal, Whole
+from ..core.reading.fields import FieldError, Frozen, Label, PositiveReal, Whole
 from ..core.version import __version__
 from ..datasets.corpus.corpus import Corpus
 from ..datasets.corpus.documents import source_digest
@@ -49,6 +50,7 @@ from .design.sizes import shapes
 from .design.space import ProxySpace
 from .executors import Executor
 from .runs import ProxyRun
+from .starting_weights import StartingWeights, find_starting_weights, started
 
 if TYPE_CHECKING:
     from ..datasets.runs.run_table import RunTable
@@ -77,6 +79,11 @@ class _ProjectFile(Frozen):
     )
     device: Device
     plan: ComputePlan | None = Field(default=None, description="What all of its campaigns are computed with.")
+    starts: tuple[StartingWeights, ...] = Field(
+        default=(),
+        exclude_if=lambda starts: not starts,
+        description="The trained weights that runs start from, by shape and seed.",
+    )
 
 
 class Project:
@@ -163,6 +170,7 @@ class Project:
             training_flops_per_s=dict(machine.speed.training),
             device=machine.speed.device,
             plan=plan,
+            starts=_starts(space, path, store),
         )
         project = cls(path, file)
         project.design()  # refuses what can't be trained before anything is written
@@ -220,7 +228,8 @@ class Project:
         budget_s = self.space.time_budget
         if budget_s is not None and lr is not None:
             budget_s -= self.design().estimates["lr"].wall_clock_s
-        return design(self.space, domain_facts(store), store.vocab_size, self.machine, budget_s, lr)
+        found = design(self.space, domain_facts(store), store.vocab_size, self.machine, budget_s, lr)
+        return replace(found, runs=tuple(self._started(found.runs)))
 
     def train(self, executor: Executor, progress: Progress | None = None) -> CampaignStatus:
         """Train every stage to its end and return the status of the last. Errors as `Campaign.train`."""
@@ -298,7 +307,9 @@ class Project:
             if campaign.folder.name != stage:
                 done += campaign.file.runs
         lr = self.learning_rate() or self.space.lr.fixed or self.space.lr.low
-        return candidate_runs(self.space, domain_facts(store), store.vocab_size, lr, done, stage, planned_mix)
+        found = candidate_runs(self.space, domain_facts(store), store.vocab_size, lr, done, stage, planned_mix)
+        held = {each.shape for each in self._file.starts}
+        return self._started([run for run in found if not held or run.shape in held])
 
     def add(self, runs: Sequence[ProxyRun]) -> Path:
         """Write runs as the next stage, which `train` then trains, and return its folder. Errors as `next_stage`."""
@@ -350,9 +361,18 @@ class Project:
 
     def _write(self, folder: Path, runs: Sequence[ProxyRun], seconds: float) -> Campaign:
         tokens = Path(os.path.normpath(self.folder / self._file.tokens))
+        starts = {
+            each.start.digest: Path(os.path.normpath(self.folder / each.folder))
+            for each in self._file.starts
+            if any(run.start == each.start for run in runs)
+        }
         return Campaign.create(
-            folder, runs, tokens, self.space.engine, self.space.to_mapping(), seconds, self._file.plan
+            folder, runs, tokens, self.space.engine, self.space.to_mapping(), seconds, self._file.plan, starts
         )
+
+    def _started(self, runs: Sequence[ProxyRun]) -> list[ProxyRun]:
+        """The runs as this project trains them: from trained weights, where it continues from any."""
+        return started(runs, self._file.starts) if self._file.starts else list(runs)
 
     @property
     def machine(self) -> Machine:
@@ -395,6 +415,18 @@ def _machine(space: ProxySpace, vocab_size: int, workers: int | None) -> tuple[M
     if workers is None:
         workers = torch.cuda.device_count() if on_gpu else usable_cores()
     return Machine(speed._replace(training=measure_training(alike, decided)), workers, space.engine), plan
+
+
+def _starts(space: ProxySpace, project: Path, store: TokenStore) -> tuple[StartingWeights, ...]:
+    """The weights that a space continues from; none where it doesn't. Raises ConfigError, with its line."""
+    source = space.continue_from_path
+    if source is None:
+        return ()
+    wanted = [*shapes(space, store.vocab_size).values()]
+    try:
+        return find_starting_weights(source, project, space.model, wanted, store.index.tokenizer_digest)
+    except FieldError as error:
+        raise space.problem(error) from None
 
 
 def _same(kept: ProxySpace, given: ProxySpace) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, NamedTuple, Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from ..core.model.architecture import Architecture
@@ -24,7 +25,7 @@ from ..core.reading.fields import (
 from ..datasets.provenance.regimes import Regime
 from .subset import Subset
 
-__all__ = ["Chain", "GroupKey", "ProxyRun", "Recipe"]
+__all__ = ["Chain", "GroupKey", "ProxyRun", "Recipe", "Start"]
 
 _MIX_TOLERANCE = 0.01
 _UpToMillion = Annotated[Whole, Field(ge=1, le=10**6), whole_schema(1, 10**6)]
@@ -88,6 +89,14 @@ class Chain(Frozen):
     )
 
 
+class Start(Frozen):
+    """The trained weights that a run starts from, in the place of random ones."""
+
+    run_id: Label = Field(description="Run that ended with them.")
+    tokens: PositiveCount = Field(description="Tokens that they were trained on, in all runs before.")
+    digest: str = Field(pattern=r"^[0-9a-f]{64}$", description="Of the weights, as `RunWeights.digest`.")
+
+
 class GroupKey(NamedTuple):
     """What runs must share to be trained together."""
 
@@ -133,6 +142,12 @@ class ProxyRun(Frozen):
     seed: Annotated[Whole, Field(ge=0, le=2**32 - 1), whole_schema(0, 2**32 - 1)] = Field(
         default=0, description="Seed of initial weights and of the order of the data."
     )
+    start: Start | None = Field(
+        default=None,
+        exclude_if=lambda start: start is None,  # campaigns that were made before this key stay as they are
+        description="Trained weights that it starts from (default: none, random ones). All else here is of this run "
+        "alone, without what came before.",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -162,6 +177,16 @@ class ProxyRun(Frozen):
         """Steps after which the model is validated, ascending; the last one is the end of the run."""
         on_the_way = {max(1, round(tokens / self.batch_tokens)) for tokens in self.evaluate_at}
         return tuple(sorted({min(step, self.steps) for step in on_the_way} | {self.steps}))
+
+    @property
+    def data_seed(self) -> int:
+        """Seed of the order of the data: of a run that starts from trained weights another one than theirs was.
+
+        With the same, it would begin with the very windows that they were trained on first.
+        """
+        if self.start is None:
+            return self.seed
+        return int(np.random.SeedSequence([self.seed, int(self.start.tokens)]).generate_state(1)[0])
 
     @property
     def training_flops(self) -> float:

@@ -24,6 +24,7 @@ from ..executors import Executor, GroupJob
 from ..results import RunResult
 from ..runs import ProxyRun
 from ..settings import EngineSettings
+from ..weights import RunWeights, read_weights
 from .campaign_files import CampaignFile, CampaignPaths, Failure, read_model
 from .campaign_new import claim_folder, new_campaign_file, planned
 from .campaign_status import CampaignPace, CampaignStatus, campaign_status
@@ -66,6 +67,7 @@ class Campaign:
         space: Mapping[str, Any] | None = None,
         predicted_s: float | None = None,
         plan: ComputePlan | None = None,
+        starts: Mapping[str, Path] | None = None,
     ) -> Campaign:
         """Write a campaign into a new or empty folder; the same campaign again is the one that is there.
 
@@ -79,6 +81,7 @@ class Campaign:
             space: The design that the runs come from, kept for the record.
             predicted_s: The wall-clock seconds that the design expects, kept for the record.
             plan: What was decided for a larger list of runs, of which these are a part.
+            starts: Folders of the runs whose weights runs start from, by digest of the weights.
 
         Raises:
             CampaignError: The folder holds anything else, run ids can't be used, or the runs don't fit the tokens.
@@ -86,7 +89,7 @@ class Campaign:
             CorpusError: There are no tokens in `store_folder`.
         """
         path = Path(folder)
-        file = new_campaign_file(path, runs, TokenStore.open(store_folder), settings, space, predicted_s)
+        file = new_campaign_file(path, runs, TokenStore.open(store_folder), settings, space, predicted_s, starts)
         if claim_folder(path):
             write_json(path / "campaign.json", planned(file, plan).model_dump(mode="json"))
         there = cls.open(path)
@@ -196,9 +199,7 @@ class Campaign:
     def open_store(self) -> TokenStore:
         """Open the campaign's tokens. Raises CampaignError if they are no longer those that it was made for."""
         facts = self.file.store
-        # The path was written relative to the folder as it really lies, links resolved.
-        relative_to = os.path.realpath(self.folder)
-        folder = Path(os.path.realpath(os.path.join(relative_to, facts.folder)))
+        folder = self._seen(facts.folder)
         store = TokenStore.open(folder)
         if store.digest != facts.digest:
             raise CampaignError(
@@ -218,6 +219,30 @@ class Campaign:
                     f"{digest[:16]}; put it back as it was, or start a new campaign in another folder"
                 )
         return store
+
+    def starting_weights(self, runs: Sequence[ProxyRun]) -> dict[str, RunWeights]:
+        """The trained weights that these runs start from, by digest; empty where they start from random ones.
+
+        Raises CampaignError, naming the file, where they are gone, damaged, or no longer those that it was made for.
+        """
+        found: dict[str, RunWeights] = {}
+        for start in (run.start for run in runs if run.start is not None):
+            if start.digest in found:
+                continue
+            folder = self._seen(self.file.starts[start.digest])
+            weights = read_weights(folder)
+            if weights.digest != start.digest:
+                raise CampaignError(
+                    f"{folder}: the weights have changed since the campaign was made: they had digest "
+                    f"{start.digest[:16]}, now {weights.digest[:16]}; put them back as they were, or start a new "
+                    "campaign in another folder"
+                )
+            found[start.digest] = weights
+        return found
+
+    def _seen(self, path: str) -> Path:
+        """A path of the campaign's file: relative to the folder as it really lies, links resolved."""
+        return Path(os.path.realpath(os.path.join(os.path.realpath(self.folder), path)))
 
     def _train_groups(self, groups: list[int], executor: Executor, progress: Progress) -> dict[int, str]:
         """Train groups; return what went wrong, by group."""

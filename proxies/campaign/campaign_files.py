@@ -107,6 +107,11 @@ class CampaignFile(Frozen):
     groups: tuple[tuple[Label, ...], ...] = Field(description="Run ids by group, the costliest group first.")
     plan: ComputePlan | None = Field(default=None, description="What `auto` settings were decided to be; none: open.")
     space: dict[str, Any] | None = Field(default=None, description="The design that the runs were drawn from.")
+    starts: dict[Annotated[str, Field(pattern=_HEX)], str] = Field(
+        default={},
+        exclude_if=lambda starts: not starts,
+        description="Folders of the runs whose weights runs start from, seen from here, by digest of the weights.",
+    )
     predicted_s: PositiveReal | None = Field(default=None, description="Wall-clock seconds that the design expected.")
 
     @field_validator("runs")
@@ -137,7 +142,7 @@ class CampaignFile(Frozen):
 
     def same_campaign(self, other: CampaignFile) -> bool:
         """Whether both ask for the same results: same runs, tokens, settings and design; how it is done may differ."""
-        incidental = {"foretrain": "", "predicted_s": None, "plan": None, "groups": ()}
+        incidental = {"foretrain": "", "predicted_s": None, "plan": None, "groups": (), "starts": {}}
         mine, theirs = (
             file.model_copy(update={**incidental, "store": file.store.all_digests}) for file in (self, other)
         )

@@ -31,12 +31,16 @@ def new_campaign_file(
     settings: EngineSettings,
     space: Mapping[str, Any] | None,
     predicted_s: float | None,
+    starts: Mapping[str, Path] | None = None,
 ) -> CampaignFile:
     """What campaign.json will say of what is asked for; `planned` adds how it is done.
 
     Raises CampaignError for runs that can't be told apart or trained here.
     """
     _check_against(store, runs)
+    for run in runs:
+        if run.start is not None and run.start.digest not in (starts or {}):
+            raise CampaignError(f"run {run.run_id}: start: it isn't said where the weights of {run.start.run_id} lie")
     wanted = {
         "format": FORMAT,
         "foretrain": __version__,
@@ -46,6 +50,7 @@ def new_campaign_file(
         "groups": [[run.run_id] for run in runs],
         "space": None if space is None else json.loads(json.dumps(dict(space), allow_nan=False)),  # as it comes back
         "predicted_s": predicted_s,
+        "starts": {digest: _seen_from(folder, where) for digest, where in (starts or {}).items()},
     }
     file = validated(CampaignFile, wanted, Origins("campaign"), error=CampaignError)
     _check_row_ids(file.runs)
@@ -92,15 +97,10 @@ def _narrowed(decided: ComputePlan, runs: Sequence[ProxyRun], settings: EngineSe
 
 
 def _store_facts(store: TokenStore, campaign: Path, runs: Sequence[ProxyRun]) -> StoreFacts:
-    folder, home = os.path.realpath(store.folder), os.path.realpath(campaign)
-    try:
-        where = Path(os.path.relpath(folder, home)).as_posix()
-    except ValueError:  # on another drive
-        where = folder
     tokenizer = store.tokenizer
     named = None if tokenizer is None else f"{tokenizer.kind}-{tokenizer.vocab_size}-{tokenizer.digest[:8]}"
     return StoreFacts(
-        folder=where,
+        folder=_seen_from(campaign, store.folder),
         digest=store.digest,
         name=store.index.name,
         tokenizer=named,
@@ -108,6 +108,15 @@ def _store_facts(store: TokenStore, campaign: Path, runs: Sequence[ProxyRun]) ->
         selections={key: _selection_facts(store, key) for run in runs if (key := run.selection) is not None},
         texts={key: store.text_digest(key) for run in runs for key in run.texts},
     )
+
+
+def _seen_from(campaign: Path, folder: Path) -> str:
+    """The path from a campaign's folder to another one, both as they really lie."""
+    there, home = os.path.realpath(folder), os.path.realpath(campaign)
+    try:
+        return Path(os.path.relpath(there, home)).as_posix()
+    except ValueError:  # on another drive
+        return there
 
 
 def _selection_facts(store: TokenStore, key: str) -> SelectionFacts:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Train", "train_one_group", "use_one_thread"]
 
 Train = Callable[..., list[RunResult]]
-"""Called as `proxies.engine.train_group` is."""
+"""Called as `proxies.engine.train_group` is; with `starts` only where runs start from trained weights."""
 
 _LOCK_WAIT_S = 60.0  # until a worker that lost its campaign has noticed
 _NOTE_EVERY_S = 2.0
@@ -110,10 +110,12 @@ def _train_parts(
         if all(is_done(folder, campaign.file.settings.keep_weights) for folder in folders):
             continue
         store = campaign.open_store()
+        starts = campaign.starting_weights(part)
         spent = added(spent, {"start": time.monotonic() - began})
         watch = _Watch(files, campaign.layout.stop, number, len(parts), spent)
         try:
-            results = train(part, store, campaign.file.resolved_settings, files.checkpoint, watch)
+            more = (starts,) if starts else ()
+            results = train(part, store, campaign.file.resolved_settings, files.checkpoint, watch, *more)
         except MemoryError as error:
             if copies > 1:
                 return False

@@ -23,6 +23,8 @@ What the columns mean here:
   `synthetic_share`, the share of its tokens that models wrote, say which; a run of generation 0 leaves them blank,
   which is real text. `mix` is that of the real text from which all of it descends, and only the sum of the distinct
   tokens is given, as a text isn't a domain.
+- `tokens_before` are those that the weights which a run started from were trained on; blank where none was. All else,
+  `tokens` and `flops` among it, is of the run alone.
 - Every row of a run that diverged says so, also those before it did: the run isn't one that anyone would plan.
 """
 
@@ -143,6 +145,7 @@ def _constants(run: ProxyRun, store: StoreFacts, mixed: Sequence[str]) -> dict[s
         **{f"mix.{domain}": run.mix.get(domain, 0.0) / total for domain in mixed},
         **_selection(run, store),
         **_generations(run),
+        **({} if run.start is None else {"tokens_before": run.start.tokens}),
         "batch_tokens": run.batch_tokens,
         "lr": recipe.lr,
         "schedule": recipe.schedule,

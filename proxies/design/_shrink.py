@@ -54,7 +54,12 @@ def dropped(asked: Mapping[PartName, Part], kept: Mapping[PartName, Part]) -> li
     return lines
 
 
-_WORDS: dict[PartName, str] = {"lr": "learning rates", "ladder": "selections", "mixes": "mixes", "sobol": "points"}
+_WORDS: dict[PartName, str] = {
+    "lr": "learning rates",
+    "ladder": "selections or shares",
+    "mixes": "mixes",
+    "sobol": "points",
+}
 
 _Step = Callable[[Part], Part | None]
 

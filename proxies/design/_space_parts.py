@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
@@ -35,6 +36,7 @@ from ..runs import Recipe
 __all__ = [
     "BATCH",
     "Counts",
+    "DomainShares",
     "LearningRates",
     "MixSpec",
     "SampledMixes",
@@ -171,6 +173,34 @@ class ShareRange(Frozen):
         if self.low > self.high:
             raise FieldError("high", f"got {self.high:g}; expected at least low {self.low:g}")
         return self
+
+
+class DomainShares(Frozen):
+    """Mixes of the ladder in which one domain has each of some shares; the others keep their proportions."""
+
+    domain: Label = Field(description="The domain.")
+    of: Annotated[tuple[Share, ...], BeforeValidator(_listed), AfterValidator(_distinct)] = Field(
+        description="Its shares of the training tokens, from 0 to 1."
+    )
+
+    def mixes(self, base: Mapping[str, float]) -> dict[float, dict[str, float]]:
+        """The mix of each share, ascending, from a mix of all domains.
+
+        Raises FieldError, with its key in a space, where that leaves the other domains without proportions.
+
+        >>> DomainShares(domain="law", of=(0.5,)).mixes({"law": 0.2, "web": 0.6, "books": 0.2})
+        {0.5: {'law': 0.5, 'web': 0.375, 'books': 0.125}}
+        """
+        others = {name: share for name, share in base.items() if name != self.domain and share > 0}
+        total = math.fsum(others.values())
+        if not others and min(self.of) < 1:
+            why = f"got {min(self.of):g}, but mix has no other domain than {shown(self.domain)} for the rest"
+            raise FieldError("shares.of", f"{why}; expected 1, or another mix")
+        found = {}
+        for share in self.of:
+            rest = {name: part / total * (1 - share) for name, part in others.items()}
+            found[share] = {name: part for name, part in {self.domain: share, **rest}.items() if part > 0}
+        return found
 
 
 class SampledMixes(Frozen):

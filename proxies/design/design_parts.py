@@ -14,7 +14,7 @@ from ...core.reading.fields import FieldError
 from ..runs import ProxyRun, Recipe
 from ._space_parts import BATCH, SampledMixes, SobolPoints, ValueRange
 from .learning_rate import LearningRateChoice
-from .mixes import DomainFacts, named_mixes, sample_mixes, share_caps
+from .mixes import DomainFacts, check_known, named_mixes, sample_mixes, share_caps
 from .sizes import shapes
 from .space import ProxySpace
 
@@ -62,7 +62,8 @@ def make_parts(space: ProxySpace, domains: Mapping[str, DomainFacts], vocab_size
     rungs = shapes(space, vocab_size)
     try:
         base = named_mixes(space.mix, domains, "mix")[0]
-        ladder = Part("ladder", (*rungs.values(),), space.tokens, space.seeds, _ladder_variants(space, base), kept=1)
+        variants = _ladder_variants(space, base, domains)
+        ladder = Part("ladder", (*rungs.values(),), space.tokens, space.seeds, variants, kept=1)
         parts = [_lr_part(space, rungs, base), ladder]
         if space.mixes is not None:
             parts.append(_mixes_part(space, space.mixes, domains, rungs))
@@ -119,8 +120,16 @@ def make_run(
     )
 
 
-def _ladder_variants(space: ProxySpace, mix: Mapping[str, float]) -> tuple[Variant, ...]:
-    """Return the ladder's selections: text as it is first, so that it goes last; without any, that alone."""
+def _ladder_variants(
+    space: ProxySpace, mix: Mapping[str, float], domains: Mapping[str, DomainFacts]
+) -> tuple[Variant, ...]:
+    """Return the ladder's selections: text as it is first, so that it goes last; without any, that alone.
+
+    Or the mixes with each of the shares of a domain, the smallest first. Raises FieldError for an unknown domain.
+    """
+    if space.shares is not None:
+        check_known(space.shares.domain, domains, "shares.domain")
+        return tuple(Variant(f"share-{share:g}", each) for share, each in space.shares.mixes(mix).items())
     found = [Variant(f"ladder-{named.key}", mix, selection=named.key) for named in space.named_selections()]
     plain = len(found) < len(space.selections) or not found
     return (*([Variant("ladder", mix)] if plain else []), *found)

@@ -23,7 +23,7 @@ from ...core.units import format_count, shown
 if TYPE_CHECKING:
     from ...datasets.tokens.store import TokenStore
 
-__all__ = ["DomainFacts", "check_epochs", "domain_facts", "named_mixes", "sample_mixes", "share_caps"]
+__all__ = ["DomainFacts", "check_epochs", "check_known", "domain_facts", "named_mixes", "sample_mixes", "share_caps"]
 
 Array = NDArray[np.float64]
 Bounds = Mapping[str, tuple[float, float]]
@@ -85,7 +85,7 @@ def named_mixes(
     """
     if not isinstance(spec, str):
         for name in spec:
-            _check_known(name, domains, f"{key}.{name}")
+            check_known(name, domains, f"{key}.{name}")
         return [dict(spec)]
     if spec == "single":
         return [{name: 1.0} for name in domains]
@@ -127,7 +127,7 @@ def share_caps(domains: Mapping[str, DomainFacts], bounds: Bounds, tokens: float
     domains, where it is the text that leaves none.
     """
     for name in bounds:
-        _check_known(name, domains, f"{key}.{name}")
+        check_known(name, domains, f"{key}.{name}")
     stated = {name: bounds.get(name, (0.0, 1.0)) for name in domains}
     lowest, highest = (math.fsum(pair[end] for pair in stated.values()) for end in (0, 1))
     if lowest > 1 + _SLACK:
@@ -182,7 +182,8 @@ def sample_mixes(
     return rows[:, [names.index(name) for name in domains]]
 
 
-def _check_known(name: str, domains: Mapping[str, DomainFacts], key: str) -> None:
+def check_known(name: str, domains: Mapping[str, DomainFacts], key: str) -> None:
+    """Raise FieldError at `key` for a domain that isn't there."""
     if name not in domains:
         raise FieldError(key, f"there is no domain {shown(name)}; expected one of {', '.join(domains)}")
 

@@ -10,8 +10,9 @@
     mixes: {sample: 12, include: [uniform]}
 
 A space has up to four parts. The ladder (always there) trains every size with one mix, on each of the `selections` of
-its text, and gives every token count; `lr` as a range tunes the learning rate beforehand; `mixes` trains many mixes,
-and `sobol` many settings, at few sizes.
+its text, or with a mix for each of the `shares` of one domain, and gives every token count; `lr` as a range tunes the
+learning rate beforehand; `mixes` trains many mixes, and `sobol` many settings, at few sizes. All of them start from
+trained weights where `continue_from` says which.
 Whatever is wrong comes as one `ConfigError` that lists each problem with its file, line, key, value and what would be
 accepted. What is made of it is in `design`.
 """
@@ -35,7 +36,17 @@ from ...datasets.selection.named import NamedSelection
 from ...datasets.selection.step import Step
 from ..runs import Recipe
 from ..settings import EngineSettings
-from ._space_parts import Counts, LearningRates, MixSpec, SampledMixes, SobolPoints, Widths, lowest_lr, read_lr
+from ._space_parts import (
+    Counts,
+    DomainShares,
+    LearningRates,
+    MixSpec,
+    SampledMixes,
+    SobolPoints,
+    Widths,
+    lowest_lr,
+    read_lr,
+)
 from .family import ModelFamily
 from .selections import Selections
 
@@ -60,6 +71,13 @@ class ProxySpace(ConfigFile):
     needed = "corpora, sizes and tokens"
 
     corpora: Label = Field(description="The corpora file to train on, relative to this file.")
+    continue_from: Label | None = Field(
+        default=None,
+        exclude_if=lambda folder: folder is None,  # designs that were made before this key stay as they are
+        description="The folder of a project or campaign whose runs kept their weights, relative to this file: each "
+        "run starts from those of the run of its shape and seed (else of the lowest seed) with the most tokens, not "
+        "from random ones; the optimizer starts afresh, with the recipe's warm-up.",
+    )
     time_budget: Duration | None = Field(
         default=None,
         description="Wall clock of the whole campaign, all workers together, such as 8min (default: none).",
@@ -143,6 +161,12 @@ class ProxySpace(ConfigFile):
         description="Selections of the ladder's training text, each of which every run of the ladder is trained with: "
         "none (text as it is), or {name, select: steps as in corpora.yaml}. The mix stays that of all text.",
     )
+    shares: DomainShares | None = Field(
+        default=None,
+        exclude_if=lambda shares: shares is None,
+        description="In the place of mix, the ladder's mixes: one domain has each of these shares, and the others "
+        "keep their proportions of mix.",
+    )
     mixes: SampledMixes | None = Field(default=None, description="Further mixes, trained beside the ladder.")
     sobol: SobolPoints | None = Field(default=None, description="Further settings, trained beside the ladder.")
     engine: EngineSettings = Field(default=EngineSettings(), description="How the runs are computed.")
@@ -163,6 +187,11 @@ class ProxySpace(ConfigFile):
     def corpora_path(self) -> Path:
         """Where the corpora file is."""
         return self.folder / self.corpora
+
+    @property
+    def continue_from_path(self) -> Path | None:
+        """Where the runs are whose weights these start from; None for random weights."""
+        return None if self.continue_from is None else self.folder / self.continue_from
 
     def family(self, vocab_size: int) -> ModelFamily:
         """The models that it describes, over a vocabulary of `vocab_size` tokens."""
@@ -256,6 +285,8 @@ class ProxySpace(ConfigFile):
                     raise FieldError(f"{name}.sizes", f"got {size:g}; expected among the ladder's: {among}")
         if self.sobol is not None:
             self.sobol.check_against(self.recipe)
+        if self.shares is not None and self.selections:
+            raise FieldError("shares", "comes beside selections; expected one of the two")
         self._check_model()
         batch_tokens = self.batch_sequences * self.context_length
         if self.recipe.subset is not None and min(self.tokens) <= batch_tokens:

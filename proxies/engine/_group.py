@@ -7,7 +7,7 @@ batch, T tokens (in sequences of tokens one more, since each token is the target
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import median
 
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...core.errors import ConfigError
 from ...datasets.tokens.mixture import Mixture, validation_rows
 from ...datasets.tokens.store import TokenStore
 from ..models import build_model
@@ -22,6 +23,7 @@ from ..results import CurvePoint, DomainLoss, Validation
 from ..runs import ProxyRun
 from ..settings import EngineSettings
 from ..stopwatch import Stopwatch
+from ..weights import RunWeights
 from ._adamw import ALIVE, Moments
 from ._buffers import WeightLayout
 from ._hardware import HardwareChoice
@@ -39,7 +41,8 @@ _WORSE_THAN_GUESSING_NATS = 0.5
 
 class TrainingGroup:
     """Runs that share `ProxyRun.shared`, trained together. Everything that training changes is in `tensors`, `step`,
-    `curves` and `evaluations`, so that a checkpoint of these resumes to the same bits. `stopwatch` says what took time.
+    `curves` and `evaluations`, so that a checkpoint of these resumes to the same bits. `stopwatch` says what took time;
+    `starts` are the trained weights that runs start from, by digest.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class TrainingGroup:
         settings: EngineSettings,
         hardware: HardwareChoice,
         stopwatch: Stopwatch | None = None,
+        starts: Mapping[str, RunWeights] | None = None,
     ) -> None:
         self.stopwatch = stopwatch or Stopwatch()
         self.runs = tuple(runs)
@@ -74,7 +78,7 @@ class TrainingGroup:
                 run.mix,
                 length,
                 sequences,
-                run.seed,
+                run.data_seed,
                 run.unique_tokens,
                 selection=run.selection,
                 texts=run.texts,
@@ -93,10 +97,25 @@ class TrainingGroup:
         self.model = build_model(first.model, first.shape)
         self.layout = WeightLayout(self.model)
         initial_KP = self.layout.initial([run.seed for run in self.runs])
+        for copy, run in enumerate(self.runs):
+            if run.start is not None:
+                self._begin_with(initial_KP[copy : copy + 1], run, starts or {})
         self.state = Moments.start(initial_KP.to(device))
         self._loss_sum_K = torch.zeros(len(self.runs), device=device)  # since the last point of the curve
         way = NativeComputation if hardware.kernels else TorchComputation
         self.computation = way(self.runs, self.model, self.layout, self.state, hardware)
+
+    def _begin_with(self, flat_1P: Tensor, run: ProxyRun, starts: Mapping[str, RunWeights]) -> None:
+        """Put the trained weights that a run starts from in the place of its random ones. Raises ConfigError."""
+        assert run.start is not None
+        weights = starts.get(run.start.digest)
+        if weights is None:
+            digest = run.start.digest[:16]
+            raise ConfigError(f"run {run.run_id}: start: expected its weights, of digest {digest}; got none")
+        if (weights.facts.model, weights.facts.shape) != (run.model, run.shape):
+            raise ConfigError(f"run {run.run_id}: start: got weights of another model or shape; expected its own")
+        for name, weight in self.layout.split(flat_1P).items():
+            weight[0].copy_(torch.from_numpy(weights.arrays[name]))
 
     @property
     def tensors(self) -> dict[str, Tensor]:

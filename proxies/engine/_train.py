@@ -44,6 +44,7 @@ def train_group(
     settings: EngineSettings,
     checkpoint: Path,
     report: Callable[[TrainingProgress], None] | None = None,
+    starts: Mapping[str, RunWeights] | None = None,
 ) -> list[RunResult]:
     """Train runs together and return their results in the same order, the same bits however often it was interrupted.
 
@@ -55,6 +56,7 @@ def train_group(
         settings: How to compute, and how often to write the checkpoint.
         checkpoint: A file to continue from, if it holds these very runs, and to write on the way.
         report: Called about once a second with how far the group is.
+        starts: The trained weights that runs start from (`ProxyRun.start`), by digest.
 
     Raises:
         ConfigError: The runs can't be trained together or on this data.
@@ -71,7 +73,7 @@ def train_group(
     watch = Stopwatch()
     with watch.timing("compile"):  # the native kernels; torch compiles in the first step
         hardware = resolve(settings, runs)
-    group = TrainingGroup(runs, store, settings, hardware, watch)
+    group = TrainingGroup(runs, store, settings, hardware, watch, starts)
     load_checkpoint(group, checkpoint)
     first_step = group.step
     started = time.monotonic()

@@ -57,7 +57,7 @@ SELF = "self"
 """The generator that is the chain's own proxy."""
 
 _ONE_EACH = ("sizes", "widths", "tokens")
-_OF_LADDERS = ("time_budget", "selections", "mixes", "sobol")
+_OF_LADDERS = ("time_budget", "continue_from", "selections", "shares", "mixes", "sobol")
 
 
 def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:

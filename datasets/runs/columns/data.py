@@ -32,6 +32,15 @@ add(
         stated_at=None,
     ),
     Column(
+        "tokens_before",
+        "tokens that the weights it started from were trained on; 0 where it started from random ones",
+        "tokens",
+        rule="count or zero",
+        stated_at=None,
+        default=0.0,
+        sets_apart=True,
+    ),
+    Column(
         "unique_tokens",
         "distinct tokens among them; blank for one pass",
         "tokens",
