@@ -6,11 +6,12 @@ import warnings
 
 import numpy as np
 import pandas as pd
-from _continued.campaigns import BASE_TOKENS, EQUAL_COST_TOKENS, GENERAL, TABLES, TARGET
 from foretrain.core.errors import DataWarning
 from foretrain.core.units import format_count
 from foretrain.datasets.runs.run_table import RunTable
 from scipy import stats
+
+from .campaigns import BASE_TOKENS, EQUAL_COST_TOKENS, GENERAL, TABLES, TARGET
 
 _NEAR = 0.01  # of a token count: runs end with whole steps
 

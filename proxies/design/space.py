@@ -71,6 +71,11 @@ class ProxySpace(ConfigFile):
     needed = "corpora, sizes and tokens"
 
     corpora: Label = Field(description="The corpora file to train on, relative to this file.")
+    time_budget: Duration | None = Field(
+        default=None,
+        description="Wall clock of the whole campaign, all workers together, such as 8min (default: none).",
+    )
+    seed: _Seed = Field(default=0, description="First of the runs' seeds, and seed of the design itself.")
     continue_from: Label | None = Field(
         default=None,
         exclude_if=lambda folder: folder is None,  # designs that were made before this key stay as they are
@@ -78,11 +83,6 @@ class ProxySpace(ConfigFile):
         "run starts from those of the run of its shape and seed (else of the lowest seed) with the most tokens, not "
         "from random ones; the optimizer starts afresh, with the recipe's warm-up.",
     )
-    time_budget: Duration | None = Field(
-        default=None,
-        description="Wall clock of the whole campaign, all workers together, such as 8min (default: none).",
-    )
-    seed: _Seed = Field(default=0, description="First of the runs' seeds, and seed of the design itself.")
     mixer: OneMixer = Field(
         default=ATTENTION,
         exclude_if=lambda mixer: mixer == ATTENTION,  # designs that were made before this key stay as they are

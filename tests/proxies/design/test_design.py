@@ -311,3 +311,22 @@ def test_a_first_campaign_fits_six_minutes_on_two_slow_cores(speed):
     assert found.dropped == ()
     assert found.wall_clock_s < 330
     assert found.estimates["main"].rows >= 5 * 4 + 12
+
+
+def test_shares_of_a_domain_take_the_place_of_the_mix():
+    found = make({**LADDER, "shares": {"domain": "code", "of": [0, 0.5, 1]}})
+    assert len(found.runs) == 3 * 3 * 2
+    assert {run.run_id.split("-n")[0] for run in found.runs} == {"share-0", "share-0.5", "share-1"}
+    for run in found.runs:
+        code = float(run.run_id.split("-")[1])
+        others = {"books": (1 - code) * 7 / 15, "web": (1 - code) * 8 / 15}
+        assert run.mix == pytest.approx({name: part for name, part in {**others, "code": code}.items() if part})
+
+
+def test_shares_that_no_mix_can_have_are_refused():
+    with pytest.raises(
+        ConfigError, match=r"shares\.domain: there is no domain 'law'; expected one of books, code, web"
+    ):
+        make({**LADDER, "shares": {"domain": "law", "of": [0.5]}})
+    with pytest.raises(ConfigError, match=r"shares\.of: got 0\.5, but mix has no other domain than 'code'"):
+        make({**LADDER, "mix": {"code": 1.0}, "shares": {"domain": "code", "of": [0.5, 1]}})

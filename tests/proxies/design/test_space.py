@@ -92,6 +92,15 @@ def test_every_key_is_described():
         assert not bare, name
 
 
+def test_spaces_from_before_a_key_are_written_out_as_they_were(tmp_path):
+    space = read(tmp_path, GOOD)
+    assert {"continue_from", "shares"}.isdisjoint(space.to_mapping())
+    assert space.continue_from_path is None
+    more = read(tmp_path, GOOD + "continue_from: ../base\nshares: {domain: web, of: [0.5, 0]}\n")
+    assert more.continue_from_path == tmp_path / "../base"
+    assert more.to_mapping()["shares"] == {"domain": "web", "of": [0.0, 0.5]}
+
+
 def test_empty_sections_say_nothing(tmp_path):
     text = GOOD + "recipe:\nengine:\nlr:\nmixes:\nsobol:\ntime_budget:\n"
     assert read(tmp_path, text).to_mapping() == read(tmp_path, GOOD).to_mapping()
@@ -123,6 +132,14 @@ BAD = [
     (GOOD + "short_conv: 99\n", "short_conv: got 99; expected a number of at most 64"),
     (GOOD + "tied_embeddings: 1\n", "tied_embeddings: got 1; expected true or false"),
     (GOOD + "batch_sequences: 0\n", "batch_sequences: got 0; expected a number of at least 1"),
+    (GOOD + "continue_from: ''\n", ":4: continue_from: got ''; expected text that isn't empty"),
+    (GOOD + "shares: {domain: web}\n", ":4: shares.of: is missing (Its shares of the training tokens, from 0 to 1)"),
+    (GOOD + "shares: {domain: web, of: [0, 2]}\n", ":4: shares.of.1: got 2; expected a number of at most 1"),
+    (GOOD + "shares: {domain: web, of: [0.5, 0.5]}\n", ":4: shares.of: got 0.5, 0.5; expected each value once"),
+    (
+        GOOD + "selections: [none]\nshares: {domain: web, of: [0.5]}\n",
+        ":5: shares: comes beside selections; expected one of the two",
+    ),
     (GOOD + "model: ''\n", "model: got ''; expected text that isn't empty"),
     (GOOD + "recipe: {lr: 0.01}\n", ":4: recipe.lr: got 0.01; expected it as lr of the space itself"),
     (GOOD + "recipe: {weight_decy: 0.1}\n", "did you mean recipe.weight_decay?"),

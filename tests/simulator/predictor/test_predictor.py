@@ -329,6 +329,14 @@ def test_a_column_of_several_kinds(column, make_table):
     assert column not in predictor.about
 
 
+def test_runs_from_random_and_from_trained_weights_are_not_mixed_silently(make_table):
+    _, messages = warned(make_table(20, tokens_before=[float("nan"), 8e6] * 10), "chinchilla")
+    assert messages == [
+        "column 'tokens_before' takes 2 values ('0.0', '8000000.0'): one law is fitted over all of them"
+    ]
+    assert warned(make_table(20, tokens_before=[8e6] * 20), "chinchilla")[1] == []
+
+
 def test_failed_runs_raise_no_doubt(make_table):
     table = make_table(20, source=["one"] * 19 + ["two"], status=["ok"] * 19 + ["failed"])
     assert warned(table, "chinchilla")[1] == []
