@@ -308,7 +308,7 @@ class Project:
                 done += campaign.file.runs
         lr = self.learning_rate() or self.space.lr.fixed or self.space.lr.low
         found = candidate_runs(self.space, domain_facts(store), store.vocab_size, lr, done, stage, planned_mix)
-        held = {each.shape for each in self._file.starts}
+        held = [each.shape for each in self._file.starts]
         return self._started([run for run in found if not held or run.shape in held])
 
     def add(self, runs: Sequence[ProxyRun]) -> Path:

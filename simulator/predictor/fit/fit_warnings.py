@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -43,17 +43,18 @@ def table_warnings(table: RunTable, told_apart: Collection[str] = ()) -> Iterato
     ok = table.select((table.frame["status"] == "ok").to_numpy()).frame
     registered = [name for name, one in columns().items() if one.sets_apart and name not in told_apart]
     for column in (*registered, *_EXTRA_KINDS):
-        kinds = sorted(set(_known(ok[column]).astype(str))) if column in ok.columns else []
+        kinds = sorted(set(_known(ok, column).astype(str))) if column in ok.columns else []
         if 1 < len(kinds) <= 20:
             named = ", ".join(shown(kind) for kind in kinds[:4])
             yield f"column {column!r} takes {len(kinds)} values ({named}): one law is fitted over all of them"
     yield from duplicate_warnings(table)
 
 
-def _known(cells: pd.Series) -> pd.Series:
+def _known(frame: pd.DataFrame, column: str) -> pd.Series:
     """The cells of a column that say something; a blank one does where the column has a number for it."""
-    one = columns().get(str(cells.name))
+    one = columns().get(column)
     default = None if one is None else one.default
+    cells: Any = frame[column]
     return (cells.fillna(default) if isinstance(default, float) else cells).dropna()
 
 
