@@ -188,7 +188,7 @@ class DomainShares(Frozen):
 
         Raises FieldError, with its key in a space, where that leaves the other domains without proportions.
 
-        >>> DomainShares(domain="law", of=(0.5,)).mixes({"law": 0.2, "web": 0.6, "books": 0.2})
+        >>> DomainShares(domain="law", of=(0.5,)).mixes({"web": 0.75, "books": 0.25})
         {0.5: {'law': 0.5, 'web': 0.375, 'books': 0.125}}
         """
         others = {name: share for name, share in base.items() if name != self.domain and share > 0}
