@@ -2,6 +2,7 @@
 
     python benchmarks/continued.py                                  # report, from benchmarks/results/continued.csv
     python benchmarks/continued.py train [base continued generalists]
+    python benchmarks/continued.py collect                          # write what is trained so far, also on the way
 
 `train` goes through three campaigns of transformers of about 60k and 250k parameters, three seeds each, with a context
 of 128 bytes. `base`: 8M tokens of four domains in equal parts (computer science abstracts, books, C++, German law), the
@@ -20,24 +21,24 @@ from __future__ import annotations
 import argparse
 import sys
 
-from _continued.campaigns import TABLES, train
+from _continued.campaigns import TABLES, collect, train
 from _continued.report import report
 
 
 def main() -> int:
     """Train or report; return the exit status."""
     parser = argparse.ArgumentParser(description="continued pretraining, trained for real")
-    parser.add_argument("part", nargs="?", choices=("report", "train"), default="report")
+    parser.add_argument("part", nargs="?", choices=("report", "train", "collect"), default="report")
     parser.add_argument("campaigns", nargs="*", metavar="CAMPAIGN", help=f"of {', '.join(TABLES)}; by default all")
     given = parser.parse_args()
     if unknown := [name for name in given.campaigns if name not in TABLES]:
         parser.error(f"unknown campaign {unknown[0]!r}; expected one of {', '.join(TABLES)}")
-    if given.part == "train":
-        for name in TABLES:  # base first
-            if name in (given.campaigns or TABLES):
-                train(name)
+    if given.part == "report":
+        report()
         return 0
-    report()
+    for name in TABLES:  # base first
+        if name in (given.campaigns or TABLES):
+            train(name) if given.part == "train" else collect(name)
     return 0
 
 

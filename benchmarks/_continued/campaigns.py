@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 from _proxies import WORK, corpora
-from foretrain.datasets.runs.run_table import RunTable
+from foretrain.core.errors import CampaignError
 from foretrain.proxies.executors import get_executor
 from foretrain.proxies.project import Project
 
@@ -62,16 +62,28 @@ def project(name: str) -> Project:
     return Project.create(folder / name, folder / f"{name}.yaml", workers=1)
 
 
-def train(name: str) -> RunTable:
+def train(name: str) -> None:
     """Train a campaign to its end, or go on there; write its run table, and print what this call took."""
     started = time.monotonic()
-    made = project(name)
-    made.train(get_executor("local", workers=1), _progress)
-    table = made.table()
+    project(name).train(get_executor("local", workers=1), _progress)
+    print(f"\n{name}: {(time.monotonic() - started) / 60:.1f} min of this call", flush=True)
+    collect(name)
+
+
+def collect(name: str) -> None:
+    """Write the run table of what a campaign has trained so far, if anything; another process may be training it."""
+    folder = WORK / "continued" / name
+    if not (folder / "main").is_dir():
+        print(f"{name}: isn't begun")
+        return
+    try:
+        table = Project.open(folder).table()
+    except CampaignError as problem:
+        print(f"{name}: {problem}")
+        return
     TABLES[name].parent.mkdir(exist_ok=True)
     table.write(TABLES[name])
-    print(f"{name}: {len(table)} rows, {(time.monotonic() - started) / 60:.1f} min of this call", flush=True)
-    return table
+    print(f"{name}: {len(table)} rows", flush=True)
 
 
 def _progress(text: str, share: float) -> None:
