@@ -1,19 +1,21 @@
 """Continued pretraining: general models that go on with a share of one domain, real text, paired seeds.
 
     python benchmarks/continued.py                                  # report, from benchmarks/results/continued.csv
-    python benchmarks/continued.py train [base continued generalists]
+    python benchmarks/continued.py train [base continued specialists generalists]
     python benchmarks/continued.py collect                          # write what is trained so far, also on the way
 
-`train` goes through three campaigns of transformers of about 60k and 250k parameters, three seeds each, with a context
+`train` goes through four campaigns of transformers of about 60k and 250k parameters, three seeds each, with a context
 of 128 bytes. `base`: 8M tokens of four domains in equal parts (computer science abstracts, books, C++, German law), the
 learning rate falling at the end; their weights are kept. `continued`: each goes on with 0, 10, 25, 50, 75 or 100 % of
-dialogue, the rest in proportion of the four, to 0.25M, 0.5M, 1M and 2M tokens, at a constant rate. `generalists`: for
-comparison at equal cost, models from random weights on 10, 25 or 50 % of dialogue, for 8M + 1M tokens. What is there is
-gone on with. On one slow core `base` takes about 20 minutes, `continued` 30 and `generalists` 65.
+dialogue, the rest in proportion of the four, to 0.25M, 0.5M, 1M and 2M tokens, at the base's highest rate, constant.
+`specialists`: the same with 10, 25 or 50 % to 1M tokens, the rate falling. `generalists`: for comparison at equal cost,
+models from random weights on a mix with 10, 25 or 50 % of dialogue from the start, for 8M + 1M tokens, the rate falling
+as the base's. What is there is gone on with. On one core of its own `base` takes about 19 minutes, `continued` 33,
+`specialists` 9 and `generalists` 65.
 
 The report prints the loss on dialogue and the mean loss on the four other domains, nats per byte, by size, tokens and
 share of dialogue: means over seeds, and differences to the weights before, paired by seed, with their 95 % intervals.
-Then the same of generalists and specialists of equal cost.
+Then specialists less generalists.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The campaigns: general models, what continues from them with shares of one domain, and generalists of equal cost."""
+"""The campaigns: general models, what continues from them with shares of one domain, generalists of equal cost."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ RESULTS = Path(__file__).resolve().parents[1] / "results"
 TARGET = "dialogue"
 GENERAL = ("arxiv_cs", "books", "code_cpp", "law_german")
 SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
-GENERALIST_SHARES = (0.1, 0.25, 0.5)
+COMPARED_SHARES = (0.1, 0.25, 0.5)
+"""Those at which specialists are held against generalists."""
 BASE_TOKENS = 8_000_000
 TOKENS = (250_000, 500_000, 1_000_000, 2_000_000)
 EQUAL_COST_TOKENS = 1_000_000
-"""How far a generalist goes beyond the base's tokens."""
+"""How far specialists and generalists go beyond the base's tokens."""
 
 TABLES = {
     "base": RESULTS / "continued_base.csv",
     "continued": RESULTS / "continued.csv",
+    "specialists": RESULTS / "specialists.csv",
     "generalists": RESULTS / "generalists.csv",
 }
 """The run table of each campaign; the order is that in which they are trained."""
@@ -47,9 +49,12 @@ def space(name: str) -> dict[str, Any]:
     if name == "continued":
         shares = {"domain": TARGET, "of": list(SHARES)}
         return {**common, "continue_from": "base", "tokens": list(TOKENS), "shares": shares}
-    shares = {"domain": TARGET, "of": list(GENERALIST_SHARES)}
+    compared = {"shares": {"domain": TARGET, "of": list(COMPARED_SHARES)}}
+    if name == "specialists":  # as the base and generalists do, they end with a fall of the rate
+        falling = {"recipe": {"schedule": "linear"}}
+        return {**common, **compared, **falling, "continue_from": "base", "tokens": [EQUAL_COST_TOKENS]}
     tokens = BASE_TOKENS + EQUAL_COST_TOKENS
-    return {**common, "tokens": [tokens], "recipe": {"schedule": "wsd"}, "shares": shares}
+    return {**common, **compared, "tokens": [tokens], "recipe": {"schedule": "wsd"}}
 
 
 def project(name: str) -> Project:

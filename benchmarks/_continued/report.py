@@ -13,8 +13,6 @@ from scipy import stats
 
 from .campaigns import BASE_TOKENS, EQUAL_COST_TOKENS, GENERAL, TABLES, TARGET
 
-_NEAR = 0.01  # of a token count: runs end with whole steps
-
 
 def read(name: str) -> pd.DataFrame | None:
     """Losses of a campaign: params, seed, tokens, share of the target, `target` and `general`; None if there is none.
@@ -34,13 +32,13 @@ def read(name: str) -> pd.DataFrame | None:
 
 def report() -> None:
     """Print the tables. SystemExit where nothing is trained."""
-    base, continued, generalists = (read(name) for name in TABLES)
+    base, continued, specialists, generalists = (read(name) for name in TABLES)
     if base is None or continued is None:
         raise SystemExit("nothing is trained yet: see `continued.py train`")
     _print_base(base)
     _print_continued(base, continued)
-    if generalists is not None:
-        _print_generalists(continued, generalists)
+    if specialists is not None and generalists is not None:
+        _print_generalists(specialists, generalists)
 
 
 def _print_base(base: pd.DataFrame) -> None:
@@ -62,15 +60,18 @@ def _print_continued(base: pd.DataFrame, continued: pd.DataFrame) -> None:
         print(f"{format_count(params):>8} {format_count(tokens):>7} {share:5.0%} {'  '.join(cells)}")
 
 
-def _print_generalists(continued: pd.DataFrame, generalists: pd.DataFrame) -> None:
+def _print_generalists(specialists: pd.DataFrame, generalists: pd.DataFrame) -> None:
     cost = format_count(BASE_TOKENS + EQUAL_COST_TOKENS)
-    print(f"\nspecialist minus generalist at equal cost, {cost} tokens in all, the same share of {TARGET} (95 %)")
-    ends = continued[np.isclose(continued["tokens"], EQUAL_COST_TOKENS, rtol=_NEAR)]
-    for (params, share), runs in generalists.groupby(["params", "share"]):
-        pair = ends[(ends["params"] == params) & np.isclose(ends["share"], share)].set_index("seed")
-        other = runs.set_index("seed")
-        cells = (f"{name} {_interval(pair[name] - other[name])}" for name in ("target", "general"))
-        print(f"  {format_count(params):>6} parameters, {share:.0%}: {', '.join(cells)}")
+    print(
+        f"\nspecialist less generalist at equal cost, {cost} tokens in all, the same share of {TARGET}, by seed (95 %)"
+    )
+    for (params, share), runs in specialists.groupby(["params", "share"]):
+        alike = (generalists["params"] == params) & np.isclose(generalists["share"], share)
+        one, other = runs.set_index("seed"), generalists[alike].set_index("seed")
+        cells = (
+            f"{name} {one[name].mean():.3f}, {_interval(one[name] - other[name])}" for name in ("target", "general")
+        )
+        print(f"  {format_count(params):>6} parameters, {share:.0%}: {'; '.join(cells)}")
 
 
 def _interval(differences: pd.Series) -> str:
