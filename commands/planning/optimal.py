@@ -108,6 +108,8 @@ def point(
     stock = _count("--unique-tokens", unique_tokens)
     run = _run(config, overrides)
     amounts = _flops("--flops", flops)
+    if len(amounts) > 1:
+        raise UsageError("--flops: got several; expected one (`simulate optimal curves` draws many)")
     amount = amounts[0] if amounts else None
     if mixers is not None:
         if chart is not None:

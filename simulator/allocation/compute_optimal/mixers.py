@@ -123,8 +123,8 @@ def mixers_optimal(
 
     Args:
         predictor: Predicts the loss; it must know architectures.
-        mixers: Names of at least two mixers, or the names that run tables call architectures; the first is what others
-            are held against.
+        mixers: Names of at least two mixers, or the names that run tables have for other kinds of model; the first is
+            what others are held against.
         flops: Training compute, FLOPs; by default that of the plan.
         config: A plan, whose shape the mixers are put into.
         unique_tokens: Unique tokens in stock, instead of the plan's.
@@ -163,9 +163,11 @@ def _check(predictor: Predictor, mixers: Sequence[str]) -> None:
             "predictor fitted on runs of several, with their column architecture"
         )
     if len(mixers) < 2 or len(set(mixers)) < len(mixers):
-        raise InputError(f"mixers: got {', '.join(mixers)}; expected two different ones at least, between commas")
+        raise InputError(f"mixers: got {shown(','.join(mixers))}; expected two different ones at least, between commas")
     known = {*known_mixers(), *levels - {TRANSFORMER}}
     for name in mixers:
+        if name == TRANSFORMER:
+            raise InputError(f"mixers: got {shown(name)}, a kind of model; expected its mixer, {ATTENTION.name}")
         if name not in known:
             listed = ", ".join(sorted(known))
             raise InputError(f"mixers: got {shown(name)}; {did_you_mean(nearest(name, known))}expected among {listed}")
