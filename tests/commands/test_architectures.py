@@ -66,7 +66,6 @@ def test_optimal_point_by_mixer(folder, call_in):
     shown = call_in(folder, *words).stdout
     assert "hyena leads attention from" in shown
     for more, problem in (
-        (("--chart", "it.html"), "--chart draws one optimum; expected it without --mixers"),
         (("--budget", "1M", "--config", "hyena.yaml"), "--mixers goes with --flops or --config, without limits"),
         (("--mixers", "attention,hyna"), "mixers: got 'hyna'; did you mean hyena?"),
         (("--mixers", "attention,H3"), "mixers: got 'H3'; did you mean h3?"),
