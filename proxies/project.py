@@ -29,6 +29,7 @@ from ..core.files import write_json
 from ..core.processors import usable_cores
 from ..core.progress import Progress
 from ..core.reading.fields import FieldError, Frozen, Label, PositiveReal, Whole
+from ..core.units import shown
 from ..core.version import __version__
 from ..datasets.corpus.corpus import Corpus
 from ..datasets.corpus.documents import source_digest
@@ -396,6 +397,11 @@ def _machine(space: ProxySpace, vocab_size: int, workers: int | None) -> tuple[M
     import torch
 
     from .engine import measure_plan, measure_training
+    from .models import models
+
+    if space.model not in (known := models()):
+        problem = f"got {shown(space.model)}; expected one of {', '.join(sorted(known))}"
+        raise space.problem(FieldError("model", problem))
 
     alike = [
         ProxyRun(

@@ -79,7 +79,8 @@ def point(
     For a compute in FLOPs (--flops, or that of the plan): from the law alone, C = 6·N·D with N as the predictor counts
     it. For --budget, --deadline or both: sizes of the plan's family on its machines, each with the tokens that the
     limits allow at its own speed and price. Beside it: what a smaller model trained for longer costs and saves.
-    --mixers gives the optimum of each token mixer, how their losses differ, and where one overtakes the other.
+    --mixers gives the optimum of each token mixer, how their losses differ, and where one overtakes the other; its
+    chart draws the differences over compute.
 
     \b
     Example:  simulate optimal point --flops 5.76e23 --predictor chinchilla-massivetext
@@ -108,15 +109,20 @@ def point(
     stock = _count("--unique-tokens", unique_tokens)
     run = _run(config, overrides)
     amounts = _flops("--flops", flops)
+    if len(amounts) > 1:
+        raise UsageError("--flops: got several; expected one (`simulate optimal curves` draws many)")
     amount = amounts[0] if amounts else None
     if mixers is not None:
-        if chart is not None:
-            raise UsageError("simulate optimal point: --chart draws one optimum; expected it without --mixers")
         from ...simulator.allocation.compute_optimal.mixers import mixers_optimal
 
         names = [name.strip() for name in mixers.split(",")]
         with _stated(config):
             several = mixers_optimal(fitted, names, amount, config=run, unique_tokens=stock)
+        if chart is not None:
+            from ...simulator.report.charts.planning.mixers import mixers_picture
+            from ...simulator.report.charts.writing import save_pictures
+
+            save_pictures([mixers_picture(several)], chart)
         show(as_json, several.to_dict(), lambda: views().mixers_view(several))
         return
     with _stated(config):

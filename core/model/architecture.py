@@ -208,7 +208,13 @@ class Architecture(Frozen):
             expected = f"expected at most num_experts {self.num_experts}"
             raise FieldError("experts_per_token", f"got {self.experts_per_token}; {expected}")
         if self.moe_layers == 0:
-            raise FieldError("dense_layers", f"got {self.dense_layers}; leaves no mixture-of-experts layer")
+            key, most = (
+                ("dense_layers", self.layers - 1)
+                if self.dense_layers >= self.layers
+                else ("moe_every", self.layers - self.dense_layers)
+            )
+            none = "leaves no mixture-of-experts layer"
+            raise FieldError(key, f"got {getattr(self, key)}; {none}: expected at most {most}")
         return self
 
     def mixer_fits(self, context_length: int) -> None:
@@ -245,7 +251,7 @@ class Architecture(Frozen):
         >>> shape.with_mixer("attention") == shape
         True
         """
-        known = mixers().get(named_mixer(mixer))
+        known = mixers().get(named_mixer(mixer) or "")
         stated = {**self.model_dump(exclude_none=True), "mixer": mixer}
         if known is not None and known is not Attention:
             for key in (*_OF_ATTENTION, *(() if known.has_heads else ("heads",))):

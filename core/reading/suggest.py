@@ -14,10 +14,16 @@ _LEAST_LIKENESS = 0.6
 def nearest(name: str, known: Iterable[str], most: int = 1) -> list[str]:
     """Return the names that are most like `name`, the likest first: at most `most`, none where nothing is like it.
 
+    Capital letters and small ones are alike.
+
     >>> nearest("data.tokns", ["data.tokens", "data.mix"])
     ['data.tokens']
     """
-    return difflib.get_close_matches(name, known, n=most, cutoff=_LEAST_LIKENESS)
+    alike: dict[str, list[str]] = {}
+    for one in known:
+        alike.setdefault(one.casefold(), []).append(one)
+    found = difflib.get_close_matches(name.casefold(), alike, n=most, cutoff=_LEAST_LIKENESS)
+    return [one for folded in found for one in alike[folded]][:most]
 
 
 def did_you_mean(names: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from ...core.units import format_count, format_duration
@@ -24,7 +24,10 @@ result; `failed` was given up the last time and is tried again by the next `trai
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """One run: its state, the group it is trained in, steps taken and planned, and why it failed if it did."""
+    """One run: its state, the group it is trained in, steps taken and planned, and why it failed if it did.
+
+    `diagnostics` are what its model noted of itself at the last evaluation, such as the load of its experts.
+    """
 
     run_id: str
     state: RunState
@@ -32,6 +35,7 @@ class RunStatus:
     step: int
     steps: int
     failure: str | None = None
+    diagnostics: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,9 @@ class CampaignStatus:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON: the number of runs under the name of each state, `total`, and the rest."""
         facts = asdict(self)
+        for run in facts["runs"]:
+            if not run["diagnostics"]:
+                del run["diagnostics"]
         facts["plan"] = None if self.plan is None else self.plan.model_dump(mode="json", exclude={"shapes"})
         facts["time"] = None if self.time is None else self.time.to_dict()
         return {**facts.pop("counts"), "total": len(self.runs), "complete": self.complete, **facts}
@@ -98,9 +105,10 @@ def _group_status(
     layout: CampaignPaths, number: int, runs: list[ProxyRun], with_weights: bool
 ) -> tuple[list[RunStatus], float]:
     """Status of a group's runs, and the steps per second that it makes just now."""
-    results: list[RunState | None] = [_finished(layout, run, with_weights) for run in runs]
-    if all(results):
-        return [_status(run, number, result) for run, result in zip(runs, results, strict=True)], 0.0
+    results = [_finished(layout, run, number, with_weights) for run in runs]
+    finished = [result for result in results if result is not None]
+    if len(finished) == len(runs):
+        return finished, 0.0
     files = layout.group(number)
     running, progress, failure = files.is_locked(), files.read_progress(), files.read_failure()
     state: RunState = "running" if running else "planned" if failure is None else "failed"
@@ -111,23 +119,19 @@ def _group_status(
         "steps": runs[0].steps,
         "failure": str(failure) if state == "failed" else None,
     }
-    statuses = [
-        _status(run, number, result) if result else RunStatus(run.run_id, **unfinished)
-        for run, result in zip(runs, results, strict=True)
-    ]
+    statuses = [result or RunStatus(run.run_id, **unfinished) for run, result in zip(runs, results, strict=True)]
     return statuses, (progress.steps_per_s or 0.0) if running and progress else 0.0
 
 
-def _status(run: ProxyRun, group: int, result: RunState | None) -> RunStatus:
-    """Status of a run that has a result."""
-    return RunStatus(run.run_id, result or "done", group, run.steps, run.steps)
-
-
-def _finished(layout: CampaignPaths, run: ProxyRun, with_weights: bool) -> RunState | None:
+def _finished(layout: CampaignPaths, run: ProxyRun, group: int, with_weights: bool) -> RunStatus | None:
+    """Status of a run that has a result; None for any other."""
     folder = layout.run(run.run_id)
     if not is_done(folder, with_weights):
         return None
-    return "done" if read_result(folder, run).status == "ok" else "diverged"
+    result = read_result(folder, run)
+    noted = result.evaluations[-1].diagnostics if result.evaluations else {}
+    state: RunState = "done" if result.status == "ok" else "diverged"
+    return RunStatus(run.run_id, state, group, run.steps, run.steps, diagnostics=dict(noted))
 
 
 class CampaignPace:

@@ -20,7 +20,7 @@ from ...core.units import format_count
 __all__ = ["ModelFamily"]
 
 _STEP = 8
-"""Widths are multiples of this: what vector units and tensor cores work on."""
+"""Widths are multiples of this at least: what vector units and tensor cores work on."""
 
 _WIDEST = 65_536
 _SMALLEST_EXCESS = 1.25
@@ -75,13 +75,24 @@ class ModelFamily:
 
     def check(self, widths: Sequence[int] | None) -> None:
         """Raise FieldError, with the key of a space, where there are no such models of these widths, or of any."""
-        for width in widths or (self._roomy_width(),):
+        for width in widths or (self._step(),):
             self.of_width(width)
 
-    def _roomy_width(self) -> int:
-        """A width that every number among the mixer's settings divides, if a model may be so wide."""
+    def _step(self) -> int:
+        """What the widths of sizes are multiples of: 8, or with a number among the mixer's settings their multiple.
+
+        The first of which there is a model; where there is none, what all those numbers divide, if one may be so wide.
+        """
         counts = [value for value in self.mixer.model_dump().values() if isinstance(value, int) and value > 0]
-        return min(math.lcm(_STEP, *counts), _WIDEST)
+        roomy = min(math.lcm(_STEP, *counts), _WIDEST)
+        for step in sorted({_STEP, *(math.lcm(_STEP, count) for count in counts)}):
+            if step < roomy:
+                try:
+                    self.of_width(step)
+                except FieldError:
+                    continue
+                return step
+        return roomy
 
     def _of_width(self, width: int) -> Architecture:
         rotary = self.mixer == ATTENTION and self.positions not in (None, "learned")
@@ -115,23 +126,24 @@ class ModelFamily:
         Those that a token meets count, embeddings included: a mixture of experts is as large as a dense model of equal
         cost.
 
-        Raises ConfigError where the narrowest model, of width 8, is larger by more than a quarter, and where the
-        widest one is smaller.
+        Raises ConfigError where the narrowest model is larger by more than a quarter, and where the widest one is
+        smaller.
         """
-        narrowest = self.of_width(_STEP)
+        step = self._step()
+        narrowest = self.of_width(step)
         if narrowest.params_active > _SMALLEST_EXCESS * params:
             raise ConfigError(
                 f"got {format_count(params)}; the smallest model of depth {self.depth} over {self.vocab_size} tokens "
                 f"has {format_count(narrowest.params_active)} parameters: ask for more, or for a lower depth"
             )
-        low, high = 1, _WIDEST // _STEP
-        if self.of_width(high * _STEP).params_active < params:
-            raise ConfigError(f"got {format_count(params)}; expected what a model of width {_WIDEST} has, at most")
+        low, high = 1, _WIDEST // step
+        if self.of_width(high * step).params_active < params:
+            raise ConfigError(f"got {format_count(params)}; expected what a model of width {high * step} has, at most")
         # Parameters grow with the width: find the first width that reaches the target.
         while low < high:
             middle = (low + high) // 2
-            low, high = (low, middle) if self.of_width(middle * _STEP).params_active >= params else (middle + 1, high)
-        nearby = [self.of_width(step * _STEP) for step in (max(1, low - 1), low)]
+            low, high = (low, middle) if self.of_width(middle * step).params_active >= params else (middle + 1, high)
+        nearby = [self.of_width(times * step) for times in (max(1, low - 1), low)]
         return min(nearby, key=lambda shape: abs(shape.params_active - params))
 
     def _heads(self, width: int) -> int:

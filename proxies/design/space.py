@@ -268,7 +268,7 @@ class ProxySpace(ConfigFile):
     def _of_mixer(cls, data: dict[str, Any]) -> dict[str, Any]:
         """The defaults that follow from the mixer; an unknown one is reported by its own field."""
         name = named_mixer(data.get("mixer", ATTENTION))
-        if name in (None, ATTENTION.name):
+        if name == ATTENTION.name or name not in mixers():
             return data
         return {"model": name, "short_conv": 0, **data}
 

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
 from ...core.columns import Column
+from ...core.errors import ConfigError
+from ...core.model.architecture import Architecture
+from ...core.model.mixers.members.attention import ATTENTION
 from ...core.reading.fields import FieldError
-from ...core.units import parse_count
+from ...core.units import parse_count, shown
 from ...datasets.runs.columns import columns
 
-__all__ = ["check_columns", "stated_columns"]
+__all__ = ["Cell", "check_architecture", "check_columns", "stated_columns"]
 
 
 def stated_columns() -> dict[str, Column]:
     """The columns that this section may state, by name."""
     return {name: one for name, one in columns().items() if one.stated_at == "columns" or one.also_in_columns}
+
+
+def _cell(value: Any) -> float | str:
+    """A value of a cell as stated; ConfigError for what no cell holds."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ConfigError(f"got {shown(value)}; expected a number or text")
+    return value
+
+
+Cell = Annotated[float | str, BeforeValidator(_cell, json_schema_input_type=float | str)]
+"""What a plan may state of a column."""
 
 
 def check_columns(stated: dict[str, float | str]) -> dict[str, float | str]:
@@ -27,6 +46,14 @@ def check_columns(stated: dict[str, float | str]) -> dict[str, float | str]:
         if problem is not None:
             raise FieldError(name, problem)
     return found
+
+
+def check_architecture(stated: Mapping[str, float | str], shape: Architecture) -> None:
+    """FieldError where the section names a kind of model, and the shape another mixer than attention."""
+    kind = stated.get("architecture")
+    if kind is not None and shape.mixer != ATTENTION and kind != shape.kind:
+        problem = f"got {shown(kind)}, but model.architecture.mixer is {shape.kind}; expected one of the two left out"
+        raise FieldError("columns.architecture", problem)
 
 
 def _read(column: Column, value: float | str) -> float | str:

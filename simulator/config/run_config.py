@@ -24,7 +24,7 @@ from ...datasets.facts.prices import prices
 from .after.continued import ContinuedConfig
 from .after.feedback import FeedbackConfig
 from .after.oversight import OversightConfig
-from .column_values import check_columns
+from .column_values import Cell, check_architecture, check_columns
 from .hardware import HardwareConfig, LayoutConfig
 from .model_and_data import DataConfig, ModelConfig, TargetConfig
 from .operations import EnergyConfig, PricesConfig, ReliabilityConfig
@@ -111,7 +111,7 @@ class RunConfig(Frozen):
         exclude_if=lambda path: path is None,
         description="Table of runs of your own that the forecast is to agree with, relative to the plan's folder.",
     )
-    columns: Annotated[dict[Label, float | str], BeforeValidator(_section)] = Field(
+    columns: Annotated[dict[Label, Cell], BeforeValidator(_section)] = Field(
         default={},
         exclude_if=lambda columns: not columns,
         description="Values of run-table columns that no other section states, such as {architecture: ssm}.",
@@ -260,6 +260,7 @@ class RunConfig(Frozen):
             check_sequences(self.data.stages, max(max(one.first, one.last) for one in self.batches.stretches))
         if self.model.architecture is not None:
             check_contexts(self.data.stages, self.model.architecture)
+            check_architecture(self.columns, self.model.architecture)
         if optim.warmup_tokens is not None and optim.warmup_tokens > tokens:
             raise FieldError(
                 "optim.warmup_tokens", f"got {optim.warmup_tokens:g}; expected at most data.tokens {tokens:g}"

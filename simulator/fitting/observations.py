@@ -12,7 +12,7 @@ from ...core.columns import Column, level_column
 from ...core.errors import FitError, RegistryError
 from ...datasets.runs.chains import joined_by_chain
 from ...datasets.runs.columns import columns
-from ..laws import DOMAIN_FAMILIES, Columns, Law, get_law, levels_of, terms, varying_domains
+from ..laws import DOMAIN_FAMILIES, MOST_LEVELS, Columns, Law, get_law, levels_of, terms, varying_domains
 
 if TYPE_CHECKING:
     from ...datasets.runs.run_table import RunTable
@@ -246,7 +246,10 @@ def known_columns(table: RunTable) -> dict[str, np.ndarray]:
 
 
 def _levels(table: RunTable, category: Column) -> dict[str, np.ndarray]:
-    """A column of 0 and 1 `(n,)` for each level of a category; none where a run doesn't say and there is no default."""
+    """A column of 0 and 1 `(n,)` for each level of a category.
+
+    None where a run doesn't say and there is no default, and none of a column with too many to be one.
+    """
     if not table.has(category.name):
         return {}
     cells = table.frame[category.name]
@@ -255,8 +258,10 @@ def _levels(table: RunTable, category: Column) -> dict[str, np.ndarray]:
     if bool(cells.isna().any()):
         return {}
     words = cells.astype(str).to_numpy()
-    found = {}
-    for level in sorted(set(words)):
+    levels, found = sorted(set(words)), {}
+    if len(levels) > MOST_LEVELS:
+        return {}
+    for level in levels:
         found[level_column(category.name, level)] = (words == level).astype(float)
     return found
 

@@ -4,6 +4,7 @@ from ._law import CAPACITY, CORE, LEVEL, LOG_GAMMA, PARAMS_EXPONENT, REDUCIBLE, 
 from ._registry import build_term, get_law, members, register_member, register_term, terms
 from ._term import (
     DOMAIN_FAMILIES,
+    MOST_LEVELS,
     Columns,
     Effect,
     Levels,
@@ -27,6 +28,7 @@ __all__ = [
     "DOMAIN_FAMILIES",
     "LEVEL",
     "LOG_GAMMA",
+    "MOST_LEVELS",
     "PARAMS_EXPONENT",
     "REDUCIBLE",
     "TOKENS_EXPONENT",

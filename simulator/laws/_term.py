@@ -112,7 +112,10 @@ class Term(ABC):
         if self.category is None:
             return
         if not self.levels:
-            raise FitError(f"term {self.name!r}: no level of {self.category!r} is known; expected runs that state it")
+            raise FitError(
+                f"term {self.name!r}: no level of {self.category!r} is known; expected every run to state it, and at "
+                f"most {MOST_LEVELS} levels"
+            )
         self.columns = tuple(level_column(self.category, level) for level in self.levels)
 
     @abstractmethod
@@ -179,6 +182,9 @@ class Term(ABC):
                 return f"column {name!r} takes one value, {columns[name][0]:.3g}"
         return None
 
+
+MOST_LEVELS = 50
+"""Of a category that laws tell apart: a column with more, a run's own name say, is no category."""
 
 DOMAIN_FAMILIES = ("mix.", "unique_tokens.")
 """Prefixes of the columns that laws of the mix read, one for each domain: its share, and its distinct tokens."""

@@ -66,9 +66,15 @@ def test_optimal_point_by_mixer(folder, call_in):
     shown = call_in(folder, *words).stdout
     assert "hyena leads attention from" in shown
     for more, problem in (
-        (("--chart", "it.html"), "--chart draws one optimum; expected it without --mixers"),
         (("--budget", "1M", "--config", "hyena.yaml"), "--mixers goes with --flops or --config, without limits"),
         (("--mixers", "attention,hyna"), "mixers: got 'hyna'; did you mean hyena?"),
+        (("--mixers", "attention,H3"), "mixers: got 'H3'; did you mean h3?"),
+        (
+            ("--mixers", "hyena,transformer"),
+            "got 'transformer', a kind of model; expected its mixer, attention",
+        ),
+        (("--mixers", ","), "mixers: got ','; expected two different ones"),
+        (("--flops", "1e13,1e14"), "--flops: got several; expected one"),
     ):
         refused = call_in(folder, *words, *more)
         assert problem in " ".join(refused.stderr.split())
@@ -92,3 +98,13 @@ def test_a_study_of_mixers_needs_a_run_with_heads(folder, call_in):
     assert "space.model.architecture.mixer: got attention, but the run's shape, of mixer hyena, states no heads" in (
         " ".join(refused.stderr.split())
     )
+
+
+@pytest.mark.parametrize("wrong", [["hyena"], 3, {"hyena": {"taps": 129}}, {"hyena": ["taps"]}, "hyna"])
+def test_a_study_of_what_is_no_mixer_is_refused(folder, call_in, wrong):
+    study = {**STUDY, "space": {"model.architecture.mixer": ["attention", wrong]}, "predictor": "mine"}
+    (folder / "wrong.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
+    refused = call_in(folder, "optimize", "--config", "wrong.yaml")
+    assert (refused.returncode, refused.stdout) == (3, "")
+    assert "space.model.architecture.mixer" in refused.stderr
+    assert "expected" in refused.stderr

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
+from ...errors import ConfigError
 from ...reading.fields import FieldError
 from ...reading.members import member_schema, read_member
 from .mixer import Mixer, Shape
@@ -25,11 +26,10 @@ def mixer_mapping(mixer: Mixer) -> str | dict[str, Any]:
     return {mixer.name: settings} if settings else mixer.name
 
 
-def named_mixer(value: Any) -> Any:
-    """The name in what is to be read as a mixer, before it is read; of what is none, anything."""
-    if isinstance(value, dict):
-        return next(iter(value), None)
-    return getattr(value, "name", value)
+def named_mixer(value: Any) -> str | None:
+    """The name in what is to be read as a mixer, before it is read; None where no text names one."""
+    named = next(iter(value), None) if isinstance(value, dict) else getattr(value, "name", value)
+    return named if isinstance(named, str) else None
 
 
 def setting_of_mixers(key: str) -> str | None:
@@ -41,11 +41,14 @@ def setting_of_mixers(key: str) -> str | None:
     return f"a setting of a mixer stands with it; expected {stated}"
 
 
+_TRANSFORMER = "transformer"
 _read = read_member(Mixer, mixers, "mixer")
 
 
 def _read_mixer(value: Any) -> Mixer:
     """A mixer as stated; of a key that is the shape's the message says so."""
+    if named_mixer(value) == _TRANSFORMER:
+        raise ConfigError(f"got {_TRANSFORMER}, which is a kind of model; expected its mixer, attention")
     try:
         return _read(value)
     except FieldError as error:

@@ -32,9 +32,10 @@ from .optimal import ComputeOptimal, compute_optimal, optimum_at
 from .optimum import find_optimum
 from .surface import LossSurface
 
-__all__ = ["Crossing", "MixerOptimum", "OptimalMixers", "mixers_optimal"]
+__all__ = ["Crossing", "DifferenceCurve", "MixerOptimum", "OptimalMixers", "mixers_optimal"]
 
-_STEP_DECADES, _BEYOND_DECADES = 0.25, 4.0
+_STEP_DECADES, _BEYOND_DECADES, _AROUND_DECADES = 0.25, 4.0, 1.5
+_SAME = 1.0 + 1e-9  # a range of compute that is narrower is none
 _BEYOND = "beyond the fitted runs"  # how notes on it begin
 _SMALL_RUNS = (
     "small runs rank architectures by how fast they learn n-grams: beyond the fitted runs the differences hold with "
@@ -73,6 +74,8 @@ class Crossing:
     """From which compute on the other one's loss is the lower; None where that is nowhere."""
     undecided: tuple[float, float] | None
     """The lowest and the highest compute at which the 90 % interval of the difference contains 0; None for none."""
+    decided: tuple[tuple[str, float, float], ...]
+    """Where it doesn't: which mixer leads, from which compute on, up to which."""
     looked_at: tuple[float, float]
     """From the smallest compute of the fitted runs to four decades beyond the largest, FLOPs."""
 
@@ -83,8 +86,21 @@ class Crossing:
             "then": self.then,
             "training_flops": self.flops,
             "undecided_flops": None if self.undecided is None else list(self.undecided),
+            "decided": [{"leads": name, "from_flops": low, "to_flops": high} for name, low, high in self.decided],
             "looked_at_flops": list(self.looked_at),
         }
+
+
+@dataclass(frozen=True)
+class DifferenceCurve:
+    """The loss of a mixer minus that of the first over compute, each at its own best size; every field is `(n,)`."""
+
+    mixer: str
+    flops: np.ndarray
+    median: np.ndarray
+    """Nats per token."""
+    low_90: np.ndarray
+    high_90: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -96,6 +112,8 @@ class OptimalMixers:
     crossings: tuple[Crossing, ...]
     """Of the first mixer with each other."""
     notes: tuple[str, ...]
+    curves: tuple[DifferenceCurve, ...] = ()
+    """Of each mixer but the first, in their order."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values with stable keys and units in the names, for JSON."""
@@ -123,8 +141,8 @@ def mixers_optimal(
 
     Args:
         predictor: Predicts the loss; it must know architectures.
-        mixers: Names of at least two mixers, or the names that run tables call architectures; the first is what others
-            are held against.
+        mixers: Names of at least two mixers, or the names that run tables have for other kinds of model; the first is
+            what others are held against.
         flops: Training compute, FLOPs; by default that of the plan.
         config: A plan, whose shape the mixers are put into.
         unique_tokens: Unique tokens in stock, instead of the plan's.
@@ -145,11 +163,13 @@ def mixers_optimal(
     for name in mixers[1:]:
         sizes = [(optima[one].params.median, optima[one].tokens.median) for one in (mixers[0], name)]
         rows.append(MixerOptimum(name, optima[name], _difference(first, surfaces[name], *sizes)))
+    curves = [_curve(mixers[0], name, surfaces, flops) for name in mixers[1:]]
     return OptimalMixers(
         flops=flops,
         rows=tuple(rows),
-        crossings=tuple(found for name in mixers[1:] for found in _crossing(mixers[0], name, surfaces)),
+        crossings=tuple(found for curve in curves for found in _crossing(mixers[0], curve, surfaces)),
         notes=tuple(_notes(surfaces, optima)),
+        curves=tuple(curves),
     )
 
 
@@ -163,9 +183,11 @@ def _check(predictor: Predictor, mixers: Sequence[str]) -> None:
             "predictor fitted on runs of several, with their column architecture"
         )
     if len(mixers) < 2 or len(set(mixers)) < len(mixers):
-        raise InputError(f"mixers: got {', '.join(mixers)}; expected two different ones at least, between commas")
+        raise InputError(f"mixers: got {shown(','.join(mixers))}; expected two different ones at least, between commas")
     known = {*known_mixers(), *levels - {TRANSFORMER}}
     for name in mixers:
+        if name == TRANSFORMER:
+            raise InputError(f"mixers: got {shown(name)}, a kind of model; expected its mixer, {ATTENTION.name}")
         if name not in known:
             listed = ", ".join(sorted(known))
             raise InputError(f"mixers: got {shown(name)}; {did_you_mean(nearest(name, known))}expected among {listed}")
@@ -201,52 +223,93 @@ def _difference(first: LossSurface, other: LossSurface, of_first: _Size, of_othe
     return prediction.difference(1).summary()
 
 
-def _crossing(first: str, other: str, surfaces: Mapping[str, LossSurface]) -> Iterator[Crossing]:
-    """Where the loss of a mixer crosses that of the first; nothing of one that no fitted run had."""
-    if not all(ARCHITECTURE in model.fit.law.levels for model in surfaces[first].models):
-        return  # what proxies say of mixers is carried over; where their laws cross is told of their own runs alone
+def _curve(first: str, other: str, surfaces: Mapping[str, LossSurface], flops: float) -> DifferenceCurve:
+    """How two mixers differ over compute: that of the fitted runs and beyond, or around the compute asked for."""
     low, high = surfaces[first].fitted_range("compute")
-    if _is_new(surfaces[first]) or _is_new(surfaces[other]) or not (low > 0.0 and math.isfinite(high)):
-        return
-    count = math.ceil((math.log10(high / low) + _BEYOND_DECADES) / _STEP_DECADES) + 1
-    flops = np.geomspace(low, high * 10**_BEYOND_DECADES, count)
+    if _has_runs(first, other, surfaces):
+        grid = np.geomspace(low, high * 10**_BEYOND_DECADES, _points(high / low * 10**_BEYOND_DECADES))
+    else:
+        grid = flops * np.geomspace(10**-_AROUND_DECADES, 10**_AROUND_DECADES, _points(10 ** (2 * _AROUND_DECADES)))
     found = []
-    for amount in flops:
+    for amount in grid:
         best = [find_optimum(surfaces[name], float(amount)) for name in (first, other)]
         sizes = [(one.params, one.tokens) for one in best]
         found.append(_difference(surfaces[first], surfaces[other], *sizes))
-    yield _crossing_of(first, other, flops, found)
+    ends = np.array([one.intervals[0.9] for one in found])
+    return DifferenceCurve(other, grid, np.array([one.median for one in found]), ends.min(axis=1), ends.max(axis=1))
 
 
-def _crossing_of(first: str, other: str, flops: np.ndarray, differences: Sequence[Difference]) -> Crossing:
-    """From the differences, other minus first, over rising compute `(n,)`."""
-    leads, then = (other, first) if differences[0].median < 0.0 else (first, other)
-    sign = -1.0 if leads == other else 1.0
-    x = np.log(flops)
-    middle = sign * np.array([one.median for one in differences])
-    ends = sign * np.array([one.intervals[0.9] for one in differences])
-    surely_ahead, surely_behind = ends.min(axis=1), ends.max(axis=1)
-    undecided = (surely_ahead <= 0.0) & (surely_behind >= 0.0)
-    between = None
-    if undecided.any():
-        at = np.flatnonzero(undecided)
-        low = None if at[0] == 0 else _zero(x[at[0] - 1 :], surely_ahead[at[0] - 1 :])
-        high = None if at[-1] == len(x) - 1 else _zero(x[at[-1] :], surely_behind[at[-1] :])
-        between = (
-            float(flops[at[0]]) if low is None else math.exp(low),
-            float(flops[at[-1]]) if high is None else math.exp(high),
-        )
-    crossed = _zero(x, middle)
+def _points(factor: float) -> int:
+    """Points of a curve over so wide a range of compute."""
+    return math.ceil(math.log10(factor) / _STEP_DECADES) + 1
+
+
+def _has_runs(first: str, other: str, surfaces: Mapping[str, LossSurface]) -> bool:
+    """Whether runs of both mixers were fitted, of which it is known what they cost."""
+    if not all(ARCHITECTURE in model.fit.law.levels for model in surfaces[first].models):
+        return False
+    low, high = surfaces[first].fitted_range("compute")
+    return not (_is_new(surfaces[first]) or _is_new(surfaces[other])) and low > 0.0 and math.isfinite(high)
+
+
+def _crossing(first: str, curve: DifferenceCurve, surfaces: Mapping[str, LossSurface]) -> Iterator[Crossing]:
+    """Where the loss of a mixer crosses that of the first; nothing of one that no fitted run had.
+
+    What proxies say of mixers may be carried over; where their laws cross is told of their own runs alone.
+    """
+    if _has_runs(first, curve.mixer, surfaces):
+        yield _crossing_of(first, curve)
+
+
+def _crossing_of(first: str, curve: DifferenceCurve) -> Crossing:
+    """From the differences, other minus first, over rising compute."""
+    flops, x = curve.flops, np.log(curve.flops)
+    other_leads = bool(curve.median[0] < 0.0)
+    leads, then = (curve.mixer, first) if other_leads else (first, curve.mixer)
+    better = [(curve.mixer, *one) for one in _below_zero(x, curve.high_90)]
+    worse = [(first, *one) for one in _below_zero(x, -curve.low_90)]
+    decided = tuple(sorted(better + worse, key=lambda one: one[1]))
+    crossed = _zero(x, -curve.median if other_leads else curve.median)
     return Crossing(
-        leads, then, None if crossed is None else math.exp(crossed), between, (float(flops[0]), float(flops[-1]))
+        leads,
+        then,
+        None if crossed is None else math.exp(crossed),
+        _undecided(decided, float(flops[0]), float(flops[-1])),
+        decided,
+        (float(flops[0]), float(flops[-1])),
     )
+
+
+def _below_zero(x: np.ndarray, values: np.ndarray) -> list[tuple[float, float]]:
+    """Ranges of e^x in which values lie below zero, linear between their places."""
+    found = []
+    below = values < 0.0
+    for at in np.flatnonzero(below & ~np.concatenate([[False], below[:-1]])):
+        start = math.exp(x[at]) if at == 0 else math.exp(_root(x, values, int(at) - 1))
+        after = np.flatnonzero(~below[at:])
+        end = math.exp(x[-1]) if not len(after) else math.exp(_root(x, values, int(at + after[0]) - 1))
+        found.append((start, end))
+    return found
+
+
+def _undecided(decided: Sequence[tuple[str, float, float]], low: float, high: float) -> tuple[float, float] | None:
+    """The lowest and the highest compute of a range that lies in no range of these, which rise; None for none."""
+    ends = [low, *(end for _, start, stop in decided for end in (start, stop)), high]
+    gaps = [(start, stop) for start, stop in zip(ends[::2], ends[1::2], strict=True) if stop > start * _SAME]
+    return (gaps[0][0], gaps[-1][1]) if gaps else None
+
+
+def _root(x: np.ndarray, values: np.ndarray, at: int) -> float:
+    """Where values between a place and the next are zero."""
+    left, right = values[at], values[at + 1]
+    return float(x[at] + (x[at + 1] - x[at]) * left / (left - right))
 
 
 def _zero(x: np.ndarray, values: np.ndarray) -> float | None:
     """Where values that begin at zero or above first fall below; None for nowhere."""
     for at, (left, right) in enumerate(pairwise(values)):
         if right < 0.0 <= left:
-            return float(x[at] + (x[at + 1] - x[at]) * left / (left - right))
+            return _root(x, values, at)
     return None
 
 

@@ -37,7 +37,7 @@ _FEWEST_RUNS = 3
 class Variant(OfLevels):
     """The effects of a category's levels. A subclass names category, baseline and what says how strict a run is.
 
-    >>> term = Selection(levels=("none", "dedup", "judge"))
+    >>> term = SelectionVariant(levels=("none", "dedup", "judge"))
     >>> term.baseline, term.variants, len(term.parameters)
     ('none', ('dedup', 'judge'), 16)
     """
@@ -134,7 +134,7 @@ class Variant(OfLevels):
 
 
 @register_term("selection")
-class Selection(Variant):
+class SelectionVariant(Variant):
     """How documents were selected. Stricter selections do more: nothing where all text is kept, all as keep → 0."""
 
     category = "selection"
@@ -144,7 +144,7 @@ class Selection(Variant):
 
 
 @register_term("architecture")
-class Architecture(Variant):
+class ArchitectureVariant(Variant):
     """What lets tokens see one another: a transformer, or another kind of model by its name (`core.model.mixers`).
 
     Small proxies rank architectures by how fast they learn n-grams, and public ladders change rank with scale (Tay et

@@ -13,6 +13,7 @@ _DEEPEST = 8  # of mappings and lists in each other; real facts have 3
 _TEXTS = ("title", "table", "source", "corpus", "val_domain", "tokenizer", "params_kind", "by", "digest")
 _SWITCHES = ("follows_plan", "text_of_plan")
 _SIZES = ("bytes_per_token", "bytes_per_token_log_sd")
+_COUNTS = ("runs", "seeds")  # of the runs of a level; of all else the range is told
 _LARGEST_SIZE = 1e3  # bytes of a token; real ones end near 6
 
 
@@ -46,7 +47,40 @@ def checked_about(about: Any) -> dict[str, Any]:
     for switch, needed in (("follows_plan", ("title",)), ("text_of_plan", _SIZES)):
         if found.get(switch) and any(found.get(key) is None for key in needed):
             raise ValueError(f"about.{switch}: there is no {' or '.join(needed)}")
+    _check_levels(found.get("levels"))
     return found
+
+
+def _check_levels(facts: Any) -> None:
+    """ValueError for anything but what `runs_by_level` says of categories; None where there are none."""
+    for category, levels in _mapping("about.levels", {} if facts is None else facts).items():
+        for level, runs in _mapping(f"about.levels.{shown(category)}", levels).items():
+            where = f"about.levels.{shown(category)}.{shown(level)}"
+            for name, value in _mapping(where, runs).items():
+                right = _is_count(value) if name in _COUNTS else _is_range(value)
+                if not right:
+                    expected = "a whole number" if name in _COUNTS else "the lowest and the highest value"
+                    raise ValueError(f"{where}.{shown(name)}: got {shown(value)}; expected {expected}")
+            for name in ("runs", "params", "tokens"):
+                if name not in runs:
+                    raise ValueError(f"{where}: there is no {name}")
+
+
+def _mapping(where: str, facts: Any) -> Mapping[str, Any]:
+    if not isinstance(facts, Mapping):
+        raise ValueError(f"{where}: got {shown(facts)}; expected facts by name")
+    return facts
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_range(value: Any) -> bool:
+    numbers = isinstance(value, list) and [
+        one for one in value if isinstance(one, int | float) and not isinstance(one, bool) and one >= 0
+    ]
+    return bool(numbers) and len(value) == len(numbers) == 2 and numbers[0] <= numbers[1]
 
 
 def checked_plain(key: str, facts: Any) -> dict[str, Any]:

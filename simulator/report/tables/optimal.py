@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -81,19 +82,27 @@ def mixers_view(result: OptimalMixers) -> RenderableType:
 def _crossing(one: Crossing) -> str:
     """Which of two mixers leads, and where that is undecided, in a sentence."""
     low, high = one.looked_at
+    looked_at = f"from {format_flops(low)} to {format_flops(high)}"
     if one.undecided == one.looked_at:
         said = f"which of {one.leads} and {one.then} leads is undecided"
         said += "" if one.flops is None else f"; their losses cross at {format_flops(one.flops)}"
-        return f"{said}, from {format_flops(low)} to {format_flops(high)}"
+        return f"{said}, {looked_at}{_but(one)}"
     if one.flops is None:
-        said = f"{one.leads} leads {one.then} from {format_flops(low)} to {format_flops(high)}"
+        said = f"{one.leads} leads {one.then} {looked_at}"
     else:
         said = f"{one.leads} leads {one.then} up to {format_flops(one.flops)}, {one.then} beyond"
     if one.undecided is None:
         return said
     start, end = one.undecided
     until = "on" if end == high else f"to {format_flops(end)}"
-    return f"{said}; undecided from {format_flops(start)} {until} (90 %)"
+    within = [part for part in one.decided if start < part[1] and part[2] < end]
+    return f"{said}; undecided from {format_flops(start)} {until} (90 %){_but(replace(one, decided=tuple(within)))}"
+
+
+def _but(one: Crossing) -> str:
+    """Where one of the two leads all the same."""
+    ranges = [f"{format_flops(low)} to {format_flops(high)}, where {name} leads" for name, low, high in one.decided]
+    return f", but for {' and '.join(ranges)} (90 %)" if ranges else ""
 
 
 def _around(rows: Sequence[OverTraining]) -> Table:

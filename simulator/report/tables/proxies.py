@@ -20,6 +20,11 @@ __all__ = ["design_view", "next_view", "planned_view", "status_view", "trained_v
 
 _STATES = ("done", "running", "planned", "diverged", "failed")
 _USUAL = _STATES[:3]
+_NOTES = {
+    "router_load": ("router: the busiest expert gets", " times an even share", "{:.2f}"),
+    "router_idle": ("router: experts with less than a tenth of an even share:", "", "{:.0%}"),
+}
+"""What models note of themselves: words before and after, and the format of the value; others go by their name."""
 
 
 def design_view(plan: Any, folder: Path) -> RenderableType:
@@ -81,7 +86,12 @@ def trained_view(folder: Path, status: Any, spent: Any) -> RenderableType:
     """The end of `simulate proxies train`: a `CampaignStatus`, the time of all stages, and what to do next."""
     counts = ", ".join(f"{status.counts[state]} {state}" for state in _STATES if status.counts[state])
     following = f"simulate proxies table {folder} --out runs.csv && simulate fit runs.csv --out predictor"
-    lines = [Text(f"{counts}; {format_count(status.tokens_done)} tokens"), *_spent(spent), *_busy([status])]
+    lines = [
+        Text(f"{counts}; {format_count(status.tokens_done)} tokens"),
+        *_spent(spent),
+        *_noted([status]),
+        *_busy([status]),
+    ]
     return Group(*lines, Text(following))
 
 
@@ -120,7 +130,7 @@ def status_view(statuses: Mapping[str, Any]) -> RenderableType:
         failures += [Text(f"! {run.run_id}: {run.failure}", style="red") for run in status.runs if run.failure]
     if not statuses:
         return Text("designed; nothing is trained yet")
-    return Group(table, *_busy(statuses.values()), *failures)
+    return Group(table, *_noted(statuses.values()), *_busy(statuses.values()), *failures)
 
 
 def _spent(spent: Any) -> list[Text]:
@@ -135,6 +145,23 @@ def _spent(spent: Any) -> list[Text]:
     workers = spent.worker_s / spent.wall_s
     on = f"{workers:.2g} worker{'' if workers == 1 else 's'}"
     return [Text(f"trained for {format_duration(spent.wall_s)} on {on}: {', '.join(words)}")]
+
+
+def _noted(statuses: Iterable[Any]) -> list[Text]:
+    """What the models of finished runs noted of themselves, from the least to the most: a line for each note."""
+    values: dict[str, list[float]] = {}
+    for status in statuses:
+        for run in status.runs:
+            for name, value in run.diagnostics.items():
+                values.setdefault(name, []).append(value)
+    lines = []
+    for name in sorted(values, key=lambda name: [*_NOTES, name].index(name)):
+        noted = values[name]
+        what, after, shown = _NOTES.get(name, (name, "", "{:.3g}"))
+        ends = list(dict.fromkeys(shown.format(end) for end in (min(noted), max(noted))))
+        runs = f"{len(noted)} run{'' if len(noted) == 1 else 's'}"
+        lines.append(Text(f"{what} {' to '.join(ends)}{after} ({runs})"))
+    return lines
 
 
 def _busy(statuses: Iterable[Any]) -> list[Text]:

@@ -200,6 +200,11 @@ def test_gpt_presets_can_be_overridden():
         ({"experts_per_token": 4}, "experts_per_token: got 4 without num_experts"),
         ({"num_experts": 4, "experts_per_token": 5}, "expected at most num_experts 4"),
         ({"num_experts": 4, "experts_per_token": 1, "dense_layers": 2}, "leaves no mixture-of-experts layer"),
+        ({"num_experts": 4, "experts_per_token": 1, "dense_layers": 2}, "dense_layers: got 2"),
+        (
+            {"num_experts": 4, "experts_per_token": 1, "dense_layers": 1, "moe_every": 2},
+            "moe_every: got 2; leaves no mixture-of-experts layer: expected at most 1",
+        ),
         ({"shared_experts": 1}, "shared_experts: got 1 without num_experts"),
         ({"moe_every": 2}, "moe_every: got 2 without num_experts"),
         ({"qk_rope_width": 8}, "qk_rope_width: got 8 without kv_lora_rank"),

@@ -1,10 +1,12 @@
 """Campaigns with an engine that computes nothing: the folder, who may write it, and what becomes of results."""
 
+import io
 import json
 import math
 import os
 import random
 import shutil
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -17,6 +19,8 @@ from foretrain.proxies.campaign.group import train_one_group
 from foretrain.proxies.campaign.result_files import read_curve
 from foretrain.proxies.executors import Executor, GroupOutcome
 from foretrain.proxies.results import CurvePoint, DomainLoss, RunResult, Validation
+from foretrain.simulator.report.tables.proxies import status_view
+from rich.console import Console
 
 
 def result_of(run, domains=("a", "b"), diverges=False):
@@ -383,6 +387,31 @@ def test_status_counts_runs_by_state(create, runs, toy_run):
     assert counts == {"planned": 1, "running": 2, "done": 2, "diverged": 1, "failed": 0, "total": 6, "complete": False}
     later = campaign.status()
     assert (later.counts["planned"], later.eta_s) == (3, None), "a checkpoint that nobody works on isn't running"
+
+
+def test_status_has_what_models_noted_at_the_end(create, runs):
+    def noting(run):
+        result = result_of(run)
+        if not run.run_id.startswith("s"):
+            return result
+        noted = {"router_load": 1.0 + 0.25 * run.seed, "router_idle": 0.0, "depth": 3.0}
+        last = replace(result.evaluations[-1], diagnostics=noted)
+        return replace(result, evaluations=(*result.evaluations[:-1], last))
+
+    campaign = create(runs)
+    campaign.train(Here(noting))
+    status = campaign.status()
+    told = {run["run_id"]: run.get("diagnostics") for run in status.to_dict()["runs"]}
+    loads = [1.0 + 0.25 * run.seed for run in runs if run.run_id.startswith("s")]
+    assert len(loads) > 1
+    assert [noted["router_load"] for name, noted in told.items() if name.startswith("s")] == loads
+    assert all(noted is None for name, noted in told.items() if not name.startswith("s"))
+    console = Console(width=200, file=io.StringIO())
+    console.print(status_view({"main": status}))
+    text = console.file.getvalue()
+    ends = f"{min(loads):.2f} to {max(loads):.2f}"
+    assert f"router: the busiest expert gets {ends} times an even share ({len(loads)} runs)" in text
+    assert f"an even share: 0% ({len(loads)} runs)\ndepth 3 (" in text
 
 
 # the table

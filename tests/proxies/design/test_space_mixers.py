@@ -45,9 +45,23 @@ def test_a_width_that_groups_do_not_divide_is_refused(tmp_path):
         read(tmp_path, "widths: [16, 24]", "mixer: {boxes: {groups: 3}}")
     space = read(tmp_path, "widths: [24, 48]", "mixer: {boxes: {groups: 3}}")
     assert [shape.width for shape in shapes(space, 256).values()] == [24, 48]
-    space = read(tmp_path, "sizes: [20k, 60k]", "mixer: {boxes: {groups: 3}}")  # some widths will do, not the narrowest
-    with pytest.raises(ConfigError, match=r":4: mixer\.boxes\.groups: got 3; expected a divisor of width 8$"):
-        shapes(space, 256)
+
+
+def test_sizes_get_widths_that_groups_divide(tmp_path):
+    space = read(tmp_path, "sizes: [40k, 100k, 300k]", "mixer: {boxes: {groups: 3}}")
+    found = shapes(space, 256)
+    assert all(shape.width % 24 == 0 for shape in found.values())
+    for size, shape in found.items():
+        widths = [width for width in (shape.width - 24, shape.width + 24) if width]
+        others = [space.family(256).of_width(width).params_active for width in widths]
+        assert all(abs(shape.params_active - size) <= abs(other - size) for other in others)
+
+
+@pytest.mark.parametrize("stated", ["[boxes]", "0", "''", "box", "{boxes: {}, bars: {}}"])
+def test_of_a_wrong_mixer_nothing_else_is_said(tmp_path, stated):
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, LADDERS[0], f"mixer: {stated}")
+    assert len(str(caught.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,8 @@ def test_heads_are_required_with_attention_alone():
         ("mixer: boxes, heads: 2", "heads: got 2; mixer boxes has none: expected it left out"),
         ("mixer: boxes, rotary_positions: true", "rotary_positions: got True with mixer boxes; attention alone has it"),
         ("mixer: box", "mixer: got 'box'; no such mixer is installed; did you mean boxes? expected one of attention,"),
+        ("mixer: BOXES", "mixer: got 'BOXES'; no such mixer is installed; did you mean boxes?"),
+        ("mixer: transformer", "mixer: got transformer, which is a kind of model; expected its mixer, attention"),
         ("mixer: [boxes]", "mixer: got ['boxes']; expected the name of one mixer, or one name and its settings; known"),
         ("mixer: {boxes: 3}", "mixer.boxes: got 3; expected a section"),
         ("mixer: {boxes: {tap: 3}}", "mixer.boxes.tap: unknown key; did you mean taps?"),
@@ -78,3 +80,23 @@ def test_a_stage_is_as_long_as_the_mixer_takes(stated, problem):
     with pytest.raises(ConfigError) as caught:
         plan(stated, stages.replace("CONTEXT", "32"))
     assert str(caught.value) == f"config: data.stages.1.context_length: {problem}"
+
+
+@pytest.mark.parametrize(
+    ("stated", "columns", "problem"),
+    [
+        (
+            "mixer: boxes",
+            "{architecture: hyena}",
+            "got 'hyena', but model.architecture.mixer is boxes; expected",
+        ),
+        ("mixer: boxes", "{architecture: [boxes]}", "got ['boxes']; expected a number or text"),
+        ("mixer: boxes", "{architecture: }", "got None; expected a number or text"),
+    ],
+)
+def test_a_column_does_not_gainsay_the_shape(stated, columns, problem):
+    with pytest.raises(ConfigError, match=r"columns\.architecture: ") as caught:
+        plan(stated, f"{DATA}columns: {columns}\n")
+    assert f"columns.architecture: {problem}" in str(caught.value)
+    assert plan("heads: 3", f"{DATA}columns: {{architecture: ssm}}\n").columns == {"architecture": "ssm"}
+    assert plan(stated, f"{DATA}columns: {{architecture: boxes}}\n").columns == {"architecture": "boxes"}

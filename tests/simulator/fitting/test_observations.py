@@ -6,6 +6,7 @@ import pytest
 from foretrain.core.errors import FitError
 from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.fitting import Observations, known_columns, law_columns
+from foretrain.simulator.laws import MOST_LEVELS
 
 BLANK = float("nan")
 
@@ -210,3 +211,15 @@ def test_taking_and_thinning_keep_the_mix():
     assert seen.take(np.array([1, 3])).domains == (), "the same mix twice"
     thin = seen.thinned(2)
     assert len(thin) == len(thin.columns["mix.web"]) == 2
+
+
+@pytest.mark.parametrize(("count", "read"), [(MOST_LEVELS, MOST_LEVELS), (MOST_LEVELS + 1, 0)])
+def test_a_column_of_too_many_levels_is_no_category(count, read):
+    sizes = np.geomspace(1e8, 8e8, count)
+    columns = {"params": sizes, "tokens": 20 * sizes, "loss": np.linspace(3, 2.4, count)}
+    table = pd.DataFrame({**columns, "architecture": [f"run {number}" for number in range(count)]})
+    seen = Observations.from_table(RunTable.from_frame(table), "loss")
+    assert len(seen.levels.get("architecture", ())) == read
+    if not read:
+        with pytest.raises(FitError, match=f"no level of 'architecture' is known; .* at most {MOST_LEVELS} levels"):
+            seen.law("chinchilla+architecture")

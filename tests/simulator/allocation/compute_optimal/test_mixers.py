@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from foretrain import Predictor, RunConfig, RunTable, load_predictor
 from foretrain.core.errors import ConfigError, InputError
-from foretrain.core.quantity import Difference
-from foretrain.simulator.allocation.compute_optimal.mixers import _crossing_of, mixers_optimal
+from foretrain.simulator.allocation.compute_optimal.mixers import DifferenceCurve, _crossing_of, mixers_optimal
 from foretrain.simulator.allocation.compute_optimal.optimal import compute_optimal
+from foretrain.simulator.report.charts.planning.mixers import mixers_picture
+from foretrain.simulator.report.tables.optimal import _crossing as _crossing_in_words
 
 GAIN = {"transformer": 0.0, "hyena": 0.8, "h3": 0.02}
 """Of tokens, in log."""
@@ -42,7 +43,14 @@ def test_each_mixer_has_the_optimum_of_its_own_law(predictor):
     assert [row.difference.verdict for row in others] == ["better", "undecided"]
     stated = found.to_dict()
     assert stated["mixers"][1]["verdict"] == "better"
-    assert set(stated["crossings"][0]) == {"leads", "then", "training_flops", "undecided_flops", "looked_at_flops"}
+    assert set(stated["crossings"][0]) == {
+        "leads",
+        "then",
+        "training_flops",
+        "undecided_flops",
+        "decided",
+        "looked_at_flops",
+    }
 
 
 def test_who_is_named_first_changes_no_more_than_the_sign(predictor):
@@ -90,19 +98,56 @@ def test_a_predictor_that_knows_no_architectures_is_refused(monkeypatch):
         mixers_optimal(load_predictor("chinchilla-massivetext"), ["attention", "hyena"], 1e21)
 
 
-def _differences(middles, width):
-    return [Difference(m, {0.9: (m - width, m + width)}, 0.5) for m in middles]
+def _crossing(middles, width):
+    flops, middle = np.geomspace(1e12, 1e16, 5), np.array(middles)
+    return _crossing_of("attention", DifferenceCurve("hyena", flops, middle, middle - width, middle + width))
 
 
 def test_where_one_overtakes_the_other_is_between_the_ends_of_what_is_undecided():
-    flops = np.geomspace(1e12, 1e16, 5)
-    found = _crossing_of("attention", "hyena", flops, _differences([-0.4, -0.2, 0.0, 0.2, 0.4], 0.1))
+    found = _crossing([-0.4, -0.2, 0.0, 0.2, 0.4], 0.1)
     assert (found.leads, found.then) == ("hyena", "attention")
     assert found.flops == pytest.approx(1e14)
     assert found.undecided == pytest.approx((10**13.5, 10**14.5))
-    never = _crossing_of("attention", "hyena", flops, _differences([0.2] * 5, 0.1))
+    never = _crossing([0.2] * 5, 0.1)
     assert (never.leads, never.flops, never.undecided) == ("attention", None, None)
-    open_end = _crossing_of("attention", "hyena", flops, _differences([0.3, 0.25, 0.2, 0.1, 0.05], 0.15))
+    open_end = _crossing([0.3, 0.25, 0.2, 0.1, 0.05], 0.15)
     assert (open_end.leads, open_end.flops) == ("attention", None)
     assert open_end.undecided == pytest.approx((10**14.5, 1e16))
     assert math.isclose(open_end.undecided[1], open_end.looked_at[1])
+
+
+def test_a_decided_range_between_undecided_ones_is_not_called_undecided():
+    found = _crossing([-0.05, -0.15, -0.3, -0.15, 0.05], 0.1)
+    assert found.undecided == found.looked_at == (1e12, 1e16)
+    ((leads, low, high),) = found.decided
+    assert leads == "hyena"
+    assert (low, high) == pytest.approx((10**12.5, 10**15.25))
+    said = _crossing_in_words(found)
+    assert said == (
+        "which of hyena and attention leads is undecided; their losses cross at 5.62e15 FLOPs, from 1.00e12 FLOPs to "
+        "1.00e16 FLOPs, but for 3.16e12 FLOPs to 1.78e15 FLOPs, where hyena leads (90 %)"
+    )
+
+
+def test_a_picture_says_what_the_table_says(predictor):
+    found = mixers_optimal(predictor, ["attention", "hyena", "h3"], 1e13)
+    picture = mixers_picture(found)
+    assert picture.title == "At 1e13 FLOPs hyena is better than attention"
+    assert [row[0] for row in picture.numbers.rows] == ["attention", "hyena", "h3"]
+    assert [row[-1] for row in picture.numbers.rows] == ["", "better", "undecided"]
+    for width in (320, 1040):
+        drawn = picture.svg(width)
+        assert "hyena: better" in drawn
+        assert "h3: undecided" in drawn
+    h3 = mixers_picture(mixers_optimal(predictor, ["attention", "h3"], 1e13))
+    assert h3.title == "At 1e13 FLOPs it is undecided whether h3 beats attention"
+
+
+def test_a_carried_over_mixer_has_a_picture_around_the_compute_asked_for():
+    found = mixers_optimal(load_predictor("chinchilla-massivetext"), ["attention", "hyena"], 1e21)
+    assert found.crossings == ()
+    (curve,) = found.curves
+    assert curve.flops[0] < 1e21 < curve.flops[-1]
+    here = np.interp(np.log(1e21), np.log(curve.flops), curve.median)
+    assert here == pytest.approx(found.rows[1].difference.median, rel=0.02)
+    assert "hyena" in mixers_picture(found).svg(320)
