@@ -11,7 +11,7 @@ from foretrain.core.errors import DataWarning, InputError
 from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.fitting import known_columns
-from foretrain.simulator.forecast.forecast import LEVELS, forecast, run_columns
+from foretrain.simulator.forecast.forecast import forecast, run_columns
 from foretrain.simulator.predictor.predictor import Predictor
 from foretrain.simulator.predictor.storage.folder import load, shipped
 
