@@ -129,7 +129,7 @@ def laws_of_proxies() -> ContinuedLaws:
 
 def _read(value: Any, where: str) -> ContinuedLaws:
     if not isinstance(value, Mapping):
-        raise InputError(f"{where}: got {shown(value)}; expected a mapping with format, kind, domain, general and before")
+        raise InputError(f"{where}: got {shown(value)}; expected a mapping with format, kind, domain and general")
     found = validated(_File, value, Origins(where), error=InputError)
     before = np.array(found.before)
     known = np.nan if found.tokens_before is None else found.tokens_before
