@@ -161,7 +161,8 @@ def _of_method(method: str, table: _Table) -> Measurements:
     if len(distances) < FEWEST_KLS:
         raise InputError(
             f"{table.where}: {method} is measured at {len(distances)} KL "
-            f"divergence{'' if len(distances) == 1 else 's'} above 0; expected {FEWEST_KLS} at least, since two would fit any law exactly"
+            f"divergence{'' if len(distances) == 1 else 's'} "
+            f"above 0; expected {FEWEST_KLS} at least, since two would fit any law exactly"
         )
     return found
 
