@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from foretrain.core.errors import DataWarning, InputError
+from foretrain.core.quantity import LEVELS
 from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.fitting import known_columns

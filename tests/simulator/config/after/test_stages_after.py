@@ -24,14 +24,14 @@ BAD = [
     (FEEDBACK + "efficiency: 2}", "post_training.efficiency: got 2; expected a number of at most 1"),
     (FEEDBACK + "klnats: 2}", "post_training.klnats: unknown key; did you mean post_training.kl_nats?"),
     ("post_training: {method: ppo, comparisons: 1k, samples: 4}", "post_training.samples: goes with method best_of_n"),
-    ("post_training: {method: rlhf, comparisons: 1k}", "method: got 'rlhf'; expected one of 'best_of_n', 'ppo' or 'dpo'"),
+    ("post_training: {method: rlhf, comparisons: 1k}", "got 'rlhf'; expected one of 'best_of_n', 'ppo' or 'dpo'"),
     ("post_training: {method: ppo}", "post_training.comparisons: is missing"),
     (CONTINUED + "share: 1.5}", "continued_pretraining.share: got 1.5; expected a number of at most 1"),
     (CONTINUED + "share: -0.1}", "continued_pretraining.share: got -0.1; expected a number of at least 0"),
     (CONTINUED + "most_general_rise: 2}", "most_general_rise: got 2; expected a number of at most 1"),
     ("continued_pretraining: {domain: law, tokens: 0}", "continued_pretraining.tokens: got 0; expected a number above"),
     ("continued_pretraining: {tokens: 1B}", "continued_pretraining.domain: is missing"),
-    ("oversight: {kind: debat, elo_gap: 1}", "oversight.kind: got 'debat'; did you mean debate? expected one of debate"),
+    ("oversight: {kind: debat, elo_gap: 1}", "oversight.kind: got 'debat'; did you mean debate? expected one of"),
     ("oversight: {kind: debate, elo_gap: 500}", "oversight.elo_gap: got 500; success is published up to a gap of 400"),
     ("oversight: {kind: debate, elo_gap: -5}", "oversight.elo_gap: got -5; expected a number of at least 0"),
     (OVERSIGHT + "levels: 0}", "oversight.levels: got 0; expected a number of at least 1"),
@@ -95,5 +95,5 @@ def test_a_plan_that_is_no_file_names_none(section):
 
 def test_a_law_of_another_domain_is_refused(tmp_path, continued_law):
     continued_law(tmp_path / "law.json")
-    with pytest.raises(InputError, match="law.json is of the domain 'law', the plan's is 'medicine'"):
+    with pytest.raises(InputError, match=r"law\.json is of the domain 'law', the plan's is 'medicine'"):
         continued_laws(plan(tmp_path, "continued_pretraining: {domain: medicine, tokens: 1B, law: law.json}"))
