@@ -31,6 +31,7 @@ __all__ = [
     "refuse_pipe",
     "sha256_file",
     "sync_folder",
+    "version_of",
     "write_bytes",
     "write_json",
     "write_manifest",
@@ -133,6 +134,15 @@ def read_bounded_text(path: str | os.PathLike[str], max_bytes: int, error: type[
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as cause:
         raise error(f"{path}: byte {cause.start} isn't UTF-8 text; is this the right file?") from cause
+
+
+def version_of(path: str | os.PathLike[str]) -> tuple[int, ...]:
+    """What changes when a file does: its number, size and time of change; nothing where there is no such file."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def refuse_pipe(path: str | os.PathLike[str], error: type[InputError]) -> None:

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from foretrain.core.quantity import LEVELS
 from foretrain.core.version import __version__
-from foretrain.simulator.forecast.forecast import LEVELS
 from foretrain.simulator.predictor.storage.folder import DEFAULT, shipped
 
 EXAMPLES = sorted(p for p in (Path(__file__).parents[1] / "examples").glob("*.yaml") if p.stem != "study")
 SEVEN_B = EXAMPLES[0].with_name("llama-7b.yaml")
 COMMANDS = [
     "predict", "compare", "report", "serve", "list", "fit", "score", "backtest", "cluster", "optimize",
-    "planner", "optimal", "curve", "track", "data", "proxies", "init",
+    "planner", "optimal", "curve", "track", "data", "proxies", "feedback", "continued", "init",
 ]  # fmt: skip
 LEVEL_KEYS = [f"{level:g}" for level in LEVELS]
 
@@ -42,7 +42,7 @@ FORECAST_KEYS = DOMAIN_KEYS | {
     "training_flops", "params_total", "params_active", "params_fitted",
     "tokens", "epochs", "predictor", "warnings", "config", "seed", "version",
     "cluster_missing", "adjustments", "recommended_settings", "branches", "strategies", "judging", "generating",
-    *CLUSTER_KEYS,
+    "after_pretraining", *CLUSTER_KEYS,
 }  # fmt: skip
 PREDICTOR_KEYS = {
     "name", "title", "source", "corpus", "val_domain", "tokenizer", "params_kind", "table", "digest", "command", "law",

@@ -9,7 +9,11 @@ from .._shared import chart_option, columns_option, json_option, read_table, sho
 
 @click.group()
 def continued() -> None:
-    """Continued pretraining on a share of one domain: its law, fitted to your own runs."""
+    """Continued pretraining on a share of one domain: its law, fitted to your own runs.
+
+    \b
+    Example:  simulate continued fit continued.csv --before base.csv --domain law --out law.json
+    """
 
 
 @continued.command()

@@ -9,7 +9,11 @@ from .._shared import chart_option, json_option, show
 
 @click.group()
 def feedback() -> None:
-    """Learning from comparisons: the law of what it gains, fitted to your own measurements."""
+    """Learning from comparisons: the law of what it gains, fitted to your own measurements.
+
+    \b
+    Example:  simulate feedback fit policies.csv --out feedback.json
+    """
 
 
 @feedback.command()

@@ -57,6 +57,11 @@ _NEWER_KEYS = (
 )  # section, key, default
 
 
+def _oversight(value: Any) -> Any:
+    """No oversight where all that is said of it is how far it may go, as `--allow-extrapolation` says of any plan."""
+    return None if isinstance(value, Mapping) and list(value) == ["allow_extrapolation"] else value
+
+
 def _section(value: Any) -> Any:
     """Read a section of which every line is commented out, null in YAML, as one that says nothing."""
     return {} if value is None else value
@@ -101,7 +106,7 @@ class RunConfig(Frozen):
         exclude_if=lambda stage: stage is None,
         description="What the model learns from comparisons of its answers.",
     )
-    oversight: OversightConfig | None = Field(
+    oversight: Annotated[OversightConfig | None, BeforeValidator(_oversight)] = Field(
         default=None,
         exclude_if=lambda oversight: oversight is None,
         description="How weaker overseers watch the model, by published laws.",

@@ -11,14 +11,14 @@ import numpy as np
 from ...core.quantity import Quantity
 from ..cluster.cluster_estimate import ClusterEstimate
 from ..config.run_config import RunConfig
-from ..post_training.continued.outlook import ContinuedOutlook, continued_outlook
-from ..post_training.feedback.outlook import FeedbackOutlook, feedback_outlook
+from ..post_training.continued.outlook import ContinuedOutlook, continued_laws, continued_outlook
+from ..post_training.feedback.outlook import FeedbackOutlook, feedback_law, feedback_outlook
 from ..post_training.oversight.outlook import OversightOutlook, oversight_outlook
 from ..predictor.prediction import LossPrediction
 from ..predictor.predictor import Predictor
 from .law_inputs import planned, run_columns
 
-__all__ = ["AfterPretraining", "after_pretraining", "states_stages", "totals"]
+__all__ = ["AfterPretraining", "after_pretraining", "check_laws", "states_stages", "totals"]
 
 _S_PER_DAY = 86_400.0
 
@@ -51,6 +51,14 @@ class AfterPretraining:
 def states_stages(config: RunConfig) -> bool:
     """Whether a plan states any stage after pretraining."""
     return any(one is not None for one in (config.continued_pretraining, config.post_training, config.oversight))
+
+
+def check_laws(config: RunConfig) -> None:
+    """Raise InputError, or ConfigError, where a stage of a plan names a law that can't be read or isn't of it."""
+    if config.continued_pretraining is not None:
+        continued_laws(config)
+    if config.post_training is not None:
+        feedback_law(config)
 
 
 def after_pretraining(

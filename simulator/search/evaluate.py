@@ -7,6 +7,7 @@ or the learning rate differs.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -156,7 +157,7 @@ class Evaluator:
         try:
             goals = tuple(goal.value(outcome) for goal in study.goals)
             measured = {limit.name: limit.value(outcome) for limit in study.limits}
-        except ConfigError as error:  # a choice that leaves out the price of serving, say
+        except (ConfigError, InputError) as error:  # the price of serving is left out, a stage lies beyond its law, say
             return self._impossible(values, config, str(error))
         for goal, value in zip(study.goals, goals, strict=True):
             if not math.isfinite(value):
@@ -182,7 +183,8 @@ class Evaluator:
             outcome = PlanOutcome(config, losses, self.study.predictor, None, self.study.serving)
             for number, goal in enumerate(self.study.goals):
                 if not goal.measure.needs_cluster:
-                    goals[number] = goal.value(outcome)
+                    with contextlib.suppress(ConfigError, InputError):  # its own is as impossible as the plan
+                        goals[number] = goal.value(outcome)
         excess = {MACHINES: _IMPOSSIBLE}
         for limit in self.study.limits:
             excess[limit.name] = _IMPOSSIBLE

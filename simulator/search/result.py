@@ -143,6 +143,11 @@ class Optimization(Summarised):
         known_runs = self.study.run.known_runs_path
         if known_runs is not None:  # the plan is read in another folder
             stated["known_runs"] = os.path.relpath(known_runs, Path(path).parent)
+        for section in ("continued_pretraining", "post_training"):
+            stage = getattr(plain, section)
+            if stage is not None and stage.law_file is not None:
+                law = plain.path_of(f"{section}.law", stage.law_file)
+                stated[section]["law"] = os.path.relpath(law, Path(path).parent)
         write_text(path, dumps_yaml(stated))
 
     def to_dict(self) -> dict[str, Any]:

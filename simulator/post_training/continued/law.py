@@ -35,7 +35,12 @@ def dcpt_ratio(logs: np.ndarray, n: np.ndarray, d: np.ndarray, share: np.ndarray
     [2.04, 2.09]
     """
     e, a, alpha, b, eta, beta, c, epsilon, gamma = np.moveaxis(np.exp(logs), -1, 0)
-    return e + a * n**-alpha + b * share**eta * d**-beta + c * (share + epsilon) ** -gamma
+    with np.errstate(divide="ignore"):  # a share of 0
+        of_share = eta * np.log(share)
+    # powers as exponentials of logs: three times as fast, and a fit evaluates this some 10 million times
+    by_tokens = np.exp(of_share - beta * np.log(d))
+    by_share = np.exp(-gamma * np.log(share + epsilon))
+    return e + a * np.exp(-alpha * np.log(n)) + b * by_tokens + c * by_share
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from ....core.errors import InputError
-from ....core.files import read_json, write_json
+from ....core.files import read_json, version_of, write_json
 from ....core.reading.config_messages import Origins
-from ....core.reading.config_reader import as_mapping, validated
+from ....core.reading.config_reader import validated
 from ....core.reading.fields import FieldError, Frozen, Label, PositiveReal, Real
+from ....core.units import shown
 from ....datasets.facts.catalogue import read_facts
 from .law import NAMES, ContinuedLaw
 
@@ -111,7 +113,12 @@ def save_laws(laws: ContinuedLaws, path: str | os.PathLike[str]) -> None:
 
 def load_laws(path: str | os.PathLike[str]) -> ContinuedLaws:
     """Read what `save_laws` wrote. Raises InputError."""
-    return _read(read_json(path, _MOST_BYTES, InputError), os.fspath(path))
+    return _loaded(os.fspath(path), version_of(path))
+
+
+@lru_cache(maxsize=4)  # a study reads the same file in every trial
+def _loaded(path: str, version: tuple[int, ...]) -> ContinuedLaws:
+    return _read(read_json(path, _MOST_BYTES, InputError), path)
 
 
 @cache
@@ -121,7 +128,9 @@ def laws_of_proxies() -> ContinuedLaws:
 
 
 def _read(value: Any, where: str) -> ContinuedLaws:
-    found = validated(_File, as_mapping(value, where, "format, kind, domain, general and before"), Origins(where))
+    if not isinstance(value, Mapping):
+        raise InputError(f"{where}: got {shown(value)}; expected a mapping with format, kind, domain and general")
+    found = validated(_File, value, Origins(where), error=InputError)
     before = np.array(found.before)
     known = np.nan if found.tokens_before is None else found.tokens_before
     return ContinuedLaws(

@@ -37,34 +37,43 @@ class _Regression:
     gold: np.ndarray
     known_variance: np.ndarray
     prior_sd: np.ndarray
-    same: np.ndarray
-    """`(rows, rows)`: 1 where two rows share a reward model."""
-    per_alpha: np.ndarray
-    """`(rows,)`: d."""
-    per_beta: np.ndarray
-    """`(rows,)`: what β is multiplied by."""
+    group: np.ndarray
+    """`(rows,)`: the reward model of each, numbered."""
+    basis: np.ndarray
+    """`(rows, 2)`: what α and β of a row's reward model are multiplied by."""
     log_sds: np.ndarray
     """Prior medians of the log of noise, of α's spread and of β's."""
 
-    def covariance(self, log_sds: np.ndarray) -> np.ndarray:
-        """Of the rows around the law of the mean reward model."""
-        noise, alpha, beta = np.exp(2.0 * log_sds)
-        particular = alpha * np.outer(self.per_alpha, self.per_alpha) + beta * np.outer(self.per_beta, self.per_beta)
-        return np.diag(noise + self.known_variance) + self.same * particular
-
     def posterior(self, log_sds: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-        """Mean and Cholesky factor of the coefficients' precision, and minus the log of the marginal posterior."""
-        from scipy.linalg import cho_factor, cho_solve
+        """Mean and Cholesky factor of the coefficients' precision, and minus the log of the marginal posterior.
 
-        chol = cho_factor(self.covariance(log_sds), lower=True)
-        solved = cho_solve(chol, self.design)
-        precision = self.design.T @ solved + np.diag(self.prior_sd**-2.0)
-        mean = np.linalg.solve(precision, solved.T @ self.gold)
+        The covariance of the rows is noise of each by itself, and two dimensions of each reward model, so that its
+        inverse is known by Woodbury's identity, without a matrix of rows by rows.
+        """
+        noise, *spread = np.exp(2.0 * log_sds)
+        variance = noise + self.known_variance
+        known = np.concatenate([self.design, self.gold[:, None]], axis=1)
+        weighed = self.basis / variance[:, None]
+        # of each reward model: (S⁻¹ + BᵀW B), and Bᵀ W times design and gold
+        inner = self._by_group(weighed[:, :, None] * self.basis[:, None]) + np.diag(1.0 / np.array(spread))
+        across = self._by_group(weighed[:, :, None] * known[:, None])
+        products = known.T @ (known / variance[:, None])
+        products -= np.einsum("gij,gik->jk", across, np.linalg.solve(inner, across))
+        precision = products[:-1, :-1] + np.diag(self.prior_sd**-2.0)
+        mean = np.linalg.solve(precision, products[:-1, -1])
         factor = np.linalg.cholesky(precision)
-        fit = self.gold @ cho_solve(chol, self.gold) - mean @ precision @ mean
-        volume = 2.0 * np.log(np.diag(chol[0])).sum() + 2.0 * np.log(np.diag(factor)).sum()
+        fit = products[-1, -1] - mean @ precision @ mean
+        volume = np.log(variance).sum() + np.linalg.slogdet(inner * np.array(spread)[:, None])[1].sum()
+        volume += 2.0 * np.log(np.diag(factor)).sum()
         prior = (((log_sds - self.log_sds) / _LOG_SD) ** 2).sum()
         return mean, factor, float(0.5 * (fit + volume + prior))
+
+    def _by_group(self, values: np.ndarray) -> np.ndarray:
+        """Sums of rows `(rows, a, b)` over each reward model `(groups, a, b)`."""
+        flat = values.reshape(len(values), -1)
+        groups = int(self.group.max()) + 1
+        sums = [np.bincount(self.group, column, minlength=groups) for column in flat.T]
+        return np.stack(sums, axis=1).reshape(groups, *values.shape[1:])
 
 
 def fit_feedback(rows: Measurements, seed: int = 0, *, standardised: bool = False) -> FeedbackLaw:
@@ -134,15 +143,14 @@ def _regression(rows: Measurements, references: dict[str, float]) -> _Regression
     shape = np.array([1.0] + [slope] * len(references))
     groups = np.stack([rows.seed, rows.comparisons, rows.reward_params], axis=1)
     groups = np.where(np.isfinite(groups), groups, -1.0)
-    same = (groups[:, None] == groups[None]).all(axis=-1).astype(float)
+    group = np.unique(groups, axis=0, return_inverse=True)[1].ravel()
     return _Regression(
         design=np.concatenate([drivers * per_alpha[:, None], drivers * per_beta[:, None]], axis=1),
         gold=rows.gold,
         known_variance=np.where(np.isfinite(rows.gold_se), rows.gold_se, 0.0) ** 2 + (_EXACT * largest) ** 2,
         prior_sd=np.concatenate([_WIDE * alpha * shape, _WIDE * beta * shape]),
-        same=same,
-        per_alpha=per_alpha,
-        per_beta=per_beta,
+        group=group,
+        basis=np.stack([per_alpha, per_beta], axis=1),
         log_sds=np.log([_NOISE * largest, _SPREAD * alpha, _SPREAD * beta]),
     )
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, StrictBool, model_validator
 
 from ....core.errors import InputError
-from ....core.files import read_json, write_json
+from ....core.files import read_json, version_of, write_json
 from ....core.reading.config_messages import Origins
-from ....core.reading.config_reader import as_mapping, validated
+from ....core.reading.config_reader import validated
 from ....core.reading.fields import FieldError, Frozen, PositiveReal, Real
+from ....core.units import shown
 from ....datasets.facts.catalogue import read_facts
 from ...config.after.feedback import Method
 from .law import DRIVERS, FeedbackLaw
@@ -77,7 +79,12 @@ def save_laws(laws: Mapping[str, FeedbackLaw], path: str | os.PathLike[str]) -> 
 
 def load_laws(path: str | os.PathLike[str]) -> dict[str, FeedbackLaw]:
     """Read what `save_laws` wrote. Raises InputError."""
-    return _read(read_json(path, _MOST_BYTES, InputError), os.fspath(path))
+    return dict(_loaded(os.fspath(path), version_of(path)))
+
+
+@lru_cache(maxsize=4)  # a study reads the same file in every trial
+def _loaded(path: str, version: tuple[int, ...]) -> dict[str, FeedbackLaw]:
+    return _read(read_json(path, _MOST_BYTES, InputError), path)
 
 
 def law_of_proxies(method: str) -> FeedbackLaw | None:
@@ -86,5 +93,10 @@ def law_of_proxies(method: str) -> FeedbackLaw | None:
 
 
 def _read(value: Any, where: str) -> dict[str, FeedbackLaw]:
-    found = validated(_File, as_mapping(value, where, "format, kind and laws"), Origins(where))
+    if not isinstance(value, Mapping):
+        raise InputError(f"{where}: got {shown(value)}; expected a mapping with format, kind and laws")
+    found = validated(_File, value, Origins(where), error=InputError)
+    methods = [one.method for one in found.laws]
+    if len(set(methods)) < len(methods):
+        raise InputError(f"{where}: laws: has {', '.join(methods)}; expected one law a method")
     return {one.method: one.law() for one in found.laws}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -87,16 +88,14 @@ def oversight_outlook(config: RunConfig, label_hours: Quantity | None) -> Oversi
     stated = config.oversight
     if stated is None:
         return None
-    facts, rng = oversight_facts(), np.random.default_rng([config.seed, 26])
-    middle, log_sd = facts.slope
-    slope = middle * np.exp(log_sd * spread_normal(_DRAWS, rng))
-    favour = favour_of(_around(facts.success(stated.kind), facts.logit_sd, rng), facts.most_elo_gap, slope)
+    facts = oversight_facts()
+    slope, favour, beyond_published = _believed(stated.kind, config.seed)
     best = best_levels(stated.elo_gap, slope, favour)
     at_best = success(stated.elo_gap, best, slope, favour)
     found = at_best if stated.levels is None else success(stated.elo_gap, stated.levels, slope, favour)
     most_likely = int(np.median(best))
     beyond = max(0.0, float(np.log2(max(stated.elo_gap, 1e-9) / facts.most_elo_gap)))
-    off = _BEYOND_SD * beyond * rng.standard_normal(_DRAWS)
+    off = _BEYOND_SD * beyond * beyond_published
     debate = stated.kind == _DEBATE
     with_debate, naive = facts.accuracy("human")
     ratio = ((2 * with_debate - 1) / (2 * naive - 1)) ** 2
@@ -114,6 +113,16 @@ def oversight_outlook(config: RunConfig, label_hours: Quantity | None) -> Oversi
         sources=tuple(sources),
         notes=tuple(_notes(stated.kind, beyond, facts.most_elo_gap)),
     )
+
+
+@lru_cache(maxsize=64)  # a study asks for the same ones in every trial
+def _believed(kind: str, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draws of a game's slope and favour, and of how far off a gap beyond the published is, in sds."""
+    facts, rng = oversight_facts(), np.random.default_rng([seed, 26])
+    middle, log_sd = facts.slope
+    slope = middle * np.exp(log_sd * spread_normal(_DRAWS, rng))
+    favour = favour_of(_around(facts.success(kind), facts.logit_sd, rng), facts.most_elo_gap, slope)
+    return slope, favour, rng.standard_normal(_DRAWS)
 
 
 def _around(chance: float, logit_sd: float, rng: np.random.Generator) -> np.ndarray:

@@ -10,6 +10,7 @@ from ....core.reading.config_messages import Origins
 from ....core.units import shown
 from ...cluster.layout_choice import missing
 from ...config.run_config import RunConfig
+from ...forecast.after_pretraining import check_laws
 from ...predictor.domains import known_domains
 from ...predictor.predictor import Predictor
 from ..space.dimensions import MixDimension
@@ -158,9 +159,8 @@ class GoalReader:
             raise ConfigError(
                 f"{where}: {name} needs hardware.count, which the run doesn't state; expected it in the run"
             )
-        section = STAGE_MEASURES[name].section if name in STAGE_MEASURES else ""
-        if section and getattr(self.run, section) is None and not self.space.supplies(section):
-            raise ConfigError(f"{where}: {name} needs {section}, which the run doesn't state; expected it in the run")
+        if name in STAGE_MEASURES:
+            self._check_stage(name, where)
         if measure.domain is None and name == "epochs" and not self._stocked():
             raise ConfigError(f"{where}: epochs needs data.unique_tokens, which the run doesn't state")
         if name.startswith("epochs.") and measure.domain not in self._stocked():
@@ -169,6 +169,13 @@ class GoalReader:
                 f"{where}: {name} needs the unique_tokens of {shown(measure.domain)}; those of {known} are stated"
             )
         return measure
+
+    def _check_stage(self, name: str, where: str) -> None:
+        """Refuse a measure of a stage that the run doesn't state, or whose law can't be read."""
+        section = STAGE_MEASURES[name].section
+        if section and getattr(self.run, section) is None and not self.space.supplies(section):
+            raise ConfigError(f"{where}: {name} needs {section}, which the run doesn't state; expected it in the run")
+        check_laws(self.run)
 
     def _check_money(self, name: str, where: str) -> None:
         """Refuse a measure of cost if no price, or no amount, is stated."""

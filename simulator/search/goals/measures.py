@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -38,6 +38,7 @@ class PlanOutcome:
     predictor: Predictor
     cluster: ClusterEstimate | None
     serving: ServingConfig
+    _after: dict[str, AfterPretraining | None] = field(default_factory=dict, repr=False, compare=False)
 
     def loss(self, target: str, quantile: float) -> float:
         """A target's loss, nats per token; `loss.average` is the plain mean over domains."""
@@ -45,8 +46,14 @@ class PlanOutcome:
         return _at(self.predictor.mean(parts), quantile)
 
     def after(self, main: str) -> AfterPretraining | None:
-        """The stages after the run; None for a plan without any. `main` is the target of its general loss."""
-        return after_pretraining(self.config, self.predictor, self.losses, main, self.cluster)
+        """The stages after the run; None for a plan without any. `main` is the target of its general loss.
+
+        Raises `InputError` where a stage lies too far beyond what its law rests on.
+        """
+        if main not in self._after:  # several goals and limits may be of the stages
+            found = after_pretraining(self.config, self.predictor, self.losses, main, self.cluster)
+            self._after[main] = found
+        return self._after[main]
 
     def weighted(self, weights: Mapping[str, float], quantile: float) -> float:
         """The weighted mean of several targets' losses, with their errors' correlation kept."""

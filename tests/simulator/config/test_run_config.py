@@ -62,7 +62,7 @@ BAD_OVERRIDES = [
     ("=2T", "expected key=value"),
     ("data..tokens=2T", "expected key=value"),
     ("data.tokns=2T", "did you mean data.tokens?"),
-    ("tokens=2T", "did you mean data.tokens?"),
+    ("tokens=2T", "did you mean data.tokens or continued_pretraining.tokens?"),
     ("zzz=1", "expected one of name, seed, model"),
     ("data.tokens.more=1", "data.tokens has no keys of its own"),
     ("data.tokens=-3", "--set data.tokens=-3: data.tokens: got -3; expected"),

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from foretrain.core.errors import DataWarning, InputError
+from foretrain.core.quantity import LEVELS
 from foretrain.datasets.runs.run_table import RunTable
 from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.fitting import known_columns
-from foretrain.simulator.forecast.forecast import LEVELS, forecast, run_columns
+from foretrain.simulator.forecast.forecast import forecast, run_columns
 from foretrain.simulator.predictor.predictor import Predictor
 from foretrain.simulator.predictor.storage.folder import load, shipped
 

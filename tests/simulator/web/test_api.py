@@ -106,6 +106,9 @@ def test_a_predictor_of_the_operators_is_named_and_tells_no_path(tmp_path):
     assert str(tmp_path) not in json.dumps(found.own())
 
 
+LABELLED = {"method": "ppo", "comparisons": "10k", "law": "/etc/passwd"}
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "words"),
     [
@@ -146,6 +149,13 @@ def test_a_predictor_of_the_operators_is_named_and_tells_no_path(tmp_path):
         ("optimize", {"study": {**STUDY, "run": "run.yaml"}}, 422, ["run", "in place"]),
         ("optimize", {"study": {**STUDY, "run": {**PLAN, "known_runs": "x.csv"}}}, 422, ["study: run: known_runs"]),
         ("optimize", {"study": {**STUDY, "space": {"known_runs": ["x"]}}}, 422, ["study: space: known_runs"]),
+        ("predict", {"plan": {**PLAN, "post_training": LABELLED}}, 422, ["post_training.law", "isn't a file"]),
+        (
+            "predict",
+            {"plan": {**PLAN, "continued_pretraining": {"domain": "law", "tokens": "1B", "law": "/etc/passwd"}}},
+            422,
+            ["continued_pretraining.law", "isn't a file"],
+        ),
         ("optimize", {"study": {**STUDY, "calibration": "x.json"}}, 422, ["calibration"]),
         ("optimize", {"study": {**STUDY, "search": {"storage": "a.journal"}}}, 422, ["search.storage"]),
         ("optimize", {"study": STUDY, "trials": 2001}, 422, ["at most 2000"]),
