@@ -1,10 +1,13 @@
-"""The gold reward: how much more probable a text is under a better model of real dialogues than under the policy.
+"""The gold reward: real words that don't go round in circles, two things of equal weight that a reader would want.
 
-It is log p_better(text) − log p_policy(text) given the first byte, standardised over the policy's samples; the better
-model is an n-gram of eight bytes on all dialogues of the training split, 2.1 million different n-grams. Of all rewards
-this is the one whose optimum, under a KL penalty of one nat per nat, is the better model itself: raising it makes text
-more like real text. What is merely probable, such as a phrase repeated, is so under both and gains little. No reward
-model below reads either model: they see bytes and noisy comparisons alone, and are a hundredth of its size.
+Real words: log p_better(text) − log p_policy(text) given the first byte, how much more probable a text is under a
+better model of real dialogues than under the policy. The better model is an n-gram of eight bytes on the whole training
+split, 2.1 million different n-grams, a hundred times the parameters of a reward model. No circles: how many of the
+text's sequences of `REPEATED` bytes differ. Each is standardised over the policy's samples, and so is their sum.
+
+The second is there because the first alone isn't gold: an n-gram looks eight bytes back, and calls a phrase that is
+written again and again good. Reward models read neither model, and as sums over n-grams they can't count repeats: they
+see bytes and noisy comparisons alone.
 """
 
 from __future__ import annotations
@@ -21,9 +24,11 @@ from foretrain.datasets.ngrams.witten_bell import MAX_ORDER, NGram, fit
 
 from .models import DOMAIN, policy_model
 from .plan import LENGTH, Plan
-from .policy import chunked, scored
+from .policy import chunked, samples, scored
 
-__all__ = ["Better", "Gold", "documents", "real_windows"]
+__all__ = ["Better", "Gold", "different", "documents", "real_windows"]
+
+REPEATED = 4
 
 
 class Better:
@@ -54,36 +59,59 @@ def real_windows(count: int, seed: int = 0) -> np.ndarray:
     return text[starts[:, None] + np.arange(LENGTH + 1)]
 
 
+def different(rows: np.ndarray) -> np.ndarray:
+    """How many different sequences of `REPEATED` bytes follow the first byte of samples, (N, T) uint8 → (N,).
+
+    >>> int(different(np.frombuffer(b" abababab", np.uint8)[None])[0])
+    2
+    """
+    windows = np.lib.stride_tricks.sliding_window_view(rows[:, 1:].astype(np.int64), REPEATED, axis=1)
+    keys = np.sort(windows @ 256 ** np.arange(REPEATED), axis=1)
+    return 1 + (keys[:, 1:] != keys[:, :-1]).sum(1)
+
+
 @dataclass(frozen=True)
 class Gold:
-    """`mean_nats` and `sd_nats` of the log ratio over the labelled samples: what standardises it."""
+    """`means` and `deviations` over the labelled samples of both parts, nats and counts; `total_deviation` that of
+    the sum of both, standardised."""
 
     plan: Plan
     better: Better
-    mean_nats: float
-    sd_nats: float
+    means: np.ndarray
+    deviations: np.ndarray
+    total_deviation: float
 
     @classmethod
     def measured(cls, plan: Plan) -> Gold:
-        """Measure both on the labelled samples."""
+        """Measure all on the labelled samples."""
         better = Better()
-        ratios = _ratios(plan, better, "labelled")
-        return cls(plan, better, float(ratios.mean()), float(ratios.std()))
+        parts = _parts(plan, better, "labelled")
+        means, deviations = parts.mean(1), parts.std(1)
+        total = ((parts - means[:, None]) / deviations[:, None]).sum(0)
+        return cls(plan, better, means, deviations, float(total.std()))
+
+    def parts(self, rows: np.ndarray, policy_nats: np.ndarray) -> np.ndarray:
+        """Both parts for samples, (N, T), in sd: (2, N); `policy_nats`: log probabilities under the policy."""
+        return self._standardised(np.stack([self.better.nats(rows) - policy_nats, different(rows)]))
 
     def of(self, rows: np.ndarray, policy_nats: np.ndarray) -> np.ndarray:
-        """The reward of samples, (N, T), in sd over the policy's samples; `policy_nats`: their log probabilities."""
-        return (self.better.nats(rows) - policy_nats - self.mean_nats) / self.sd_nats
+        """The reward of samples, (N, T), in sd over the policy's samples: (N,)."""
+        return self.parts(rows, policy_nats).sum(0) / self.total_deviation
 
     def of_part(self, part: str) -> np.ndarray:
         """The reward of every sample of a part, (N,), in sd."""
-        return (_ratios(self.plan, self.better, part) - self.mean_nats) / self.sd_nats
+        return self._standardised(_parts(self.plan, self.better, part)).sum(0) / self.total_deviation
+
+    def _standardised(self, parts: np.ndarray) -> np.ndarray:
+        return (parts - self.means[:, None]) / self.deviations[:, None]
 
 
-def _ratios(plan: Plan, better: Better, part: str) -> np.ndarray:
-    """log p_better − log p_policy of every sample of a part, nats, (N,)."""
+def _parts(plan: Plan, better: Better, part: str) -> np.ndarray:
+    """log p_better − log p_policy in nats and how many sequences differ, of every sample of a part, (2, N)."""
 
     def by_policy() -> Callable[[np.ndarray], np.ndarray]:
         model = policy_model(plan)
         return lambda rows: scored(model, rows)
 
-    return chunked(plan, part, "better", lambda: better.nats) - chunked(plan, part, "policy", by_policy)
+    ratios = chunked(plan, part, "better", lambda: better.nats) - chunked(plan, part, "policy", by_policy)
+    return np.stack([ratios, different(samples(plan, part))])

@@ -98,9 +98,7 @@ def _held_out(rows: pd.DataFrame, most_n: int) -> None:
 
 def _reinforce(rows: pd.DataFrame) -> None:
     print("\nREINFORCE; means over seeds: the end of training, and the highest gold on the way")
-    print(
-        f"{'comparisons':>12s} {'penalty':>8s} {'KL, nats':>9s} {'learned':>8s} {'gold':>7s} {'highest gold':>13s} {'at':>7s}"
-    )
+    print(" comparisons  penalty  KL, nats  learned    gold  highest gold      at")
     for (comparisons, penalty), its in rows.groupby(["comparisons", "kl_penalty"]):
         by_step = its.groupby("step")[["kl_nats", "proxy", "gold"]].mean()
         end, peak = by_step.iloc[-1], by_step.loc[by_step["gold"].idxmax()]
