@@ -24,10 +24,10 @@ from .policy import Prompts, log_probabilities, scored
 __all__ = ["BATCH", "WINDOW", "Measured", "Task", "optimised"]
 
 BATCH = 128
-WINDOW = 6
+WINDOW = 4
 """Steps whose samples are one row of the table."""
 
-LEARNING_RATE = 5e-4
+LEARNING_RATE = 1e-3
 CLIP_NORM = 1.0
 
 

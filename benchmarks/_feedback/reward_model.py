@@ -12,7 +12,9 @@ Sources: Bradley and Terry 1952, Biometrika 39; agreement of labellers of 73 to 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from scipy import optimize, sparse, special
@@ -90,6 +92,20 @@ class RewardModel:
     def raw(self, bins: np.ndarray) -> np.ndarray:
         """Rewards of samples from the bins of their n-grams: (N, n-grams) → (N,), on no particular scale."""
         return self.weights[bins].sum(1)
+
+    def save(self, path: Path) -> None:
+        """Write it whole."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(f".{os.getpid()}.npz")
+        np.savez(unfinished, weights=self.weights, facts=np.array([self.ridge, self.held_out_accuracy]))
+        unfinished.replace(path)
+
+    @classmethod
+    def read(cls, features: Features, path: Path) -> RewardModel:
+        """Read what `save` wrote."""
+        with np.load(path) as found:
+            ridge, accuracy = found["facts"].tolist()
+            return cls(features, found["weights"], ridge, accuracy)
 
 
 def fit(features: Features, bins: np.ndarray, pairs: Comparisons) -> RewardModel:

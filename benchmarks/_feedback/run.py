@@ -63,12 +63,9 @@ class _Stopwatch:
 
 @dataclass
 class _World:
-    """Samples and gold rewards of a plan, and the reward models learned from them, each once."""
+    """Samples and gold rewards of a plan, and the reward models learned from them, each read or made once."""
 
     plan: Plan
-
-    def __post_init__(self) -> None:
-        self.models: dict[tuple[Features, int, int], RewardModel] = {}
 
     @cached_property
     def gold(self) -> Gold:
@@ -91,14 +88,14 @@ class _World:
         return label_temperature(self.labelled)
 
     def model(self, features: Features, comparisons: int, seed: int, bins: np.ndarray | None = None) -> RewardModel:
-        """The reward model of so many comparisons; `bins` are those of the labelled samples, where they are at hand."""
-        key = features, comparisons, seed
-        if key not in self.models:
+        """The reward model of so many comparisons, kept on disk; `bins`: those of the labelled samples, if at hand."""
+        path = self.plan.folder / "reward" / f"{features.params}-{comparisons}-{seed}.npz"
+        if not path.is_file():
             pairs = Comparisons.drawn(self.labelled, comparisons, self.temperature, seed)
             if bins is None:
                 bins = features.bins(samples(self.plan, "labelled"))
-            self.models[key] = fit(features, bins, pairs)
-        return self.models[key]
+            fit(features, bins, pairs).save(path)
+        return RewardModel.read(features, path)
 
     def facts(self) -> dict[str, float]:
         """What the report says of policy, gold reward and labels."""
