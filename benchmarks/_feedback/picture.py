@@ -72,21 +72,21 @@ def _series(method: str, rows: pd.DataFrame) -> dict[str, list[dict[str, float]]
 def _panels(panels: list[tuple[str, dict[str, Any]]], width: int) -> Spec:
     columns = min(_ACROSS, len(panels))
     panel = (width - 46) / columns - 26
-    drawn = [_panel(title, series, panel, number % columns == 0) for number, (title, series) in enumerate(panels)]
+    drawn = [_panel(title, series, panel) for title, series in panels]
     rows: list[dict[str, Any]] = [
         {"hconcat": drawn[start : start + columns], "spacing": 20} for start in range(0, len(drawn), columns)
     ]
     return {"vconcat": rows, "spacing": 22}
 
 
-def _panel(title: str, series: Mapping[str, Any], width: float, first: bool) -> dict[str, Any]:
+def _panel(title: str, series: Mapping[str, Any], width: float) -> dict[str, Any]:
     """A panel of its own axes: REINFORCE goes much further than best of n."""
     dots, law = series["dots"], series["law"]
     values = [value for dot in dots for value in (dot["gold"], dot["proxy"])]
     up = Scale.around([0.0, *values], 0.04, log=False)
     across = Scale.around([0.0, *(dot["distance"] for dot in dots)], 0.03, log=False)
     x = field("distance", **across.options("√KL, √nats", most=5))
-    y = up.options("", grid=True, most=5) | {"title": "reward, sd" if first else None}
+    y = up.options("", grid=True, most=5) | {"title": None}
     return {
         "width": width,
         "height": _PANEL_PX,

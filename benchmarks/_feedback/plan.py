@@ -55,7 +55,7 @@ FULL = Plan(
     reinforce_comparisons=(3_000, 30_000),
     kl_penalties=(0.02, 0.1, 0.5),
     reinforce_seeds=2,
-    steps=40,
+    steps=30,
 )
 QUICK = Plan(
     folder=WORK / "feedback-quick",

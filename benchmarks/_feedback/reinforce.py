@@ -24,7 +24,7 @@ from .policy import Prompts, log_probabilities, scored
 __all__ = ["BATCH", "WINDOW", "Measured", "Task", "optimised"]
 
 BATCH = 128
-WINDOW = 4
+WINDOW = 3
 """Steps whose samples are one row of the table."""
 
 LEARNING_RATE = 1e-3

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import product
@@ -25,6 +24,7 @@ from .table import BEST_OF_N, REINFORCE, write
 __all__ = ["main"]
 
 _ROWS = 8_192  # of samples scored at once
+_REAL = 2_048  # windows of real text
 
 
 def main(plan: Plan) -> None:
@@ -38,7 +38,7 @@ def main(plan: Plan) -> None:
     world = _World(plan)
     facts = world.facts()
     spent("scoring")
-    rows = list(_best_of_n(world))
+    rows = _best_of_n(world)
     write(plan.table, rows)
     spent("reward models and best of n")
     rows += _reinforce(world)
@@ -99,7 +99,7 @@ class _World:
 
     def facts(self) -> dict[str, float]:
         """What the report says of policy, gold reward and labels."""
-        real = real_windows(_ROWS)
+        real = real_windows(_REAL)
         by_policy = scored(policy_model(self.plan), real)
         return {
             "policy, nats per byte of real windows": -by_policy.mean() / LENGTH,
@@ -123,34 +123,41 @@ def _rewards(model: RewardModel, rows: np.ndarray) -> np.ndarray:
     return np.concatenate([model.raw(model.features.bins(rows[start : start + _ROWS])) for start in parts])
 
 
-def _best_of_n(world: _World) -> Iterator[dict[str, Any]]:
-    plan = world.plan
-    pool, labelled = samples(plan, "pool"), samples(plan, "labelled")
+def _best_of_n(world: _World) -> list[dict[str, Any]]:
+    """Best of n with every reward model; what was judged before is read back."""
+    found: list[dict[str, Any]] = []
     for features in KINDS:
-        bins, of_pool = features.bins(labelled), features.bins(pool)
-        for seed, comparisons in product(range(plan.seeds), plan.comparisons):
-            model = world.model(features, comparisons, seed, bins)
-            raw = np.concatenate([model.raw(of_pool[at : at + _ROWS]) for at in range(0, len(of_pool), _ROWS)])
-            proxy = (raw - raw.mean()) / raw.std()
-            print(
-                f"{features.params:6d} parameters, {comparisons:6d} comparisons, seed {seed}: λ {model.ridge:g}, "
-                f"foretells {model.held_out_accuracy:.1%} of held-out labels, correlates "
-                f"{np.corrcoef(proxy, world.pool)[0, 1]:.3f} with gold",
-                flush=True,
-            )
-            gold, errors, rewards = by_blocks(proxy, world.pool, plan.ns)
-            for n, value, error, reward in zip(plan.ns, gold, errors, rewards, strict=True):
-                yield {
-                    "method": BEST_OF_N,
-                    "comparisons": comparisons,
-                    "reward_params": features.params,
-                    "seed": seed,
-                    "n": n,
-                    "kl_nats": kl_nats(n),
-                    "gold": value,
-                    "gold_se": error,
-                    "proxy": reward,
-                }
+        bins: dict[str, np.ndarray] = {}
+        for seed, comparisons in product(range(world.plan.seeds), world.plan.comparisons):
+            path = world.plan.folder / "best_of_n" / f"{features.params}-{comparisons}-{seed}.json"
+            if not path.is_file():
+                bins = bins or {part: features.bins(samples(world.plan, part)) for part in ("labelled", "pool")}
+                model = world.model(features, comparisons, seed, bins["labelled"])
+                path.parent.mkdir(exist_ok=True)
+                write_json(path, _judged(world, model, bins["pool"]))
+            judged = json.loads(path.read_text(encoding="utf-8"))
+            print(f"{features.params:6d} parameters, {comparisons:6d} comparisons, seed {seed}: {judged['model']}")
+            shared = {"comparisons": comparisons, "reward_params": features.params, "seed": seed}
+            found += [{"method": BEST_OF_N, **shared, **row} for row in judged["rows"]]
+    return found
+
+
+def _judged(world: _World, model: RewardModel, bins: np.ndarray) -> dict[str, Any]:
+    """What a reward model is like, and best of n with it; `bins` are those of the pool."""
+    raw = np.concatenate([model.raw(bins[at : at + _ROWS]) for at in range(0, len(bins), _ROWS)])
+    proxy = (raw - raw.mean()) / raw.std()
+    agreed = np.mean((proxy[1:] > proxy[:-1]) == (world.pool[1:] > world.pool[:-1]))
+    about = (
+        f"λ {model.ridge:g}, foretells {model.held_out_accuracy:.1%} of held-out labels, tells the better of two "
+        f"samples in {agreed:.1%}, correlates {np.corrcoef(proxy, world.pool)[0, 1]:.3f} with gold"
+    )
+    ns = world.plan.ns
+    columns = zip(ns, *by_blocks(proxy, world.pool, ns), strict=True)
+    rows = [
+        {"n": n, "kl_nats": kl_nats(n), "gold": gold, "gold_se": error, "proxy": reward}
+        for n, gold, error, reward in columns
+    ]
+    return {"model": about, "rows": rows}
 
 
 def _reinforce(world: _World) -> list[dict[str, Any]]:
