@@ -16,7 +16,7 @@ from scipy import stats
 
 from .table import BEST_OF_N
 
-__all__ = ["Held", "Law", "averaged", "fitted", "half_width", "held_out", "law_gold"]
+__all__ = ["Held", "Law", "averaged", "fitted", "half_width", "held_out", "law_gold", "misfit"]
 
 LEVEL = 0.9
 
@@ -59,15 +59,24 @@ def law_gold(method: str, kl_nats: np.ndarray) -> np.ndarray:
     return np.stack([distance, -distance * np.log(np.maximum(distance, 1e-12))], axis=1)
 
 
-def fitted(rows: pd.DataFrame) -> Law:
-    """Fit the rows of one method and one reward model, each seed alone: its points share samples and weights."""
-    (method,) = set(rows["method"])
+def fitted(rows: pd.DataFrame, form: str | None = None) -> Law:
+    """Fit the rows of one method and one reward model, each seed alone: its points share samples and weights.
+
+    `form` is the method whose law is fitted, by default that of the rows.
+    """
+    (own,) = set(rows["method"])
+    method = form or own
     rows = rows[rows["kl_nats"] > 0]
     found = []
     for _, its in rows.groupby("seed"):
         parts = law_gold(method, its["kl_nats"].to_numpy())
         found.append(np.linalg.lstsq(parts, its["gold"].to_numpy(), rcond=None)[0])
     return Law(method, np.array(found))
+
+
+def misfit(rows: pd.DataFrame, law: Law) -> float:
+    """How far a law is from the rows of a method and reward model, root mean square, sd."""
+    return float(np.sqrt(np.mean((law.gold(rows["kl_nats"].to_numpy()) - rows["gold"]) ** 2)))
 
 
 @dataclass(frozen=True)
@@ -95,12 +104,11 @@ def held_out(rows: pd.DataFrame, most_n: int) -> list[Held]:
     law = fitted(rows[rows["n"] <= most_n])
     mean = averaged(rows)
     near = mean[(mean["n"] <= most_n) & (mean["n"] > 1)]
-    misfit = float(np.sqrt(np.mean((law.gold(near["kl_nats"].to_numpy()) - near["gold"]) ** 2)))
     found = []
     for row in mean[mean["n"] > most_n].itertuples():
         parts = law_gold(law.method, np.array([row.kl_nats]))[0]
         seeds = half_width(law.by_seed @ parts)
-        wider = stats.norm.ppf((1 + LEVEL) / 2) * np.hypot(misfit, row.gold_se)
+        wider = stats.norm.ppf((1 + LEVEL) / 2) * np.hypot(misfit(near, law), row.gold_se)
         found.append(Held(int(row.n), float(parts @ law.alpha_beta), float(row.gold), float(np.hypot(seeds, wider))))
     return found
 

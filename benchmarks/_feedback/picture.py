@@ -14,12 +14,15 @@ from foretrain.simulator.report.charts.placing import Scale
 from foretrain.simulator.report.charts.writing import save_pictures
 from foretrain.simulator.report.theme import colour
 
+from .best_of_n import kl_nats
 from .law import averaged, fitted
 from .table import BEST_OF_N
 
-__all__ = ["draw"]
+__all__ = ["REACH_NATS", "draw"]
 
 _ACROSS = 3
+REACH_NATS = kl_nats(2_048)
+"""How far both methods are drawn and REINFORCE is fitted: beyond it, that writes one phrase again and again."""
 _PANEL_PX = 165
 _PLACES = 60
 
@@ -58,13 +61,13 @@ def _picture(table: pd.DataFrame) -> Picture:
 
 def _series(method: str, rows: pd.DataFrame) -> dict[str, list[dict[str, float]]]:
     """Dots of gold and learned reward, and the law's line as far as they go."""
-    found = averaged(rows) if method == BEST_OF_N else rows
+    found = averaged(rows) if method == BEST_OF_N else rows[rows["kl_nats"] <= REACH_NATS]
     dots = [
         {"distance": float(np.sqrt(row.kl_nats)), "gold": float(row.gold), "proxy": float(row.proxy)}
         for row in found.sort_values("kl_nats").itertuples()
     ]
     along = np.linspace(1e-3, max(dot["distance"] for dot in dots), _PLACES)
-    law = fitted(rows).gold(along**2)
+    law = fitted(rows[rows["kl_nats"] <= REACH_NATS]).gold(along**2)
     fit = [{"distance": float(at), "law": float(value)} for at, value in zip(along, law, strict=True)]
     return {"dots": dots, "law": fit}
 
@@ -80,7 +83,7 @@ def _panels(panels: list[tuple[str, dict[str, Any]]], width: int) -> Spec:
 
 
 def _panel(title: str, series: Mapping[str, Any], width: float) -> dict[str, Any]:
-    """A panel of its own axes: REINFORCE goes much further than best of n."""
+    """A panel of its own axes: learned rewards differ in reach."""
     dots, law = series["dots"], series["law"]
     values = [value for dot in dots for value in (dot["gold"], dot["proxy"])]
     up = Scale.around([0.0, *values], 0.04, log=False)

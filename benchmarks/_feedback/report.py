@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from _proxies import WORK
 
-from .law import Law, averaged, fitted, half_width, held_out
-from .picture import draw
+from .law import Law, averaged, fitted, half_width, held_out, misfit
+from .picture import REACH_NATS, draw
 from .plan import Plan
 from .table import BEST_OF_N, REINFORCE, read
 
@@ -106,9 +106,14 @@ def _reinforce(rows: pd.DataFrame) -> None:
             f"{comparisons:12,d} {penalty:8g} {end['kl_nats']:9.2f} {end['proxy']:+8.2f} {end['gold']:+7.2f} "
             f"{peak['gold']:+13.2f} {peak['kl_nats']:7.2f}"
         )
-    print("gold = d (α − β log d), all penalties together; ± 90 % over seeds")
-    for comparisons, its in _by_comparisons(rows):
+    near = rows[rows["kl_nats"] <= REACH_NATS]
+    print(f"gold = d (α − β log d), all penalties together, up to {REACH_NATS:.1f} nats; ± 90 % over seeds")
+    for comparisons, its in _by_comparisons(near):
         print(f"{comparisons:12,d}  {_of_law(fitted(its))}")
+    print("how far both forms are from what was measured, root mean square in sd: d (α − β log d), d (α − β d)")
+    for comparisons, its in _by_comparisons(near):
+        found = (misfit(its, fitted(its, form)) for form in (REINFORCE, BEST_OF_N))
+        print(f"{comparisons:12,d}  {', '.join(f'{value:.2f}' for value in found)}")
     print("gold above that of all penalties at equal KL, where all of them have been, ± standard error over runs")
     for comparisons, its in _by_comparisons(rows):
         each = (f"{penalty:g}: {mean:+.3f} ± {error:.3f}" for penalty, mean, error in _off_frontier(its))
