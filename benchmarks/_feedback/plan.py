@@ -54,7 +54,7 @@ FULL = Plan(
     seeds=5,
     reinforce_comparisons=(3_000, 30_000),
     kl_penalties=(0.02, 0.1, 0.5),
-    reinforce_seeds=2,
+    reinforce_seeds=3,
     steps=30,
 )
 QUICK = Plan(
