@@ -104,7 +104,7 @@ class StrategyDates:
     @classmethod
     def of(cls, config: RunConfig, budgets: Mapping[str, tuple[TokenBudget, ...]]) -> StrategyDates:
         """Compare a plan's budgets by domain, under the keys of `texts`."""
-        planned = next(reversed(budgets.values()))
+        planned = list(budgets.values())[-1]
         domains = tuple(
             _domain(one.public.stock, {key: _named(of, one.name) for key, of in budgets.items()})
             for one in planned
@@ -165,7 +165,7 @@ def is_whole(domains: Sequence[TokenBudget]) -> bool:
 
 
 def shown_domains(domains: Sequence[TokenBudget], dates: StrategyDates) -> list[DomainDates]:
-    """What a reader is shown of the dates of a plan of these domains: the whole, too, unless one domain is all of it."""
+    """What a reader is shown of the dates of a plan of these domains: the whole too, unless it is one domain."""
     return [one for one in dates.domains if one.name != ALL or not is_whole(domains)]
 
 
@@ -235,8 +235,8 @@ def _notes(config: RunConfig, known: list[str]) -> Iterator[str]:
     data, stage = config.data, config.continued_pretraining
     if data.synthetic_share > 0 and is_of_public_text(config):
         yield (
-            "data.synthetic.generator: text of models that was found on the web is of the public stocks, so their dates "
-            "stay"
+            "data.synthetic.generator: text of models that was found on the web is of the public stocks, so their "
+            "dates stay"
         )
     if stage is None:
         return

@@ -23,7 +23,7 @@ from ....data_budget.strategies import (
 from ..cells import add_row, percent, plain_table
 from .years import UNKNOWN, interval, used_up, year_shift
 
-__all__ = ["strategies_blocks", "strategy_in_words"]
+__all__ = ["strategies_blocks"]
 
 _LEVEL = 0.9
 
@@ -57,7 +57,7 @@ def strategies_blocks(plan: PlanStock, dates: StrategyDates) -> list[RenderableT
     return blocks + [Text(f"! {note}", style="yellow") for note in dates.notes]
 
 
-def strategy_in_words(key: str, dates: StrategyDates) -> str:
+def _in_words(key: str, dates: StrategyDates) -> str:
     """A strategy of the plan, in a few words."""
     return {
         AS_IT_IS: "as it is",
@@ -71,9 +71,10 @@ def strategy_in_words(key: str, dates: StrategyDates) -> str:
 def _add_domain(table: Table, domain: DomainDates, dates: StrategyDates, own: bool) -> None:
     repeats = ", repeats counted" if domain.stock.counts_repeats else ""
     blank = [""] * (len(table.columns) - 1)
-    add_row(table, f"{domain.name}: {domain.stock.name}{repeats}", *blank)
+    stock = "as stated" if domain.stock.evidence == "stated" else domain.stock.name
+    add_row(table, f"{domain.name}: {stock}{repeats}", *blank)
     for key, date in domain.texts.items():
-        add_row(table, f"  {strategy_in_words(key, dates)}", *_cells(date), *(_own(date) if own else []))
+        add_row(table, f"  {_in_words(key, dates)}", *_cells(date), *(_own(date) if own else []))
 
 
 def _cells(date: TextDate) -> list[str]:

@@ -44,4 +44,4 @@ def year_shift(years: float) -> str:
         return "to never" if years > 0 else "from never"
     if abs(years) < 0.005:
         return "0"
-    return f"{years:+.1f}" if abs(years) >= 1 else f"{years:+.2f}"
+    return f"{years:+.1f}" if abs(years) >= 0.995 else f"{years:+.2f}"
