@@ -10,11 +10,12 @@ import click
 
 from ...core.errors import ConfigError, UsageError
 from ...core.units import parse_count, shown
-from .._shared import command_again, json_option, log_json_option, progress_bar, show, writable_report
+from .._shared import chart_option, command_again, json_option, log_json_option, progress_bar, show, writable_report
 
 if TYPE_CHECKING:
     from ...datasets.selection.derived.result import Derived
     from ...datasets.watermark.detection import Detector
+    from ...simulator.data_budget.data_budget import PlanStock
 
 
 @click.group()
@@ -133,6 +134,7 @@ def prepare(corpora: str, out: str, as_json: bool) -> None:
 @click.option(
     "--public", multiple=True, metavar="DOMAIN=STOCK", help="Public stock of a domain: one's name, or tokens."
 )
+@chart_option("by domain when public text is used up, under each strategy of the plan")
 @json_option
 def stock(
     config: str | None,
@@ -141,12 +143,15 @@ def stock(
     growth: str | None,
     public: tuple[str, ...],
     max_epochs: float | None,
+    chart: str | None,
     as_json: bool,
     **start: float | None,
 ) -> None:
     """How many distinct tokens a plan has, how often it sees them, and when the public's text is used up.
 
-    A plan with synthetic tokens is shown with and without them, beside a scenario of what models wrote of public text.
+    What the plan states of data.selection, data.synthetic and continued_pretraining is compared with its text as it is:
+    by domain the year in which the stock is used up, each alone and all together, and by how many years later. A plan
+    with synthetic tokens is shown beside a scenario of what models wrote of public text.
 
     Epochs, what repeats are worth and the most tokens that the mix allows need data.unique_tokens or
     data.unique_tokens_by_domain in the plan. Public stocks are published figures; domains find theirs by name.
@@ -160,8 +165,10 @@ def stock(
     from ...simulator.data_budget.synthetic_text import synthetic_outlook
     from ...simulator.predictor.storage.folder import load
 
-    if config is None and (overrides or predictor or public or start["start_year"]):
-        raise UsageError("--set, --predictor, --public and --start-year speak of a plan; expected --config FILE")
+    if config is None and (overrides or predictor or public or chart or start["start_year"]):
+        raise UsageError(
+            "--set, --predictor, --public, --chart and --start-year speak of a plan; expected --config FILE"
+        )
     rate = _growth(growth)
     stocks = _public(public)
     found = None
@@ -174,6 +181,8 @@ def stock(
         plan_facts = found.to_dict()
         seed = found.seed
     outlook, synthetic = public_outlook(max_epochs, rate, seed), synthetic_outlook()
+    if chart is not None and found is not None:
+        _draw_dates(found, chart)
     facts = {"plan": plan_facts, "public": outlook.to_dict(), "synthetic_text": synthetic.to_dict()}
     show(as_json, facts, lambda: _stock_tables().stock_view(found, outlook, synthetic))
 
@@ -229,6 +238,13 @@ def _public(pairs: tuple[str, ...]) -> dict[str, str | float]:
         except ConfigError:
             found[domain] = value
     return found
+
+
+def _draw_dates(found: PlanStock, chart: str) -> None:
+    from ...simulator.report.charts.data.stock_dates import stock_dates_picture
+    from ...simulator.report.charts.writing import save_pictures
+
+    save_pictures([stock_dates_picture(found)], chart)
 
 
 def _stock_tables():

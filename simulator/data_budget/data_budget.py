@@ -14,63 +14,15 @@ from ...datasets.facts.data_stock import PublicStock, find, public_stock, repeat
 from ..config.run_config import RunConfig
 from ..predictor.predictor import Predictor
 from .exhaustion import Demand
-from .public_stocks import PublicUse, most_epochs, public_use
+from .public_stocks import most_epochs, public_use
+from .strategies import ALL, StrategyDates, continued_tokens, is_of_public_text, texts
+from .token_budget import TokenBudget
 
-__all__ = ["PlanStock", "TokenBudget", "plan_stock"]
+__all__ = ["PlanStock", "plan_stock"]
 
 _ALL_TEXT = "effective-text"
 _STARS = ("log_domain_repeat_star", "log_repeat_star")  # of the mixture terms, of the repetition terms
 _MOST_TOKENS = 1e18
-
-
-@dataclass(frozen=True)
-class TokenBudget:
-    """Tokens of one domain of a plan, or of all of it; what isn't known, for want of a stated stock, is None."""
-
-    name: str
-    share: float
-    tokens: float
-    unique_tokens: float | None
-    """Distinct tokens: of a domain those that are kept of its stock, of several stocks together those that are seen."""
-    effective_tokens: float
-    """The equivalent number of fresh tokens: U·(1 + R*·(1 - exp(-R/R*))) for R repeats of U distinct tokens, and all
-    synthetic ones, whatever these are worth beside real text."""
-    tokens_beyond: float
-    """Tokens seen after the most epochs."""
-    max_tokens: float | None
-    """Tokens of the whole plan, at this share, at which this stock has been seen the most epochs."""
-    public: PublicUse | None = None
-    stock_tokens: float | None = None
-    """Distinct tokens of the stock before the plan's selection; None where they aren't stated."""
-    synthetic_tokens: float = 0.0
-    """Of the tokens those that models wrote: distinct ones, which aren't drawn from the stock."""
-
-    @property
-    def real_tokens(self) -> float:
-        """Tokens that are drawn from the stock."""
-        return self.tokens - self.synthetic_tokens
-
-    @property
-    def epochs(self) -> float | None:
-        """Tokens drawn from the stock over its distinct ones: 4 is four times, 0.2 a fifth of the stock."""
-        if self.unique_tokens is None or self.real_tokens == 0.0:
-            return None if self.unique_tokens is None else 0.0
-        return self.real_tokens / self.unique_tokens
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "share": self.share,
-            "tokens": self.tokens,
-            "synthetic_tokens": self.synthetic_tokens,
-            "stock_tokens": self.stock_tokens,
-            "unique_tokens": self.unique_tokens,
-            "epochs": self.epochs,
-            "effective_tokens": self.effective_tokens,
-            "tokens_beyond": self.tokens_beyond,
-            "max_tokens": self.max_tokens,
-            "public": None if self.public is None else self.public.to_dict(),
-        }
 
 
 @dataclass(frozen=True)
@@ -94,8 +46,9 @@ class PlanStock:
     """Share of the stocks that the plan's selection keeps."""
     synthetic_share: float = 0.0
     """Share of the tokens trained on that models wrote."""
-    without_synthetic: PlanStock | None = None
-    """The same plan with real text alone; None where all of it is real."""
+    strategies: StrategyDates | None = None
+    """The years in which public stocks are used up, with and without what the plan states of selection, synthetic text
+    and continued pretraining."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values with stable keys, for JSON."""
@@ -105,7 +58,7 @@ class PlanStock:
             "domains": {domain.name: domain.to_dict() for domain in self.domains},
             "keep": self.keep,
             "synthetic_share": self.synthetic_share,
-            "without_synthetic": None if self.without_synthetic is None else self.without_synthetic.to_dict(),
+            "strategies": None if self.strategies is None else self.strategies.to_dict(),
             "max_epochs": self.max_epochs,
             "bound_by": self.bound_by,
             "repeat_star": self.repeat_star,
@@ -152,30 +105,32 @@ def plan_stock(
     most = most_epochs(max_epochs)
     year, notes = _start(config, start_year)
     star = _repeat_star(config, predictor)
-    found = _budgets(config, most, growth, year, star, public or {}, notes)
+    stocks = _public_stocks(config, public or {}, year)
+    found = {key: _budgets(text, most, growth, year, star, stocks, notes) for key, text in texts(config).items()}
+    plan = list(found.values())[-1]
     if max_epochs is not None:
-        _refuse_too_strict(config, (found.whole, *found.domains), most)
-    if config.data.synthetic_share == 0.0:
-        return found
-    real = config.model_copy(update={"data": config.data.model_copy(update={"synthetic": None})})
-    return replace(found, without_synthetic=_budgets(real, most, growth, year, star, public or {}, notes))
+        _refuse_too_strict(config, (plan.whole, *plan.domains), most)
+    rows = {key: (*one.domains, one.whole) for key, one in found.items()}
+    return replace(plan, strategies=StrategyDates.of(config, rows))
 
 
 def _budgets(
     config: RunConfig, most: float, growth: float | None, year: float, repeat_star: tuple[float, str],
-    public: Mapping[str, str | float], notes: Sequence[str],
+    stocks: Mapping[str, PublicStock], notes: Sequence[str],
 ) -> PlanStock:  # fmt: skip
-    """The budget of a plan, whose start is known and what repeats are worth."""
-    stocks = _public_stocks(config, public, year)
+    """The budget of a plan, whose start and public stocks are known and what repeats are worth."""
     demand = Demand.growing(1.0, year, growth)
     data, (star, star_from) = config.data, repeat_star
-    outlook = _Outlook(demand, most, star, config.seed, data.keep, data.synthetic_share)
-    by_domain = data.unique_tokens_by_domain or {}
+    outlook = _Outlook(
+        demand, most, star, config.seed, data.keep, data.synthetic_share, is_of_public_text(config),
+        continued_tokens(config, stocks),
+    )  # fmt: skip
+    by_domain, mix = data.unique_tokens_by_domain or {}, _mix(config)
     domains = tuple(
         outlook.budget(name, share, share * data.tokens, by_domain.get(name), stocks.get(name))
-        for name, share in (data.mix or {}).items()
+        for name, share in mix.items()
     )
-    whole = outlook.budget("all", 1.0, data.tokens, data.unique_tokens, stocks.get("all"))
+    whole = outlook.budget(ALL, 1.0, data.tokens, data.unique_tokens, stocks.get(ALL))
     if by_domain:
         whole = _summed(whole, domains, (data.distinct_tokens() or 0.0) - whole.synthetic_tokens)
     limits = [one for one in (whole, *domains) if one.max_tokens is not None and one.max_tokens == whole.max_tokens]
@@ -222,6 +177,10 @@ class _Outlook:
     seed: int
     keep: float
     synthetic: float
+    of_public_text: bool
+    """Whether the synthetic text was found in public text."""
+    continued: Mapping[str, float]
+    """Tokens of continued pretraining by domain."""
 
     def budget(
         self, name: str, share: float, tokens: float, stated: float | None, stock: PublicStock | None
@@ -230,15 +189,16 @@ class _Outlook:
         draws on."""
         written = tokens * self.synthetic
         real = tokens - written
-        demand = replace(self.demand, tokens=real)
-        use = None if stock is None else public_use(demand, stock, self.max_epochs, self.seed, name)
+        drawn = (tokens if self.of_public_text else real) + self.continued.get(name, 0.0)
+        demand = replace(self.demand, tokens=drawn)
+        use = None if stock is None else public_use(demand, stock, self.max_epochs, self.seed, name, self.keep)
         if stated is None:
             return TokenBudget(name, share, tokens, None, tokens, 0.0, None, use, synthetic_tokens=written)
         unique = stated * self.keep
         repeats = max(real / unique - 1.0, 0.0)
         worth = min(unique, real) - unique * self.star * math.expm1(-repeats / self.star)
         most = self.max_epochs * unique
-        drawn = share * (1.0 - self.synthetic)
+        real_share = share * (1.0 - self.synthetic)
         return TokenBudget(
             name=name,
             share=share,
@@ -246,7 +206,7 @@ class _Outlook:
             unique_tokens=unique,
             effective_tokens=worth + written,
             tokens_beyond=max(real - most, 0.0),
-            max_tokens=most / drawn if drawn > 0 else None,
+            max_tokens=most / real_share if real_share > 0 else None,
             public=use,
             stock_tokens=stated,
             synthetic_tokens=written,
@@ -267,6 +227,12 @@ def _summed(whole: TokenBudget, domains: tuple[TokenBudget, ...], unique: float 
         public=whole.public,
         synthetic_tokens=whole.synthetic_tokens,
     )
+
+
+def _mix(config: RunConfig) -> dict[str, float]:
+    """Shares by domain; that of continued pretraining is one of them, of no share where the mix hasn't it."""
+    mix, stage = config.data.mix or {}, config.continued_pretraining
+    return mix if stage is None else {**mix, stage.domain: mix.get(stage.domain, 0.0)}
 
 
 def _start(config: RunConfig, start_year: float | None) -> tuple[float, list[str]]:
@@ -299,13 +265,13 @@ def _repeat_star(config: RunConfig, predictor: Predictor | None) -> tuple[float,
 
 def _public_stocks(config: RunConfig, stated: Mapping[str, str | float], year: float) -> dict[str, PublicStock]:
     """The public stock of each domain that has one, and of `all`."""
-    mix = config.data.mix or {}
-    unknown = [name for name in stated if name not in mix and name != "all"]
+    mix = _mix(config)
+    unknown = [name for name in stated if name not in mix and name != ALL]
     if unknown:
-        expected = ", ".join([*mix, "all"])
+        expected = ", ".join([*mix, ALL])
         raise ConfigError(f"public: got {shown(unknown[0])}, which is no domain of the mix; expected one of {expected}")
-    corpus = None if mix or config.data.corpus_text is None else find(config.data.corpus_text)
-    found = {name: find(name) for name in mix} | {"all": corpus or public_stock(_ALL_TEXT)}
+    corpus = None if config.data.mix or config.data.corpus_text is None else find(config.data.corpus_text)
+    found = {name: find(name) for name in mix} | {ALL: corpus or public_stock(_ALL_TEXT)}
     for name, value in stated.items():
         if not isinstance(value, str) and not 0 < value <= _MOST_TOKENS:
             raise ConfigError(f"public: {name}: got {value:g}; expected tokens above 0, at most {_MOST_TOKENS:g}")
@@ -327,7 +293,7 @@ def _warnings(config: RunConfig, domains: tuple[TokenBudget, ...], stocks: Mappi
             f"{one.name}: the plan states {format_count(one.stock_tokens)} distinct tokens; "
             f"published for {public.stock.name} are {low} to {high}"
         )
-    without = [one.name for one in domains if one.name not in stocks]
+    without = [one.name for one in domains if one.name not in stocks and one.name in (config.data.mix or {})]
     if without:
         notes.append(f"no public figure is known for {', '.join(without)}")
     return notes

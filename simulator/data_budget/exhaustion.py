@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -18,7 +18,7 @@ from ...core.errors import ConfigError
 from ...core.quantity import LEVELS
 from ...datasets.facts.data_stock import PublicStock, largest_runs
 
-__all__ = ["DRAWS", "Demand", "UsedUp", "crossing_years", "stock_at", "used_up"]
+__all__ = ["DRAWS", "Demand", "UsedUp", "YearsLater", "crossing_years", "stock_at", "used_up"]
 
 DRAWS = 20_000
 """Draws of an interval: its ends are then good to a few hundredths of a year."""
@@ -67,6 +67,15 @@ class UsedUp:
     intervals: Mapping[float, tuple[float, float]]
     p_already: float
     """Chance that it is used up from the start."""
+    years: np.ndarray = field(repr=False, compare=False, default_factory=lambda: np.empty(0))
+    """Its draws, years from the start, `(draws,)`; those of one seed belong together, draw by draw."""
+
+    @classmethod
+    def of_draws(cls, start: float, years: np.ndarray) -> Self:
+        """Of draws of the years from a start on, `(draws,)`: 0 for already, infinite for never."""
+        median, intervals = _central(years)
+        ends = {level: (start + low, start + high) for level, (low, high) in intervals.items()}
+        return cls(start + median, ends, float((years == 0).mean()), years)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; None for never."""
@@ -74,6 +83,45 @@ class UsedUp:
             "median_year": _known(self.median_year),
             "intervals": {f"{level:g}": [_known(low), _known(high)] for level, (low, high) in self.intervals.items()},
             "p_already": self.p_already,
+        }
+
+
+@dataclass(frozen=True)
+class YearsLater:
+    """By how many years a stock is used up later, below 0 sooner: median and central intervals of paired draws.
+
+    Years are counted from the start, before which nothing is used up; infinite where it is never used up on one side.
+    """
+
+    median: float
+    intervals: Mapping[float, tuple[float, float]]
+
+    @classmethod
+    def between(cls, before: UsedUp, after: UsedUp) -> Self:
+        """From `before` to `after`, whose draws are of one seed.
+
+        >>> before, after = (UsedUp.of_draws(2026.0, np.array(years)) for years in ([1.0, np.inf], [1.5, np.inf]))
+        >>> YearsLater.between(before, after).intervals[0.9]
+        (0.0, 0.5)
+        """
+        never = np.isinf(before.years) & np.isinf(after.years)
+        with np.errstate(invalid="ignore"):
+            return cls(*_central(np.where(never, 0.0, after.years - before.years)))
+
+    @property
+    def verdict(self) -> str:
+        """`sooner` or `later` where the 90 % interval says so, `undecided` where it holds 0, else `no change`."""
+        low, high = self.intervals[0.9]
+        if low == high == 0.0:
+            return "no change"
+        return "sooner" if high < 0 else "later" if low > 0 else "undecided"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, years; None where it is never used up on one side."""
+        return {
+            "median": _known(self.median),
+            "intervals": {f"{level:g}": [_known(low), _known(high)] for level, (low, high) in self.intervals.items()},
+            "verdict": self.verdict,
         }
 
 
@@ -92,11 +140,7 @@ def used_up(
     # data sets have grown every year so far; a draw of the published rate below 0 would be six deviations off
     demand_rate = np.maximum(demand.log_rate + demand.log_rate_sd * z[3], 1e-9)
     years = crossing_years(log_demand - log_stock - times, demand_rate, rate, stock.growth.fall)
-    edges = [share for level in LEVELS for share in ((1 - level) / 2, (1 + level) / 2)]
-    # no interpolation: between a year and never there is nothing
-    median, *found = (demand.year + np.quantile(years, [0.5, *edges], method="inverted_cdf")).tolist()
-    intervals = dict(zip(LEVELS, zip(found[::2], found[1::2], strict=True), strict=True))
-    return UsedUp(median, intervals, float((years == 0).mean()))
+    return UsedUp.of_draws(demand.year, years)
 
 
 def stock_at(stock: PublicStock, year: float) -> float:
@@ -146,6 +190,13 @@ def _moved(log_stock: np.ndarray, rate: np.ndarray, stock: PublicStock, year: fl
     in_stock_year = rate * math.exp(-growth.fall * (stock.year - growth.year))
     passed = math.exp(-growth.fall * (year - stock.year))
     return log_stock + in_stock_year / growth.fall * (1.0 - passed), in_stock_year * passed
+
+
+def _central(years: np.ndarray) -> tuple[float, dict[float, tuple[float, float]]]:
+    """The median of draws and their central intervals, without interpolation: between a year and never is nothing."""
+    edges = [share for level in LEVELS for share in ((1 - level) / 2, (1 + level) / 2)]
+    median, *found = np.quantile(years, [0.5, *edges], method="inverted_cdf").tolist()
+    return median, dict(zip(LEVELS, zip(found[::2], found[1::2], strict=True), strict=True))
 
 
 def _known(year: float) -> float | None:

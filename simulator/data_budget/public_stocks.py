@@ -25,17 +25,20 @@ class PublicUse:
 
     stock: PublicStock
     tokens: float
-    """The stock's median in the year from which data sets grow."""
+    """The stock's median in the year from which data sets grow, of which a selection leaves as much."""
     share: float
     """Of the tokens that the stock gives at the most epochs, the part that they see then."""
     used_up: UsedUp | None
     """When they use it up; None where they take nothing from it, or only a part of their data."""
+    drawn_tokens: float = 0.0
+    """What they draw of it in that year, repeats counted."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
             "stock": self.stock.name,
             "tokens": self.tokens,
+            "drawn_tokens": self.drawn_tokens,
             "share": self.share,
             "used_up": None if self.used_up is None else self.used_up.to_dict(),
             "evidence": self.stock.evidence,
@@ -80,14 +83,21 @@ def public_outlook(max_epochs: float | None = None, growth: float | None = None,
     return PublicOutlook(demand, most, found, seed)
 
 
-def public_use(demand: Demand, stock: PublicStock, max_epochs: float, seed: int, name: str) -> PublicUse:
-    """Hold growing data sets against a stock. The interval comes from `seed` and `name`, whatever else is asked."""
-    now = stock_at(stock, demand.year)
+def public_use(
+    demand: Demand, stock: PublicStock, max_epochs: float, seed: int, name: str, keep: float = 1.0
+) -> PublicUse:
+    """Hold growing data sets against a stock, of which a selection leaves the share `keep`.
+
+    The draws come from `seed` and `name`, whatever else is asked, so that two uses of a name differ draw by draw.
+    """
+    now = stock_at(stock, demand.year) * keep
     usable = now * (1.0 if stock.counts_repeats else max_epochs)
     if not demand.tokens > 0:
         return PublicUse(stock, now, 0.0, None)
     rng = np.random.default_rng([seed, zlib.crc32(name.encode("utf-8"))])
-    return PublicUse(stock, now, demand.tokens / usable, used_up(demand, stock, rng, max_epochs))
+    # what is left of a stock is reached when as many times more would have reached all of it
+    end = used_up(replace(demand, tokens=demand.tokens / keep), stock, rng, max_epochs)
+    return PublicUse(stock, now, demand.tokens / usable, end, demand.tokens)
 
 
 def most_epochs(stated: float | None) -> float:

@@ -65,13 +65,9 @@ def test_synthetic_tokens_are_not_drawn_from_the_stocks():
     assert wiki.max_tokens == pytest.approx(2 * 4 * 2e10 / 0.1)
     assert (stock.whole.synthetic_tokens, stock.whole.real_tokens) == (1e12, 1e12)
     assert stock.whole.unique_tokens == pytest.approx(7e11 + 2e11 + 2e10)
-    assert stock.without_synthetic == plain
-    assert plain.without_synthetic is None
     assert stock.whole.effective_tokens > plain.whole.effective_tokens
     alone = plan_stock(config(unique_tokens="1B", synthetic={"share": 1}))
     assert (alone.whole.epochs, alone.whole.max_tokens, alone.bound_by) == (0.0, None, None)
-    limited = plan_stock(config(unique_tokens="500B", synthetic={"share": 0.75}), max_epochs=1)
-    assert limited.without_synthetic.whole.tokens_beyond == pytest.approx(5e11)
 
 
 @pytest.mark.parametrize(
@@ -176,10 +172,10 @@ def test_json_keys_stay():
     budget |= {"public", "synthetic_tokens"}
     assert set(facts) == budget | {
         "name", "domains", "keep", "max_epochs", "bound_by", "repeat_star", "repeat_star_from", "start_year",
-        "growth_per_year", "notes", "seed", "synthetic_share", "without_synthetic",
+        "growth_per_year", "notes", "seed", "synthetic_share", "strategies",
     }  # fmt: skip
     assert set(facts["domains"]["web"]) == budget | {"share"}
-    assert set(facts["public"]) == {"stock", "tokens", "share", "used_up", "evidence", "sources"}
+    assert set(facts["public"]) == {"stock", "tokens", "drawn_tokens", "share", "used_up", "evidence", "sources"}
 
 
 def test_a_domain_of_no_tokens():

@@ -14,7 +14,7 @@ def test_every_stock_is_there_and_only_whole_ones_have_a_date():
     assert facts["growth_per_year"] == pytest.approx(2.4)
     assert set(facts["stocks"]["code"]) == {
         "what", "published_tokens", "published_interval", "level", "year", "counts_repeats", "growth", "growth_year",
-        "stock", "tokens", "share", "used_up", "evidence", "sources",
+        "stock", "tokens", "drawn_tokens", "share", "used_up", "evidence", "sources",
     }  # fmt: skip
 
 

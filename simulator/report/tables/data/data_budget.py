@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
@@ -10,17 +9,19 @@ from rich.table import Table
 from rich.text import Text
 
 from .....core.units import format_count
-from ....data_budget.data_budget import PlanStock, TokenBudget
+from ....data_budget.data_budget import PlanStock
 from ....data_budget.exhaustion import UsedUp
 from ....data_budget.public_stocks import PublicOutlook
+from ....data_budget.strategies import is_whole
 from ....data_budget.synthetic_text import SyntheticOutlook
+from ....data_budget.token_budget import TokenBudget
 from ..cells import add_row, percent, plain_table
+from .strategies import strategies_blocks
+from .years import UNKNOWN, interval, used_up
 
 __all__ = ["stock_view"]
 
 _LEVEL = 0.8  # of the interval of years, the level at which the figures' authors give theirs
-_UNKNOWN = "–"
-_FAR = 2200.0  # a year past which no trend speaks
 _ALL = "all published stocks: simulate data stock"
 
 
@@ -39,7 +40,7 @@ def stock_view(plan: PlanStock | None, outlook: PublicOutlook, synthetic: Synthe
 
 def _rows(plan: PlanStock) -> list[TokenBudget]:
     """The domains and the whole; of a single domain, which is the whole, just that."""
-    return list(plan.domains) if len(plan.domains) == 1 else [*plan.domains, plan.whole]
+    return [*plan.domains] if is_whole(plan.domains) else [*plan.domains, plan.whole]
 
 
 def _plan(plan: PlanStock) -> list[RenderableType]:
@@ -61,44 +62,31 @@ def _plan(plan: PlanStock) -> list[RenderableType]:
     blocks: list[RenderableType] = [Text(title, style="bold"), table]
     if plan.keep < 1.0:
         blocks.append(Text(f"the selection keeps {plan.keep:.1%} of each stock"))
-    if plan.without_synthetic is not None:
-        blocks += _with_and_without(plan, plan.without_synthetic)
     if plan.bound_by is not None and plan.whole.max_tokens is not None:
         allowed = f"{format_count(plan.whole.max_tokens)} tokens at {plan.max_epochs:g} epochs"
         by = f" with this mix; {plan.bound_by} runs out first" if plan.domains else ""
         blocks.append(Text(f"at most {allowed}{by}"))
         worth = f"what repeats are worth: R* = {plan.repeat_star:.3g} by {plan.repeat_star_from}"
         blocks.append(Text(worth, style="dim"))
-    blocks += [Text(""), Text(_growing(plan)), _dates(plan)]
+    blocks += [Text(""), Text(_growing(plan))]
+    dates = plan.strategies
+    blocks += [_dates(plan)] if dates is None or not dates.stated else strategies_blocks(plan, dates)
     return [*blocks, *(Text(f"! {note}", style="yellow") for note in plan.notes)]
 
 
-def _with_and_without(plan: PlanStock, without: PlanStock) -> list[RenderableType]:
-    """What of a plan changes with its synthetic tokens, which aren't drawn from its stocks."""
-    table = plain_table("real text", "epochs", f"beyond {plan.max_epochs:g} epochs", "most tokens of the plan")
-    for said, one in (("with synthetic tokens", plan.whole), ("without", without.whole)):
-        known = one.unique_tokens is not None
-        beyond = format_count(one.tokens_beyond) if known else _UNKNOWN
-        most = "no limit" if one.real_tokens == 0.0 else _UNKNOWN
-        most = most if one.max_tokens is None else format_count(one.max_tokens)
-        epochs = _UNKNOWN if one.epochs is None else f"{one.epochs:.3g}"
-        add_row(table, f"{said}: {format_count(one.real_tokens)} tokens", epochs, beyond, most)
-    return [table]
-
-
 def _budget(one: TokenBudget, plan: PlanStock) -> list[str]:
-    stock = _UNKNOWN if one.stock_tokens is None else format_count(one.stock_tokens)
+    stock = UNKNOWN if one.stock_tokens is None else format_count(one.stock_tokens)
     return [
         one.name,
         f"{one.share:.1%}",
         format_count(one.tokens),
         *([format_count(one.synthetic_tokens)] if plan.synthetic_share > 0 else []),
         *([stock] if plan.keep < 1.0 else []),
-        _UNKNOWN if one.unique_tokens is None else format_count(one.unique_tokens),
-        _UNKNOWN if one.epochs is None else f"{one.epochs:.3g}",
-        _UNKNOWN if one.unique_tokens is None else format_count(one.tokens_beyond),
+        UNKNOWN if one.unique_tokens is None else format_count(one.unique_tokens),
+        UNKNOWN if one.epochs is None else f"{one.epochs:.3g}",
+        UNKNOWN if one.unique_tokens is None else format_count(one.tokens_beyond),
         format_count(one.effective_tokens),
-        _UNKNOWN if one.max_tokens is None else format_count(one.max_tokens),
+        UNKNOWN if one.max_tokens is None else format_count(one.max_tokens),
     ]
 
 
@@ -175,14 +163,4 @@ def _ends(ends: Sequence[float], decimals: int = 0) -> str:
 
 def _years(end: UsedUp | None) -> tuple[str, str]:
     """The median year and the interval, in words."""
-    if end is None:
-        return _UNKNOWN, _UNKNOWN
-    low, high = (_year(year) for year in end.intervals[_LEVEL])
-    used = "already" if end.p_already > 0.5 else _year(end.median_year)
-    return used, low if low == high else f"{low} to {high}"
-
-
-def _year(year: float) -> str:
-    if math.isinf(year):
-        return "never"
-    return f"{year:.1f}" if year < _FAR else f"after {_FAR:.0f}"
+    return (UNKNOWN, UNKNOWN) if end is None else (used_up(end), interval(end, _LEVEL))
