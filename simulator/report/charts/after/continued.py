@@ -112,27 +112,28 @@ def _panel(
     law = laws.domain if of == "domain" else laws.general
     near = min(summary.before, key=lambda one: abs(np.log(one / size)))
     own = runs.where(np.isclose(runs.params, size, rtol=_SAME_SIZE))
+    before = summary.before[near][0 if of == "domain" else 1]
     budgets = [float(tokens) for tokens in np.unique(own.tokens) if tokens < summary.tokens * (1 - _SAME_SIZE)]
     kept = [budgets[place] for place in thinned(len(budgets), 2)] if len(budgets) > 1 else budgets
     fewer = []
     for tokens in kept:
-        middle = np.median(law.loss(size, tokens, _GRID), axis=1)
+        middle = before * np.median(law.ratio(size, tokens, _GRID), axis=1)
         fewer.append([{"share": float(s), "median": float(m)} for s, m in zip(_GRID, middle, strict=True)])
     return _Panel(
         name=f"{words.count(size)} parameters",
         of=of,
         runs=own,
-        before=summary.before[near][0 if of == "domain" else 1],
-        curve=_curve(law, size, summary.tokens, seed),
+        before=before,
+        curve=_curve(law, size, summary.tokens, before, seed),
         fewer=fewer,
         largest=summary.largest[near][RISE],
     )
 
 
-def _curve(law: ContinuedLaw, size: float, tokens: float, seed: int) -> list[dict[str, float]]:
+def _curve(law: ContinuedLaw, size: float, tokens: float, before: float, seed: int) -> list[dict[str, float]]:
     rng = np.random.default_rng(seed)
     luck = np.exp(law.noise * rng.standard_normal(len(law.noise)))
-    edges = np.quantile(law.loss(size, tokens, _GRID) * luck, [0.5, 0.25, 0.75, 0.05, 0.95], axis=1)
+    edges = np.quantile(before * law.ratio(size, tokens, _GRID) * luck, [0.5, 0.25, 0.75, 0.05, 0.95], axis=1)
     keys = ("share", "median", "low50", "high50", "low90", "high90")
     return [dict(zip(keys, map(float, row), strict=True)) for row in np.column_stack([_GRID, *edges])]
 
