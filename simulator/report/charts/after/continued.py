@@ -314,7 +314,7 @@ def _outlook_numbers(found: ContinuedOutlook, rows: Sequence[Mapping[str, float]
 
 
 def _outlook(found: ContinuedOutlook, rows: Sequence[Mapping[str, float]], width: int) -> Spec:
-    height = 150 if width < NARROW else 170
+    height = 170 if width < NARROW else 190
     plot = panel_px(1, width)
     both = [
         _change(found, rows, of, found.domain_ratio if of == "domain" else found.general_ratio, (plot, height))
@@ -349,6 +349,7 @@ def _change(
     avoid += [px(found.share, low + (high - low) * place / 12) for place in range(13)]
     spots = [Spot(*px(found.share, plan["y"]), [text + _MARGIN], below=of == "domain")]
     if limits:
+        avoid += [px(place / 40, limit) for place in range(41)]
         spots.append(Spot(*px(0.0, limit), [_limit_text(found)]))
     near, *other = sides(spots, *size, avoid)
     layers = [

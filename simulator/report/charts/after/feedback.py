@@ -29,6 +29,7 @@ _MOST_ROWS = 24  # of the table behind the picture
 _TICKS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 2e3, 5e3, 1e4)
 _LEAST_APART = 0.11  # of the axis, that ticks lie from each other
 _NAMES = {"best_of_n": "Best of n", "ppo": "PPO", "dpo": "DPO"}
+_THAN_START = {"better": "better than the start", "worse": "worse than the start"}
 _GAIN = words.Unit()
 _MARGIN = "  "  # a label is bold, and so wider than one is measured
 _TITLE_X = "KL from the start, nats, square-root scale"
@@ -303,7 +304,7 @@ def gain_picture(found: FeedbackOutlook) -> Picture:
     return Picture(
         name="feedback-gain",
         title=title,
-        subtitle=f"Gain in {found.unit} against KL, median and 90 %; the plan is {found.verdict}",
+        subtitle=f"Gain in {found.unit} against KL, median and 90 %; {_THAN_START.get(found.verdict, found.verdict)}",
         caption=words.sentence(f"law: {found.source}"),
         numbers=numbers,
         draw=lambda width: _outlook(found, rows, width),

@@ -50,7 +50,12 @@ def _tables(name: str, one: Forecast) -> list[tuple[str, Numbers]]:
     found = [(f"What the stages give and cost{of}", Numbers(_HEADINGS, rows))]
     sums = sum_rows(one.after) if one.after is not None else []
     if sums:
-        found.append((f"From pretraining to the end{of}: money and wall clock", Numbers(SUM_HEADINGS, tuple(sums))))
+        found.append(
+            (
+                f"From pretraining to the end{of} (a dash: nothing known, or no doubt counted)",
+                Numbers(SUM_HEADINGS, tuple(sums)),
+            )
+        )
     return found
 
 
