@@ -59,7 +59,7 @@ def fit(
         from ...simulator.report.charts.after.continued import continued_pictures
         from ...simulator.report.charts.writing import save_pictures
 
-        save_pictures(continued_pictures(found, laws), chart)
+        save_pictures(continued_pictures(found, laws, seed), chart)
     summary = ContinuedSummary.of(laws, seed)
 
     def view():

@@ -2,25 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ...core.quantity import Quantity
+from ...core.quantity import LEVELS, Quantity
 from ..cluster.cluster_estimate import ClusterEstimate
 from ..config.run_config import RunConfig
 from ..post_training.continued.outlook import ContinuedOutlook, continued_laws, continued_outlook
 from ..post_training.feedback.outlook import FeedbackOutlook, feedback_law, feedback_outlook
+from ..post_training.machine_time import MachineTime
 from ..post_training.oversight.outlook import OversightOutlook, oversight_outlook
 from ..predictor.prediction import LossPrediction
 from ..predictor.predictor import Predictor
 from .law_inputs import planned, run_columns
 
-__all__ = ["AfterPretraining", "after_pretraining", "check_laws", "states_stages", "totals"]
+__all__ = [
+    "AfterPretraining",
+    "StagePart",
+    "after_pretraining",
+    "check_laws",
+    "stage_parts",
+    "states_stages",
+    "totals",
+]
 
-_S_PER_DAY = 86_400.0
+
+@dataclass(frozen=True)
+class StagePart:
+    """A part of what a plan with its stages costs; None what it says too little for, and of labels without wall clock.
+
+    What has no doubt of its own has intervals of no width.
+    """
+
+    name: str
+    cost_usd: Quantity | None
+    wall_clock_days: Quantity | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        both = {"cost_usd": self.cost_usd, "wall_clock_days": self.wall_clock_days}
+        return {"name": self.name, **{key: None if one is None else one.to_dict() for key, one in both.items()}}
 
 
 @dataclass(frozen=True)
@@ -34,6 +58,8 @@ class AfterPretraining:
     """Pretraining, machines of all stages and labels, US dollars; None where the plan states no price."""
     total_days: Quantity | None
     """Their wall clock one after the other; None where it says too little of its machines."""
+    parts: tuple[StagePart, ...] = ()
+    """What both are the sums of; empty where the plan says too little of its machines."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -45,7 +71,8 @@ class AfterPretraining:
         """Plain values for JSON; None for what the plan doesn't state."""
         plain = {"continued_pretraining": self.continued, "post_training": self.feedback, "oversight": self.oversight}
         totals = {"total_cost_usd": self.total_cost_usd, "total_wall_clock_days": self.total_days}
-        return {name: None if one is None else one.to_dict() for name, one in (plain | totals).items()}
+        every = {name: None if one is None else one.to_dict() for name, one in (plain | totals).items()}
+        return {**every, "parts": [part.to_dict() for part in self.parts]}
 
 
 def states_stages(config: RunConfig) -> bool:
@@ -85,33 +112,49 @@ def after_pretraining(
     continued = _continued(config, predictor, predictions, main, cluster)
     feedback = feedback_outlook(config, cluster)
     oversight = oversight_outlook(config, None if feedback is None else feedback.label_hours)
-    cost, days = totals(continued, feedback, cluster)
-    return AfterPretraining(continued, feedback, oversight, cost, days)
+    parts = stage_parts(continued, feedback, cluster)
+    return AfterPretraining(continued, feedback, oversight, *totals(parts), parts)
 
 
-def totals(
+def stage_parts(
     continued: ContinuedOutlook | None, feedback: FeedbackOutlook | None, cluster: ClusterEstimate | None
-) -> tuple[Quantity | None, Quantity | None]:
-    """Cost, US dollars, and days of pretraining and the stages after it."""
+) -> tuple[StagePart, ...]:
+    """Pretraining, then machines and labels of the stages after it; none where the plan's machines aren't known."""
     if cluster is None:
+        return ()
+    found = [StagePart("pretraining", cluster.cost_usd, cluster.wall_clock_days)]
+    if continued is not None:
+        found.append(_machines("continued pretraining", continued.machines))
+    if feedback is not None:
+        found.append(_machines("feedback, machines", feedback.machines))
+        found.append(StagePart("feedback, labels", feedback.label_usd, feedback.label_days))
+    return tuple(found)
+
+
+def totals(parts: Sequence[StagePart]) -> tuple[Quantity | None, Quantity | None]:
+    """Cost, US dollars, and days of all parts; None where there are none, the cost where that of any isn't known."""
+    if not parts:
         return None, None
-    stages = [one.machines for one in (continued, feedback) if one is not None]
-    days = _sum([cluster.wall_clock_days, feedback and feedback.label_days], sum(one.days or 0.0 for one in stages))
-    if cluster.cost_usd is None or any(one.usd is None for one in stages):
-        return None, days
-    labels = None if feedback is None else feedback.label_usd
-    return _sum([cluster.cost_usd, labels], sum(one.usd or 0.0 for one in stages)), days
+    costs = [part.cost_usd for part in parts if part.cost_usd is not None]
+    days = [part.wall_clock_days for part in parts if part.wall_clock_days is not None]
+    return _sum(costs) if len(costs) == len(parts) else None, _sum(days)
 
 
-def _sum(parts: list[Quantity | None], certain: float) -> Quantity:
+def _machines(name: str, machines: MachineTime) -> StagePart:
+    return StagePart(name, _certain(machines.usd), _certain(machines.days))
+
+
+def _certain(value: float | None) -> Quantity | None:
+    return None if value is None else Quantity(value, dict.fromkeys(LEVELS, (value, value)))
+
+
+def _sum(parts: Sequence[Quantity]) -> Quantity:
     """The sum of parts that err each by itself; its median is the sum of their medians, so that rows add up."""
-    known = [part for part in parts if part is not None]
-    median = sum(part.median for part in known) + certain
-    levels = known[0].intervals
+    median = sum(part.median for part in parts)
     intervals = {}
-    for level in levels:
-        low = np.hypot.reduce([part.median - part.intervals[level][0] for part in known])
-        high = np.hypot.reduce([part.intervals[level][1] - part.median for part in known])
+    for level in parts[0].intervals:
+        low = np.hypot.reduce([part.median - part.intervals[level][0] for part in parts])
+        high = np.hypot.reduce([part.intervals[level][1] - part.median for part in parts])
         intervals[level] = (median - float(low), median + float(high))
     return Quantity(median, intervals)
 

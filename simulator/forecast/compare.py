@@ -26,11 +26,13 @@ from .forecast import DomainForecast, Forecast, forecast
 from .strategies import undecided_notes
 from .together import LossDraws, predict_together
 
-__all__ = ["FIGURES", "Comparison", "compare", "differences", "figures"]
+__all__ = ["FIGURES", "WITH_STAGES", "Comparison", "compare", "differences", "figures", "with_stages"]
 
 _LOSS_FIGURES = ("loss_nats", "perplexity", "bits_per_byte")
 FIGURES = (*_LOSS_FIGURES, *CLUSTER_FIGURES)
 """What plans are compared by, of the target that is compared; of each, less is better."""
+WITH_STAGES = ("total_wall_clock_days", "total_cost_usd")
+"""What plans come to with the stages after pretraining, if any of them states some."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -78,13 +80,15 @@ class Comparison(Summarised):
     def to_dict(self) -> dict[str, Any]:
         """Plain values with stable keys and units in the names, for JSON."""
         plans = []
-        for name, one, found in zip(self.names, self.forecasts, self.differences, strict=True):
+        wholes = with_stages(self.forecasts)
+        for name, one, found, whole in zip(self.names, self.forecasts, self.differences, wholes, strict=True):
             own = {key: value.to_dict() for key, value in figures(one, self.target).items()}
             plans.append(
                 {
                     "name": name,
                     **dict.fromkeys(FIGURES),
                     **own,
+                    **{key: None if value is None else value.to_dict() for key, value in whole.items()},
                     "difference": {**dict.fromkeys(own), **{key: value.to_dict() for key, value in found.items()}},
                     "chances": one.chances.to_dict(),
                     "warnings": list(one.warnings),
@@ -162,6 +166,19 @@ def figures(one: Forecast, target: str) -> dict[str, Quantity]:
         found |= {name: getattr(one.cluster, name) for name in CLUSTER_FIGURES}
     found |= {_name_of(name): domain.loss_nats for name, domain in one.domains.items() if name != target}
     return {name: value for name, value in found.items() if value is not None}
+
+
+def with_stages(forecasts: Sequence[Forecast]) -> list[dict[str, Quantity | None]]:
+    """WITH_STAGES of each plan, of its run alone where it states no stages; all empty where no plan states any."""
+    if all(one.after is None for one in forecasts):
+        return [{} for _ in forecasts]
+    found = []
+    for one in forecasts:
+        both = (one.cluster.wall_clock_days, one.cluster.cost_usd) if one.cluster is not None else (None, None)
+        if one.after is not None:
+            both = (one.after.total_days, one.after.total_cost_usd)
+        found.append(dict(zip(WITH_STAGES, both, strict=True)))
+    return found
 
 
 def _name_of(target: str) -> str:

@@ -121,6 +121,8 @@ class Section:
     """Each with its heading."""
     worth: Sequence[Worth] = ()
     text: str = ""
+    points: Sequence[str] = ()
+    """Sentences, each by itself."""
 
     @property
     def name(self) -> str:

@@ -49,6 +49,7 @@ def markdown_text(document: Document) -> str:
 
 def _section(section: Section) -> list[str]:
     found = [f"## {_text(section.title)}", _text(section.text)]
+    found.append("\n".join(f"- {_text(point)}" for point in section.points))
     for picture in section.pictures:
         found += [
             f"### {_text(picture.title)}",

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from ....core.quantity import Difference
 from ....core.summary import difference_text
 from ....core.units import format_amount, format_count, format_decimals
 from ...config.stages.in_words import stages_in_words
-from ...forecast.compare import FIGURES, Comparison, figures
+from ...forecast.compare import FIGURES, WITH_STAGES, Comparison, figures, with_stages
 from ..bars import Interval, Strips
 from .cells import add_row, percent, plain_table
 from .forecast import run_size
@@ -26,6 +27,8 @@ _SHOWN: dict[str, tuple[str, Callable[[float], str]]] = {
     "gpu_hours": ("GPU-hours", format_count),
     "cost_usd": ("cost, USD", format_count),
     "energy_mwh": ("energy, MWh", format_amount),
+    "total_wall_clock_days": ("wall clock with all stages, days", format_amount),
+    "total_cost_usd": ("cost with all stages, USD", format_count),
 }
 
 
@@ -46,6 +49,7 @@ def comparison_view(result: Comparison) -> RenderableType:
             own = shown(its[figure].median) if figure in its else "–"
             cells = _cells(found[figure], shown) if figure in found else ["", "", ""]
             add_row(table, f"  {name}", own, *cells)
+    _add_wholes(table, result)
     about = result.forecasts[0].predictor
     rests = f"differences are to {first}, less is better; rests on {about['name']}: {about['title'] or about['table']}"
     blocks += [table, _strips(result), Text(rests, style="dim")]
@@ -58,6 +62,23 @@ def comparison_view(result: Comparison) -> RenderableType:
         blocks.append(Text(f"! {whose}{warning}", style="yellow"))
     blocks += [Text(f"! {note}", style="yellow") for note in result.notes]
     return Group(*blocks)
+
+
+def _add_wholes(table: Table, result: Comparison) -> None:
+    """What the plans come to with the stages after pretraining, where any states some; medians alone are compared."""
+    wholes = with_stages(result.forecasts)
+    for figure in WITH_STAGES:
+        values = [whole.get(figure) for whole in wholes]
+        if all(value is None for value in values):
+            continue
+        label, shown = _shown(figure)
+        add_row(table, label, "", "", "", "")
+        first = values[0]
+        for place, (name, value) in enumerate(zip(result.names, values, strict=True)):
+            apart = ""
+            if place and value is not None and first is not None:
+                apart = _signed(value.median - first.median, shown)
+            add_row(table, f"  {name}", "–" if value is None else shown(value.median), apart, "", "")
 
 
 def _strips(result: Comparison) -> Strips:

@@ -89,7 +89,7 @@ def forecast_view(result: Forecast) -> RenderableType:
         blocks.append(Text(f"on {machines_text(cluster)}"))
         blocks += [Text("  ") + line for line in cluster_lines(cluster)]
     if result.after is not None:
-        blocks += stages_view(result.after)
+        blocks += stages_view(result)
     blocks.append(_basis(result))
     blocks += [Text(one.sentence, style="dim") for one in result.strategies]
     blocks += [Text(f"! {warning}", style="yellow") for warning in result.warnings]

@@ -9,6 +9,7 @@ from ... import words
 from ..document import Headline, Strip
 from .judged import Judged
 from .sentences import day, targets
+from .stages import with_stages
 
 __all__ = ["headlines"]
 
@@ -64,7 +65,10 @@ def _time(judged: Judged) -> Headline | None:
         said,
         Strip.of(own, theirs, limit),
         difference=_against(judged.differences.get("wall_clock_days"), theirs, words.days_unit, "shorter", "longer"),
-        note="" if cluster.p_deadline is None else f"{words.percent(cluster.p_deadline)} to keep the deadline",
+        note=_joined(
+            "" if cluster.p_deadline is None else f"{words.percent(cluster.p_deadline)} to keep the deadline",
+            with_stages(judged.plan)[0],
+        ),
     )
 
 
@@ -95,8 +99,16 @@ def _cost(judged: Judged) -> Headline | None:
         f"90 %: {words.interval(own, unit)}",
         Strip.of(own, theirs, limit),
         difference=_against(judged.differences.get("cost_usd"), theirs, words.money_unit, "less", "more"),
-        note="" if cluster.p_budget is None else f"{words.percent(cluster.p_budget)} to keep the budget",
+        note=_joined(
+            "" if cluster.p_budget is None else f"{words.percent(cluster.p_budget)} to keep the budget",
+            with_stages(judged.plan)[1],
+        ),
     )
+
+
+def _joined(kept: str, whole: str) -> str:
+    """The chance to keep a limit, and what the run comes to with the stages after it, which the limit isn't about."""
+    return "; ".join(part for part in (kept, f"with all stages {whole}" if whole else "") if part)
 
 
 def _chance(judged: Judged) -> Headline | None:

@@ -13,6 +13,7 @@ from ...charts.plans.memory import memory_picture
 from ...charts.plans.waterfall import Whole, waterfall_picture
 from ..document import Section
 from .judged import Judged
+from .stages import stage_pictures
 
 __all__ = ["loss_section", "machine_pictures", "money_section", "plan_pictures"]
 
@@ -130,4 +131,9 @@ def machine_pictures(judged: Judged) -> list[Picture]:
 
 def plan_pictures(judged: Judged) -> list[Picture]:
     """All pictures of a plan, as the page shows them."""
-    return [*loss_pictures(judged), *money_pictures(judged), *machine_pictures(judged)]
+    return [
+        *loss_pictures(judged),
+        *money_pictures(judged),
+        *machine_pictures(judged),
+        *stage_pictures(judged),
+    ]

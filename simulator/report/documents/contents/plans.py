@@ -23,6 +23,7 @@ from .headlines import headlines
 from .judged import Judged, model_and_tokens
 from .plan_sections import loss_section, machine_pictures, money_section
 from .sentences import decision, doubt, lede
+from .stages import stages_section, with_stages
 
 __all__ = ["answer_document", "judged_best", "judged_document", "plan_document", "plans_document"]
 
@@ -78,6 +79,9 @@ def judged_document(
     pictures = machine_pictures(judged)
     if pictures:
         sections.append(Section("Does it fit in memory", tuple(pictures)))
+    after = stages_section(judged)
+    if after is not None:
+        sections.append(after)
     sections.append(doubts_section(judged, step_times))
     names, plans = _plans(judged, comparison)
     return replace(
@@ -152,6 +156,8 @@ def _table(comparison: Comparison) -> Numbers:
     for title, cell in (
         ("wall clock", _days),
         ("cost", _usd),
+        ("wall clock with all stages", lambda one: with_stages(one)[0]),
+        ("cost with all stages", lambda one: with_stages(one)[1]),
         ("chance of its targets", _met),
         ("fits in memory", _fits),
     ):
@@ -182,9 +188,10 @@ def _fits(plan: Forecast) -> str:
 
 
 def notes(plan: Forecast) -> tuple[tuple[Note, ...], tuple[Note, ...]]:
-    """Warnings of a plan, and what it rests on: its strategies, and what was taken without being stated."""
+    """Warnings of a plan, and what it rests on: its strategies, its stages, and what was taken without being stated."""
     taken = [one.sentence for one in plan.strategies]
     taken += [] if plan.cluster is None else plan.cluster.notes
+    taken += [] if plan.after is None else plan.after.notes
     times = f"by a factor of {words.plain(10**plan.extrapolation_gap_decades)}"
     warnings = [_DECADES.sub(times, text) for text in plan.warnings]
     return tuple(Note.of(text) for text in warnings), tuple(Note.of(text) for text in taken)

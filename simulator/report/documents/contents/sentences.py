@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import datetime
 
-from .....core.quantity import Difference
+from .....core.quantity import Difference, Quantity
 from ....forecast.forecast import Forecast
 from ... import words
 from .judged import Judged, model_and_tokens
+from .stages import with_stages
 
 __all__ = ["day", "decision", "doubt", "in_short", "lede", "money_clause", "targets"]
 
 _SAME_MONEY = 0.02  # of the baseline's cost, below which two costs are told as the same
 _SURE, _UNSURE, _IN_DOUBT, _ALMOST = 0.75, 0.25, 0.9, 0.95
+_S_PER_DAY = 86_400.0
 _FAR_DECADES = 1.0  # beyond the fitted runs, from which on that is said on top
 
 
@@ -101,7 +103,15 @@ def _apart(difference: Difference, unit: words.Unit) -> str:
 
 
 def lede(judged: Judged) -> str:
-    """What stands behind the decision: how far the models lie apart, or the plan's numbers with their intervals."""
+    """What stands behind the decision: how far the models lie apart, or the plan's numbers with their intervals.
+
+    Behind it what the plan comes to with the stages after pretraining, if it states any.
+    """
+    whole = [part for part in with_stages(judged.plan) if part]
+    return _lede(judged) + (f" With all stages after it: {words.listed(whole)}." if whole else "")
+
+
+def _lede(judged: Judged) -> str:
     plan = judged.plan
     quality = judged.quality
     if judged.baseline is not None and not judged.comparable:
@@ -163,10 +173,30 @@ def doubt(judged: Judged) -> str:
     plan, said = judged.plan, [_target_in_doubt(judged)]
     if plan.cluster is not None and plan.cluster.p_fit < _IN_DOUBT:
         said.append(f"It may not fit in memory: {words.chance_in_words(plan.cluster.p_fit)} that it does.")
+    said += _over_limits(plan)
     gap = plan.extrapolation_gap_decades
     if gap >= _FAR_DECADES:
         said.append(f"The plan lies outside the runs that this rests on by a factor of {words.plain(10**gap)}.")
     return " ".join(part for part in said if part)
+
+
+def _over_limits(plan: Forecast) -> list[str]:
+    """Which limits, that are held against the run alone, are exceeded with the stages after it."""
+    after = plan.after
+    if after is None:
+        return []
+    days, cost = with_stages(plan)
+    found = []
+    budget, deadline_s = plan.config.targets.budget_usd, plan.config.deadline_s
+    if cost and _over(after.total_cost_usd, budget):
+        found.append(f"With all stages after it: {cost}, over the budget, which is held against the run alone.")
+    if days and _over(after.total_days, None if deadline_s is None else deadline_s / _S_PER_DAY):
+        found.append(f"With all stages after it: {days}, past the deadline, which is held against the run alone.")
+    return found
+
+
+def _over(total: Quantity | None, limit: float | None) -> bool:
+    return total is not None and limit is not None and total.median > limit
 
 
 def _target_in_doubt(judged: Judged) -> str:
