@@ -308,6 +308,11 @@ def test_plans_and_corpora_in_the_pages_can_be_read(page, tmp_path):
         if body.startswith("corpora:"):
             assert GenerationsSpace.from_mapping(loads_yaml(body)).generations.chains()
             continue
+        if body.startswith("run:"):  # a study; the plan that it starts from is a file of the same page
+            for name, plan in FILE.findall(text(page)):
+                (tmp_path / name).write_text(plan, encoding="utf-8")
+            assert foretrain.Study.load(tmp_path / "page.yaml").space.paths
+            continue
         kind = foretrain.Corpus if "\ndomains:" in body else foretrain.RunConfig
         assert kind.load(tmp_path / "page.yaml").name
 
