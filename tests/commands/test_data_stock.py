@@ -93,7 +93,7 @@ def test_strategies_by_domain_as_table_json_and_chart(call, plan, tmp_path):
     rows = rows_of(done.stdout, "code")
     assert list(rows) == ["as it is", "selection, 25% kept", "20% synthetic", "continued pretraining", "all together"]
     assert [cells[0] for cells in rows.values()] == ["1.60T", "1.60T", "1.28T", "2.00T", "1.68T"]
-    assert [cells[7] for cells in list(rows.values())[1:]] == ["sooner", "later", "sooner", "sooner"]
+    assert [cells[8] for cells in list(rows.values())[1:]] == ["sooner", "later", "sooner", "sooner"]
     drawn = (tmp_path / "dates.svg").read_text(encoding="utf-8")
     assert all(f" {said}<" in drawn for said in ("selection", "synthetic", "continued", "together"))
     found = json.loads(call("data", "stock", *options, "--json").stdout)["plan"]["strategies"]

@@ -88,7 +88,7 @@ def test_a_strategy_alone_is_not_repeated_as_all_together():
 
 
 def test_differences_are_of_the_same_draws():
-    """With growths that are stated a tenth of the stock moves nearly every draw alike, though the dates are far apart."""
+    """A tenth of the stock moves nearly every draw alike, though the dates themselves are far apart."""
     date = texts(config(selection=LEAVES_A_TENTH), growth=1.4)["selection"]
     low, high = date.years_later.intervals[0.9]
     ends = end(date).intervals[0.9]
@@ -144,5 +144,5 @@ def test_a_plan_of_one_corpus_draws_a_domain_elsewhere():
 
 
 def test_a_domain_cannot_be_called_as_the_whole_is():
-    with pytest.raises(ConfigError, match="continued_pretraining.domain: got 'all', the plan's whole text"):
+    with pytest.raises(ConfigError, match=r"continued_pretraining\.domain: got 'all', the plan's whole text"):
         plan_stock(config({"domain": "all", "tokens": "1T"}))

@@ -33,7 +33,7 @@ _TOP_PX = 26
 _BAR_PX = 12
 _SAID_PX = 128  # room for what stands beside each bar
 _TICK_PX = 60  # of an axis for each of its years
-_MOST_DOMAINS, _MOST_YEARS = 12, 40.0
+_MOST_DOMAINS, _LEAST_YEARS, _MOST_YEAR = 12, 40.0, 2200.0
 _SHORT = {
     AS_IT_IS: "as it is",
     SELECTION: "selection",
@@ -61,7 +61,7 @@ def stock_dates_picture(plan: PlanStock) -> Picture:
         name="used-up",
         title=_title([one for one, rows in drawn if rows]),
         subtitle=f"Year in which a public stock is used up: median, 50 % and 90 %, from {plan.start_year:.1f} on",
-        caption=_caption(plan, len(domains), _latest(groups), dates.notes),
+        caption=_caption(plan, len(domains), _cut(groups, plan.start_year), dates.notes),
         numbers=_numbers(domains),
         draw=lambda width: _drawn(groups, plan.start_year, width),
         widths=WHOLE,
@@ -108,15 +108,15 @@ def _title(domains: Sequence[DomainDates]) -> str:
     return words.capital(f"{first}, {when}: {year_shift(abs(later.median))[1:]} years {later.verdict}")
 
 
-def _caption(plan: PlanStock, domains: int, latest: float, notes: Sequence[str]) -> str:
+def _caption(plan: PlanStock, domains: int, cut: float | None, notes: Sequence[str]) -> str:
     said = [
         f"If runs grow {plan.growth_per_year:.3g} times a year from this plan and see a token {plan.max_epochs:g} "
         "times; what is used up before the start counts as then. Years sooner or later: than the text as it is, grey."
     ]
     if domains > _MOST_DOMAINS:
         said.append(f"The {_MOST_DOMAINS} largest domains; {domains - _MOST_DOMAINS} more are in the table.")
-    if latest > plan.start_year + _MOST_YEARS:
-        said.append(f"Bars that go on are cut {_MOST_YEARS:g} years after the start.")
+    if cut is not None:
+        said.append(f"What goes on is cut at {year(cut)}.")
     return " ".join([*said, *map(words.sentence, notes)])
 
 
@@ -139,8 +139,8 @@ def _numbers(domains: Sequence[DomainDates]) -> Numbers:
 def _drawn(groups: Sequence[tuple[str, _Rows]], start: float, width: int) -> Spec:
     height = _TOP_PX + sum(_HEAD_PX + _GAP_PX + _ROW_PX * len(rows) for _, rows in groups) - _GAP_PX
     place, length = at_px(width, height), width - _SAID_PX - 16
-    latest = _latest(groups)
-    scale = Scale(start, start + min(max(latest - start, 1.0), _MOST_YEARS), False)
+    last = _cut(groups, start) or max(_latest(groups), start + 1.0)
+    scale = Scale(start, last, False)
 
     def px(when: float) -> float:
         return 8 + scale.place(min(when, scale.high), length)
@@ -167,6 +167,17 @@ def _latest(groups: Sequence[tuple[str, _Rows]]) -> float:
     return max(one.intervals[0.9][1] for _, rows in groups for _, one in rows)
 
 
+def _cut(groups: Sequence[tuple[str, _Rows]], start: float) -> float | None:
+    """The year at which the axis ends although an interval goes on; None where none does.
+
+    Medians are within it unless they are so far off that no trend speaks.
+    """
+    medians = [one.median_year for _, rows in groups for _, one in rows]
+    years = max((when - start for when in medians if when < _MOST_YEAR), default=0.0)
+    last = min(start + max(_LEAST_YEARS, 1.5 * years), _MOST_YEAR)
+    return last if _latest(groups) > last else None
+
+
 def _row(key: str, end: UsedUp, y: float, px: Any, length: float, place: dict[str, Any]) -> list[dict[str, Any]]:
     """One strategy's interval and median, and beside it the year."""
     ink = "baseline" if key == AS_IT_IS else "plan"
@@ -175,6 +186,7 @@ def _row(key: str, end: UsedUp, y: float, px: Any, length: float, place: dict[st
         low, high = (px(one) for one in end.intervals[level])
         bar = [{"x": low, "to": max(high, low + 1.0), "y": y}]
         layers.append(bars(bar, f"{ink}-{level * 100:.0f}", _BAR_PX, x2={"field": "to"}, **place))
-    layers.append(ticks([{"x": px(end.median_year), "y": y}], ink, _BAR_PX + 4, **place))
+    if end.median_year < _MOST_YEAR:
+        layers.append(ticks([{"x": px(end.median_year), "y": y}], ink, _BAR_PX + 4, **place))
     said = [{"x": length + 20, "y": y, "text": f"{used_up(end)} {_SHORT[key]}"}]
     return layers + label(said, "text", ink=ink, bold=key == TOGETHER, **place)

@@ -47,8 +47,9 @@ def strategies_blocks(plan: PlanStock, dates: StrategyDates) -> list[RenderableT
     for domain in shown_domains(plan.domains, dates):
         _add_domain(table, domain, dates, own)
     said = (
-        f"seen: drawn over what {plan.max_epochs:g} epochs of it give; years later than as it is, of the same draws, "
-        f"undecided where the {_LEVEL:.0%} interval holds 0; already: by {plan.start_year:.1f}, from which years count"
+        f"seen: drawn over what {plan.max_epochs:g} epochs of what is left give, or over that where it counts repeats; "
+        f"years later: than as it is, draw by draw, undecided where the {_LEVEL:.0%} interval holds 0; already: by "
+        f"{plan.start_year:.1f}, from which years count"
     )
     blocks: list[RenderableType] = [table, Text(said, style="dim")]
     if own:
@@ -105,4 +106,4 @@ def _own(date: TextDate) -> list[str]:
 
 def _seen(share: float) -> str:
     """A share of which two digits count, so that it is what drawn over left gives."""
-    return f"{100 * share:.2g}%" if share < 1 else f"{100 * share:.0f}%"
+    return f"{100 * share:#.2g}".removesuffix(".") + "%" if share < 0.995 else f"{100 * share:.0f}%"

@@ -1,16 +1,20 @@
 """The picture of the years in which a plan's public stocks are used up."""
 
-import pytest
-from foretrain.core.errors import UsageError
+from dataclasses import replace
+
 from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.data_budget.data_budget import plan_stock
 from foretrain.simulator.report.charts.data.stock_dates import stock_dates_picture
 
 
-def picture(mix=None, growth=None, public=None, **sections):
-    data = {"tokens": "8T", "mix": mix or {"web": 0.7, "code": 0.3}, **sections.pop("data", {})}
+def budget(growth=None, **sections):
+    data = {"tokens": "8T", "mix": {"web": 0.9, "code": 0.1}, **sections.pop("data", {})}
     plan = RunConfig.from_mapping({"model": {"params": "7B"}, "start": "2026-12-01", "data": data, **sections})
-    return stock_dates_picture(plan_stock(plan, growth=growth, public=public))
+    return plan_stock(plan, growth=growth)
+
+
+def picture(**sections):
+    return stock_dates_picture(budget(**sections))
 
 
 def test_one_mark_for_each_strategy(drawn):
@@ -28,17 +32,22 @@ def test_a_plan_without_strategies_and_one_that_never_uses_them_up(drawn):
     assert drawn(picture())
     never = picture(growth=0.005)
     assert drawn(never)
-    assert "cut 40 years after" in never.caption
+    assert "What goes on is cut at 20" in never.caption
 
 
 def test_names_of_domains_are_harmless(drawn, hostile):
-    name = hostile or "a"
-    assert drawn(picture({"web": 0.5, name: 0.5}, public={name: 1e12}, data={"synthetic": {"share": 0.5}}))
+    found = budget(data={"synthetic": {"share": 0.5}})
+    code, dates = found.domains[1], found.strategies
+    named = (dates.domains[0], replace(dates.domains[1], name=hostile), dates.domains[2])
+    odd = replace(
+        found,
+        domains=(found.domains[0], replace(code, name=hostile)),
+        strategies=replace(dates, domains=named),
+    )
+    assert drawn(stock_dates_picture(odd))
 
 
 def test_synthetic_text_alone_is_shown_as_its_text_is(drawn):
     found = picture(data={"synthetic": {"share": 1.0}})
     assert drawn(found)
     assert {row[0].rpartition(", ")[2] for row in found.numbers.rows} == {"as it is"}
-    with pytest.raises(UsageError, match="draws on no public stock"):
-        picture({"web": 0.0, "tales": 1.0})
