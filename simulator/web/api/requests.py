@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field
 from ....core.errors import ConfigError, InputError
 from ....core.reading.fields import Frozen, Label, PositiveCount, PositiveReal, Whole, whole_schema
 from ....core.units import shown
+from ...config.after.feedback import PRIOR, PROXIES
 from ...config.run_config import RunConfig
 from ..offered import DEFAULT
 
@@ -27,6 +28,9 @@ __all__ = [
 
 _FILE_KEYS = ("known_runs", "anchor", "calibration", "curves")
 """Keys of a plan that name files, which a request can't."""
+_LAW_SECTIONS = ("continued_pretraining", "post_training")
+"""Sections whose law is one that ships, or a file."""
+_SHIPPED_LAWS = (PRIOR, PROXIES)
 _MOST_LAYOUTS = 100
 
 
@@ -128,11 +132,31 @@ def read_plan(stated: Mapping[str, Any], where: str = "plan") -> RunConfig:
 def refuse_files(stated: Mapping[str, Any], where: str) -> None:
     """Raise InputError where a mapping, such as a plan or what varies of it, has a key that names a file."""
     for key, value in stated.items():
-        if value is not None and key.strip().partition(".")[0] in _FILE_KEYS:
+        section = key.strip().partition(".")[0]
+        if value is not None and section in _FILE_KEYS:
             raise InputError(
                 f"{where}: {key}: got {shown(value)}; expected none: a request names no files of the server's. "
                 "`simulate predict` takes a plan that does"
             )
+        for law in _laws(key, value) if section in _LAW_SECTIONS else ():
+            if law not in _SHIPPED_LAWS:
+                raise InputError(
+                    f"{where}: {section}.law: got {shown(law)}; expected {' or '.join(_SHIPPED_LAWS)}: a request "
+                    "names no files of the server's. `simulate predict` takes a plan that does"
+                )
+
+
+def _laws(key: str, value: Any, inside: bool = False) -> Iterator[Any]:
+    """What stands for a law in a section, however its keys are written, or among the choices of one."""
+    inside = inside or key.rpartition(".")[2].strip() == "law"
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _laws(str(name), inner, inside)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _laws("", inner, inside)
+    elif inside and value is not None:
+        yield value
 
 
 def check_steps(run: RunConfig, most: int, where: str = "plan") -> None:

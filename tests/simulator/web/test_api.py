@@ -118,6 +118,18 @@ LABELLED = {"method": "ppo", "comparisons": "10k", "law": "/etc/passwd"}
         ("predict", {"plan": PLAN, "predictor": "/etc"}, 422, ["'/etc'", "web-text"]),
         ("predict", {"plan": PLAN, "colour": 1}, 422, ["unknown key", "colour"]),
         ("predict", {"plan": {**PLAN, "known_runs": "runs.csv"}}, 422, ["known_runs", "names no files"]),
+        (
+            "predict",
+            {"plan": {**PLAN, "post_training": {"method": "ppo", "comparisons": 1e4, "law": "/etc/passwd"}}},
+            422,
+            ["post_training.law", "expected prior or proxies", "names no files"],
+        ),
+        (
+            "predict",
+            {"plan": {**PLAN, "post_training.law": "/etc/passwd"}},
+            422,
+            ["post_training.law", "names no files"],
+        ),
         ("predict", {"plan": {**PLAN, "layout": {"tp": 16}}}, 409, ["tp"]),
         # so few that the steps were beyond the range of numbers; found by schemathesis
         ("predict", {"plan": {**PLAN, "optim": {"batch_tokens": 5e-324}}}, 422, ["optim.batch_tokens", "one token"]),

@@ -114,6 +114,23 @@ def test_the_numbers_are_there_without_a_script(client):
     assert field(page, "base.from") == "llama-7b"
 
 
+def test_the_stages_after_pretraining_are_on_the_page(client):
+    stages = {
+        "post_training": {"method": "ppo", "comparisons": "30k"},
+        "oversight": {"kind": "debate", "elo_gap": 400},
+    }
+    query = plan_query(BARE | stages, **{"data.tokens": "40B", "base.plan": json.dumps(BARE)})
+    page = client.get(f"/?{query}").text
+    assert problem(page) == ""
+    assert '<figure id="feedback-gain"' in page
+    assert "published, not measured" in page
+    answer = client.post("/page/answer", json={"query": query}).json()
+    assert "feedback-gain" in answer["pictures"]
+    report = client.get(f"/page/report.html?{query}").text
+    assert "After pretraining" in report
+    assert "gain by feedback" in report
+
+
 def test_the_page_loads_nothing_from_elsewhere_and_runs_no_inline_script(client):
     page = client.get("/").text
     addresses = re.findall(r'(?:src|href|action)="([^"]*)"', page)

@@ -320,8 +320,7 @@ def _outlook(found: ContinuedOutlook, rows: Sequence[Mapping[str, float]], width
         _change(found, rows, of, found.domain_ratio if of == "domain" else found.general_ratio, (plot, height))
         for of in ("domain", "general")
     ]
-    parts = [{"width": plot, "height": height, "layer": layers} for layers in both]
-    return {"vconcat": parts, "spacing": 40}
+    return panels([lambda _, layers=layers: layers for layers in both], width, height, stacked=True)
 
 
 def _change(
@@ -335,8 +334,7 @@ def _change(
     low, high = (100 * (end - 1) for end in own.intervals[0.9])
     values = [row[key] for row in curve for key in ("low90", "high90")]
     up = Scale.around([0.0, low, high, *limits, *values], 0.08, log=False)
-    what = f"loss on {short(found.domain)}" if of == "domain" else "general loss"
-    y = up.options(f"{what}, change in percent", most=5, **AXIS)
+    y = up.options(f"{of} loss, change in percent", most=5, **AXIS)
     x = _share_axis("share of the domain" if of == "general" else "")
     text = f"{percent_text(own.median)} ({' to '.join(percent_text(end) for end in own.intervals[0.9])})"
     plan = {"share": found.share, "y": 100 * (own.median - 1), "low": low, "high": high, "text": text}

@@ -32,7 +32,7 @@ _NAMES = {"best_of_n": "Best of n", "ppo": "PPO", "dpo": "DPO"}
 _THAN_START = {"better": "better than the start", "worse": "worse than the start"}
 _GAIN = words.Unit()
 _MARGIN = "  "  # a label is bold, and so wider than one is measured
-_TITLE_X = "KL from the start, nats, square-root scale"
+_TITLE_X = "KL, nats, square-root scale"
 
 
 def gain_text(value: float, width: float | None = None) -> str:
@@ -128,8 +128,8 @@ def _finding(law: FeedbackLaw, groups: Sequence[_Group]) -> str:
         return f"{name}: no turn seen up to KL {words.plain(farthest)} nats"
     at = words.plain(last.peak.median)
     if high > farthest:
-        return f"{name}: the gain may turn at KL {at} (from {words.plain(low)} on)"
-    return f"{name}: the gain turns at KL {at} (90 %: {words.plain(low)} to {words.plain(high)})"
+        return f"{name}: gain may turn at KL {at} (from {words.plain(low)})"
+    return f"{name}: gain turns at KL {at} ({words.plain(low)} to {words.plain(high)})"
 
 
 def _ends(first: _Group, last: _Group) -> tuple[tuple[_Group, int], tuple[_Group, int]]:
@@ -224,8 +224,10 @@ def _peak(group: _Group, across: Scale, up: Scale, size: tuple[float, float], x:
     top = float(np.interp(at, [row["d"] for row in group.curve], [row["median"] for row in group.curve]))
     said = f"peak KL {words.plain(group.peak.median)}"
     ends = f"({words.plain(group.peak.intervals[0.9][0])} to {_kl(group.peak.intervals[0.9][1])})"
-    row = {"d": at, "low": low, "high": high, "top": top, "text": f"{said} {ends}"}
-    spot = Spot(across.place(at, size[0]), size[1] - up.place(top, size[1]), [row["text"] + _MARGIN], below=True)
+    row = {"d": at, "low": low, "high": high, "top": top, "text": [said, ends]}
+    spot = Spot(
+        across.place(at, size[0]), size[1] - up.place(top, size[1]), [said + _MARGIN, ends + _MARGIN], below=True
+    )
     avoid = [
         (across.place(one["d"], size[0]), size[1] - up.place(one[key], size[1]))
         for one in group.curve
@@ -270,8 +272,11 @@ def _kl_axis(across: Scale) -> dict[str, Any]:
 
 def gain_picture(found: FeedbackOutlook) -> Picture:
     """The gain that a plan's feedback is to bring by KL divergence, with its own KL and where the gain turns."""
+    reach = _reach(found)
     rows = [
-        {"d": math.sqrt(kl), "median": median, "low90": low, "high90": high} for kl, median, low, high in found.curve
+        {"d": math.sqrt(kl), "median": median, "low90": low, "high90": high}
+        for kl, median, low, high in found.curve
+        if math.sqrt(kl) <= reach
     ]
     width_90 = words.width_of(found.gain)
     low, high = found.gain.intervals[0.9]
@@ -311,6 +316,12 @@ def gain_picture(found: FeedbackOutlook) -> Picture:
     )
 
 
+def _reach(found: FeedbackOutlook) -> float:
+    """How far, in d, the gain is drawn: past the plan and the middle of the peak, not where a wide law falls far."""
+    peak = found.best_kl_nats.median
+    return max(1.6 * math.sqrt(found.kl_nats), 1.4 * math.sqrt(peak) if math.isfinite(peak) else 0.0)
+
+
 def _outlook(found: FeedbackOutlook, rows: Sequence[Mapping[str, float]], width: int) -> Spec:
     across = Scale(0.0, rows[-1]["d"], False)
     up = Scale.around([0.0, *(row[key] for row in rows for key in ("low90", "high90"))], 0.06, log=False)
@@ -333,9 +344,9 @@ def _outlook(found: FeedbackOutlook, rows: Sequence[Mapping[str, float]], width:
     (side,) = sides([Spot(*px(at, found.gain.median), [one + _MARGIN for one in said])], plot, height, avoid)
     turns = _turns(found, across, bottom)
     layers = [
-        area(curve, "plan-90", "low90", "high90", x=x, **y),
+        _smooth(area(curve, "plan-90", "low90", "high90", x=x, **y)),
         rule([{"y": 0.0}], "muted", width=1, y=field("y", **y)),
-        line(curve, "plan", "median", x=x, **y),
+        _smooth(line(curve, "plan", "median", x=x, **y)),
         rule([plan], "plan", width=2, x=x, y=field("low", **y), y2={"field": "high"}),
         points([plan], "plan", x=x, y=field("gain", **y)),
         *label([plan], "text", ink="plan", bold=True, x=x, y=field("gain", **y), **side),
@@ -358,6 +369,11 @@ def _outlook(found: FeedbackOutlook, rows: Sequence[Mapping[str, float]], width:
             ),
         ]
     return panels([lambda _: layers], width, height)
+
+
+def _smooth(drawn: dict[str, Any]) -> dict[str, Any]:
+    drawn["mark"]["interpolate"] = "monotone"
+    return drawn
 
 
 def _turns(found: FeedbackOutlook, across: Scale, y: float) -> list[dict[str, Any]]:
