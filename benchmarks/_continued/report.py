@@ -62,9 +62,7 @@ def _print_continued(base: pd.DataFrame, continued: pd.DataFrame) -> None:
 
 def _print_generalists(specialists: pd.DataFrame, generalists: pd.DataFrame) -> None:
     cost = format_count(BASE_TOKENS + EQUAL_COST_TOKENS)
-    print(
-        f"\nspecialist less generalist at equal cost, {cost} tokens in all, the same share of {TARGET}, by seed (95 %)"
-    )
+    print(f"\nspecialist less generalist at equal cost, {cost} tokens in all, the same share of {TARGET} (95 %)")
     for (params, share), runs in specialists.groupby(["params", "share"]):
         alike = (generalists["params"] == params) & np.isclose(generalists["share"], share)
         one, other = runs.set_index("seed"), generalists[alike].set_index("seed")
