@@ -27,7 +27,8 @@ class ContinuedConfig(Frozen):
         "loss within most_general_rise).",
     )
     most_general_rise: Share = Field(
-        default=0.01, description="How far the general loss may rise over the one before, such as 1%."
+        default=0.01,
+        description="How far the general loss may rise over that of going on without the domain, such as 1%.",
     )
     law: Label = Field(
         default=PROXIES,

@@ -1,56 +1,66 @@
-"""The law of continued pretraining with a share r of one domain (D-CPT, Que et al. 2024, arXiv:2406.01375, equation 6).
+"""The law of continued pretraining with a share r of one domain, after D-CPT (Que et al. 2024, arXiv:2406.01375).
 
-    L(N, D, r) / L₀(N) = E + A / N^α + B · r^η / D^β + C / (r + ε)^γ
+    L(N, D, r) / L₀(N) = E + A / N^α + B / D^β + C · ((r D^η + ε)^(−γ) − 1) / γ
 
 for the loss of the domain; for the general loss r is the share of everything else. N are parameters, D tokens of
-continued pretraining. The published form is of L itself; here it is of the ratio to the loss before, L₀(N), which who
-continues a model knows: most of what size does is in it, so that one size tells of another, and the term of N is small.
+continued pretraining, L₀(N) the general loss before, which who continues a model knows: most of what size does is in
+it, so that one size tells of another. The published form is of L itself, its terms of tokens and share B r^η / D^β +
+C / (r + ε)^γ with γ > 0. Of a domain that the weights have never seen it fails: there the loss falls ever faster with
+ln r, which asks for γ < 0, and tokens of the domain count, r D^η (`benchmarks/continued.py` compares both).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-__all__ = ["NAMES", "ContinuedLaw", "dcpt_ratio"]
+__all__ = ["NAMES", "ContinuedLaw", "continued_ratio"]
 
-NAMES = ("E", "A", "alpha", "B", "eta", "beta", "C", "epsilon", "gamma")
-"""Parameters, in the order of their logs; all are positive."""
+_SD_PER_DECADE = 0.04  # of the log ratio, that forms alike differ by outside the runs that they were fitted to
+_LOGARITHM = 1e-6  # of γ, within which the last term is its limit
+
+NAMES = ("E", "A", "alpha", "B", "beta", "C", "eta", "epsilon", "gamma")
+"""Parameters in their order: logs of the positive ones, then γ itself."""
 
 
-def dcpt_ratio(logs: np.ndarray, n: np.ndarray, d: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """The loss over that before continuing.
+def continued_ratio(values: np.ndarray, n: np.ndarray, d: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """The loss over the general loss before continuing.
 
     Args:
-        logs: Logs of the parameters in the order of NAMES, `(…, 9)`.
-        n: Parameters over a reference size, which broadcast against the leading axes of `logs`.
+        values: Parameters in the order of NAMES, `(…, 9)`.
+        n: Parameters over a reference size, which broadcast against the leading axes of `values`.
         d: Tokens over a reference budget.
         share: Share of the text that the loss is of, 0 to 1.
 
-    >>> logs = np.log([1.0, 0.5, 0.3, 0.5, 0.2, 0.3, 0.1, 0.1, 0.5])
-    >>> dcpt_ratio(logs, np.array(1.0), np.array(1.0), np.array([0.1, 0.9])).round(2).tolist()
-    [2.04, 2.09]
+    >>> values = np.array([*np.log([0.6, 0.01, 0.3, 0.05, 0.3, 0.1, 0.3, 0.05]), 0.0])
+    >>> continued_ratio(values, np.array(1.0), np.array(1.0), np.array([0.1, 0.95])).round(3).tolist()
+    [0.85, 0.66]
     """
-    e, a, alpha, b, eta, beta, c, epsilon, gamma = np.moveaxis(np.exp(logs), -1, 0)
-    with np.errstate(divide="ignore"):  # a share of 0
-        of_share = eta * np.log(share)
+    e, a, alpha, b, beta, c, eta, epsilon = np.moveaxis(np.exp(values[..., :8]), -1, 0)
+    gamma = values[..., 8]
+    log_d = np.log(d)
     # powers as exponentials of logs: three times as fast, and a fit evaluates this some 10 million times
-    by_tokens = np.exp(of_share - beta * np.log(d))
-    by_share = np.exp(-gamma * np.log(share + epsilon))
-    return e + a * np.exp(-alpha * np.log(n)) + b * by_tokens + c * by_share
+    log_seen = np.log(share * np.exp(eta * log_d) + epsilon)
+    by_share = np.where(np.abs(gamma) < _LOGARITHM, -log_seen, np.expm1(-gamma * log_seen) / _nonzero(gamma))
+    return e + a * np.exp(-alpha * np.log(n)) + b * np.exp(-beta * log_d) + c * by_share
+
+
+def _nonzero(gamma: np.ndarray) -> np.ndarray:
+    return np.where(np.abs(gamma) < _LOGARITHM, 1.0, gamma)
 
 
 @dataclass(frozen=True)
 class ContinuedLaw:
-    """The law of one loss relative to that before, as equally likely draws.
+    """The law of one loss relative to the general loss before, as equally likely draws.
 
-    >>> logs = np.log([[1.0, 0.5, 0.3, 0.5, 0.2, 0.3, 0.1, 0.1, 0.5]])
-    >>> law = ContinuedLaw("domain", 1e6, 1e6, logs, np.array([0.0]), {})
+    >>> values = np.array([[*np.log([0.6, 0.01, 0.3, 0.05, 0.3, 0.1, 0.3, 0.05]), 0.0]])
+    >>> law = ContinuedLaw("domain", 1e6, 1e6, values, np.array([0.0]), {})
     >>> law.ratio(1e6, 1e6, 0.5).round(3).tolist()
-    [2.064]
+    [0.72]
     """
 
     of: str
@@ -59,19 +69,35 @@ class ContinuedLaw:
     """Reference size."""
     tokens: float
     """Reference budget."""
-    logs: np.ndarray
-    """`(draws, 9)`: logs of the parameters."""
+    values: np.ndarray
+    """`(draws, 9)`: parameters in the order of NAMES."""
     noise: np.ndarray
     """`(draws,)`: one sd of the log loss of one run around the law."""
     measured: Mapping[str, tuple[float, float]]
     """Least and most of params, tokens and share among the runs."""
 
     def ratio(self, params: float, tokens: float, share: np.ndarray | float) -> np.ndarray:
-        """The loss over that before at a share of the domain `(draws,)`, or `(shares, draws)` for several shares."""
+        """The loss over the general loss before at a share of the domain `(draws,)`, or `(shares, draws)` for several shares."""
         share = np.asarray(share, dtype=float)
         own = share if self.of == "domain" else 1.0 - share
         n, d = np.asarray(params / self.params), np.asarray(tokens / self.tokens)
-        return dcpt_ratio(self.logs, n, d, own[..., None] if own.ndim else own)
+        return continued_ratio(self.values, n, d, own[..., None] if own.ndim else own)
+
+    def one_run(self, params: float, tokens: float, share: np.ndarray | float, rng: np.random.Generator) -> np.ndarray:
+        """What a single run may come to: as `ratio`, with its luck and what a law may be off beyond its runs."""
+        beyond = sum(self.beyond_decades(params, tokens).values())
+        sd = np.hypot(self.noise, _SD_PER_DECADE * beyond)
+        return self.ratio(params, tokens, share) * np.exp(sd * rng.standard_normal(len(self.noise)))
+
+    def beyond_decades(self, params: float, tokens: float) -> dict[str, float]:
+        """How far a run lies outside the fitted ones, in decades of params and tokens; only what does."""
+        found = {}
+        for name, value in (("params", params), ("tokens", tokens)):
+            least, most = self.measured.get(name, (value, value))
+            outside = max(math.log10(value / most), math.log10(least / value))
+            if outside > 1e-9:
+                found[name] = outside
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, from which an equal law is read back, to seven digits."""
@@ -79,7 +105,7 @@ class ContinuedLaw:
             "of": self.of,
             "params": self.params,
             "tokens": self.tokens,
-            "logs": [[float(f"{one:.7g}") for one in row] for row in self.logs],
+            "values": [[float(f"{one:.7g}") for one in row] for row in self.values],
             "noise": [float(f"{one:.7g}") for one in self.noise],
             "measured": {name: list(ends) for name, ends in self.measured.items()},
         }

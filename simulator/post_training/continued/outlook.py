@@ -45,7 +45,7 @@ class ContinuedOutlook:
     """Whether the predictor has a loss of this domain."""
     most_general_rise: float
     largest_share: Quantity
-    """The largest share that keeps the general loss within `most_general_rise` of the one before."""
+    """The largest share that costs the general loss no more than `most_general_rise` over a share of 0."""
     p_within_limit: float
     """Chance that the plan's share does."""
     generalist_loss_nats: Quantity | None
@@ -69,12 +69,12 @@ class ContinuedOutlook:
     @property
     def sentence(self) -> str:
         """What changes, in one sentence."""
-        chosen = "" if self.share_stated else f", the largest within {100 * self.most_general_rise:g} %"
+        chosen = "" if self.share_stated else f" (the largest that costs at most {100 * self.most_general_rise:g} %)"
         return (
             f"{format_count(self.tokens)} tokens more, {100 * self.share:.0f} % of them {self.domain}{chosen}: loss on "
             f"{self.domain} {_percent(self.domain_ratio)}, in general {_percent(self.general_ratio)}; "
-            f"{100 * self.p_within_limit:.0f} % chance that the general loss rises by no more than "
-            f"{100 * self.most_general_rise:g} %"
+            f"{100 * self.p_within_limit:.0f} % chance that the share costs the general loss "
+            f"no more than {100 * self.most_general_rise:g} %"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -135,14 +135,16 @@ def continued_laws(config: RunConfig) -> ContinuedLaws:
 
 
 def largest_shares(general: np.ndarray, most_rise: float) -> np.ndarray:
-    """The largest share `(draws,)` up to which the general loss stays within a rise, of log ratios `(shares, draws)`.
+    """The largest share `(draws,)` that costs the general loss no more than a rise over going on without the domain.
 
-    0 where even a share of 0 rises further.
+    Args:
+        general: Logs of the general loss by share, `(101, draws)`, from a share of 0 to 1.
+        most_rise: The rise, as a share of the loss.
 
-    >>> largest_shares(np.linspace(-0.05, 0.05, 101)[:, None], 0.0).round(2).tolist()
-    [0.5]
+    >>> largest_shares(np.linspace(-0.05, 0.05, 101)[:, None], 0.0501).round(2).tolist()
+    [0.48]
     """
-    kept = np.logical_and.accumulate(general <= math.log1p(most_rise) + 1e-12, axis=0)
+    kept = np.logical_and.accumulate(general - general[0] <= math.log1p(most_rise) + 1e-12, axis=0)
     return _SHARES[np.maximum(kept.sum(axis=0) - 1, 0)]
 
 
@@ -190,7 +192,7 @@ def continued_outlook(
         domain_loss_known=domain is not None,
         most_general_rise=stage.most_general_rise,
         largest_share=Quantity.of_draws(within),
-        p_within_limit=float(np.mean(of_general <= math.log1p(stage.most_general_rise))),
+        p_within_limit=float(np.mean(of_general - changes.general[0] <= math.log1p(stage.most_general_rise))),
         generalist_loss_nats=None if domain is None else generalist,
         machines=machine_time(flops, None, cluster),
         beyond_decades=beyond,
@@ -219,20 +221,17 @@ def _where(config: RunConfig, laws: ContinuedLaws) -> tuple[float, float]:
 
 def _beyond(stage: ContinuedConfig, laws: ContinuedLaws, params: float, tokens: float) -> dict[str, float]:
     """How far it lies outside the fitted runs, in decades. Raises InputError where that is too far."""
-    found = {}
-    for name, value in (("params", params), ("tokens", tokens)):
-        least, most = laws.domain.measured[name]
-        decades = max(math.log10(value / most), math.log10(least / value), 0.0)
+    found = laws.domain.beyond_decades(params, tokens)
+    for name, decades in found.items():
         if decades > _FARTHEST_DECADES:
+            (least, most), value = laws.domain.measured[name], {"params": params, "tokens": tokens}[name]
             where = " (at the same ratio to data.tokens)" if stage.law == PROXIES else ""
             raise InputError(
                 f"continued_pretraining: {format_count(value)} {name}{where} lie {decades:.1f} decades outside the "
                 f"runs of its law ({format_count(least)} to {format_count(most)}); expected at most "
                 f"{_FARTHEST_DECADES:g}: fit the law to larger runs (`simulate continued fit`)"
             )
-        if decades > _BEYOND:
-            found[name] = decades
-    return found
+    return {name: decades for name, decades in found.items() if decades > _BEYOND}
 
 
 def _changes(
@@ -240,11 +239,10 @@ def _changes(
 ) -> _Changes:
     """Logs of both ratios by share, with what is open of the law and of one run's luck."""
     found = []
-    for law in (laws.domain, laws.general):
-        luck = law.noise * rng.standard_normal(len(law.noise))
-        change = np.log(law.ratio(params, tokens, _SHARES)) + luck
+    for law, start in ((laws.domain, laws.domain_over_general(params)), (laws.general, 1.0)):
+        change = np.log(law.one_run(params, tokens, _SHARES, rng) / start)
         if stage.law == PROXIES:
-            change = change * np.exp(_PROXY_LOG_SD * rng.standard_normal(len(luck)))
+            change = change * np.exp(_PROXY_LOG_SD * rng.standard_normal(change.shape[-1]))
         found.append(change)
     return _Changes(*found)
 

@@ -45,9 +45,9 @@ class ContinuedRuns:
 
     @property
     def ratios(self) -> tuple[np.ndarray, np.ndarray]:
-        """The domain's and the general loss of each run over those before, of its size `(n,)`."""
+        """The domain's and the general loss of each run over the general loss before, of its size `(n,)`."""
         place = np.abs(np.log(self.params)[:, None] - np.log(self.before[:, 0])).argmin(axis=1)
-        return self.domain_loss / self.before[place, 1], self.general_loss / self.before[place, 2]
+        return self.domain_loss / self.before[place, 2], self.general_loss / self.before[place, 2]
 
     @property
     def in_words(self) -> str:

@@ -45,6 +45,11 @@ class ContinuedLaws:
     """Tokens of pretraining before; NaN where the runs don't say."""
     source: str
 
+    def domain_over_general(self, params: float) -> float:
+        """The loss of the domain over the general one before continuing, at a size: along the logs of the nearest."""
+        ratio = self.before[:, 1] / self.before[:, 2]
+        return float(np.interp(np.log(params), np.log(self.before[:, 0]), ratio))
+
     @classmethod
     def of(cls, laws: dict[str, ContinuedLaw], runs: ContinuedRuns, source: str) -> ContinuedLaws:
         """Laws fitted to runs."""
@@ -75,20 +80,20 @@ class _Law(Frozen):
     of: Literal["domain", "general"]
     params: PositiveReal
     tokens: PositiveReal
-    logs: Annotated[tuple[_Row, ...], Field(min_length=1, max_length=_MOST_DRAWS)]
+    values: Annotated[tuple[_Row, ...], Field(min_length=1, max_length=_MOST_DRAWS)]
     noise: tuple[Annotated[Real, Field(ge=0)], ...]
     measured: _Measured
 
     @model_validator(mode="after")
     def _same_lengths(self) -> _Law:
-        if len(self.logs) != len(self.noise):
-            raise FieldError("noise", f"got {len(self.noise)} draws; expected {len(self.logs)}, as logs has")
+        if len(self.values) != len(self.noise):
+            raise FieldError("noise", f"got {len(self.noise)} draws; expected {len(self.values)}, as values has")
         return self
 
     def law(self) -> ContinuedLaw:
         """The law that it holds."""
         measured = self.measured.model_dump()
-        return ContinuedLaw(self.of, self.params, self.tokens, np.array(self.logs), np.array(self.noise), measured)
+        return ContinuedLaw(self.of, self.params, self.tokens, np.array(self.values), np.array(self.noise), measured)
 
 
 class _File(Frozen):

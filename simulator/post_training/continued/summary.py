@@ -15,7 +15,7 @@ from .storage import ContinuedLaws
 __all__ = ["ContinuedSummary", "ShareRow"]
 
 _SHOWN = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
-_RISES = (0.0, 0.01, 0.05)
+_RISES = (0.01, 0.02, 0.05)
 _GRID = np.linspace(0.0, 1.0, 101)
 
 
@@ -42,7 +42,7 @@ class ContinuedSummary:
     before: Mapping[float, tuple[float, float]]
     """Loss of the domain, and in general."""
     largest: Mapping[float, Mapping[float, Quantity]]
-    """By size, then by how far the general loss may rise."""
+    """By size, then by how far the general loss may rise over that of going on without the domain."""
     source: str
 
     @classmethod
@@ -50,17 +50,15 @@ class ContinuedSummary:
         """The summary of laws, of one run: its luck is part of the intervals."""
         rng = np.random.default_rng(seed)
         tokens = laws.domain.measured["tokens"][1]
-        noise = {law.of: law.noise * rng.standard_normal(len(law.noise)) for law in (laws.domain, laws.general)}
         by_size, largest, before = {}, {}, {}
         for size, own, general in laws.before.tolist():
             before[size] = (own, general)
             rows = []
             for share in _SHOWN:
-                both = zip((laws.domain, laws.general), before[size], strict=True)
-                losses = [was * law.ratio(size, tokens, share) * np.exp(noise[law.of]) for law, was in both]
+                losses = [general * law.one_run(size, tokens, share, rng) for law in (laws.domain, laws.general)]
                 rows.append(ShareRow(share, *(Quantity.of_draws(one) for one in losses)))
             by_size[size] = tuple(rows)
-            change = np.log(laws.general.ratio(size, tokens, _GRID)) + noise["general"]
+            change = np.log(laws.general.ratio(size, tokens, _GRID))
             largest[size] = {rise: Quantity.of_draws(largest_shares(change, rise)) for rise in _RISES}
         return cls(laws.domain_name, tokens, by_size, before, largest, laws.source)
 
