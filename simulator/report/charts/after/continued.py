@@ -266,7 +266,7 @@ def _share_axis(title: str = "share of the domain") -> dict[str, Any]:
 def shares_picture(found: ContinuedOutlook) -> Picture:
     """Both losses of a plan by share, against those before, with its own share and how far the general may rise."""
     keys = ("share", "domain", "domain_low", "domain_high", "general", "general_low", "general_high")
-    rows = [dict(zip(keys, one, strict=True)) for one in found.curve]
+    rows: list[dict[str, float]] = [dict(zip(keys, one, strict=True)) for one in found.curve]
     domain = short(found.domain)
     chosen = "" if found.share_stated else ", the largest that the limit allows"
     said = [words.sentence(f"law: {found.source}")]
@@ -292,7 +292,7 @@ def _outlook_numbers(found: ContinuedOutlook, rows: Sequence[Mapping[str, float]
     def ends(quantity: Quantity) -> str:
         return " to ".join(percent_text(end) for end in quantity.intervals[0.9])
 
-    table = [
+    table: list[tuple[str, ...]] = [
         (
             f"share {_share(found.share)}, the plan",
             percent_text(found.domain_ratio.median),
