@@ -10,6 +10,7 @@ from .....core.errors import UsageError
 from ....data_budget.data_budget import PlanStock
 from ....data_budget.exhaustion import UsedUp
 from ....data_budget.strategies import (
+    ALL,
     AS_IT_IS,
     CONTINUED,
     SELECTION,
@@ -96,7 +97,8 @@ def _title(domains: Sequence[DomainDates]) -> str:
     name, date, end = min(ends or [(*last[0], _dated(domains[0])[0][1])], key=lambda one: one[2].median_year)
     if math.isinf(end.median_year):
         return "No public stock is ever used up"
-    first = f"{short(name)} runs out first" if len(domains) > 1 else f"{short(name)} runs out"
+    text = "public text" if name == ALL else short(name)
+    first = f"{text} runs out first" if len(domains) > 1 else f"{text} runs out"
     when = "already" if end.p_already > 0.5 else f"in {year(end.median_year)}"
     later = date.years_later
     if later is None or later.verdict == "no change":
@@ -111,8 +113,10 @@ def _title(domains: Sequence[DomainDates]) -> str:
 def _caption(plan: PlanStock, domains: int, cut: float | None, notes: Sequence[str]) -> str:
     said = [
         f"If runs grow {plan.growth_per_year:.3g} times a year from this plan and see a token {plan.max_epochs:g} "
-        "times; what is used up before the start counts as then. Years sooner or later: than the text as it is, grey."
+        "times; what is used up before the start counts as then."
     ]
+    if plan.strategies is not None and plan.strategies.stated:
+        said.append("Years sooner or later: than the text as it is, grey.")
     if domains > _MOST_DOMAINS:
         said.append(f"The {_MOST_DOMAINS} largest domains; {domains - _MOST_DOMAINS} more are in the table.")
     if cut is not None:
