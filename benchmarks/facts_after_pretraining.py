@@ -21,6 +21,8 @@ from foretrain.simulator.post_training.feedback.fitting import fit_feedback
 from foretrain.simulator.post_training.feedback.measurements import Measurements
 from foretrain.simulator.post_training.feedback.storage import save_laws as save_feedback
 
+FARTHEST_KL_NATS = 6.7
+"""As far as best of n goes, of 2,048 answers."""
 RESULTS = Path(__file__).parent / "results"
 FACTS = Path(facts.__file__).parent
 
@@ -31,7 +33,11 @@ def main() -> None:
     runs = continued_runs()
     source = f"proxies of ours that went on from {', '.join(GENERAL)} with {TARGET}: {runs.in_words}"
     save_continued(ContinuedLaws.of(fit_continued(runs), runs, source), FACTS / "continued.json")
-    rows = Measurements.read(RESULTS / "feedback.csv")
+    # REINFORCE goes on to where its policies write nothing but one word, which no law of α and β is about
+    rows = {
+        method: one.where(one.kl_nats <= FARTHEST_KL_NATS)
+        for method, one in Measurements.read(RESULTS / "feedback.csv").items()
+    }
     save_feedback(
         {method: fit_feedback(one, standardised=True) for method, one in rows.items()}, FACTS / "feedback.json"
     )

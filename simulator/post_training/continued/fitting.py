@@ -2,9 +2,9 @@
 
 The parameters have normal priors, those of logs wide but for the exponents. Residuals are of the log of the ratio to
 the general loss before, and follow Student's t, whose sd is learned along: a text of the domain alone forgets the rest
-so fast that its runs lie off every law, and must not widen all others. Draws are of the posterior itself: its ridges are
-so bent (a floor against a slow term) that a normal distribution around the most likely parameters lies beside what was
-measured. Runs of one seed begin from the same weights: as many rows as there are seeds count as one of the mean.
+so fast that its runs lie off every law, and must not widen all others. Draws are of the posterior itself: its ridges
+are so bent (a floor against a slow term) that a normal distribution around the most likely parameters lies beside what
+was measured. Runs of one seed begin from the same weights: as many rows as there are seeds count as one of the mean.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _EVERY = 100  # a step that is kept
 _STRETCH = 2.0
 _ROUNDS = 4  # of the residuals' sd
 _LEAST_SD = 0.002  # of a log loss: no law is exact
+_LEAST_RATIO = 1e-9
 _FREEDOM = 4.0  # of Student's t
 # Medians, and sds of their logs (of γ itself). Terms of tokens and share are about a tenth of the loss, exponents about
 # .3, as in public ladders (Hoffmann et al. 2022, arXiv:2203.15556); once the loss before is known, size moves little.
@@ -54,7 +55,8 @@ def _fit(runs: ContinuedRuns, of: str, ratio: np.ndarray, share: np.ndarray, rng
     sd, at, weights, read_off = 0.02, _MEDIANS, np.ones(len(log_ratio)), 0.0
 
     def off(values: np.ndarray) -> np.ndarray:
-        return (np.log(continued_ratio(values, *points)) - log_ratio) * per_run
+        # a law that is below 0 somewhere on the way of the search is merely far off
+        return (np.log(np.maximum(continued_ratio(values, *points), _LEAST_RATIO)) - log_ratio) * per_run
 
     for _ in range(_ROUNDS):
         found = least_squares(

@@ -21,6 +21,7 @@ __all__ = ["DRIVERS", "FeedbackLaw"]
 
 DRIVERS = ("comparisons", "reward_params")
 """What α and β may depend on."""
+_FREEDOM = 4.0  # of Student's t, by which reward models alike differ
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class FeedbackLaw:
         alpha, beta = self.alpha @ np.array(at), self.beta @ np.array(at)
         if rng is None:
             return alpha, beta
-        own = rng.standard_normal((self.draws, 2)) * self.spread
+        own = rng.standard_t(_FREEDOM, (self.draws, 2)) * self.spread  # few of them are far worse than the rest
         return alpha + own[:, 0], beta + own[:, 1]
 
     def beyond_decades(self, kl_nats: float, drivers: Mapping[str, float | None]) -> dict[str, float]:
