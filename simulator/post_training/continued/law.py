@@ -5,9 +5,9 @@
 for the loss of the domain; for the general loss r is the share of everything else. N are parameters, D tokens of
 continued pretraining, L₀(N) the general loss before, which who continues a model knows: most of what size does is in
 it, so that one size tells of another. The published form is of L itself, its terms of tokens and share B r^η / D^β +
-C / (r + ε)^γ with γ > 0. It tells shares above 0 as well from one another, but nothing of a share of 0 or of a size that
-it wasn't fitted to (`benchmarks/continued.py` compares both). Where the weights never saw the domain the loss falls ever
-faster with ln r, which asks for γ < 0, and what counts are tokens of the domain, r D^η.
+C / (r + ε)^γ with γ > 0. It tells shares above 0 as well from one another, but nothing of a share of 0 or of a size
+that it wasn't fitted to (`benchmarks/continued.py` compares both). Where the weights never saw the domain the loss
+falls ever faster with ln r, which asks for γ < 0, and what counts are tokens of the domain, r D^η.
 """
 
 from __future__ import annotations

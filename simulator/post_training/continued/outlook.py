@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ....core.errors import InputError
-from ....core.quantity import Quantity
+from ....core.quantity import Quantity, spread_normal
 from ....core.units import format_count, format_decimals, shown
 from ...cluster.cluster_estimate import ClusterEstimate
 from ...config.after.continued import PROXIES, ContinuedConfig
@@ -24,7 +24,11 @@ _SHARES = np.linspace(0.0, 1.0, 101)
 _FARTHEST_DECADES = 3.0  # beyond the fitted runs; past it a law of its own is no evidence
 _BEYOND = 0.05
 _PROXY_LOG_SD = 0.4
-"""One sd of the log of the factor by which a change differs at scale from that of proxies (a judgement)."""
+"""One sd of the log of the factor by which a general change differs at scale from that of proxies (a judgement)."""
+_PROXY_GAIN, _PROXY_GAIN_LOG_SD = 0.5, 0.7
+"""What weights that met the domain gain of what those did that never had: half, within a factor of 3 (a judgement)."""
+_MET, _MET_LOG_SD = 0.01, 1.4
+"""The share of the domain in a pretraining that doesn't state its mix: 1 %, within a factor of 10 (a judgement)."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +177,11 @@ def continued_outlook(
     rng = np.random.default_rng([config.seed, 27])
     params, tokens = _where(config, laws)
     beyond = _beyond(stage, laws, params, tokens)
-    changes = _changes(stage, laws, params, tokens, rng)
+    changes = (
+        _proxy_changes(config, laws, params, tokens, rng)
+        if stage.law == PROXIES
+        else _changes(laws, params, tokens, rng)
+    )
     within = largest_shares(changes.general, stage.most_general_rise)
     middle = np.median(changes.general, axis=1)[:, None]
     share = float(largest_shares(middle, stage.most_general_rise)[0]) if stage.share is None else stage.share
@@ -198,7 +206,7 @@ def continued_outlook(
         beyond_decades=beyond,
         source=laws.source,
         curve=_curve(changes),
-        notes=tuple(_notes(stage, laws, beyond, domain is not None, params, tokens)),
+        notes=tuple(_notes(config, laws, beyond, domain is not None, params, tokens)),
     )
 
 
@@ -234,17 +242,33 @@ def _beyond(stage: ContinuedConfig, laws: ContinuedLaws, params: float, tokens: 
     return {name: decades for name, decades in found.items() if decades > _BEYOND}
 
 
-def _changes(
-    stage: ContinuedConfig, laws: ContinuedLaws, params: float, tokens: float, rng: np.random.Generator
-) -> _Changes:
+def _changes(laws: ContinuedLaws, params: float, tokens: float, rng: np.random.Generator) -> _Changes:
     """Logs of both ratios by share, with what is open of the law and of one run's luck."""
-    found = []
-    for law, start in ((laws.domain, laws.domain_over_general(params)), (laws.general, 1.0)):
-        change = np.log(law.one_run(params, tokens, _SHARES, rng) / start)
-        if stage.law == PROXIES:
-            change = change * np.exp(_PROXY_LOG_SD * rng.standard_normal(change.shape[-1]))
-        found.append(change)
-    return _Changes(*found)
+    domain = laws.domain.one_run(params, tokens, _SHARES, rng) / laws.domain_over_general(params)
+    return _Changes(np.log(domain), np.log(laws.general.one_run(params, tokens, _SHARES, rng)))
+
+
+def _proxy_changes(
+    config: RunConfig, laws: ContinuedLaws, params: float, tokens: float, rng: np.random.Generator
+) -> _Changes:
+    """The same of our proxies, whose weights had never met the domain.
+
+    A plan's have: what they gain is held against going on with as large a share of it as pretraining had, and is less.
+    """
+    own = _changes(laws, params, tokens, rng)
+    n = own.general.shape[-1]
+    share, log_sd = _met_before(config)
+    met = np.minimum(share * np.exp(log_sd * spread_normal(n, rng)), 1.0)
+    start = np.diagonal(laws.domain.ratio(params, tokens, met))
+    gained = np.log(laws.domain.ratio(params, tokens, _SHARES) / start)
+    less = _PROXY_GAIN * np.exp(_PROXY_GAIN_LOG_SD * spread_normal(n, rng))
+    return _Changes(gained * less, own.general * np.exp(_PROXY_LOG_SD * spread_normal(n, rng)))
+
+
+def _met_before(config: RunConfig) -> tuple[float, float]:
+    """The share of the domain in pretraining, and one sd of its log; 0 where the plan states its mix."""
+    mix = config.data.mix_of_tokens
+    return (_MET, _MET_LOG_SD) if mix is None else (mix.get(_stage(config).domain, 0.0), 0.0)
 
 
 def _curve(changes: _Changes) -> tuple[tuple[float, ...], ...]:
@@ -270,16 +294,20 @@ def _percent(ratio: Quantity) -> str:
 
 
 def _notes(
-    stage: ContinuedConfig, laws: ContinuedLaws, beyond: Mapping[str, float], known: bool, params: float, tokens: float
+    config: RunConfig, laws: ContinuedLaws, beyond: Mapping[str, float], known: bool, params: float, tokens: float
 ) -> list[str]:
     """What the figures rest on."""
+    stage, stated = _stage(config), config.data.mix_of_tokens is not None
     said = [f"continued_pretraining.law {stage.law}: {laws.source}"]
     if stage.law == PROXIES:
         said.append(
             f"changes are those of proxies of {format_count(params)} parameters that went on for as large a part of "
-            f"their pretraining ({format_count(tokens)} tokens) on {laws.domain_name}, within a factor of "
-            f"{math.exp(1.6449 * _PROXY_LOG_SD):.1f}: fit your own runs (`simulate continued fit`)"
+            f"their pretraining ({format_count(tokens)} tokens) on {laws.domain_name}, which they had never met: what "
+            "they gained is held against going on with as large a share of the domain as pretraining has, and halved, "
+            "within a factor of 3 (a judgement); fit your own runs (`simulate continued fit`)"
         )
+        if not stated:
+            said.append("data.mix isn't stated: 1 % of pretraining is taken to be of the domain, within a factor of 10")
     if not known:
         said.append(f"the predictor has no loss on {stage.domain}: its main loss stands in for it before continuing")
     for name, decades in beyond.items():
