@@ -183,8 +183,7 @@ def continued_outlook(
         else _changes(laws, params, tokens, rng)
     )
     within = largest_shares(changes.general, stage.most_general_rise)
-    middle = np.median(changes.general, axis=1)[:, None]
-    share = float(largest_shares(middle, stage.most_general_rise)[0]) if stage.share is None else stage.share
+    share = float(np.median(within)) if stage.share is None else stage.share
     of_domain, of_general = changes.at(share)
     before = general if domain is None else domain
     flops = stage.tokens * config.training_flops / config.data.tokens
