@@ -8,6 +8,7 @@ Reads the run tables that benchmarks/feedback.py and benchmarks/continued.py wro
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 from _continued.campaigns import GENERAL, TARGET
@@ -15,7 +16,6 @@ from _continued.gates import continued_runs
 from foretrain.core.errors import DataWarning
 from foretrain.datasets import facts
 from foretrain.simulator.post_training.continued.fitting import fit_continued
-from foretrain.simulator.post_training.continued.storage import ContinuedLaws
 from foretrain.simulator.post_training.continued.storage import save_laws as save_continued
 from foretrain.simulator.post_training.feedback.fitting import fit_feedback
 from foretrain.simulator.post_training.feedback.measurements import Measurements
@@ -32,7 +32,7 @@ def main() -> None:
     warnings.simplefilter("ignore", DataWarning)  # sizes and losses of proxies look like slips of unit
     runs = continued_runs()
     source = f"proxies of ours that went on from {', '.join(GENERAL)} with {TARGET}: {runs.in_words}"
-    save_continued(ContinuedLaws.of(fit_continued(runs), runs, source), FACTS / "continued.json")
+    save_continued(replace(fit_continued(runs), source=source), FACTS / "continued.json")
     # REINFORCE goes on to where its policies write nothing but one word, which no law of α and β is about
     rows = {
         method: one.where(one.kl_nats <= FARTHEST_KL_NATS)

@@ -125,13 +125,13 @@ def continued_law() -> Callable[[Path], None]:
         from foretrain.simulator.post_training.continued.storage import ContinuedLaws, save_laws
 
         rng = np.random.default_rng(0)
-        of_domain = [0.65, 0.04, 0.3, 0.10, 0.4, 0.3, 0.12, 0.05, 0.35]
-        in_general = [0.80, 0.03, 0.3, 0.10, 0.4, 0.3, 0.05, 0.05, 0.50]
+        of_domain = [0.65, 0.01, 0.3, 0.10, 0.3, 0.12, 0.3, 0.05]
+        in_general = [0.80, 0.01, 0.3, 0.10, 0.3, 0.05, 0.3, 0.05]
         measured = {"params": (1e9, 7e9), "tokens": (1e9, 5e10), "share": (0.0, 1.0)}
         laws = {}
         for of, values in (("domain", of_domain), ("general", in_general)):
-            logs = np.log(values) + 0.01 * rng.standard_normal((100, 9))
-            laws[of] = ContinuedLaw(of, 3e9, 1e10, logs, np.full(100, 0.003), measured)
+            draws = np.array([*np.log(values), 0.2]) + 0.01 * rng.standard_normal((100, 9))
+            laws[of] = ContinuedLaw(of, 3e9, 1e10, draws, np.full(100, 0.003), measured)
         before = np.array([[1e9, 2.6, 2.3], [7e9, 2.2, 2.0]])
         save_laws(ContinuedLaws("law", laws["domain"], laws["general"], before, 2e12, "synthetic"), path)
 

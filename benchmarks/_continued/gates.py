@@ -44,12 +44,12 @@ def check(runs: ContinuedRuns) -> list[str]:
     for cut in _cuts(runs):
         laws = fit_continued(runs.where(cut.fitted))
         said = []
-        for k, name in enumerate(("domain", "general")):
+        for k, (name, law) in enumerate({"domain": laws.domain, "general": laws.general}.items()):
             own = runs.share > 0 if name == "domain" else runs.share < 1
-            error, inside, width = _score(laws[name], runs.where(cut.foretold & own), k)
+            error, inside, width = _score(law, runs.where(cut.foretold & own), k)
             errors[cut.kind][k].extend(error)
             none = runs.where(cut.foretold & ~own)
-            apart = f" ({_score(laws[name], none, k)[1]:4.0%})" if len(none) else " " * 7
+            apart = f" ({_score(law, none, k)[1]:4.0%})" if len(none) else " " * 7
             said.append(f"{np.median(error):6.2%} {inside:5.0%} {width:6.2%}{apart}")
             if inside < 0.9:
                 missed.append(f"{cut.what}: {inside:.0%} of the {name} losses inside 90 %")
@@ -120,7 +120,7 @@ def _print_shares(runs: ContinuedRuns) -> None:
             rows = np.isclose(runs.params, n) & np.isclose(runs.tokens, d)
             cells = []
             for rise in _RISES:
-                found = largest_shares(np.log(laws["general"].ratio(n, d, _SHARES)), rise)
+                found = largest_shares(np.log(laws.general.ratio(n, d, _SHARES)), rise)
                 low, middle, high = np.quantile(found, [0.05, 0.5, 0.95])
                 cells.append(
                     f"{rise:+.0%}: {middle:.2f} ({low:.2f} to {high:.2f}), {_measured(runs.where(rows), rise)}"

@@ -48,11 +48,11 @@ def fit(
     """
     from ...simulator.post_training.continued.fitting import fit_continued
     from ...simulator.post_training.continued.runs import ContinuedRuns
-    from ...simulator.post_training.continued.storage import ContinuedLaws, save_laws
+    from ...simulator.post_training.continued.storage import save_laws
     from ...simulator.post_training.continued.summary import ContinuedSummary
 
     found = ContinuedRuns.of_tables(read_table(runs, columns), read_table(before, columns), domain)
-    laws = ContinuedLaws.of(fit_continued(found, seed), found, found.in_words)
+    laws = fit_continued(found, seed)
     if out is not None:
         save_laws(laws, out)
     if chart is not None:

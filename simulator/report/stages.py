@@ -91,7 +91,7 @@ def _of_continued(result: Forecast, found: ContinuedOutlook) -> Iterator[StageRo
     if found.generalist_loss_nats is not None:
         yield StageRow("  a generalist's, at equal cost", found.generalist_loss_nats, three_text, predictor)
     yield StageRow("general loss, nats per token", found.general_loss_nats, three_text, both)
-    label = f"largest share with a rise of {100 * found.most_general_rise:g} % at most"
+    label = f"largest share that costs the general loss {100 * found.most_general_rise:g} % at most"
     yield StageRow(label, found.largest_share, share_text, law)
 
 

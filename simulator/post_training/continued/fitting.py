@@ -15,6 +15,7 @@ import numpy as np
 
 from .law import ContinuedLaw, continued_ratio
 from .runs import ContinuedRuns
+from .storage import ContinuedLaws
 
 __all__ = ["fit_continued"]
 
@@ -31,8 +32,8 @@ _MEDIANS = np.array([*np.log([0.7, 0.01, 0.3, 0.1, 0.3, 0.1, 0.3, 0.05]), 0.2])
 _SDS = np.array([0.4, 1.0, 0.4, 1.0, 0.5, 1.0, 1.0, 1.0, 0.5])
 
 
-def fit_continued(runs: ContinuedRuns, seed: int = 0) -> dict[str, ContinuedLaw]:
-    """Fit the laws of the domain's loss and of the general loss, by `domain` and `general`.
+def fit_continued(runs: ContinuedRuns, seed: int = 0) -> ContinuedLaws:
+    """Fit the laws of the domain's loss and of the general loss.
 
     Args:
         runs: Runs at several shares, and better several sizes and budgets.
@@ -40,8 +41,9 @@ def fit_continued(runs: ContinuedRuns, seed: int = 0) -> dict[str, ContinuedLaw]
     """
     rng = np.random.default_rng(seed)
     domain, general = runs.ratios
-    both = {"domain": (domain, runs.share), "general": (general, 1.0 - runs.share)}
-    return {of: _fit(runs, of, ratio, share, rng) for of, (ratio, share) in both.items()}
+    of_domain = _fit(runs, "domain", domain, runs.share, rng)
+    in_general = _fit(runs, "general", general, 1.0 - runs.share, rng)
+    return ContinuedLaws(runs.domain, of_domain, in_general, runs.before, runs.tokens_before, runs.in_words)
 
 
 def _fit(runs: ContinuedRuns, of: str, ratio: np.ndarray, share: np.ndarray, rng: np.random.Generator) -> ContinuedLaw:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -19,9 +19,6 @@ from ....core.reading.fields import FieldError, Frozen, Label, PositiveReal, Rea
 from ....core.units import shown
 from ....datasets.facts.catalogue import read_facts
 from .law import NAMES, ContinuedLaw
-
-if TYPE_CHECKING:
-    from .runs import ContinuedRuns
 
 __all__ = ["ContinuedLaws", "laws_of_proxies", "load_laws", "save_laws"]
 
@@ -49,11 +46,6 @@ class ContinuedLaws:
         """The loss of the domain over the general one before continuing, at a size: along the logs of the nearest."""
         ratio = self.before[:, 1] / self.before[:, 2]
         return float(np.interp(np.log(params), np.log(self.before[:, 0]), ratio))
-
-    @classmethod
-    def of(cls, laws: dict[str, ContinuedLaw], runs: ContinuedRuns, source: str) -> ContinuedLaws:
-        """Laws fitted to runs."""
-        return cls(runs.domain, laws["domain"], laws["general"], runs.before, runs.tokens_before, source)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, from which equal laws are read back."""

@@ -69,7 +69,7 @@ def continued_view(found: ContinuedSummary, out: str | None) -> RenderableType:
             low, high = share.intervals[0.9]
             blocks.append(
                 Text(
-                    f"  general loss up by {100 * rise:g} % at most: share {100 * share.median:.0f} % (90 %: "
+                    f"  share that costs the general loss {100 * rise:g} % at most: {100 * share.median:.0f} % (90 %: "
                     f"{100 * low:.0f} to {100 * high:.0f})"
                 )
             )

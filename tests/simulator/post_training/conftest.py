@@ -6,23 +6,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from foretrain.simulator.post_training.continued.law import dcpt_ratio
+from foretrain.simulator.post_training.continued.law import continued_ratio
 from foretrain.simulator.post_training.continued.runs import ContinuedRuns
 
-DOMAIN = np.log([0.65, 0.04, 0.3, 0.10, 0.4, 0.3, 0.12, 0.05, 0.35])
-GENERAL = np.log([0.80, 0.03, 0.3, 0.10, 0.4, 0.3, 0.05, 0.05, 0.50])
+DOMAIN = np.array([*np.log([0.65, 0.01, 0.3, 0.10, 0.3, 0.12, 0.3, 0.05]), -0.1])
+GENERAL = np.array([*np.log([0.80, 0.01, 0.3, 0.10, 0.3, 0.05, 0.3, 0.05]), 0.3])
 BEFORE = {3e5: (2.6, 2.3), 1e6: (2.4, 2.1), 3e6: (2.25, 1.95)}
 _PARAMS, _TOKENS = 6e5, 1e6
 
 
 def _truth(params, tokens, share) -> tuple[np.ndarray, np.ndarray]:
     n, d, share = np.asarray(params) / _PARAMS, np.asarray(tokens) / _TOKENS, np.asarray(share, dtype=float)
-    return dcpt_ratio(DOMAIN, n, d, share), dcpt_ratio(GENERAL, n, d, 1 - share)
+    return continued_ratio(DOMAIN, n, d, share), continued_ratio(GENERAL, n, d, 1 - share)
 
 
 @pytest.fixture(scope="session")
 def true_ratios() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
-    """`true_ratios(params, tokens, share)`: the domain's and the general loss over those before, by a known law."""
+    """`true_ratios(params, tokens, share)`: both losses over the general one before, by a known law."""
     return _truth
 
 
@@ -43,8 +43,8 @@ def make_runs() -> Callable[..., ContinuedRuns]:
         before = np.array([(size, *BEFORE[size]) for size in sizes])
         place = np.searchsorted(before[:, 0], n)
         losses: list[Any] = []
-        for column, ratio in enumerate(_truth(n, d, r), start=1):
-            losses.append(before[place, column] * ratio * np.exp(noise * rng.standard_normal(len(n))))
+        for ratio in _truth(n, d, r):
+            losses.append(before[place, 2] * ratio * np.exp(noise * rng.standard_normal(len(n))))
         return ContinuedRuns("law", n, d, r, losses[0], losses[1], s, before, 2e7)
 
     return make

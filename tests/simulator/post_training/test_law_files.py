@@ -18,8 +18,7 @@ def written(tmp_path_factory, make_runs):
     folder = tmp_path_factory.mktemp("laws")
     feedback.save_laws({"ppo": prior_law("ppo", 1e4)}, folder / "feedback.json")
     runs = make_runs()
-    laws = continued.ContinuedLaws.of(fit_continued(runs), runs, "synthetic")
-    continued.save_laws(laws, folder / "continued.json")
+    continued.save_laws(fit_continued(runs), folder / "continued.json")
     return folder
 
 

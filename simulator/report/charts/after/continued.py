@@ -23,7 +23,7 @@ from .panels import AXIS, NARROW, heading, panel_px, panels
 __all__ = ["continued_pictures", "percent_text", "shares_picture"]
 
 RISE = 0.01
-"""The rise of the general loss up to which the largest share is marked."""
+"""What the largest share that is marked costs the general loss, over going on without the domain."""
 _MOST_PANELS = 3
 _MOST_POINTS = 300
 _GRID = np.linspace(0.0, 1.0, 41)
@@ -87,7 +87,7 @@ def _picture(of: str, runs: ContinuedRuns, laws: ContinuedLaws, summary: Continu
     domain = short(laws.domain_name)
     what = f"Loss on {domain}" if of == "domain" else "General loss"
     fewer = "; pale: runs of fewer tokens" if any(one.fewer for one in found) else ""
-    marked = f"the largest share for +{100 * RISE:g} % of general loss"
+    marked = f"the largest share that costs the general loss {100 * RISE:g} %"
     mark = f"{'dot' if of == 'domain' else 'orange'}: {marked}"
     said = [words.sentence(f"rests on {laws.source}")]
     if len(drawn) < len(sizes):
@@ -112,28 +112,28 @@ def _panel(
     law = laws.domain if of == "domain" else laws.general
     near = min(summary.before, key=lambda one: abs(np.log(one / size)))
     own = runs.where(np.isclose(runs.params, size, rtol=_SAME_SIZE))
-    before = summary.before[near][0 if of == "domain" else 1]
+    own_before, general = summary.before[near]
+    before = own_before if of == "domain" else general
     budgets = [float(tokens) for tokens in np.unique(own.tokens) if tokens < summary.tokens * (1 - _SAME_SIZE)]
     kept = [budgets[place] for place in thinned(len(budgets), 2)] if len(budgets) > 1 else budgets
     fewer = []
     for tokens in kept:
-        middle = before * np.median(law.ratio(size, tokens, _GRID), axis=1)
+        middle = general * np.median(law.ratio(size, tokens, _GRID), axis=1)
         fewer.append([{"share": float(s), "median": float(m)} for s, m in zip(_GRID, middle, strict=True)])
     return _Panel(
         name=f"{words.count(size)} parameters",
         of=of,
         runs=own,
         before=before,
-        curve=_curve(law, size, summary.tokens, before, seed),
+        curve=_curve(law, size, summary.tokens, general, seed),
         fewer=fewer,
         largest=summary.largest[near][RISE],
     )
 
 
-def _curve(law: ContinuedLaw, size: float, tokens: float, before: float, seed: int) -> list[dict[str, float]]:
-    rng = np.random.default_rng(seed)
-    luck = np.exp(law.noise * rng.standard_normal(len(law.noise)))
-    edges = np.quantile(before * law.ratio(size, tokens, _GRID) * luck, [0.5, 0.25, 0.75, 0.05, 0.95], axis=1)
+def _curve(law: ContinuedLaw, size: float, tokens: float, general: float, seed: int) -> list[dict[str, float]]:
+    runs = general * law.one_run(size, tokens, _GRID, np.random.default_rng(seed))
+    edges = np.quantile(runs, [0.5, 0.25, 0.75, 0.05, 0.95], axis=1)
     keys = ("share", "median", "low50", "high50", "low90", "high90")
     return [dict(zip(keys, map(float, row), strict=True)) for row in np.column_stack([_GRID, *edges])]
 
@@ -149,10 +149,10 @@ def _finding(last: _Panel) -> str:
         return f"Domain loss {verb} from {numbers[0]} to {numbers[1]} at a {_share(share)} share"
     rise = f"{100 * RISE:g} %"
     if share >= _ALL:
-        return f"General loss keeps within {rise} at every share"
+        return f"General loss: every share costs at most {rise}"
     if share <= 0.0:
-        return f"General loss rises by over {rise} at any share"
-    return f"General loss keeps within {rise} up to a {_share(share)} share"
+        return f"General loss: any share costs over {rise}"
+    return f"General loss: a share up to {_share(share)} costs at most {rise}"
 
 
 def _numbers(found: Sequence[_Panel]) -> Numbers:
@@ -168,7 +168,7 @@ def _numbers(found: Sequence[_Panel]) -> Numbers:
             ends = f"{one.at(share, 'low90'):.3f} to {one.at(share, 'high90'):.3f}"
             rows.append((f"{prefix}share {_share(share)}", f"{measured:.3f}", f"{one.at(share):.3f}", ends))
         low, high = one.largest.intervals[0.9]
-        mark = f"{prefix}largest share, general loss up by {100 * RISE:g} % at most"
+        mark = f"{prefix}largest share that costs the general loss {100 * RISE:g} % at most"
         rows.append((mark, "", _share(one.largest.median), f"{_share(low)} to {_share(high)}"))
     return Numbers(("", "measured, mean", "law", "90 %"), tuple(rows))
 
@@ -183,7 +183,7 @@ def _drawn(found: Sequence[_Panel], width: int) -> Spec:
 
 def _layers(one: _Panel, plot: float, height: float, named: bool) -> list[dict[str, Any]]:
     x = _share_axis()
-    limit = one.before * (1.0 + RISE)
+    limit = one.at(0.0) * (1.0 + RISE)
     longest = one.runs.tokens >= one.runs.tokens.max() * (1 - _SAME_SIZE)
     values = [row[key] for row in one.curve for key in ("low90", "high90")]
     up = Scale.around([one.before, limit, *values, *one.losses.tolist()], 0.06, log=False)
@@ -309,7 +309,7 @@ def _outlook_numbers(found: ContinuedOutlook, rows: Sequence[Mapping[str, float]
     low, high = found.largest_share.intervals[0.9]
     span = f"{_share(low)} to {_share(high)}"
     limit = f"+{100 * found.most_general_rise:g} %"
-    table.append((f"largest share for {limit}", "", "", _share(found.largest_share.median), span))
+    table.append((f"largest share for {limit} over a share of 0", "", "", _share(found.largest_share.median), span))
     return Numbers(("", f"loss on {short(found.domain)}", "90 %", "general loss", "90 %"), tuple(table))
 
 
@@ -329,7 +329,7 @@ def _change(
     """One loss: its change by share with 90 %, the plan's, and of the general one the limit."""
     keys = {"median": of, "low90": f"{of}_low", "high90": f"{of}_high"}
     curve = [{"share": row["share"]} | {k: 100 * (row[name] - 1) for k, name in keys.items()} for row in rows]
-    limit = 100 * found.most_general_rise
+    limit = 100 * (rows[0]["general"] * (1.0 + found.most_general_rise) - 1.0)
     limits = [limit] if of == "general" else []
     low, high = (100 * (end - 1) for end in own.intervals[0.9])
     values = [row[key] for row in curve for key in ("low90", "high90")]
@@ -363,11 +363,11 @@ def _change(
 
 
 def _limit_text(found: ContinuedOutlook) -> str:
-    return f"limit +{100 * found.most_general_rise:g} %"
+    return f"limit, +{100 * found.most_general_rise:g} % over a share of 0"
 
 
 def _limit(found: ContinuedOutlook, limit: float, x: Any, y: Any, side: dict[str, Any]) -> list[dict[str, Any]]:
-    """How far the general loss may rise, with the interval of the largest share that keeps within."""
+    """What a share may cost the general loss, with the interval of the largest that keeps within."""
     low, high = found.largest_share.intervals[0.9]
     row = {"share": 0.0, "low": low, "high": high, "y": limit, "text": _limit_text(found)}
     largest = {"share": found.largest_share.median, "y": limit}
