@@ -63,7 +63,7 @@ DAMAGE = [
     ("feedback", ["laws", 0, "measured"], {"kl_nats": [0, 1]}, "measured.kl_nats"),
     ("feedback", ["laws", 0, "more"], 1, "more: unknown key"),
     ("continued", ["kind"], "feedback", "kind: got 'feedback'; expected one of 'continued_pretraining'"),
-    ("continued", ["domain", "logs", 0], [0.0] * 8, "domain.logs"),
+    ("continued", ["domain", "values", 0], [0.0] * 8, "domain.values"),
     ("continued", ["domain", "noise"], [0.1], "draws"),
     ("continued", ["general", "noise", 0], -0.1, "general.noise"),
     ("continued", ["general", "params"], 0, "general.params"),

@@ -149,10 +149,10 @@ def _finding(last: _Panel) -> str:
         return f"Domain loss {verb} from {numbers[0]} to {numbers[1]} at a {_share(share)} share"
     rise = f"{100 * RISE:g} %"
     if share >= _ALL:
-        return f"General loss: every share costs at most {rise}"
+        return f"General loss keeps within {rise} at every share"
     if share <= 0.0:
-        return f"General loss: any share costs over {rise}"
-    return f"General loss: a share up to {_share(share)} costs at most {rise}"
+        return f"General loss rises by over {rise} at any share"
+    return f"General loss keeps within {rise} up to a {_share(share)} share"
 
 
 def _numbers(found: Sequence[_Panel]) -> Numbers:
@@ -363,7 +363,7 @@ def _change(
 
 
 def _limit_text(found: ContinuedOutlook) -> str:
-    return f"limit, +{100 * found.most_general_rise:g} % over a share of 0"
+    return f"limit +{100 * found.most_general_rise:g} %"
 
 
 def _limit(found: ContinuedOutlook, limit: float, x: Any, y: Any, side: dict[str, Any]) -> list[dict[str, Any]]:

@@ -130,7 +130,7 @@ def test_both_losses_are_drawn_by_share(drawn):
     largest = ContinuedSummary.of(laws).largest[1e9][0.01]
     assert 0.0 < largest.median < 1.0
     share = f"{100 * largest.median:.0f} %"
-    assert general.title == f"General loss: a share up to {share} costs at most 1 %"
+    assert general.title == f"General loss keeps within 1 % up to a {share} share"
     start, end = map(float, re.search(r"falls from ([\d.]+) to ([\d.]+) at", own.title).groups())
     assert f"a {share} share" in own.title
     assert start == pytest.approx(2.8, abs=0.006)
@@ -148,7 +148,7 @@ def test_a_general_loss_that_never_rises_has_no_largest_share(drawn):
     runs, laws = laws_and_runs(sizes=(1e9,))
     flat = replace(laws, general=ratio_law("general", 0.001, -0.1))
     picture = continued_pictures(runs, flat)[1]
-    assert picture.title == "General loss: every share costs at most 1 %"
+    assert picture.title == "General loss keeps within 1 % at every share"
     drawn(picture)
 
 
