@@ -155,7 +155,7 @@ def _unfinished(campaign: Campaign, group: int) -> Iterator[tuple[ProxyRun, RunR
         yield run, RunResult(run.run_id, "ok", validated, (), None, {})
 
 
-def _so_far(campaign: Campaign) -> list[tuple[ProxyRun, RunResult]]:
+def so_far(campaign: Campaign) -> list[tuple[ProxyRun, RunResult]]:
     """The results of all runs, those on their way included."""
     found = list(campaign.results())
     for group in range(len(campaign.file.groups)):
@@ -170,7 +170,7 @@ def collect() -> RunTable:
     for name in MIXERS:
         if (WORK / "architectures" / name / "proxies" / "main").is_dir():
             campaign = Campaign.open(WORK / "architectures" / name / "proxies" / "main")
-            if found := _so_far(campaign):
+            if found := so_far(campaign):
                 frames.append(results_table([(campaign.file, found)], name).frame)
     if RESULTS.is_file():
         here = {name for frame in frames for name in frame["architecture"]}
