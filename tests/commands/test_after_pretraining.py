@@ -76,7 +76,7 @@ def test_a_forecast_of_all_stages_adds_up(folder, call):
 def test_gaps_beyond_the_published_ones_are_asked_for(folder, call):
     (folder / "run.yaml").write_text(PLAN + OVERSIGHT.replace("300", "800"), encoding="utf-8")
     refused = call("predict", "--config", "run.yaml")
-    assert refused.returncode == 2
+    assert refused.returncode == 3
     assert "run.yaml:10: oversight.elo_gap: got 800" in refused.stderr
     assert "--allow-extrapolation" in refused.stderr
     found = answer(call("predict", "--config", "run.yaml", "--allow-extrapolation", "--json"))
