@@ -96,7 +96,7 @@ def _panel(
     here = row.difference
     assert here is not None
     up = Scale.around([*curve.low_90.tolist(), *curve.high_90.tolist(), 0.0], 0.08, log=False).wider(above=0.2)
-    axis = {"minExtent": _LABELS_PX, "maxExtent": _LABELS_PX}
+    axis: dict[str, Any] = {"minExtent": _LABELS_PX, "maxExtent": _LABELS_PX}
     y = up.options("nats" if curve is result.curves[0] else "", most=4, grid=True, **axis)
     bare = {"title": None, "axis": {"labels": False, "ticks": False}}
     options = across.options("training FLOPs", _FLOPS, 4 if narrow else 7, labelFlush=True)
