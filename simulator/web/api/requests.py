@@ -28,9 +28,8 @@ __all__ = [
 
 _FILE_KEYS = ("known_runs", "anchor", "calibration", "curves")
 """Keys of a plan that name files, which a request can't."""
-_LAW_SECTIONS = ("continued_pretraining", "post_training")
-"""Sections whose law is one that ships, or a file."""
-_SHIPPED_LAWS = (PRIOR, PROXIES)
+_SHIPPED_LAWS = {"continued_pretraining": (PROXIES,), "post_training": (PRIOR, PROXIES)}
+"""Of each section whose law may be a file, those that ship."""
 _MOST_LAYOUTS = 100
 
 
@@ -138,10 +137,11 @@ def refuse_files(stated: Mapping[str, Any], where: str) -> None:
                 f"{where}: {key}: got {shown(value)}; expected none: a request names no files of the server's. "
                 "`simulate predict` takes a plan that does"
             )
-        for law in _laws(key, value) if section in _LAW_SECTIONS else ():
-            if law not in _SHIPPED_LAWS:
+        known = _SHIPPED_LAWS.get(section, ())
+        for law in _laws(key, value) if known else ():
+            if law not in known:
                 raise InputError(
-                    f"{where}: {section}.law: got {shown(law)}; expected {' or '.join(_SHIPPED_LAWS)}: a request "
+                    f"{where}: {section}.law: got {shown(law)}; expected {' or '.join(known)}: a request "
                     "names no files of the server's. `simulate predict` takes a plan that does"
                 )
 
