@@ -15,11 +15,11 @@ from _continued.campaigns import GENERAL, TARGET
 from _continued.gates import continued_runs
 from foretrain.core.errors import DataWarning
 from foretrain.datasets import facts
-from foretrain.simulator.post_training.continued.fitting import fit_continued
-from foretrain.simulator.post_training.continued.storage import save_laws as save_continued
-from foretrain.simulator.post_training.feedback.fitting import fit_feedback
-from foretrain.simulator.post_training.feedback.measurements import Measurements
-from foretrain.simulator.post_training.feedback.storage import save_laws as save_feedback
+from foretrain.simulator.after_pretraining.continued.fitting import fit_continued
+from foretrain.simulator.after_pretraining.continued.storage import save_laws as save_continued
+from foretrain.simulator.after_pretraining.feedback.fitting import fit_feedback
+from foretrain.simulator.after_pretraining.feedback.measurements import Measurements
+from foretrain.simulator.after_pretraining.feedback.storage import save_laws as save_feedback
 
 FARTHEST_KL_NATS = 6.7
 """As far as best of n goes, of 2,048 answers."""

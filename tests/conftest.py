@@ -121,8 +121,8 @@ def continued_law() -> Callable[[Path], None]:
     """`continued_law(path)`: write a law of continued pretraining on the domain law, of a hundred draws."""
 
     def write(path: Path) -> None:
-        from foretrain.simulator.post_training.continued.law import ContinuedLaw
-        from foretrain.simulator.post_training.continued.storage import ContinuedLaws, save_laws
+        from foretrain.simulator.after_pretraining.continued.law import ContinuedLaw
+        from foretrain.simulator.after_pretraining.continued.storage import ContinuedLaws, save_laws
 
         rng = np.random.default_rng(0)
         of_domain = [0.65, 0.01, 0.3, 0.10, 0.3, 0.12, 0.3, 0.05]

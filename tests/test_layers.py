@@ -25,7 +25,7 @@ FLOORS = [
     ("datasets", "simulator.laws"),
     ("simulator.fitting", "simulator.config", "proxies"),
     ("simulator.surrogate", "simulator.hierarchy", "simulator.cluster", "simulator.curve"),
-    ("simulator.predictor", "simulator.post_training"),
+    ("simulator.predictor", "simulator.after_pretraining"),
     ("simulator.forecast", "simulator.data_budget"),
     ("simulator.allocation", "simulator.tracking"),
     ("simulator.search",),

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from foretrain.core.units import format_count
 from foretrain.datasets.runs.run_table import RunTable
-from foretrain.simulator.post_training.continued.fitting import fit_continued
-from foretrain.simulator.post_training.continued.outlook import largest_shares
-from foretrain.simulator.post_training.continued.runs import ContinuedRuns
+from foretrain.simulator.after_pretraining.continued.fitting import fit_continued
+from foretrain.simulator.after_pretraining.continued.outlook import largest_shares
+from foretrain.simulator.after_pretraining.continued.runs import ContinuedRuns
 from scipy.optimize import least_squares
 
 from .campaigns import TABLES, TARGET

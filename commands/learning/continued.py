@@ -46,17 +46,17 @@ def fit(
     Example:  simulate continued fit continued.csv --before base.csv --domain law --out law.json
               simulate predict --config run.yaml --set continued_pretraining.law=law.json
     """
-    from ...simulator.post_training.continued.fitting import fit_continued
-    from ...simulator.post_training.continued.runs import ContinuedRuns
-    from ...simulator.post_training.continued.storage import save_laws
-    from ...simulator.post_training.continued.summary import ContinuedSummary
+    from ...simulator.after_pretraining.continued.fitting import fit_continued
+    from ...simulator.after_pretraining.continued.runs import ContinuedRuns
+    from ...simulator.after_pretraining.continued.storage import save_laws
+    from ...simulator.after_pretraining.continued.summary import ContinuedSummary
 
     found = ContinuedRuns.of_tables(read_table(runs, columns), read_table(before, columns), domain)
     laws = fit_continued(found, seed)
     if out is not None:
         save_laws(laws, out)
     if chart is not None:
-        from ...simulator.report.charts.after.continued import continued_pictures
+        from ...simulator.report.charts.after_pretraining.continued import continued_pictures
         from ...simulator.report.charts.writing import save_pictures
 
         save_pictures(continued_pictures(found, laws, seed), chart)

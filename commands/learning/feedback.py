@@ -38,17 +38,17 @@ def fit(measurements: str, out: str | None, standardised: bool, seed: int, chart
     Example:  simulate feedback fit policies.csv --out feedback.json
               simulate predict --config run.yaml --set post_training.law=feedback.json
     """
-    from ...simulator.post_training.feedback.fitting import fit_feedback
-    from ...simulator.post_training.feedback.measurements import Measurements
-    from ...simulator.post_training.feedback.storage import save_laws
-    from ...simulator.post_training.feedback.summary import FeedbackSummary
+    from ...simulator.after_pretraining.feedback.fitting import fit_feedback
+    from ...simulator.after_pretraining.feedback.measurements import Measurements
+    from ...simulator.after_pretraining.feedback.storage import save_laws
+    from ...simulator.after_pretraining.feedback.summary import FeedbackSummary
 
     rows = Measurements.read(measurements)
     laws = {method: fit_feedback(one, seed, standardised=standardised) for method, one in rows.items()}
     if out is not None:
         save_laws(laws, out)
     if chart is not None:
-        from ...simulator.report.charts.after.feedback import feedback_pictures
+        from ...simulator.report.charts.after_pretraining.feedback import feedback_pictures
         from ...simulator.report.charts.writing import save_pictures
 
         save_pictures(feedback_pictures(rows, laws), chart)

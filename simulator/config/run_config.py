@@ -21,9 +21,9 @@ from ...core.reading.fields import Day, FieldError, Frozen, Label, Whole, whole_
 from ...core.reading.yaml_reader import load_document
 from ...core.units import shown
 from ...datasets.facts.prices import prices
-from .after.continued import ContinuedConfig
-from .after.feedback import FeedbackConfig
-from .after.oversight import OversightConfig
+from .after_pretraining.continued import ContinuedConfig
+from .after_pretraining.feedback import FeedbackConfig
+from .after_pretraining.oversight import OversightConfig
 from .column_values import Cell, check_architecture, check_columns
 from .hardware import HardwareConfig, LayoutConfig
 from .model_and_data import DataConfig, ModelConfig, TargetConfig

@@ -21,7 +21,7 @@ from ...core.errors import ConfigError
 from ...core.units import format_count, shown
 from ...datasets.facts.data_stock import PublicStock, find
 from ...datasets.facts.synthetic import synthetic_facts
-from ..config.after.continued import ContinuedConfig
+from ..config.after_pretraining.continued import ContinuedConfig
 from ..config.run_config import RunConfig
 from .exhaustion import YearsLater
 from .token_budget import TokenBudget

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from ...core.quantity import LEVELS, Quantity
+from ..after_pretraining.continued.outlook import ContinuedOutlook, continued_laws, continued_outlook
+from ..after_pretraining.feedback.outlook import FeedbackOutlook, feedback_law, feedback_outlook
+from ..after_pretraining.machine_time import MachineTime
+from ..after_pretraining.oversight.outlook import OversightOutlook, oversight_outlook
 from ..cluster.cluster_estimate import ClusterEstimate
 from ..config.run_config import RunConfig
-from ..post_training.continued.outlook import ContinuedOutlook, continued_laws, continued_outlook
-from ..post_training.feedback.outlook import FeedbackOutlook, feedback_law, feedback_outlook
-from ..post_training.machine_time import MachineTime
-from ..post_training.oversight.outlook import OversightOutlook, oversight_outlook
 from ..predictor.prediction import LossPrediction
 from ..predictor.predictor import Predictor
 from .law_inputs import planned, run_columns

@@ -9,10 +9,10 @@ from rich.text import Text
 
 from ....core.quantity import Quantity
 from ....core.units import format_count
+from ...after_pretraining.continued.summary import ContinuedSummary
+from ...after_pretraining.feedback.summary import FeedbackSummary
 from ...forecast.forecast import Forecast
-from ...post_training.continued.summary import ContinuedSummary
-from ...post_training.feedback.summary import FeedbackSummary
-from ..stages import kl_text, share_text, stage_rows, stage_sentences, three_text
+from ..after_pretraining import kl_text, share_text, stage_rows, stage_sentences, three_text
 from .cells import add_row, plain_table, quantity_cells
 
 __all__ = ["continued_view", "feedback_view", "stages_view"]

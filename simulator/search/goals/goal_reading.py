@@ -16,9 +16,9 @@ from ...predictor.predictor import Predictor
 from ..space.dimensions import MixDimension
 from ..space.spaces import Space
 from ..study_config import Goal, Limit, StudyConfig
+from .after_pretraining import STAGE_MEASURES
 from .goals import BoundLimit, MeasuredGoal
 from .measures import Measure, get_measure
-from .stage_measures import STAGE_MEASURES
 
 __all__ = ["GoalReader", "lacking"]
 

@@ -22,7 +22,7 @@ from ...forecast.after_pretraining import AfterPretraining, after_pretraining
 from ...predictor.prediction import LossPrediction
 from ...predictor.predictor import AVERAGE, Predictor
 from ..serving import ServingConfig
-from .stage_measures import STAGE_MEASURES
+from .after_pretraining import STAGE_MEASURES
 
 __all__ = ["MEASURES", "Measure", "PlanOutcome", "get_measure"]
 

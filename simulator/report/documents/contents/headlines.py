@@ -7,9 +7,9 @@ from collections.abc import Callable
 from .....core.quantity import Difference, Quantity
 from ... import words
 from ..document import Headline, Strip
+from .after_pretraining import with_stages
 from .judged import Judged
 from .sentences import day, targets
-from .stages import with_stages
 
 __all__ = ["headlines"]
 

@@ -12,8 +12,8 @@ from ...charts.plans.forecast import forecast_picture
 from ...charts.plans.memory import memory_picture
 from ...charts.plans.waterfall import Whole, waterfall_picture
 from ..document import Section
+from .after_pretraining import stage_pictures
 from .judged import Judged
-from .stages import stage_pictures
 
 __all__ = ["loss_section", "machine_pictures", "money_section", "plan_pictures"]
 

@@ -18,12 +18,12 @@ from ....predictor.predictor import Predictor
 from ... import words
 from ...charts.picture import Numbers
 from ..document import Document, Note, Section
+from .after_pretraining import stages_section, with_stages
 from .doubts import doubts_section
 from .headlines import headlines
 from .judged import Judged, model_and_tokens
 from .plan_sections import loss_section, machine_pictures, money_section
 from .sentences import decision, doubt, lede
-from .stages import stages_section, with_stages
 
 __all__ = ["answer_document", "judged_best", "judged_document", "plan_document", "plans_document"]
 

@@ -7,8 +7,8 @@ import datetime
 from .....core.quantity import Difference, Quantity
 from ....forecast.forecast import Forecast
 from ... import words
+from .after_pretraining import with_stages
 from .judged import Judged, model_and_tokens
-from .stages import with_stages
 
 __all__ = ["day", "decision", "doubt", "in_short", "lede", "money_clause", "targets"]
 

@@ -8,23 +8,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from foretrain.core.quantity import Quantity
-from foretrain.simulator.config.after.feedback import FeedbackConfig
+from foretrain.simulator.after_pretraining.continued.law import ContinuedLaw
+from foretrain.simulator.after_pretraining.continued.outlook import ContinuedOutlook
+from foretrain.simulator.after_pretraining.continued.runs import ContinuedRuns
+from foretrain.simulator.after_pretraining.continued.storage import ContinuedLaws
+from foretrain.simulator.after_pretraining.continued.summary import ContinuedSummary
+from foretrain.simulator.after_pretraining.feedback.fitting import fit_feedback
+from foretrain.simulator.after_pretraining.feedback.gain import FORMS
+from foretrain.simulator.after_pretraining.feedback.measurements import Measurements
+from foretrain.simulator.after_pretraining.feedback.outlook import feedback_outlook
+from foretrain.simulator.after_pretraining.feedback.storage import save_laws
+from foretrain.simulator.after_pretraining.feedback.summary import FeedbackSummary
+from foretrain.simulator.after_pretraining.machine_time import MachineTime
+from foretrain.simulator.config.after_pretraining.feedback import FeedbackConfig
 from foretrain.simulator.config.run_config import RunConfig
-from foretrain.simulator.post_training.continued.law import ContinuedLaw
-from foretrain.simulator.post_training.continued.outlook import ContinuedOutlook
-from foretrain.simulator.post_training.continued.runs import ContinuedRuns
-from foretrain.simulator.post_training.continued.storage import ContinuedLaws
-from foretrain.simulator.post_training.continued.summary import ContinuedSummary
-from foretrain.simulator.post_training.feedback.fitting import fit_feedback
-from foretrain.simulator.post_training.feedback.gain import FORMS
-from foretrain.simulator.post_training.feedback.measurements import Measurements
-from foretrain.simulator.post_training.feedback.outlook import feedback_outlook
-from foretrain.simulator.post_training.feedback.storage import save_laws
-from foretrain.simulator.post_training.feedback.summary import FeedbackSummary
-from foretrain.simulator.post_training.machine_time import MachineTime
 from foretrain.simulator.report import words
-from foretrain.simulator.report.charts.after.continued import continued_pictures, shares_picture
-from foretrain.simulator.report.charts.after.feedback import feedback_pictures, gain_picture
+from foretrain.simulator.report.charts.after_pretraining.continued import continued_pictures, shares_picture
+from foretrain.simulator.report.charts.after_pretraining.feedback import feedback_pictures, gain_picture
 
 KLS = np.array([0.1, 0.6, 1.8, 3.2, 4.6, 6.0])
 

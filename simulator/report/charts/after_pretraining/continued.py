@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from .....core.quantity import Quantity
-from ....post_training.continued.law import ContinuedLaw
-from ....post_training.continued.outlook import ContinuedOutlook
-from ....post_training.continued.runs import ContinuedRuns
-from ....post_training.continued.storage import ContinuedLaws
-from ....post_training.continued.summary import ContinuedSummary
+from ....after_pretraining.continued.law import ContinuedLaw
+from ....after_pretraining.continued.outlook import ContinuedOutlook
+from ....after_pretraining.continued.runs import ContinuedRuns
+from ....after_pretraining.continued.storage import ContinuedLaws
+from ....after_pretraining.continued.summary import ContinuedSummary
 from ... import words
 from ..marks import area, bars, field, label, line, points, rule, ticks
 from ..picture import HALF, WHOLE, Numbers, Picture, Spec

@@ -12,7 +12,7 @@ import numpy as np
 from ....core.quantity import Quantity
 from ....core.units import format_count, format_decimals, format_flops
 from ...cluster.cluster_estimate import ClusterEstimate
-from ...config.after.feedback import PRIOR, PROXIES, FeedbackConfig
+from ...config.after_pretraining.feedback import PRIOR, PROXIES, FeedbackConfig
 from ...config.run_config import RunConfig
 from ..machine_time import MachineTime, machine_time
 from .costs import label_costs, reward_flops, serving_factor, stage_flops

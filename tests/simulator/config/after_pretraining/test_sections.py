@@ -2,12 +2,12 @@
 
 import pytest
 from foretrain.core.errors import ConfigError, InputError
+from foretrain.simulator.after_pretraining.continued.outlook import continued_laws
+from foretrain.simulator.after_pretraining.feedback.outlook import feedback_law
+from foretrain.simulator.after_pretraining.feedback.prior import prior_law
+from foretrain.simulator.after_pretraining.feedback.storage import save_laws
 from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.forecast.after_pretraining import check_laws
-from foretrain.simulator.post_training.continued.outlook import continued_laws
-from foretrain.simulator.post_training.feedback.outlook import feedback_law
-from foretrain.simulator.post_training.feedback.prior import prior_law
-from foretrain.simulator.post_training.feedback.storage import save_laws
 
 BASE = "name: p\nmodel: {params: 7B}\ndata: {tokens: 2T}\n"
 FEEDBACK = "post_training: {method: best_of_n, comparisons: 10k, "

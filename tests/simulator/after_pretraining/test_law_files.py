@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 from foretrain.core.errors import InputError
-from foretrain.simulator.post_training.continued import storage as continued
-from foretrain.simulator.post_training.continued.fitting import fit_continued
-from foretrain.simulator.post_training.feedback import storage as feedback
-from foretrain.simulator.post_training.feedback.prior import prior_law
+from foretrain.simulator.after_pretraining.continued import storage as continued
+from foretrain.simulator.after_pretraining.continued.fitting import fit_continued
+from foretrain.simulator.after_pretraining.feedback import storage as feedback
+from foretrain.simulator.after_pretraining.feedback.prior import prior_law
 
 
 @pytest.fixture(scope="module")

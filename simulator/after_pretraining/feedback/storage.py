@@ -17,7 +17,7 @@ from ....core.reading.config_reader import validated
 from ....core.reading.fields import FieldError, Frozen, PositiveReal, Real
 from ....core.units import shown
 from ....datasets.facts.catalogue import read_facts
-from ...config.after.feedback import Method
+from ...config.after_pretraining.feedback import Method
 from .law import DRIVERS, FeedbackLaw
 
 __all__ = ["law_of_proxies", "load_laws", "save_laws"]

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from foretrain.core.errors import InputError
 from foretrain.datasets.runs.run_table import RunTable
-from foretrain.simulator.post_training.continued.fitting import fit_continued
-from foretrain.simulator.post_training.continued.law import continued_ratio
-from foretrain.simulator.post_training.continued.outlook import largest_shares
-from foretrain.simulator.post_training.continued.runs import ContinuedRuns
-from foretrain.simulator.post_training.continued.summary import ContinuedSummary
+from foretrain.simulator.after_pretraining.continued.fitting import fit_continued
+from foretrain.simulator.after_pretraining.continued.law import continued_ratio
+from foretrain.simulator.after_pretraining.continued.outlook import largest_shares
+from foretrain.simulator.after_pretraining.continued.runs import ContinuedRuns
+from foretrain.simulator.after_pretraining.continued.summary import ContinuedSummary
 from hypothesis import given
 from hypothesis import strategies as st
 

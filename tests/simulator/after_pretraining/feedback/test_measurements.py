@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from foretrain.core.errors import InputError
-from foretrain.simulator.post_training.feedback.measurements import Measurements
+from foretrain.simulator.after_pretraining.feedback.measurements import Measurements
 
 GOOD = "method,n,gold\nbest_of_n,1,0.1\nbest_of_n,4,0.5\nbest_of_n,16,0.7\nbest_of_n,64,0.8\n"
 KL = "method,kl_nats,gold\n"

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from foretrain.simulator.post_training.continued.law import continued_ratio
-from foretrain.simulator.post_training.continued.runs import ContinuedRuns
+from foretrain.simulator.after_pretraining.continued.law import continued_ratio
+from foretrain.simulator.after_pretraining.continued.runs import ContinuedRuns
 
 DOMAIN = np.array([*np.log([0.65, 0.01, 0.3, 0.10, 0.3, 0.12, 0.3, 0.05]), -0.1])
 GENERAL = np.array([*np.log([0.80, 0.01, 0.3, 0.10, 0.3, 0.05, 0.3, 0.05]), 0.3])

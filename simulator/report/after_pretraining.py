@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from ...core.quantity import Quantity
 from ...core.units import format_count, format_decimals, format_flops
 from ...datasets.facts.after_pretraining.feedback import LABEL_MINUTES, LABEL_USD, WEEKLY_HOURS
-from ..config.after.feedback import PRIOR, PROXIES
+from ..after_pretraining.continued.outlook import ContinuedOutlook
+from ..after_pretraining.feedback.outlook import FeedbackOutlook
+from ..after_pretraining.machine_time import MachineTime
+from ..after_pretraining.oversight.outlook import PUBLISHED, OversightOutlook
+from ..config.after_pretraining.feedback import PRIOR, PROXIES
 from ..forecast.after_pretraining import AfterPretraining, StagePart
 from ..forecast.forecast import Forecast
-from ..post_training.continued.outlook import ContinuedOutlook
-from ..post_training.feedback.outlook import FeedbackOutlook
-from ..post_training.machine_time import MachineTime
-from ..post_training.oversight.outlook import PUBLISHED, OversightOutlook
 
 __all__ = [
     "SUM_HEADINGS",

@@ -6,19 +6,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from foretrain.simulator.after_pretraining.oversight.outlook import PUBLISHED
 from foretrain.simulator.config.run_config import RunConfig
 from foretrain.simulator.forecast.compare import WITH_STAGES, compare
 from foretrain.simulator.forecast.forecast import forecast
-from foretrain.simulator.post_training.oversight.outlook import PUBLISHED
 from foretrain.simulator.predictor.storage.folder import load
+from foretrain.simulator.report.after_pretraining import adding_up, stage_rows, stage_sentences
+from foretrain.simulator.report.documents.contents.after_pretraining import stages_section
 from foretrain.simulator.report.documents.contents.judged import Judged
 from foretrain.simulator.report.documents.contents.plan_sections import plan_pictures
 from foretrain.simulator.report.documents.contents.plans import answer_document, judged_best
 from foretrain.simulator.report.documents.contents.sentences import doubt, lede
-from foretrain.simulator.report.documents.contents.stages import stages_section
 from foretrain.simulator.report.documents.document import Section
 from foretrain.simulator.report.documents.markdown import markdown_text
-from foretrain.simulator.report.stages import adding_up, stage_rows, stage_sentences
 from foretrain.simulator.report.tables.comparison import comparison_view
 from hypothesis import given
 from hypothesis import strategies as st

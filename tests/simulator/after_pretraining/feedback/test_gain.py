@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from foretrain.simulator.post_training.feedback.gain import FORMS, best_of_n_kl, samples_of_kl
+from foretrain.simulator.after_pretraining.feedback.gain import FORMS, best_of_n_kl, samples_of_kl
 from hypothesis import given
 from hypothesis import strategies as st
 

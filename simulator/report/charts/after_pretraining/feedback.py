@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from .....core.quantity import Quantity
-from ....post_training.feedback.law import FeedbackLaw
-from ....post_training.feedback.measurements import Measurements
-from ....post_training.feedback.outlook import FeedbackOutlook, ordered
+from ....after_pretraining.feedback.law import FeedbackLaw
+from ....after_pretraining.feedback.measurements import Measurements
+from ....after_pretraining.feedback.outlook import FeedbackOutlook, ordered
 from ... import words
 from ..marks import area, field, label, line, points, rule
 from ..picture import HALF, WHOLE, Numbers, Picture, Spec

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from foretrain.simulator.post_training.feedback.fitting import fit_feedback
-from foretrain.simulator.post_training.feedback.gain import FORMS, best_of_n_kl
-from foretrain.simulator.post_training.feedback.measurements import Measurements
+from foretrain.simulator.after_pretraining.feedback.fitting import fit_feedback
+from foretrain.simulator.after_pretraining.feedback.gain import FORMS, best_of_n_kl
+from foretrain.simulator.after_pretraining.feedback.measurements import Measurements
 
 KL = {"best_of_n": best_of_n_kl(np.array([2, 4, 8, 16, 32, 64])), "ppo": np.array([1.0, 3.0, 9.0, 20.0, 40.0])}
 TRUTH = {"best_of_n": (0.7, 0.12), "ppo": (0.9, 0.25)}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ....forecast.forecast import Forecast
 from ... import words
-from ...charts.after.continued import shares_picture
-from ...charts.after.feedback import gain_picture
+from ...after_pretraining import SUM_HEADINGS, stage_rows, stage_sentences, sum_rows
+from ...charts.after_pretraining.continued import shares_picture
+from ...charts.after_pretraining.feedback import gain_picture
 from ...charts.picture import Numbers, Picture
-from ...stages import SUM_HEADINGS, stage_rows, stage_sentences, sum_rows
 from ..document import Section
 from .judged import Judged
 

@@ -18,7 +18,7 @@ from ....datasets.facts.after_pretraining.feedback import (
     LABEL_USD,
     WEEKLY_HOURS,
 )
-from ...config.after.feedback import FeedbackConfig
+from ...config.after_pretraining.feedback import FeedbackConfig
 
 __all__ = ["LabelCosts", "label_costs", "reward_flops", "serving_factor", "stage_flops"]
 

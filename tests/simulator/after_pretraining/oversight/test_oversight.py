@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from foretrain.datasets.facts.after_pretraining.oversight import oversight_facts
+from foretrain.simulator.after_pretraining.oversight.nested import MOST_LEVELS, best_levels, favour_of, success
+from foretrain.simulator.after_pretraining.oversight.outlook import PUBLISHED, oversight_outlook
 from foretrain.simulator.config.run_config import RunConfig
-from foretrain.simulator.post_training.oversight.nested import MOST_LEVELS, best_levels, favour_of, success
-from foretrain.simulator.post_training.oversight.outlook import PUBLISHED, oversight_outlook
 from hypothesis import given
 from hypothesis import strategies as st
 
