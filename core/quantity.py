@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Any
@@ -45,6 +46,10 @@ def median(draws: np.ndarray) -> float:
     return float((ordered[(len(draws) - 1) // 2] + ordered[len(draws) // 2]) / 2.0)
 
 
+def _finite(value: float) -> float | None:
+    return None if math.isinf(value) else value
+
+
 @dataclass(frozen=True)
 class Quantity:
     """A forecast number: its median, and central intervals by level."""
@@ -61,7 +66,11 @@ class Quantity:
         below = np.floor(place).astype(int)
         ordered = np.sort(draws)
         low, high = ordered[below], ordered[np.minimum(below + 1, len(draws) - 1)]
-        median, *found = (low + (high - low) * (place - below)).tolist()
+        if np.isinf(ordered[[0, -1]]).any():  # between a number and infinity there is none
+            between = np.where(place - below < 0.5, low, high)
+        else:
+            between = low + (high - low) * (place - below)
+        median, *found = between.tolist()
         return cls(median, dict(zip(LEVELS, zip(found[::2], found[1::2], strict=True), strict=True)))
 
     def quantile(self, share: float) -> float:
@@ -76,9 +85,15 @@ class Quantity:
         normal = NormalDist()
         return float(np.interp(normal.inv_cdf(share), [normal.inv_cdf(p) for p in known], [ends[p] for p in known]))
 
+    def mapped(self, rising: Callable[[float], float]) -> Quantity:
+        """The quantity under a function that never falls: so the ends of its intervals stay their ends."""
+        intervals = {level: (rising(low), rising(high)) for level, (low, high) in self.intervals.items()}
+        return Quantity(rising(self.median), intervals)
+
     def to_dict(self) -> dict[str, Any]:
-        """`{"median": …, "intervals": {"0.9": [low, high], …}}`."""
-        return {"median": self.median, "intervals": {f"{k:g}": list(v) for k, v in self.intervals.items()}}
+        """`{"median": …, "intervals": {"0.9": [low, high], …}}`; None for what is infinite, which JSON can't write."""
+        intervals = {f"{level:g}": [_finite(end) for end in ends] for level, ends in self.intervals.items()}
+        return {"median": _finite(self.median), "intervals": intervals}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What benchmarks/feedback.py computes itself: the exact best of n, comparisons, reward models, and both laws."""
+"""What benchmarks/feedback.py computes itself: the exact best of n, comparisons, reward models, what it foretells."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 from _feedback.best_of_n import expected_best, kl_nats
-from _feedback.law import fitted, law_gold
+from _feedback.law import held_out
 from _feedback.reward_model import LABEL_ACCURACY, Comparisons, Features, fit, label_temperature
 
 
@@ -51,11 +51,14 @@ def test_a_reward_model_finds_what_its_features_can_say():
     assert np.corrcoef(model.raw(bins), gold)[0, 1] > 0.9
 
 
-@pytest.mark.parametrize("method", ["best_of_n", "reinforce"])
-def test_a_law_without_noise_is_found(method: str):
-    kl = np.array([0.2, 0.6, 1.5, 4.0, 9.0])
-    rows = pd.DataFrame({"method": method, "seed": 0, "kl_nats": kl, "gold": law_gold(method, kl) @ [0.7, 0.2]})
-    law = fitted(rows)
-    assert law.alpha_beta == pytest.approx([0.7, 0.2])
-    nearby = law.peak_kl_nats * np.array([0.9, 1.0, 1.1])
-    assert law.gold(nearby).argmax() == 1
+def test_what_was_left_out_of_a_law_is_foretold():
+    n = np.array([2, 4, 16, 64, 256, 512, 1024])
+    d = np.sqrt([kl_nats(one) for one in n])
+    sets = [
+        pd.DataFrame({"method": "best_of_n", "seed": seed, "n": n, "kl_nats": d**2, "gold": d * (alpha - 0.1 * d)})
+        for seed, alpha in enumerate((0.6, 0.7, 0.8))
+    ]
+    found = held_out(pd.concat(sets), 256)
+    assert [held.n for held in found] == [512, 1024]
+    assert all(held.mean_inside for held in found)
+    assert found[0].foretold[0] == pytest.approx(found[0].measured.mean(), abs=0.1)

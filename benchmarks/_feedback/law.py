@@ -1,115 +1,71 @@
-"""The laws of reward over-optimisation by least squares, for each reward model on its own, with t intervals over seeds.
-
-    best of n:  gold = d (α − β d)        REINFORCE:  gold = d (α − β log d)        d = √KL, KL in nats
-
-Source: Gao et al. 2022, "Scaling laws for reward model overoptimization" (arXiv:2210.10760), section 3.1.
-"""
+"""The laws of reward over-optimisation, by the package's own fit, and what they foretell of larger n."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from foretrain.simulator.after_pretraining.feedback.fitting import fit_feedback
+from foretrain.simulator.after_pretraining.feedback.law import FeedbackLaw
+from foretrain.simulator.after_pretraining.feedback.measurements import Measurements
 from scipy import stats
 
-from .table import BEST_OF_N
-
-__all__ = ["Held", "Law", "averaged", "fitted", "half_width", "held_out", "law_gold", "misfit"]
+__all__ = ["Held", "averaged", "fitted", "gold_of", "half_width", "held_out", "misfit"]
 
 LEVEL = 0.9
 
 
-@dataclass(frozen=True)
-class Law:
-    """α and β, the mean over seeds, with the half widths of their 90 % intervals; `by_seed`: (seeds, 2)."""
-
-    method: str
-    by_seed: np.ndarray
-
-    @property
-    def alpha_beta(self) -> np.ndarray:
-        """α, β."""
-        return self.by_seed.mean(0)
-
-    @property
-    def half_widths(self) -> np.ndarray:
-        """Of the 90 % intervals of α and β."""
-        return half_width(self.by_seed)
-
-    def gold(self, kl_nats: np.ndarray) -> np.ndarray:
-        """Gold reward, sd, at KLs (k,)."""
-        return law_gold(self.method, kl_nats) @ self.alpha_beta
-
-    @property
-    def peak_kl_nats(self) -> float:
-        """The KL of the highest gold; infinite where β isn't above 0."""
-        alpha, beta = self.alpha_beta
-        if beta <= 0:
-            return np.inf
-        return float((alpha / (2 * beta)) ** 2 if self.method == BEST_OF_N else np.exp(2 * (alpha / beta - 1)))
+def fitted(rows: pd.DataFrame, method: str | None = None) -> FeedbackLaw:
+    """Fit the rows of one method and one reward model; `method` is that whose law is taken, by default their own."""
+    (measured,) = Measurements.of_frame(rows.reset_index(drop=True)).values()
+    return fit_feedback(measured if method is None else replace(measured, method=method), standardised=True)
 
 
-def law_gold(method: str, kl_nats: np.ndarray) -> np.ndarray:
-    """What α and β are multiplied by, (k, 2), at KLs (k,)."""
-    distance = np.sqrt(kl_nats)
-    if method == BEST_OF_N:
-        return np.stack([distance, -(distance**2)], axis=1)
-    return np.stack([distance, -distance * np.log(np.maximum(distance, 1e-12))], axis=1)
+def gold_of(law: FeedbackLaw, kl_nats: np.ndarray) -> np.ndarray:
+    """The median gold reward of the mean reward model, sd, at KLs `(k,)`."""
+    alpha, beta = law.coefficients({}, None)
+    return np.median(law.form.gain(np.sqrt(kl_nats)[:, None], alpha, beta), axis=1)
 
 
-def fitted(rows: pd.DataFrame, form: str | None = None) -> Law:
-    """Fit the rows of one method and one reward model, each seed alone: its points share samples and weights.
-
-    `form` is the method whose law is fitted, by default that of the rows.
-    """
-    (own,) = set(rows["method"])
-    method = form or own
-    rows = rows[rows["kl_nats"] > 0]
-    found = []
-    for _, its in rows.groupby("seed"):
-        parts = law_gold(method, its["kl_nats"].to_numpy())
-        found.append(np.linalg.lstsq(parts, its["gold"].to_numpy(), rcond=None)[0])
-    return Law(method, np.array(found))
-
-
-def misfit(rows: pd.DataFrame, law: Law) -> float:
+def misfit(rows: pd.DataFrame, law: FeedbackLaw) -> float:
     """How far a law is from the rows of a method and reward model, root mean square, sd."""
-    return float(np.sqrt(np.mean((law.gold(rows["kl_nats"].to_numpy()) - rows["gold"]) ** 2)))
+    return float(np.sqrt(np.mean((gold_of(law, rows["kl_nats"].to_numpy()) - rows["gold"]) ** 2)))
 
 
 @dataclass(frozen=True)
 class Held:
-    """A larger n than those that were fitted on: gold foretold and measured, means over seeds, and the half width of
-    the 90 % interval of their difference."""
+    """A larger n than those that were fitted on: gold foretold of one more reward model, and measured."""
 
     n: int
-    foretold: float
-    measured: float
-    half_width: float
+    foretold: tuple[float, float, float]
+    """Median, and the ends of the 90 % interval."""
+    measured: np.ndarray
+    """Of each set of comparisons."""
 
     @property
-    def inside(self) -> bool:
-        """Whether the interval holds what was measured."""
-        return abs(self.measured - self.foretold) <= self.half_width
+    def inside(self) -> int:
+        """How many of the sets lie inside the interval."""
+        _, low, high = self.foretold
+        return int(((low <= self.measured) & (self.measured <= high)).sum())
+
+    @property
+    def mean_inside(self) -> bool:
+        """Whether their mean does."""
+        _, low, high = self.foretold
+        return bool(low <= self.measured.mean() <= high)
 
 
 def held_out(rows: pd.DataFrame, most_n: int) -> list[Held]:
-    """Fit best of n up to `most_n`, foretell the rest.
-
-    The interval has what α and β of the seeds leave open, how far the law is from the points that it was fitted on, and
-    the standard error of the pool.
-    """
-    law = fitted(rows[rows["n"] <= most_n])
-    mean = averaged(rows)
-    near = mean[(mean["n"] <= most_n) & (mean["n"] > 1)]
-    found = []
-    for row in mean[mean["n"] > most_n].itertuples():
-        parts = law_gold(law.method, np.array([row.kl_nats]))[0]
-        seeds = half_width(law.by_seed @ parts)
-        wider = stats.norm.ppf((1 + LEVEL) / 2) * np.hypot(misfit(near, law), row.gold_se)
-        found.append(Held(int(row.n), float(parts @ law.alpha_beta), float(row.gold), float(np.hypot(seeds, wider))))
+    """Fit best of n up to `most_n`, foretell the rest as a plan's forecast does."""
+    law, rng, found = fitted(rows[rows["n"] <= most_n]), np.random.default_rng(0), []
+    for n, its in rows[rows["n"] > most_n].groupby("n"):
+        alpha, beta = law.coefficients({}, rng)
+        off, noise = rng.standard_normal((2, law.draws))
+        gold = law.gain(np.sqrt(its["kl_nats"].iloc[:1].to_numpy()), alpha, beta, off) + law.noise * noise
+        middle, low, high = np.quantile(gold, [0.5, (1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
+        found.append(Held(round(float(str(n))), (middle, low, high), its["gold"].to_numpy()))
     return found
 
 

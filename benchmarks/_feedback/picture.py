@@ -15,7 +15,7 @@ from foretrain.simulator.report.charts.writing import save_pictures
 from foretrain.simulator.report.theme import colour
 
 from .best_of_n import kl_nats
-from .law import averaged, fitted
+from .law import averaged, fitted, gold_of
 from .table import BEST_OF_N
 
 __all__ = ["REACH_NATS", "draw"]
@@ -67,7 +67,7 @@ def _series(method: str, rows: pd.DataFrame) -> dict[str, list[dict[str, float]]
         for row in found.sort_values("kl_nats").itertuples()
     ]
     along = np.linspace(1e-3, max(dot["distance"] for dot in dots), _PLACES)
-    law = fitted(rows[rows["kl_nats"] <= REACH_NATS]).gold(along**2)
+    law = gold_of(fitted(rows[rows["kl_nats"] <= REACH_NATS]), along**2)
     fit = [{"distance": float(at), "law": float(value)} for at, value in zip(along, law, strict=True)]
     return {"dots": dots, "law": fit}
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 from _proxies import WORK
+from foretrain.simulator.after_pretraining.feedback.law import FeedbackLaw
 
-from .law import Law, averaged, fitted, half_width, held_out, misfit
+from .law import averaged, fitted, half_width, held_out, misfit
 from .picture import REACH_NATS, draw
 from .plan import Plan
 from .table import BEST_OF_N, REINFORCE, read
@@ -70,30 +71,37 @@ def _turns(rows: pd.DataFrame) -> None:
 
 
 def _laws(rows: pd.DataFrame) -> None:
-    print("gold = d (α − β d), d = √KL; ± 90 % over seeds")
+    print("gold = d (α − β d), d = √KL; median (90 %) of the mean of reward models alike")
     for comparisons, its in _by_comparisons(rows):
         print(f"{comparisons:18,d}  {_of_law(fitted(its))}")
 
 
-def _of_law(law: Law) -> str:
-    (alpha, beta), (of_alpha, of_beta) = law.alpha_beta, law.half_widths
-    peak = f"highest at {law.peak_kl_nats:.1f} nats" if law.peak_kl_nats < 1_000 else "no turn within 1,000 nats"
-    return f"α {alpha:.3f} ± {of_alpha:.3f}, β {beta:.3f} ± {of_beta:.3f}, {peak}"
+def _of_law(law: FeedbackLaw) -> str:
+    alpha, beta = law.coefficients({}, None)
+    peak = law.form.peak(alpha, beta) ** 2
+    parts = (("α", alpha), ("β", beta), ("highest at", peak))
+    said = []
+    for name, values in parts:
+        low, middle, high = np.quantile(values, [0.05, 0.5, 0.95], method="nearest")
+        said.append(f"{name} {middle:.2f} ({low:.2f} to {high:.2f})")
+    return f"{', '.join(said)} nats"
 
 
 def _held_out(rows: pd.DataFrame, most_n: int) -> None:
-    print(f"fitted on n ≤ {most_n}, foretold beyond: foretold ± 90 %, measured")
-    inside = []
+    print(f"fitted on n ≤ {most_n}, foretold of one more reward model: median (90 %), measured mean, sets inside")
+    inside, means, sets = 0, [], 0
     for comparisons, its in _by_comparisons(rows):
-        found = held_out(its, most_n)
-        inside += [held.inside for held in found]
-        each = (
-            f"n = {held.n}: {held.foretold:+.3f} ± {held.half_width:.3f}, {held.measured:+.3f}"
-            f"{'' if held.inside else ' OUTSIDE'}"
-            for held in found
-        )
+        each = []
+        for held in held_out(its, most_n):
+            middle, low, high = held.foretold
+            inside, sets = inside + held.inside, sets + len(held.measured)
+            means.append(held.mean_inside)
+            count = f"{held.inside}/{len(held.measured)}"
+            each.append(
+                f"n = {held.n}: {middle:+.2f} ({low:+.2f} to {high:+.2f}), {held.measured.mean():+.2f}, {count}"
+            )
         print(f"{comparisons:18,d}  {'; '.join(each)}")
-    print(f"{sum(inside)} of {len(inside)} inside")
+    print(f"{sum(means)} of {len(means)} means inside, {inside} of {sets} sets")
 
 
 def _reinforce(rows: pd.DataFrame) -> None:
@@ -107,12 +115,12 @@ def _reinforce(rows: pd.DataFrame) -> None:
             f"{peak['gold']:+13.2f} {peak['kl_nats']:7.2f}"
         )
     near = rows[rows["kl_nats"] <= REACH_NATS]
-    print(f"gold = d (α − β log d), all penalties together, up to {REACH_NATS:.1f} nats; ± 90 % over seeds")
+    print(f"gold = d (α − β log d), all penalties together, up to {REACH_NATS:.1f} nats; median (90 %)")
     for comparisons, its in _by_comparisons(near):
         print(f"{comparisons:12,d}  {_of_law(fitted(its))}")
     print("how far both forms are from what was measured, root mean square in sd: d (α − β log d), d (α − β d)")
     for comparisons, its in _by_comparisons(near):
-        found = (misfit(its, fitted(its, form)) for form in (REINFORCE, BEST_OF_N))
+        found = (misfit(its, fitted(its, form)) for form in (None, BEST_OF_N))
         print(f"{comparisons:12,d}  {', '.join(f'{value:.2f}' for value in found)}")
     print("gold above that of all penalties at equal KL, where all of them have been, ± standard error over runs")
     for comparisons, its in _by_comparisons(rows):

@@ -17,8 +17,7 @@ _MOST_NATS = 700.0  # whose exponential is still a float
 
 def perplexity_of(loss: Quantity) -> Quantity:
     """Perplexity per token of a loss in nats."""
-    intervals = {level: (_exp(low), _exp(high)) for level, (low, high) in loss.intervals.items()}
-    return Quantity(_exp(loss.median), intervals)
+    return loss.mapped(_exp)
 
 
 def times_or_over(centre: float, log_sd: float) -> Quantity:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -388,17 +388,9 @@ def _domain(
 ) -> DomainForecast:
     """The forecast of one target from the prediction of its loss, of one run."""
     loss = prediction.quantity()
-    perplexity = _mapped(loss, lambda nats: math.exp(min(nats, _MOST_NATS)))
+    perplexity = loss.mapped(lambda nats: math.exp(min(nats, _MOST_NATS)))
     bits = None if scale is None else bits_per_byte(loss, scale, known_in_bits=known_in_bits)
     return DomainForecast(loss, perplexity, bits, parts, scale)
-
-
-def _mapped(quantity: Quantity, rising: Callable[[float], float]) -> Quantity:
-    """The quantity under a function that never falls: so the ends of its intervals stay their ends."""
-    intervals = {}
-    for level, (low, high) in quantity.intervals.items():
-        intervals[level] = (rising(low), rising(high))
-    return Quantity(rising(quantity.median), intervals)
 
 
 def _p_all(config: RunConfig, prediction: LossPrediction, cluster: ClusterEstimate | None) -> float | None:

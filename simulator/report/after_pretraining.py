@@ -14,7 +14,7 @@ from ..after_pretraining.continued.outlook import ContinuedOutlook
 from ..after_pretraining.feedback.outlook import FeedbackOutlook
 from ..after_pretraining.machine_time import MachineTime
 from ..after_pretraining.oversight.outlook import PUBLISHED, OversightOutlook
-from ..config.after_pretraining.feedback import PRIOR, PROXIES
+from ..config.after_pretraining.law_names import PRIOR, PROXIES
 from ..forecast.after_pretraining import AfterPretraining, StagePart
 from ..forecast.forecast import Forecast
 

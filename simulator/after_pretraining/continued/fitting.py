@@ -52,7 +52,7 @@ def _fit(runs: ContinuedRuns, of: str, ratio: np.ndarray, share: np.ndarray, rng
     params, tokens = (float(np.exp(np.log(values).mean())) for values in (runs.params, runs.tokens))
     n, d = runs.params / params, runs.tokens / tokens
     seeds = len(np.unique(runs.seed))
-    points, log_ratio, counts = _pooled(n, d, share, ratio)
+    points, log_ratio, counts, between = _pooled(n, d, share, ratio)
     per_run = np.sqrt(counts / seeds)
     sd, at, weights, read_off = 0.02, _MEDIANS, np.ones(len(log_ratio)), 0.0
 
@@ -78,8 +78,7 @@ def _fit(runs: ContinuedRuns, of: str, ratio: np.ndarray, share: np.ndarray, rng
 
     draws = _sampled(log_posterior, start, rng)
     # a run differs from the mean of its seeds, and that from the law
-    between = float(np.sqrt(_variance_of_seeds(n, d, share, ratio) + sd**2))
-    noise = between * np.sqrt(_FREEDOM / rng.chisquare(_FREEDOM, len(draws)))
+    noise = np.sqrt(between + sd**2) * np.sqrt(_FREEDOM / rng.chisquare(_FREEDOM, len(draws)))
     measured = {
         "params": (float(runs.params.min()), float(runs.params.max())),
         "tokens": (float(runs.tokens.min()), float(runs.tokens.max())),
@@ -95,22 +94,21 @@ def _penalised(values: np.ndarray, off: Callable[[np.ndarray], np.ndarray], weig
 
 def _pooled(
     n: np.ndarray, d: np.ndarray, share: np.ndarray, ratio: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Runs that differ in their seed alone as one point: where `(3, points)`, their mean log ratio, how many they are.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """Runs that differ in their seed alone as one point.
 
     The likelihood of runs is that of their mean but for a constant, and has fewer terms.
+
+    Returns:
+        Where each point is `(3, points)`, its mean log ratio, how many runs it is of, and the variance between runs of
+        a point; 0 where there is one of each.
     """
     points, place, counts = np.unique(np.stack([n, d, share]), axis=1, return_inverse=True, return_counts=True)
-    return points, np.bincount(place.ravel(), np.log(ratio)) / counts, counts
-
-
-def _variance_of_seeds(n: np.ndarray, d: np.ndarray, share: np.ndarray, ratio: np.ndarray) -> float:
-    """The variance of log ratios between runs that differ in their seed alone; 0 where there is one of each."""
-    points, place, counts = np.unique(np.stack([n, d, share]), axis=1, return_inverse=True, return_counts=True)
-    log_ratio = np.log(ratio)
-    mean = np.bincount(place.ravel(), log_ratio) / counts
+    place, log_ratio = place.ravel(), np.log(ratio)
+    mean = np.bincount(place, log_ratio) / counts
     repeated = len(ratio) - points.shape[1]
-    return float(((log_ratio - mean[place.ravel()]) ** 2).sum() / repeated) if repeated else 0.0
+    between = float(((log_ratio - mean[place]) ** 2).sum() / repeated) if repeated else 0.0
+    return points, mean, counts, between
 
 
 def _sampled(

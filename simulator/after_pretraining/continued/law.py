@@ -12,12 +12,13 @@ falls ever faster with ln r, which asks for γ < 0, and what counts are tokens o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from ..draws import decades_outside, rounded
 
 __all__ = ["NAMES", "ContinuedLaw", "continued_ratio"]
 
@@ -92,21 +93,15 @@ class ContinuedLaw:
 
     def beyond_decades(self, params: float, tokens: float) -> dict[str, float]:
         """How far a run lies outside the fitted ones, in decades of params and tokens; only what does."""
-        found = {}
-        for name, value in (("params", params), ("tokens", tokens)):
-            least, most = self.measured.get(name, (value, value))
-            outside = max(math.log10(value / most), math.log10(least / value))
-            if outside > 1e-9:
-                found[name] = outside
-        return found
+        return decades_outside(self.measured, {"params": params, "tokens": tokens})
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, from which an equal law is read back, to seven digits."""
+        """Plain values, from which an equal law is read back, to six digits."""
         return {
             "of": self.of,
             "params": self.params,
             "tokens": self.tokens,
-            "values": [[float(f"{one:.7g}") for one in row] for row in self.values],
-            "noise": [float(f"{one:.7g}") for one in self.noise],
+            "values": rounded(self.values),
+            "noise": rounded(self.noise),
             "measured": {name: list(ends) for name, ends in self.measured.items()},
         }

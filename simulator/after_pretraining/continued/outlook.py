@@ -13,7 +13,8 @@ from ....core.errors import InputError
 from ....core.quantity import Quantity, spread_normal
 from ....core.units import format_count, format_decimals, shown
 from ...cluster.cluster_estimate import ClusterEstimate
-from ...config.after_pretraining.continued import PROXIES, ContinuedConfig
+from ...config.after_pretraining.continued import ContinuedConfig
+from ...config.after_pretraining.law_names import PROXIES
 from ...config.run_config import RunConfig
 from ..machine_time import MachineTime, machine_time
 from .storage import ContinuedLaws, laws_of_proxies, load_laws

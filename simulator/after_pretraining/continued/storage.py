@@ -12,12 +12,13 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from ....core.errors import InputError
-from ....core.files import read_json, version_of, write_json
+from ....core.files import read_json, version_of
 from ....core.reading.config_messages import Origins
 from ....core.reading.config_reader import validated
 from ....core.reading.fields import FieldError, Frozen, Label, PositiveReal, Real
 from ....core.units import shown
 from ....datasets.facts.catalogue import read_facts
+from ..draws import rounded, write_law_file
 from .law import NAMES, ContinuedLaw
 
 __all__ = ["ContinuedLaws", "laws_of_proxies", "load_laws", "save_laws"]
@@ -56,7 +57,7 @@ class ContinuedLaws:
             "domain_name": self.domain_name,
             "domain": self.domain.to_dict(),
             "general": self.general.to_dict(),
-            "before": [[float(f"{one:.7g}") for one in row] for row in self.before],
+            "before": rounded(self.before),
             "tokens_before": None if np.isnan(known) else known,
             "source": self.source,
         }
@@ -105,7 +106,7 @@ class _File(Frozen):
 
 def save_laws(laws: ContinuedLaws, path: str | os.PathLike[str]) -> None:
     """Write laws, whole or not at all."""
-    write_json(path, laws.to_dict())
+    write_law_file(path, laws.to_dict())
 
 
 def load_laws(path: str | os.PathLike[str]) -> ContinuedLaws:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ....core.units import format_count
+from .gain import FORMS
 from .law import DRIVERS, FeedbackLaw
 from .measurements import Measurements
 
@@ -131,8 +132,6 @@ def _references(rows: Measurements) -> dict[str, float]:
 
 
 def _regression(rows: Measurements, references: dict[str, float]) -> _Regression:
-    from .gain import FORMS
-
     columns = [np.ones(len(rows))] + [np.log(getattr(rows, name) / at) for name, at in references.items()]
     per_alpha, per_beta = FORMS[rows.method].basis(rows.d).T
     drivers = np.stack(columns, axis=1)

@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from ..draws import decades_outside, rounded
 from .gain import FORMS, GainForm
 
 __all__ = ["DRIVERS", "FeedbackLaw"]
 
 DRIVERS = ("comparisons", "reward_params")
 """What α and β may depend on."""
+_DOUBT = 0.5  # one sd, as a share, of what is lost beyond what was measured
 _FREEDOM = 4.0  # of Student's t, by which reward models alike differ
 
 
@@ -88,37 +90,33 @@ class FeedbackLaw:
         own = rng.standard_t(_FREEDOM, (self.draws, 2)) * self.spread  # few of them are far worse than the rest
         return alpha + own[:, 0], beta + own[:, 1]
 
+    def gain(self, d: np.ndarray, alpha: np.ndarray, beta: np.ndarray, off: np.ndarray) -> np.ndarray:
+        """The gain at d, which broadcasts against draws of α and β `(draws,)`.
+
+        Past the farthest distance that was measured what is lost more grows in doubt: by half of it, times `off`, a
+        standard normal of each draw.
+        """
+        found = self.form.gain(d, alpha, beta)
+        if "kl_nats" not in self.measured:
+            return found
+        farthest = np.array(math.sqrt(self.measured["kl_nats"][1]))
+        more = np.maximum(self.form.lost(np.maximum(d, farthest)) - self.form.lost(farthest), 0.0)
+        return found - _DOUBT * off * np.abs(beta) * more
+
     def beyond_decades(self, kl_nats: float, drivers: Mapping[str, float | None]) -> dict[str, float]:
         """How far a set-up lies outside what was measured, in decades; only what does."""
-        found = {}
-        for name, value in {"kl_nats": kl_nats, **drivers}.items():
-            if value is None or name not in self.measured:
-                continue
-            least, most = self.measured[name]
-            outside = max(math.log10(value / most), math.log10(least / value), 0.0)
-            if outside > 1e-9:
-                found[name] = outside
-        return found
+        return decades_outside(self.measured, {"kl_nats": kl_nats, **drivers})
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, from which `of_dict` makes an equal law to seven digits."""
+        """Plain values, from which an equal law is read back, to six digits."""
         return {
             "method": self.method,
             "references": dict(self.references),
-            "alpha": _plain(self.alpha),
-            "beta": _plain(self.beta),
-            "spread": _plain(self.spread),
-            "noise": _plain(self.noise),
+            "alpha": rounded(self.alpha),
+            "beta": rounded(self.beta),
+            "spread": rounded(self.spread),
+            "noise": rounded(self.noise),
             "measured": {name: list(ends) for name, ends in self.measured.items()},
             "standardised": self.standardised,
             "source": self.source,
         }
-
-
-def _plain(values: np.ndarray) -> list[Any]:
-    """Numbers at seven digits: what is drawn isn't known any better."""
-    return (
-        [[float(f"{one:.7g}") for one in row] for row in values]
-        if values.ndim == 2
-        else [float(f"{one:.7g}") for one in values]
-    )

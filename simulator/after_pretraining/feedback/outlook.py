@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from ....core.quantity import Quantity
+from ....core.errors import InputError
+from ....core.quantity import Quantity, spread_normal
 from ....core.units import format_count, format_decimals, format_flops
 from ...cluster.cluster_estimate import ClusterEstimate
-from ...config.after_pretraining.feedback import PRIOR, PROXIES, FeedbackConfig
+from ...config.after_pretraining.feedback import FeedbackConfig
+from ...config.after_pretraining.law_names import PRIOR, PROXIES
 from ...config.run_config import RunConfig
 from ..machine_time import MachineTime, machine_time
 from .costs import label_costs, reward_flops, serving_factor, stage_flops
@@ -21,7 +23,7 @@ from .law import FeedbackLaw
 from .prior import prior_law
 from .storage import law_of_proxies, load_laws
 
-__all__ = ["FeedbackOutlook", "feedback_law", "feedback_outlook", "finite", "ordered"]
+__all__ = ["FeedbackOutlook", "feedback_law", "feedback_outlook"]
 
 _GRID = 200  # distances among which the best is looked for
 _PRIOR_REACH = 4.0  # times the middle peak of a law without measurements
@@ -100,7 +102,7 @@ class FeedbackOutlook:
             "samples": self.samples,
             "gain": self.gain.to_dict(),
             "verdict": self.verdict,
-            "best_kl_nats": finite(self.best_kl_nats.to_dict()),
+            "best_kl_nats": self.best_kl_nats.to_dict(),
             "p_past_peak": self.p_past_peak,
             "preferred": None if self.preferred is None else self.preferred.to_dict(),
             "unit": self.unit,
@@ -122,8 +124,6 @@ def feedback_law(config: RunConfig) -> FeedbackLaw:
 
     Raises InputError for a file that can't be read, or lacks the method.
     """
-    from ....core.errors import InputError
-
     stage = _stage(config)
     if stage.law == PRIOR:
         return prior_law(stage.method, stage.comparisons)
@@ -162,7 +162,8 @@ def feedback_outlook(config: RunConfig, cluster: ClusterEstimate | None) -> Feed
     alpha, beta = law.coefficients(drivers, rng)
     peak = law.form.peak(alpha, beta)
     kl, stated = _distance(stage, law, alpha, beta, peak)
-    gains = law.form.gain(np.array(math.sqrt(kl)), alpha, beta)
+    off = spread_normal(law.draws, rng)
+    gains = law.gain(np.array(math.sqrt(kl)), alpha, beta, off)
     samples = None
     if stage.method == "best_of_n":
         samples = float(stage.samples) if stage.samples is not None else samples_of_kl(kl)
@@ -176,7 +177,7 @@ def feedback_outlook(config: RunConfig, cluster: ClusterEstimate | None) -> Feed
         kl_stated=stated,
         samples=samples,
         gain=Quantity.of_draws(gains),
-        best_kl_nats=ordered(peak**2),
+        best_kl_nats=Quantity.of_draws(peak**2),
         p_past_peak=float(np.mean(math.sqrt(kl) > peak)),
         preferred=Quantity.of_draws(_preferred(gains)) if law.standardised else None,
         unit=law.unit,
@@ -188,7 +189,7 @@ def feedback_outlook(config: RunConfig, cluster: ClusterEstimate | None) -> Feed
         label_days=None if stage.labellers is None else Quantity.of_draws(labels.days),
         machines=machine_time(flops, stage.efficiency, cluster),
         serving_factor=1.0 if samples is None else serving_factor(samples, params, reward_params),
-        curve=_curve(law, alpha, beta, kl),
+        curve=_curve(law, alpha, beta, off, kl),
         notes=tuple(_notes(stage, law, beyond, reward_params, flops)),
     )
 
@@ -219,23 +220,13 @@ def _distances(law: FeedbackLaw, peak: np.ndarray) -> np.ndarray:
 
 
 def _curve(
-    law: FeedbackLaw, alpha: np.ndarray, beta: np.ndarray, kl: float
+    law: FeedbackLaw, alpha: np.ndarray, beta: np.ndarray, off: np.ndarray, kl: float
 ) -> tuple[tuple[float, float, float, float], ...]:
     """The gain along the way, for a picture."""
     d = np.linspace(0.0, 1.25 * max(math.sqrt(kl), float(_distances(law, law.form.peak(alpha, beta))[-1]) / 1.5), 41)
-    gains = law.form.gain(d[:, None], alpha, beta)
+    gains = law.gain(d[:, None], alpha, beta, off)
     low, middle, high = np.quantile(gains, [0.05, 0.5, 0.95], axis=1)
     return tuple(zip((d**2).tolist(), middle.tolist(), low.tolist(), high.tolist(), strict=True))
-
-
-def ordered(draws: np.ndarray) -> Quantity:
-    """Median and intervals of draws of which some are infinite, so that nothing is taken between two of them."""
-    from ....core.quantity import LEVELS
-
-    def at(share: float) -> float:
-        return float(np.quantile(draws, share, method="nearest"))
-
-    return Quantity(at(0.5), {level: (at((1 - level) / 2), at((1 + level) / 2)) for level in LEVELS})
 
 
 def _preferred(gains: np.ndarray) -> np.ndarray:
@@ -243,15 +234,6 @@ def _preferred(gains: np.ndarray) -> np.ndarray:
     from scipy.special import ndtr
 
     return ndtr(gains / math.sqrt(2.0))
-
-
-def finite(value: Any) -> Any:
-    """None for what is infinite, which JSON can't write."""
-    if isinstance(value, dict):
-        return {key: finite(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [finite(one) for one in value]
-    return None if isinstance(value, float) and math.isinf(value) else value
 
 
 def _notes(

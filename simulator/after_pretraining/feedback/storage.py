@@ -11,13 +11,14 @@ import numpy as np
 from pydantic import Field, StrictBool, model_validator
 
 from ....core.errors import InputError
-from ....core.files import read_json, version_of, write_json
+from ....core.files import read_json, version_of
 from ....core.reading.config_messages import Origins
 from ....core.reading.config_reader import validated
 from ....core.reading.fields import FieldError, Frozen, PositiveReal, Real
 from ....core.units import shown
 from ....datasets.facts.catalogue import read_facts
 from ...config.after_pretraining.feedback import Method
+from ..draws import write_law_file
 from .law import DRIVERS, FeedbackLaw
 
 __all__ = ["law_of_proxies", "load_laws", "save_laws"]
@@ -74,7 +75,7 @@ class _File(Frozen):
 
 def save_laws(laws: Mapping[str, FeedbackLaw], path: str | os.PathLike[str]) -> None:
     """Write laws by their method, whole or not at all."""
-    write_json(path, {"format": 1, "kind": "feedback", "laws": [law.to_dict() for law in laws.values()]})
+    write_law_file(path, {"format": 1, "kind": "feedback", "laws": [law.to_dict() for law in laws.values()]})
 
 
 def load_laws(path: str | os.PathLike[str]) -> dict[str, FeedbackLaw]:

@@ -11,7 +11,6 @@ import numpy as np
 from ....core.quantity import Quantity
 from ....core.units import format_count
 from .law import FeedbackLaw
-from .outlook import finite, ordered
 
 __all__ = ["FeedbackSummary"]
 
@@ -37,7 +36,7 @@ class FeedbackSummary:
         quantities = {
             "α": Quantity.of_draws(alpha),
             "β": Quantity.of_draws(beta),
-            "KL at which the gain is largest, nats": ordered(peak**2),
+            "KL at which the gain is largest, nats": Quantity.of_draws(peak**2),
             "largest gain, as far as was measured": Quantity.of_draws(reached),
         }
         for place, name in enumerate(law.references, start=1):
@@ -50,7 +49,7 @@ class FeedbackSummary:
         return {
             "method": self.method,
             "form": self.form,
-            "quantities": {name: finite(one.to_dict()) for name, one in self.quantities.items()},
+            "quantities": {name: one.to_dict() for name, one in self.quantities.items()},
             "source": self.source,
             "notes": list(self.notes),
         }

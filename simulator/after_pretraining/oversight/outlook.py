@@ -109,7 +109,9 @@ def oversight_outlook(config: RunConfig, label_hours: Quantity | None) -> Oversi
         best_levels=most_likely,
         best_success=_chance(at_best, off),
         labels_ratio=ratio if debate else None,
-        label_hours_saved=_times(label_hours, ratio - 1.0) if debate and label_hours is not None else None,
+        label_hours_saved=label_hours.mapped(lambda hours: (ratio - 1.0) * hours)
+        if debate and label_hours is not None
+        else None,
         sources=tuple(sources),
         notes=tuple(_notes(stated.kind, beyond, facts.most_elo_gap)),
     )
@@ -138,12 +140,6 @@ def _chance(draws: np.ndarray, off: np.ndarray) -> Quantity:
 
     inside = np.clip(draws, 1e-12, 1 - 1e-12)
     return Quantity.of_draws(expit(logit(inside) + off))
-
-
-def _times(quantity: Quantity, factor: float) -> Quantity:
-    return Quantity(
-        factor * quantity.median, {k: (factor * low, factor * high) for k, (low, high) in quantity.intervals.items()}
-    )
 
 
 def _percent(quantity: Quantity) -> str:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from pydantic import Field
 
 from ....core.reading.fields import Frozen, Label, PositiveCount, Share
+from .law_names import PROXIES
 
-__all__ = ["PROXIES", "ContinuedConfig"]
-
-PROXIES = "proxies"
-"""Stands for the law that was fitted to our own proxies and ships."""
+__all__ = ["ContinuedConfig"]
 
 
 class ContinuedConfig(Frozen):

@@ -17,17 +17,14 @@ from ....core.reading.fields import (
     Whole,
     whole_schema,
 )
+from .law_names import PRIOR, PROXIES
 
-__all__ = ["METHODS", "PRIOR", "PROXIES", "FeedbackConfig", "Method"]
+__all__ = ["METHODS", "FeedbackConfig", "Method"]
 
 Method = Literal["best_of_n", "ppo", "dpo"]
 METHODS: tuple[Method, ...] = ("best_of_n", "ppo", "dpo")
 """How a policy is moved towards higher reward."""
 
-PRIOR = "prior"
-"""Stands for what is believed of a set-up of which nothing is measured."""
-PROXIES = "proxies"
-"""Stands for the law that was fitted to our own proxies and ships."""
 
 _MOST_SAMPLES = 10**9
 

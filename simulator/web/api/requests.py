@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field
 from ....core.errors import ConfigError, InputError
 from ....core.reading.fields import Frozen, Label, PositiveCount, PositiveReal, Whole, whole_schema
 from ....core.units import shown
-from ...config.after_pretraining.feedback import PRIOR, PROXIES
+from ...config.after_pretraining.law_names import PRIOR, PROXIES
 from ...config.run_config import RunConfig
 from ..offered import DEFAULT
 
