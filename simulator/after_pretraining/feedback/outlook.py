@@ -27,6 +27,7 @@ __all__ = ["FeedbackOutlook", "feedback_law", "feedback_outlook"]
 
 _GRID = 200  # distances among which the best is looked for
 _PRIOR_REACH = 4.0  # times the middle peak of a law without measurements
+_REACH = 2.0  # times the farthest distance that was measured, beyond which a peak is the form's word alone
 _BEYOND = 0.05  # decades that are worth naming
 _IN_WORDS = {"kl_nats": "KL", "comparisons": "comparisons", "reward_params": "parameters of the reward model"}
 
@@ -46,7 +47,7 @@ class FeedbackOutlook:
     gain: Quantity
     """The true reward there."""
     best_kl_nats: Quantity
-    """Where the gain is largest; infinite where it never turns."""
+    """Where the gain is largest; infinite where it never turns, or so far beyond what was measured as to be no peak."""
     p_past_peak: float
     """Chance that the policy goes past that."""
     preferred: Quantity | None
@@ -177,7 +178,7 @@ def feedback_outlook(config: RunConfig, cluster: ClusterEstimate | None) -> Feed
         kl_stated=stated,
         samples=samples,
         gain=Quantity.of_draws(gains),
-        best_kl_nats=Quantity.of_draws(peak**2),
+        best_kl_nats=Quantity.of_draws(np.where(peak > _farthest(law), np.inf, peak**2)),
         p_past_peak=float(np.mean(math.sqrt(kl) > peak)),
         preferred=Quantity.of_draws(_preferred(gains)) if law.standardised else None,
         unit=law.unit,
@@ -217,6 +218,11 @@ def _distances(law: FeedbackLaw, peak: np.ndarray) -> np.ndarray:
     """Distances up to the farthest that was measured; of a law without measurements well past the middle peak."""
     most = law.measured["kl_nats"][1] ** 0.5 if "kl_nats" in law.measured else _PRIOR_REACH * float(np.median(peak))
     return most * np.arange(1, _GRID + 1) / _GRID
+
+
+def _farthest(law: FeedbackLaw) -> float:
+    """The distance up to which a peak is one."""
+    return _REACH * math.sqrt(law.measured["kl_nats"][1]) if "kl_nats" in law.measured else math.inf
 
 
 def _curve(

@@ -25,6 +25,7 @@ __all__ = ["continued_pictures", "percent_text", "shares_picture"]
 RISE = 0.01
 """What the largest share that is marked costs the general loss, over going on without the domain."""
 _MOST_PANELS = 3
+_MOST_SHARE = 0.75  # that a plan's picture goes to, unless the plan goes further
 _MOST_POINTS = 300
 _GRID = np.linspace(0.0, 1.0, 41)
 _SAME_SIZE = 1e-3
@@ -316,6 +317,9 @@ def _outlook_numbers(found: ContinuedOutlook, rows: Sequence[Mapping[str, float]
 def _outlook(found: ContinuedOutlook, rows: Sequence[Mapping[str, float]], width: int) -> Spec:
     height = 170 if width < NARROW else 190
     plot = panel_px(1, width)
+    # at a share near 1 the general loss is several times as high, which would flatten the rest
+    reach = max(_MOST_SHARE, found.share, found.largest_share.intervals[0.9][1])
+    rows = [row for row in rows if row["share"] <= reach + 1e-9]
     both = [
         _change(found, rows, of, found.domain_ratio if of == "domain" else found.general_ratio, (plot, height))
         for of in ("domain", "general")

@@ -12,7 +12,7 @@ import numpy as np
 from .....core.quantity import Quantity
 from ....after_pretraining.feedback.law import FeedbackLaw
 from ....after_pretraining.feedback.measurements import Measurements
-from ....after_pretraining.feedback.outlook import FeedbackOutlook, ordered
+from ....after_pretraining.feedback.outlook import FeedbackOutlook
 from ... import words
 from ..marks import area, field, label, line, points, rule
 from ..picture import HALF, WHOLE, Numbers, Picture, Spec
@@ -110,7 +110,7 @@ def _group(name: str, rows: Measurements, law: FeedbackLaw) -> _Group:
     ]
     most = Quantity.of_draws(law.form.gain(np.minimum(peak, farthest), alpha, beta))
     at_rows = np.quantile(law.form.gain(rows.d[:, None], *other), [0.5, 0.05, 0.95], axis=1).T
-    return _Group(name, rows, curve, ordered(peak**2), most, at_rows)
+    return _Group(name, rows, curve, Quantity.of_draws(peak**2), most, at_rows)
 
 
 def _finding(law: FeedbackLaw, groups: Sequence[_Group]) -> str:
