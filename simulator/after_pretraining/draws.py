@@ -18,12 +18,12 @@ _ROUNDING = 1e-9  # decades
 
 
 def rounded(values: np.ndarray) -> list[Any]:
-    """Draws as lists of numbers of six digits: what is drawn isn't known any better.
+    """Draws as lists of numbers of seven digits: what is drawn isn't known any better.
 
     >>> rounded(np.array([[1 / 3, 2.0]]))
-    [[0.333333, 2.0]]
+    [[0.3333333, 2.0]]
     """
-    return [rounded(row) for row in values] if values.ndim > 1 else [float(f"{one:.6g}") for one in values]
+    return [rounded(row) for row in values] if values.ndim > 1 else [float(f"{one:.7g}") for one in values]
 
 
 def decades_outside(measured: Mapping[str, tuple[float, float]], at: Mapping[str, float | None]) -> dict[str, float]:

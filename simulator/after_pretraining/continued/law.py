@@ -96,7 +96,7 @@ class ContinuedLaw:
         return decades_outside(self.measured, {"params": params, "tokens": tokens})
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, from which an equal law is read back, to six digits."""
+        """Plain values, from which an equal law is read back, to seven digits."""
         return {
             "of": self.of,
             "params": self.params,

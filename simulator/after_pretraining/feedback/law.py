@@ -108,7 +108,7 @@ class FeedbackLaw:
         return decades_outside(self.measured, {"kl_nats": kl_nats, **drivers})
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, from which an equal law is read back, to six digits."""
+        """Plain values, from which an equal law is read back, to seven digits."""
         return {
             "method": self.method,
             "references": dict(self.references),
